@@ -1,0 +1,46 @@
+"""The shard format: bytes to samples and back. Knows nothing of images, folders, workers or torch; FORMAT.md is its specification."""
+
+from ferdata.format.codec import CodecOptions, codec_names
+from ferdata.format.index import (
+    INDEX_NAME,
+    REJECTS_NAME,
+    SAMPLES_NAME,
+    SAMPLES_SCHEMA,
+    DatasetIndex,
+    FileInfo,
+    ShardInfo,
+    read_index,
+    read_samples,
+    write_file,
+    write_index,
+    write_samples,
+)
+from ferdata.format.layout import FORMAT_VERSION, SampleLayout, json_bytes_for, shard_name
+from ferdata.format.reader import Sample, ShardReader
+from ferdata.format.writer import ShardWriter, WrittenShard, make_layout
+
+__all__ = [
+    "FORMAT_VERSION",
+    "INDEX_NAME",
+    "REJECTS_NAME",
+    "SAMPLES_NAME",
+    "SAMPLES_SCHEMA",
+    "CodecOptions",
+    "DatasetIndex",
+    "FileInfo",
+    "Sample",
+    "SampleLayout",
+    "ShardInfo",
+    "ShardReader",
+    "ShardWriter",
+    "WrittenShard",
+    "codec_names",
+    "json_bytes_for",
+    "make_layout",
+    "read_index",
+    "read_samples",
+    "shard_name",
+    "write_file",
+    "write_index",
+    "write_samples",
+]

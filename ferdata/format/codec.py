@@ -1,0 +1,203 @@
+"""Codecs: how the body of a sample (its pixels) is stored. The only file that imports a zstd binding.
+
+In: uint8 pixels. Out: stored bytes, and back, straight into a row of a batch. Costs are in docs/codecs.md.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import xxhash
+import zstandard
+
+from ferdata.errors import OptionError, ShardCorruptError
+from ferdata.format.layout import npy_header
+from ferdata.sample import TensorSpec
+
+__all__ = ["CODECS", "BodyDecoder", "BodyEncoder", "CodecOptions", "Compressor", "checksum32", "codec_names", "default_level"]
+
+DEFAULT_LEVELS = {"zstd": -1, "compact": -1}
+"""zstd levels chosen by the codec study (docs/codecs.md)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodecOptions:
+    """Which codec, and its settings.
+
+    Attributes:
+        name: ``raw``, ``zstd``, ``compact`` or ``jpeg``.
+        level: zstd level, -7 to 19; None where the codec has none. Lower is faster and larger.
+        filter: JSON-ready description of the pixel filter of ``compact``; None elsewhere.
+    """
+
+    name: str
+    level: int | None = None
+    filter: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in CODECS:
+            raise OptionError(f"codec: {self.name!r} found, expected one of {', '.join(codec_names())}")
+        if CODECS[self.name].compressed != (self.level is not None):
+            raise OptionError(
+                f"codec {self.name}: level {self.level} found, expected {'a zstd level' if CODECS[self.name].compressed else 'none'}"
+            )
+        if self.level is not None and not -7 <= self.level <= 19:
+            raise OptionError(f"level: {self.level} found, expected -7 to 19")
+
+    @classmethod
+    def create(cls, name: str, level: int | None = None) -> "CodecOptions":
+        """Return the options of a codec, with its default level and filter where none is given."""
+        if name not in CODECS:
+            raise OptionError(f"codec: {name!r} found, expected one of {', '.join(codec_names())}")
+        return cls(name=name, level=default_level(name) if level is None else level, filter=CODECS[name].default_filter())
+
+    @property
+    def kind(self) -> "Codec":
+        """The codec these options are for."""
+        return CODECS[self.name]
+
+
+class BodyEncoder(Protocol):
+    """Turns one tensor into the bytes of its body, before zstd."""
+
+    def __call__(self, pixels: np.ndarray, source: bytes | None) -> Any:
+        """Return a bytes-like body for uint8 ``[C, H, W]`` pixels; ``source`` is the image file they come from."""
+
+
+class BodyDecoder(Protocol):
+    """Turns the stored bytes of one body into pixels."""
+
+    def __call__(self, stored: memoryview, row: np.ndarray) -> None:
+        """Fill ``row``, uint8 ``[C * H * W]`` contiguous, from the stored bytes.
+
+        Raises:
+            ShardCorruptError: If the stored bytes cannot be decoded; without the file's name, which the reader adds.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codec:
+    """One way to store bodies.
+
+    Attributes:
+        suffix: Name ending of the tensor member.
+        compressed: Whether the tar is cut into zstd frames; else it is a plain ``.tar`` with a table of bodies.
+        fixed_size: Whether every body of a data set has the same size before zstd.
+        body_bytes: Body size for a tensor spec, where it is fixed.
+        tensor_header: The bytes in front of the body.
+        encoder: Makes the encoder.
+        decoder: Makes a decoder with scratch memory of its own; not to be shared between threads.
+        default_filter: The filter description new data sets get.
+    """
+
+    suffix: str
+    compressed: bool
+    fixed_size: bool
+    body_bytes: Callable[[TensorSpec, dict[str, Any] | None], int]
+    tensor_header: Callable[[TensorSpec, dict[str, Any] | None], bytes]
+    encoder: Callable[[TensorSpec, CodecOptions], BodyEncoder]
+    decoder: Callable[[TensorSpec, CodecOptions], BodyDecoder]
+    default_filter: Callable[[], dict[str, Any] | None] = lambda: None
+
+
+def codec_names() -> list[str]:
+    """Return the names of all codecs."""
+    return list(CODECS)
+
+
+def default_level(name: str) -> int | None:
+    """Return the zstd level a codec uses when none is asked for; None where it uses no zstd."""
+    return DEFAULT_LEVELS.get(name)
+
+
+def checksum32(data: Any) -> int:
+    """Return the low 32 bits of XXH64 (seed 0), as zstd's own content checksum takes them."""
+    return xxhash.xxh64_intdigest(data) & 0xFFFFFFFF
+
+
+class Compressor:
+    """Makes independent zstd frames with the content checksum and the content size switched on."""
+
+    def __init__(self, level: int) -> None:
+        self._compressor = zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True)
+
+    def frame(self, data: Any) -> bytes:
+        """Return one zstd frame that holds ``data``."""
+        return self._compressor.compress(data)
+
+
+class Decompressor:
+    """Decodes one zstd frame at a time into memory that is there already.
+
+    Reading through ``readinto`` with room for the whole frame makes libzstd decode in one pass into that memory;
+    a fresh output buffer per frame cost up to half of the speed in page faults.
+    """
+
+    def __init__(self) -> None:
+        self._decompressor = zstandard.ZstdDecompressor()
+
+    def into(self, stored: Any, out: Any) -> None:
+        """Fill ``out`` from one frame that holds exactly ``len(out)`` bytes.
+
+        Raises:
+            ShardCorruptError: If the frame is damaged or holds another number of bytes.
+        """
+        try:
+            parameters = zstandard.get_frame_parameters(stored)
+            if parameters.content_size != len(out) or not parameters.has_checksum:
+                raise ShardCorruptError(f"a zstd frame of {parameters.content_size:,} bytes found, expected {len(out):,} with a checksum")
+            reader = self._decompressor.stream_reader(stored)
+            if reader.readinto(out) != len(out):
+                raise ShardCorruptError(f"a zstd frame ends early, expected {len(out):,} bytes")
+        except zstandard.ZstdError as error:
+            raise ShardCorruptError(f"a zstd frame is damaged ({error})") from error
+
+
+def _pixels_encoder(spec: TensorSpec, options: CodecOptions) -> BodyEncoder:
+    def encode(pixels: np.ndarray, source: bytes | None) -> np.ndarray:
+        return np.ascontiguousarray(pixels)
+
+    return encode
+
+
+def _raw_decoder(spec: TensorSpec, options: CodecOptions) -> BodyDecoder:
+    def decode(stored: memoryview, row: np.ndarray) -> None:
+        row[:] = np.frombuffer(stored, np.uint8)
+
+    return decode
+
+
+def _zstd_decoder(spec: TensorSpec, options: CodecOptions) -> BodyDecoder:
+    into = Decompressor().into
+
+    def decode(stored: memoryview, row: np.ndarray) -> None:
+        into(stored, row)
+
+    return decode
+
+
+def _spec_bytes(spec: TensorSpec, filter: dict[str, Any] | None) -> int:
+    return spec.num_bytes
+
+
+CODECS: dict[str, Codec] = {
+    "raw": Codec(
+        suffix=".npy",
+        compressed=False,
+        fixed_size=True,
+        body_bytes=_spec_bytes,
+        tensor_header=lambda spec, filter: npy_header(spec),
+        encoder=_pixels_encoder,
+        decoder=_raw_decoder,
+    ),
+    "zstd": Codec(
+        suffix=".npy",
+        compressed=True,
+        fixed_size=True,
+        body_bytes=_spec_bytes,
+        tensor_header=lambda spec, filter: npy_header(spec),
+        encoder=_pixels_encoder,
+        decoder=_zstd_decoder,
+    ),
+}
