@@ -1,0 +1,132 @@
+"""Read one image's bytes, from a file or from a row of a parquet file.
+
+In: a source root and an item path. Out: the bytes as they are stored. A parquet row costs one read of its row group, unless
+that is among the last ones read, of which up to 192 MB are kept in memory.
+"""
+
+import io
+import re
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ferdata.errors import FerdataError, StoreError
+from ferdata.store import Store
+
+__all__ = ["IMAGE_COLUMN", "open_parquet", "read_image"]
+
+IMAGE_COLUMN = "image"
+_ROW = re.compile(r"(.+\.parquet)#(\d+)", re.IGNORECASE | re.DOTALL)
+_CACHE_BYTES = 192 << 20
+
+
+def read_image(root: str, path: str) -> bytes:
+    """Return the stored bytes of one image.
+
+    Args:
+        root: Folder or URL the path is relative to.
+        path: An item's path; ``file.parquet#17`` is row 17 of that file, counted from 0.
+
+    Raises:
+        StoreError: If the file or row is not there or cannot be read.
+    """
+    row = _ROW.fullmatch(path)
+    try:
+        return _store(root).read(path) if row is None else _read_row(root, row[1], int(row[2]))
+    except FerdataError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        text = getattr(error, "strerror", None) or str(error)
+        raise StoreError(f"{_store(root).path(path)}: {text}, expected an image file that can be read; check the source") from error
+
+
+def open_parquet(store: Store, path: str) -> pq.ParquetFile:
+    """Open a parquet file wherever it lives; only the parts that are asked for are read."""
+    try:
+        return pq.ParquetFile(store.path(path) if store.is_local else pa.PythonFile(_RangeFile(store, path), mode="r"))
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{store.path(path)}: {error}, expected a parquet file; check it or remove it") from error
+
+
+def _read_row(root: str, path: str, row: int) -> bytes:
+    value = _ROW_GROUPS.row(root, path, row)
+    data = value.get("bytes") if isinstance(value, dict) else value
+    if isinstance(data, bytes):
+        return data
+    raise StoreError(f"{path}#{row}: no image bytes found in column {IMAGE_COLUMN!r}, expected the image itself; embed the images")
+
+
+class _RowGroups:
+    """The image columns of the row groups read last; ingest asks for rows in shuffled order, so one would not do."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._files: dict[tuple[str, str], tuple[pq.ParquetFile, list[int]]] = {}
+        self._groups: OrderedDict[tuple[str, str, int], Any] = OrderedDict()
+        self._num_bytes = 0
+
+    def row(self, root: str, path: str, row: int) -> Any:
+        """Return the value of one row of the image column."""
+        with self._lock:
+            file, starts = self._file(root, path)
+            if row >= starts[-1]:
+                raise StoreError(f"{path}#{row}: {starts[-1]:,} rows found, expected more; scan the source again")
+            group = bisect_right(starts, row) - 1
+            key = (root, path, group)
+            if key not in self._groups:
+                self._groups[key] = file.read_row_group(group, columns=[IMAGE_COLUMN]).column(0)
+                self._num_bytes += self._groups[key].nbytes
+                while self._num_bytes > _CACHE_BYTES and len(self._groups) > 1:
+                    self._num_bytes -= self._groups.popitem(last=False)[1].nbytes
+            self._groups.move_to_end(key)
+            return self._groups[key][row - starts[group]].as_py()
+
+    def _file(self, root: str, path: str) -> tuple[pq.ParquetFile, list[int]]:
+        if (root, path) not in self._files:
+            file = open_parquet(_store(root), path)
+            rows = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
+            self._files[root, path] = file, [0, *accumulate(rows)]
+        return self._files[root, path]
+
+
+_ROW_GROUPS = _RowGroups()
+
+
+@lru_cache(maxsize=16)
+def _store(root: str) -> Store:
+    return Store(root)
+
+
+class _RangeFile(io.RawIOBase):
+    """A read-only file object over a store's byte ranges."""
+
+    def __init__(self, store: Store, path: str) -> None:
+        super().__init__()
+        self._store, self._path = store, path
+        self._size, self._position = store.num_bytes(path), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = offset + (0, self._position, self._size)[whence]
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        stop = min(self._position + len(buffer), self._size)
+        data = self._store.read_range(self._path, self._position, stop) if stop > self._position else b""
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
