@@ -1,0 +1,159 @@
+"""A small data set made straight through the format layer, for the tests of whatever reads shards.
+
+In: sizes. Out: a finished folder whose every value is a formula of the sample's number, so loss, repeats and mix-ups show.
+Samples are numbered over all splits in reading order: with 40 train and 12 val samples, val holds 40 to 51.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from ferdata.format import (
+    REJECTS_NAME,
+    SAMPLES_SCHEMA,
+    CodecOptions,
+    DatasetIndex,
+    ShardInfo,
+    ShardWriter,
+    json_bytes_for,
+    make_layout,
+    shard_name,
+    write_file,
+    write_index,
+    write_samples,
+)
+from ferdata.labels import AFFECTNET_8
+from ferdata.sample import TensorSpec
+from ferdata.store import Store
+
+__all__ = ["expected_key", "expected_label", "expected_pixels", "expected_record", "make_dataset", "sample_number"]
+
+SAMPLES: Mapping[str, int] = {"train": 40, "val": 12}
+
+
+def expected_pixels(number: int, size: int) -> np.ndarray:
+    """Return uint8 ``[3, size, size]``: a slanted ramp whose slope and phase are the sample's; its first 4 bytes are ``number``."""
+    channel, y, x = np.ogrid[:3, :size, :size]
+    pixels = ((number * 89 + channel * 57 + y * (3 + number % 5) + x * 2 + x * y * number % 7) % 256).astype(np.uint8)
+    pixels.reshape(-1)[:4] = np.frombuffer(number.to_bytes(4, "little"), np.uint8)
+    return pixels
+
+
+def sample_number(pixels: np.ndarray) -> int:
+    """Return the number of the sample that ``pixels`` (any shape, C order) were made for."""
+    return int.from_bytes(pixels.reshape(-1)[:4].tobytes(), "little")
+
+
+def expected_label(number: int, num_classes: int = 8) -> int:
+    """Return the class of a sample: half of them are of class 1, as faces are mostly happy; the rest are dealt evenly."""
+    return number // 2 % num_classes if number % 2 else min(1, num_classes - 1)
+
+
+def expected_key(number: int) -> str:
+    """Return the key of a sample."""
+    return f"face-{number:06d}"
+
+
+def expected_record(number: int) -> dict[str, object]:
+    """Return the json of a sample; every eleventh has no valence and arousal."""
+    known = number % 11 != 0
+    return {
+        "path": f"images/{number}.jpg",
+        "source_label": str(expected_label(number)),
+        "valence": (number % 21 - 10) / 10 if known else None,
+        "arousal": (number % 17 - 8) / 8 if known else None,
+    }
+
+
+def make_dataset(
+    root: str | Path,
+    *,
+    codec: str = "zstd",
+    size: int = 16,
+    samples: Mapping[str, int] = SAMPLES,
+    samples_per_shard: int = 16,
+    classes: Sequence[str] = AFFECTNET_8,
+    seed: int = 0,
+    level: int | None = None,
+) -> DatasetIndex:
+    """Write a data set below ``root`` (a path or URL) and return its index.
+
+    Args:
+        root: Folder to write to; made where it is missing.
+        codec: Name of the codec.
+        size: Height and width of the images, at least 2.
+        samples: Split -> number of samples.
+        samples_per_shard: Samples of every shard but a split's last.
+        classes: Class names.
+        seed: Recorded in the settings only; the samples stand in the order of their numbers.
+        level: zstd level; the codec's own default where None.
+    """
+    store = Store(str(root))
+    store.make_dir()
+    options = CodecOptions.create(codec, level)
+    spec = TensorSpec(dtype="uint8", shape=(3, size, size))
+    layout = make_layout(spec, options, num_classes=len(classes), json_bytes=json_bytes_for(1))
+    counts = {split: [0] * len(classes) for split in samples}
+    rows: list[dict[str, Any]] = []
+    shards: list[ShardInfo] = []
+    for split, num_samples in samples.items():
+        for shard in range(math.ceil(num_samples / samples_per_shard)):
+            name = shard_name(split, shard, compressed=options.kind.compressed)
+            with store.write_atomic(name) as file:
+                writer = ShardWriter(file, layout, options)
+                for position in range(min(samples_per_shard, num_samples - shard * samples_per_shard)):
+                    number = len(rows)
+                    label = expected_label(number, len(classes))
+                    row = _row(number, len(classes)) | {"split": split, "shard": shard, "frame": 2 * position + 1, "position": position}
+                    writer.add(row["key"], label, expected_record(number), expected_pixels(number, size))
+                    counts[split][label] += 1
+                    rows.append(row)
+                written = writer.close()
+            shards.append(ShardInfo(name=name, split=split, samples=written.samples, num_bytes=written.num_bytes, xxh64=written.xxh64))
+    counted = samples.get("train") or len(rows)
+    mean, std = _moments(counted, size)
+    index = DatasetIndex(
+        source="folder",
+        source_layout="made for tests",
+        codec=options,
+        spec=spec,
+        json_bytes=layout.json_bytes,
+        transform={"fingerprint": "0123456789abcdef", "settings": {"size": size}, "libraries": {}},
+        settings={"seed": seed},
+        classes=tuple(classes),
+        counts=counts,
+        mean=mean,
+        std=std,
+        files=(write_samples(store, pa.Table.from_pylist(rows, SAMPLES_SCHEMA)), write_file(store, REJECTS_NAME, b"path,reason\n")),
+        shards=tuple(shards),
+        summary={"accepted": len(rows), "skipped": {}, "rejected": {}},
+    )
+    write_index(store, index)
+    return index
+
+
+def _row(number: int, num_classes: int) -> dict[str, Any]:
+    path = f"images/{number}.jpg"
+    return expected_record(number) | {
+        "key": expected_key(number),
+        "label": expected_label(number, num_classes),
+        "source_bytes": 1000 + number,
+        "source_xxh64": xxhash.xxh64_intdigest(path.encode()),
+    }
+
+
+def _moments(num_samples: int, size: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation per channel over samples 0 to ``num_samples``."""
+    total, squares = np.zeros(3, np.int64), np.zeros(3, np.int64)
+    for number in range(num_samples):
+        pixels = expected_pixels(number, size).astype(np.int64)
+        total += pixels.sum(axis=(1, 2))
+        squares += (pixels**2).sum(axis=(1, 2))
+    count = max(1, num_samples) * size * size
+    mean = total / count
+    return tuple(mean.tolist()), tuple(np.sqrt(squares / count - mean**2).tolist())
