@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from ferdata.errors import SourceError
 from ferdata.sources.listing import is_image, natural_key
-from ferdata.sources.scan import ScanBuilder
+from ferdata.sources.scan import Reject
 
 __all__ = [
     "KeyMaker",
@@ -99,13 +99,13 @@ class StemIndex:
         return sorted(self._names.difference(used), key=natural_key)
 
 
-def stop_if_most_labels_invalid(builder: ScanBuilder, where: str, num_rows: int, expected: str) -> None:
-    """Refuse a source most of whose labels are not classes: it is read with the wrong map.
+def stop_if_most_labels_invalid(rejects: Sequence[Reject], where: str, num_rows: int, expected: str) -> None:
+    """Refuse a label file most of whose labels are not classes: it is read with the wrong map.
 
     Raises:
         SourceError: If more than half of ``num_rows`` were rejected as ``label_invalid``.
     """
-    wrong = [reject for reject in builder.rejects if reject.reason == "label_invalid"]
+    wrong = [reject for reject in rejects if reject.reason == "label_invalid"]
     if 2 * len(wrong) > num_rows:
         common = ", ".join(f"{detail} ({count:,} x)" for detail, count in Counter(reject.detail for reject in wrong).most_common(3))
         raise SourceError(

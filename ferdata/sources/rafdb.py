@@ -112,7 +112,7 @@ def parse_list(data: bytes, where: str, raf: RafSet, builder: ScanBuilder) -> li
             builder.reject(parts[0], "label_invalid", f"label {parts[1]!r}", split=split, row=line, key=key)
         else:
             rows.append(ListRow(line=line, stem=key, suffix=name[len(stem[0]) :], split=split, raf_id=raf_id))
-    stop_if_most_labels_invalid(builder, where, num_lines, f"RAF-DB ids 1..{len(raf.source_classes)}")
+    stop_if_most_labels_invalid(builder.rejects, where, num_lines, f"RAF-DB ids 1..{len(raf.source_classes)}")
     if not rows:
         raise LayoutError(f"{where}: no usable line in {num_lines:,}, expected lines like 'train_00001.jpg 5'; take the official list")
     _check_digits(rows, where, raf)
