@@ -15,6 +15,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "Folder",
     "NameIndex",
+    "Tree",
     "below",
     "is_archive",
     "is_image",
@@ -135,6 +136,24 @@ def list_folder(store: Store, relative: str = "") -> Folder:
     for name, is_dir in iter_names(store, relative):
         (dirs if is_dir else files).append(name)
     return Folder(relative, tuple(sorted(dirs, key=natural_key)), tuple(sorted(files, key=natural_key)))
+
+
+class Tree:
+    """A store whose small folders are listed once, however often they are asked for."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._folders: dict[str, Folder] = {}
+
+    def folder(self, relative: str = "") -> Folder:
+        """Return the names in one folder; not for folders of many images, which :func:`peek` need not read to the end."""
+        if relative not in self._folders:
+            self._folders[relative] = list_folder(self.store, relative)
+        return self._folders[relative]
+
+    def peek(self, relative: str, wanted: Callable[[str], bool], *, at_most: int = 1) -> list[str]:
+        """Return up to ``at_most`` file names that are ``wanted``, see :func:`peek`."""
+        return peek(self.store, relative, wanted, at_most=at_most)
 
 
 class NameIndex:

@@ -1,0 +1,57 @@
+"""Where items come from: find out which release a folder holds and list its items, rejects and counts.
+
+In: a folder or URL. Out: a :class:`Scan`. Costs one listing of each folder and one read of each label file; no image is opened.
+"""
+
+from importlib import import_module
+from typing import cast
+
+from ferdata.errors import OptionError
+from ferdata.sources.detect import detect_layout
+from ferdata.sources.detection import Detection
+from ferdata.sources.images import read_image
+from ferdata.sources.scan import Reject, Scan, ScanOptions
+from ferdata.store import Store
+
+__all__ = ["SOURCES", "Detection", "Reject", "Scan", "ScanOptions", "detect_layout", "read_image", "scan_source"]
+
+SOURCES = ("affectnet", "rafdb", "folder")
+
+_READERS = {
+    "AN-npy": "affectnet_npy",
+    "AN-va": "affectnet_npy",
+    "AN-csv": "affectnet_csv",
+    "AN-plus": "affectnet_plus",
+    "AN-kaggle-A": "affectnet_kaggle",
+    "AN-kaggle-B": "affectnet_kaggle",
+    "AN-yolo": "yolo",
+    "AN-parquet": "parquet",
+    "RAF-parquet": "parquet",
+    "RAF-basic": "rafdb",
+    "RAF-compound": "rafdb",
+    "RAF-kaggle": "rafdb_kaggle",
+    "AN-folders": "folders",
+    "RAF-folders": "folders",
+    "folder": "folders",
+}
+
+
+def scan_source(source: str, root: str, options: ScanOptions) -> Scan:
+    """Find the layout below ``root`` and sort every row of it into accepted, skipped or rejected.
+
+    Args:
+        source: One of ``SOURCES``: whose data the folder holds.
+        root: Folder or fsspec URL.
+        options: What the user asks for.
+
+    Raises:
+        OptionError: If there is no such source.
+        LayoutError: If the folder holds no known layout, or one of another source.
+        AmbiguousLayoutError: If it can be read in more than one way and no option settles it.
+        SourceError: If the tree contradicts itself so far that no shard should be written from it.
+    """
+    if source not in SOURCES:
+        raise OptionError(f"source: {source!r} found, expected one of {', '.join(SOURCES)}")
+    detection = detect_layout(root, source=source, labels=options.labels)
+    reader = import_module(f"ferdata.sources.{_READERS[detection.layout]}")
+    return cast(Scan, reader.scan(Store(detection.root), detection, options))

@@ -1,0 +1,251 @@
+"""Find out which layout a folder holds, and where it starts.
+
+In: a folder or URL. Out: a :class:`Detection`, or an error that says what was looked for and what is there. Costs a listing of
+each small folder on the way; of a large image or annotation folder only the first names are read.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ferdata.errors import AmbiguousLayoutError, LayoutError, StoreError
+from ferdata.sources.csv_head import read_head
+from ferdata.sources.detection import Detection
+from ferdata.sources.listing import Tree, below, is_archive, is_image, split_of
+from ferdata.sources.markers.affectnet_2017 import find_affectnet_csv
+from ferdata.sources.markers.class_folders import find_class_folders
+from ferdata.sources.markers.rafdb_official import find_rafdb_kaggle, find_rafdb_list
+from ferdata.sources.markers.split_folders import find_affectnet_npy, find_affectnet_plus, find_affectnet_va, find_one_split, find_yolo
+from ferdata.sources.markers.tables import find_affectnet_kaggle, find_parquet
+from ferdata.store import Store
+
+__all__ = ["Detection", "detect_layout"]
+
+_MARKERS = (
+    find_affectnet_plus,
+    find_affectnet_npy,
+    find_one_split,
+    find_affectnet_va,
+    find_yolo,
+    find_affectnet_csv,
+    find_rafdb_list,
+    find_rafdb_kaggle,
+    find_affectnet_kaggle,
+)
+"""Markers 1 to 9, in the order in which they are tested; each of them is strong enough to be a second layout below one root."""
+
+_MAX_LEVELS = 4
+_MAX_LISTED = 20
+_MAX_CHILDREN = 64
+_DERIVED_FILES = frozenset(
+    ("affectnet.csv", "affectnet_train.csv", "affectnet_val.csv", "train_annotations_7class.txt", "valid_annotations_7class.txt")
+)
+_DERIVED_FOLDERS = frozenset(("images_cropped", "fan_landmarks"))
+_LABEL_ENDINGS = (".csv", ".npy", ".parquet", ".pkl", ".pickle", ".lst")
+_DATA_SETS = {"affectnet": "AffectNet", "rafdb": "RAF-DB", "folder": "class folders"}
+_LOOKED_FOR = (
+    "human_annotated/ (AN-plus), train_set/ or val_set/ with images/ and annotations/ (AN-npy), split folders with images/ and emotion/ "
+    "(AN-va) or labels/ (AN-yolo), training.csv with Manually_Annotated_Images/ (AN-csv), EmoLabel/list_patition_label.txt (RAF-basic, "
+    "RAF-compound), train_labels.csv with folders 1..7 (RAF-kaggle), labels.csv with pth and label (AN-kaggle), parquet files with image "
+    "and label, class folders"
+)
+
+
+def detect_layout(root: str, *, source: str | None = None, labels: str | None = None) -> Detection:
+    """Return the layout below ``root``.
+
+    Args:
+        root: Folder or fsspec URL; the layout may start up to four single sub-folders deeper.
+        source: ``affectnet``, ``rafdb`` or ``folder``: what the user says it is; None takes what is found.
+        labels: Order of numeric class folders, one of ``LABEL_ORDERS``, or None to ask where it matters.
+
+    Raises:
+        LayoutError: If there is no known layout, or one of another source.
+        AmbiguousLayoutError: If there are several, or one that can be read in several ways.
+    """
+    tree = Tree(Store(root))
+    _check_root(tree.store)
+    folder = ""
+    for _ in range(_MAX_LEVELS + 1):
+        found = _layout_in(tree, folder, source, labels)
+        if found is not None:
+            _refuse_second_layout(tree, found)
+            found = _rebased(replace(found, notes=(*found.notes, *_ignored(tree, found))), tree.store)
+            _check_source(found, source)
+            return found
+        inner = _only_folder(tree, folder)
+        if inner is None:
+            break
+        folder = inner
+    raise _nothing_found(tree, folder)
+
+
+def _layout_in(tree: Tree, folder: str, source: str | None, labels: str | None) -> Detection | None:
+    return (
+        _strong_layout_in(tree, folder)
+        or find_parquet(tree, folder, source)
+        or find_class_folders(tree, folder, source=source, labels=labels)
+    )
+
+
+def _strong_layout_in(tree: Tree, folder: str) -> Detection | None:
+    return next((found for marker in _MARKERS if (found := marker(tree, folder)) is not None), None)
+
+
+def _only_folder(tree: Tree, folder: str) -> str | None:
+    here = tree.folder(folder)
+    if len(here.dirs) != 1 or any(is_image(name) or _is_label_file(name) for name in here.files):
+        return None
+    return below(folder, here.dirs[0])
+
+
+def _is_label_file(name: str) -> bool:
+    lower = name.lower()
+    if lower in _DERIVED_FILES:
+        return False
+    return lower.endswith(_LABEL_ENDINGS) or (lower.endswith(".txt") and ("label" in lower or "annot" in lower))
+
+
+def _check_root(store: Store) -> None:
+    if not store.exists():
+        raise LayoutError(f"{store}: no such folder, expected the folder the data set was unpacked to; check the path")
+    if not store.is_dir():
+        advice = "unpack first and give the folder" if is_archive(str(store)) else "give the folder it lies in"
+        raise LayoutError(f"{store}: a file found, expected the folder of a data set; {advice}")
+
+
+def _check_source(found: Detection, source: str | None) -> None:
+    if source is not None and found.source != source:
+        raise LayoutError(
+            f"{found.root}: {found.layout} found, which is {_DATA_SETS[found.source]}, expected {_DATA_SETS[source]}; "
+            f"use source {found.source!r} or give another folder"
+        )
+
+
+def _refuse_second_layout(tree: Tree, found: Detection) -> None:
+    taken = {path[len(found.root) :].strip("/").split("/")[0].lower() for path in _paths(found)}
+    taken |= {name.lower() for name in found.class_folders}
+    inner = [(found.root, name) for name in tree.folder(found.root).dirs]
+    others = [below(folder, name) for folder, name in inner if name.lower() not in taken | _DERIVED_FOLDERS and not split_of(name)]
+    second = next(_layouts_below(tree, others), None)
+    if second is None and found.layout != "AN-csv":
+        second = _csv_release_beside(tree, found)
+    if second is not None:
+        here = sorted(_paths(found))[0] if found.root == second[0] else found.root
+        raise AmbiguousLayoutError(
+            f"{tree.store}: {found.layout} in {tree.store.path(here)} and {second[1]} in {tree.store.path(second[0])} found, expected one "
+            f"data set; give the path of one of them, or move the other away"
+        )
+
+
+def _csv_release_beside(tree: Tree, found: Detection) -> tuple[str, str] | None:
+    try:
+        second = find_affectnet_csv(tree, found.root)
+    except (LayoutError, StoreError):
+        return None
+    if second is None:
+        return None
+    folders = {path.rpartition("/")[0] for path in second.files.values()}
+    # CSV files in this very folder are no second layout: within one folder the first match wins.
+    apart = sorted(folders - {found.root})
+    return (apart[0], second.layout) if apart else None
+
+
+def _layouts_below(tree: Tree, folders: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield ``(path, layout)`` for each of ``folders`` that holds a layout, itself or down its single sub-folders."""
+    for start in folders if len(folders) <= _MAX_CHILDREN else ():
+        folder: str | None = start
+        for _ in range(_MAX_LEVELS):
+            if folder is None:
+                break
+            try:
+                found = _strong_layout_in(tree, folder)
+                if found is not None:
+                    yield folder, found.layout
+                    break
+                folder = _only_folder(tree, folder)
+            except AmbiguousLayoutError:
+                yield folder, "an unclear layout"
+                break
+            except (LayoutError, StoreError):
+                break
+
+
+def _rebased(found: Detection, store: Store) -> Detection:
+    start = len(found.root) + 1 if found.root else 0
+    root = store.path(found.root)
+    return replace(
+        found,
+        root=root,
+        splits={split: path[start:] for split, path in found.splits.items()},
+        files={role: path[start:] for role, path in found.files.items()},
+        tables={split: tuple(path[start:] for path in paths) for split, paths in found.tables.items()},
+        folders={role: path[start:] for role, path in found.folders.items()},
+        notes=(f"{found.layout} found in {root}.", *found.notes),
+    )
+
+
+def _paths(found: Detection) -> list[str]:
+    tables = [path for paths in found.tables.values() for path in paths]
+    return [*found.splits.values(), *found.files.values(), *found.folders.values(), *tables]
+
+
+def _ignored(tree: Tree, found: Detection) -> list[str]:
+    used = set(_paths(found))
+    derived, archives, pickles = [], [], []
+    for folder in dict.fromkeys((found.root, *found.splits.values())):
+        here = tree.folder(folder)
+        derived += [below(folder, name) + "/" for name in here.dirs if name.lower() in _DERIVED_FOLDERS]
+        files = [(below(folder, name), name.lower()) for name in here.files if below(folder, name) not in used and not is_image(name)]
+        derived += [path for path, name in files if name in _DERIVED_FILES or (name.endswith(".csv") and _is_dump(tree, path))]
+        archives += [path for path, name in files if is_archive(name)]
+        pickles += [path for path, name in files if name.endswith((".pkl", ".pickle"))]
+    kinds = (
+        ("derived files, which are no labels", derived),
+        ("archives beside the unpacked data", archives),
+        ("pickles, which are never loaded", pickles),
+    )
+    return [f"Ignored {kind}: {_short(paths)}." for kind, paths in kinds if paths]
+
+
+def _is_dump(tree: Tree, path: str) -> bool:
+    header = [name.lower() for name in next(iter(read_head(tree.store, path)), [])]
+    return header[-3:] == ["phase", "img_path", "label"] or {"number", "exp", "val", "aro"} <= set(header)
+
+
+def _nothing_found(tree: Tree, folder: str) -> LayoutError:
+    where = tree.store.path(folder)
+    here = tree.folder(folder)
+    small = [below(folder, name) for name in here.dirs] if len(here.dirs) <= _MAX_CHILDREN else []
+    inside = [tree.folder(path) for path in small]
+    files = [below(place.path, name) for place in (here, *inside) for name in place.files]
+    deeper = list(_layouts_below(tree, small))
+    pickles = [path for path in files if path.lower().endswith("_fullpath.pkl")]
+    archives = [path for path in files if is_archive(path)]
+    if len(deeper) > 1:
+        return AmbiguousLayoutError(
+            f"{where}: {' and '.join(f'{layout} in {tree.store.path(path)}' for path, layout in deeper)} found, expected one data set; "
+            f"give the path of one of them"
+        )
+    if deeper:
+        path, layout = deeper[0]
+        return LayoutError(
+            f"{where}: several folders found, one of them ({path}) with {layout}, expected one data set; give {tree.store.path(path)}"
+        )
+    if pickles:
+        return LayoutError(
+            f"{where}: {_short(pickles)} found, expected labels as text or .npy; pickles are not loaded, use the CSV release"
+        )
+    if archives and not any(is_image(path) for path in files):
+        return LayoutError(f"{where}: only archives found ({_short(archives)}), expected the unpacked data set; unpack first")
+    if not here.dirs and not here.files:
+        return LayoutError(f"{where}: an empty folder found, expected {_LOOKED_FOR}; check the path")
+    held = _short([*(f"{name}/" for name in here.dirs), *here.files])
+    numbers = sum(name.isdecimal() for name in here.dirs)
+    if numbers and numbers == len(here.dirs):
+        held += f"; {numbers:,} numbered folders are AffectNet's images of 2017 without their CSV files"
+    return LayoutError(f"{where}: no known layout found, expected {_LOOKED_FOR}; the folder holds {held}; give the folder of a data set")
+
+
+def _short(names: list[str]) -> str:
+    more = f" and {len(names) - _MAX_LISTED:,} more" if len(names) > _MAX_LISTED else ""
+    return ", ".join(names[:_MAX_LISTED]) + more

@@ -1,0 +1,166 @@
+"""Markers 1 to 5: releases whose split folders hold images and labels side by side (AN-plus, AN-npy, AN-va, AN-yolo)."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+from ferdata.errors import AmbiguousLayoutError
+from ferdata.sources.detection import Detection
+from ferdata.sources.listing import Tree, below, split_of
+
+__all__ = ["find_affectnet_npy", "find_affectnet_plus", "find_affectnet_va", "find_one_split", "find_yolo", "split_folders"]
+
+_HUMAN, _AUTOMATIC = "human_annotated", "no_human_annotated"
+
+
+def split_folders(tree: Tree, folder: str, kinds: Sequence[str]) -> dict[str, str]:
+    """Return split -> folder for the split folders that hold a sub-folder of one of these ``kinds``, in any case.
+
+    A split folder inside another one is taken for what its own name says: an archive of the val set is known to unpack as
+    ``test_set/val_set``.
+
+    Raises:
+        AmbiguousLayoutError: If two folders claim the same split.
+    """
+    found: dict[str, str] = {}
+    for name in tree.folder(folder).dirs:
+        split, path = split_of(name), below(folder, name)
+        if split is None:
+            continue
+        inner = tree.folder(path)
+        if not any(inner.dir(kind) for kind in kinds):
+            inside = [child for child in inner.dirs if split_of(child)]
+            if len(inside) != 1:
+                continue
+            split, path = split_of(inside[0]) or split, below(path, inside[0])
+            if not any(tree.folder(path).dir(kind) for kind in kinds):
+                continue
+        if split in found:
+            raise AmbiguousLayoutError(
+                f"{tree.store}: {found[split]!r} and {path!r} found, expected one folder for split {split}; move one of them away"
+            )
+        found[split] = path
+    return {split: found[split] for split in ("train", "val", "test") if split in found}
+
+
+def find_affectnet_plus(tree: Tree, folder: str) -> Detection | None:
+    """Marker 1: ``human_annotated/`` or ``no_human_annotated/``, or split folders with ``annotations/*.json``."""
+    here = tree.folder(folder)
+    automatic = _with_pairs(tree, here.dir(_AUTOMATIC))
+    human = here.dir(_HUMAN)
+    while human and (inner := tree.folder(human).dir(_HUMAN)):
+        human = inner
+    splits = split_folders(tree, human, ("images", "annotations")) if human else {}
+    if not splits and not automatic:
+        splits = split_folders(tree, folder, ("images", "annotations"))
+        if not _any_annotation(tree, splits, ".json"):
+            return None
+    return _detection(tree, folder, "AN-plus", splits, folders={"automatic": automatic} if automatic else {})
+
+
+def find_affectnet_npy(tree: Tree, folder: str) -> Detection | None:
+    """Marker 2: split folders with ``images/`` and ``annotations/*_exp.npy``."""
+    splits = split_folders(tree, folder, ("images", "annotations"))
+    return _detection(tree, folder, "AN-npy", splits) if _any_annotation(tree, splits, "_exp.npy") else None
+
+
+def find_one_split(tree: Tree, folder: str) -> Detection | None:
+    """Marker 3: ``images/`` and ``annotations/`` directly in the folder; its own name, or a parent's, says which split it is.
+
+    Raises:
+        AmbiguousLayoutError: If no name says which split it is.
+    """
+    here = tree.folder(folder)
+    annotations = here.dir("annotations")
+    if not here.dir("images") or not annotations:
+        return None
+    layout = next((name for name, end in (("AN-plus", ".json"), ("AN-npy", "_exp.npy")) if _peek(tree, annotations, end)), None)
+    if layout is None:
+        return None
+    full = os.path.abspath(tree.store.path(folder)) if tree.store.is_local else tree.store.path(folder)
+    names = full.rstrip("/").split("/")[::-1][: 1 + len([part for part in folder.split("/") if part])]
+    if layout == "AN-plus" and names[0].lower() == _AUTOMATIC:
+        return _detection(tree, folder, layout, {}, folders={"automatic": folder})
+    split = next((split for split in map(split_of, names) if split), None)
+    if split is None:
+        raise AmbiguousLayoutError(
+            f"{tree.store.path(folder)}: one split of {layout} found (images/ and annotations/), expected a folder name that says which: "
+            f"train_set or val_set; rename the folder or give the folder above it"
+        )
+    return _detection(tree, folder, layout, {split: folder})
+
+
+def find_affectnet_va(tree: Tree, folder: str) -> Detection | None:
+    """Marker 4: split folders with ``images/``, ``valence/``, ``arousal/`` and ``emotion/``."""
+    kinds = ("images", "valence", "arousal", "emotion")
+    splits = split_folders(tree, folder, kinds)
+    whole = any(all(tree.folder(path).dir(kind) for kind in kinds) for path in splits.values())
+    return _detection(tree, folder, "AN-va", splits, wanted=("train", "val", "test")) if whole else None
+
+
+def find_yolo(tree: Tree, folder: str) -> Detection | None:
+    """Marker 5: split folders with ``images/`` and ``labels/*.txt``; ``data.yaml`` beside them or one folder up."""
+    here = tree.folder(folder)
+    names = here.file("data.yaml") or here.file("data.yml")
+    bases = [folder, below(folder, here.dirs[0])] if names and len(here.dirs) == 1 else [folder]
+    for base in bases:
+        splits = {
+            split: path
+            for split, path in split_folders(tree, base, ("images", "labels")).items()
+            if tree.folder(path).dir("images") or _labels(tree, path)
+        }
+        if any(tree.folder(path).dir("images") and _labels(tree, path) for path in splits.values()):
+            names = names or tree.folder(base).file("data.yaml") or tree.folder(base).file("data.yml")
+            wanted = ("train", "val", "test")
+            return _detection(tree, folder, "AN-yolo", splits, files={"names": names} if names else {}, wanted=wanted)
+    return None
+
+
+def _labels(tree: Tree, split_folder: str) -> bool:
+    labels = tree.folder(split_folder).dir("labels")
+    return labels is not None and bool(_peek(tree, labels, ".txt"))
+
+
+def _with_pairs(tree: Tree, folder: str | None) -> str | None:
+    while folder is not None:
+        here = tree.folder(folder)
+        if here.dir("images") and here.dir("annotations"):
+            return folder
+        folder = below(folder, here.dirs[0]) if len(here.dirs) == 1 else None
+    return None
+
+
+def _any_annotation(tree: Tree, splits: Mapping[str, str], ending: str) -> bool:
+    found = (tree.folder(path).dir("annotations") for path in splits.values())
+    return any(_peek(tree, annotations, ending) for annotations in found if annotations)
+
+
+def _peek(tree: Tree, folder: str, ending: str) -> list[str]:
+    return tree.peek(folder, _ends(ending))
+
+
+def _ends(ending: str) -> Callable[[str], bool]:
+    return lambda name: name.lower().endswith(ending)
+
+
+def _detection(
+    tree: Tree,
+    folder: str,
+    layout: str,
+    splits: Mapping[str, str],
+    *,
+    files: Mapping[str, str] | None = None,
+    folders: Mapping[str, str] | None = None,
+    wanted: tuple[str, ...] = (),
+) -> Detection:
+    missing = [split for split in wanted if split not in splits]
+    notes = (f"No {' and no '.join(missing)} split found.",) if missing else ()
+    return Detection(
+        layout=layout,
+        source="affectnet",
+        root=folder,
+        given=tree.store.path(),
+        splits=splits,
+        files=files or {},
+        folders=folders or {},
+        notes=notes,
+    )

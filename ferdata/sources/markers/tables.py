@@ -1,0 +1,94 @@
+"""Markers 9 and 10: re-releases whose labels are in one table: Kaggle's ``labels.csv`` and parquet files."""
+
+import re
+
+from ferdata.errors import AmbiguousLayoutError
+from ferdata.labels import canonical_name
+from ferdata.sources.csv_head import read_head
+from ferdata.sources.detection import Detection
+from ferdata.sources.images import open_parquet
+from ferdata.sources.listing import Tree, below, split_of
+
+__all__ = ["find_affectnet_kaggle", "find_parquet"]
+
+_PARQUET_DEPTH = 3
+
+
+def find_affectnet_kaggle(tree: Tree, folder: str) -> Detection | None:
+    """Marker 9: ``labels.csv`` with ``pth`` and ``label``: AN-kaggle-A without splits, AN-kaggle-B with train and test."""
+    here = tree.folder(folder)
+    labels = _labels_csv(tree, folder)
+    bases = [folder, below(folder, here.dirs[0])] if labels and len(here.dirs) == 1 else [folder]
+    for base in bases:
+        splits = {split: below(base, name) for name in tree.folder(base).dirs if (split := split_of(name))}
+        found = labels or next((path for place in (base, *splits.values()) if (path := _labels_csv(tree, place))), None)
+        if found and splits:
+            return _kaggle(tree, folder, "AN-kaggle-B", splits, found)
+    for base in bases:
+        if labels and any(canonical_name(name) for name in tree.folder(base).dirs):
+            return _kaggle(tree, folder, "AN-kaggle-A", {"train": base}, labels)
+    return None
+
+
+def find_parquet(tree: Tree, folder: str, source: str | None) -> Detection | None:
+    """Marker 10: parquet files with columns ``image`` and ``label``; the source tells AffectNet from RAF-DB.
+
+    Raises:
+        AmbiguousLayoutError: If some file names say their split and others do not.
+    """
+    tables: dict[str | None, list[str]] = {}
+    ignored = []
+    for path in _parquet_files(tree, folder, depth=_PARQUET_DEPTH):
+        names = set(_column_names(tree, path))
+        if {"image", "label"} <= names:
+            tables.setdefault(_table_split(path), []).append(path)
+        else:
+            ignored.append(path)
+    if not tables:
+        return None
+    if None in tables and len(tables) > 1:
+        raise AmbiguousLayoutError(
+            f"{tree.store.path(folder)}: {', '.join(tables[None])} found beside files of named splits, expected train, val or test in "
+            f"every name; rename or remove it"
+        )
+    tables.setdefault("train", tables.pop(None, []))
+    is_rafdb = source == "rafdb" or (source is None and "raf" in tree.store.path(folder).rsplit("/", 1)[-1].lower())
+    return Detection(
+        layout="RAF-parquet" if is_rafdb else "AN-parquet",
+        source="rafdb" if is_rafdb else "affectnet",
+        root=folder,
+        given=tree.store.path(),
+        tables={split: tuple(tables[split]) for split in ("train", "val", "test") if tables.get(split)},
+        notes=tuple(f"Ignored {path}: no columns image and label." for path in ignored),
+    )
+
+
+def _kaggle(tree: Tree, folder: str, layout: str, splits: dict[str, str], labels: str) -> Detection:
+    return Detection(layout=layout, source="affectnet", root=folder, given=tree.store.path(), splits=splits, files={"labels": labels})
+
+
+def _labels_csv(tree: Tree, folder: str) -> str | None:
+    path = tree.folder(folder).file("labels.csv")
+    if path is None:
+        return None
+    header = {name.lower() for name in next(iter(read_head(tree.store, path)), [])}
+    return path if {"pth", "label"} <= header else None
+
+
+def _parquet_files(tree: Tree, folder: str, *, depth: int) -> list[str]:
+    here = tree.folder(folder)
+    found = [below(folder, name) for name in here.files if name.lower().endswith(".parquet")]
+    if depth and len(here.dirs) <= 16:
+        found += [path for name in here.dirs for path in _parquet_files(tree, below(folder, name), depth=depth - 1)]
+    return found
+
+
+def _column_names(tree: Tree, path: str) -> list[str]:
+    with open_parquet(tree.store, path) as file:
+        return list(file.schema_arrow.names)
+
+
+def _table_split(path: str) -> str | None:
+    parts = path.lower().split("/")
+    words = [*re.split(r"[^a-z]+", parts[-1]), *reversed(parts[:-1])]
+    return next((split for word in words if (split := split_of(word))), None)
