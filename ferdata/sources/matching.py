@@ -25,6 +25,15 @@ __all__ = [
     "whole_number",
 ]
 
+KNOWN_ALIASES = (
+    "neutral, normal, calm; happy, happiness, joy; sad, sadness; surprise, surprised, suprise; fear, fearful, afraid; "
+    "disgust, disgusted; anger, angry; contempt"
+)
+"""Class names that are known, in any case, for error texts."""
+
+PART_OF_AFFECTNET = "Note: a re-release of a part of AffectNet, not the full set of 287,651 train images."
+
+SPLIT_ORDER = ("train", "val", "test")
 MAX_KEY_CHARS = 80
 _NOT_IN_KEY = re.compile(r"[^A-Za-z0-9_-]+")
 _WHOLE = re.compile(r"[+-]?\d{1,9}(\.0*)?")

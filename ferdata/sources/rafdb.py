@@ -210,6 +210,9 @@ def _match(rows: Sequence[ListRow], images: Folder, kind: str, builder: ScanBuil
         else:
             builder.reject(path, "image_missing", "no such image", split=row.split, row=row.line, key=row.stem)
     stop_if_no_image_found(where, len(rows), len(used), [below(images.path, f"{row.stem}{mark}.jpg") for row in rows[:3]])
+    for reject in builder.rejects:
+        if reject.reason in ("label_missing", "label_invalid"):
+            used.update(index.find(f"{reject.key}{mark}.jpg"))
     for name in index.rest(used):
         stem = RAF_STEM.fullmatch(stem_of(name))
         builder.reject(below(images.path, name), "label_missing", "not in the label list", split=stem[1].lower() if stem else "")

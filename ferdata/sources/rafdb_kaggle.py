@@ -12,6 +12,7 @@ from ferdata.labels import AFFECTNET_7, RAFDB_BASIC, map_ids
 from ferdata.sources.detection import Detection
 from ferdata.sources.listing import below, is_image, list_folder, natural_key
 from ferdata.sources.matching import (
+    SPLIT_ORDER,
     KeyMaker,
     StemIndex,
     read_csv,
@@ -41,7 +42,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     builder = ScanBuilder()
     keys = KeyMaker()
     num_rows = num_found = 0
-    for split in ("train", "val", "test"):
+    for split in SPLIT_ORDER:
         folders = _list_split(store, detection.splits[split], split, builder) if split in detection.splits else {}
         if split in detection.files:
             rows, found = _read_split(store, detection.files[split], split, folders, keys, builder)
@@ -62,7 +63,7 @@ def _list_split(store: Store, split_folder: str, split: str, builder: ScanBuilde
     folders: dict[int, tuple[str, list[str]]] = {}
     for name in listed.dirs:
         raf_id = whole_number(name)
-        if raf_id not in _RAF_IDS or raf_id in folders:
+        if raf_id is None or raf_id not in _RAF_IDS or raf_id in folders:
             raise LayoutError(
                 f"{store.path(below(split_folder, name))}: class folder {name!r} found, expected 1..7 once each (RAF ids); "
                 "this is an altered copy of RAF-kaggle: take the original or move the folder away"
@@ -94,9 +95,9 @@ def _read_split(
     for line, fields in rows:
         name = fields[image_column].replace("\\", "/").rsplit("/", 1)[-1] if image_column < len(fields) else ""
         label = fields[label_column] if label_column < len(fields) else ""
-        found = [(raf_id, file) for raf_id, index in indices.items() for file in index.find(name)] if name else []
-        for raf_id, file in found:
-            used[raf_id].add(file)
+        found = [(folder_id, file) for folder_id, index in indices.items() for file in index.find(name)] if name else []
+        for folder_id, file in found:
+            used[folder_id].add(file)
         num_found += bool(found)
         raf_id = whole_number(label)
         if not name or not label:
@@ -124,9 +125,9 @@ def _read_split(
             repeat = line if seen[found[0][1]] > 1 else None
             _accept(builder, keys, below(folders[raf_id][0], found[0][1]), split, raf_id, repeat=repeat)
     stop_if_most_labels_invalid(builder.rejects[num_before:], where, len(rows), "RAF ids 1..7")
-    for raf_id, index in indices.items():
-        for name in index.rest(used[raf_id]):
-            builder.reject(below(folders[raf_id][0], name), "label_missing", f"not in {csv_path}", split=split)
+    for folder_id, index in indices.items():
+        for name in index.rest(used[folder_id]):
+            builder.reject(below(folders[folder_id][0], name), "label_missing", f"not in {csv_path}", split=split)
     repeated = sum(count > 1 for count in seen.values())
     if repeated:
         builder.notes.append(
