@@ -1,0 +1,20 @@
+"""The read half: batches out of shards, at memory speed, in an order that is arithmetic."""
+
+from ferdata.stream.batch import FIELDS, IGNORED_LABEL
+from ferdata.stream.loader import Loader
+from ferdata.stream.metrics import LoaderMetrics
+from ferdata.stream.transforms import BatchContext, BatchTransform, ColorJitter, Compose, HorizontalFlip, Normalize, RandomResizedCrop
+
+__all__ = [
+    "FIELDS",
+    "IGNORED_LABEL",
+    "BatchContext",
+    "BatchTransform",
+    "ColorJitter",
+    "Compose",
+    "HorizontalFlip",
+    "Loader",
+    "LoaderMetrics",
+    "Normalize",
+    "RandomResizedCrop",
+]

@@ -1,0 +1,80 @@
+"""What a batch is: the fields a consumer may ask for, and where their values come from.
+
+In: sample numbers of a batch. Out: tensors gathered from the sample table, which costs microseconds.
+"""
+
+from collections import namedtuple
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from ferdata.errors import OptionError
+from ferdata.format import DatasetIndex, read_samples
+from ferdata.store import Store
+
+__all__ = ["FIELDS", "IGNORED_LABEL", "SampleTable", "batch_type"]
+
+FIELDS = ("images", "labels", "valence", "arousal", "keys", "mask", "numbers")
+"""``images`` uint8 ``[N, 3, H, W]``; ``labels`` int64 ``[N]``; ``valence`` and ``arousal`` float32 ``[N]``, NaN where the
+source has none; ``keys`` list of N str; ``mask`` bool ``[N]``, False on padding; ``numbers`` int64 ``[N]``, sample numbers."""
+
+IGNORED_LABEL = -100
+"""Label of a padding row: what torch's losses leave out by default."""
+
+
+@lru_cache
+def batch_type(fields: tuple[str, ...]) -> Callable[..., Any]:
+    """Return the named tuple class for a choice of fields.
+
+    Raises:
+        OptionError: If a field is unknown or named twice, or ``images`` is not among them.
+    """
+    unknown = [name for name in fields if name not in FIELDS]
+    if unknown or "images" not in fields or len(set(fields)) != len(fields):
+        raise OptionError(f"fields: {fields} found, expected 'images' and others out of {', '.join(FIELDS)}, each once")
+    return namedtuple("Batch", fields)
+
+
+class SampleTable:
+    """The columns of one split that batches are made from; about 8 bytes a sample, more with V/A or keys."""
+
+    def __init__(self, store: Store, index: DatasetIndex, split: str, fields: Sequence[str]) -> None:
+        columns = ["split", "label", *(name for name in ("valence", "arousal") if name in fields), *(["key"] if "keys" in fields else [])]
+        table = read_samples(store, index, columns)
+        table = table.filter(pa.compute.equal(table.column("split").cast(pa.string()), split))
+        self.labels = torch.from_numpy(table.column("label").to_numpy().astype(np.int64))
+        self._floats = {
+            name: torch.from_numpy(table.column(name).to_numpy().astype(np.float32)) for name in ("valence", "arousal") if name in fields
+        }
+        self._keys = table.column("key").combine_chunks() if "keys" in fields else None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def values(self, fields: Sequence[str], numbers: np.ndarray) -> dict[str, Any]:
+        """Return every field but ``images`` for samples ``numbers``, int64 ``[N]``; -1 is padding."""
+        index = torch.from_numpy(numbers)
+        padded = bool((numbers < 0).any())
+        mask = index >= 0
+        index = index.clamp(min=0)
+        values: dict[str, Any] = {}
+        for name in fields:
+            if name == "labels":
+                values[name] = self.labels[index].masked_fill(~mask, IGNORED_LABEL) if padded else self.labels[index]
+            elif name in self._floats:
+                values[name] = self._floats[name][index].masked_fill(~mask, float("nan")) if padded else self._floats[name][index]
+            elif name == "keys":
+                assert self._keys is not None
+                values[name] = [
+                    key if real else ""
+                    for key, real in zip(self._keys.take(pa.array(index.numpy())).to_pylist(), mask.tolist(), strict=True)
+                ]
+            elif name == "mask":
+                values[name] = mask
+            elif name == "numbers":
+                values[name] = torch.from_numpy(numbers.copy())
+        return values

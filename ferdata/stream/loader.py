@@ -1,0 +1,364 @@
+"""The loader: batches at memory speed out of ``torch.utils.data.DataLoader`` workers. The only file that drives them.
+
+In: a data set folder. Out: named tuples of uint8 images and labels, in an order that is arithmetic. Workers decode straight into
+recycled shared memory; what travels between processes is job numbers. Memory: two windows of batches and a few more.
+"""
+
+import math
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from ferdata.errors import OptionError, StateError
+from ferdata.format import read_index
+from ferdata.store import Store
+from ferdata.stream.batch import SampleTable, batch_type
+from ferdata.stream.crew import Crew
+from ferdata.stream.device import Delivery, DeviceMover, PinnedRing
+from ferdata.stream.feed import Feed
+from ferdata.stream.metrics import LoaderMetrics, Meter
+from ferdata.stream.order import OrderOptions, class_weights, rank_batches, rank_sequence
+from ferdata.stream.plan import cut_windows
+from ferdata.stream.ranks import find_rank
+from ferdata.stream.ring import Ring
+from ferdata.stream.state import Identity, Position
+from ferdata.stream.transforms import BatchContext
+
+__all__ = ["Loader"]
+
+RUN_BYTES = 4 << 20
+"""Neighbouring samples worth about this much are read together: a disk's seek costs little against 4 MiB."""
+RUNS_PER_WINDOW = 32
+"""A window mixes at least this many runs, so that small images are mixed as well as large ones."""
+JOB_BYTES = 10 << 20
+"""A worker call fills about this much: enough that its message (about 100 µs) costs little, little enough that workers share a window."""
+WINDOW_SAMPLES = 2048
+HELD_BATCHES = 4
+
+
+class Loader:
+    """Streams one split of a data set, batch by batch; iterate it once per epoch, like a ``DataLoader``.
+
+    Each iteration is one epoch and moves on to the next. A batch is a named tuple of ``fields``; its memory is used again
+    once nothing refers to it, so keeping batches is safe (beyond four of them they are copied to fresh memory).
+
+    Args:
+        root: Folder or fsspec URL of a data set that ``shard`` has finished.
+        split: ``train``, ``val`` or ``test``.
+        batch_size: Samples of a batch, on this rank.
+        num_workers: Worker processes of this rank; 0 decodes in this process. None: one per core, at most 8.
+        shuffle: ``"window"`` (or True): runs of neighbours are permuted over the whole split and the samples of each window
+            are mixed; ``"full"``: an exact permutation; ``"none"`` (or False): reading order.
+        seed: Seed of the order and of the batch transform.
+        fields: What a batch holds, see :data:`ferdata.stream.FIELDS`.
+        sampling: ``"uniform"``, ``"balanced"`` over classes, or a weight per class name.
+        draws: Samples of an epoch under weighted sampling; None: as many as the split has.
+        drop_last: Leave out what does not fill a batch on every rank; None: True when shuffling.
+        window_samples: Samples that are mixed together; rounded to whole batches and bounded by ``memory_bytes``. None: 2,048.
+        memory_bytes: Bound of the ring: two windows and a few batches.
+        rank: This process's rank; None: from ``torch.distributed``, else ``RANK``, else 0.
+        world_size: Number of ranks; None: likewise from ``WORLD_SIZE``, else 1.
+        transform: Called with uint8 images ``[N, 3, H, W]`` and a :class:`BatchContext`; its result takes their place.
+        device: Where images and labels go; on ``cuda`` the ring is page-locked and copies run on a side stream.
+        pin_memory: Page-lock the ring, for a consumer that copies to CUDA by itself.
+        start_method: ``fork``, ``forkserver`` or ``spawn``; None: Python's own default.
+        persistent: Keep workers from epoch to epoch.
+        verify: ``"first"`` checks every checksum in this loader's first epoch, ``"always"`` in each; zstd's are always checked.
+
+    Raises:
+        OptionError: If an option is out of range, or there are too few samples for one batch on every rank.
+        ShardMissingError, ShardCorruptError: If the data set is not there or not sound.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        split: str = "train",
+        batch_size: int = 128,
+        num_workers: int | None = None,
+        shuffle: str | bool = "window",
+        seed: int = 0,
+        fields: Sequence[str] = ("images", "labels"),
+        sampling: str | Mapping[str, float] = "uniform",
+        draws: int | None = None,
+        drop_last: bool | None = None,
+        window_samples: int | None = None,
+        memory_bytes: int = 1 << 30,
+        rank: int | None = None,
+        world_size: int | None = None,
+        transform: Callable[[torch.Tensor, BatchContext], torch.Tensor] | None = None,
+        device: str | torch.device | None = None,
+        pin_memory: bool = False,
+        start_method: str | None = None,
+        persistent: bool = True,
+        verify: str = "first",
+    ) -> None:
+        store = Store(root)
+        self.index = read_index(store)
+        self.split = split
+        if split not in self.index.splits:
+            raise OptionError(f"split: {split!r} found, expected one of {', '.join(self.index.splits)} ({store})")
+        if batch_size < 1:
+            raise OptionError(f"batch_size: {batch_size} found, expected at least 1")
+        if verify not in ("first", "always"):
+            raise OptionError(f"verify: {verify!r} found, expected first or always")
+        if start_method is not None and start_method not in multiprocessing.get_all_start_methods():
+            raise OptionError(f"start_method: {start_method!r} found, expected one of {multiprocessing.get_all_start_methods()}")
+        self.batch_size = batch_size
+        self.num_workers = min(8, len(os.sched_getaffinity(0))) if num_workers is None else num_workers
+        if self.num_workers < 0:
+            raise OptionError(f"num_workers: {num_workers} found, expected 0 or more")
+        self.rank, self.world_size = find_rank(rank, world_size)
+        self.fields = tuple(fields)
+        self._batch_type = batch_type(self.fields)
+        self._table = SampleTable(store, self.index, split, self.fields)
+        self._shard_sizes = np.array([info.samples for info in self.index.shards if info.split == split], np.int64)
+        self._labels = self._table.labels.numpy()
+        row_bytes = self.index.spec.num_bytes
+        self.order = _order_options(
+            shuffle, seed, batch_size, sampling, draws, drop_last, window_samples, memory_bytes, row_bytes, self.index.classes, self._labels
+        )
+        self._total = len(self._table) if self.order.weights is None or draws is None else draws
+        if rank_batches(self._total, self.order, world_size=self.world_size) == 0:
+            raise OptionError(
+                f"{store} {split}: {self._total} samples found, expected at least batch_size x world_size = "
+                f"{batch_size} x {self.world_size}; use a smaller batch_size or drop_last=False"
+            )
+        longest = rank_batches(self._total, self.order, world_size=self.world_size)
+        window_batches = min(self.order.window_samples // batch_size, longest)
+        self._ring = Ring(num_slots=2 * window_batches + HELD_BATCHES, batch_size=batch_size, row_bytes=row_bytes)
+        self._job_samples = max(1, JOB_BYTES // row_bytes)
+        self._crew = Crew(
+            root=store.root,
+            index=self.index,
+            split=split,
+            memory=self._ring.memory,
+            num_workers=self.num_workers,
+            jobs_ahead=math.ceil(window_batches * batch_size / self._job_samples),
+            start_method=start_method,
+            persistent=persistent,
+        )
+        self._mover = None if device is None or torch.device(device).type == "cpu" else DeviceMover(torch.device(device), self._ring)
+        self._pinned = PinnedRing(self._ring) if pin_memory and self._mover is None else None
+        self._transform = transform
+        self._verify = verify
+        self._verified = False
+        self._meter = Meter()
+        self._identity = Identity(fingerprint=self.index.fingerprint, split=split, order=self.order)
+        self._position = Position(epoch=0, world_size=self.world_size)
+        self._begun = False
+        self._iteration = 0
+        self._feed: Feed | None = None
+
+    @property
+    def epoch(self) -> int:
+        """The epoch being iterated, or the one the next iteration will be; counted from 0."""
+        return self._position.epoch
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; labels are indices into them."""
+        return self.index.classes
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of the split."""
+        return len(self._table)
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch on this rank, or of what is left of it after a resume: exactly."""
+        position = self._start if self._begun else self._position
+        total = self._total - sum(phase.world_size * phase.consumed for phase in position.phases)
+        return rank_batches(max(0, total), self.order, world_size=self.world_size) - position.consumed // self.batch_size
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._begun:
+            self._position = Position(epoch=self._position.epoch + 1, world_size=self.world_size)
+        self._begun = True
+        self._start = self._position
+        self._iteration += 1
+        return self._batches(self._iteration)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next iteration the given epoch, from its start; what a resume has left of that very epoch is kept."""
+        if epoch != self._position.epoch or self._begun:
+            self._position = Position(epoch=epoch, world_size=self.world_size)
+            self._begun = False
+            self._iteration += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the loader stands, as plain values of constant size; valid after any batch, the same on every rank."""
+        return self._position.to_state(self._identity)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where a state was taken, on the same or another number of workers or ranks.
+
+        Raises:
+            StateError: If the state is of another data set, split, seed or order.
+        """
+        self._position = Position.from_state(state, self._identity, self.world_size)
+        self._begun = False
+        self._iteration += 1
+
+    def metrics(self) -> LoaderMetrics:
+        """Return images/s, waits, bytes and ring occupancy of the current epoch; may be called while iterating."""
+        return self._meter.snapshot(
+            num_workers=self.num_workers,
+            ring_slots=self._ring.num_slots,
+            ring_free=self._ring.num_free,
+            window_samples=self.order.window_samples,
+        )
+
+    def describe(self) -> str:
+        """Return one line on what is streamed and how far the shuffle reaches."""
+        span = min(self.order.window_samples, self.num_samples)
+        reach = {
+            "window": f"runs of {self.order.run_samples} permuted over all, {span:,} samples mixed at a time",
+            "full": "an exact permutation of all",
+            "none": "reading order",
+        }
+        return (
+            f"{self.split}: {self.num_samples:,} samples, codec {self.index.codec.name}, {self.num_workers} workers, "
+            f"shuffle {self.order.shuffle} ({reach[self.order.shuffle]}), ring {self._ring.memory.num_bytes / 1e6:,.0f} MB"
+        )
+
+    def close(self) -> None:
+        """Stop the workers and unlock the ring; batches that somebody holds stay valid."""
+        self._iteration += 1
+        self._crew.close()
+        for memory in (self._mover, self._pinned):
+            if memory is not None:
+                memory.close()
+
+    def _batches(self, iteration: int) -> Iterator[Any]:
+        """Yield the batches of the current epoch from the current position on, and keep the position."""
+        start = self._position
+        self._meter.restart()
+        deliveries = self._deliveries(start, iteration)
+        for delivery in deliveries if self._mover is None else self._mover.ahead(deliveries):
+            self._check_current(iteration)
+            first = delivery.number * self.batch_size
+            if self._transform is not None:
+                positions = np.arange(first, first + len(delivery.images))
+                context = BatchContext(seed=self.order.seed, epoch=start.epoch, rank=self.rank, positions=positions)
+                delivery.images = self._transform(delivery.images, context)
+            self._position = replace(start, consumed=first + self.batch_size)
+            self._meter.images += len(delivery.images)
+            batch = self._batch_type(*(delivery.images if name == "images" else delivery.values[name] for name in self.fields))
+            del delivery
+            yield batch
+            del batch
+        self._check_current(iteration)
+        self._position = Position(epoch=start.epoch + 1, world_size=self.world_size)
+        self._begun = False
+
+    def _deliveries(self, start: Position, iteration: int) -> Iterator[Delivery]:
+        """Yield filled batches as the windows of one epoch fill up."""
+        sequence = rank_sequence(
+            self._shard_sizes,
+            self._labels,
+            self.order,
+            epoch=start.epoch,
+            rank=self.rank,
+            world_size=self.world_size,
+            phases=start.phases,
+        )
+        windows = cut_windows(sequence, batch_size=self.batch_size, window_samples=self.order.window_samples, start=start.consumed)
+        if self._feed is not None:
+            self._feed.give_back()
+        verify = self._verify == "always" or not self._verified
+        self._feed = feed = Feed(windows, self._ring, job_samples=self._job_samples, verify=verify)
+        acks = self._crew.start(feed)
+        try:
+            for window in feed.windows():
+                self._wait_for(feed, acks)
+                for number in range(window.num_batches):
+                    self._check_current(iteration)
+                    numbers = window.samples[number * self.batch_size : (number + 1) * self.batch_size]
+                    yield Delivery(
+                        self._images(feed.take_slot(), numbers), self._table.values(self.fields, numbers), window.first_batch + number
+                    )
+            self._verified = True
+        finally:
+            if iteration == self._iteration:
+                self._crew.finish()
+
+    def _wait_for(self, feed: Feed, acks: Iterator[Any]) -> None:
+        """Take acknowledgements until the feed's oldest window is filled."""
+        start = time.perf_counter()
+        while not feed.ready():
+            ack = next(acks)
+            if ack is not None:
+                number, num_bytes, busy_ns = ack
+                feed.acknowledge(number)
+                self._meter.bytes_read += num_bytes
+                self._meter.busy_seconds += busy_ns / 1e9
+        self._meter.consumer_wait_seconds += time.perf_counter() - start
+
+    def _images(self, slot: int, numbers: np.ndarray) -> torch.Tensor:
+        """Return a filled slot's batch: the ring's own memory, or a copy where the consumer keeps too many."""
+        shape = (len(numbers), *self.index.spec.shape)
+        rows = self._ring.rows[slot * self.batch_size : slot * self.batch_size + len(numbers)]
+        if numbers[-1] < 0:
+            rows[numbers < 0] = 0
+        if self._ring.num_leased < HELD_BATCHES:
+            return torch.from_numpy(self._ring.lend(slot, shape))
+        images = torch.from_numpy(rows.copy().reshape(shape))
+        self._ring.give_back(slot)
+        self._meter.copied_batches += 1
+        return images
+
+    def _check_current(self, iteration: int) -> None:
+        if iteration != self._iteration:
+            raise StateError(
+                "this iteration was ended by a newer one or by close(), expected one iteration of a loader at a time; make two loaders"
+            )
+
+
+def _order_options(
+    shuffle: str | bool,
+    seed: int,
+    batch_size: int,
+    sampling: str | Mapping[str, float],
+    draws: int | None,
+    drop_last: bool | None,
+    window_samples: int | None,
+    memory_bytes: int,
+    row_bytes: int,
+    classes: Sequence[str],
+    labels: np.ndarray,
+) -> OrderOptions:
+    """Turn a loader's arguments into the order's options; the same for every machine, so that a state fits everywhere."""
+    name = {True: "window", False: "none"}.get(shuffle, shuffle) if isinstance(shuffle, bool) else shuffle
+    budget_batches = (memory_bytes // (row_bytes * batch_size) - HELD_BATCHES) // 2
+    if budget_batches < 1:
+        needed = (HELD_BATCHES + 2) * row_bytes * batch_size
+        raise OptionError(
+            f"memory_bytes: {memory_bytes:,} found, expected at least {needed:,} for batches of {batch_size}; "
+            "raise it or use smaller batches"
+        )
+    asked = WINDOW_SAMPLES if window_samples is None else window_samples
+    window_batches = max(1, min(asked // batch_size, budget_batches))
+    return OrderOptions(
+        shuffle=name,
+        seed=seed,
+        batch_size=batch_size,
+        window_samples=window_batches * batch_size,
+        run_samples=max(1, min(RUN_BYTES // row_bytes, window_batches * batch_size // RUNS_PER_WINDOW)),
+        weights=class_weights(sampling, classes, labels),
+        draws=draws,
+        drop_last=name != "none" if drop_last is None else drop_last,
+    )

@@ -1,0 +1,34 @@
+"""Which rank this process is. In: what the caller, torch.distributed and the environment say. Out: rank and world size."""
+
+import os
+
+import torch.distributed
+
+from ferdata.errors import OptionError
+
+__all__ = ["find_rank"]
+
+
+def find_rank(rank: int | None = None, world_size: int | None = None) -> tuple[int, int]:
+    """Return ``(rank, world_size)``: as given, else from ``torch.distributed``, else from ``RANK`` and ``WORLD_SIZE``, else (0, 1).
+
+    Raises:
+        OptionError: If only one of the two is given, or they contradict each other.
+    """
+    if (rank is None) != (world_size is None):
+        raise OptionError(f"rank {rank}, world_size {world_size}: expected both or neither")
+    if rank is None or world_size is None:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        else:
+            rank, world_size = _number("RANK", 0), _number("WORLD_SIZE", 1)
+    if not 0 <= rank < world_size:
+        raise OptionError(f"rank {rank} of {world_size}: expected 0 <= rank < world_size; check RANK and WORLD_SIZE")
+    return rank, world_size
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name, "")
+    if text and not text.isdecimal():
+        raise OptionError(f"{name}: {text!r} found in the environment, expected a whole number")
+    return int(text) if text else default

@@ -1,0 +1,124 @@
+"""The ring: batch slots in shared memory, made once and used again, because fresh memory for every batch costs more than decoding.
+
+In: a number of slots. Out: arrays over them, and leases that give a slot back when nothing refers to its memory any more.
+"""
+
+import contextlib
+import mmap
+import os
+import tempfile
+import weakref
+from collections import deque
+from multiprocessing import reduction
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Ring", "SharedBytes"]
+
+
+class SharedBytes:
+    """Anonymous memory shared with worker processes, under every start method.
+
+    On Linux it is a memfd: no name, nothing left behind after a crash, and not bounded by the size of ``/dev/shm``.
+    Elsewhere it is a temporary file that is unlinked at once.
+    """
+
+    def __init__(self, num_bytes: int) -> None:
+        self.num_bytes = num_bytes
+        if hasattr(os, "memfd_create"):
+            self._fd = os.memfd_create("ferdata-ring", os.MFD_CLOEXEC)
+        else:
+            self._fd, name = tempfile.mkstemp(prefix="ferdata-ring-")
+            os.unlink(name)
+        os.ftruncate(self._fd, num_bytes)
+        self._map()
+
+    def __getstate__(self) -> tuple[int, Any]:
+        return self.num_bytes, reduction.DupFd(self._fd)
+
+    def __setstate__(self, state: tuple[int, Any]) -> None:
+        self.num_bytes, handle = state
+        self._fd = handle.detach()
+        self._map()
+
+    def array(self) -> np.ndarray:
+        """Return uint8 ``[num_bytes]`` over the memory; it keeps the memory alive."""
+        return np.frombuffer(self._mmap, np.uint8)
+
+    def _map(self) -> None:
+        self._mmap = mmap.mmap(self._fd, self.num_bytes)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with contextlib.suppress(OSError):  # a kernel without huge pages for shared memory: small ones do
+                self._mmap.madvise(mmap.MADV_HUGEPAGE)
+        self._close = weakref.finalize(self, os.close, self._fd)
+
+
+class Ring:
+    """Slots of ``batch_size`` rows of ``row_bytes`` each, lent to batches and taken back.
+
+    Args:
+        num_slots: Slots in all.
+        batch_size: Rows of a slot.
+        row_bytes: Bytes of a row.
+    """
+
+    def __init__(self, *, num_slots: int, batch_size: int, row_bytes: int) -> None:
+        self.num_slots = num_slots
+        self.batch_size = batch_size
+        self.memory = SharedBytes(max(1, num_slots * batch_size * row_bytes))
+        self._rows = self.memory.array()[: num_slots * batch_size * row_bytes].reshape(num_slots * batch_size, row_bytes)
+        self._free = deque(range(num_slots))
+        self._leased = 0
+
+    @property
+    def rows(self) -> np.ndarray:
+        """uint8 ``[num_slots * batch_size, row_bytes]``; slot ``s`` starts at row ``s * batch_size``."""
+        return self._rows
+
+    @property
+    def num_free(self) -> int:
+        """Slots that nobody uses."""
+        return len(self._free)
+
+    @property
+    def num_leased(self) -> int:
+        """Slots whose batch somebody still refers to."""
+        return self._leased
+
+    def take(self, count: int) -> list[int] | None:
+        """Return ``count`` free slots to fill, or None where there are fewer."""
+        if len(self._free) < count:
+            return None
+        return [self._free.popleft() for _ in range(count)]
+
+    def give_back(self, slot: int) -> None:
+        """Return a slot that was taken and not lent out."""
+        self._free.append(slot)
+
+    def lend(self, slot: int, shape: tuple[int, ...]) -> np.ndarray:
+        """Return uint8 ``shape`` over the first rows of a slot.
+
+        The slot returns to the ring when the array, every view of it and every tensor made from it are gone.
+        """
+        lease = _Lease(self, slot, shape)
+        self._leased += 1
+        weakref.finalize(lease, self._end_lease, slot).atexit = False
+        return np.asarray(lease)
+
+    def _end_lease(self, slot: int) -> None:
+        self._leased -= 1
+        self._free.append(slot)
+
+
+class _Lease:
+    """Owner of a lent slot's memory.
+
+    NumPy follows chains of views down to the first owner that is no array, so every view of a lent batch, of whatever
+    kind, keeps this object alive; a NumPy subclass in its place would be skipped by ``np.asarray(view)``.
+    """
+
+    def __init__(self, ring: Ring, slot: int, shape: tuple[int, ...]) -> None:
+        self._memory = ring.memory
+        first = ring.rows[slot * ring.batch_size :]
+        self.__array_interface__ = {"shape": shape, "typestr": "|u1", "data": (first.ctypes.data, False), "version": 3}

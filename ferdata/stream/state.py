@@ -1,0 +1,88 @@
+"""Where a loader stands: a few numbers, free to take after every batch, enough to go on exactly there.
+
+In: data set identity, order, epoch, samples consumed. Out: a plain dict for a checkpoint, and back with every mismatch refused.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ferdata.errors import StateError
+from ferdata.stream.order import OrderOptions, Phase
+
+__all__ = ["Identity", "Position"]
+
+STATE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What a state belongs to.
+
+    Attributes:
+        fingerprint: The data set's identity, the same for every codec of the same samples.
+        split: The split.
+        order: The order's options: seed, shuffle, batch size ...
+    """
+
+    fingerprint: str
+    split: str
+    order: OrderOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Where in the training a rank stands.
+
+    Attributes:
+        epoch: Counted from 0.
+        phases: What was consumed of this epoch on other numbers of ranks, oldest first.
+        world_size: Number of ranks now.
+        consumed: Samples each rank has consumed since the last phase began.
+    """
+
+    epoch: int
+    world_size: int
+    phases: tuple[Phase, ...] = ()
+    consumed: int = 0
+
+    def to_state(self, identity: Identity) -> dict[str, Any]:
+        """Return the position as a dict of plain values."""
+        return {
+            "version": STATE_VERSION,
+            "fingerprint": identity.fingerprint,
+            "split": identity.split,
+            "order": asdict(identity.order),
+            "epoch": self.epoch,
+            "world_size": self.world_size,
+            "phases": [[phase.world_size, phase.consumed] for phase in self.phases],
+            "consumed": self.consumed,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], identity: Identity, world_size: int) -> "Position":
+        """Return the position a state describes, for this many ranks.
+
+        Raises:
+            StateError: If the state is of another data set, split, seed or order, or no state at all.
+        """
+        version = state.get("version") if isinstance(state, dict) else None
+        if version != STATE_VERSION:
+            raise StateError(f"loader state: version {version} found, expected {STATE_VERSION}; take it from state_dict() of this ferdata")
+        expected = {"fingerprint": identity.fingerprint, "split": identity.split}
+        for name, value in expected.items():
+            if state[name] != value:
+                raise StateError(f"loader state: {name} {state[name]} found, expected {value}; it belongs to another data set or split")
+        order = asdict(identity.order)
+        saved = {name: tuple(value) if isinstance(value, list) else value for name, value in state["order"].items()}
+        differing = sorted(name for name in order if saved.get(name) != order[name])
+        if differing:
+            raise StateError(
+                "loader state: "
+                + ", ".join(f"{name} {saved.get(name)} found, expected {order[name]}" for name in differing)
+                + "; make the loader with the options of the run it goes on with"
+            )
+        phases = tuple(Phase(*phase) for phase in state["phases"])
+        consumed = int(state["consumed"])
+        if state["world_size"] != world_size and consumed:
+            phases, consumed = (*phases, Phase(int(state["world_size"]), consumed)), 0
+        return cls(epoch=int(state["epoch"]), world_size=world_size, phases=phases, consumed=consumed)

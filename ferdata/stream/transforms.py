@@ -1,0 +1,177 @@
+"""Batch transforms: whole uint8 batches at once, on whatever device they are, with one random stream per sample.
+
+In: uint8 ``[N, 3, H, W]`` and where the samples stand. Out: a tensor of the same N. What a sample gets depends on (seed, epoch, rank,
+position) alone, so a resumed run augments exactly as the uninterrupted one.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from ferdata.errors import OptionError
+
+__all__ = ["BatchContext", "BatchTransform", "ColorJitter", "Compose", "HorizontalFlip", "Normalize", "RandomResizedCrop"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchContext:
+    """Where the samples of a batch stand.
+
+    Attributes:
+        seed: The loader's seed.
+        epoch: Counted from 0.
+        rank: The rank the batch is for.
+        positions: int64 ``[N]``, positions in the rank's epoch.
+    """
+
+    seed: int
+    epoch: int
+    rank: int
+    positions: np.ndarray
+
+    def uniform(self, purpose: int, count: int, device: torch.device) -> torch.Tensor:
+        """Return float32 ``[N, count]`` in [0, 1): independent for every purpose, sample and column.
+
+        A counter-based generator (SplitMix64, Steele, Lea and Flood 2014): no state, so any sample can be drawn alone.
+        """
+        start = np.random.SeedSequence((self.seed, self.epoch, self.rank, purpose)).generate_state(1, np.uint64)
+        counters = self.positions.astype(np.uint64)[:, None] * np.uint64(count) + np.arange(1, count + 1, dtype=np.uint64)
+        bits = _splitmix64(start + counters * np.uint64(0x9E3779B97F4A7C15))
+        return torch.from_numpy((bits >> np.uint64(40)).astype(np.float32) / (1 << 24)).to(device)
+
+
+class BatchTransform(Protocol):
+    """Anything a loader accepts as ``transform``."""
+
+    def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
+        """Return the transformed batch; ``images`` itself must stay as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compose:
+    """Several transforms, one after the other."""
+
+    transforms: Sequence[BatchTransform]
+
+    def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
+        for transform in self.transforms:
+            images = transform(images, context)
+        return images
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normalize:
+    """``(pixel - mean) / std`` per channel, as float.
+
+    Attributes:
+        mean: Per channel, in [0, 255], as ``index.json`` gives it.
+        std: Likewise.
+        dtype: Of the result.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    dtype: torch.dtype = torch.float32
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or min(self.std) <= 0:
+            raise OptionError(f"normalize: mean {self.mean}, std {self.std} found, expected as many of both and every std above 0")
+
+    def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
+        scale = torch.tensor([1 / value for value in self.std], dtype=torch.float32, device=images.device).view(-1, 1, 1)
+        shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)], dtype=torch.float32, device=images.device)
+        return torch.addcmul(shift.view(-1, 1, 1), images.to(torch.float32), scale).to(self.dtype)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HorizontalFlip:
+    """Mirrors each sample with a probability of its own."""
+
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise OptionError(f"flip: probability {self.probability} found, expected 0 to 1")
+
+    def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
+        chosen = context.uniform(1, 1, images.device)[:, 0] < self.probability
+        return torch.where(chosen.view(-1, 1, 1, 1), images.flip(-1), images)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomResizedCrop:
+    """Cuts a random rectangle out of each sample and resizes it bilinearly to ``size``.
+
+    Area and aspect ratio are drawn as in Szegedy et al. 2014 (uniform area, log-uniform ratio); a rectangle that does not
+    fit is shrunk to fit. Gives uint8 back for uint8.
+
+    Attributes:
+        size: Height and width of the result; None keeps the input's.
+        scale: Least and greatest area, as a share of the image's.
+        ratio: Least and greatest width / height.
+    """
+
+    size: int | None = None
+    scale: tuple[float, float] = (0.8, 1.0)
+    ratio: tuple[float, float] = (0.9, 1.1)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale[0] <= self.scale[1] <= 1 or not 0 < self.ratio[0] <= self.ratio[1]:
+            raise OptionError(f"crop: scale {self.scale}, ratio {self.ratio} found, expected 0 < low <= high, and scale at most 1")
+
+    def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
+        count, channels, height, width = images.shape
+        draw = context.uniform(2, 4, images.device)
+        area = self.scale[0] + draw[:, 0] * (self.scale[1] - self.scale[0])
+        log_low, log_high = math.log(self.ratio[0]), math.log(self.ratio[1])
+        root = torch.exp((log_low + draw[:, 1] * (log_high - log_low)) / 2)
+        part_x = (area.sqrt() * root).clamp(max=1.0)
+        part_y = (area.sqrt() / root).clamp(max=1.0)
+        theta = torch.zeros(count, 2, 3, device=images.device)
+        theta[:, 0, 0], theta[:, 1, 1] = part_x, part_y
+        theta[:, 0, 2] = (2 * draw[:, 2] - 1) * (1 - part_x)
+        theta[:, 1, 2] = (2 * draw[:, 3] - 1) * (1 - part_y)
+        target = [count, channels, self.size or height, self.size or width]
+        grid = functional.affine_grid(theta, target, align_corners=False)
+        cut = functional.grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+        return cut.round_().to(images.dtype) if images.dtype == torch.uint8 else cut.to(images.dtype)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColorJitter:
+    """Changes brightness, contrast and saturation of each sample by factors in ``[1 - x, 1 + x]``.
+
+    Contrast is about the sample's mean grey and saturation about each pixel's grey, with the luma weights of ITU-R BT.601.
+    Gives uint8 back for uint8.
+    """
+
+    brightness: float = 0.2
+    contrast: float = 0.2
+    saturation: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not all(0 <= value <= 1 for value in (self.brightness, self.contrast, self.saturation)):
+            raise OptionError(f"jitter: {self.brightness}, {self.contrast}, {self.saturation} found, expected each from 0 to 1")
+
+    def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
+        draw = 2 * context.uniform(3, 3, images.device) - 1
+        limits = torch.tensor([self.brightness, self.contrast, self.saturation], device=images.device)
+        brightness, contrast, saturation = (1 + draw * limits).view(-1, 3, 1, 1, 1).unbind(1)
+        values = images.float() * brightness
+        luma = torch.tensor([0.299, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
+        grey = (values * luma).sum(1, keepdim=True)
+        values = grey + (values - grey) * saturation
+        middle = grey.mean((2, 3), keepdim=True)
+        values = middle + (values - middle) * contrast
+        return values.clamp_(0, 255).round_().to(images.dtype) if images.dtype == torch.uint8 else values.to(images.dtype)
+
+
+def _splitmix64(values: np.ndarray) -> np.ndarray:
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

@@ -1,0 +1,103 @@
+"""What a worker does: fill rows of the ring with decoded samples, and say so in three integers.
+
+In: sample numbers and ring rows. Out: pixels in shared memory and a small acknowledgement; no tensor is ever sent.
+"""
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from ferdata.errors import FerdataError
+from ferdata.format import DatasetIndex, ShardReader
+from ferdata.store import Store
+from ferdata.stream.plan import ShardMap
+from ferdata.stream.ring import SharedBytes
+
+__all__ = ["Ack", "JobFailed", "JobReader", "JobRequest", "ShardPool"]
+
+JobRequest: TypeAlias = tuple[int, np.ndarray, np.ndarray, bool]
+"""Job number, sample numbers (ascending), ring rows, whether to verify checksums."""
+
+Ack: TypeAlias = tuple[int, int, int]
+"""Job number, bytes read, nanoseconds of work."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailed:
+    """An error travels home as a value, so that it is raised there with its own text and no torch wrapping."""
+
+    error: FerdataError
+
+
+class ShardPool:
+    """Open shards of one split, the most recently used ones kept; fills rows from any sample numbers."""
+
+    def __init__(self, store: Store, index: DatasetIndex, split: str, *, max_open: int = 256) -> None:
+        self._store, self._index = store, index
+        self._infos = [info for info in index.shards if info.split == split]
+        self._map = ShardMap(np.array([info.samples for info in self._infos], np.int64))
+        self._max_open = max_open
+        self._open: OrderedDict[int, ShardReader] = OrderedDict()
+
+    def read_rows(self, samples: np.ndarray, out: np.ndarray, rows: np.ndarray, *, verify: bool) -> int:
+        """Decode samples (numbers ascending) into ``out[rows]``; return the bytes read."""
+        return sum(
+            self.shard(shard).read_rows(positions, out, rows[piece], verify=verify) for shard, piece, positions in self._map.pieces(samples)
+        )
+
+    def shard(self, number: int) -> ShardReader:
+        """Return the reader of a shard, opening it when needed."""
+        reader = self._open.pop(number, None)
+        if reader is None:
+            reader = ShardReader(self._store, self._infos[number], self._index)
+            while len(self._open) >= self._max_open:
+                self._open.popitem(last=False)[1].close()
+        self._open[number] = reader
+        return reader
+
+    def close(self) -> None:
+        """Close all shards."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+
+class JobReader(Dataset["Ack | JobFailed | None"]):
+    """The dataset a ``DataLoader`` worker holds: item = job, result = acknowledgement."""
+
+    def __init__(self, root: str, index: DatasetIndex, split: str, memory: SharedBytes) -> None:
+        self._root, self._index, self._split, self._memory = root, index, split, memory
+        self._pool: ShardPool | None = None
+        self._rows = np.empty((0, 0), np.uint8)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_pool": None, "_rows": np.empty((0, 0), np.uint8)}
+
+    def __getitem__(self, request: JobRequest | None) -> "Ack | JobFailed | None":
+        if request is None:
+            return None
+        number, samples, rows, verify = request
+        start = time.perf_counter_ns()
+        try:
+            if self._pool is None:
+                self._open()
+            assert self._pool is not None
+            num_bytes = self._pool.read_rows(samples, self._rows, rows, verify=verify)
+        except FerdataError as error:
+            return JobFailed(error)
+        return number, num_bytes, time.perf_counter_ns() - start
+
+    def close(self) -> None:
+        """Close the shards this process opened."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    def _open(self) -> None:
+        self._pool = ShardPool(Store(self._root), self._index, self._split)
+        row_bytes = self._index.spec.num_bytes
+        memory = self._memory.array()
+        self._rows = memory[: len(memory) // row_bytes * row_bytes].reshape(-1, row_bytes)
