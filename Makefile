@@ -1,0 +1,33 @@
+# The two commands of a new user are `make demo` and `make test`; both set up .venv first when it is missing.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test lint bench bench-check bench-record bench-docs soak clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: setup.cfg pyproject.toml setup.py tools/setup.sh
+	@sh tools/setup.sh "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+demo: setup
+	$(BIN)/python cli.py demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	@$(BIN)/python -c "import ruff, mypy" 2>/dev/null || { echo "installing ruff and mypy into $(VENV)"; $(BIN)/python -m pip install -qq ".[lint]"; }
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python -m pytest ferdata_bench --benchmark-enable --benchmark-only
+
+soak: setup
+	$(BIN)/python -m pytest -m slow --override-ini "addopts=-q --benchmark-disable"
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
