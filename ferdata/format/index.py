@@ -6,7 +6,7 @@ without it there is no data set.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from io import BytesIO
 from typing import Any
@@ -162,18 +162,26 @@ def read_index(store: Store) -> DatasetIndex:
         raise ShardMissingError(
             f"{store}: no {INDEX_NAME} found, expected a folder that 'shard' has finished; run 'shard' (it resumes), or check the path"
         ) from error
+    if not data.startswith(b'{\n "format": "ferdata",'):
+        raise ShardCorruptError(f"{where}: not an index that ferdata wrote, expected the folder of a ferdata data set; check the path")
     cut = len(data) - len(_tail(b""))
     if cut < 0 or data[cut:] != _tail(data[:cut]):
         raise ShardCorruptError(
             f"{where}: its checksum does not fit its text, so a byte was changed or lost; copy it again or run 'shard' again"
         )
     record = json.loads(data)
-    version = record.pop("format_version")
+    version = record.get("format_version")
     if version != FORMAT_VERSION:
         raise ShardCorruptError(
             f"{where}: format version {version} found, expected {FORMAT_VERSION}; read it with the ferdata that wrote it, or write it again"
         )
-    del record["format"], record["xxh64"]
+    try:
+        return _index({field.name: record[field.name] for field in fields(DatasetIndex)})
+    except (KeyError, TypeError, ValueError) as error:
+        raise ShardCorruptError(f"{where}: {error}, expected the members of FORMAT.md; write it again with ferdata") from error
+
+
+def _index(record: dict[str, Any]) -> DatasetIndex:
     return DatasetIndex(
         **record
         | {

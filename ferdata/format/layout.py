@@ -55,8 +55,9 @@ def npy_header(spec: TensorSpec) -> bytes:
     """Return the 128 bytes of an NPY 1.0 header for ``spec``, the same for every NumPy version."""
     if spec.dtype != "uint8":
         raise OptionError(f"tensor spec: dtype {spec.dtype} found, expected uint8; convert the tensors first")
-    shape = ", ".join(str(size) for size in spec.shape)
-    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({shape}), }}"
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {tuple(spec.shape)}, }}"
+    if spec.num_bytes <= 0 or min(spec.shape, default=1) <= 0 or len(text) > HEADER_BYTES - 11:
+        raise OptionError(f"tensor spec: shape {list(spec.shape)} found, expected a few positive sizes, such as [3, 224, 224]")
     return b"\x93NUMPY\x01\x00" + (HEADER_BYTES - 10).to_bytes(2, "little") + text.ljust(HEADER_BYTES - 11).encode("ascii") + b"\n"
 
 
@@ -126,11 +127,16 @@ class SampleLayout:
         """Return the head of a sample.
 
         Raises:
-            OptionError: If the key cannot be a member name, or the record does not fit ``json_bytes``.
+            OptionError: If the key cannot be a member name, the label is of no class, or the record does not fit ``json_bytes``.
         """
         if not KEY_PATTERN.fullmatch(key):
             raise OptionError(f"key {key!r}: expected 1 to {MAX_KEY_BYTES} letters, digits, '_' or '-'; rename the sample")
-        text = json.dumps(record, separators=(",", ":"), sort_keys=True).encode("ascii")
+        if not 0 <= label < max(1, self.num_classes):
+            raise OptionError(f"{key}: label {label} found, expected 0 to {self.num_classes - 1}; correct the class list")
+        try:
+            text = json.dumps(record, separators=(",", ":"), sort_keys=True, allow_nan=False).encode("ascii")
+        except ValueError as error:
+            raise OptionError(f"{key}: {error}, expected finite numbers in its json; use null for what is not known") from error
         if len(text) > self.json_bytes:
             raise OptionError(f"{key}: {len(text):,} bytes of json found, expected at most {self.json_bytes:,}; raise json_bytes")
         digits = b"%0*d" % (self.label_width, label)
@@ -156,8 +162,8 @@ class SampleLayout:
             label = int(head[TAR_BLOCK_BYTES : TAR_BLOCK_BYTES + self.label_width])
             start = 3 * TAR_BLOCK_BYTES
             record = json.loads(head[start : start + self.json_bytes])
-            same = self.head(key, label, record, body_bytes) == head
-        except (ValueError, UnicodeDecodeError, AttributeError) as error:
+            same = isinstance(record, dict) and self.head(key, label, record, body_bytes) == head
+        except (ValueError, RecursionError) as error:
             raise ShardCorruptError(f"{where}: a sample's head cannot be parsed ({error}); write the shard again") from error
         if not same:
             raise ShardCorruptError(

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ferdata.errors import ShardCorruptError, ShardMissingError
+from ferdata.errors import OptionError, ShardCorruptError, ShardMissingError, StoreError
 from ferdata.format.codec import Decompressor, checksum32
 from ferdata.format.index import DatasetIndex, ShardInfo
 from ferdata.format.layout import END_OF_TAR, TABLE_NAME, TAR_BLOCK_BYTES, HeaderTemplate, pad_to_block
@@ -52,10 +52,13 @@ class ShardReader:
         self._decode = index.codec.kind.decoder(index.spec, index.codec)
         self._inflate = Decompressor().into
         self._scratch = memoryview(bytearray(0))
+        self._checksums: list[int] | None = None
+        self._head_checksums: list[int] = []
         try:
             if self._file.num_bytes != info.num_bytes:
                 raise ShardCorruptError(
-                    f"{self._where}: {self._file.num_bytes:,} bytes found, expected {info.num_bytes:,} (index.json); copy or write the shard again"
+                    f"{self._where}: {self._file.num_bytes:,} bytes found, expected {info.num_bytes:,} as index.json says; "
+                    "copy or write the shard again"
                 )
             self._read_table()
         except BaseException:
@@ -88,8 +91,13 @@ class ShardReader:
             Bytes read from the shard.
 
         Raises:
+            OptionError: If a position is not in the shard.
             ShardCorruptError: If a checksum does not fit, the shard ends early, or it was changed since it was opened.
         """
+        if not len(positions):
+            return 0
+        if positions[0] < 0 or positions[-1] >= len(self):
+            raise OptionError(f"{self._where}: positions up to {positions[-1]} found, expected 0 to {len(self) - 1}; correct the caller")
         self._file.check_unchanged(self._where)
         num_bytes = 0
         cuts = np.flatnonzero(np.diff(positions) != 1) + 1
@@ -110,12 +118,15 @@ class ShardReader:
     def read_head(self, position: int) -> bytes:
         """Return the bytes of a sample in front of its body."""
         if not self._codec.kind.compressed:
-            return bytes(self._file.read(int(self._starts[position]) - self.layout.head_bytes, self.layout.head_bytes, self._where))
-        frame = 2 * position
-        inflated = bytearray(int(self._frames[frame, 1]))
-        start = int(self._starts[position]) - int(self._frames[frame, 0])
-        self._inflate_checked(self._file.read(start, int(self._frames[frame, 0]), self._where), inflated, position)
-        return bytes(inflated[-self.layout.head_bytes :])
+            head = bytes(self._file.read(int(self._starts[position]) - self.layout.head_bytes, self.layout.head_bytes, self._where))
+            if checksum32(head) != self._head_checksums[position]:
+                raise ShardCorruptError(
+                    f"{self._where}: the checksum of the head of sample {position} does not fit its bytes; copy or write the shard again"
+                )
+            return head
+        num_bytes, inflated_bytes = self._frames[2 * position].tolist()
+        stored = self._file.read(int(self._starts[position]) - num_bytes, num_bytes, self._where)
+        return self._inflate_checked(stored, inflated_bytes, f"head of sample {position}")[-self.layout.head_bytes :]
 
     def read_body(self, position: int) -> memoryview:
         """Return the stored bytes of a body as they are in the file."""
@@ -158,11 +169,13 @@ class ShardReader:
                 f"{self._where}: the checksum of sample {position} does not fit its bytes; copy or write the shard again"
             )
 
-    def _inflate_checked(self, stored: Any, out: bytearray, position: int) -> None:
+    def _inflate_checked(self, stored: Any, num_bytes: int, what: str) -> bytes:
+        inflated = bytearray(num_bytes)
         try:
-            self._inflate(stored, out)
+            self._inflate(stored, inflated)
         except ShardCorruptError as error:
-            raise ShardCorruptError(f"{self._where}: head of sample {position}: {error}; copy or write the shard again") from error
+            raise ShardCorruptError(f"{self._where}: {what}: {error}; copy or write the shard again") from error
+        return bytes(inflated)
 
     def _read_scratch(self, start: int, num_bytes: int) -> memoryview:
         if len(self._scratch) < num_bytes:
@@ -172,33 +185,11 @@ class ShardReader:
         return view
 
     def _read_table(self) -> None:
-        samples, layout, kind = self.info.samples, self.layout, self._codec.kind
-        size = self._file.num_bytes
+        kind, layout = self._codec.kind, self.layout
         if kind.compressed:
-            table_bytes = seek_table_bytes(2 * samples + 1)
-            data = bytes(self._file.read(max(0, size - table_bytes), min(size, table_bytes), self._where))
-            self._frames = parse_seek_table(data, num_frames=2 * samples + 1, file_bytes=size, where=self._where)
-            stops = np.cumsum(self._frames[:, 0])
-            self._starts, self._stops = stops[0:-1:2], stops[1::2]
-            self._body_bytes = self._frames[1::2, 1]
-            self._checksums: list[int] | None = None
+            self._read_seek_table()
         else:
-            content = body_table_bytes(samples)
-            stored = TAR_BLOCK_BYTES + content + pad_to_block(content) + len(END_OF_TAR)
-            data = bytes(self._file.read(max(0, size - stored), min(size, stored), self._where))
-            table = parse_body_table(data[TAR_BLOCK_BYTES : TAR_BLOCK_BYTES + content], num_samples=samples, where=self._where)
-            ends = bytes(pad_to_block(content)) + END_OF_TAR
-            if data[:TAR_BLOCK_BYTES] != HeaderTemplate("").fill(TABLE_NAME, content) or data[TAR_BLOCK_BYTES + content :] != ends:
-                raise ShardCorruptError(f"{self._where}: the last member of the tar is not its table; copy or write the shard again")
-            self._body_bytes = table[:, 0]
-            strides = layout.head_bytes + self._body_bytes + -(len(layout.tensor_header) + self._body_bytes) % TAR_BLOCK_BYTES
-            if int(strides.sum()) + stored != size:
-                raise ShardCorruptError(
-                    f"{self._where}: its bodies add up to another size than the file's {size:,} bytes; write the shard again"
-                )
-            self._starts = np.cumsum(strides) - strides + layout.head_bytes
-            self._stops = self._starts + self._body_bytes
-            self._checksums = table[:, 1].tolist()
+            self._read_body_table()
         if kind.fixed_size:
             expected = kind.body_bytes(layout.spec, self._codec.filter)
             if not (self._body_bytes == expected).all():
@@ -206,6 +197,46 @@ class ShardReader:
                     f"{self._where}: bodies of {set(self._body_bytes.tolist())} bytes found, expected {expected:,}; write the shard again"
                 )
             self._gap = bytearray(layout.sample_bytes(expected) - expected)
+
+    def _read_seek_table(self) -> None:
+        layout, size, num_frames = self.layout, self._file.num_bytes, 2 * self.info.samples + 1
+        table_bytes = seek_table_bytes(num_frames)
+        data = bytes(self._file.read(max(0, size - table_bytes - _END_BYTES), min(size, table_bytes + _END_BYTES), self._where))
+        self._frames = parse_seek_table(data[-table_bytes:], num_frames=num_frames, file_bytes=size, where=self._where)
+        stops = np.cumsum(self._frames[:, 0])
+        self._starts, self._stops = stops[0:-1:2], stops[1::2]
+        self._body_bytes = self._frames[1::2, 1]
+        inflated = layout.head_bytes + np.concatenate(([0], self._paddings()))
+        inflated[-1] += len(END_OF_TAR) - layout.head_bytes
+        end_bytes, end_inflated = self._frames[-1].tolist()
+        if not (self._frames[::2, 1] == inflated).all() or end_bytes > _END_BYTES:
+            raise ShardCorruptError(f"{self._where}: its seek table has heads of a size that heads do not have; write the shard again")
+        end = data[-table_bytes - end_bytes : -table_bytes]
+        if self._inflate_checked(end, end_inflated, "the end of its tar").strip(b"\0"):
+            raise ShardCorruptError(f"{self._where}: its tar does not end in zeros; write the shard again")
+
+    def _read_body_table(self) -> None:
+        layout, samples, size = self.layout, self.info.samples, self._file.num_bytes
+        content = body_table_bytes(samples)
+        stored = TAR_BLOCK_BYTES + content + pad_to_block(content) + len(END_OF_TAR)
+        data = bytes(self._file.read(max(0, size - stored), min(size, stored), self._where))
+        table = parse_body_table(data[TAR_BLOCK_BYTES : TAR_BLOCK_BYTES + content], num_samples=samples, where=self._where)
+        ends = bytes(pad_to_block(content)) + END_OF_TAR
+        if data[:TAR_BLOCK_BYTES] != HeaderTemplate("").fill(TABLE_NAME, content) or data[TAR_BLOCK_BYTES + content :] != ends:
+            raise ShardCorruptError(f"{self._where}: the last member of the tar is not its table; copy or write the shard again")
+        self._body_bytes = table[:, 0]
+        strides = layout.head_bytes + self._body_bytes + self._paddings()
+        if int(strides.sum()) + stored != size:
+            raise ShardCorruptError(
+                f"{self._where}: its bodies add up to another size than the file's {size:,} bytes; write the shard again"
+            )
+        self._starts = np.cumsum(strides) - strides + layout.head_bytes
+        self._stops = self._starts + self._body_bytes
+        self._checksums, self._head_checksums = table[:, 1].tolist(), table[:, 2].tolist()
+
+    def _paddings(self) -> np.ndarray:
+        """Return int64 ``[samples]``, the zero bytes behind every body."""
+        return -(len(self.layout.tensor_header) + self._body_bytes) % TAR_BLOCK_BYTES
 
 
 class _LocalFile:
@@ -218,6 +249,8 @@ class _LocalFile:
             raise ShardMissingError(
                 f"{store.path(name)}: no such file, though index.json lists it; copy the whole folder or run 'shard' again"
             ) from error
+        except OSError as error:
+            raise StoreError(f"{store.path(name)}: {error.strerror}, expected a file that can be read; check its permissions") from error
         status = os.fstat(self._fd)
         self.num_bytes = status.st_size
         self._mtime_ns = status.st_mtime_ns
@@ -230,7 +263,10 @@ class _LocalFile:
             )
 
     def read(self, start: int, num_bytes: int, where: str) -> memoryview:
-        data = os.pread(self._fd, num_bytes, start)
+        try:
+            data = os.pread(self._fd, num_bytes, start)
+        except OSError as error:
+            raise _unreadable(where, error) from error
         if len(data) != num_bytes:
             raise ShardCorruptError(f"{where}: the file ends {num_bytes - len(data):,} bytes early; copy or write the shard again")
         return memoryview(data)
@@ -238,7 +274,10 @@ class _LocalFile:
     def read_into(self, buffers: list[Any], start: int, num_bytes: int, where: str) -> None:
         done = 0
         while done < num_bytes:
-            count = os.preadv(self._fd, buffers[:_MAX_BUFFERS], start + done)
+            try:
+                count = os.preadv(self._fd, buffers[:_MAX_BUFFERS], start + done)
+            except OSError as error:
+                raise _unreadable(where, error) from error
             if count == 0:
                 raise ShardCorruptError(f"{where}: the file ends {num_bytes - done:,} bytes early; copy or write the shard again")
             done += count
@@ -261,7 +300,10 @@ class _RemoteFile:
         """Object stores replace whole objects; the checksums of what arrives must do."""
 
     def read(self, start: int, num_bytes: int, where: str) -> memoryview:
-        data = self._store.read_range(self._name, start, start + num_bytes)
+        try:
+            data = self._store.read_range(self._name, start, start + num_bytes)
+        except OSError as error:
+            raise _unreadable(where, error) from error
         if len(data) != num_bytes:
             raise ShardCorruptError(f"{where}: {len(data):,} bytes arrived, expected {num_bytes:,}; copy or write the shard again")
         return memoryview(data)
@@ -276,8 +318,15 @@ class _RemoteFile:
         """Nothing is held open."""
 
 
+_END_BYTES = 2048
+"""Room for the frame that ends the tar: at most 1,535 zeros, stored in whatever way."""
+
 _MAX_BUFFERS = 1024
 """IOV_MAX of Linux: buffers one preadv may fill."""
+
+
+def _unreadable(where: str, error: OSError) -> StoreError:
+    return StoreError(f"{where}: {error.strerror or error}, expected bytes; check the disk or the connection and try again")
 
 
 def _rest(buffers: list[Any], count: int) -> list[Any]:

@@ -1,6 +1,6 @@
 """Where the bodies of a shard stand: zstd's seekable-format table, and the table member of uncompressed shards.
 
-In: frame sizes, or body sizes and checksums. Out: bytes, and back to arrays of offsets.
+In: frame sizes, or body sizes and checksums of bodies and heads. Out: bytes, and back to arrays of offsets.
 The seek table follows zstd's contrib/seekable_format specification, version 0.1.0, without per-frame checksums
 (every frame has its own content checksum already).
 """
@@ -58,20 +58,23 @@ def parse_seek_table(data: bytes, *, num_frames: int, file_bytes: int, where: st
     return frames
 
 
-def body_table(sizes: np.ndarray, checksums: np.ndarray) -> bytes:
-    """Return the table member's content: body sizes and checksums (XXH64, low 32 bits), both uint32 ``[n]``."""
-    entries = np.stack([np.asarray(sizes), np.asarray(checksums)], axis=1).astype("<u4").tobytes()
-    content = _TABLE_HEADER.pack(_TABLE_MAGIC, TABLE_VERSION, len(sizes)) + entries
+def body_table(entries: np.ndarray) -> bytes:
+    """Return the table member's content.
+
+    Args:
+        entries: uint32 ``[n, 3]`` of (body bytes, body checksum, head checksum); a checksum is the low half of an XXH64.
+    """
+    content = _TABLE_HEADER.pack(_TABLE_MAGIC, TABLE_VERSION, len(entries)) + np.ascontiguousarray(entries, "<u4").tobytes()
     return content + struct.pack("<Q", xxhash.xxh64_intdigest(content))
 
 
 def body_table_bytes(num_samples: int) -> int:
     """Return the size of the table member's content."""
-    return _TABLE_HEADER.size + 8 * num_samples + 8
+    return _TABLE_HEADER.size + 12 * num_samples + 8
 
 
 def parse_body_table(data: bytes, *, num_samples: int, where: str) -> np.ndarray:
-    """Return int64 ``[n, 2]`` of (body bytes, checksum).
+    """Return int64 ``[n, 3]`` of (body bytes, body checksum, head checksum).
 
     Raises:
         ShardCorruptError: If the table is damaged or is for another number of samples.
@@ -81,4 +84,4 @@ def parse_body_table(data: bytes, *, num_samples: int, where: str) -> np.ndarray
         raise ShardCorruptError(
             f"{where}: the table of bodies at its end is damaged, expected {num_samples:,} samples; write the shard again"
         )
-    return np.frombuffer(data, "<u4", 2 * num_samples, _TABLE_HEADER.size).reshape(-1, 2).astype(np.int64)
+    return np.frombuffer(data, "<u4", 3 * num_samples, _TABLE_HEADER.size).reshape(-1, 3).astype(np.int64)

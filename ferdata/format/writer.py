@@ -55,7 +55,7 @@ class ShardWriter:
         self._num_bytes = 0
         self._padding = b""
         self._frames: list[tuple[int, int]] = []
-        self._bodies: list[tuple[int, int]] = []
+        self._bodies: list[tuple[int, int, int]] = []
 
     @property
     def num_bytes(self) -> int:
@@ -83,7 +83,7 @@ class ShardWriter:
         else:
             self._put(self._padding + head)
             self._put(body)
-            self._bodies.append((len(body), checksum32(body)))
+            self._bodies.append((len(body), checksum32(body), checksum32(head)))
         self._padding = bytes(pad_to_block(self._layout.member_bytes(len(body))))
 
     def close(self) -> WrittenShard:
@@ -94,7 +94,7 @@ class ShardWriter:
             self._put(seek_table(np.array(self._frames, np.uint32).reshape(-1, 2)))
         else:
             samples = len(self._bodies)
-            table = body_table(*np.array(self._bodies, np.uint32).reshape(-1, 2).T)
+            table = body_table(np.array(self._bodies, np.uint32).reshape(-1, 3))
             header = HeaderTemplate("").fill(TABLE_NAME, len(table))
             self._put(self._padding + header + table + bytes(pad_to_block(len(table))) + END_OF_TAR)
         return WrittenShard(samples=samples, num_bytes=self._num_bytes, xxh64=self._hash.hexdigest())
