@@ -8,6 +8,7 @@ from ferdata.errors import AmbiguousLayoutError, LayoutError
 from ferdata.labels import AFFECTNET_8, AFFECTNET_ALL, ALPHABETICAL_7, ALPHABETICAL_8, FER2013, RAFDB_BASIC, canonical_name
 from ferdata.sources.detection import Detection
 from ferdata.sources.listing import Tree, below, is_image, split_of
+from ferdata.sources.markers.own_classes import find_own_classes
 from ferdata.sources.markers.rafdb_official import RAF_BASIC_STEM
 from ferdata.sources.totals import AFFECTNET_TRAIN, RAFDB_TRAIN
 
@@ -50,10 +51,13 @@ def find_class_folders(tree: Tree, folder: str, *, source: str | None, labels: s
     numbers = {name: int(name) for name in names if name.isdecimal()}
     known = {name: alias for name in names if (alias := canonical_name(name) or _OTHER_NAMES.get(name.strip().lower()))}
     has_splits = splits.get("train") != folder
+    if source == "folder" and (own := find_own_classes(tree, splits, names)):
+        given, notes = tree.store.path(), _split_notes(splits)
+        return Detection(layout="folder", source="folder", root=folder, given=given, splits=splits, class_folders=own, notes=notes)
     if not (known or numbers or has_splits) or not 0 < len(names) <= _MOST_NAMES or _PARTS & {name.lower() for name in names}:
         return None
     is_rafdb = _has_raf_stems(tree, splits)
-    notes: tuple[str, ...] = ()
+    notes = ()
     if len(numbers) == len(names):
         if max(numbers.values()) >= len(AFFECTNET_ALL):
             return None
@@ -71,10 +75,7 @@ def find_class_folders(tree: Tree, folder: str, *, source: str | None, labels: s
     layout, of_source = ("RAF-folders", "rafdb") if is_rafdb else ("AN-folders", "affectnet")
     if source == "folder":
         layout, of_source = "folder", "folder"
-    if "train" not in splits:
-        notes += ("No train split found.",)
-    elif len(splits) == 1:
-        notes += ("No val and no test split found.",)
+    notes += _split_notes(splits)
     return Detection(layout=layout, source=of_source, root=folder, given=tree.store.path(), splits=splits, class_folders=known, notes=notes)
 
 
@@ -181,6 +182,12 @@ def _splits(tree: Tree, folder: str) -> dict[str, str]:
             )
         found[split] = below(folder, name)
     return {split: found[split] for split in ("train", "val", "test") if split in found} or {"train": folder}
+
+
+def _split_notes(splits: Mapping[str, str]) -> tuple[str, ...]:
+    if "train" not in splits:
+        return ("No train split found.",)
+    return ("No val and no test split found.",) if len(splits) == 1 else ()
 
 
 def _class_dirs(tree: Tree, split_folder: str) -> list[str]:

@@ -1,0 +1,45 @@
+"""Class folders with expressions of a user's own: under source ``folder`` alone, each folder names its class."""
+
+from collections.abc import Mapping, Sequence
+
+from ferdata.errors import StoreError
+from ferdata.labels import AFFECTNET_ALL, canonical_name
+from ferdata.sources.listing import Tree, below, is_image, split_of
+
+__all__ = ["find_own_classes"]
+
+_MIN_FOLDERS_WITH_IMAGES = 2
+
+
+def find_own_classes(tree: Tree, splits: Mapping[str, str], names: Sequence[str]) -> dict[str, str] | None:
+    """Return folder name -> class name, or None where the folders are known classes or no class folders at all.
+
+    One name that is no known class, or a number that no known order has, makes all of them the user's own. Names that differ
+    only in case, as they do between splits, are one class under the spelling met first.
+
+    Args:
+        tree: Listings of the source.
+        splits: Split -> split folder.
+        names: Names of the class folders of all splits.
+    """
+    has_splits = any(split_of(path.rsplit("/", 1)[-1]) for path in splits.values())
+    holding = [name for name in names if any(_holds_images(tree, below(path, name)) for path in splits.values())]
+    if not holding or (not has_splits and len(holding) < _MIN_FOLDERS_WITH_IMAGES) or not any(map(_is_own, names)):
+        return None
+    spelling: dict[str, str] = {}
+    for path in splits.values():
+        for name in tree.folder(path).dirs:
+            if name in names:
+                spelling.setdefault(name.lower(), name)
+    return {name: spelling[name.lower()] for name in names}
+
+
+def _is_own(name: str) -> bool:
+    return int(name) >= len(AFFECTNET_ALL) if name.isdecimal() else canonical_name(name) is None
+
+
+def _holds_images(tree: Tree, folder: str) -> bool:
+    try:
+        return bool(tree.peek(folder, is_image))
+    except StoreError:
+        return False
