@@ -150,7 +150,7 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int], *, where: str) 
         if mode in _ALPHA_MODES or "transparency" in image.info:
             return _flatten(image.convert("RGBA"), background, repairs)
         return image.convert("RGB"), repairs
-    except ValueError as error:
+    except (ValueError, ImportError, OSError) as error:
         raise ImageUnsupportedError(f"{where}: mode {mode}: {error}, expected one that Pillow turns into RGB; save it as RGB") from error
 
 
@@ -165,6 +165,7 @@ _REPAIR_OF_MODE = {
     "CMYK": "cmyk_to_rgb",
     "YCbCr": "colour_to_rgb",
     "HSV": "colour_to_rgb",
+    "LAB": "colour_to_rgb",
     "I": "depth_reduced",
     "I;16": "depth_reduced",
     "I;16B": "depth_reduced",
