@@ -92,18 +92,32 @@ class Store:
 
     def read(self, relative: str) -> bytes:
         """Return all bytes of one file."""
-        if self._fs is None:
-            with open(self.path(relative), "rb") as file:
-                return file.read()
-        return bytes(self._fs.cat_file(join(self._base, relative)))
+        with self._naming(relative):
+            if self._fs is None:
+                with open(self.path(relative), "rb") as file:
+                    return file.read()
+            return bytes(self._fs.cat_file(join(self._base, relative)))
 
     def read_range(self, relative: str, start: int, stop: int) -> bytes:
         """Return the bytes ``[start, stop)`` of one file; an HTTP range where the store is remote."""
-        if self._fs is None:
-            with open(self.path(relative), "rb") as file:
-                file.seek(start)
-                return file.read(stop - start)
-        return bytes(self._fs.cat_file(join(self._base, relative), start=start, end=stop))
+        with self._naming(relative):
+            if self._fs is None:
+                with open(self.path(relative), "rb") as file:
+                    file.seek(start)
+                    return file.read(stop - start)
+            return bytes(self._fs.cat_file(join(self._base, relative), start=start, end=stop))
+
+    @contextmanager
+    def _naming(self, relative: str) -> Iterator[None]:
+        """Turn an error of the system into one that names the file; a missing file stays the caller's to explain."""
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except OSError as error:
+            raise StoreError(
+                f"{self.path(relative)}: {error.strerror or error}, expected a file that can be read; check it and try again"
+            ) from error
 
     def make_dir(self, relative: str = "") -> None:
         """Make a folder and its parents; nothing happens where it is there already."""
@@ -111,7 +125,9 @@ class Store:
             try:
                 os.makedirs(self.path(relative), exist_ok=True)
             except OSError as error:
-                raise StoreError(f"{self.path(relative)}: {error.strerror}, expected a folder that can be written; choose another") from error
+                raise StoreError(
+                    f"{self.path(relative)}: {error.strerror}, expected a folder that can be written; choose another"
+                ) from error
         else:
             self._fs.makedirs(join(self._base, relative), exist_ok=True)
 
@@ -150,5 +166,7 @@ def _open_fs(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     try:
         fs, base = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
-        raise StoreError(f"{url}: {error}; install the fsspec package for this kind of address (for s3://: pip install 'ferdata[s3]')") from error
+        raise StoreError(
+            f"{url}: {error}; install the fsspec package for this kind of address (for s3://: pip install 'ferdata[s3]')"
+        ) from error
     return fs, base

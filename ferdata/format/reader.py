@@ -105,9 +105,14 @@ class ShardReader:
             num_bytes += self._read_run(int(positions[start]), out, rows[start:stop].tolist(), verify)
         return num_bytes
 
-    def read(self, position: int) -> Sample:
-        """Return one whole sample, its head checked against its body's table entry."""
-        pixels = np.empty(self.layout.spec.shape, np.uint8)
+    def read(self, position: int, out: np.ndarray | None = None) -> Sample:
+        """Return one whole sample, every byte of its head checked.
+
+        Args:
+            position: Position in the shard.
+            out: uint8 ``[C, H, W]``, C-contiguous: filled, and the sample's pixels; fresh memory where None.
+        """
+        pixels = np.empty(self.layout.spec.shape, np.uint8) if out is None else out
         self.read_rows(np.array([position]), pixels.reshape(1, -1), np.array([0]))
         key, label, record = self.layout.parse_head(self.read_head(position), int(self._body_bytes[position]), self._where)
         return Sample(key=key, label=label, record=record, pixels=pixels)
@@ -302,8 +307,8 @@ class _RemoteFile:
     def read(self, start: int, num_bytes: int, where: str) -> memoryview:
         try:
             data = self._store.read_range(self._name, start, start + num_bytes)
-        except OSError as error:
-            raise _unreadable(where, error) from error
+        except FileNotFoundError as error:
+            raise ShardMissingError(f"{where}: the file has gone while it was being read; write it again") from error
         if len(data) != num_bytes:
             raise ShardCorruptError(f"{where}: {len(data):,} bytes arrived, expected {num_bytes:,}; copy or write the shard again")
         return memoryview(data)
