@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from ferdata.sources import Reject, Scan
+
 RAF_DIGITS = {"basic": {"train": 5, "test": 4}, "compound": {"train": 4, "test": 3}}
 RAF_CLASSES = {"basic": 7, "compound": 11}
 KAGGLE_NAMES = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -24,6 +26,22 @@ def jpeg_bytes(index: int, size: int = 8) -> bytes:
     out = io.BytesIO()
     Image.fromarray(np.full((size, size, 3), index * 37 % 256, np.uint8)).save(out, "JPEG")
     return out.getvalue()
+
+
+def reasons(scan: Scan) -> list[tuple[str, str]]:
+    """Return (path, reason) of every reject, sorted."""
+    return sorted((reject.path, reject.reason) for reject in scan.rejects)
+
+
+def only(rejects: Sequence[Reject]) -> Reject:
+    """Return the one reject there is."""
+    assert len(rejects) == 1, rejects
+    return rejects[0]
+
+
+def names_of(scan: Scan) -> list[str]:
+    """Return the class name of every item."""
+    return [scan.classes[item.label] for item in scan.items]
 
 
 def put(path: Path, content: bytes | str = b"") -> Path:

@@ -20,7 +20,7 @@ from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
 from ferdata.sources.totals import finish_scan
 from ferdata.store import Store
 
-__all__ = ["RAF_STEM", "ListRow", "RafSet", "parse_list", "scan"]
+__all__ = ["RAF_SETS", "RAF_STEM", "ListRow", "RafSet", "parse_list", "scan"]
 
 RAF_STEM = re.compile(r"(train|test)_(\d+)(_aligned)?", re.IGNORECASE)
 """Stem of a RAF-DB image: split, number as text, and the mark of an aligned image."""
@@ -46,7 +46,7 @@ class RafSet:
     classes: tuple[str, ...]
 
 
-_SETS = {
+RAF_SETS = {
     "RAF-basic": RafSet(name="basic", digits={"train": 5, "test": 4}, source_classes=RAFDB_BASIC, classes=AFFECTNET_7),
     "RAF-compound": RafSet(name="compound", digits={"train": 4, "test": 3}, source_classes=RAFDB_COMPOUND, classes=RAFDB_COMPOUND),
 }
@@ -70,7 +70,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         LayoutError: If stems and labels disagree, the ids are not RAF-DB's, or there is no folder of the images asked for.
         SourceError: If most labels are not classes, or no row finds its image.
     """
-    raf = _SETS[detection.layout]
+    raf = RAF_SETS[detection.layout]
     builder = ScanBuilder()
     where = store.path(detection.files["labels"])
     rows = parse_list(store.read(detection.files["labels"]), where, raf, builder)

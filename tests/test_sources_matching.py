@@ -1,0 +1,33 @@
+"""Keys, whole numbers and names without regard to case."""
+
+import pytest
+
+from ferdata.sources.matching import KeyMaker, StemIndex, whole_number
+
+
+def test_keys_are_unique_without_regard_to_case_and_fit_the_format() -> None:
+    """Tar members and folders on any disk are named by them."""
+    keys = KeyMaker()
+
+    made = [keys.make(text) for text in ("a/b.c", "a_b_c", "A b c", "x" * 100, "x" * 100, "Ärger", "")]
+
+    assert made[:3] == ["a_b_c", "a_b_c_2", "A_b_c_3"]
+    assert made[3:5] == ["x" * 80, "x" * 78 + "_2"]
+    assert made[5:] == ["_rger", "_"]
+    assert len({key.lower() for key in made}) == len(made)
+
+
+@pytest.mark.parametrize(("text", "number"), [("3", 3), (" 3.0 ", 3), ("03", 3), ("-1", -1), ("3.5", None), ("", None), ("1e2", None)])
+def test_whole_numbers_are_whole(text: str, number: int | None) -> None:
+    """``3.0`` is what a table program makes of 3."""
+    assert whole_number(text) == number
+
+
+def test_a_stem_in_its_own_case_wins() -> None:
+    """On disks that tell case apart, ``A.png`` and ``a.png`` are two images."""
+    index = StemIndex(["A.png", "a.png", "b.PNG", "c.txt"])
+
+    assert index.find_stem("a") == ["a.png"]
+    assert index.find("B.jpg") == ["b.PNG"]
+    assert index.find_stem("c") == []
+    assert index.rest(["a.png"]) == ["A.png", "b.PNG"]

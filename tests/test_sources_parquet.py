@@ -1,0 +1,145 @@
+"""The reader of parquet files: labels by stored names, rows as paths, and what each bad row becomes."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from trees_rafdb import KAGGLE_NAMES, jpeg_bytes, names_of, parquet_file, reasons
+
+from ferdata.errors import AmbiguousLayoutError, LayoutError, SourceError
+from ferdata.labels import AFFECTNET_7, AFFECTNET_8, canonical_name
+from ferdata.sources import Scan, ScanOptions, read_image, scan_source
+
+
+def scanned(root: Path, source: str = "affectnet", **options: Any) -> Scan:
+    return scan_source(source, str(root), ScanOptions(**options))
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_parquet_labels_are_read_by_stored_names(tmp_path: Path, binary: bool) -> None:
+    """Its numbers are alphabetical, never the official ids; paths name the row."""
+    labels = [i % 8 for i in range(11)]
+    parquet_file(tmp_path / "data/train-00000-of-00001.parquet", labels, names=KAGGLE_NAMES, binary=binary)
+    parquet_file(tmp_path / "data/test-00000-of-00001.parquet", labels[:3], names=KAGGLE_NAMES, binary=binary)
+
+    found = scanned(tmp_path)
+
+    assert (found.layout, found.classes, found.items.splits()) == ("AN-parquet", AFFECTNET_8, ["train", "test"])
+    assert names_of(found) == [canonical_name(KAGGLE_NAMES[label]) for label in [*labels, *labels[:3]]]
+    assert found.items[9].path == "data/train-00000-of-00001.parquet#9"
+    assert found.items[9].key == "train_data_train-00000-of-00001_9"
+    assert len({item.key for item in found.items}) == 14
+    assert read_image(found.root, found.items[9].path) == jpeg_bytes(9)
+
+
+@pytest.mark.parametrize("kind", ["text", "dictionary"])
+def test_parquet_labels_may_be_the_names_themselves(tmp_path: Path, kind: str) -> None:
+    """Text columns and categories carry the names in the data."""
+    names = pa.array(["Happy", "anger", "suprise", "sadness"])
+    table = pa.table(
+        {"image": pa.array([jpeg_bytes(i) for i in range(4)]), "label": names.dictionary_encode() if kind == "dictionary" else names}
+    )
+    pq.write_table(table, tmp_path / "train.parquet")
+
+    found = scanned(tmp_path)
+
+    assert names_of(found) == ["Happy", "Anger", "Surprise", "Sad"]
+    assert [item.source_label for item in found.items] == ["Happy", "anger", "suprise", "sadness"]
+
+
+def test_parquet_numbers_without_names_ask(tmp_path: Path) -> None:
+    """Seven or eight numbers fit several orders, and a guess would be silent."""
+    parquet_file(tmp_path / "train.parquet", [i % 7 for i in range(15)])
+
+    with pytest.raises(
+        AmbiguousLayoutError, match=r"no class names are stored.*train: 0: 3, 1: 2.*--labels affectnet\|rafdb\|alphabetical"
+    ):
+        scanned(tmp_path)
+    assert names_of(scanned(tmp_path, labels="alphabetical"))[:2] == ["Anger", "Disgust"]
+    assert names_of(scanned(tmp_path, labels="affectnet"))[:2] == ["Neutral", "Happy"]
+    assert names_of(scanned(tmp_path, labels="rafdb"))[:2] == ["Surprise", "Fear"]
+
+
+def test_parquet_names_that_are_numbers_are_no_names(tmp_path: Path) -> None:
+    """The ``datasets`` library makes such names of numbered folders."""
+    parquet_file(tmp_path / "train.parquet", [i % 7 for i in range(14)], names=[str(i) for i in range(7)])
+
+    with pytest.raises(AmbiguousLayoutError, match="no class names are stored"):
+        scanned(tmp_path)
+
+
+def test_parquet_unknown_name_stops(tmp_path: Path) -> None:
+    """The known aliases are told."""
+    parquet_file(tmp_path / "train.parquet", [0, 1], names=["anger", "bored"])
+
+    with pytest.raises(LayoutError, match=r"stored class names bored found.*neutral, normal, calm"):
+        scanned(tmp_path)
+
+
+def test_parquet_rejects_are_named(tmp_path: Path) -> None:
+    """Rows without a label, with one out of range, and without an image."""
+    parquet_file(tmp_path / "train.parquet", [0, None, 9, 3, 4, 5, 6, 7, 0, 1], names=KAGGLE_NAMES)
+    table = pq.read_table(tmp_path / "train.parquet")
+    images = table.column("image").to_pylist()
+    images[4] = None
+    images[8] = {"bytes": None, "path": "gone.jpg"}
+    table = table.set_column(0, "image", pa.array(images, table.schema.field("image").type))
+    pq.write_table(table, tmp_path / "train.parquet", row_group_size=3)
+
+    found = scanned(tmp_path)
+
+    assert sorted((reject.row, reject.reason) for reject in found.rejects) == [
+        (1, "label_missing"),
+        (2, "label_invalid"),
+        (4, "image_missing"),
+        (8, "image_missing"),
+    ]
+    assert [item.path for item in found.items] == [f"train.parquet#{row}" for row in (0, 3, 5, 6, 7, 9)]
+
+
+def test_parquet_binary_images_that_are_null_are_missing(tmp_path: Path) -> None:
+    """The plain form has the same rule as the struct."""
+    table = pa.table({"image": pa.array([jpeg_bytes(0), None]), "label": ["happy", "sad"]})
+    pq.write_table(table, tmp_path / "train.parquet")
+
+    assert reasons(scanned(tmp_path)) == [("train.parquet#1", "image_missing")]
+
+
+def test_parquet_that_does_not_fit_stops(tmp_path: Path) -> None:
+    """No image at all, or mostly labels out of range, is no source."""
+    table = pa.table({"image": pa.array([None, None], pa.binary()), "label": ["happy", "sad"]})
+    pq.write_table(table, tmp_path / "train.parquet")
+    with pytest.raises(SourceError, match="none of 2 rows holds its image"):
+        scanned(tmp_path)
+
+    parquet_file(tmp_path / "train.parquet", [0, 9, 9], names=KAGGLE_NAMES)
+    with pytest.raises(SourceError, match="2 of 3 labels are not classes: label 9"):
+        scanned(tmp_path)
+
+
+def test_parquet_labels_of_another_kind_stop(tmp_path: Path) -> None:
+    """A list of labels per image is another task."""
+    pq.write_table(pa.table({"image": [b"x"], "label": [[1, 2]]}), tmp_path / "train.parquet")
+
+    with pytest.raises(LayoutError, match="label column of type list"):
+        scanned(tmp_path)
+
+
+def test_parquet_of_rafdb_has_seven_classes(tmp_path: Path) -> None:
+    """Mapped by name like AffectNet's."""
+    names = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+    parquet_file(tmp_path / "train.parquet", list(range(7)), names=names)
+
+    found = scanned(tmp_path, "rafdb")
+
+    assert (found.layout, found.source, found.classes) == ("RAF-parquet", "rafdb", AFFECTNET_7)
+    assert names_of(found) == ["Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise"]
+
+
+def test_parquet_seven_classes_skip_contempt(tmp_path: Path) -> None:
+    """The rule of every AffectNet form."""
+    parquet_file(tmp_path / "train.parquet", list(range(8)), names=KAGGLE_NAMES)
+
+    assert scanned(tmp_path, classes=7).skipped == {"contempt": 1}
