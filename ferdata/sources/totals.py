@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import pyarrow as pa
+
 from ferdata.labels import AFFECTNET_8, AFFECTNET_ALL, RAFDB_BASIC
 from ferdata.sources.detection import Detection
 from ferdata.sources.scan import Scan, ScanBuilder
@@ -153,7 +155,8 @@ def finish_scan(
 
 def count_items(scan: Scan) -> Counter[tuple[str, str]]:
     """Return the number of accepted items by split and class name."""
-    grouped = scan.items.table.select(["split", "label"]).group_by(["split", "label"]).aggregate([([], "count_all")])
+    columns = [scan.items.table.column("split").cast(pa.string()), scan.items.table.column("label")]
+    grouped = pa.table(columns, names=["split", "label"]).group_by(["split", "label"]).aggregate([([], "count_all")])
     return Counter({(row["split"], scan.classes[row["label"]]): row["count_all"] for row in grouped.to_pylist()})
 
 

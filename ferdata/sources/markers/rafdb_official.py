@@ -40,10 +40,10 @@ def find_rafdb_kaggle(tree: Tree, folder: str) -> Detection | None:
     """Marker 8: ``train_labels.csv`` or ``test_labels.csv`` with the header ``image,label``, and class folders 1..7."""
     here = tree.folder(folder)
     files = {}
-    for split in ("train", "test"):
-        path = here.file(f"{split}_labels.csv")
-        if path is not None and [name.lower() for name in next(iter(read_head(tree.store, path)), [])[:2]] == ["image", "label"]:
-            files[split] = path
+    for name in ("train", "test"):
+        path = here.file(f"{name}_labels.csv")
+        if path is not None and [column.lower() for column in next(iter(read_head(tree.store, path)), [])[:2]] == ["image", "label"]:
+            files[name] = path
     if not files:
         return None
     for base in (folder, *(below(folder, name) for name in here.dirs)):

@@ -1,15 +1,16 @@
 """Markers 1 to 5: releases whose split folders hold images and labels side by side (AN-plus, AN-npy, AN-va, AN-yolo)."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ferdata.errors import AmbiguousLayoutError
 from ferdata.sources.detection import Detection
-from ferdata.sources.listing import Tree, below, split_of
+from ferdata.sources.listing import Tree, below, iter_names, split_of
 
 __all__ = ["find_affectnet_npy", "find_affectnet_plus", "find_affectnet_va", "find_one_split", "find_yolo", "split_folders"]
 
 _HUMAN, _AUTOMATIC = "human_annotated", "no_human_annotated"
+_ENOUGH_NAMES = 4096
 
 
 def split_folders(tree: Tree, folder: str, kinds: Sequence[str]) -> dict[str, str]:
@@ -52,7 +53,7 @@ def find_affectnet_plus(tree: Tree, folder: str) -> Detection | None:
     splits = split_folders(tree, human, ("images", "annotations")) if human else {}
     if not splits and not automatic:
         splits = split_folders(tree, folder, ("images", "annotations"))
-        if not _any_annotation(tree, splits, ".json"):
+        if not _any_annotation(tree, splits, "AN-plus"):
             return None
     return _detection(tree, folder, "AN-plus", splits, folders={"automatic": automatic} if automatic else {})
 
@@ -60,7 +61,7 @@ def find_affectnet_plus(tree: Tree, folder: str) -> Detection | None:
 def find_affectnet_npy(tree: Tree, folder: str) -> Detection | None:
     """Marker 2: split folders with ``images/`` and ``annotations/*_exp.npy``."""
     splits = split_folders(tree, folder, ("images", "annotations"))
-    return _detection(tree, folder, "AN-npy", splits) if _any_annotation(tree, splits, "_exp.npy") else None
+    return _detection(tree, folder, "AN-npy", splits) if _any_annotation(tree, splits, "AN-npy") else None
 
 
 def find_one_split(tree: Tree, folder: str) -> Detection | None:
@@ -73,7 +74,7 @@ def find_one_split(tree: Tree, folder: str) -> Detection | None:
     annotations = here.dir("annotations")
     if not here.dir("images") or not annotations:
         return None
-    layout = next((name for name, end in (("AN-plus", ".json"), ("AN-npy", "_exp.npy")) if _peek(tree, annotations, end)), None)
+    layout = _annotation_layout(tree, annotations)
     if layout is None:
         return None
     full = os.path.abspath(tree.store.path(folder)) if tree.store.is_local else tree.store.path(folder)
@@ -117,7 +118,7 @@ def find_yolo(tree: Tree, folder: str) -> Detection | None:
 
 def _labels(tree: Tree, split_folder: str) -> bool:
     labels = tree.folder(split_folder).dir("labels")
-    return labels is not None and bool(_peek(tree, labels, ".txt"))
+    return labels is not None and bool(tree.peek(labels, lambda name: name.lower().endswith(".txt")))
 
 
 def _with_pairs(tree: Tree, folder: str | None) -> str | None:
@@ -129,17 +130,22 @@ def _with_pairs(tree: Tree, folder: str | None) -> str | None:
     return None
 
 
-def _any_annotation(tree: Tree, splits: Mapping[str, str], ending: str) -> bool:
+def _any_annotation(tree: Tree, splits: Mapping[str, str], layout: str) -> bool:
     found = (tree.folder(path).dir("annotations") for path in splits.values())
-    return any(_peek(tree, annotations, ending) for annotations in found if annotations)
+    return any(_annotation_layout(tree, annotations) == layout for annotations in found if annotations)
 
 
-def _peek(tree: Tree, folder: str, ending: str) -> list[str]:
-    return tree.peek(folder, _ends(ending))
-
-
-def _ends(ending: str) -> Callable[[str], bool]:
-    return lambda name: name.lower().endswith(ending)
+def _annotation_layout(tree: Tree, annotations: str) -> str | None:
+    """Return the layout whose annotation files a folder holds; of a folder of a million ``.npy`` files only the first are read."""
+    has_npy = False
+    for count, (name, _) in enumerate(iter_names(tree.store, annotations)):
+        lower = name.lower()
+        if lower.endswith(".json"):
+            return "AN-plus"
+        has_npy = has_npy or lower.endswith("_exp.npy")
+        if has_npy and count >= _ENOUGH_NAMES:
+            break
+    return "AN-npy" if has_npy else None
 
 
 def _detection(
