@@ -1,0 +1,150 @@
+"""The contenders: other ways to feed the same images, one small module each, found by name.
+
+In: a class-folder tree of JPEG files at their final size. Out: shuffled uint8 batches and labels in the main process. Importing this
+package imports no contender's library; :func:`load` does.
+"""
+
+import ctypes.util
+import importlib
+import importlib.util
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
+
+from ferdata.errors import OptionError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["CONTENDERS", "EXTRAS", "Batch", "Contender", "Entry", "choose", "find", "load"]
+
+Batch: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
+"""Images uint8 ``[N, 3, H, W]`` in any memory order, and integer labels ``[N]``."""
+
+
+class Contender(Protocol):
+    """What every contender module has.
+
+    Attributes:
+        NAME: Its name in tables.
+        CODEC: How a stored image is coded: ``jpeg``, ``raw``, ``zstd``, ``float32`` ...
+        SHUFFLE: What is mixed with what in one epoch, in a few words.
+        LOSSLESS: Whether its pixels are exactly Pillow's; otherwise they only have to be near (another JPEG decoder).
+    """
+
+    NAME: str
+    CODEC: str
+    SHUFFLE: str
+    LOSSLESS: bool
+
+    def ingest(self, source: Path, out: Path) -> None:
+        """Turn the class folders of ``source`` into this contender's own files below ``out`` (not there yet)."""
+
+    def batches(self, out: Path, *, batch_size: int, num_workers: int, seed: int) -> Iterable[Batch]:
+        """Return an object that gives one shuffled epoch each time it is iterated, every sample exactly once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Where a contender lives.
+
+    Attributes:
+        name: Its name on the command line and in tables.
+        environment: The virtual environment its library needs; empty for the one ferdata runs in.
+        requires: Modules that must be importable there.
+        commands: Programs that must be on the path.
+        libraries: System libraries that must be there.
+    """
+
+    name: str
+    environment: str = ""
+    requires: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+
+    @property
+    def module(self) -> str:
+        """Dotted name of the module."""
+        return f"{__name__}.{self.name.replace('-', '_')}"
+
+    def available(self) -> str | None:
+        """Return None if it can run in this interpreter, else the reason it can't."""
+        absent = [module for module in self.requires if not _importable(module)]
+        absent += [f"the command {command}" for command in self.commands if shutil.which(command) is None]
+        absent += [f"the system library {library}" for library in self.libraries if ctypes.util.find_library(library) is None]
+        return f"not installed: {', '.join(absent)}" if absent else None
+
+
+EXTRAS: tuple[Entry, ...] = (
+    Entry(name="ffcv-raw", environment=".venv-ffcv", requires=("ffcv",)),
+    Entry(name="ffcv-jpg", environment=".venv-ffcv", requires=("ffcv",)),
+    Entry(name="spdl-npy", environment=".venv-extras", requires=("spdl",)),
+    Entry(name="spdl-jpg", environment=".venv-extras", requires=("spdl",), libraries=("avdevice",)),
+    Entry(name="dali", environment=".venv-extras", requires=("nvidia.dali",)),
+    Entry(name="grain-raw", environment=".venv-extras", requires=("grain", "array_record")),
+    Entry(name="litdata-raw", environment=".venv-extras", requires=("litdata",)),
+    Entry(name="litdata-jpeg", environment=".venv-extras", requires=("litdata", "torchvision")),
+    Entry(name="streaming-raw", environment=".venv-extras", requires=("streaming",)),
+    Entry(name="streaming-jpeg", environment=".venv-extras", requires=("streaming", "torchvision")),
+)
+"""Contenders whose libraries are not among ferdata's own dependencies."""
+
+CONTENDERS: tuple[Entry, ...] = (
+    Entry(name="imagefolder-pillow", requires=("torchvision",)),
+    Entry(name="imagefolder-torchvision", requires=("torchvision",)),
+    Entry(name="pickle-batches"),
+    Entry(name="webdataset-jpeg", requires=("webdataset", "torchvision")),
+    Entry(name="webdataset-npy", requires=("webdataset", "zstandard"), commands=("zstd",)),
+    Entry(name="memmap"),
+    *EXTRAS,
+)
+"""Every contender, in the order of tables."""
+
+
+def _importable(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package around it is missing
+        return False
+
+
+def choose(against: Iterable[str]) -> list[Entry]:
+    """Return the contenders that ``against`` names, in table order.
+
+    ``all`` stands for every contender, ``usual`` for those that need no extra library, ``none`` for no contender; otherwise names, of
+    which a part up to a dash stands for all that begin so (``ffcv`` for ``ffcv-raw`` and ``ffcv-jpg``).
+
+    Raises:
+        OptionError: If a name is unknown.
+    """
+    chosen: set[str] = set()
+    for word in against:
+        names = {
+            entry.name
+            for entry in CONTENDERS
+            if word in ("all", entry.name) or (word == "usual" and not entry.environment) or entry.name.startswith(f"{word}-")
+        }
+        if not names and word != "none":
+            known = ", ".join(entry.name for entry in CONTENDERS)
+            raise OptionError(f"--against: {word!r} found, expected all, usual, none or names out of {known}; name one of these")
+        chosen |= names
+    return [entry for entry in CONTENDERS if entry.name in chosen]
+
+
+def find(name: str) -> Entry:
+    """Return the entry with this full name.
+
+    Raises:
+        OptionError: If the name is unknown.
+    """
+    for entry in CONTENDERS:
+        if entry.name == name:
+            return entry
+    raise OptionError(f"contender: {name!r} found, expected one of {', '.join(entry.name for entry in CONTENDERS)}; name one of these")
+
+
+def load(entry: Entry) -> Contender:
+    """Import a contender's module, and with it its library."""
+    return cast(Contender, importlib.import_module(entry.module))

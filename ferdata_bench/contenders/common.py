@@ -1,0 +1,65 @@
+"""What several contenders share: listing the source tree, Pillow's pixels, epochs one after another.
+
+In: a class-folder tree. Out: paths, labels, pixels. Nothing here runs while a clock does, except :class:`Epochs`.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ferdata_bench.contenders import Batch
+
+__all__ = ["Epochs", "image_tensor", "link_source", "list_source", "read_pixels", "read_samples"]
+
+INGEST_SEED = 20_231
+
+
+class Epochs:
+    """Turns ``make(epoch)``, which opens one epoch, into an object that can be iterated again and again."""
+
+    def __init__(self, make: Callable[[int], Iterator[Batch]]) -> None:
+        self._make = make
+        self._epoch = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch, self._epoch = self._epoch, self._epoch + 1
+        return self._make(epoch)
+
+
+def list_source(source: Path, *, shuffled: bool = False) -> tuple[list[Path], np.ndarray]:
+    """Return every JPEG below the class folders and its label, int64 ``[N]``: the place of its folder's name in sorted order.
+
+    ``shuffled`` gives a fixed random order, for formats whose documentation asks for data shuffled once when it is written.
+    """
+    classes = sorted(folder for folder in source.iterdir() if folder.is_dir())
+    listed = [(path, label) for label, folder in enumerate(classes) for path in sorted(folder.glob("*.jpg"))]
+    if shuffled:
+        listed = [listed[i] for i in np.random.default_rng(INGEST_SEED).permutation(len(listed))]
+    return [path for path, _ in listed], np.array([label for _, label in listed], np.int64)
+
+
+def read_pixels(path: Path) -> np.ndarray:
+    """Return what Pillow decodes, uint8 ``[H, W, 3]``."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def image_tensor(path: Path) -> torch.Tensor:
+    """Return what Pillow decodes as a contiguous tensor, uint8 ``[3, H, W]``."""
+    return torch.from_numpy(np.ascontiguousarray(read_pixels(path).transpose(2, 0, 1)))
+
+
+def read_samples(source: Path, *, shuffled: bool = False) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield contiguous uint8 ``[3, H, W]`` and label of every image."""
+    paths, labels = list_source(source, shuffled=shuffled)
+    for path, label in zip(paths, labels, strict=True):
+        yield np.ascontiguousarray(read_pixels(path).transpose(2, 0, 1)), int(label)
+
+
+def link_source(source: Path, out: Path) -> None:
+    """Ingest for contenders that read the source as it is: ``out`` becomes a link to it."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.symlink_to(source.resolve(), target_is_directory=True)

@@ -1,0 +1,41 @@
+"""torchvision's ImageFolder whose loader is torchvision's own ``decode_jpeg``, which leaves Pillow out.
+
+In: the JPEG files as they are. Out: collated uint8 batches. The decoder writes planes directly, so no transpose is needed.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+from torchvision.io import ImageReadMode, decode_jpeg, read_file
+
+from ferdata_bench.contenders import Batch
+from ferdata_bench.contenders.common import link_source
+
+__all__ = ["CODEC", "LOSSLESS", "NAME", "SHUFFLE", "batches", "ingest"]
+
+NAME = "imagefolder-torchvision"
+CODEC = "jpeg"
+SHUFFLE = "whole set"
+LOSSLESS = False
+
+ingest = link_source
+
+
+def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Iterable[Batch]:
+    """Return a ``DataLoader`` over an ``ImageFolder``."""
+    return DataLoader(
+        ImageFolder(str(out), loader=_decode),
+        batch_size=batch_size,
+        shuffle=True,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def _decode(path: str) -> torch.Tensor:
+    pixels: torch.Tensor = decode_jpeg(read_file(path), mode=ImageReadMode.RGB)
+    return pixels
