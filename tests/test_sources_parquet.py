@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -143,3 +144,15 @@ def test_parquet_seven_classes_skip_contempt(tmp_path: Path) -> None:
     parquet_file(tmp_path / "train.parquet", list(range(8)), names=KAGGLE_NAMES)
 
     assert scanned(tmp_path, classes=7).skipped == {"contempt": 1}
+
+
+def test_parquet_behind_a_url_is_read_like_a_local_file(tmp_path: Path) -> None:
+    """Only byte ranges are asked for, of labels in the scan and of one row group for an image."""
+    parquet_file(tmp_path / "train.parquet", [0, 1, None, 3, 4], names=KAGGLE_NAMES)
+    fsspec.filesystem("memory").put(str(tmp_path), "/parquet-copy", recursive=True)
+
+    here, there = scanned(tmp_path), scan_source("affectnet", "memory://parquet-copy", ScanOptions())
+
+    assert list(there.items) == list(here.items)
+    assert reasons(there) == reasons(here) == [("train.parquet#2", "label_missing")]
+    assert read_image(there.root, there.items[3].path) == jpeg_bytes(4)

@@ -55,7 +55,7 @@ def own_classes(class_folders: Mapping[str, str]) -> tuple[str, ...]:
     names = set(class_folders.values())
     if names <= set(AFFECTNET_ALL):
         return ()
-    return tuple(sorted(names, key=lambda name: natural_key(name.lower())))
+    return tuple(sorted(names, key=natural_key))
 
 
 def _key(split: str, tree: ClassTree, path: str, detection: Detection) -> str:
