@@ -1,6 +1,7 @@
 """The read half: batches out of shards, at memory speed, in an order that is arithmetic."""
 
 from ferdata.stream.batch import FIELDS, IGNORED_LABEL
+from ferdata.stream.datasets import IterableShardDataset, ShardDataset
 from ferdata.stream.loader import Loader
 from ferdata.stream.metrics import LoaderMetrics
 from ferdata.stream.transforms import BatchContext, BatchTransform, ColorJitter, Compose, HorizontalFlip, Normalize, RandomResizedCrop
@@ -13,8 +14,10 @@ __all__ = [
     "ColorJitter",
     "Compose",
     "HorizontalFlip",
+    "IterableShardDataset",
     "Loader",
     "LoaderMetrics",
     "Normalize",
     "RandomResizedCrop",
+    "ShardDataset",
 ]
