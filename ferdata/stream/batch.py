@@ -36,7 +36,13 @@ def batch_type(fields: tuple[str, ...]) -> Callable[..., Any]:
     unknown = [name for name in fields if name not in FIELDS]
     if unknown or "images" not in fields or len(set(fields)) != len(fields):
         raise OptionError(f"fields: {fields} found, expected 'images' and others out of {', '.join(FIELDS)}, each once")
-    return namedtuple("Batch", fields)
+    base = namedtuple("Batch", fields)
+    return type("Batch", (base,), {"__slots__": (), "__reduce__": lambda self: (_rebuild, (fields, tuple(self)))})
+
+
+def _rebuild(fields: tuple[str, ...], values: tuple[Any, ...]) -> Any:
+    """Make a batch again in the process it was sent to."""
+    return batch_type(fields)(*values)
 
 
 class SampleTable:
