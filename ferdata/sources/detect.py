@@ -65,7 +65,7 @@ def detect_layout(root: str, *, source: str | None = None, labels: str | None = 
     tree = Tree(Store(root))
     _check_root(tree.store)
     folder = ""
-    for _ in range(_MAX_LEVELS + 1):
+    for level in range(_MAX_LEVELS + 1):
         found = _layout_in(tree, folder, source, labels)
         if found is not None:
             _refuse_second_layout(tree, found)
@@ -73,7 +73,7 @@ def detect_layout(root: str, *, source: str | None = None, labels: str | None = 
             _check_source(found, source)
             return found
         inner = _only_folder(tree, folder)
-        if inner is None:
+        if inner is None or level == _MAX_LEVELS:
             break
         folder = inner
     raise _nothing_found(tree, folder)
@@ -153,20 +153,21 @@ def _csv_release_beside(tree: Tree, found: Detection) -> tuple[str, str] | None:
 def _layouts_below(tree: Tree, folders: list[str]) -> Iterator[tuple[str, str]]:
     """Yield ``(path, layout)`` for each of ``folders`` that holds a layout, itself or down its single sub-folders."""
     for start in folders if len(folders) <= _MAX_CHILDREN else ():
-        folder: str | None = start
+        inner: str | None = start
         for _ in range(_MAX_LEVELS):
-            if folder is None:
+            if inner is None:
                 break
+            folder = inner
             try:
                 found = _strong_layout_in(tree, folder)
-                if found is not None:
-                    yield folder, found.layout
-                    break
-                folder = _only_folder(tree, folder)
+                inner = _only_folder(tree, folder)
             except AmbiguousLayoutError:
                 yield folder, "an unclear layout"
                 break
             except (LayoutError, StoreError):
+                break
+            if found is not None:
+                yield folder, found.layout
                 break
 
 
@@ -216,8 +217,10 @@ def _nothing_found(tree: Tree, folder: str) -> LayoutError:
     where = tree.store.path(folder)
     here = tree.folder(folder)
     small = [below(folder, name) for name in here.dirs] if len(here.dirs) <= _MAX_CHILDREN else []
+    parts = folder.split("/")
+    passed = [tree.folder("/".join(parts[:level])) for level in range(len(parts))] if folder else []
     inside = [tree.folder(path) for path in small]
-    files = [below(place.path, name) for place in (here, *inside) for name in place.files]
+    files = [below(place.path, name) for place in (*passed, here, *inside) for name in place.files]
     deeper = list(_layouts_below(tree, small))
     pickles = [path for path in files if path.lower().endswith("_fullpath.pkl")]
     archives = [path for path in files if is_archive(path)]
@@ -228,15 +231,13 @@ def _nothing_found(tree: Tree, folder: str) -> LayoutError:
         )
     if deeper:
         path, layout = deeper[0]
-        return LayoutError(
-            f"{where}: several folders found, one of them ({path}) with {layout}, expected one data set; give {tree.store.path(path)}"
-        )
+        return LayoutError(f"{where}: {layout} found deeper down, in {path}, expected its own folder; give {tree.store.path(path)}")
     if pickles:
         return LayoutError(
             f"{where}: {_short(pickles)} found, expected labels as text or .npy; pickles are not loaded, use the CSV release"
         )
     if archives and not any(is_image(path) for path in files):
-        return LayoutError(f"{where}: only archives found ({_short(archives)}), expected the unpacked data set; unpack first")
+        return LayoutError(f"{tree.store}: only archives found ({_short(archives)}), expected the unpacked data set; unpack first")
     if not here.dirs and not here.files:
         return LayoutError(f"{where}: an empty folder found, expected {_LOOKED_FOR}; check the path")
     held = _short([*(f"{name}/" for name in here.dirs), *here.files])
