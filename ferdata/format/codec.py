@@ -12,6 +12,7 @@ import xxhash
 import zstandard
 
 from ferdata.errors import OptionError, ShardCorruptError
+from ferdata.format.filters import DEFAULT_FILTER, SLACK_BYTES, FilterCoder, FilterSpec, filter_header
 from ferdata.format.layout import npy_header
 from ferdata.sample import TensorSpec
 
@@ -183,6 +184,39 @@ def _zstd_decoder(spec: TensorSpec, options: CodecOptions) -> BodyDecoder:
     return decode
 
 
+def _filter_encoder(spec: TensorSpec, options: CodecOptions) -> BodyEncoder:
+    coder = FilterCoder(FilterSpec.from_json(options.filter or {}), _image_shape(spec))
+
+    def encode(pixels: np.ndarray, source: bytes | None) -> np.ndarray:
+        return coder.encode(pixels)
+
+    return encode
+
+
+def _filter_decoder(spec: TensorSpec, options: CodecOptions) -> BodyDecoder:
+    """Inflate a payload into scratch that stays in the processor's cache, and unfilter it from there into the row."""
+    coder = FilterCoder(FilterSpec.from_json(options.filter or {}), _image_shape(spec))
+    into = Decompressor().into
+    scratch = np.zeros(coder.max_bytes + SLACK_BYTES, np.uint8)
+
+    def decode(stored: memoryview, row: np.ndarray) -> None:
+        num_bytes = zstandard.frame_content_size(stored)
+        if not 0 <= num_bytes <= coder.max_bytes:
+            raise ShardCorruptError(f"a zstd frame of {num_bytes:,} bytes found, expected at most {coder.max_bytes:,}")
+        payload = scratch[:num_bytes]
+        into(stored, payload)
+        coder.decode_into(payload, row, slack_bytes=SLACK_BYTES)
+
+    return decode
+
+
+def _image_shape(spec: TensorSpec) -> tuple[int, int, int]:
+    if len(spec.shape) != 3:
+        raise OptionError(f"compact: shape {list(spec.shape)} found, expected [C, H, W]; use codec zstd for other tensors")
+    channels, height, width = spec.shape
+    return channels, height, width
+
+
 def _spec_bytes(spec: TensorSpec, filter: dict[str, Any] | None) -> int:
     return spec.num_bytes
 
@@ -205,5 +239,15 @@ CODECS: dict[str, Codec] = {
         tensor_header=lambda spec, filter: npy_header(spec),
         encoder=_pixels_encoder,
         decoder=_zstd_decoder,
+    ),
+    "compact": Codec(
+        suffix=".fpx",
+        compressed=True,
+        fixed_size=False,
+        body_bytes=_spec_bytes,
+        tensor_header=lambda spec, filter: filter_header(FilterSpec.from_json(filter or {}), _image_shape(spec)),
+        encoder=_filter_encoder,
+        decoder=_filter_decoder,
+        default_filter=DEFAULT_FILTER.to_json,
     ),
 }
