@@ -3,6 +3,7 @@
 In: a folder. Out: a report that lists every fault found. Costs one read of every file; ``deep`` decodes every sample too.
 """
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -90,13 +91,19 @@ def _check_index(store: Store, index: DatasetIndex) -> list[str]:
                 f"{index.num_samples(split):,} as in its shards and {len(index.classes)} classes; run 'shard' again"
             )
     if not len(index.mean) == len(index.std) == index.spec.shape[0]:
-        errors.append(f"{where}: {len(index.mean)} means and {len(index.std)} deviations found, expected {index.spec.shape[0]}; run 'shard' again")
-    numbers: dict[str, int] = dict.fromkeys(index.counts, 0)
-    for info in index.shards:
-        expected = shard_name(info.split, numbers.get(info.split, 0), compressed=index.codec.kind.compressed)
-        if info.name != expected or info.split not in numbers:
-            errors.append(f"{where}: shard {info.name!r} of split {info.split!r} found, expected {expected!r} here; run 'shard' again")
-        numbers[info.split] = numbers.get(info.split, 0) + 1
+        errors.append(
+            f"{where}: {len(index.mean)} means and {len(index.std)} deviations found, expected {index.spec.shape[0]}; run 'shard' again"
+        )
+    splits = list(index.counts)
+    order = [(splits.index(info.split) if info.split in splits else -1, info.name) for info in index.shards]
+    for info, (place, _), is_next in zip(index.shards, order, [True, *(a < b for a, b in pairwise(order))], strict=True):
+        digits = info.name.removeprefix(f"{info.split}-").partition(".")[0]
+        expected = shard_name(info.split, int(digits) if digits.isdecimal() else 0, compressed=index.codec.kind.compressed)
+        if info.name != expected or place < 0 or not is_next:
+            errors.append(
+                f"{where}: shard {info.name!r} of split {info.split!r} found here, expected a name like {expected!r}, "
+                "in the order of splits and numbers; run 'shard' again"
+            )
     return errors
 
 
@@ -147,9 +154,11 @@ def _check_rows(store: Store, index: DatasetIndex) -> tuple[pa.Table | None, lis
         return None, [f"{where}: {rows.num_rows:,} rows found, expected {index.num_samples():,} as {INDEX_NAME} says; run 'shard' again"]
     splits = rows.column("split").to_numpy()
     labels, shards, positions, frames = (rows.column(name).fill_null(-1).to_numpy() for name in ("label", "shard", "position", "frame"))
+    numbers: Counter[str] = Counter()
     for info, start, stop in _row_ranges(index):
         part = slice(start, stop)
-        number = int(info.name.removeprefix(f"{info.split}-").split(".")[0])
+        number = numbers[info.split]
+        numbers[info.split] += 1
         in_place = np.arange(stop - start)
         if not (
             (splits[part] == info.split).all()

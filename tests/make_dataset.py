@@ -18,10 +18,13 @@ from ferdata.format import (
     SAMPLES_SCHEMA,
     CodecOptions,
     DatasetIndex,
+    Sample,
     ShardInfo,
+    ShardReader,
     ShardWriter,
     json_bytes_for,
     make_layout,
+    read_index,
     shard_name,
     write_file,
     write_index,
@@ -31,7 +34,16 @@ from ferdata.labels import AFFECTNET_8
 from ferdata.sample import TensorSpec
 from ferdata.store import Store
 
-__all__ = ["expected_key", "expected_label", "expected_pixels", "expected_record", "make_dataset", "sample_number"]
+__all__ = [
+    "assert_expected",
+    "expected_key",
+    "expected_label",
+    "expected_pixels",
+    "expected_record",
+    "make_dataset",
+    "read_all",
+    "sample_number",
+]
 
 SAMPLES: Mapping[str, int] = {"train": 40, "val": 12}
 
@@ -40,7 +52,7 @@ def expected_pixels(number: int, size: int) -> np.ndarray:
     """Return uint8 ``[3, size, size]``: a slanted ramp whose slope and phase are the sample's; its first 4 bytes are ``number``."""
     channel, y, x = np.ogrid[:3, :size, :size]
     pixels = ((number * 89 + channel * 57 + y * (3 + number % 5) + x * 2 + x * y * number % 7) % 256).astype(np.uint8)
-    pixels.reshape(-1)[:4] = np.frombuffer(number.to_bytes(4, "little"), np.uint8)
+    pixels.reshape(-1)[:4] = np.frombuffer(int(number).to_bytes(4, "little"), np.uint8)
     return pixels
 
 
@@ -129,12 +141,35 @@ def make_dataset(
         counts=counts,
         mean=mean,
         std=std,
-        files=(write_samples(store, pa.Table.from_pylist(rows, SAMPLES_SCHEMA)), write_file(store, REJECTS_NAME, b"path,reason\n")),
+        files=(
+            write_samples(store, pa.Table.from_pylist(rows, SAMPLES_SCHEMA)),
+            write_file(store, REJECTS_NAME, b"split,key,path,row,reason,detail\n"),
+        ),
         shards=tuple(shards),
         summary={"accepted": len(rows), "skipped": {}, "rejected": {}},
     )
     write_index(store, index)
     return index
+
+
+def read_all(root: str | Path) -> list[Sample]:
+    """Return every sample of a data set, in reading order."""
+    store = Store(str(root))
+    index = read_index(store)
+    samples: list[Sample] = []
+    for info in index.shards:
+        with ShardReader(store, info, index) as reader:
+            samples.extend(reader)
+    return samples
+
+
+def assert_expected(samples: list[Sample], *, num_samples: int, size: int, num_classes: int = 8) -> None:
+    """Compare samples with the formulas that ``make_dataset`` wrote, from number 0 on."""
+    assert [sample.key for sample in samples] == [expected_key(number) for number in range(num_samples)]
+    for number, sample in enumerate(samples):
+        assert sample.label == expected_label(number, num_classes)
+        assert sample.record == expected_record(number)
+        np.testing.assert_array_equal(sample.pixels, expected_pixels(number, size))
 
 
 def _row(number: int, num_classes: int) -> dict[str, Any]:

@@ -139,30 +139,22 @@ class SampleLayout:
             raise OptionError(f"{key}: {error}, expected finite numbers in its json; use null for what is not known") from error
         if len(text) > self.json_bytes:
             raise OptionError(f"{key}: {len(text):,} bytes of json found, expected at most {self.json_bytes:,}; raise json_bytes")
-        digits = b"%0*d" % (self.label_width, label)
-        return b"".join(
-            (
-                _CLS.fill(key, len(digits)),
-                digits.ljust(TAR_BLOCK_BYTES, b"\0"),
-                _JSON.fill(key, self.json_bytes),
-                text.ljust(self.json_bytes),
-                _template(self.suffix).fill(key, self.member_bytes(body_bytes)),
-                self.tensor_header,
-            )
-        )
+        return self._join(key, label, text.ljust(self.json_bytes), body_bytes)
 
     def parse_head(self, head: bytes, body_bytes: int, where: str) -> tuple[str, int, dict[str, Any]]:
         """Return ``(key, label, record)`` of a head, or say what is wrong with it.
 
         Raises:
-            ShardCorruptError: If any byte of the head is not what :meth:`head` writes for these values.
+            ShardCorruptError: If any byte outside the json is not what :meth:`head` writes for these values.
         """
         try:
             key = head[: head.index(b"\0")].decode("ascii").removesuffix(".cls")
             label = int(head[TAR_BLOCK_BYTES : TAR_BLOCK_BYTES + self.label_width])
             start = 3 * TAR_BLOCK_BYTES
-            record = json.loads(head[start : start + self.json_bytes])
-            same = isinstance(record, dict) and self.head(key, label, record, body_bytes) == head
+            text = head[start : start + self.json_bytes]
+            record = json.loads(text)
+            sound = isinstance(record, dict) and KEY_PATTERN.fullmatch(key) and 0 <= label < max(1, self.num_classes)
+            same = sound and self._join(key, label, text, body_bytes) == head
         except (ValueError, RecursionError) as error:
             raise ShardCorruptError(f"{where}: a sample's head cannot be parsed ({error}); write the shard again") from error
         if not same:
@@ -170,6 +162,19 @@ class SampleLayout:
                 f"{where}: the head of {key!r} is not what ferdata writes for its label and record; write the shard again"
             )
         return key, label, record
+
+    def _join(self, key: str, label: int, padded_text: bytes, body_bytes: int) -> bytes:
+        digits = b"%0*d" % (self.label_width, label)
+        return b"".join(
+            (
+                _CLS.fill(key, len(digits)),
+                digits.ljust(TAR_BLOCK_BYTES, b"\0"),
+                _JSON.fill(key, self.json_bytes),
+                padded_text,
+                _template(self.suffix).fill(key, self.member_bytes(body_bytes)),
+                self.tensor_header,
+            )
+        )
 
 
 def json_bytes_for(longest_record: int) -> int:
