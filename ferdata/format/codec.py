@@ -89,6 +89,7 @@ class Codec:
         tensor_header: The bytes in front of the body.
         encoder: Makes the encoder.
         decoder: Makes a decoder with scratch memory of its own; not to be shared between threads.
+        needs_source: Whether bodies are the image files' own bytes, so that they cannot be made from pixels.
         default_filter: The filter description new data sets get.
     """
 
@@ -99,6 +100,7 @@ class Codec:
     tensor_header: Callable[[TensorSpec, dict[str, Any] | None], bytes]
     encoder: Callable[[TensorSpec, CodecOptions], BodyEncoder]
     decoder: Callable[[TensorSpec, CodecOptions], BodyDecoder]
+    needs_source: bool = False
     default_filter: Callable[[], dict[str, Any] | None] = lambda: None
 
 

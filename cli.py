@@ -1,0 +1,246 @@
+"""ferdata on the command line: each verb parses, calls one library function, and prints.
+
+Exit codes: 0 done, 1 an error of ours (one line that says where, what and what to do), 2 wrong usage; a traceback is a bug.
+"""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ferdata.errors import FerdataError, OptionError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.split("\n")[0])
+
+
+class Source(StrEnum):
+    """A data set ``shard`` reads."""
+
+    affectnet = "affectnet"
+    rafdb = "rafdb"
+    folder = "folder"
+
+
+class Drawn(StrEnum):
+    """A data set ``synth`` draws."""
+
+    affectnet = "affectnet"
+    rafdb = "rafdb"
+
+
+Json = Annotated[str | None, typer.Option("--json", help="Write every figure to this file.")]
+Workers = Annotated[int | None, typer.Option(help="Worker processes; all cores when left out.")]
+Folder = Annotated[str, typer.Argument(help="Folder or URL of a finished data set.")]
+Shards = Annotated[str | None, typer.Option(help="Folder or URL of a finished data set; found or built in when left out.")]
+
+_OBTAIN = {
+    "affectnet": "ask its authors for AffectNet (academic use only) and unpack it there",
+    "rafdb": "ask its authors for RAF-DB (academic use only) and unpack it there",
+    "folder": "put <split>/<class>/<image> folders there",
+}
+
+
+@app.command()
+def shard(
+    source: Annotated[Source, typer.Argument(help="What the images are.")],
+    src: Annotated[str | None, typer.Option(help="Source folder or URL; data/<source> when left out.")] = None,
+    out: Annotated[str | None, typer.Option(help="Where the data set goes; shards/<source> when left out.")] = None,
+    size: Annotated[int, typer.Option(help="Height and width of the tensors.")] = 224,
+    codec: Annotated[str, typer.Option(help="raw, zstd, compact, jpeg or auto (let plan choose).")] = "zstd",
+    level: Annotated[int | None, typer.Option(help="zstd level; lower is faster and larger.")] = None,
+    workers: Workers = None,
+    limit: Annotated[int | None, typer.Option(help="Take a stratified, seeded subset of so many images.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the order, the holdout and the limit.")] = 0,
+    classes: Annotated[int, typer.Option(help="8 or 7 AffectNet classes (7 leaves out Contempt).")] = 8,
+    labels: Annotated[str | None, typer.Option(help="Order of numeric class folders: affectnet, rafdb or alphabetical.")] = None,
+    crop: Annotated[str, typer.Option(help="box: cut to the face box where the layout has one; none: whole images.")] = "box",
+    rafdb_images: Annotated[str, typer.Option(help="aligned or original.")] = "aligned",
+    automatic: Annotated[bool, typer.Option(help="Add AffectNet's automatically annotated part to train.")] = False,
+    keep_non_emotion: Annotated[bool, typer.Option(help="Keep AffectNet's classes None, Uncertain and No-Face.")] = False,
+    holdout: Annotated[float | None, typer.Option(help="Cut this share of train off as a split of its own.")] = None,
+    drop_leaks: Annotated[bool, typer.Option(help="Leave out train images that are in another split too.")] = False,
+    resume: Annotated[bool, typer.Option("--resume/--fresh", help="Go on with a stopped run, or start afresh.")] = True,
+    json_file: Json = None,
+) -> None:
+    """Convert a folder of images to shards."""
+    from ferdata.ingest import IngestOptions, ingest
+    from ferdata.screen import ingest_bar, show_ingest
+    from ferdata.store import Store
+
+    source_root = src or f"data/{source.value}"
+    if not Store(source_root).exists():
+        raise OptionError(
+            f"{source_root}: no such folder, expected the images of {source.value}; {_OBTAIN[source.value]}, "
+            "or name the folder with --src. "
+            f"To try ferdata without it: ferdata synth {'rafdb' if source is Source.rafdb else 'affectnet'} {source_root} --count 2000"
+        )
+    chosen = codec
+    if codec == "auto":
+        from ferdata_bench.plan import choose_codec
+
+        chosen = choose_codec(source.value, source_root, size=size)
+    options = IngestOptions(
+        source=source.value,
+        src=source_root,
+        out=out or f"shards/{source.value}",
+        size=size,
+        codec=chosen,
+        level=level,
+        num_workers=workers,
+        limit=limit,
+        seed=seed,
+        classes=classes,
+        labels=labels,
+        crop=crop,
+        rafdb_images=rafdb_images,
+        automatic=automatic,
+        keep_non_emotion=keep_non_emotion,
+        holdout=holdout,
+        drop_leaks=drop_leaks,
+        resume=resume,
+    )
+    with ingest_bar() as progress:
+        summary = ingest(options, progress=progress)
+    show_ingest(summary)
+    _write_json(json_file, summary.to_json())
+
+
+@app.command()
+def synth(
+    source: Annotated[Drawn, typer.Argument(help="Which data set's layout, labels and class balance.")],
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Where the source tree goes.")],
+    count: Annotated[int, typer.Option(help="Images in all.")] = 2000,
+    size: Annotated[int | None, typer.Option(help="Height and width; 224 for affectnet, 100 for rafdb when left out.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the faces.")] = 0,
+    workers: Workers = None,
+    layout: Annotated[str | None, typer.Option(help="AN-npy, AN-csv, RAF-basic or RAF-original.")] = None,
+    json_file: Json = None,
+) -> None:
+    """Draw synthetic faces as a source tree in the data set's true layout."""
+    from ferdata.screen import counting_bar, pairs
+    from ferdata.sources.synthetic import write_synthetic
+
+    with counting_bar("drawing faces") as progress:
+        summary = write_synthetic(
+            source.value, folder, count=count, size=size, seed=seed, num_workers=workers, layout=layout, progress=progress
+        )
+    figures = summary.to_json()
+    pairs(f"synthetic {source.value} -> {folder}", {name: str(value) for name, value in figures.items()})
+    _write_json(json_file, figures)
+
+
+@app.command()
+def info(folder: Folder, json_file: Json = None) -> None:
+    """Say what a data set holds."""
+    from ferdata.info import describe
+    from ferdata.screen import show_description
+
+    description = describe(folder)
+    show_description(description)
+    _write_json(json_file, description.to_json())
+
+
+@app.command()
+def verify(
+    folder: Folder,
+    deep: Annotated[bool, typer.Option(help="Decode every sample and compare it with the index.")] = False,
+    workers: Workers = None,
+    json_file: Json = None,
+) -> None:
+    """Check every checksum and every count."""
+    from ferdata.screen import console, counting_bar
+    from ferdata.verify import verify as check
+
+    with counting_bar("verifying shards") as progress:
+        report = check(folder, deep=deep, num_workers=workers, progress=progress)
+    _write_json(json_file, report.to_json())
+    for error in report.errors:
+        console.print(error, style="red", highlight=False, soft_wrap=True)
+    verdict = "sound" if report.ok else f"NOT sound, {len(report.errors)} faults"
+    console.print(f"{folder}: {verdict}; {report.shards} shards, {report.samples:,} samples{', every one decoded' if deep else ''}")
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def preview(
+    folder: Folder,
+    out: Annotated[str, typer.Option(help="PNG file to write.")],
+    split: Annotated[str, typer.Option(help="Which split.")] = "train",
+    per_class: Annotated[int, typer.Option(help="Faces of each class.")] = 8,
+    seed: Annotated[int, typer.Option(help="Which faces.")] = 0,
+) -> None:
+    """Draw a contact sheet with class names."""
+    from ferdata.preview import preview as draw
+    from ferdata.screen import console
+
+    console.print(f"wrote {draw(folder, out, split=split, per_class=per_class, seed=seed)}")
+
+
+@app.command()
+def export(
+    folder: Folder,
+    out: Annotated[str, typer.Option(help="Folder to write.")],
+    to: Annotated[str, typer.Option(help="tar: plain WebDataset tars; folder: PNG class folders.")] = "tar",
+    workers: Workers = None,
+    json_file: Json = None,
+) -> None:
+    """Get the samples out as plain tars or pictures."""
+    from ferdata.export import export as write
+    from ferdata.screen import console, counting_bar
+
+    with counting_bar("exporting") as progress:
+        report = write(folder, to=to, out=out, num_workers=workers, progress=progress)
+    console.print(f"{out}: {report.samples:,} samples in {report.files:,} files")
+    _write_json(json_file, report.to_json())
+
+
+@app.command()
+def recode(
+    folder: Folder,
+    codec: Annotated[str, typer.Option(help="raw, zstd or compact.")],
+    out: Annotated[str, typer.Option(help="Folder of the new data set.")],
+    level: Annotated[int | None, typer.Option(help="zstd level.")] = None,
+    workers: Workers = None,
+    json_file: Json = None,
+) -> None:
+    """Change the codec without going back to the images."""
+    from ferdata.recode import recode as write
+    from ferdata.screen import console, counting_bar, size
+
+    with counting_bar("recoding") as progress:
+        report = write(folder, out=out, codec=codec, level=level, num_workers=workers, progress=progress)
+    console.print(f"{out}: {report.samples:,} samples, {size(report.bytes_in)} -> {size(report.bytes_out)} ({codec})")
+    _write_json(json_file, report.to_json())
+
+
+@app.command()
+def demo(out: Annotated[str, typer.Option(help="Folder for everything the demo makes.")] = "demo") -> None:
+    """Everything above on built-in synthetic faces, ending in a report with pictures."""
+    from ferdata_bench.demo import run_demo
+
+    run_demo(Path(out))
+
+
+def main() -> None:
+    """Run the command line; an error of ours ends it with one line and exit code 1."""
+    try:
+        app()
+    except FerdataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _write_json(path: str | None, figures: dict[str, Any]) -> None:
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Built-in data: synthetic faces as finished shards in the user's cache folder, for whoever has no data set at hand.
+
+In: how many, how large. Out: a data set folder, built once. 4,000 images at 224 px take about 20 seconds on 2 cores.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ferdata.errors import ShardMissingError
+from ferdata.format import read_index
+from ferdata.ingest import IngestOptions, ingest
+from ferdata.sources.synthetic import write_synthetic
+from ferdata.store import Store
+
+__all__ = ["BuiltinOptions", "builtin_shards", "cache_folder", "has_shards"]
+
+BUILTIN_VERSION = 1
+"""Part of the folder's name; raised when the drawing of the faces changes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltinOptions:
+    """Which synthetic data set.
+
+    Attributes:
+        source: ``affectnet`` or ``rafdb``, the layout and class balance it imitates.
+        count: Images in all splits together.
+        size: Height and width.
+        codec: Codec of the shards.
+        seed: Seed of the faces.
+    """
+
+    source: str = "affectnet"
+    count: int = 4000
+    size: int = 224
+    codec: str = "zstd"
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Folder name."""
+        return f"synthetic-{self.source}-{self.count}x{self.size}-{self.codec}-{self.seed}-v{BUILTIN_VERSION}"
+
+
+def cache_folder() -> Path:
+    """Return the folder that built-in data lives in: ``$XDG_CACHE_HOME/ferdata``, by default ``~/.cache/ferdata``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ferdata"
+
+
+def has_shards(root: str | os.PathLike[str]) -> bool:
+    """Tell whether a folder holds a finished data set."""
+    try:
+        read_index(Store(root))
+    except ShardMissingError:
+        return False
+    return True
+
+
+def builtin_shards(options: BuiltinOptions, *, say: Callable[[str], None] | None = None) -> str:
+    """Return the folder of a built-in data set, building it first where it is not there.
+
+    Args:
+        options: Which one.
+        say: Called with a sentence before something is built.
+    """
+    out = cache_folder() / options.name
+    if has_shards(out):
+        return str(out)
+    if say is not None:
+        say(f"building {options.count:,} synthetic faces of {options.size} px once, in {out}")
+    drawn = out.with_name(out.name + f".source-{os.getpid()}")
+    try:
+        write_synthetic(options.source, str(drawn), count=options.count, size=options.size, seed=options.seed)
+        ingest(IngestOptions(source=options.source, src=str(drawn), out=str(out), size=options.size, codec=options.codec, resume=False))
+    finally:
+        shutil.rmtree(drawn, ignore_errors=True)
+    return str(out)
