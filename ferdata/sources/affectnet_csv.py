@@ -75,7 +75,7 @@ class ImageFolder:
 
     def find(self, written: str) -> list[str]:
         """Return what a path in the CSV can mean, relative to the root: one path, none, or several that differ in case."""
-        folder, _, name = written.replace("\\", "/").rpartition("/")
+        folder, _, name = written.rpartition("/")
         if folder not in self._folders:
             folder = ""
         found = self._index(folder).find(name)
@@ -101,11 +101,16 @@ class ImageFolder:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """Where a row stands: its split, its number among the data rows from 0, and its line in the file from 1."""
+    """Where a row stands: its image, its split, its number among the data rows from 0, and its line in the file from 1."""
 
+    path: str
     split: str
     number: int
     line: int
+
+    def reject(self, builder: ScanBuilder, reason: str, detail: str) -> None:
+        """Record the row as one that cannot be used."""
+        builder.reject(self.path, reason, detail, split=self.split, row=self.line)
 
 
 class _Reader:
@@ -130,9 +135,11 @@ class _Reader:
             if number < 0 and is_header(fields):
                 continue
             number += 1
-            written = fields[0].strip()
+            written = fields[0].strip().replace("\\", "/")
             found = images.find(written)
-            class_id = self._class_of(fields, written, _Row(split, number, line))
+            shown = found[0] if len(found) == 1 else below(images.home, written)
+            row = _Row(shown, split, number, line)
+            class_id = self._class_of(fields, row)
             if class_id is None:
                 continue
             position = rule.index(class_id)
@@ -142,20 +149,18 @@ class _Reader:
             self._num_rows += 1
             self._num_found += bool(found)
             if len(found) != 1:
-                reason, detail = (
-                    ("image_ambiguous", f"can be {' or '.join(found)}") if found else ("image_missing", f"not in {images.home}")
-                )
-                builder.reject(written, reason, detail, split=split, row=line)
+                reason, detail = ("image_ambiguous", f"can be {' or '.join(found)}") if found else ("image_missing", "no such image")
+                row.reject(builder, reason, detail)
                 continue
             box = parse_box(fields)
             if box is None:
                 if self._needs_box:
-                    builder.reject(written, "box_invalid", f"box {', '.join(fields[1:5])}", split=split, row=line)
+                    row.reject(builder, "box_invalid", f"box {', '.join(fields[1:5])}")
                     continue
                 builder.repairs["box_invalid"] += 1
             self._num_repeated += found[0] in seen
             seen.add(found[0])
-            self._accept(fields, prefix, number, found[0], split, position, box)
+            self._accept(fields, prefix, row, position, box)
             if prefix == "auto":
                 self.automatic[split, AFFECTNET_ALL[class_id]] += 1
         self._flush()
@@ -185,23 +190,21 @@ class _Reader:
                 f"its number is in the key."
             )
 
-    def _class_of(self, fields: Sequence[str], written: str, row: _Row) -> int | None:
+    def _class_of(self, fields: Sequence[str], row: _Row) -> int | None:
+        """Return the official id of a row, or reject it."""
         if len(fields) not in (AFFECTNET_COLUMNS, AFFECTNET_WIDE_COLUMNS):
-            detail = f"{len(fields)} columns, expected {AFFECTNET_COLUMNS} or {AFFECTNET_WIDE_COLUMNS}"
-        elif not written or any(field.strip() in _EMPTY for field in fields[1:5]):
-            detail = f"face_x, face_y, face_width, face_height are {', '.join(fields[1:5])}"
-        else:
-            class_id = self.rule.class_id(fields[-3])
-            if class_id is None:
-                self.builder.reject(written, "label_invalid", f"label {fields[-3]!r}", split=row.split, row=row.line)
-            return class_id
-        self.builder.reject(written, "bad_row", detail, split=row.split, row=row.line)
-        return None
+            row.reject(self.builder, "bad_row", f"{len(fields)} columns, expected {AFFECTNET_COLUMNS} or {AFFECTNET_WIDE_COLUMNS}")
+            return None
+        if not fields[0].strip() or any(field.strip() in _EMPTY for field in fields[1:5]):
+            row.reject(self.builder, "bad_row", f"face_x, face_y, face_width, face_height are {', '.join(fields[1:5])}")
+            return None
+        class_id = self.rule.class_id(fields[-3])
+        if class_id is None:
+            row.reject(self.builder, "label_invalid", f"label {fields[-3]!r}")
+        return class_id
 
-    def _accept(
-        self, fields: Sequence[str], prefix: str, number: int, path: str, split: str, position: int, box: tuple[float, ...] | None
-    ) -> None:
-        name = path.rpartition("/")[2]
+    def _accept(self, fields: Sequence[str], prefix: str, row: _Row, position: int, box: tuple[float, ...] | None) -> None:
+        name = row.path.rpartition("/")[2]
         if not fields[0].strip().endswith(name):
             self.builder.repairs["name_matched"] += 1
         valence, is_valence_invalid = clean_score(fields[-2])
@@ -210,9 +213,9 @@ class _Reader:
             self.builder.repairs["va_invalid"] += 1
         stem = _NOT_IN_KEY.sub("_", name.rpartition(".")[0])[:_HASH_CHARS]
         item = {
-            "key": f"{prefix}_{number}_{stem}",
-            "path": path,
-            "split": split,
+            "key": f"{prefix}_{row.number}_{stem}",
+            "path": row.path,
+            "split": row.split,
             "label": position,
             "source_label": fields[-3].strip(),
             "valence": valence,
