@@ -1,0 +1,72 @@
+/* Two ways to move pixels to a batch row: one copy for a whole frame, and HWC to CHW for decoded JPEGs. */
+#include "_native.h"
+
+
+#if FERDATA_X86
+/* Sixteen pixels from three loads: each colour is picked from all three and joined. */
+TARGET("avx2") static int64_t deinterleave_avx2(const uint8_t *hwc, int64_t pixels, uint8_t *chw) {
+    __m128i pick[3][3];
+    for (int colour = 0; colour < 3; colour++)
+        for (int part = 0; part < 3; part++) {
+            uint8_t index[16];
+            for (int i = 0; i < 16; i++) {
+                const int at = 3 * i + colour - 16 * part;
+                index[i] = (uint8_t)(at >= 0 && at < 16 ? at : 0x80);
+            }
+            pick[colour][part] = _mm_loadu_si128((const __m128i *)index);
+        }
+    int64_t i = 0;
+    for (; i + 16 <= pixels; i += 16) {
+        const __m128i *from = (const __m128i *)(hwc + 3 * i);
+        const __m128i x = _mm_loadu_si128(from), y = _mm_loadu_si128(from + 1), z = _mm_loadu_si128(from + 2);
+        for (int colour = 0; colour < 3; colour++) {
+            const __m128i joined = _mm_or_si128(_mm_shuffle_epi8(x, pick[colour][0]), _mm_shuffle_epi8(y, pick[colour][1]));
+            _mm_storeu_si128((__m128i *)(chw + colour * pixels + i), _mm_or_si128(joined, _mm_shuffle_epi8(z, pick[colour][2])));
+        }
+    }
+    return i;
+}
+
+/* A copy that leaves the cache alone; the whole cost of fetching the destination first is saved. */
+TARGET("avx2") static void stream_row(const uint8_t *from, uint8_t *to, int64_t bytes) {
+    int64_t i = (int64_t)(-(uintptr_t)to & 31);
+    memcpy(to, from, (size_t)i);
+    for (; i + 128 <= bytes; i += 128) {
+        const __m256i a = _mm256_loadu_si256((const __m256i *)(from + i)), b = _mm256_loadu_si256((const __m256i *)(from + i + 32));
+        const __m256i c = _mm256_loadu_si256((const __m256i *)(from + i + 64)), d = _mm256_loadu_si256((const __m256i *)(from + i + 96));
+        _mm256_stream_si256((__m256i *)(to + i), a);
+        _mm256_stream_si256((__m256i *)(to + i + 32), b);
+        _mm256_stream_si256((__m256i *)(to + i + 64), c);
+        _mm256_stream_si256((__m256i *)(to + i + 96), d);
+    }
+    memcpy(to + i, from + i, (size_t)(bytes - i));
+}
+#endif
+
+FERDATA_API void ferdata_deinterleave(const uint8_t *hwc, int64_t pixels, uint8_t *chw) {
+    int64_t done = 0;
+#if FERDATA_X86
+    if (ferdata_kernel >= KERNEL_AVX2) done = deinterleave_avx2(hwc, pixels, chw);
+#endif
+    for (; done < pixels; done++)
+        for (int colour = 0; colour < 3; colour++) chw[colour * pixels + done] = hwc[3 * done + colour];
+}
+
+/* Copy sample i, `stride` bytes after the one before, to row rows[i]; a negative row is skipped. */
+FERDATA_API void ferdata_scatter(const uint8_t *samples, int64_t stride, int64_t count, uint8_t *out, int64_t row_bytes, const int64_t *rows,
+                                 int32_t streaming) {
+    for (int64_t i = 0; i < count; i++) {
+        if (rows[i] < 0) continue;
+#if FERDATA_X86
+        if (streaming && ferdata_kernel >= KERNEL_AVX2 && row_bytes >= 256) {
+            stream_row(samples + i * stride, out + rows[i] * row_bytes, row_bytes);
+            continue;
+        }
+#endif
+        memcpy(out + rows[i] * row_bytes, samples + i * stride, (size_t)row_bytes);
+    }
+#if FERDATA_X86
+    if (streaming) _mm_sfence(); /* streamed bytes must be visible before the acknowledgement that follows */
+#endif
+    (void)streaming;
+}

@@ -1,0 +1,89 @@
+/* Shared by the kernels of the pixel filters; ferdata/format/filters/native.py is the only caller, through ctypes.
+ *
+ * No Python.h: the library is plain C behind ctypes, which releases the GIL and needs no headers of the
+ * interpreter to build. Every multi-byte value is little-endian; native.py refuses other machines. */
+#ifndef FERDATA_NATIVE_H
+#define FERDATA_NATIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(_WIN32)
+#define FERDATA_API __declspec(dllexport)
+#else
+#define FERDATA_API __attribute__((visibility("default")))
+#endif
+
+#if defined(__GNUC__) && defined(__x86_64__)
+#define FERDATA_X86 1
+#include <immintrin.h>
+#define TARGET(features) __attribute__((target(features)))
+#else
+#define FERDATA_X86 0
+#endif
+
+enum { FERDATA_ABI = 1 }; /* native.py says the same number, or does not call */
+
+/* What a machine can run; chosen once when the library is loaded, lowered by tests. */
+enum { KERNEL_PLAIN = 0, KERNEL_AVX2 = 1, KERNEL_AVX512 = 2 };
+enum { PREDICT_NONE = 0, PREDICT_LEFT = 1, PREDICT_ROW = 2, PREDICT_GRADIENT = 3, PREDICT_MEDIAN = 4 };
+enum { COLOUR_NONE = 0, COLOUR_GREEN = 1, COLOUR_YCOCG = 2 };
+enum { ARRANGE_BYTES = 0, ARRANGE_NIBBLES = 1, ARRANGE_PLANES = 2, ARRANGE_RICE = 3 };
+
+/* Bytes a kernel may read or write behind the end of a scratch array, never of the caller's. */
+enum { SCRATCH_SLACK = 1024 };
+
+extern int ferdata_kernel;    /* one of KERNEL_* */
+extern int ferdata_fast_pdep; /* the processor has BMI2 and does not run it in microcode */
+
+typedef struct {
+    int64_t channels, height, width;
+    int32_t predictor, colour, arrangement;
+} Layout;
+
+static inline uint64_t load64(const uint8_t *at) { uint64_t v; memcpy(&v, at, 8); return v; }
+static inline uint32_t load32(const uint8_t *at) { uint32_t v; memcpy(&v, at, 4); return v; }
+static inline void store64(uint8_t *at, uint64_t v) { memcpy(at, &v, 8); }
+static inline void store32(uint8_t *at, uint32_t v) { memcpy(at, &v, 4); }
+
+/* Swap the roles of byte and bit: bit i of byte p becomes bit p of byte i. Its own inverse. */
+static inline uint64_t transpose8(uint64_t x) {
+    uint64_t t = (x ^ (x >> 7)) & 0x00AA00AA00AA00AAull;
+    x ^= t ^ (t << 7);
+    t = (x ^ (x >> 14)) & 0x0000CCCC0000CCCCull;
+    x ^= t ^ (t << 14);
+    t = (x ^ (x >> 28)) & 0x00000000F0F0F0F0ull;
+    return x ^ t ^ (t << 28);
+}
+
+#if FERDATA_X86
+TARGET("avx2") static inline __m256i transpose8_avx2(__m256i x) {
+    __m256i t = _mm256_and_si256(_mm256_xor_si256(x, _mm256_srli_epi64(x, 7)), _mm256_set1_epi64x(0x00AA00AA00AA00AAll));
+    x = _mm256_xor_si256(x, _mm256_xor_si256(t, _mm256_slli_epi64(t, 7)));
+    t = _mm256_and_si256(_mm256_xor_si256(x, _mm256_srli_epi64(x, 14)), _mm256_set1_epi64x(0x0000CCCC0000CCCCll));
+    x = _mm256_xor_si256(x, _mm256_xor_si256(t, _mm256_slli_epi64(t, 14)));
+    t = _mm256_and_si256(_mm256_xor_si256(x, _mm256_srli_epi64(x, 28)), _mm256_set1_epi64x(0x00000000F0F0F0F0ll));
+    return _mm256_xor_si256(x, _mm256_xor_si256(t, _mm256_slli_epi64(t, 28)));
+}
+#endif
+
+/* Residuals are stored folded, 0 -1 1 -2 2 ... -> 0 1 2 3 4 ..., so that small ones have their high bits clear. */
+static inline uint8_t fold(uint8_t r) { return (uint8_t)((r << 1) ^ (0 - (r >> 7))); }
+static inline uint8_t unfold(uint8_t z) { return (uint8_t)((z >> 1) ^ (0 - (z & 1))); }
+
+/* _pack.c: residuals [n] <-> payload of at most packed_bytes(). Packing returns its size; unpacking returns 0, or -1
+ * when the payload is not one that was packed. `slack` bytes behind a payload may be read, whatever they hold. */
+int64_t packed_bytes(int32_t arrangement, int64_t n);
+int64_t pack(int32_t arrangement, const uint8_t *residuals, int64_t n, uint8_t *payload, uint8_t *scratch);
+int unpack(int32_t arrangement, const uint8_t *payload, int64_t size, int64_t slack, int64_t n, uint8_t *residuals, uint8_t *scratch);
+/* _rice.c: the same for ARRANGE_RICE. */
+int64_t rice_bytes(int64_t n);
+int64_t rice_pack(const uint8_t *residuals, int64_t n, uint8_t *payload, uint8_t *scratch);
+int rice_unpack(const uint8_t *payload, int64_t size, int64_t slack, int64_t n, uint8_t *residuals, uint8_t *scratch);
+void rice_init(void);
+/* _rows.c: pixels [C, H, W] <-> residuals [C * H * W], channel by channel in stored order. */
+void predict(const Layout *layout, const uint8_t *pixels, uint8_t *residuals, uint8_t *scratch);
+void restore(const Layout *layout, const uint8_t *residuals, uint8_t *pixels, uint8_t *scratch);
+
+#endif

@@ -1,0 +1,187 @@
+"""Filters and unfilters pixels with the compiled kernels where they are built, with NumPy elsewhere.
+
+In: uint8 pixels. Out: payloads, and back, straight into rows of a batch. Bit-exact both ways, on every machine.
+"""
+
+import ctypes
+import functools
+import logging
+import math
+import multiprocessing
+import threading
+from typing import Any
+
+import numpy as np
+
+from ferdata.errors import OptionError, ShardCorruptError
+from ferdata.format.filters import fallback
+from ferdata.format.filters.native import address, layout, load, why_missing
+from ferdata.format.filters.spec import FilterSpec, Shape, max_payload_bytes
+
+__all__ = ["SLACK_BYTES", "FilterCoder", "decode_into", "decode_many_into", "encode", "kernel_notice"]
+
+SLACK_BYTES = 528
+"""With so many readable bytes behind a payload the kernels need no copy of it; what stands there does not matter."""
+
+
+class FilterCoder:
+    """One filter for images of one shape, with scratch memory of its own; not to be shared between threads.
+
+    Args:
+        spec: The filter.
+        shape: ``(C, H, W)``, each at least 1.
+        compiled: False leaves the compiled kernels alone even where they are built.
+    """
+
+    def __init__(self, spec: FilterSpec, shape: Shape, *, compiled: bool = True) -> None:
+        if len(shape) != 3 or min(shape) < 1 or math.prod(shape) >= 1 << 31:
+            raise OptionError(f"filter: shape {list(shape)} found, expected [C, H, W] with positive sizes and less than 2 GiB of pixels")
+        self.spec = spec
+        self.shape = shape
+        self.max_bytes = max_payload_bytes(spec, shape)
+        self._num_bytes = math.prod(shape)
+        self._kernels = load() if compiled else None
+        if compiled and self._kernels is None:
+            _log_notice()
+        if self._kernels is not None:
+            self._layout = layout(spec, shape)
+            self._layout_at = ctypes.addressof(self._layout)
+            self._scratch = np.empty(self._kernels.scratch_bytes(self._layout_at), np.uint8)
+            self._scratch_at = address(self._scratch)
+
+    def encode(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the payload of uint8 ``[C, H, W]`` pixels: uint8, at most ``max_bytes``, the same on every machine."""
+        if pixels.shape != self.shape or pixels.dtype != np.uint8:
+            raise OptionError(
+                f"filter: {pixels.dtype} {list(pixels.shape)} found, expected uint8 {list(self.shape)}; convert the pixels first"
+            )
+        pixels = np.ascontiguousarray(pixels)
+        if self._kernels is None:
+            return fallback.encode(pixels, self.spec)
+        payload = np.empty(self.max_bytes, np.uint8)
+        num_bytes = self._kernels.encode(self._layout_at, address(pixels), address(payload), self._scratch_at)
+        return payload[:num_bytes]
+
+    def decode_into(self, payload: Any, out: np.ndarray, *, slack_bytes: int = 0) -> None:
+        """Undo one payload into ``out``.
+
+        Args:
+            payload: Bytes-like, exactly what ``encode`` returned.
+            out: uint8, C-contiguous, of ``C * H * W`` elements in any shape.
+            slack_bytes: How many bytes behind the payload may be read; :data:`SLACK_BYTES` saves a copy.
+
+        Raises:
+            ShardCorruptError: If the payload is not one that ``encode`` returned; ``out`` then holds anything.
+        """
+        source = np.frombuffer(payload, np.uint8)
+        num_bytes = len(source)
+        self._check_out(out, self._num_bytes)
+        if self._kernels is None:
+            undone = self._undo(source, out.reshape(self.shape))
+        else:
+            size, row = ctypes.c_int64(num_bytes), ctypes.c_int64(0)
+            undone = self._call(source, num_bytes + slack_bytes, 0, 1, ctypes.addressof(size), out, ctypes.addressof(row)) < 0
+        if not undone:
+            raise ShardCorruptError(_damaged(num_bytes, self.spec, self.shape))
+
+    def decode_many_into(self, slots: np.ndarray, sizes: np.ndarray, out: np.ndarray, rows: np.ndarray) -> None:
+        """Undo payloads that stand at a constant stride, each into its row of a batch, in one call.
+
+        Args:
+            slots: uint8 ``[n, stride]``, C-contiguous; payload ``i`` starts at ``slots[i, 0]``.
+            sizes: int64 ``[n]``, bytes of each payload.
+            out: uint8 ``[R, C * H * W]``, C-contiguous.
+            rows: int64 ``[n]``, the row of each sample; a negative one is skipped.
+
+        Raises:
+            OptionError: If a size does not fit its slot, or a row is not in ``out``.
+            ShardCorruptError: If a payload is not one that ``encode`` returned; rows up to it are filled.
+        """
+        count = len(slots)
+        sizes, rows = np.ascontiguousarray(sizes, np.int64), np.ascontiguousarray(rows, np.int64)
+        self._check_out(out, len(out) * self._num_bytes)
+        if slots.ndim != 2 or slots.dtype != np.uint8 or not slots.flags.c_contiguous or sizes.shape != (count,) or rows.shape != (count,):
+            raise OptionError(
+                f"filter: slots {slots.dtype} {list(slots.shape)} found, expected contiguous uint8 [n, stride], n sizes and n rows"
+            )
+        if count and (sizes.min() < 0 or sizes.max() > slots.shape[1]):
+            raise OptionError(
+                f"filter: sizes of {sizes.min():,} to {sizes.max():,} bytes found, expected at most the stride {slots.shape[1]:,}"
+            )
+        if count and rows.max() >= len(out):
+            raise OptionError(f"filter: row {rows.max()} found, expected at most {len(out) - 1}")
+        if self._kernels is None:
+            wanted = np.flatnonzero(rows >= 0).tolist()
+            damaged = next((i for i in wanted if not self._undo(slots[i, : sizes[i]], out[rows[i]].reshape(self.shape))), -1)
+        else:
+            damaged = self._call(slots, slots.size, slots.shape[1], count, address(sizes), out, address(rows))
+        if damaged >= 0:
+            raise ShardCorruptError(f"sample {damaged} of {count}: {_damaged(int(sizes[damaged]), self.spec, self.shape)}")
+
+    def _call(self, source: np.ndarray, source_bytes: int, stride: int, count: int, sizes_at: int, out: np.ndarray, rows_at: int) -> int:
+        """Return the number of the first damaged payload, or -1."""
+        assert self._kernels is not None
+        first: int = self._kernels.decode(
+            self._layout_at, address(source), source_bytes, stride, count, sizes_at, address(out), rows_at, self._scratch_at
+        )
+        return first
+
+    def _undo(self, payload: np.ndarray, out: np.ndarray) -> bool:
+        pixels = fallback.decode(payload, self.spec, self.shape)
+        if pixels is None:
+            return False
+        out[:] = pixels
+        return True
+
+    def _check_out(self, out: np.ndarray, num_bytes: int) -> None:
+        if out.dtype != np.uint8 or out.size != num_bytes or not out.flags.c_contiguous or not out.flags.writeable:
+            raise OptionError(
+                f"filter: {out.dtype} {list(out.shape)} found, expected writable contiguous uint8 memory for pixels {list(self.shape)}"
+            )
+
+
+def encode(pixels: np.ndarray, spec: FilterSpec) -> np.ndarray:
+    """Return the payload of uint8 ``[C, H, W]`` pixels; see :meth:`FilterCoder.encode`."""
+    return _coder(spec, pixels.shape).encode(pixels)
+
+
+def decode_into(payload: Any, spec: FilterSpec, out: np.ndarray, *, slack_bytes: int = 0) -> None:
+    """Undo one payload into uint8 ``[C, H, W]`` memory; see :meth:`FilterCoder.decode_into`."""
+    _coder(spec, out.shape).decode_into(payload, out, slack_bytes=slack_bytes)
+
+
+def decode_many_into(slots: np.ndarray, sizes: np.ndarray, spec: FilterSpec, shape: Shape, out: np.ndarray, rows: np.ndarray) -> None:
+    """Undo payloads that stand at a constant stride into rows; see :meth:`FilterCoder.decode_many_into`."""
+    _coder(spec, shape).decode_many_into(slots, sizes, out, rows)
+
+
+def kernel_notice() -> str:
+    """Return what is slow on this machine and what to do about it; empty where the compiled kernels are in use."""
+    if load() is not None:
+        return ""
+    return (
+        f"compact codec: the compiled kernels are missing ({why_missing()}), so NumPy undoes the pixel filter: "
+        "about 90 times slower, some 200 images of 224 px a second and core; "
+        "install a C compiler and install ferdata again, or run 'python setup.py build_ext --inplace' in its folder"
+    )
+
+
+_threads = threading.local()
+
+
+def _coder(spec: FilterSpec, shape: tuple[int, ...]) -> FilterCoder:
+    """Return this thread's coder for a filter and a shape; the last few are kept."""
+    if not hasattr(_threads, "coders"):
+        _threads.coders = functools.lru_cache(maxsize=4)(FilterCoder)
+    coder: FilterCoder = _threads.coders(spec, shape)
+    return coder
+
+
+@functools.cache
+def _log_notice() -> None:
+    if multiprocessing.parent_process() is None:
+        logging.getLogger("ferdata").warning(kernel_notice())
+
+
+def _damaged(num_bytes: int, spec: FilterSpec, shape: Shape) -> str:
+    return f"{num_bytes:,} filtered bytes contradict themselves, expected a {spec.arrangement} payload of {list(shape)} pixels"

@@ -1,0 +1,53 @@
+"""Two ways of moving pixels into a batch row: HWC to CHW, and one copy for a whole frame of samples.
+
+In: decoded bytes. Out: rows of a batch. Compiled where the kernels are built, NumPy elsewhere.
+"""
+
+import numpy as np
+
+from ferdata.errors import OptionError
+from ferdata.format.filters.native import address, load
+
+__all__ = ["deinterleave_into", "scatter"]
+
+STREAMING_BYTES = 8192
+"""Rows of at least this size are written past the cache: a ring of them is larger than any cache, and reading a line only
+to overwrite it costs up to half of the copy (docs/codecs.md)."""
+
+
+def deinterleave_into(hwc: np.ndarray, out: np.ndarray) -> None:
+    """Copy uint8 ``[H, W, 3]`` into uint8 ``[3, H, W]`` memory, both contiguous."""
+    if hwc.ndim != 3 or hwc.shape[2] != 3 or out.shape != (3, *hwc.shape[:2]) or hwc.dtype != np.uint8 or out.dtype != np.uint8:
+        raise OptionError(f"pixels: {list(hwc.shape)} into {list(out.shape)} found, expected uint8 [H, W, 3] into [3, H, W]")
+    kernels = load()
+    if kernels is None or not hwc.flags.c_contiguous or not out.flags.c_contiguous or not out.flags.writeable:
+        np.copyto(out, hwc.transpose(2, 0, 1))
+    else:
+        kernels.deinterleave(address(hwc), hwc.shape[0] * hwc.shape[1], address(out))
+
+
+def scatter(samples: np.ndarray, out: np.ndarray, rows: np.ndarray, *, streaming: bool | None = None) -> None:
+    """Copy ``samples[i]`` to ``out[rows[i]]``; negative rows are skipped.
+
+    Args:
+        samples: uint8 ``[n, row_bytes]``, rows contiguous, at any stride: a strided view of an inflated frame will do.
+        out: uint8 ``[R, row_bytes]``, C-contiguous.
+        rows: int64 ``[n]``, each below ``R``.
+        streaming: Write past the cache; None decides by the size of a row.
+    """
+    rows = np.ascontiguousarray(rows, np.int64)
+    if samples.ndim != 2 or out.ndim != 2 or samples.shape[1] != out.shape[1] or rows.shape != samples.shape[:1]:
+        raise OptionError(
+            f"rows: {list(samples.shape)} into {list(out.shape)} found, expected [n, row_bytes] into [R, row_bytes] and n rows"
+        )
+    if len(rows) and rows.max() >= len(out):
+        raise OptionError(f"rows: up to {rows.max()} found, expected at most {len(out) - 1}")
+    kernels = load()
+    plain = (
+        samples.dtype == np.uint8 and out.dtype == np.uint8 and samples.strides[1] == 1 and out.flags.c_contiguous and out.flags.writeable
+    )
+    if kernels is None or not plain:
+        out[rows[rows >= 0]] = samples[rows >= 0]
+        return
+    past_cache = out.shape[1] >= STREAMING_BYTES if streaming is None else streaming
+    kernels.scatter(address(samples), samples.strides[0], len(rows), address(out), out.shape[1], address(rows), int(past_cache))

@@ -1,0 +1,106 @@
+"""The compiled kernels behind ctypes: no interpreter headers to build them, and the GIL is free while they run.
+
+In: addresses of arrays that the caller has checked. Out: the same arrays, filled. A call costs about two microseconds.
+"""
+
+import ctypes
+import functools
+import sys
+from collections.abc import Callable
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ferdata.format.filters.spec import ARRANGEMENTS, COLOURS, PREDICTORS, FilterSpec, Shape
+
+__all__ = ["Kernels", "address", "load", "why_missing"]
+
+ABI = 1
+"""What these declarations fit; raised in ``_native.h`` and here together, so that a stale library is not called."""
+BEST = 2
+"""The best of the instruction sets that ``Kernels.select`` knows: 0 plain C, 1 AVX2, 2 AVX-512."""
+
+
+class Layout(ctypes.Structure):
+    """The C structure of the same name."""
+
+    _fields_ = (
+        ("channels", ctypes.c_int64),
+        ("height", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("predictor", ctypes.c_int32),
+        ("colour", ctypes.c_int32),
+        ("arrangement", ctypes.c_int32),
+    )
+
+
+def layout(spec: FilterSpec, shape: Shape) -> Layout:
+    """Return what the kernels need to know of a filter and of the images it is for."""
+    return Layout(*shape, PREDICTORS.index(spec.predictor), COLOURS.index(spec.colour), ARRANGEMENTS.index(spec.arrangement))
+
+
+class Kernels:
+    """The functions of the compiled library, with their argument types.
+
+    Attributes:
+        scratch_bytes: ``(layout) -> bytes`` of scratch that the next two need.
+        encode: ``(layout, pixels, payload, scratch) -> payload size``.
+        decode: ``(layout, buffer, buffer bytes, stride, samples, sizes, out, rows, scratch) -> first damaged sample, or -1``.
+        deinterleave: ``(hwc, pixels, chw)``.
+        scatter: ``(samples, stride, count, out, row bytes, rows, streaming)``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        library = ctypes.CDLL(str(path))
+        pointer, size = ctypes.c_void_p, ctypes.c_int64
+        self.abi = _declare(library, "abi", ctypes.c_int32)()
+        self._select = _declare(library, "select", ctypes.c_int32, ctypes.c_int32)
+        self.scratch_bytes = _declare(library, "scratch_bytes", size, pointer)
+        self.encode = _declare(library, "encode", size, pointer, pointer, pointer, pointer)
+        self.decode = _declare(library, "decode", size, pointer, pointer, size, size, size, pointer, pointer, pointer, pointer)
+        self.deinterleave = _declare(library, "deinterleave", None, pointer, size, pointer)
+        self.scatter = _declare(library, "scatter", None, pointer, size, size, pointer, size, pointer, ctypes.c_int32)
+        self.select(BEST)
+
+    def select(self, limit: int) -> str:
+        """Use the best instruction set up to ``limit`` that this processor has, and return its name."""
+        chosen = int(self._select(limit))
+        self.instructions = ("plain C", "AVX2", "AVX-512")[chosen & 15] + (" with pdep" if chosen & 16 else "")
+        return self.instructions
+
+
+def load() -> Kernels | None:
+    """Return the kernels, or None where they are not built or do not fit; nothing is ever compiled here."""
+    return _load()[0]
+
+
+def why_missing() -> str:
+    """Return why :func:`load` gave None; empty where it did not."""
+    return _load()[1]
+
+
+def address(array: np.ndarray) -> int:
+    """Return where the data of an array starts."""
+    return int(array.__array_interface__["data"][0])
+
+
+@functools.cache
+def _load() -> tuple[Kernels | None, str]:
+    if sys.byteorder != "little":
+        return None, "they are for little-endian machines"
+    paths = [path for suffix in EXTENSION_SUFFIXES if (path := Path(__file__).with_name("_native" + suffix)).exists()]
+    if not paths:
+        return None, "they are not built"
+    try:
+        kernels = Kernels(paths[0])
+    except (OSError, AttributeError) as error:
+        return None, f"{paths[0].name} cannot be loaded ({error})"
+    return (kernels, "") if kernels.abi == ABI else (None, f"{paths[0].name} is of another version")
+
+
+def _declare(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+    function = library[f"ferdata_{name}"]
+    function.restype, function.argtypes = result, arguments
+    return function
