@@ -133,6 +133,8 @@ class Compressor:
 _UNUSED_BIT = 1 << 4
 """Of the frame header descriptor: zstd's own decoder does not look at it, and nobody sets it."""
 
+_SMALLEST_WINDOW = 1 << 10
+
 
 class Decompressor:
     """Decodes one zstd frame at a time into memory that is there already.
@@ -140,11 +142,12 @@ class Decompressor:
     Reading through ``readinto`` with room for the whole frame makes libzstd decode in one pass into that memory;
     a fresh output buffer per frame cost up to half of the speed in page faults. One pass is also what checks the
     checksum: libzstd's other way, block by block, may stop when the memory is full and the checksum not yet read, and it
-    can be entered by one flipped bit in a block's header. It is shut out by the smallest window libzstd knows.
+    can be entered by one flipped bit in a block's header. It is shut out by the smallest window libzstd knows; frames
+    that fit that window are decoded apart and copied.
     """
 
     def __init__(self) -> None:
-        self._decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 10)
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=_SMALLEST_WINDOW)
 
     def into(self, stored: Any, out: Any) -> None:
         """Fill ``out`` from one frame that holds exactly ``len(out)`` bytes.
@@ -156,8 +159,9 @@ class Decompressor:
             parameters = zstandard.get_frame_parameters(stored)
             if parameters.content_size != len(out) or not parameters.has_checksum or stored[4] & _UNUSED_BIT:
                 raise ShardCorruptError(f"a zstd frame of {parameters.content_size:,} bytes found, expected {len(out):,} with a checksum")
-            reader = self._decompressor.stream_reader(stored)
-            if reader.readinto(out) != len(out):
+            if len(out) <= _SMALLEST_WINDOW:
+                memoryview(out)[:] = self._decompressor.decompress(stored)
+            elif self._decompressor.stream_reader(stored).readinto(out) != len(out):
                 raise ShardCorruptError(f"a zstd frame ends early, expected {len(out):,} bytes")
         except zstandard.ZstdError as error:
             raise ShardCorruptError(f"a zstd frame is damaged ({error})") from error
