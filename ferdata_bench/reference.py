@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ferdata.errors import FerdataError, SourceError
+from ferdata_bench.contenders.common import list_source, read_planes
 
 if TYPE_CHECKING:
     import torch
@@ -97,8 +98,6 @@ def make_reference(source: Path) -> Reference:
     Raises:
         SourceError: If there is no image, or the images differ in size.
     """
-    from ferdata_bench.contenders.common import list_source
-
     paths, labels = list_source(source)
     if not paths:
         raise SourceError(f"{source}: no <class>/<name>.jpg found, expected class folders of JPEG files; point to such a folder")
@@ -202,7 +201,7 @@ def _near_finder(reference: Reference) -> "Callable[[torch.Tensor], np.ndarray]"
 
 
 def _require_near(pixels: np.ndarray, path: Path) -> None:
-    error = float(np.abs(pixels.astype(np.int16) - _pixels(path)).mean())
+    error = float(np.abs(pixels.astype(np.int16) - read_planes(path)).mean())
     if error > MAX_MEAN_ERROR:
         raise ContentError(f"{path}: pixels {error:.2f} levels off found, expected at most {MAX_MEAN_ERROR}; mend the contender")
 
@@ -222,15 +221,9 @@ def _require_shuffled(rows: np.ndarray) -> None:
 
 
 def _facts(path: Path) -> tuple[tuple[int, int, int], int, np.ndarray]:
-    pixels = _pixels(path)
+    pixels = read_planes(path)
     channels, height, width = pixels.shape
     return (channels, height, width), _digest(pixels), _signature(pixels)
-
-
-def _pixels(path: Path) -> np.ndarray:
-    from ferdata_bench.contenders.common import read_pixels
-
-    return np.ascontiguousarray(read_pixels(path).transpose(2, 0, 1))
 
 
 def _digest(pixels: np.ndarray) -> int:

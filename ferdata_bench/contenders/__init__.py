@@ -6,6 +6,7 @@ package imports no contender's library; :func:`load` does.
 
 import ctypes.util
 import importlib
+import importlib.metadata
 import importlib.util
 import shutil
 from collections.abc import Iterable
@@ -56,6 +57,8 @@ class Entry:
         requires: Modules that must be importable there.
         commands: Programs that must be on the path.
         libraries: System libraries that must be there.
+        stored: Its bytes on disk as a share of the pixels' own, roughly, to see whether the disk has room.
+        decoder: ``module:function`` that makes the decode ceiling's job of its files; empty where there is none.
     """
 
     name: str
@@ -63,11 +66,23 @@ class Entry:
     requires: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
+    stored: float = 1.1
+    decoder: str = ""
 
     @property
     def module(self) -> str:
         """Dotted name of the module."""
         return f"{__name__}.{self.name.replace('-', '_')}"
+
+    def version(self) -> str | None:
+        """Return the installed version of its library, the first of ``requires``."""
+        if not self.requires:
+            return None
+        package = self.requires[0].partition(".")[0]
+        for distribution in importlib.metadata.packages_distributions().get(package, []):
+            if self.requires[0].partition(".")[2] in distribution:
+                return f"{distribution} {importlib.metadata.version(distribution)}"
+        return None
 
     def available(self) -> str | None:
         """Return None if it can run in this interpreter, else the reason it can't."""
@@ -79,23 +94,23 @@ class Entry:
 
 EXTRAS: tuple[Entry, ...] = (
     Entry(name="ffcv-raw", environment=".venv-ffcv", requires=("ffcv",)),
-    Entry(name="ffcv-jpg", environment=".venv-ffcv", requires=("ffcv",)),
+    Entry(name="ffcv-jpg", stored=0.2, environment=".venv-ffcv", requires=("ffcv",)),
     Entry(name="spdl-npy", environment=".venv-extras", requires=("spdl",)),
-    Entry(name="spdl-jpg", environment=".venv-extras", requires=("spdl",), libraries=("avdevice",)),
-    Entry(name="dali", environment=".venv-extras", requires=("nvidia.dali",)),
+    Entry(name="spdl-jpg", stored=0.2, environment=".venv-extras", requires=("spdl",), libraries=("avdevice",)),
+    Entry(name="dali", stored=0.2, environment=".venv-extras", requires=("nvidia.dali",)),
     Entry(name="grain-raw", environment=".venv-extras", requires=("grain", "array_record")),
     Entry(name="litdata-raw", environment=".venv-extras", requires=("litdata",)),
-    Entry(name="litdata-jpeg", environment=".venv-extras", requires=("litdata", "torchvision")),
+    Entry(name="litdata-jpeg", stored=0.2, environment=".venv-extras", requires=("litdata", "torchvision")),
     Entry(name="streaming-raw", environment=".venv-extras", requires=("streaming",)),
-    Entry(name="streaming-jpeg", environment=".venv-extras", requires=("streaming", "torchvision")),
+    Entry(name="streaming-jpeg", stored=0.2, environment=".venv-extras", requires=("streaming", "torchvision")),
 )
 """Contenders whose libraries are not among ferdata's own dependencies."""
 
 CONTENDERS: tuple[Entry, ...] = (
-    Entry(name="imagefolder-pillow", requires=("torchvision",)),
-    Entry(name="imagefolder-torchvision", requires=("torchvision",)),
-    Entry(name="pickle-batches"),
-    Entry(name="webdataset-jpeg", requires=("webdataset", "torchvision")),
+    Entry(name="imagefolder-pillow", stored=0.2, requires=("torchvision",)),
+    Entry(name="imagefolder-torchvision", stored=0.2, requires=("torchvision",)),
+    Entry(name="pickle-batches", stored=4.1),
+    Entry(name="webdataset-jpeg", stored=0.2, requires=("webdataset", "torchvision")),
     Entry(name="webdataset-npy", requires=("webdataset", "zstandard"), commands=("zstd",)),
     Entry(name="memmap"),
     *EXTRAS,
@@ -105,7 +120,8 @@ CONTENDERS: tuple[Entry, ...] = (
 
 def _importable(module: str) -> bool:
     try:
-        return importlib.util.find_spec(module) is not None
+        spec = importlib.util.find_spec(module)
+        return spec is not None and spec.origin is not None  # a folder that happens to bear the name has no origin
     except ModuleNotFoundError:  # the package around it is missing
         return False
 

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from ferdata_bench.contenders import Batch
 
-__all__ = ["Epochs", "image_tensor", "link_source", "list_source", "read_pixels", "read_samples"]
+__all__ = ["Epochs", "link_source", "list_source", "read_pixels", "read_planes", "read_samples"]
 
 INGEST_SEED = 20_231
 
@@ -47,16 +46,16 @@ def read_pixels(path: Path) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def image_tensor(path: Path) -> torch.Tensor:
-    """Return what Pillow decodes as a contiguous tensor, uint8 ``[3, H, W]``."""
-    return torch.from_numpy(np.ascontiguousarray(read_pixels(path).transpose(2, 0, 1)))
+def read_planes(path: Path) -> np.ndarray:
+    """Return what Pillow decodes as contiguous planes, uint8 ``[3, H, W]``."""
+    return np.ascontiguousarray(read_pixels(path).transpose(2, 0, 1))
 
 
 def read_samples(source: Path, *, shuffled: bool = False) -> Iterator[tuple[np.ndarray, int]]:
     """Yield contiguous uint8 ``[3, H, W]`` and label of every image."""
     paths, labels = list_source(source, shuffled=shuffled)
     for path, label in zip(paths, labels, strict=True):
-        yield np.ascontiguousarray(read_pixels(path).transpose(2, 0, 1)), int(label)
+        yield read_planes(path), int(label)
 
 
 def link_source(source: Path, out: Path) -> None:

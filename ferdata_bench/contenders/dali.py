@@ -42,7 +42,7 @@ def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Itera
 @pipeline_def
 def _pipeline(files: list[str], labels: list[int]) -> Any:
     contents, label = fn.readers.file(
-        files=files, labels=labels, shuffle_after_epoch=True, name="reader", prefetch_queue_depth=2, dont_use_mmap=False
+        files=files, labels=labels, shuffle_after_epoch=True, pad_last_batch=True, name="reader", prefetch_queue_depth=2
     )
     return fn.decoders.image(contents, device="cpu", output_type=types.RGB), label
 

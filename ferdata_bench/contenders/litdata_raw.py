@@ -12,7 +12,7 @@ import litdata
 import torch
 
 from ferdata_bench.contenders import Batch
-from ferdata_bench.contenders.common import image_tensor, list_source
+from ferdata_bench.contenders.common import list_source, read_planes
 
 __all__ = ["CODEC", "LOSSLESS", "NAME", "SHUFFLE", "batches", "ingest", "open_loader", "write_chunks"]
 
@@ -59,4 +59,4 @@ def _sample(paths: list[str], labels: list[int], read: Any, index: int) -> tuple
 
 
 def _read(path: Path) -> torch.Tensor:
-    return image_tensor(path)
+    return torch.from_numpy(read_planes(path))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ferdata_bench.contenders import Batch
-from ferdata_bench.contenders.common import Epochs, image_tensor, list_source
+from ferdata_bench.contenders.common import Epochs, list_source, read_planes
 
 __all__ = ["CODEC", "LOSSLESS", "NAME", "SHUFFLE", "batches", "ingest"]
 
@@ -29,7 +29,7 @@ def ingest(source: Path, out: Path) -> None:
     out.mkdir(parents=True)
     paths, labels = list_source(source, shuffled=True)
     for number, start in enumerate(range(0, len(paths), FILE_IMAGES)):
-        images = torch.stack([image_tensor(path) for path in paths[start : start + FILE_IMAGES]]).float().div_(255)
+        images = torch.stack([torch.from_numpy(read_planes(path)) for path in paths[start : start + FILE_IMAGES]]).float().div_(255)
         with open(out / f"batch-{number:05d}.pickle", "wb") as file:
             pickle.dump((images, torch.from_numpy(labels[start : start + FILE_IMAGES].copy())), file, protocol=5)
 

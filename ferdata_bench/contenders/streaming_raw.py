@@ -8,14 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from streaming import MDSWriter, StreamingDataset
 from streaming.base.util import clean_stale_shared_memory
 from torch.utils.data import DataLoader
 
 from ferdata_bench.contenders import Batch
-from ferdata_bench.contenders.common import list_source, read_pixels
+from ferdata_bench.contenders.common import list_source, read_pixels, read_planes
 
 __all__ = ["CODEC", "LOSSLESS", "NAME", "SHUFFLE", "batches", "ingest", "open_loader"]
 
@@ -41,7 +40,7 @@ def ingest(source: Path, out: Path) -> None:
     height, width, channels = read_pixels(paths[0]).shape
     with MDSWriter(out=str(out), columns={"image": f"ndarray:uint8:{channels},{height},{width}", "label": "int"}) as writer:
         for path, label in zip(paths, labels.tolist(), strict=True):
-            writer.write({"image": np.ascontiguousarray(read_pixels(path).transpose(2, 0, 1)), "label": label})
+            writer.write({"image": read_planes(path), "label": label})
 
 
 def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Iterable[Batch]:

@@ -13,7 +13,7 @@ import torch
 import zstandard
 
 from ferdata_bench.contenders import Batch
-from ferdata_bench.contenders.common import list_source, read_pixels
+from ferdata_bench.contenders.common import list_source, read_planes
 from ferdata_bench.contenders.webdataset_jpeg import SHARDS, open_loader, write_tar
 
 __all__ = ["CODEC", "LOSSLESS", "NAME", "SHUFFLE", "batches", "ingest"]
@@ -42,7 +42,7 @@ def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Itera
 
 def _npy(path: Path) -> bytes:
     file = io.BytesIO()
-    np.save(file, np.ascontiguousarray(read_pixels(path).transpose(2, 0, 1)))
+    np.save(file, read_planes(path))
     return file.getvalue()
 
 

@@ -1,0 +1,65 @@
+"""The benchmark's files: a folder that goes away at the end, room for it, cold copies, warm reading.
+
+In: paths. Out: context managers and side effects on the page cache. Nothing is ever dropped from the cache by force.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ferdata.errors import OptionError
+from ferdata_bench.ceilings import drop_from_cache
+from ferdata_bench.contenders import Entry
+
+__all__ = ["cold_copy", "read_through", "require_room", "work_folder"]
+
+CHUNK_BYTES = 8 << 20
+
+
+@contextmanager
+def work_folder(parent: Path | None) -> Iterator[Path]:
+    """Give a new folder below ``parent`` (or the user's cache), and remove it with all it holds at the end."""
+    if parent is None:
+        parent = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ferdata"
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=parent, ignore_cleanup_errors=True) as folder:
+        yield Path(folder).resolve()
+
+
+def require_room(folder: Path, pixel_bytes: int, entries: Sequence[Entry]) -> None:
+    """See that the disk can hold every contender's files.
+
+    Raises:
+        OptionError: If it can't.
+    """
+    needed = int(pixel_bytes * (1.5 + sum(entry.stored for entry in entries)))
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OptionError(
+            f"{folder}: {free / 1e9:.1f} GB free found, expected {needed / 1e9:.1f} GB for {len(entries)} contenders; "
+            "name fewer of them, fewer images (--count) or another work folder"
+        )
+
+
+@contextmanager
+def cold_copy(source: Path, copy: Path) -> Iterator[Path]:
+    """Give a fresh copy of a folder whose pages the kernel has been asked to forget; remove it afterwards."""
+    shutil.copytree(source.resolve(), copy)
+    try:
+        drop_from_cache([path for path in copy.rglob("*") if path.is_file()])
+        yield copy
+    finally:
+        shutil.rmtree(copy)
+
+
+def read_through(folder: Path) -> None:
+    """Read every file once, so that the page cache holds it."""
+    buffer = bytearray(CHUNK_BYTES)
+    for path in folder.resolve().rglob("*"):
+        if path.is_file():
+            with open(path, "rb", buffering=0) as file:
+                while file.readinto(buffer):
+                    pass
