@@ -1,12 +1,13 @@
 """Layout detection: every marker, root finding, ambiguity, and advice for folders that hold no layout."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
 import pytest
-from trees import csv_row, csv_text, csv_tree, npy_image, npy_tree, plus_tree, va_tree
+from trees import csv_tree, npy_image, npy_tree, plus_tree, va_tree
 from trees_rafdb import KAGGLE_NAMES, class_folders, kaggle_a_tree, kaggle_b_tree, parquet_file, put, raf_kaggle_tree, rafdb_tree, yolo_tree
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError, OptionError
@@ -138,113 +139,6 @@ def test_one_affectnet_plus_split_takes_its_folders_name(tmp_path: Path) -> None
     assert detect_layout(str(tmp_path / "human_annotated/train_set")).splits == {"train": ""}
     assert detect_layout(str(tmp_path / "no_human_annotated")).folders == {"automatic": ""}
     assert detect_layout(str(tmp_path)).folders == {"automatic": "no_human_annotated"}
-
-
-@pytest.mark.parametrize(
-    ("images", "lists", "names", "flat"),
-    [
-        ("Manually_Annotated_Images", "", ("training.csv", "validation.csv"), False),
-        ("manually_annotated", "Manually_Annotated_file_lists", ("Manually_training.csv", "Manually_validation.csv"), False),
-        ("Manually_Annotated_compressed", "label", ("training.csv", "validate.csv"), False),
-        ("Manually_Annotated/Manually_Annotated_Images", "Manually_Annotated", ("training.csv", "validation.csv"), False),
-        ("Manually_Annotated", "Manually_Annotated", ("training.csv", "validation.csv"), False),
-        ("Manually_Annotated_Images/Manually_Annotated_Images", "", ("Training.csv", "VALIDATION.CSV"), False),
-        ("Manually_Annotated_Images", "", ("training.csv", "validation.csv"), True),
-        ("Manually_Annotated_Images/Manually_Annotated_Images", "", ("training.csv", "validation.csv"), True),
-        ("pictures/of faces", "", ("training.csv", "validation.csv"), False),
-        ("", "", ("training.csv", "validation.csv"), False),
-    ],
-)
-def test_csv_files_and_images_are_looked_for_separately(
-    tmp_path: Path, images: str, lists: str, names: tuple[str, str], flat: bool
-) -> None:
-    """Users unpack the 2017 archives wherever they like."""
-    csv_tree(tmp_path, images=images, lists=lists, names=names, flat=flat)
-
-    found = detect_layout(str(tmp_path), source="affectnet")
-
-    assert (found.layout, found.root) == ("AN-csv", str(tmp_path))
-    assert found.folders == {"manual": images}
-    assert found.files == {split: f"{lists}/{name}".strip("/") for split, name in zip(("train", "val"), names, strict=True)}
-    assert len(scan_source("affectnet", str(tmp_path), ScanOptions()).items) == 16 + 8
-
-
-def test_the_automatic_part_is_found_beside_the_manual_one(tmp_path: Path) -> None:
-    """Its lists and images come in folders of their own."""
-    csv_tree(tmp_path)
-    lists = tmp_path / "Automatically_Annotated/Automatically_annotated_file_list"
-    put(lists / "automatically_annotated.csv", csv_text([csv_row(7)]))
-    put(tmp_path / "Automatically_Annotated/Automatically_Annotated_Images" / csv_row(7)[0])
-
-    found = detect_layout(str(tmp_path))
-
-    assert found.files["automatic"] == "Automatically_Annotated/Automatically_annotated_file_list/automatically_annotated.csv"
-    assert found.folders["automatic"] == "Automatically_Annotated/Automatically_Annotated_Images"
-
-
-def test_the_automatic_list_without_images_is_left_aside(tmp_path: Path) -> None:
-    """Half of a download must not stop the other half."""
-    csv_tree(tmp_path)
-    put(tmp_path / "automatically_annotated.csv", csv_text([csv_row(99)]))
-
-    found = detect_layout(str(tmp_path))
-
-    assert set(found.files) == {"train", "val"}
-    assert any("automatically annotated part was left aside" in note for note in found.notes)
-
-
-def test_packed_images_beside_the_csv_files_must_be_unpacked(tmp_path: Path) -> None:
-    """The multi-part archive is the usual state after a download."""
-    put(tmp_path / "training.csv", csv_text([csv_row(0)]))
-    put(tmp_path / "Manually_Annotated/Manually_Annotated.part1.rar")
-
-    with pytest.raises(
-        LayoutError, match=r"training.csv found, but the images are still packed \(Manually_Annotated/.*part1.rar\).*unpack first"
-    ):
-        detect_layout(str(tmp_path))
-
-
-def test_csv_files_without_images_say_where_to_point(tmp_path: Path) -> None:
-    """The folder of lists alone is a wrong root."""
-    put(tmp_path / "training.csv", csv_text([csv_row(0)]))
-
-    with pytest.raises(LayoutError, match=r"training.csv found, but no Manually_Annotated_Images.*give the folder that holds"):
-        detect_layout(str(tmp_path))
-
-
-def test_two_folders_with_the_same_images_must_be_settled(tmp_path: Path) -> None:
-    """Boxes fit the original images, not a smaller copy of them."""
-    csv_tree(tmp_path)
-    csv_tree(tmp_path, images="Manually_Annotated_compressed")
-
-    with pytest.raises(AmbiguousLayoutError, match="'Manually_Annotated_Images' and 'Manually_Annotated_compressed' found, expected one"):
-        detect_layout(str(tmp_path))
-
-
-def test_two_csv_files_for_one_split_must_be_settled_unless_they_are_equal(tmp_path: Path) -> None:
-    """An official name beats another, an equal copy does no harm, and two that differ are a question."""
-    csv_tree(tmp_path)
-    put(tmp_path / "training_clean.csv", csv_text([csv_row(0)]))
-    copy = put(tmp_path / "label/training.csv", (tmp_path / "training.csv").read_bytes())
-
-    found = detect_layout(str(tmp_path))
-
-    assert found.files["train"] == "training.csv"
-    assert {"Ignored training_clean.csv: training.csv is used.", "Ignored label/training.csv: training.csv is used."} <= set(found.notes)
-    copy.write_text(csv_text([csv_row(1)]))
-    with pytest.raises(AmbiguousLayoutError, match=r"training.csv and label/training.csv differ, expected one CSV file for the train rows"):
-        detect_layout(str(tmp_path))
-
-
-def test_a_csv_file_whose_name_says_no_split_is_a_question(tmp_path: Path) -> None:
-    """It could be either split."""
-    csv_tree(tmp_path)
-    (tmp_path / "training.csv").rename(tmp_path / "faces.csv")
-
-    assert any("Ignored faces.csv" in note for note in detect_layout(str(tmp_path)).notes)
-    (tmp_path / "validation.csv").unlink()
-    with pytest.raises(AmbiguousLayoutError, match=r"faces.csv found, expected a name that says the split"):
-        detect_layout(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -437,36 +331,6 @@ def test_anything_else_is_listed_with_what_was_looked_for(tmp_path: Path) -> Non
     assert "and 11 more" in text
 
 
-@pytest.mark.parametrize(
-    ("lines", "match"),
-    [
-        (["train_00001.jpg 1", "train_0001.jpg 2"], "keep the two sets apart"),
-        (["train_00001.jpg 8"], "RAF-basic by its digits .*labels from 1 to 8 found, expected 1 to 7"),
-        (["train_00001.jpg 0"], "labels from 0 to 1 found|labels from 0 to 0 found"),
-        (["train_0001.jpg 12"], "RAF-compound by its digits .*expected 1 to 11"),
-        (["face1.jpg 3"], "RAF-ML and RAF-CE are other data sets"),
-    ],
-)
-def test_a_rafdb_list_whose_digits_and_labels_disagree_stops(tmp_path: Path, lines: list[str], match: str) -> None:
-    """Digits tell basic from compound; a contradiction means a mixed or altered list."""
-    put(tmp_path / "EmoLabel/list_patition_label.txt", "\n".join(lines))
-
-    with pytest.raises(LayoutError, match=match):
-        detect_layout(str(tmp_path))
-
-
-def test_both_spellings_of_the_rafdb_list_are_its_name(tmp_path: Path) -> None:
-    """The misspelling is the real name; equal copies do no harm, different ones are a question."""
-    rafdb_tree(tmp_path)
-    text = (tmp_path / "EmoLabel/list_patition_label.txt").read_text()
-    other = put(tmp_path / "EmoLabel/list_partition_label.txt", text)
-
-    assert detect_layout(str(tmp_path)).layout == "RAF-basic"
-    other.write_text(text + "train_09999.jpg 1\n")
-    with pytest.raises(AmbiguousLayoutError, match=r"list_patition_label.txt and .*list_partition_label.txt differ"):
-        detect_layout(str(tmp_path))
-
-
 def test_yolo_names_one_folder_up_belong_to_it(tmp_path: Path) -> None:
     """``data.yaml`` lies in ``YOLO_format/`` or beside it; without it the ids could not be mapped by name."""
     yolo_tree(tmp_path / "YOLO_format")
@@ -516,3 +380,23 @@ def test_an_fsspec_url_is_read_like_a_folder(tmp_path: Path, layout: str) -> Non
 
     assert remote.items.table.equals(local.items.table)
     assert (remote.layout, remote.rejects, remote.skipped) == (layout, local.rejects, local.skipped)
+
+
+@pytest.mark.parametrize("name", ["RAFCE_emolabel.txt", "EmoLabel/partition_label.txt"])
+def test_other_sets_of_the_raf_family_are_not_read_as_compound(tmp_path: Path, name: str) -> None:
+    """RAF-CE has 14 classes from 0, RAF-ML six with shares."""
+    put(tmp_path / name, "train_0001.jpg 3\n")
+    put(tmp_path / "Image/x.txt")
+
+    with pytest.raises(LayoutError, match=rf"{name} found.*RAF-ML and RAF-CE are other data sets, not read"):
+        detect_layout(str(tmp_path))
+
+
+def test_names_that_are_not_utf8_can_be_reported(tmp_path: Path) -> None:
+    """The error that lists them must be printable."""
+    (tmp_path / os.fsdecode(b"caf\xe9.txt")).touch()
+
+    with pytest.raises(LayoutError) as caught:
+        detect_layout(str(tmp_path))
+
+    assert r"caf\udce9.txt" in str(caught.value).encode("utf-8").decode()

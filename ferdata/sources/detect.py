@@ -41,6 +41,7 @@ _DERIVED_FILES = frozenset(
 )
 _DERIVED_FOLDERS = frozenset(("images_cropped", "fan_landmarks"))
 _LABEL_ENDINGS = (".csv", ".npy", ".parquet", ".pkl", ".pickle", ".lst")
+_OTHER_SETS = frozenset(("rafce_emolabel.txt", "partition_label.txt"))
 _DATA_SETS = {"affectnet": "AffectNet", "rafdb": "RAF-DB", "folder": "class folders"}
 _LOOKED_FOR = (
     "human_annotated/ (AN-plus), train_set/ or val_set/ with images/ and annotations/ (AN-npy), split folders with images/ and emotion/ "
@@ -238,6 +239,11 @@ def _nothing_found(tree: Tree, folder: str) -> LayoutError:
         )
     if archives and not any(is_image(path) for path in files):
         return LayoutError(f"{tree.store}: only archives found ({_short(archives)}), expected the unpacked data set; unpack first")
+    other = [path for path in files if path.lower().rsplit("/", 1)[-1] in _OTHER_SETS]
+    if other:
+        return LayoutError(
+            f"{where}: {_short(other)} found, expected RAF-DB basic or compound; RAF-ML and RAF-CE are other data sets, not read"
+        )
     if not here.dirs and not here.files:
         return LayoutError(f"{where}: an empty folder found, expected {_LOOKED_FOR}; check the path")
     held = _short([*(f"{name}/" for name in here.dirs), *here.files])
@@ -249,4 +255,5 @@ def _nothing_found(tree: Tree, folder: str) -> LayoutError:
 
 def _short(names: list[str]) -> str:
     more = f" and {len(names) - _MAX_LISTED:,} more" if len(names) > _MAX_LISTED else ""
-    return ", ".join(names[:_MAX_LISTED]) + more
+    # A name that is not UTF-8 must not break the line that reports it.
+    return ", ".join(names[:_MAX_LISTED]).encode("utf-8", "backslashreplace").decode() + more

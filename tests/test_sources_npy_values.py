@@ -1,0 +1,142 @@
+"""AffectNet's annotation files: scores, landmarks, and the pool that reads them."""
+
+import math
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from trees import (
+    npy_bytes,
+    npy_tree,
+    points,
+)
+
+from ferdata.errors import WorkerError
+from ferdata.sources import Scan, ScanOptions, scan_source
+from ferdata.sources.npy_values import KINDS, index_annotations, parse_npy, read_annotations
+from ferdata.sources.pool import read_in_order
+from ferdata.store import Store
+
+
+def scanned(root: Path, **options: Any) -> Scan:
+    return scan_source("affectnet", str(root), ScanOptions(num_workers=1, **options))
+
+
+def annotation(root: Path, image_id: int, kind: str) -> Path:
+    return root / f"train_set/annotations/{image_id}_{kind}.npy"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "is_invalid"),
+    [
+        (np.array("-0.176846"), -0.176846, False),
+        (np.array("1"), 1.0, False),
+        (np.array("-1.0"), -1.0, False),
+        (np.array(0.25), 0.25, False),
+        (np.array([0.25], np.float16), 0.25, False),
+        (np.array(b"0.5"), 0.5, False),
+        (np.array("-2"), None, False),
+        (np.array(-2.0), None, False),
+        (np.array("-1.5"), None, False),
+        (np.array("-1.49"), None, True),
+        (np.array("1.01"), None, True),
+        (np.array("2"), None, True),
+        (np.array(""), None, True),
+        (np.array("high"), None, True),
+        (np.array(math.nan), None, True),
+        (np.array(-math.inf), None, True),
+        (np.array([0.1, 0.2]), None, True),
+    ],
+)
+@pytest.mark.parametrize(("kind", "name"), [("val", "valence"), ("aro", "arousal")])
+def test_valence_and_arousal_are_numbers_or_missing(
+    tmp_path: Path, kind: str, name: str, value: np.ndarray, expected: float | None, is_invalid: bool
+) -> None:
+    """-2 means missing and must never be clipped to -1; whatever else is no number in [-1, 1] is missing and counted."""
+    npy_tree(tmp_path)
+    annotation(tmp_path, 5, kind).write_bytes(npy_bytes(value))
+
+    found = scanned(tmp_path)
+
+    assert getattr(found.items[5], name) == expected
+    assert found.repairs == ({"va_invalid": 1} if is_invalid else {})
+    assert len(found.items) == 24
+
+
+@pytest.mark.parametrize("kind", ["val", "aro", "lnd"])
+@pytest.mark.parametrize("data", [None, b"", npy_bytes(np.array(["0.1"], dtype=object), allow_pickle=True)])
+def test_other_annotation_files_may_be_missing_or_broken(tmp_path: Path, kind: str, data: bytes | None) -> None:
+    """The image and its label can still be used."""
+    npy_tree(tmp_path)
+    annotation(tmp_path, 5, kind).unlink() if data is None else annotation(tmp_path, 5, kind).write_bytes(data)
+
+    found = scanned(tmp_path)
+
+    item = found.items[5]
+    assert getattr(item, {"val": "valence", "aro": "arousal", "lnd": "landmarks"}[kind]) is None
+    assert (item.key, item.label, len(found.items), found.rejects) == ("train_5", 5, 24, [])
+
+
+@pytest.mark.parametrize(
+    ("value", "is_kept"),
+    [
+        (np.array(points(5), np.float32), True),
+        (np.array(points(5)).reshape(68, 2), True),
+        (np.array([str(value) for value in points(5)]), True),
+        (np.array(points(5)[:-1]), False),
+        (np.array([math.nan, *points(5)[1:]]), False),
+        (np.array(["x"] * 136), False),
+        (np.array(1.0), False),
+    ],
+)
+def test_landmarks_are_136_numbers_or_missing(tmp_path: Path, value: np.ndarray, is_kept: bool) -> None:
+    """Anything else is left out and the image stays."""
+    npy_tree(tmp_path)
+    annotation(tmp_path, 5, "lnd").write_bytes(npy_bytes(value))
+
+    assert scanned(tmp_path).items[5].landmarks == (points(5) if is_kept else None)
+
+
+def test_a_pool_reads_the_same_annotations_in_the_same_order(tmp_path: Path) -> None:
+    """From about 8,000 images on, processes share the work; nothing else may change."""
+    npy_tree(tmp_path, train=range(12), val=())
+    annotation(tmp_path, 3, "exp").write_bytes(b"")
+    annotation(tmp_path, 4, "lnd").unlink()
+    store = Store(str(tmp_path))
+    index = index_annotations(store, dict.fromkeys(KINDS, "train_set/annotations"))
+    stems = [str(i % 12) for i in range(9000)]
+
+    alone, pooled = (list(read_annotations(store, index, stems, num_workers)) for num_workers in (1, 2))
+
+    assert [found.stem for found in pooled] == stems
+    for one, two in zip(alone, pooled, strict=True):
+        assert (one.label, one.valence, one.arousal, one.error) == (two.label, two.valence, two.arousal, two.error)
+        assert (one.landmarks is None) == (two.landmarks is None)
+        assert one.landmarks is None or (two.landmarks is not None and np.array_equal(one.landmarks, two.landmarks))
+
+
+def die(store: Store, job: int) -> int:
+    if job == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return job
+
+
+def test_a_killed_reader_is_an_error_and_no_hang(tmp_path: Path) -> None:
+    """The kernel kills processes when memory runs out."""
+    with pytest.raises(WorkerError, match="a process that reads annotations died"):
+        list(read_in_order(Store(str(tmp_path)), die, range(20), num_jobs=20, num_workers=2))
+
+
+def test_parse_npy_agrees_with_numpy(tmp_path: Path) -> None:
+    """The fast parser is only a short cut."""
+    for value in (np.array("7"), np.array(-0.5), np.array([4], np.int64), np.arange(136.0), np.float32(0.1), np.zeros((0,))):
+        path = tmp_path / "value.npy"
+        np.save(path, value)
+        loaded = np.load(path, allow_pickle=False)
+
+        parsed = parse_npy(path.read_bytes())
+
+        assert np.array_equal(parsed, loaded) if isinstance(parsed, np.ndarray) else parsed == str(loaded.reshape(-1)[0])
