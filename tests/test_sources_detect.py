@@ -331,42 +331,6 @@ def test_anything_else_is_listed_with_what_was_looked_for(tmp_path: Path) -> Non
     assert "and 11 more" in text
 
 
-def test_yolo_names_one_folder_up_belong_to_it(tmp_path: Path) -> None:
-    """``data.yaml`` lies in ``YOLO_format/`` or beside it; without it the ids could not be mapped by name."""
-    yolo_tree(tmp_path / "YOLO_format")
-    (tmp_path / "YOLO_format/data.yaml").rename(tmp_path / "data.yaml")
-
-    found = detect_layout(str(tmp_path))
-
-    assert (found.layout, found.files["names"], found.splits["train"]) == ("AN-yolo", "data.yaml", "YOLO_format/train")
-
-
-def test_kaggle_labels_inside_the_train_folder_are_found(tmp_path: Path) -> None:
-    """One re-release keeps its only ``labels.csv`` there."""
-    kaggle_b_tree(tmp_path)
-    (tmp_path / "labels.csv").rename(tmp_path / "Train/labels.csv")
-
-    found = detect_layout(str(tmp_path))
-
-    assert (found.layout, found.files) == ("AN-kaggle-B", {"labels": "Train/labels.csv"})
-
-
-def test_parquet_files_are_sorted_into_splits_by_name(tmp_path: Path) -> None:
-    """Shards of one split stay in order; a file without a split's name among others is a question."""
-    for name in ("train-00000-of-00002", "train-00001-of-00002", "validation-00000-of-00001"):
-        parquet_file(tmp_path / f"data/{name}.parquet", [0, 1], names=KAGGLE_NAMES)
-
-    tables = detect_layout(str(tmp_path)).tables
-
-    assert tables == {
-        "train": ("data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"),
-        "val": ("data/validation-00000-of-00001.parquet",),
-    }
-    parquet_file(tmp_path / "data/0001.parquet", [0, 1], names=KAGGLE_NAMES)
-    with pytest.raises(AmbiguousLayoutError, match=r"data/0001.parquet found beside files of named splits"):
-        detect_layout(str(tmp_path))
-
-
 @pytest.mark.parametrize("layout", ["AN-npy", "AN-csv", "AN-plus"])
 def test_an_fsspec_url_is_read_like_a_folder(tmp_path: Path, layout: str) -> None:
     """The same tree gives the same items wherever it lives."""
