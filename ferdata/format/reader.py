@@ -3,17 +3,19 @@
 In: sample positions. Out: uint8 rows. Costs the codec's decoding and nothing per sample beside it but a few microseconds.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
-from ferdata.errors import OptionError, ShardCorruptError, ShardMissingError, StoreError
+from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format.codec import Decompressor, checksum32
+from ferdata.format.filters import scatter
 from ferdata.format.index import DatasetIndex, ShardInfo
 from ferdata.format.layout import END_OF_TAR, TABLE_NAME, TAR_BLOCK_BYTES, HeaderTemplate, pad_to_block
+from ferdata.format.shardfile import open_shard_file
 from ferdata.format.tables import body_table_bytes, parse_body_table, parse_seek_table, seek_table_bytes
 from ferdata.store import Store
 
@@ -48,10 +50,9 @@ class ShardReader:
         self.layout = index.layout
         self._codec = index.codec
         self._where = store.path(info.name)
-        self._file = _LocalFile(store, info.name) if store.is_local else _RemoteFile(store, info.name)
+        self._file = open_shard_file(store, info.name)
         self._decode = index.codec.kind.decoder(index.spec, index.codec)
         self._inflate = Decompressor().into
-        self._scratch = memoryview(bytearray(0))
         self._checksums: list[int] | None = None
         self._head_checksums: list[int] = []
         try:
@@ -98,11 +99,11 @@ class ShardReader:
             return 0
         if positions[0] < 0 or positions[-1] >= len(self):
             raise OptionError(f"{self._where}: positions up to {positions[-1]} found, expected 0 to {len(self) - 1}; correct the caller")
-        self._file.check_unchanged(self._where)
+        self._file.check_unchanged()
         num_bytes = 0
         cuts = np.flatnonzero(np.diff(positions) != 1) + 1
         for start, stop in zip([0, *cuts.tolist()], [*cuts.tolist(), len(positions)], strict=True):
-            num_bytes += self._read_run(int(positions[start]), out, rows[start:stop].tolist(), verify)
+            num_bytes += self._read_run(int(positions[start]), out, rows[start:stop], verify)
         return num_bytes
 
     def read(self, position: int, out: np.ndarray | None = None) -> Sample:
@@ -123,49 +124,43 @@ class ShardReader:
     def read_head(self, position: int) -> bytes:
         """Return the bytes of a sample in front of its body."""
         if not self._codec.kind.compressed:
-            head = bytes(self._file.read(int(self._starts[position]) - self.layout.head_bytes, self.layout.head_bytes, self._where))
+            head = bytes(self._file.view(int(self._starts[position]) - self.layout.head_bytes, self.layout.head_bytes))
             if checksum32(head) != self._head_checksums[position]:
                 raise ShardCorruptError(
                     f"{self._where}: the checksum of the head of sample {position} does not fit its bytes; copy or write the shard again"
                 )
             return head
         num_bytes, inflated_bytes = self._frames[2 * position].tolist()
-        stored = self._file.read(int(self._starts[position]) - num_bytes, num_bytes, self._where)
+        stored = self._file.view(int(self._starts[position]) - num_bytes, num_bytes)
         return self._inflate_checked(stored, inflated_bytes, f"head of sample {position}")[-self.layout.head_bytes :]
 
     def read_body(self, position: int) -> memoryview:
         """Return the stored bytes of a body as they are in the file."""
-        return self._file.read(int(self._starts[position]), int(self._stops[position] - self._starts[position]), self._where)
+        return self._file.view(int(self._starts[position]), int(self._stops[position] - self._starts[position]))
 
-    def _read_run(self, first: int, out: np.ndarray, rows: list[int], verify: bool) -> int:
+    def _read_run(self, first: int, out: np.ndarray, rows: np.ndarray, verify: bool) -> int:
+        """Decode neighbouring samples, the first of them at position ``first``."""
         last = first + len(rows) - 1
         base = int(self._starts[first])
         num_bytes = int(self._stops[last]) - base
-        if self._codec.name == "raw" and isinstance(self._file, _LocalFile):
-            self._scatter_raw(base, num_bytes, out, rows)
-        else:
-            stored = self._read_scratch(base, num_bytes)
-            starts, stops = (self._starts[first : last + 1] - base).tolist(), (self._stops[first : last + 1] - base).tolist()
-            for offset, (start, stop, row) in enumerate(zip(starts, stops, rows, strict=True)):
-                body = stored[start:stop]
-                if self._checksums is not None and self._codec.name != "raw" and verify:
-                    self._check(first + offset, body)
-                try:
-                    self._decode(body, out[row])
-                except ShardCorruptError as error:
-                    raise ShardCorruptError(f"{self._where}: sample {first + offset}: {error}; copy or write the shard again") from error
-        if self._codec.name == "raw" and verify:
-            for offset, row in enumerate(rows):
-                self._check(first + offset, out[row])
+        self._file.expect(base, num_bytes)
+        if self._codec.name == "raw" and self._file.array is not None:
+            shape, strides = (len(rows), out.shape[1]), (self._stride, 1)
+            scatter(as_strided(self._file.array[base:], shape, strides, writeable=False), out, rows)
+            if verify:
+                for position, row in enumerate(rows.tolist(), first):
+                    self._check(position, out[row])
+            return num_bytes
+        starts, stops = self._starts[first : last + 1].tolist(), self._stops[first : last + 1].tolist()
+        for position, start, stop, row in zip(range(first, last + 1), starts, stops, rows.tolist(), strict=True):
+            body = self._file.view(start, stop - start)
+            if verify and self._checksums is not None:
+                self._check(position, body)
+            try:
+                self._decode(body, out[row])
+            except ShardCorruptError as error:
+                raise ShardCorruptError(f"{self._where}: sample {position}: {error}; copy or write the shard again") from error
         return num_bytes
-
-    def _scatter_raw(self, base: int, num_bytes: int, out: np.ndarray, rows: list[int]) -> None:
-        """Let the kernel copy neighbouring bodies to their rows in one call; what lies between goes to scratch."""
-        gap = memoryview(self._gap)
-        buffers: list[Any] = []
-        for row in rows:
-            buffers += (out[row], gap)
-        self._file.read_into(buffers[:-1], base, num_bytes, self._where)
 
     def _check(self, position: int, body: Any) -> None:
         assert self._checksums is not None
@@ -182,13 +177,6 @@ class ShardReader:
             raise ShardCorruptError(f"{self._where}: {what}: {error}; copy or write the shard again") from error
         return bytes(inflated)
 
-    def _read_scratch(self, start: int, num_bytes: int) -> memoryview:
-        if len(self._scratch) < num_bytes:
-            self._scratch = memoryview(bytearray(num_bytes))
-        view = self._scratch[:num_bytes]
-        self._file.read_into([view], start, num_bytes, self._where)
-        return view
-
     def _read_table(self) -> None:
         kind, layout = self._codec.kind, self.layout
         if kind.compressed:
@@ -201,12 +189,12 @@ class ShardReader:
                 raise ShardCorruptError(
                     f"{self._where}: bodies of {set(self._body_bytes.tolist())} bytes found, expected {expected:,}; write the shard again"
                 )
-            self._gap = bytearray(layout.sample_bytes(expected) - expected)
+            self._stride = layout.sample_bytes(expected)
 
     def _read_seek_table(self) -> None:
         layout, size, num_frames = self.layout, self._file.num_bytes, 2 * self.info.samples + 1
         table_bytes = seek_table_bytes(num_frames)
-        data = bytes(self._file.read(max(0, size - table_bytes - _END_BYTES), min(size, table_bytes + _END_BYTES), self._where))
+        data = bytes(self._file.view(max(0, size - table_bytes - _END_BYTES), min(size, table_bytes + _END_BYTES)))
         self._frames = parse_seek_table(data[-table_bytes:], num_frames=num_frames, file_bytes=size, where=self._where)
         stops = np.cumsum(self._frames[:, 0])
         self._starts, self._stops = stops[0:-1:2], stops[1::2]
@@ -224,7 +212,7 @@ class ShardReader:
         layout, samples, size = self.layout, self.info.samples, self._file.num_bytes
         content = body_table_bytes(samples)
         stored = TAR_BLOCK_BYTES + content + pad_to_block(content) + len(END_OF_TAR)
-        data = bytes(self._file.read(max(0, size - stored), min(size, stored), self._where))
+        data = bytes(self._file.view(max(0, size - stored), min(size, stored)))
         table = parse_body_table(data[TAR_BLOCK_BYTES : TAR_BLOCK_BYTES + content], num_samples=samples, where=self._where)
         ends = bytes(pad_to_block(content)) + END_OF_TAR
         if data[:TAR_BLOCK_BYTES] != HeaderTemplate("").fill(TABLE_NAME, content) or data[TAR_BLOCK_BYTES + content :] != ends:
@@ -244,100 +232,5 @@ class ShardReader:
         return -(len(self.layout.tensor_header) + self._body_bytes) % TAR_BLOCK_BYTES
 
 
-class _LocalFile:
-    """A file read with pread, which needs no seeking and never faults when the file shrinks."""
-
-    def __init__(self, store: Store, name: str) -> None:
-        try:
-            self._fd = os.open(store.path(name), os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        except FileNotFoundError as error:
-            raise ShardMissingError(
-                f"{store.path(name)}: no such file, though index.json lists it; copy the whole folder or run 'shard' again"
-            ) from error
-        except OSError as error:
-            raise StoreError(f"{store.path(name)}: {error.strerror}, expected a file that can be read; check its permissions") from error
-        status = os.fstat(self._fd)
-        self.num_bytes = status.st_size
-        self._mtime_ns = status.st_mtime_ns
-
-    def check_unchanged(self, where: str) -> None:
-        status = os.fstat(self._fd)
-        if (status.st_size, status.st_mtime_ns) != (self.num_bytes, self._mtime_ns):
-            raise ShardCorruptError(
-                f"{where}: the file was changed while it was being read; write shards to a new folder and then swap folders"
-            )
-
-    def read(self, start: int, num_bytes: int, where: str) -> memoryview:
-        try:
-            data = os.pread(self._fd, num_bytes, start)
-        except OSError as error:
-            raise _unreadable(where, error) from error
-        if len(data) != num_bytes:
-            raise ShardCorruptError(f"{where}: the file ends {num_bytes - len(data):,} bytes early; copy or write the shard again")
-        return memoryview(data)
-
-    def read_into(self, buffers: list[Any], start: int, num_bytes: int, where: str) -> None:
-        done = 0
-        while done < num_bytes:
-            try:
-                count = os.preadv(self._fd, buffers[:_MAX_BUFFERS], start + done)
-            except OSError as error:
-                raise _unreadable(where, error) from error
-            if count == 0:
-                raise ShardCorruptError(f"{where}: the file ends {num_bytes - done:,} bytes early; copy or write the shard again")
-            done += count
-            buffers = _rest(buffers, count)
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-
-class _RemoteFile:
-    """A file behind an fsspec URL, read by ranges."""
-
-    def __init__(self, store: Store, name: str) -> None:
-        self._store, self._name = store, name
-        self.num_bytes = store.num_bytes(name)
-
-    def check_unchanged(self, where: str) -> None:
-        """Object stores replace whole objects; the checksums of what arrives must do."""
-
-    def read(self, start: int, num_bytes: int, where: str) -> memoryview:
-        try:
-            data = self._store.read_range(self._name, start, start + num_bytes)
-        except FileNotFoundError as error:
-            raise ShardMissingError(f"{where}: the file has gone while it was being read; write it again") from error
-        if len(data) != num_bytes:
-            raise ShardCorruptError(f"{where}: {len(data):,} bytes arrived, expected {num_bytes:,}; copy or write the shard again")
-        return memoryview(data)
-
-    def read_into(self, buffers: list[Any], start: int, num_bytes: int, where: str) -> None:
-        data, done = self.read(start, num_bytes, where), 0
-        for buffer in buffers:
-            buffer[:] = data[done : done + len(buffer)]
-            done += len(buffer)
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
 _END_BYTES = 2048
 """Room for the frame that ends the tar: at most 1,535 zeros, stored in whatever way."""
-
-_MAX_BUFFERS = 1024
-"""IOV_MAX of Linux: buffers one preadv may fill."""
-
-
-def _unreadable(where: str, error: OSError) -> StoreError:
-    return StoreError(f"{where}: {error.strerror or error}, expected bytes; check the disk or the connection and try again")
-
-
-def _rest(buffers: list[Any], count: int) -> list[Any]:
-    """Return what is left to fill after ``count`` bytes arrived."""
-    for number, buffer in enumerate(buffers):
-        if count < len(buffer):
-            return ([memoryview(buffer)[count:]] if count else [buffer]) + buffers[number + 1 :]
-        count -= len(buffer)
-    return []

@@ -1,0 +1,113 @@
+"""The bytes of one shard file: mapped where it is local, ranges where it is behind a URL.
+
+In: an offset and a length. Out: a view. A mapped view costs no copy; on pages that are not in memory yet it costs the disk.
+"""
+
+import mmap
+import os
+
+import numpy as np
+
+from ferdata.errors import ShardCorruptError, ShardMissingError, StoreError
+from ferdata.store import Store
+
+__all__ = ["LocalFile", "RemoteFile", "open_shard_file"]
+
+
+class LocalFile:
+    """A mapped file. It is told apart from a file that was changed or cut since, before each use."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        path = store.path(name)
+        try:
+            self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        except FileNotFoundError as error:
+            raise ShardMissingError(
+                f"{path}: no such file, though index.json lists it; copy the whole folder or run 'shard' again"
+            ) from error
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}, expected a file that can be read; check its permissions") from error
+        self._where = path
+        status = os.fstat(self._fd)
+        self.num_bytes = status.st_size
+        self._mtime_ns = status.st_mtime_ns
+        try:
+            mapped = mmap.mmap(self._fd, 0, prot=mmap.PROT_READ) if self.num_bytes else b""
+        except (OSError, ValueError) as error:
+            self.close()
+            raise StoreError(f"{path}: {error}, expected a file that can be mapped; check the disk and the path") from error
+        self._view = memoryview(mapped)
+        self.array: np.ndarray | None = np.frombuffer(mapped, np.uint8)
+
+    def check_unchanged(self) -> None:
+        """Raise where the file is not the one that was opened: beyond its new end there would be no bytes to read."""
+        status = os.fstat(self._fd)
+        if (status.st_size, status.st_mtime_ns) != (self.num_bytes, self._mtime_ns):
+            raise ShardCorruptError(
+                f"{self._where}: the file was changed while it was being read; write shards to a new folder and then swap folders"
+            )
+
+    def expect(self, start: int, num_bytes: int) -> None:
+        """Ask the system to read a stretch in one go, if it is not in memory already."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._fd, start, num_bytes, os.POSIX_FADV_WILLNEED)
+
+    def view(self, start: int, num_bytes: int) -> memoryview:
+        """Return the bytes ``[start, start + num_bytes)``."""
+        data = self._view[start : start + num_bytes]
+        if start < 0 or len(data) != num_bytes:
+            raise ShardCorruptError(f"{self._where}: the file ends {num_bytes - len(data):,} bytes early; copy or write the shard again")
+        return data
+
+    def close(self) -> None:
+        """Close the file; it stays mapped as long as a view of it is alive."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self._view, self.array = memoryview(b""), None
+
+
+class RemoteFile:
+    """A file behind an fsspec URL, read by ranges."""
+
+    array: np.ndarray | None = None
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store, self._name = store, name
+        self._where = store.path(name)
+        self.num_bytes = store.num_bytes(name)
+        self._start, self._ahead = 0, memoryview(b"")
+
+    def check_unchanged(self) -> None:
+        """Object stores replace whole objects; the checksums of what arrives must do."""
+
+    def expect(self, start: int, num_bytes: int) -> None:
+        """Fetch a stretch with one request; views of it cost none."""
+        self._start, self._ahead = start, self._fetch(start, num_bytes)
+
+    def view(self, start: int, num_bytes: int) -> memoryview:
+        """Return the bytes ``[start, start + num_bytes)``."""
+        offset = start - self._start
+        if offset >= 0 and offset + num_bytes <= len(self._ahead):
+            return self._ahead[offset : offset + num_bytes]
+        return self._fetch(start, num_bytes)
+
+    def close(self) -> None:
+        """Let go of what was fetched."""
+        self._ahead = memoryview(b"")
+
+    def _fetch(self, start: int, num_bytes: int) -> memoryview:
+        try:
+            data = self._store.read_range(self._name, start, start + num_bytes)
+        except FileNotFoundError as error:
+            raise ShardMissingError(f"{self._where}: the file has gone while it was being read; write it again") from error
+        except OSError as error:
+            raise StoreError(f"{self._where}: {error.strerror or error}, expected bytes; check the connection and try again") from error
+        if start < 0 or len(data) != num_bytes:
+            raise ShardCorruptError(f"{self._where}: {len(data):,} bytes arrived, expected {num_bytes:,}; copy or write the shard again")
+        return memoryview(data)
+
+
+def open_shard_file(store: Store, name: str) -> LocalFile | RemoteFile:
+    """Open a shard wherever it is."""
+    return LocalFile(store, name) if store.is_local else RemoteFile(store, name)
