@@ -1,0 +1,110 @@
+"""JPEG bytes straight into a row of a batch, with the very pixels Pillow gives.
+
+In: a JPEG file's bytes. Out: uint8 ``[3, H, W]``, planar, in memory that is there already. Costs libjpeg-turbo's decoding and about
+a twentieth more for the planes; a decoder keeps one image of scratch.
+"""
+
+import functools
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ferdata.errors import OptionError, ShardCorruptError
+from ferdata.format.filters import deinterleave_into
+
+__all__ = ["JpegDecoder", "jpeg_problem"]
+
+_COLOURS = ("YCbCr", "RGB", "Gray")
+"""What simplejpeg may turn to RGB; it would turn CMYK too, in a way of its own."""
+
+FastDecode = Callable[[Any, np.ndarray], bool]
+
+
+class JpegDecoder:
+    """Decodes images of one shape, with scratch memory of its own; not to be shared between threads.
+
+    Args:
+        shape: ``(3, H, W)`` of every image.
+        fast: False leaves simplejpeg alone even where it is installed.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], *, fast: bool = True) -> None:
+        if len(shape) != 3 or shape[0] != 3 or min(shape) < 1:
+            raise OptionError(f"jpeg: shape {list(shape)} found, expected [3, H, W]; JPEGs are stored as RGB images")
+        self.shape = shape
+        self._pixels = np.empty((*shape[1:], 3), np.uint8)
+        self._fast = _fast_decode() if fast else None
+
+    def decode_into(self, source: Any, out: np.ndarray) -> None:
+        """Fill ``out``, contiguous uint8 of ``3 * H * W`` elements in any shape, from a JPEG file's bytes.
+
+        Raises:
+            OptionError: If ``out`` is other memory.
+            ShardCorruptError: If the bytes are no whole JPEG, or one of another size or of colours other than RGB and grey.
+        """
+        if out.dtype != np.uint8 or out.size != self._pixels.size or not out.flags.c_contiguous:
+            raise OptionError(f"jpeg: {out.dtype} {list(out.shape)} found, expected contiguous uint8 memory for pixels {list(self.shape)}")
+        out = out.reshape(self.shape)
+        if self._fast is not None and self._fast(source, self._pixels):
+            deinterleave_into(self._pixels, out)
+        else:
+            deinterleave_into(_pillow_decode(source, self.shape), out)
+
+
+def jpeg_problem(source: bytes, pixels: np.ndarray) -> str:
+    """Return why ``source`` cannot stand for uint8 ``[3, H, W]`` pixels; empty where decoding it gives exactly them."""
+    try:
+        decoded = np.empty_like(pixels)
+        JpegDecoder(pixels.shape).decode_into(source, decoded)
+    except (ShardCorruptError, OptionError) as error:
+        return str(error)
+    return "" if np.array_equal(decoded, pixels) else "the transform changed its pixels"
+
+
+def _pillow_decode(source: Any, shape: tuple[int, int, int]) -> np.ndarray:
+    """Return uint8 ``[H, W, 3]``; slower than the fast way, and the judge of what it refuses."""
+    try:
+        with Image.open(io.BytesIO(source), formats=("JPEG",)) as image:
+            found = f"{image.mode} {image.height} x {image.width}"
+            if image.mode not in ("RGB", "L") or (image.height, image.width) != shape[1:]:
+                raise ShardCorruptError(f"a JPEG of {found} pixels found, expected RGB or L {shape[1]} x {shape[2]}")
+            return np.ascontiguousarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        detail = "no JPEG begins here" if isinstance(error, UnidentifiedImageError) else error
+        raise ShardCorruptError(f"{len(source):,} bytes are not a whole JPEG ({detail})") from error
+
+
+@functools.cache
+def _fast_decode() -> FastDecode | None:
+    """Return a decoder that fills uint8 ``[H, W, 3]`` and says whether it could; None where there is no good one.
+
+    simplejpeg may be missing; and Pillow may be linked to a libjpeg that gives other pixels than the one in simplejpeg.
+    """
+    try:
+        from simplejpeg import decode_jpeg, decode_jpeg_header
+    except ImportError:
+        return None
+
+    def decode(source: Any, out: np.ndarray) -> bool:
+        try:
+            height, width, colours, _ = decode_jpeg_header(source)
+            if (height, width) != out.shape[:2] or colours not in _COLOURS:
+                return False
+            decode_jpeg(source, colorspace="RGB", buffer=out)
+        except ValueError:
+            return False
+        return True
+
+    shape = (3, 45, 61)
+    rows, columns = np.indices(shape[1:])
+    sample = np.stack([rows * columns, 5 * rows, 7 * columns + rows], axis=2).astype(np.uint8)
+    out = np.empty((*shape[1:], 3), np.uint8)
+    for subsampling in (0, 1, 2):
+        file = io.BytesIO()
+        Image.fromarray(sample).save(file, "JPEG", quality=80, subsampling=subsampling, progressive=subsampling == 1)
+        if not decode(file.getvalue(), out) or not np.array_equal(out, _pillow_decode(file.getvalue(), shape)):
+            return None
+    return decode
