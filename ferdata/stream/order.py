@@ -11,7 +11,7 @@ import numpy as np
 
 from ferdata.errors import OptionError
 
-__all__ = ["OrderOptions", "Phase", "class_weights", "deal", "epoch_sequence", "rank_batches", "rank_sequence"]
+__all__ = ["OrderOptions", "Phase", "class_weights", "deal", "epoch_sequence", "rank_batches", "rank_sequence", "remaining_samples"]
 
 PADDING = -1
 """Stands for a row that repeats a sample only to fill a batch."""
@@ -56,6 +56,12 @@ class OrderOptions:
             raise OptionError(f"seed: {self.seed} found, expected 0 or more")
         if self.weights is not None and self.shuffle == "none":
             raise OptionError("weights: weighted draws have no reading order; use shuffle window or full")
+        if self.draws is not None and self.weights is None:
+            raise OptionError(
+                f"draws: {self.draws} found, but every sample is drawn once under uniform sampling; set sampling or leave it out"
+            )
+        if self.draws is not None and self.draws < 1:
+            raise OptionError(f"draws: {self.draws} found, expected at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,7 @@ def class_weights(sampling: str | Mapping[str, float], classes: Sequence[str], l
             raise OptionError(f"sampling: classes {unknown} found, expected names out of {list(classes)}")
         weights = np.array([float(sampling.get(name, 0.0)) for name in classes])
         empty = [name for name, weight, count in zip(classes, weights, counts, strict=True) if weight > 0 and count == 0]
-        if (weights < 0).any() or not weights.sum() > 0 or empty:
+        if (weights < 0).any() or not 0 < weights.sum() < np.inf or empty:
             raise OptionError(
                 f"sampling: weights {dict(sampling)} found, expected none below 0, one above 0, none on classes without samples {empty}"
             )
@@ -186,6 +192,20 @@ def rank_batches(total: int, options: OrderOptions, *, world_size: int) -> int:
     return -(-share // options.batch_size)
 
 
+def remaining_samples(total: int, options: OrderOptions, phases: Sequence[Phase]) -> int:
+    """Return how many of ``total`` samples of an epoch are left after ``phases``; padding that was consumed counts for nothing."""
+    for phase in phases:
+        rounds, left = divmod(total, options.window_samples * phase.world_size)
+        last = (
+            rank_batches(left, options, world_size=phase.world_size) * options.batch_size
+            if options.drop_last
+            else -(-left // phase.world_size)
+        )
+        tails = np.clip(left - last * np.arange(phase.world_size), 0, last)
+        total -= int(np.minimum(rounds * options.window_samples + tails, phase.consumed).sum())
+    return total
+
+
 def _permute_runs(shard_sizes: np.ndarray, options: OrderOptions, epoch: int) -> np.ndarray:
     size = options.run_samples
     counts = -(-shard_sizes // size)
@@ -205,8 +225,9 @@ def _weighted(base: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch
     A class keeps the order of the runs, so that what a window draws of it stands close together on the disk.
     """
     assert options.weights is not None
-    shares = np.floor(np.array(options.weights) * draws).astype(np.int64)
-    shares[np.argsort(-np.array(options.weights), kind="stable")[: draws - int(shares.sum())]] += 1
+    exact = np.round(np.array(options.weights) * draws, 6)  # 0.29 * 100 is 28.999... and means 29
+    shares = np.floor(exact).astype(np.int64)
+    shares[np.argsort(shares - exact, kind="stable")[: draws - int(shares.sum())]] += 1
     picked, times = [], []
     base_labels = labels[base]
     for label, share in enumerate(shares.tolist()):
