@@ -3,10 +3,15 @@
 import math
 import os
 import signal
+import subprocess
+import sys
+import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from trees import (
     npy_bytes,
@@ -128,6 +133,40 @@ def test_a_killed_reader_is_an_error_and_no_hang(tmp_path: Path) -> None:
     """The kernel kills processes when memory runs out."""
     with pytest.raises(WorkerError, match="a process that reads annotations died"):
         list(read_in_order(Store(str(tmp_path)), die, range(20), num_jobs=20, num_workers=2))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_readers_leave_when_their_parent_is_killed(tmp_path: Path) -> None:
+    """A run that is killed must not leave processes behind that wait for ever."""
+    program = textwrap.dedent("""
+        import os, sys, time
+        from ferdata.sources.pool import read_in_order
+        from ferdata.store import Store
+
+        def work(store, job):
+            time.sleep(0.05)
+            return os.getpid()
+
+        for pid in read_in_order(Store(sys.argv[1]), work, range(10_000), num_jobs=10_000, num_workers=2):
+            print(pid, flush=True)
+    """)
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        readers = {int(parent.stdout.readline()) for _ in range(6)}
+        parent.kill()
+        parent.wait()
+        deadline = time.monotonic() + 10
+        while any(is_running(pid) for pid in readers):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    assert readers
 
 
 def test_parse_npy_agrees_with_numpy(tmp_path: Path) -> None:

@@ -4,7 +4,11 @@ In: a function and its jobs. Out: its results, in the order of the jobs. Costs n
 """
 
 import multiprocessing
+import os
+import signal
 import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -21,6 +25,7 @@ FILES_PER_JOB = 1024
 
 _JOBS_WORTH_A_POOL = 8
 _REMOTE_THREADS = 16
+_PARENT_CHECK_SECONDS = 0.5
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 
@@ -65,7 +70,19 @@ def read_in_order(
 def _executor(store: Store, num_workers: int) -> Executor:
     if not store.is_local:
         return ThreadPoolExecutor(_REMOTE_THREADS)
-    if sys.platform != "linux":
-        return ProcessPoolExecutor(num_workers)
     # Forked readers start at once and need no guarded main module; they only open files and touch no lock of the parent.
-    return ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context("fork"))
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+    return ProcessPoolExecutor(num_workers, mp_context=context, initializer=_begin, initargs=(os.getpid(),))
+
+
+def _begin(parent: int) -> None:
+    # Ctrl-C reaches every process of the terminal; only the parent may answer it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    # A parent that is killed closes nothing, because its readers hold each other's pipes open.
+    while os.getppid() == parent:
+        time.sleep(_PARENT_CHECK_SECONDS)
+    os._exit(1)
