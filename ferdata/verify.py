@@ -95,15 +95,17 @@ def _check_index(store: Store, index: DatasetIndex) -> list[str]:
             f"{where}: {len(index.mean)} means and {len(index.std)} deviations found, expected {index.spec.shape[0]}; run 'shard' again"
         )
     splits = list(index.counts)
-    order = [(splits.index(info.split) if info.split in splits else -1, info.name) for info in index.shards]
-    for info, (place, _), is_next in zip(index.shards, order, [True, *(a < b for a, b in pairwise(order))], strict=True):
+    last = (-1, "")
+    for info in index.shards:
+        place = splits.index(info.split) if info.split in splits else -1
         digits = info.name.removeprefix(f"{info.split}-").partition(".")[0]
         expected = shard_name(info.split, int(digits) if digits.isdecimal() else 0, compressed=index.codec.kind.compressed)
-        if info.name != expected or place < 0 or not is_next:
+        if info.name != expected or place < 0 or (place, info.name) <= last:
             errors.append(
                 f"{where}: shard {info.name!r} of split {info.split!r} found here, expected a name like {expected!r}, "
                 "in the order of splits and numbers; run 'shard' again"
             )
+        last = (place, info.name)
     return errors
 
 
