@@ -48,6 +48,8 @@ class FilterCoder:
             self._layout_at = ctypes.addressof(self._layout)
             self._scratch = np.empty(self._kernels.scratch_bytes(self._layout_at), np.uint8)
             self._scratch_at = address(self._scratch)
+            self._one = np.zeros(2, np.int64)  # the size and the row of a single payload
+            self._one_at = address(self._one)
 
     def encode(self, pixels: np.ndarray) -> np.ndarray:
         """Return the payload of uint8 ``[C, H, W]`` pixels: uint8, at most ``max_bytes``, the same on every machine."""
@@ -79,8 +81,8 @@ class FilterCoder:
         if self._kernels is None:
             undone = self._undo(source, out.reshape(self.shape))
         else:
-            size, row = ctypes.c_int64(num_bytes), ctypes.c_int64(0)
-            undone = self._call(source, num_bytes + slack_bytes, 0, 1, ctypes.addressof(size), out, ctypes.addressof(row)) < 0
+            self._one[0] = num_bytes
+            undone = self._call(source, num_bytes + slack_bytes, 0, 1, self._one_at, out, self._one_at + 8) < 0
         if not undone:
             raise ShardCorruptError(_damaged(num_bytes, self.spec, self.shape))
 
