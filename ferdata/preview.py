@@ -75,7 +75,7 @@ def preview(root: str, out: str, *, split: str = "train", per_class: int = 8, se
     target = Store(folder or ("/" if out.startswith("/") else "."))
     target.make_dir()
     with target.write_atomic(name) as file:
-        sheet.save(file, "PNG", optimize=True)
+        sheet.save(file, "PNG")
     return out
 
 
