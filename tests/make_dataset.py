@@ -35,6 +35,7 @@ from ferdata.sample import TensorSpec
 from ferdata.store import Store
 
 __all__ = [
+    "CODECS",
     "assert_expected",
     "expected_key",
     "expected_label",
@@ -44,6 +45,9 @@ __all__ = [
     "read_all",
     "sample_number",
 ]
+
+CODECS = ("raw", "zstd", "compact")
+"""Codecs that store any pixels, whatever they come from."""
 
 SAMPLES: Mapping[str, int] = {"train": 40, "val": 12}
 

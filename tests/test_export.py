@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import webdataset
-from make_dataset import expected_key, expected_label, expected_pixels, expected_record, make_dataset
+from make_dataset import CODECS, expected_key, expected_label, expected_pixels, expected_record, make_dataset
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
@@ -18,7 +18,7 @@ from ferdata.labels import AFFECTNET_8
 from ferdata.store import Store
 
 
-@pytest.mark.parametrize("codec", ["raw", "zstd"])
+@pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.filterwarnings("ignore::Warning:webdataset")
 def test_tars_hold_every_sample_byte_for_byte(tmp_path: Path, codec: str) -> None:
     """The way out of the format must lose nothing, or the way in is a trap."""
@@ -50,7 +50,7 @@ def test_tars_do_not_depend_on_the_codec_or_the_number_of_workers(tmp_path: Path
         assert path.read_bytes() == (tmp_path / "zstd-out" / path.name).read_bytes()
 
 
-@pytest.mark.parametrize("codec", ["raw", "zstd"])
+@pytest.mark.parametrize("codec", CODECS)
 def test_pictures_stand_in_class_folders_with_their_labels_beside_them(tmp_path: Path, codec: str) -> None:
     """PNG is lossless, so the pixels must be the tensor's own."""
     make_dataset(tmp_path / "shards", codec=codec, size=9)

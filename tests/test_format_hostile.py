@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import xxhash
 import zstandard
-from make_dataset import expected_pixels, make_dataset, read_all
+from make_dataset import CODECS, expected_pixels, make_dataset, read_all
 
 from ferdata.errors import FerdataError, OptionError, ShardCorruptError, ShardMissingError, StoreError
 from ferdata.format import CodecOptions, DatasetIndex, ShardReader, read_index, read_samples, write_index
@@ -65,7 +65,7 @@ def shard_of(frames: list[bytes], inflated: list[int] | None = None) -> bytes:
 # Flipped bits
 
 
-@pytest.mark.parametrize("codec", ["raw", "zstd"])
+@pytest.mark.parametrize("codec", CODECS)
 def test_a_flipped_bit_is_an_error_that_names_the_file_and_never_a_wrong_sample(tmp_path: Path, codec: str) -> None:
     """Disks, cables and memory flip bits; of 500 flips over all files none may pass for data.
 
@@ -99,7 +99,7 @@ def test_a_flipped_bit_is_an_error_that_names_the_file_and_never_a_wrong_sample(
     assert meaningless <= (40 if codec == "raw" else 5)
 
 
-@pytest.mark.parametrize("codec", ["raw", "zstd"])
+@pytest.mark.parametrize("codec", CODECS)
 def test_a_flipped_label_is_found_although_it_is_still_a_label(tmp_path: Path, codec: str) -> None:
     """A tar has no checksum over its members' content; a 2 that became a 3 must not train a model."""
     index = make_dataset(tmp_path, codec=codec, samples={"train": 1}, size=4)
@@ -136,7 +136,7 @@ def test_a_frame_is_decoded_in_one_pass_so_that_its_checksum_is_always_read() ->
 # Cut, missing and changing files
 
 
-@pytest.mark.parametrize("codec", ["raw", "zstd"])
+@pytest.mark.parametrize("codec", CODECS)
 def test_a_shard_cut_anywhere_is_an_error_even_where_the_index_agrees(tmp_path: Path, codec: str) -> None:
     """A full disk and a broken copy cut files; a bad tool may write an index that fits the cut file."""
     index = make_dataset(tmp_path, codec=codec, **SMALL)
@@ -171,7 +171,7 @@ def test_an_index_or_a_table_cut_anywhere_is_an_error(tmp_path: Path, name: str)
             contents(tmp_path)
 
 
-@pytest.mark.parametrize("codec", ["raw", "zstd"])
+@pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("scheme", ["", "memory://"])
 def test_a_missing_file_is_named_with_what_to_do(tmp_path: Path, codec: str, scheme: str) -> None:
     """Half-copied data sets are common; the user must learn which file to fetch."""
@@ -190,7 +190,7 @@ def test_a_missing_file_is_named_with_what_to_do(tmp_path: Path, codec: str, sch
             read_index(Store(folder))
 
 
-@pytest.mark.parametrize("codec", ["raw", "zstd"])
+@pytest.mark.parametrize("codec", CODECS)
 def test_a_shard_that_changes_while_it_is_read_is_an_error(tmp_path: Path, codec: str) -> None:
     """A second run into the same folder would mix two data sets in one batch."""
     index = make_dataset(tmp_path, codec=codec, **SMALL)

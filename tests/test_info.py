@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from make_dataset import make_dataset
+from make_dataset import CODECS, make_dataset
 
 from ferdata.errors import ShardMissingError
 from ferdata.format import write_index
@@ -13,7 +13,7 @@ from ferdata.info import describe
 from ferdata.store import Store
 
 
-@pytest.mark.parametrize("codec", ["raw", "zstd"])
+@pytest.mark.parametrize("codec", CODECS)
 def test_the_figures_are_those_of_the_files(tmp_path: Path, codec: str) -> None:
     """People choose a codec and buy disks by these."""
     index = make_dataset(tmp_path, codec=codec, size=32)

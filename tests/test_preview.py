@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_dataset import expected_label, expected_pixels, make_dataset
+from make_dataset import CODECS, expected_label, expected_pixels, make_dataset
 from PIL import Image
 
 from ferdata.errors import OptionError, ShardMissingError
@@ -24,7 +24,7 @@ def has_picture(sheet: np.ndarray, picture: np.ndarray) -> list[int]:
     return [int(y) for y, x in zip(rows, columns, strict=True) if np.array_equal(sheet[y : y + height, x : x + width], picture)]
 
 
-@pytest.mark.parametrize("codec", ["raw", "zstd"])
+@pytest.mark.parametrize("codec", CODECS)
 def test_every_face_stands_once_in_the_row_of_its_class(tmp_path: Path, codec: str) -> None:
     """A sheet is looked at to find wrong labels; it must not make them."""
     make_dataset(tmp_path / "shards", codec=codec, size=120, samples={"train": 16, "val": 9}, samples_per_shard=5)

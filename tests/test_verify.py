@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from make_dataset import SAMPLES, expected_key, expected_pixels, make_dataset
+from make_dataset import CODECS, SAMPLES, expected_key, expected_pixels, make_dataset
 
 from ferdata.errors import OptionError
 from ferdata.format import DatasetIndex, ShardInfo, ShardReader, ShardWriter, read_samples, write_index, write_samples
@@ -43,7 +43,7 @@ def samples_of(root: Path, index: DatasetIndex, number: int) -> list[tuple[str, 
         return [(sample.key, sample.label, sample.record, sample.pixels) for sample in reader]
 
 
-@pytest.mark.parametrize("codec", ["raw", "zstd"])
+@pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("samples", [SAMPLES, {"val": 3}, {"train": 0, "test": 1}, {}])
 def test_a_sound_data_set_has_no_fault(tmp_path: Path, codec: str, deep: bool, samples: dict[str, int]) -> None:

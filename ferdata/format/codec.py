@@ -206,7 +206,7 @@ def _filter_decoder(spec: TensorSpec, options: CodecOptions) -> BodyDecoder:
     scratch = np.zeros(coder.max_bytes + SLACK_BYTES, np.uint8)
 
     def decode(stored: memoryview, row: np.ndarray) -> None:
-        num_bytes = zstandard.frame_content_size(stored)
+        num_bytes = _inflated_bytes(stored)
         if not 0 <= num_bytes <= coder.max_bytes:
             raise ShardCorruptError(f"a zstd frame of {num_bytes:,} bytes found, expected at most {coder.max_bytes:,}")
         payload = scratch[:num_bytes]
@@ -214,6 +214,13 @@ def _filter_decoder(spec: TensorSpec, options: CodecOptions) -> BodyDecoder:
         coder.decode_into(payload, row, slack_bytes=SLACK_BYTES)
 
     return decode
+
+
+def _inflated_bytes(stored: Any) -> int:
+    try:
+        return int(zstandard.frame_content_size(stored))
+    except zstandard.ZstdError as error:
+        raise ShardCorruptError(f"a zstd frame is damaged ({error})") from error
 
 
 def _image_shape(spec: TensorSpec) -> tuple[int, int, int]:
