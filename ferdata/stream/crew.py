@@ -5,11 +5,15 @@ In: a feed of requests. Out: acknowledgements, or the worker's own error. Hides 
 
 import contextlib
 import multiprocessing
+import select
+import signal
 import warnings
 import weakref
 from collections.abc import Iterator
 from typing import Any
 
+import torch
+from torch._C import _remove_worker_pids
 from torch.utils.data import DataLoader, Sampler
 
 from ferdata.errors import WorkerError
@@ -68,12 +72,20 @@ class Crew:
                 "persistent_workers": self._persistent,
                 "multiprocessing_context": multiprocessing.get_context(start_method) if start_method else None,
                 "in_order": False,
+                "worker_init_fn": _leave_interrupts_to_parent,
             }
         with _no_advice():
             self._loader: DataLoader[Any] | None = DataLoader(
-                self._reader, batch_size=None, sampler=self._sampler, num_workers=num_workers, collate_fn=_as_is, **processes
+                self._reader,
+                batch_size=None,
+                sampler=self._sampler,
+                num_workers=num_workers,
+                collate_fn=_as_is,
+                generator=torch.Generator(),  # its own, or every epoch would take a number from the training's random stream
+                **processes,
             )
         self._acks: Iterator[Any] | None = None
+        self._watch: _Watch | None = None
         self._close = weakref.finalize(self, self._reader.close)
 
     def start(self, feed: Feed) -> Iterator["Ack | None"]:
@@ -89,39 +101,114 @@ class Crew:
                 "own code under `if __name__ == '__main__':`; guard it so, as start methods spawn and forkserver need"
             )
         self._sampler.feed = feed
-        with _no_advice():
-            self._acks = iter(self._loader)
-        return self._acknowledgements(self._acks)
+        if not self._persistent:
+            self._stop()
+        starting = self._acks is None
+        try:
+            if self._watch is not None:
+                self._watch.check()
+            with _no_advice(), _interrupts_held() if starting else contextlib.nullcontext():
+                self._acks = iter(self._loader)
+            if starting and self._loader.num_workers:
+                self._watch = _Watch(self._acks)
+        except (RuntimeError, EOFError, ConnectionError) as error:
+            raise self._death(error) from error
+        return self._acknowledgements()
 
     def finish(self) -> None:
         """End an epoch; processes that do not persist stop, and jobs under way are waited for."""
         if not self._persistent:
-            self._acks = None
+            self._stop()
 
     def close(self) -> None:
         """Stop all processes."""
-        self._acks = None
+        self._stop()
         self._loader = None
         self._close()
 
-    def _acknowledgements(self, acks: Iterator[Any]) -> Iterator["Ack | None"]:
-        while True:
+    def _stop(self) -> None:
+        """Stop processes now, whoever still refers to torch's iterator: an old generator, or the traceback of an error."""
+        stop = getattr(self._acks, "_shutdown_workers", None)
+        self._acks = self._watch = None
+        if stop is not None:
+            stop()
+
+    def _acknowledgements(self) -> Iterator["Ack | None"]:
+        while self._acks is not None:
             try:
-                ack = next(acks)
+                if self._watch is not None:
+                    self._watch.wait()
+                ack = next(self._acks)
             except StopIteration:
                 return
             except RuntimeError as error:
-                if "exited unexpectedly" not in str(error) and "is killed by signal" not in str(error):
-                    raise
-                self.close()
-                raise WorkerError(
-                    f"loader: a worker process died ({error}), expected it to live until the loader is closed; "
-                    "look for the kernel's out-of-memory killer, and under spawn or forkserver for a script without "
-                    "`if __name__ == '__main__':`; then make a new loader and load the last state"
-                ) from error
+                raise self._death(error) from error
             if isinstance(ack, JobFailed):
                 raise ack.error
             yield ack
+
+    def _death(self, error: Exception) -> Exception:
+        """Return the error to raise for ``error``, with nothing left running where it says that a worker died."""
+        if isinstance(error, RuntimeError) and not any(text in str(error) for text in _DEATHS):
+            return error
+        if self._watch is not None:
+            self._watch.kill()
+        self.close()
+        return WorkerError(
+            f"loader: a worker process died ({error}), expected it to live until the loader is closed; "
+            "look for the kernel's out-of-memory killer, and under spawn or forkserver for a script without "
+            "`if __name__ == '__main__':`; then make a new loader and load the last state"
+        )
+
+
+_DEATHS = ("exited unexpectedly", "is killed by signal")
+"""What torch and :class:`_Watch` say of a worker that died."""
+
+
+class _Watch:
+    """Sees a worker's death at once, in any thread, and only when the loader looks.
+
+    torch raises from a signal handler instead, wherever the training happens to be, or in threads after five seconds.
+    """
+
+    def __init__(self, acks: Any) -> None:
+        _remove_worker_pids(id(acks))
+        acks._worker_pids_set = False
+        self._acks = weakref.ref(acks)
+        self._poll = select.poll()
+        self._poll.register(acks._worker_result_queue._reader, select.POLLIN)
+        self._sentinels = {worker.sentinel: worker for worker in acks._workers}
+        for sentinel in self._sentinels:
+            self._poll.register(sentinel, select.POLLIN)
+
+    def wait(self) -> None:
+        """Return when there is an acknowledgement to take, or after some seconds, so that torch looks for itself as well.
+
+        Raises:
+            RuntimeError: If a worker died.
+        """
+        self._check(self._poll.poll(5000))
+
+    def check(self) -> None:
+        """Raise the RuntimeError that :meth:`wait` would."""
+        self._check(self._poll.poll(0))
+
+    def kill(self) -> None:
+        """End all workers without asking them: the dead one may have taken a lock along that a question needs."""
+        acks = self._acks()
+        if acks is not None:
+            acks._shutdown = True
+            for worker in acks._workers:
+                worker.kill()
+            for worker in acks._workers:
+                worker.join()
+
+    def _check(self, events: list[tuple[int, int]]) -> None:
+        for ready, _ in events:
+            worker = self._sentinels.get(ready)
+            if worker is not None:
+                worker.join(1)
+                raise RuntimeError(f"pid {worker.pid} exited unexpectedly, exit code {worker.exitcode}")
 
 
 @contextlib.contextmanager
@@ -134,3 +221,18 @@ def _no_advice() -> Iterator[None]:
 
 def _as_is(value: Any) -> Any:
     return value
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start processes with Ctrl-C blocked, which they inherit: while they import torch they could only print a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _leave_interrupts_to_parent(_: int) -> None:
+    """Ignore Ctrl-C, which a terminal or a notebook sends to workers as well: the parent decides whether they go on."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

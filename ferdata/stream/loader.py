@@ -23,7 +23,7 @@ from ferdata.stream.crew import Crew
 from ferdata.stream.device import Delivery, DeviceMover, PinnedRing
 from ferdata.stream.feed import Feed
 from ferdata.stream.metrics import LoaderMetrics, Meter
-from ferdata.stream.order import OrderOptions, class_weights, rank_batches, rank_sequence
+from ferdata.stream.order import OrderOptions, class_weights, rank_batches, rank_sequence, remaining_samples
 from ferdata.stream.plan import cut_windows
 from ferdata.stream.ranks import find_rank
 from ferdata.stream.ring import Ring
@@ -175,8 +175,8 @@ class Loader:
     def __len__(self) -> int:
         """Return the number of batches of an epoch on this rank, or of what is left of it after a resume: exactly."""
         position = self._start if self._begun else self._position
-        total = self._total - sum(phase.world_size * phase.consumed for phase in position.phases)
-        return rank_batches(max(0, total), self.order, world_size=self.world_size) - position.consumed // self.batch_size
+        total = remaining_samples(self._total, self.order, position.phases)
+        return max(0, rank_batches(total, self.order, world_size=self.world_size) - position.consumed // self.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
         if self._begun:
@@ -193,7 +193,13 @@ class Loader:
         self.close()
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next iteration the given epoch, from its start; what a resume has left of that very epoch is kept."""
+        """Make the next iteration the given epoch, from its start; what a resume has left of that very epoch is kept.
+
+        Raises:
+            OptionError: If it is below 0.
+        """
+        if epoch < 0:
+            raise OptionError(f"epoch: {epoch} found, expected 0 or more")
         if epoch != self._position.epoch or self._begun:
             self._position = Position(epoch=epoch, world_size=self.world_size)
             self._begun = False
@@ -245,11 +251,11 @@ class Loader:
 
     def _batches(self, iteration: int) -> Iterator[Any]:
         """Yield the batches of the current epoch from the current position on, and keep the position."""
+        self._check_current(iteration)
         start = self._position
         self._meter.restart()
         deliveries = self._deliveries(start, iteration)
         for delivery in deliveries if self._mover is None else self._mover.ahead(deliveries):
-            self._check_current(iteration)
             first = delivery.number * self.batch_size
             if self._transform is not None:
                 positions = np.arange(first, first + len(delivery.images))
@@ -261,7 +267,7 @@ class Loader:
             del delivery
             yield batch
             del batch
-        self._check_current(iteration)
+            self._check_current(iteration)
         self._position = Position(epoch=start.epoch + 1, world_size=self.world_size)
         self._begun = False
 
@@ -286,7 +292,6 @@ class Loader:
             for window in feed.windows():
                 self._wait_for(feed, acks)
                 for number in range(window.num_batches):
-                    self._check_current(iteration)
                     numbers = window.samples[number * self.batch_size : (number + 1) * self.batch_size]
                     yield Delivery(
                         self._images(feed.take_slot(), numbers), self._table.values(self.fields, numbers), window.first_batch + number
@@ -351,6 +356,8 @@ def _order_options(
             "raise it or use smaller batches"
         )
     asked = WINDOW_SAMPLES if window_samples is None else window_samples
+    if asked < 1:
+        raise OptionError(f"window_samples: {asked} found, expected at least 1")
     window_batches = max(1, min(asked // batch_size, budget_batches))
     return OrderOptions(
         shuffle=name,

@@ -1,0 +1,108 @@
+"""What the tests of the loader share: data sets whose truth is a table, small jobs, and a look at processes and open files."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from make_dataset import expected_label, expected_pixels, make_dataset
+
+__all__ = ["SPLITS", "Truth", "make_truth", "open_files", "run_script", "shm_bytes", "small_jobs", "wait_until", "worker_pids"]
+
+SPLITS: Mapping[str, int] = {"train": 300, "val": 50}
+"""300 is no multiple of any batch or window that the tests use, so every epoch ends in a remainder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """A data set and what every sample of it must be.
+
+    Attributes:
+        root: Its folder.
+        pixels: uint8 ``[N, 3, S, S]`` of all splits, by number.
+        labels: int64 ``[N]``.
+        first: Number of each split's first sample.
+    """
+
+    root: Path
+    pixels: np.ndarray
+    labels: np.ndarray
+    first: Mapping[str, int]
+
+    def assert_true(self, batch: Any, *, split: str = "train") -> list[int]:
+        """Check a batch with the fields images, labels and numbers against the table; return its sample numbers, -1 for padding."""
+        numbers = batch.numbers.numpy()
+        real, rows = numbers >= 0, numbers + self.first[split]
+        assert np.array_equal(np.asarray(batch.images)[real], self.pixels[rows[real]])
+        assert not np.asarray(batch.images)[~real].any()
+        assert batch.labels.tolist() == np.where(real, self.labels[rows], -100).tolist()
+        return list(numbers.tolist())
+
+
+def make_truth(
+    root: Path, *, codec: str = "zstd", size: int = 8, samples: Mapping[str, int] = SPLITS, samples_per_shard: int = 23
+) -> Truth:
+    """Write a data set below ``root`` and return it with its truth."""
+    make_dataset(root, codec=codec, size=size, samples=samples, samples_per_shard=samples_per_shard)
+    total = sum(samples.values())
+    ends = np.cumsum(list(samples.values())).tolist()
+    return Truth(
+        root=root,
+        pixels=np.stack([expected_pixels(number, size) for number in range(total)]),
+        labels=np.array([expected_label(number) for number in range(total)]),
+        first={split: end - count for (split, count), end in zip(samples.items(), ends, strict=True)},
+    )
+
+
+def small_jobs(monkeypatch: pytest.MonkeyPatch, *, num_bytes: int = 192 * 7) -> None:
+    """Make jobs of a few samples, so that small data sets give workers as many of them as large ones do."""
+    monkeypatch.setattr("ferdata.stream.loader.JOB_BYTES", num_bytes)
+
+
+def worker_pids() -> list[int]:
+    """Return the running child processes of this process, which are workers wherever a test starts nothing else."""
+    return [child.pid for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def open_files() -> int:
+    """Return the number of file descriptors this process has open."""
+    return psutil.Process().num_fds()
+
+
+def shm_bytes() -> int:
+    """Return the bytes of ``/dev/shm`` that this process and its children have mapped; semaphores, a page each, left out."""
+    pids = [os.getpid(), *worker_pids()]
+    spans = [
+        line.split()[0].split("-")
+        for pid in pids
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines()
+        if "/dev/shm/" in line and "/sem." not in line
+    ]
+    return sum(int(stop, 16) - int(start, 16) for start, stop in spans)
+
+
+def wait_until(true: Callable[[], bool], *, seconds: float = 5.0) -> bool:
+    """Return True as soon as ``true()`` is, or False when the time is over."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def run_script(path: Path, text: str, *arguments: str, timeout_seconds: float = 100, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Write a script and run it as a user would; its output comes back as text."""
+    path.write_text(text)
+    here = Path(__file__).resolve().parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parent), str(here)])}
+    return subprocess.run(
+        [sys.executable, str(path), *arguments], env=environment, capture_output=True, text=True, timeout=timeout_seconds, **options
+    )
