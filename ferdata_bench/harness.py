@@ -13,14 +13,17 @@ from typing import Any
 
 import psutil
 
+from ferdata import read_index
+from ferdata.format import codec_names
+from ferdata.store import Store
 from ferdata_bench.conditions import describe_machine
-from ferdata_bench.contenders import EXTRAS, Entry, choose
+from ferdata_bench.contenders import OURS, Entry, choose
 from ferdata_bench.explain import explain_limit, general_notes
 from ferdata_bench.meter import CeilingMeter
 from ferdata_bench.options import BenchOptions, BenchResult, BenchRow
-from ferdata_bench.photos import write_photos
 from ferdata_bench.process import PACKAGE_ROOT, ContenderError, RunnerProcess, find_interpreter
 from ferdata_bench.reference import Reference, make_reference
+from ferdata_bench.sources import choose_count, prepare_source
 from ferdata_bench.timing import Timing
 from ferdata_bench.usage import PeakMemory, folder_bytes
 from ferdata_bench.work import cold_copy, read_through, require_room, work_folder
@@ -29,6 +32,7 @@ __all__ = ["run_bench"]
 
 INGEST_SECONDS = 1_800.0
 EPOCH_SECONDS = 600.0
+SMALL_INGEST_SECONDS = 0.2
 WARM_SHARE = 0.4
 """Up to this share of free memory all data stay in the page cache by themselves; beyond, each contender's are read before its turn."""
 
@@ -46,10 +50,12 @@ class Subject:
     out: Path
     workers: int
     batch_size: int
+    given: bool = False
     sweep: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     runs: list[dict[str, Any]] = field(default_factory=list)
     runner: RunnerProcess | None = None
+    greeted: bool = False
 
     def ask(self, verb: str, *, timeout_seconds: float = EPOCH_SECONDS, **arguments: Any) -> dict[str, Any]:
         """Ask its runner."""
@@ -64,9 +70,9 @@ def run_bench(options: BenchOptions, *, say: Say = lambda text: None) -> BenchRe
         OptionError: If a contender's name is unknown, or the disk has too little room.
         SourceError: If the source is no class-folder tree of images of one size.
     """
-    entries = choose(options.against)
+    chosen = choose(options.against)
     with work_folder(options.work) as work, ExitStack() as stack:
-        return Bench(options, work, stack, say).run(entries)
+        return Bench(options, work, stack, say).run(chosen)
 
 
 class Bench:
@@ -80,16 +86,18 @@ class Bench:
         self._notes: list[str] = []
         self._reference_file = work / "reference.npz"
 
-    def run(self, entries: Sequence[Entry]) -> BenchResult:
-        """Measure these contenders."""
+    def run(self, chosen: list[Entry]) -> BenchResult:
+        """Measure ferdata and these contenders."""
         machine = describe_machine()
-        started = [subject for entry in entries if (subject := self._start(entry))]  # they import while we prepare
-        reference = self._prepare(entries)
+        ours = self._our_entries()
+        started = [
+            subject
+            for entry in [*ours, *chosen]
+            if (subject := self._start(entry, given=self._options.shards is not None and entry in ours))
+        ]
+        reference = self._prepare(chosen, ours)  # while runners import their libraries
         subjects = [subject for subject in started if self._try(subject, partial(self._ingest, reference.source))]
-        decoded = [(subject.entry, subject.facts["codec"], subject.out) for subject in subjects if subject.entry.decoder]
-        meter = CeilingMeter(
-            self._work, self._stack, bytes_per_image=reference.bytes_per_image, images=len(reference.labels), decoded=decoded
-        )
+        meter = self._meter(subjects, reference)
         self._measure(subjects, meter)
         for varied in list(self._sweeps(subjects)):
             self._say(f"sweep: {varied[0].workers} workers, batches of {varied[0].batch_size}")
@@ -109,22 +117,33 @@ class Bench:
             limit=explain_limit(ceilings, rows, cores=machine["cores"], workers=self._options.num_workers),
         )
 
-    def _prepare(self, entries: Sequence[Entry]) -> Reference:
-        options = self._options
-        source = options.source
-        count = options.count or (8_192 if set(EXTRAS) <= set(entries) else 2_048)
-        if source is None:
-            require_room(self._work, count * 3 * options.image_size**2, entries)
-            self._say(f"writing {count:,} photographs of {options.image_size} px")
-            source = write_photos(self._work / "source", count=count, size=options.image_size, seed=options.seed).root / "train"
+    def _our_entries(self) -> list[Entry]:
+        """Return ferdata's rows: every codec, or the codec of the shards that were given."""
+        if self._options.shards is None:
+            return [entry for entry in OURS if entry.codec in codec_names()]
+        codec = read_index(Store(self._options.shards)).codec.name
+        self._notes.append(f"ferdata reads the shards given ({codec}); the others read their first images, encoded again as JPEG")
+        return [entry for entry in OURS if entry.codec == codec]
+
+    def _prepare(self, chosen: list[Entry], ours: list[Entry]) -> Reference:
+        count = choose_count(self._options, chosen)
+        pixel_bytes = count * 3 * self._options.image_size**2
+        require_room(self._work, pixel_bytes, [*ours, *chosen])
+        self._say(f"preparing {count:,} images" if self._options.source is None else f"reading {self._options.source}")
+        source = prepare_source(self._options, self._work / "source", count=count)
         self._say("decoding them once with Pillow, as the truth to check against")
         reference = make_reference(source)
-        if options.source is not None:
-            require_room(self._work, len(reference.labels) * reference.bytes_per_image, entries)
+        require_room(self._work, len(reference.labels) * reference.bytes_per_image, [*ours, *chosen])
         reference.save(self._reference_file)
         return reference
 
-    def _start(self, entry: Entry) -> Subject | None:
+    def _meter(self, subjects: Sequence[Subject], reference: Reference) -> CeilingMeter:
+        decoded = [(each.entry, str(each.facts["codec"]), each.out) for each in subjects if each.entry.decoder]
+        return CeilingMeter(
+            self._work, self._stack, bytes_per_image=reference.bytes_per_image, images=len(reference.labels), decoded=decoded
+        )
+
+    def _start(self, entry: Entry, *, given: bool) -> Subject | None:
         """Start a contender's runner, and let it import its library; None, with a note, where that can't be."""
         python, reason = find_interpreter(entry, [*self._options.environments, Path.cwd(), PACKAGE_ROOT])
         if reason is not None:
@@ -133,7 +152,8 @@ class Bench:
         subject = Subject(
             entry=entry,
             python=python,
-            out=self._work / entry.name,
+            out=self._options.shards.resolve() if given and self._options.shards is not None else self._work / entry.name,
+            given=given,
             workers=self._options.num_workers,
             batch_size=self._options.batch_size,
         )
@@ -144,6 +164,7 @@ class Bench:
         subject.runner = RunnerProcess(subject.entry.name, python=subject.python, folder=self._work)
         self._stack.callback(subject.runner.close)
         subject.runner.send("hello")
+        subject.greeted = False
 
     def _greet(self, subject: Subject) -> None:
         assert subject.runner is not None
@@ -151,11 +172,17 @@ class Bench:
         if facts["unavailable"]:
             raise ContenderError(f"{subject.entry.name}: {facts['unavailable']}")
         subject.facts |= facts
+        subject.greeted = True
 
     def _ingest(self, source: Path, subject: Subject) -> None:
         self._greet(subject)
+        if subject.given:
+            return
         self._say(f"{subject.entry.name}: ingest")
         subject.facts["ingest"] = subject.ask("ingest", timeout_seconds=INGEST_SECONDS, source=str(source), out=str(subject.out))
+        if subject.facts["ingest"]["seconds"] > SMALL_INGEST_SECONDS:  # leave its memory and settings behind; importing goes on meanwhile
+            self._end(subject)
+            self._launch(subject)
 
     def _open(self, subject: Subject, out: Path) -> None:
         subject.ask("open", out=str(out), batch_size=subject.batch_size, num_workers=subject.workers, seed=self._options.seed)
@@ -199,14 +226,16 @@ class Bench:
     def _check_and_warm(self, subject: Subject) -> None:
         if subject.runner is None:
             self._launch(subject)
+        if not subject.greeted:
             self._greet(subject)
         self._say(f"{subject.entry.name}: check and warm up")
         self._open(subject, subject.out)
-        checked = subject.ask("check", reference=str(self._reference_file))
+        if not subject.given:
+            subject.facts |= subject.ask("check", reference=str(self._reference_file))
         assert subject.runner is not None
         with PeakMemory(subject.runner.pid) as memory:
             warm = subject.ask("warm")
-        subject.facts |= {"memory": memory.peak, "warm": warm, "first_batch_seconds": checked["first_batch_seconds"]}
+        subject.facts |= {"memory": memory.peak, "warm": warm, "first_batch_seconds": warm["first_batch_seconds"]}
 
     def _time_warm(self, subject: Subject) -> None:
         self._record(subject, subject.ask("epoch", min_seconds=self._options.min_seconds))
@@ -266,7 +295,7 @@ class Bench:
             first_batch_seconds=facts["first_batch_seconds"],
             cpu_seconds_per_image=sum(run["cpu_seconds"] for run in subject.runs) / sum(timing.work),
             bytes_on_disk=on_disk,
-            ingest_seconds=facts["ingest"]["seconds"],
+            ingest_seconds=None if subject.given else facts["ingest"]["seconds"],
             images=images,
             runs=timing.rates,
             shuffle=facts["shuffle"],

@@ -69,6 +69,7 @@ class Runner:
     def __init__(self, entry: Entry) -> None:
         self._entry = entry
         self._batches: Iterable[Batch] = ()
+        self._out = Path()
         self._opened_at = 0.0
         self._first_batch_seconds: float | None = None
 
@@ -95,13 +96,15 @@ class Runner:
     def open(self, *, out: str, batch_size: int, num_workers: int, seed: int) -> dict[str, Any]:
         """Build the loader. The time to the first batch counts from here."""
         self._first_batch_seconds = None
+        self._out = Path(out)
         self._opened_at = now()
-        self._batches = self._contender.batches(Path(out), batch_size=batch_size, num_workers=num_workers, seed=seed)
+        self._batches = self._contender.batches(self._out, batch_size=batch_size, num_workers=num_workers, seed=seed)
         return {}
 
     def check(self, *, reference: str) -> dict[str, Any]:
         """Read an epoch and compare all of it with the reference."""
-        classes: tuple[str, ...] = getattr(self._contender, "CLASSES", ())
+        name_classes = getattr(self._contender, "class_names", None)
+        classes = name_classes(self._out) if name_classes else ()
         images = check_epoch(self._noticing_the_first(), Reference.load(Path(reference)), exact=self._contender.LOSSLESS, classes=classes)
         return {"images": images, "first_batch_seconds": self._first_batch_seconds}
 

@@ -19,7 +19,7 @@ from ferdata.errors import OptionError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["CONTENDERS", "EXTRAS", "Batch", "Contender", "Entry", "choose", "find", "load"]
+__all__ = ["CONTENDERS", "EXTRAS", "OURS", "Batch", "Contender", "Entry", "choose", "find", "load"]
 
 Batch: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
 """Images uint8 ``[N, 3, H, W]`` in any memory order, and integer labels ``[N]``."""
@@ -33,6 +33,8 @@ class Contender(Protocol):
         CODEC: How a stored image is coded: ``jpeg``, ``raw``, ``zstd``, ``float32`` ...
         SHUFFLE: What is mixed with what in one epoch, in a few words.
         LOSSLESS: Whether its pixels are exactly Pillow's; otherwise they only have to be near (another JPEG decoder).
+
+    A module whose labels are not places in the sorted class names also has ``class_names(out)``, its own names by label.
     """
 
     NAME: str
@@ -59,6 +61,7 @@ class Entry:
         libraries: System libraries that must be there.
         stored: Its bytes on disk as a share of the pixels' own, roughly, to see whether the disk has room.
         decoder: ``module:function`` that makes the decode ceiling's job of its files; empty where there is none.
+        codec: The shards' codec, of ferdata's own rows.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Entry:
     libraries: tuple[str, ...] = ()
     stored: float = 1.1
     decoder: str = ""
+    codec: str = ""
 
     @property
     def module(self) -> str:
@@ -91,6 +95,18 @@ class Entry:
         absent += [f"the system library {library}" for library in self.libraries if ctypes.util.find_library(library) is None]
         return f"not installed: {', '.join(absent)}" if absent else None
 
+
+_DECODER = "ferdata_bench.contenders.ferdata_shards:decoding"
+
+OURS: tuple[Entry, ...] = (
+    Entry(name="ferdata-raw", codec="raw"),
+    Entry(name="ferdata-zstd", codec="zstd", decoder=_DECODER),
+    Entry(name="ferdata-compact", codec="compact", decoder=_DECODER),
+    Entry(name="ferdata-jpeg", codec="jpeg", stored=0.2, decoder=_DECODER),
+    Entry(name="ferdata-plain-raw", codec="raw"),
+    Entry(name="ferdata-plain-zstd", codec="zstd"),
+)
+"""ferdata's own rows, measured in every run."""
 
 EXTRAS: tuple[Entry, ...] = (
     Entry(name="ffcv-raw", environment=".venv-ffcv", requires=("ffcv",)),
@@ -155,7 +171,7 @@ def find(name: str) -> Entry:
     Raises:
         OptionError: If the name is unknown.
     """
-    for entry in CONTENDERS:
+    for entry in (*OURS, *CONTENDERS):
         if entry.name == name:
             return entry
     raise OptionError(f"contender: {name!r} found, expected one of {', '.join(entry.name for entry in CONTENDERS)}; name one of these")

@@ -3,6 +3,8 @@
 In: the JPEG files as they are. Out: uint8 batches, channels last (a permuted view). Shuffled in a buffer while reading.
 """
 
+# mypy: disable-error-code="import-not-found,import-untyped,misc,untyped-decorator,no-any-return"
+
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path

@@ -3,6 +3,8 @@
 In: JPEG files, decoded and encoded again by FFCV's writer at quality 90. Out: uint8 batches as in ``ffcv_raw``.
 """
 
+# mypy: disable-error-code="import-not-found,import-untyped,misc,untyped-decorator,no-any-return"
+
 from pathlib import Path
 
 from ferdata_bench.contenders.ffcv_raw import SHUFFLE, batches, write_beton

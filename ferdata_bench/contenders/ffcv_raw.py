@@ -4,6 +4,8 @@ In: JPEG files, decoded once into one ``.beton``. Out: uint8 batches, channels l
 that are overwritten a few batches later.
 """
 
+# mypy: disable-error-code="import-not-found,import-untyped,misc,untyped-decorator,no-any-return"
+
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

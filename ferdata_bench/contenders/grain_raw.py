@@ -3,6 +3,8 @@
 In: JPEG files, decoded once into records of one label byte and the pixels. Out: uint8 batches. Order is a pure function of seed and epoch.
 """
 
+# mypy: disable-error-code="import-not-found,import-untyped,misc,untyped-decorator,no-any-return"
+
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice

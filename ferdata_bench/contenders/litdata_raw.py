@@ -3,6 +3,8 @@
 In: JPEG files, decoded once into 64 MB chunks. Out: uint8 batches. Chunks are shuffled, then the samples inside each chunk.
 """
 
+# mypy: disable-error-code="import-not-found,import-untyped,misc,untyped-decorator,no-any-return"
+
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
