@@ -1,0 +1,191 @@
+"""Light on a head: form, hollows, creases and shadows as one field that multiplies the skin; and its blush and beard.
+
+In: a mesh and who, how lit, how expressed. Out: float32 fields of the picture's size. Costs about 0.5 ms at 224 px.
+"""
+
+import math
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from ferdata.sources.synthetic.brush import blobs, enlarge, soften
+from ferdata.sources.synthetic.expression import Expression
+from ferdata.sources.synthetic.geometry import Camera, Mesh, point
+from ferdata.sources.synthetic.people import Light, Person
+
+__all__ = ["beard_cover", "blush", "light_field"]
+
+
+def light_field(mesh: Mesh, person: Person, light: Light, expression: Expression, camera: Camera, neck: np.ndarray) -> np.ndarray:
+    """Return float32 ``[H, W]``, about 1 where the skin is fully lit.
+
+    Args:
+        mesh: Points of the face.
+        person: Age decides how deep the creases at rest are.
+        light: Where the light comes from.
+        expression: Which creases the muscles fold.
+        camera: Size of the picture and place of the head.
+        neck: Outline of the neck, which lies in the shadow of the jaw.
+    """
+    step = grid_step(camera)
+    x = (np.arange(-(-camera.width // step), dtype=np.float32) + 0.5) * step
+    y = (np.arange(-(-camera.height // step), dtype=np.float32) + 0.5) * step
+    field = _form(x, y, light, camera)
+    field += _hollows(x, y, mesh, light, expression, camera)
+    field *= _creases(len(x), len(y), step, mesh, person, expression, camera, neck)
+    return enlarge(field, step, camera.height, camera.width)
+
+
+def grid_step(camera: Camera) -> int:
+    """Return how much coarser than the picture smooth fields are computed: 26 grid points a face unit or more."""
+    step = 1
+    while camera.unit > 52 * step:
+        step *= 2
+    return step
+
+
+def _form(x: np.ndarray, y: np.ndarray, light: Light, camera: Camera) -> np.ndarray:
+    """Light on an egg in the place of the head."""
+    cos, sin = math.cos(camera.roll) / camera.unit, math.sin(camera.roll) / camera.unit
+    dx, dy = (x - np.float32(camera.x))[None, :], (y - np.float32(camera.y))[:, None]
+    across = dx * (cos / 1.16) + (dy * (sin / 1.16) - 0.10 * math.sin(camera.yaw))
+    down = dy * (cos / 1.85) - (dx * (sin / 1.85) + 0.027)
+    front = 1.0 - across * across
+    front -= down * down
+    np.sqrt(np.maximum(front, 0.02, out=front), out=front)
+    ahead = math.sqrt(max(0.55, 1.0 - light.x**2 - light.y**2))
+    front += across * (light.x / ahead)
+    front += down * (light.y / ahead)
+    np.minimum(np.maximum(front, 0.0, out=front), 1.25, out=front)
+    front *= 1.0 - light.ambient
+    front += light.ambient
+    return front
+
+
+def _hollows(x: np.ndarray, y: np.ndarray, mesh: Mesh, light: Light, expression: Expression, camera: Camera) -> np.ndarray:
+    """Smooth highs and lows that an egg lacks: sockets, nose, cheeks, lips and chin."""
+    side, shine, frown = light.x, light.shine, expression["brow_low"]
+    apple = (0.05 + 0.07 * expression["smile"] + 0.05 * expression["cheek"]) * (0.6 + shine)
+    fold = -0.05 - 0.05 * expression["jaw"]
+    left, right = max(0.0, -side), max(0.0, side)
+    socket = -0.17 - 0.05 * frown
+    heights = (
+        0.10 * shine, 0.16 * shine, -0.20, -0.14 - 0.10 * expression["chin"], 0.07 * shine, 0.06 * shine, -0.05 - 0.07 * frown,
+        0.10 * shine,
+        socket, -0.07, -0.14 * (1.0 + side), -0.12 * (1.0 + side), apple * (0.6 + left), fold, -0.06,
+        socket, -0.07, -0.14 * (1.0 - side), -0.12 * (1.0 - side), apple * (0.6 + right), fold, -0.06,
+    )  # fmt: skip
+    centres = mesh.points[_HOLLOWS] + _HOLLOW_SHIFTS * camera.unit
+    centres[5, 0] += 0.35 * side * camera.unit
+    return blobs(x, y, centres, _HOLLOW_RADII * camera.unit, np.array(heights))
+
+
+_Hollow = tuple[int, float, float, float]
+_MIDDLE_HOLLOWS: tuple[_Hollow, ...] = (
+    # point, shift down, radius across, radius down
+    (28, 0.0, 0.055, 0.30),
+    (30, -0.02, 0.075, 0.075),
+    (point("under_nose"), 0.0, 0.20, 0.055),
+    (point("under_lip"), 0.0, 0.22, 0.06),
+    (point("chin_tip"), 0.0, 0.20, 0.13),
+    (point("forehead"), 0.0, 0.55, 0.22),
+    (point("glabella"), 0.0, 0.12, 0.12),
+    (57, -0.05, 0.12, 0.03),
+)
+
+
+def _side_hollows(side: int) -> tuple[_Hollow, ...]:
+    return (
+        (point("socket", side), 0.0, 0.20, 0.11),
+        (point("iris", side), 0.03, 0.28, 0.16),
+        (point("nose_side", side, 1), 0.0, 0.06, 0.26),
+        (point("nose_side", side, 2), 0.0, 0.07, 0.10),
+        (point("cheek", side), 0.0, 0.23, 0.17),
+        (point("cheek_fold", side, 3), 0.10, 0.20, 0.22),
+        (point("temple", side), 0.0, 0.15, 0.30),
+    )
+
+
+_ALL_HOLLOWS = (*_MIDDLE_HOLLOWS, *_side_hollows(0), *_side_hollows(1))
+_HOLLOWS = np.array([row[0] for row in _ALL_HOLLOWS])
+_HOLLOW_SHIFTS = np.array([(0.0, row[1]) for row in _ALL_HOLLOWS])
+_HOLLOW_RADII = np.array([row[2:] for row in _ALL_HOLLOWS])
+
+
+def _creases(
+    width: int, height: int, step: int, mesh: Mesh, person: Person, expression: Expression, camera: Camera, neck: np.ndarray
+) -> np.ndarray:
+    """Folds, lines and the shadow of the jaw, as a factor of 1 and less."""
+    image = Image.new("L", (width, height), 255)
+    draw = ImageDraw.Draw(image)
+
+    def flat(points: np.ndarray) -> list[float]:
+        values: list[float] = (points * (1.0 / step)).ravel().tolist()
+        return values
+
+    def fold(points: np.ndarray, depth: float, units: float = 0.035) -> None:
+        if depth > 0.03:
+            grey = max(40, int(255 - 200 * min(depth, 1.0)))
+            draw.line(flat(points), fill=grey, width=max(1, round(units * camera.unit / step)))
+
+    draw.polygon(flat(neck), fill=222)
+    draw.polygon(flat(mesh.curve("head") + np.array([0.05, 0.20]) * camera.unit), fill=176)
+    for side in (0, 1):
+        draw.polygon(flat(mesh.curve("ear", side)), fill=205)
+    draw.polygon(flat(mesh.curve("head")), fill=255)
+
+    rest = 0.10 + 0.35 * person.age
+    pulls = expression
+    fold_depth = 0.25 * rest + 0.55 * max(0.0, pulls["smile"]) + 0.45 * pulls["nose"] + 0.35 * pulls["upper_lip"] + 0.2 * pulls["stretch"]
+    raised = max(0.0, pulls["brow_in"]) * 0.5 + max(0.0, pulls["brow_out"]) * 0.5
+    for number in range(3):
+        fold(mesh.curve("forehead_line", number), 0.35 * rest + 0.55 * (raised - 0.25), 0.03)
+    for side in (0, 1):
+        dimple = max(0.0, pulls.side("dimple", side))
+        smile = max(0.0, pulls.side("smile", side))
+        fold(mesh.curve("cheek_fold", side), min(0.6, 0.5 * fold_depth + 0.35 * smile), 0.045)
+        fold(mesh.curve("dimple", side), 0.12 * smile + 0.42 * dimple, 0.03)
+        fold(mesh.curve("lid_fold", side), 0.40, 0.03)
+        fold(mesh.curve("bag", side), 0.5 * rest + 0.25 * pulls["lid_tight"] + 0.25 * pulls["cheek"], 0.04)
+        fold(mesh.curve("wing", side), 0.45 + 0.3 * pulls["nose"], 0.045)
+        fold(mesh.part("frown", side), 0.2 * rest + 0.52 * pulls["brow_low"] - 0.1, 0.03)
+        for part, depth in (("crow", 0.6 * pulls["cheek"] + 0.4 * rest - 0.15), ("nose_line", 0.6 * pulls["nose"] - 0.1)):
+            points = mesh.part(part, side)
+            for start in (0, 2, 4):
+                fold(points[start : start + 2], depth, 0.03)
+    return soften(np.asarray(image, np.float32)) * np.float32(1 / 255)
+
+
+def blush(mesh: Mesh, camera: Camera) -> tuple[slice, np.ndarray]:
+    """Return rows of the picture and float32 ``[rows, W]``: where blood shows in the cheeks and the nose, 0..1."""
+    centres = mesh.points[_BLUSH]
+    reach = 0.55 * camera.unit
+    top, bottom = max(0, int(centres[:, 1].min() - reach)), min(camera.height, int(centres[:, 1].max() + reach))
+    x, y = np.arange(camera.width, dtype=np.float32), np.arange(top, max(top, bottom), dtype=np.float32)
+    return slice(top, max(top, bottom)), blobs(x, y, centres, _BLUSH_RADII * camera.unit, np.array([1.0, 1.0, 0.8]))
+
+
+_BLUSH = np.array([point("cheek", 0), point("cheek", 1), 30])
+_BLUSH_RADII = np.array([(0.34, 0.26), (0.34, 0.26), (0.16, 0.14)])
+
+
+def beard_cover(mesh: Mesh, person: Person, camera: Camera) -> np.ndarray | None:
+    """Return float32 ``[H, W]`` in 0..1: how much hair covers the skin, or None for a bare face."""
+    if person.moustache == 0.0:
+        return None
+    step = grid_step(camera)
+    width, height = -(-camera.width // step), -(-camera.height // step)
+    image = Image.new("L", (width, height), 0)
+    draw = ImageDraw.Draw(image)
+    left, right = mesh.part("moustache", 0), mesh.part("moustache", 1)
+    lips = mesh.curve("lips")
+    if person.beard:
+        cheeks = np.concatenate([mesh.landmarks[1:16], right[::-1], left])
+        draw.polygon((cheeks / step).ravel().tolist(), fill=int(255 * person.beard))
+        chin = np.concatenate([left[3:], mesh.landmarks[48:55][:0], right[3:], mesh.landmarks[12:3:-1]])
+        draw.polygon((chin / step).ravel().tolist(), fill=int(255 * person.beard))
+    band = np.concatenate([left[::-1], right[1:], mesh.landmarks[54:47:-1]])
+    draw.polygon((band / step).ravel().tolist(), fill=int(255 * person.moustache))
+    draw.polygon((lips / step).ravel().tolist(), fill=0)
+    cover = soften(soften(np.asarray(image, np.float32))) * np.float32(1 / 255)
+    return enlarge(cover, step, camera.height, camera.width)
