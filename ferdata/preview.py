@@ -97,7 +97,7 @@ def _choose(store: Store, index: DatasetIndex, split: str, per_class: int, seed:
 
 
 def _caption(valence: float | None, arousal: float | None) -> str:
-    texts = [f"{letter} {value:+.2f}" for letter, value in (("V", valence), ("A", arousal)) if value is not None]
+    texts = [f"{letter} {round(value, 2) + 0.0:+.2f}" for letter, value in (("V", valence), ("A", arousal)) if value is not None]
     return "  ".join(texts).replace("-", "−")
 
 
@@ -151,7 +151,7 @@ def _subtitle(index: DatasetIndex, total: int, per_class: int, seed: int, *, has
     codec = index.codec.name + (f" at level {index.codec.level}".replace("-", "−") if index.codec.level is not None else "")
     return [
         f"{total:,} images in {len(index.classes)} classes · {width} × {height} px{'' if channels == 3 else ', grey'} · codec {codec}",
-        f"from {index.source_layout} · up to {per_class} faces of every class, drawn with seed {seed}"
+        f"layout {index.source_layout} · up to {per_class} faces of every class, drawn with seed {seed}"
         + (" · V valence, A arousal, each −1 to 1" if has_captions else ""),
     ]
 
