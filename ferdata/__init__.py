@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ferdata.stream import IterableShardDataset as IterableShardDataset
     from ferdata.stream import Loader as Loader
     from ferdata.stream import ShardDataset as ShardDataset
+    from ferdata.webdataset import webdataset_decoder as webdataset_decoder
 
 __version__ = "0.1.0"
 
@@ -21,9 +22,10 @@ _HOMES = {
     "Loader": "ferdata.stream",
     "ShardDataset": "ferdata.stream",
     "read_index": "ferdata.format",
+    "webdataset_decoder": "ferdata.webdataset",
 }
 
-__all__ = ["FerdataError", "IterableShardDataset", "Loader", "ShardDataset", "__version__", "read_index"]
+__all__ = ["FerdataError", "IterableShardDataset", "Loader", "ShardDataset", "__version__", "read_index", "webdataset_decoder"]
 
 
 def __getattr__(name: str) -> Any:
