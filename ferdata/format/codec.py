@@ -13,6 +13,7 @@ import zstandard
 
 from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format.filters import DEFAULT_FILTER, SLACK_BYTES, FilterCoder, FilterSpec, filter_header
+from ferdata.format.jpeg import JpegDecoder, jpeg_problem
 from ferdata.format.layout import npy_header
 from ferdata.sample import TensorSpec
 
@@ -223,9 +224,25 @@ def _inflated_bytes(stored: Any) -> int:
         raise ShardCorruptError(f"a zstd frame is damaged ({error})") from error
 
 
+def _source_encoder(spec: TensorSpec, options: CodecOptions) -> BodyEncoder:
+    """Keep the image file itself, after proof that decoding it gives the pixels: what is stored cannot be checked against them later."""
+
+    def encode(pixels: np.ndarray, source: bytes | None) -> bytes:
+        problem = "pixels without their image file" if source is None else jpeg_problem(source, pixels)
+        if source is None or problem:
+            raise OptionError(f"jpeg: {problem}, expected a JPEG whose own pixels these are; use codec zstd")
+        return source
+
+    return encode
+
+
+def _source_decoder(spec: TensorSpec, options: CodecOptions) -> BodyDecoder:
+    return JpegDecoder(_image_shape(spec)).decode_into
+
+
 def _image_shape(spec: TensorSpec) -> tuple[int, int, int]:
     if len(spec.shape) != 3:
-        raise OptionError(f"compact: shape {list(spec.shape)} found, expected [C, H, W]; use codec zstd for other tensors")
+        raise OptionError(f"codec: shape {list(spec.shape)} found, expected [C, H, W]; use codec zstd for other tensors")
     channels, height, width = spec.shape
     return channels, height, width
 
@@ -262,5 +279,15 @@ CODECS: dict[str, Codec] = {
         encoder=_filter_encoder,
         decoder=_filter_decoder,
         default_filter=DEFAULT_FILTER.to_json,
+    ),
+    "jpeg": Codec(
+        suffix=".jpg",
+        compressed=False,
+        fixed_size=False,
+        body_bytes=_spec_bytes,
+        tensor_header=lambda spec, filter: b"",
+        encoder=_source_encoder,
+        decoder=_source_decoder,
+        needs_source=True,
     ),
 }

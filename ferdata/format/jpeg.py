@@ -57,7 +57,7 @@ class JpegDecoder:
 def jpeg_problem(source: bytes, pixels: np.ndarray) -> str:
     """Return why ``source`` cannot stand for uint8 ``[3, H, W]`` pixels; empty where decoding it gives exactly them."""
     try:
-        decoded = np.empty_like(pixels)
+        decoded = np.empty(pixels.shape, np.uint8)
         JpegDecoder(pixels.shape).decode_into(source, decoded)
     except (ShardCorruptError, OptionError) as error:
         return str(error)
