@@ -1,21 +1,23 @@
 """From file bytes to stored pixels: opens by content, refuses what is cut short, and turns any mode into RGB.
 
-In: the bytes of one image file. Out: a loaded Pillow image in stored pixels, its EXIF orientation, and RGB of it. Costs what
-Pillow's decoding costs and about 10 µs.
+In: the bytes of one image file. Out: its stored pixels, its EXIF orientation, and RGB of them. Costs no more than Pillow's decoding.
 """
 
 import io
 import struct
 import zlib
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ferdata.errors import TransformError
+from ferdata.jpeg import JPEG_MAGIC, decode_rgbx, read_head
 
 __all__ = [
     "TURNS",
+    "Decoded",
     "ImageCorruptError",
     "ImageRejectedError",
     "ImageTooLargeError",
@@ -70,8 +72,34 @@ _PAGED_FORMATS = frozenset({"GIF", "TIFF", "WEBP", "PNG"})
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def decode(data: bytes, *, max_pixels: int, where: str) -> tuple[Image.Image, int, list[str]]:
-    """Return the first picture of a file in stored pixels, its EXIF orientation (1..8), and the repairs it took.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """The first picture of a file in stored pixels, in one of two forms.
+
+    Attributes:
+        size: Width and height.
+        orientation: EXIF orientation, 1 to 8.
+        repairs: What it took so far.
+        image: Loaded Pillow image of any mode, or None.
+        rgbx: uint8 ``[H, W, 4]``, RGB and one byte to ignore, or None.
+    """
+
+    size: tuple[int, int]
+    orientation: int
+    repairs: tuple[str, ...]
+    image: Image.Image | None = None
+    rgbx: np.ndarray | None = None
+
+    def to_image(self) -> Image.Image:
+        """Return the picture as a Pillow image."""
+        if self.image is not None:
+            return self.image
+        assert self.rgbx is not None
+        return Image.frombuffer("RGB", self.size, self.rgbx, "raw", "RGBX", 0, 1)
+
+
+def decode(data: bytes, *, max_pixels: int, where: str) -> Decoded:
+    """Return the first picture of a file.
 
     The content decides the format, never the name. Nothing is filled in: a file that ends early is an error.
 
@@ -86,46 +114,73 @@ def decode(data: bytes, *, max_pixels: int, where: str) -> tuple[Image.Image, in
     """
     if not data:
         raise ImageCorruptError(f"{where}: 0 bytes found, expected an image; copy the file again")
-    file = io.BytesIO(data)
-    repairs: list[str] = []
     try:
-        image = _open(file)
-        width, height = image.size
-        if width * height > max_pixels:
-            raise ImageTooLargeError(
-                f"{where}: {width:,} x {height:,} pixels found, expected at most {max_pixels:,}; shrink it or raise the limit"
-            )
-        if image.format == "JPEG" or image.format == "MPO":
-            _check_jpeg_end(data, file.tell())
-        elif image.format == "PNG":
-            _check_png_chunks(data)
-        tiff_turn = image.tag_v2.get(_ORIENTATION_TAG) if image.format == "TIFF" else None  # type: ignore[attr-defined]
-        image.load()
-        if image.format in _PAGED_FORMATS and _has_more_pages(data, image.format):
-            repairs.append("first_page")
-    except ImageRejectedError:
-        raise
+        return _decode_usual_jpeg(data, max_pixels) or _decode_with_pillow(data, max_pixels)
+    except _TooManyPixelsError as error:
+        raise ImageTooLargeError(f"{where}: {error} found, expected at most {max_pixels:,}; shrink it or raise the limit") from error
+    except (Image.DecompressionBombError, MemoryError) as error:
+        raise ImageTooLargeError(f"{where}: {error}, expected at most {max_pixels:,} pixels; shrink it") from error
     except UnidentifiedImageError as error:
         raise ImageCorruptError(
             f"{where}: {len(data):,} bytes that start with {data[:12]!r} found, expected an image; copy it again"
         ) from error
-    except (Image.DecompressionBombError, MemoryError) as error:
-        raise ImageTooLargeError(f"{where}: {error}, expected at most {max_pixels:,} pixels; shrink it") from error
     except Exception as error:  # Pillow's decoders raise nearly every builtin for damaged bytes
         raise ImageCorruptError(f"{where}: {type(error).__name__}: {error}, expected an intact image; copy it again") from error
 
-    if tiff_turn is not None:
-        # Pillow turns TIFF upright while loading; boxes and landmarks are given in stored pixels, so turn it back.
-        orientation = tiff_turn if tiff_turn in TURNS else 1
-        return (image.transpose(_TURNED_BACK[orientation]) if orientation in TURNS else image), orientation, repairs
+
+class _TooManyPixelsError(Exception):
+    """A picture is larger than the guard allows."""
+
+
+def _decode_usual_jpeg(data: bytes, max_pixels: int) -> Decoded | None:
+    head = read_head(data) if data.startswith(JPEG_MAGIC) else None
+    if head is None:
+        return None
+    _check_size(head.width, head.height, max_pixels)
+    _check_jpeg_end(data, head.scan_start)
+    rgbx = decode_rgbx(data, head)
+    if rgbx is None:
+        return None
+    orientation, repairs = _orientation(_open(io.BytesIO(data))) if head.has_app1 else (1, ())
+    if head.is_grey:
+        repairs = (*repairs, "grey_to_rgb")
+    return Decoded(size=(head.width, head.height), orientation=orientation, repairs=repairs, rgbx=rgbx)
+
+
+def _decode_with_pillow(data: bytes, max_pixels: int) -> Decoded:
+    file = io.BytesIO(data)
+    image = _open(file)
+    _check_size(*image.size, max_pixels)
+    if image.format in ("JPEG", "MPO"):
+        _check_jpeg_end(data, file.tell())
+    elif image.format == "PNG":
+        _check_png_chunks(data)
+    tiff_orientation = image.tag_v2.get(_ORIENTATION_TAG, 1) if image.format == "TIFF" else None  # type: ignore[attr-defined]
+    image.load()
+    repairs: tuple[str, ...] = ("first_page",) if image.format in _PAGED_FORMATS and _has_more_pages(data, image.format) else ()
+    if tiff_orientation is None:
+        orientation, more = _orientation(image)
+        return Decoded(size=image.size, orientation=orientation, repairs=repairs + more, image=image)
+    if tiff_orientation not in TURNS:
+        return Decoded(size=image.size, orientation=1, repairs=repairs, image=image)
+    # Pillow turns TIFF upright while loading; boxes and landmarks are given in stored pixels, so turn it back.
+    stored = image.transpose(_TURNED_BACK[tiff_orientation])
+    return Decoded(size=stored.size, orientation=tiff_orientation, repairs=repairs, image=stored)
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise _TooManyPixelsError(f"{width:,} x {height:,} pixels")
+
+
+def _orientation(image: Image.Image) -> tuple[int, tuple[str, ...]]:
     if _EXIF_SOURCES.isdisjoint(image.info):
-        return image, 1, repairs
+        return 1, ()
     try:
         found = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # a damaged EXIF block does not harm the pixels
-        repairs.append("exif_unreadable")
-        found = 1
-    return image, found if found in TURNS else 1, repairs
+        return 1, ("exif_unreadable",)
+    return (found if found in TURNS else 1), ()
 
 
 def to_rgb(image: Image.Image, background: tuple[int, int, int], *, where: str) -> tuple[Image.Image, list[str]]:

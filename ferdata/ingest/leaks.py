@@ -1,0 +1,151 @@
+"""Images whose very bytes are in more than one split: found, counted, and on request left out of train.
+
+In: sizes and XXH64 of image files. Out: counts and positions. Finding them after an ingest costs one sort; removing them before it
+costs one read of every file whose size occurs in two splits.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import xxhash
+
+from ferdata.errors import FerdataError
+from ferdata.ingest.pool import run_tasks
+from ferdata.ingest.select import LEFT_OUT, Selection
+from ferdata.ingest.tasks import Beat, read_sources
+from ferdata.sample import ItemTable
+from ferdata.store import Store
+
+__all__ = ["Leaks", "find_leaks", "find_train_copies", "shared_between_splits"]
+
+_MAX_EXAMPLES = 5
+_HASH_ITEMS = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaks:
+    """Images in more than one split: how many different ones, and ``(split/key, split/key)`` of a few."""
+
+    images: int
+    examples: tuple[tuple[str, str], ...]
+
+
+def shared_between_splits(codes: np.ndarray, *identity: np.ndarray) -> np.ndarray:
+    """Return bool ``[n]``: whether an item equals, in every ``identity`` column, one of another split."""
+    if not len(codes):
+        return np.zeros(0, bool)
+    order = np.lexsort(identity)
+    is_new = np.zeros(len(codes), bool)
+    is_new[0] = True
+    for column in identity:
+        is_new[1:] |= column[order][1:] != column[order][:-1]
+    group = np.cumsum(is_new) - 1
+    starts = np.flatnonzero(is_new)
+    sorted_codes = codes[order]
+    is_shared = np.minimum.reduceat(sorted_codes, starts) != np.maximum.reduceat(sorted_codes, starts)
+    result = np.zeros(len(codes), bool)
+    result[order] = is_shared[group]
+    return result
+
+
+def find_leaks(
+    splits: list[str], codes: np.ndarray, keys: Callable[[np.ndarray], list[str]], sizes: np.ndarray, hashes: np.ndarray
+) -> Leaks:
+    """Return the images that more than one split holds.
+
+    Args:
+        splits: Split names.
+        codes: int ``[n]``, index into ``splits`` of every sample.
+        keys: Returns the keys of samples, given their numbers.
+        sizes: int64 ``[n]``, bytes of the image file.
+        hashes: uint64 ``[n]``, its XXH64.
+    """
+    shared = np.flatnonzero(shared_between_splits(codes, sizes, hashes))
+    if not len(shared):
+        return Leaks(images=0, examples=())
+    order = shared[np.lexsort((codes[shared], sizes[shared], hashes[shared]))]
+    is_new = np.ones(len(order), bool)
+    is_new[1:] = (hashes[order][1:] != hashes[order][:-1]) | (sizes[order][1:] != sizes[order][:-1])
+    starts = np.flatnonzero(is_new)
+    ends = np.append(starts[1:], len(order)) - 1
+    chosen = np.stack([order[starts], order[ends]], axis=1)
+    chosen = chosen[np.argsort(chosen[:, 0], kind="stable")][:_MAX_EXAMPLES].ravel()
+    names = [f"{splits[codes[number]]}/{key}" for number, key in zip(chosen, keys(chosen), strict=True)]
+    return Leaks(images=len(starts), examples=tuple(zip(names[::2], names[1::2], strict=True)))
+
+
+def find_train_copies(
+    items: ItemTable, selection: Selection, *, root: str, num_workers: int, on_tick: Callable[[int, int], None]
+) -> np.ndarray:
+    """Return the positions of train items whose image file is, byte for byte, in another split too.
+
+    Only files whose size occurs in train and in another split are read. A file that cannot be read has no copy.
+
+    Args:
+        items: All items of the scan.
+        selection: Their splits.
+        root: Folder or URL of the images.
+        num_workers: Processes that read.
+        on_tick: Called with (files read, files to read).
+    """
+    positions = np.flatnonzero(selection.codes != LEFT_OUT)
+    codes = selection.codes[positions]
+    sizes = _file_sizes(items, positions, root)
+    candidates = shared_between_splits(codes, sizes) & (sizes != _GONE)
+    positions, codes, sizes = positions[candidates], codes[candidates], sizes[candidates]
+    hashes = np.zeros(len(positions), np.uint64)
+    is_read = np.zeros(len(positions), bool)
+
+    def keep(result: tuple[int, np.ndarray, np.ndarray]) -> None:
+        start, found, read = result
+        hashes[start : start + len(found)] = found
+        is_read[start : start + len(found)] = read
+
+    def tasks() -> Iterator[tuple[int, ItemTable]]:
+        for start in range(0, len(positions), _HASH_ITEMS):
+            yield start, items.take(positions[start : start + _HASH_ITEMS])
+
+    run_tasks(
+        partial(_hash_files, root),
+        tasks(),
+        num_workers=num_workers,
+        on_result=keep,
+        on_tick=lambda done, failed, num_bytes: on_tick(done + failed, len(positions)),
+        where=root,
+    )
+    train = selection.splits.index("train") if "train" in selection.splits else LEFT_OUT
+    shared = np.zeros(len(positions), bool)
+    shared[is_read] = shared_between_splits(codes[is_read], sizes[is_read], hashes[is_read])
+    copies: np.ndarray = positions[shared & (codes == train)]
+    return copies
+
+
+_GONE, _UNKNOWN = -1, -2
+
+
+def _file_sizes(items: ItemTable, positions: np.ndarray, root: str) -> np.ndarray:
+    store = Store(root)
+    sizes = np.full(len(positions), _UNKNOWN, np.int64)
+    if not store.is_local:
+        return sizes
+    for number, path in enumerate(items.table.column("path").take(positions).to_pylist()):
+        try:
+            sizes[number] = os.stat(store.path(path)).st_size
+        except OSError:
+            sizes[number] = _UNKNOWN if "#" in path else _GONE
+    return sizes
+
+
+def _hash_files(root: str, task: tuple[int, ItemTable], beat: Beat) -> tuple[int, np.ndarray, np.ndarray]:
+    start, items = task
+    hashes, is_read = np.zeros(len(items), np.uint64), np.zeros(len(items), bool)
+    for number, data in enumerate(read_sources(root, items)):
+        if isinstance(data, FerdataError):
+            beat(0, 1, 0)
+            continue
+        hashes[number], is_read[number] = xxhash.xxh64_intdigest(data), True
+        beat(1, 0, len(data))
+    return start, hashes, is_read

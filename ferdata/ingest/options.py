@@ -1,0 +1,134 @@
+"""What an ingest is asked to do, and what it tells while it runs."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ferdata.errors import OptionError
+from ferdata.format.codec import CodecOptions
+from ferdata.sources.scan import ScanOptions
+from ferdata.transform import TransformOptions
+
+__all__ = ["IngestOptions", "IngestProgress", "ProgressCallback", "available_cores"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestOptions:
+    """Every setting of an ingest.
+
+    Attributes:
+        source: ``affectnet``, ``rafdb`` or ``folder``.
+        src: Folder or URL of the source tree.
+        out: Folder or URL the data set is written to.
+        size: Height and width of the tensors.
+        codec: How pixels are stored.
+        level: zstd level; None takes the codec's own.
+        num_workers: Processes; None takes every core this process may use.
+        limit: Take at most so many items, stratified by split and class; None takes all.
+        seed: Of the order in the shards, the holdout and the limit.
+        classes: 8 or 7 AffectNet classes.
+        labels: Order of numeric class folders, where they are ambiguous.
+        crop: ``"box"`` cuts to the face box where the layout has one; ``"none"`` takes whole images.
+        rafdb_images: ``"aligned"`` or ``"original"``.
+        automatic: Add AffectNet's automatically annotated part to train.
+        keep_non_emotion: Keep AffectNet's classes 8 to 10.
+        holdout: Share of train that becomes a split of its own; None cuts none.
+        drop_leaks: Leave out train images whose very bytes are in another split too.
+        resume: Go on where a stopped run with the same settings left off; False starts afresh and removes what is there.
+    """
+
+    source: str
+    src: str
+    out: str
+    size: int = 224
+    codec: str = "zstd"
+    level: int | None = None
+    num_workers: int | None = None
+    limit: int | None = None
+    seed: int = 0
+    classes: int = 8
+    labels: str | None = None
+    crop: str = "box"
+    rafdb_images: str = "aligned"
+    automatic: bool = False
+    keep_non_emotion: bool = False
+    holdout: float | None = None
+    drop_leaks: bool = False
+    resume: bool = True
+
+    def __post_init__(self) -> None:
+        if self.num_workers is not None and self.num_workers < 1:
+            raise OptionError(f"workers: {self.num_workers} found, expected at least 1")
+        if self.limit is not None and self.limit < 1:
+            raise OptionError(f"limit: {self.limit} found, expected at least 1")
+        if self.seed < 0:
+            raise OptionError(f"seed: {self.seed} found, expected 0 or more")
+        if self.holdout is not None and not 0 < self.holdout < 1:
+            raise OptionError(f"holdout: {self.holdout} found, expected a share between 0 and 1, such as 0.1")
+        self.scan_options(), self.transform_options(), self.codec_options()
+
+    def scan_options(self) -> ScanOptions:
+        """Return what the scan is asked."""
+        return ScanOptions(
+            classes=self.classes,
+            labels=self.labels,
+            crop=self.crop,
+            rafdb_images=self.rafdb_images,
+            automatic=self.automatic,
+            keep_non_emotion=self.keep_non_emotion,
+            num_workers=self.resolved_workers(),
+        )
+
+    def transform_options(self) -> TransformOptions:
+        """Return what the transform is asked."""
+        return TransformOptions(size=self.size, crop=self.crop)
+
+    def codec_options(self) -> CodecOptions:
+        """Return the codec with its default level where none is given."""
+        return CodecOptions.create(self.codec, self.level)
+
+    def resolved_workers(self) -> int:
+        """Return the number of processes to use."""
+        return self.num_workers if self.num_workers is not None else available_cores()
+
+    def selection_settings(self) -> dict[str, Any]:
+        """Return the settings that decide which samples are where, as they stand in the index."""
+        names = ("limit", "seed", "classes", "labels", "crop", "rafdb_images", "automatic", "keep_non_emotion", "holdout", "drop_leaks")
+        return {name: getattr(self, name) for name in names}
+
+
+def available_cores() -> int:
+    """Return the number of cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestProgress:
+    """Where an ingest stands.
+
+    Attributes:
+        phase: ``scan``, ``leaks``, ``check`` (codec jpeg), ``write`` or ``finish``.
+        done: Images dealt with, those of an earlier, stopped run included.
+        total: Images to deal with in this phase; 0 while that is not known.
+        accepted: Images stored so far in this run.
+        rejected: Images rejected so far in this run.
+        bytes_in: Bytes of image files read in this run.
+        seconds: Since this phase began.
+    """
+
+    phase: str
+    done: int = 0
+    total: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    bytes_in: int = 0
+    seconds: float = 0.0
+
+    @property
+    def images_per_second(self) -> float:
+        """Rate of this run."""
+        return (self.accepted + self.rejected) / self.seconds if self.seconds > 0 else 0.0
+
+
+ProgressCallback = Callable[[IngestProgress], None]

@@ -1,0 +1,236 @@
+"""Finished shards of an unfinished data set: committed one by one, found again after a kill.
+
+In: shard files and what became of their items. Out: ``.parts/`` beside the shards, which the finished data set no longer has.
+Costs one small file a shard.
+"""
+
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ferdata.errors import FerdataError, IngestError
+from ferdata.format.index import INDEX_NAME, REJECTS_NAME, SAMPLES_NAME
+from ferdata.store import Store
+
+__all__ = [
+    "PARTS_FOLDER",
+    "NothingAcceptedError",
+    "PartRecord",
+    "clear",
+    "commit_part",
+    "hold_lock",
+    "match_settings",
+    "open_shard",
+    "read_parts",
+    "stray_shards",
+]
+
+PARTS_FOLDER = ".parts"
+_SETTINGS = f"{PARTS_FOLDER}/settings.json"
+_SHARD = re.compile(r"[A-Za-z0-9_]+-\d{6}\.tar(\.zst)?(\.partial.*)?")
+_LOCK_SECONDS = 5.0
+_BUFFER_BYTES = 1 << 20
+
+
+class NothingAcceptedError(FerdataError):
+    """Every image of a task was rejected, so its shard is not kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartRecord:
+    """What became of the items of one task.
+
+    Attributes:
+        name: File name of the shard.
+        split: Its split.
+        accepted: Samples in it; 0 means that there is no such file.
+        num_bytes: Size of the file.
+        xxh64: XXH64 of the file, hex.
+        source_bytes: int64 ``[items]``, size of every image file; -1 where the item was rejected.
+        source_xxh64: uint64 ``[items]``, XXH64 of every image file; 0 where the item was rejected.
+        rejects: (number of the item in the task, reason, detail).
+        repairs: Repair -> images accepted after it.
+        bytes_in: Bytes of image files read.
+        pixels: Pixels per channel behind ``sums``.
+        sums: Per channel, of pixel values.
+        squares: Per channel, of squared pixel values.
+    """
+
+    name: str
+    split: str
+    accepted: int
+    num_bytes: int
+    xxh64: str
+    source_bytes: np.ndarray
+    source_xxh64: np.ndarray
+    rejects: tuple[tuple[int, str, str], ...]
+    repairs: Mapping[str, int]
+    bytes_in: int
+    pixels: int
+    sums: tuple[int, ...]
+    squares: tuple[int, ...]
+
+    def to_json(self) -> bytes:
+        """Return the record as JSON text."""
+        return json.dumps(asdict(self), default=np.ndarray.tolist).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "PartRecord":
+        """Return the record that :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: If the text is not such a record.
+        """
+        try:
+            fields = json.loads(data)
+            fields["source_bytes"] = np.array(fields["source_bytes"], np.int64)
+            fields["source_xxh64"] = np.array(fields["source_xxh64"], np.uint64)
+            fields["rejects"] = tuple((int(number), str(reason), str(detail)) for number, reason, detail in fields["rejects"])
+            return cls(**fields | {"sums": tuple(fields["sums"]), "squares": tuple(fields["squares"])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no part record: {error}") from error
+
+
+@contextmanager
+def open_shard(store: Store, name: str) -> Iterator[IO[bytes]]:
+    """Open the file a worker writes a shard to; it gets its own name only in :func:`commit_part`.
+
+    Locally nothing is flushed to the disk here, so that the worker goes on with the next shard while another thread waits for that.
+    Behind a URL the upload at the end of the block is the commit.
+    """
+    if not store.is_local:
+        with store.write_atomic(name) as file:
+            yield file
+        return
+    path = _partial_path(store, name)
+    # Some file systems flush a file that was cut to nothing and written anew when it is closed; a new one waits for the commit.
+    Path(path).unlink(missing_ok=True)
+    try:
+        with open(path, "xb", buffering=_BUFFER_BYTES) as file:
+            yield file
+    except BaseException:
+        Path(path).unlink(missing_ok=True)
+        raise
+
+
+def commit_part(store: Store, part: PartRecord) -> None:
+    """Give a written shard its name, and record it; only a recorded shard is ever used."""
+    if part.accepted and store.is_local:
+        path = _partial_path(store, part.name)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(path, store.path(part.name))
+    with store.write_atomic(_record_name(part.name)) as file:
+        file.write(part.to_json())
+
+
+def read_parts(store: Store, names: Mapping[str, int]) -> dict[str, PartRecord]:
+    """Return the records of the shards that are whole.
+
+    Args:
+        store: The unfinished data set.
+        names: Shard name -> items of its task.
+    """
+    parts = {}
+    for entry in store.list(PARTS_FOLDER):
+        name = entry.name.removesuffix(".json")
+        if entry.name != f"{name}.json" or name not in names:
+            continue
+        try:
+            part = PartRecord.from_json(store.read(f"{PARTS_FOLDER}/{entry.name}"))
+        except ValueError:  # cut short by a power failure; the shard is written again
+            continue
+        is_whole = not part.accepted or (store.exists(name) and store.num_bytes(name) == part.num_bytes)
+        if is_whole and len(part.source_bytes) == names[name]:
+            parts[name] = part
+    return parts
+
+
+def match_settings(store: Store, settings: Mapping[str, Any]) -> None:
+    """Record the settings of a run, or check that a stopped run had the same.
+
+    Raises:
+        IngestError: If the stopped run had others.
+    """
+    text = json.dumps(settings, sort_keys=True, indent=1)
+    store.make_dir(PARTS_FOLDER)
+    try:
+        found = json.loads(store.read(_SETTINGS)) if store.exists(_SETTINGS) else None
+    except ValueError:
+        found = None
+    if found is None:
+        for entry in store.list(PARTS_FOLDER):  # records without settings cannot be trusted
+            store.remove(f"{PARTS_FOLDER}/{entry.name}")
+        with store.write_atomic(_SETTINGS) as file:
+            file.write(text.encode())
+        return
+    expected = json.loads(text)
+    if different := [name for name in sorted({*found, *expected}) if found.get(name) != expected.get(name)]:
+        listed = ", ".join(f"{name} {found.get(name)} (now {expected.get(name)})" for name in different)
+        raise IngestError(
+            f"{store}: unfinished shards with other settings found: {listed}; expected the same; "
+            "repeat the settings of that run, choose another --out, or start over with --fresh"
+        )
+
+
+def clear(store: Store) -> None:
+    """Remove what an ingest has written: the index first, then the shards. Other files stay."""
+    if not store.is_dir():
+        return
+    for name in (INDEX_NAME, SAMPLES_NAME, REJECTS_NAME, PARTS_FOLDER, *stray_shards(store)):
+        store.remove(name)
+
+
+def stray_shards(store: Store) -> list[str]:
+    """Return the names in the folder that look like shards."""
+    return [entry.name for entry in store.list() if _SHARD.fullmatch(entry.name)]
+
+
+@contextmanager
+def hold_lock(store: Store) -> Iterator[None]:
+    """Keep other ingests out of a local folder; the operating system drops the lock with the last process of a killed run.
+
+    Raises:
+        IngestError: If another ingest is at work there.
+    """
+    if not store.is_local:
+        yield
+        return
+    descriptor = os.open(store.path(), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise IngestError(
+                        f"{store}: another run is writing here, expected none; wait for it, or choose another --out"
+                    ) from error
+                time.sleep(0.05)
+            except OSError:  # some network file systems have no locks; there the user must see to it
+                break
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _partial_path(store: Store, name: str) -> str:
+    return store.path(f"{PARTS_FOLDER}/{name}.partial")
+
+
+def _record_name(name: str) -> str:
+    return f"{PARTS_FOLDER}/{name}.json"

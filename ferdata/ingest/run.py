@@ -1,0 +1,257 @@
+"""The write half from end to end: scan, choose, write shards in processes, finish. A killed run goes on where it stopped.
+
+In: :class:`IngestOptions`. Out: a data set folder and an :class:`IngestSummary`. Memory: the item table and a few samples a worker.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ferdata.errors import FerdataError, IngestError, SourceError
+from ferdata.format.index import INDEX_NAME, read_index, write_index
+from ferdata.format.layout import FORMAT_VERSION, json_bytes_for
+from ferdata.ingest.choose import check_jpegs, check_keys, choose_items
+from ferdata.ingest.finish import Outcome, gather, libraries, make_index, write_rejects, write_table
+from ferdata.ingest.identity import scan_hash
+from ferdata.ingest.options import IngestOptions, IngestProgress, ProgressCallback
+from ferdata.ingest.parts import PARTS_FOLDER, clear, hold_lock, match_settings, stray_shards
+from ferdata.ingest.records import longest_record
+from ferdata.ingest.select import ShardPlan, plan_shards
+from ferdata.ingest.summary import IngestSummary
+from ferdata.ingest.tasks import TaskSettings
+from ferdata.ingest.write import WrittenParts, write_shards
+from ferdata.sample import ItemTable
+from ferdata.sources import scan_source
+from ferdata.sources.scan import Scan
+from ferdata.store import Store
+from ferdata.transform import Transform
+
+__all__ = ["ingest", "ingest_scan"]
+
+EXACT_STATISTICS_IMAGES = 1024
+STATISTICS_ROW_STEP = 16
+"""Mean and standard deviation: every pixel of small sets; beyond, every sixteenth row of every image, starting at another row in each."""
+
+_CROPPED_LAYOUTS = {"AN-npy": 224, "AN-plus": 224, "RAF-basic": 100, "RAF-compound": 100, "RAF-kaggle": 100}
+
+
+def ingest(options: IngestOptions, *, progress: ProgressCallback | None = None) -> IngestSummary:
+    """Convert a source tree to a data set, or go on with a run that was stopped.
+
+    The files depend on the source and the settings alone, not on the number of workers nor on interruptions. Where the data set is there
+    already, with the same settings, nothing is done.
+
+    Args:
+        options: What to do.
+        progress: Called about ten times a second.
+
+    Raises:
+        SourceError: If the source cannot be used, or not one of its images can.
+        IngestError: If what is in the folder belongs to other settings, or the run was stopped; then it can be continued.
+        WorkerError: If a worker process was killed; the run can be continued.
+    """
+    started = time.monotonic()
+    if progress:
+        progress(IngestProgress(phase="scan"))
+    scan = scan_source(options.source, options.src, options.scan_options())
+    return ingest_scan(scan, options, progress=progress, scan_seconds=time.monotonic() - started)
+
+
+def ingest_scan(
+    scan: Scan, options: IngestOptions, *, progress: ProgressCallback | None = None, scan_seconds: float = 0.0
+) -> IngestSummary:
+    """Convert the items of a scan; like :func:`ingest` without its first step."""
+    scan = replace(scan, items=ItemTable(scan.items.table.combine_chunks()))
+    try:
+        run = _Run(scan, options, progress, scan_seconds)
+        run.store.make_dir()
+        with hold_lock(run.store):
+            return run.go()
+    except KeyboardInterrupt as error:
+        raise IngestError(f"{options.out}: stopped by Ctrl-C; finished shards are kept: run the same command again to go on") from error
+    except FerdataError:
+        raise
+    except OSError as error:
+        raise IngestError(
+            f"{options.out}: {error.strerror or error}, expected room and permission to write; "
+            "finished shards are kept: put it right and run the same command again to go on"
+        ) from error
+
+
+class _Run:
+    """One ingest: what its steps share."""
+
+    def __init__(self, scan: Scan, options: IngestOptions, progress: ProgressCallback | None, scan_seconds: float) -> None:
+        self.scan, self.options = scan, options
+        self.store = Store(options.out)
+        self._progress, self._scan_seconds = progress, scan_seconds
+        self._started = time.monotonic()
+        self._transform = Transform(options.transform_options())
+        self._codec = options.codec_options()
+        self._json_bytes = json_bytes_for(longest_record(scan.items))
+        self._settings = options.selection_settings() | {"scan": scan_hash(scan)}
+
+    def go(self) -> IngestSummary:
+        """Do what is left to do."""
+        if not self.options.resume:
+            clear(self.store)
+        if self.store.exists(INDEX_NAME):
+            return self._finished()
+        if not self.store.exists(PARTS_FOLDER) and (strays := stray_shards(self.store)):
+            raise IngestError(
+                f"{self.store}: {len(strays):,} shards such as {strays[0]} found without an index, "
+                "expected an empty folder or an unfinished run; choose another --out, or replace them with --fresh"
+            )
+        check_keys(self.scan)
+        started = time.monotonic()
+        selection, skipped = choose_items(
+            self.scan, self.options, on_tick=lambda done, total: self._report("leaks", started, done=done, total=total)
+        )
+        plan = plan_shards(selection, seed=self.options.seed, sample_bytes=self._transform.spec.num_bytes)
+        if self._codec.name == "jpeg" and plan:
+            self._check_jpegs(plan)
+        match_settings(self.store, self._all_settings())
+        written = self._write(plan)
+        outcome = gather(self.scan.items, selection, plan, written.parts, len(self.scan.classes))
+        skipped = dict(Counter(self.scan.skipped) + Counter(skipped))
+        if not outcome.shards:
+            self._give_up(outcome, skipped)
+        return self._finish(plan, written, outcome, skipped)
+
+    def _check_jpegs(self, plan: list[ShardPlan]) -> None:
+        started = time.monotonic()
+        check_jpegs(
+            self.scan,
+            self._transform,
+            np.concatenate([shard.positions for shard in plan]),
+            num_workers=self.options.resolved_workers(),
+            on_tick=lambda done, total: self._report("check", started, done=done, total=total),
+        )
+
+    def _all_settings(self) -> dict[str, Any]:
+        return self._settings | {
+            "source": self.scan.source,
+            "codec": self._codec.name,
+            "level": self._codec.level,
+            "filter": self._codec.filter,
+            "transform": self._transform.fingerprint(),
+            "libraries": libraries(),
+            "format_version": FORMAT_VERSION,
+        }
+
+    def _finished(self) -> IngestSummary:
+        index = read_index(self.store)
+        found: dict[str, Any] = {
+            "source": index.source,
+            "codec": index.codec,
+            "transform": index.transform["fingerprint"],
+            **index.settings,
+        }
+        expected = {"source": self.scan.source, "codec": self._codec, "transform": self._transform.fingerprint(), **self._settings}
+        if different := [name for name in expected if found.get(name) != expected[name]]:
+            listed = ", ".join(f"{name} {found.get(name)} (now {expected[name]})" for name in different)
+            raise IngestError(
+                f"{self.store}: a finished data set with other settings found: {listed}; expected the same; "
+                "choose another --out, or replace it with --fresh"
+            )
+        self.store.remove(PARTS_FOLDER)
+        return replace(
+            IngestSummary.from_index(index, out=str(self.store)),
+            scan_seconds=self._scan_seconds,
+            seconds=time.monotonic() - self._started,
+        )
+
+    def _write(self, plan: Sequence[ShardPlan]) -> WrittenParts:
+        started, total = time.monotonic(), sum(len(shard.positions) for shard in plan)
+
+        def tick(found_done: int, accepted: int, rejected: int, bytes_in: int) -> None:
+            done = found_done + accepted + rejected
+            self._report("write", started, done=done, total=total, accepted=accepted, rejected=rejected, bytes_in=bytes_in)
+
+        settings = TaskSettings(
+            root=self.scan.root,
+            out=str(self.store),
+            transform=self._transform.options,
+            codec=self._codec,
+            num_classes=len(self.scan.classes),
+            json_bytes=self._json_bytes,
+            row_step=1 if total <= EXACT_STATISTICS_IMAGES else STATISTICS_ROW_STEP,
+            usual_size=self._usual_size(),
+        )
+        return write_shards(self.store, self.scan.items, plan, settings, num_workers=self.options.resolved_workers(), on_tick=tick)
+
+    def _usual_size(self) -> int | None:
+        is_original = self.scan.layout.startswith("RAF") and self.options.rafdb_images == "original"
+        return None if is_original else _CROPPED_LAYOUTS.get(self.scan.layout)
+
+    def _give_up(self, outcome: Outcome, skipped: Mapping[str, int]) -> None:
+        self.store.remove(PARTS_FOLDER)
+        reasons = self._rejected(outcome) + Counter(skipped)
+        listed = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common(4)) or "it holds none"
+        raise SourceError(f"{self.scan.root}: not one image could be used ({listed}), expected some; check the folder and --src")
+
+    def _finish(self, plan: Sequence[ShardPlan], written: WrittenParts, outcome: Outcome, skipped: Mapping[str, int]) -> IngestSummary:
+        self._report("finish", time.monotonic())
+        files = [write_table(self.store, outcome), write_rejects(self.store, self.scan, plan, written.parts)]
+        accepted = sum(info.samples for info in outcome.shards)
+        summary = IngestSummary(
+            out=str(self.store),
+            source=self.scan.source,
+            layout=self.scan.layout,
+            codec=self._codec.name,
+            rows=len(self.scan.items) + len(self.scan.rejects) + sum(self.scan.skipped.values()),
+            accepted=accepted,
+            skipped=skipped,
+            rejected=self._rejected(outcome),
+            repairs=Counter(outcome.repairs) + Counter(self.scan.repairs),
+            class_counts={split: dict(zip(self.scan.classes, counts, strict=True)) for split, counts in outcome.counts.items()},
+            bytes_in=outcome.bytes_in,
+            bytes_out=sum(info.num_bytes for info in outcome.shards),
+            num_shards=len(outcome.shards),
+            leaked_images=outcome.leaks.images,
+            leak_examples=outcome.leaks.examples,
+            complete=self.scan.complete,
+            notes=(*self.scan.notes, *self._notes(outcome)),
+            scan_seconds=self._scan_seconds,
+            images_written=accepted - sum(part.accepted for part in written.resumed),
+            resumed_shards=len(written.resumed),
+        )
+        # The same tree in another place gives the same files.
+        notes = tuple(note.replace(self.scan.root, "SRC") for note in summary.notes)
+        index = make_index(
+            self.scan,
+            self._transform,
+            self._codec,
+            outcome,
+            json_bytes=self._json_bytes,
+            settings=self._settings,
+            files=files,
+            summary=replace(summary, notes=notes).for_index(),
+        )
+        write_index(self.store, index)
+        self.store.remove(PARTS_FOLDER)
+        return replace(summary, seconds=time.monotonic() - self._started)
+
+    def _rejected(self, outcome: Outcome) -> Counter[str]:
+        return Counter(outcome.rejected) + Counter(reject.reason for reject in self.scan.rejects)
+
+    def _notes(self, outcome: Outcome) -> list[str]:
+        notes = []
+        if unusual := outcome.repairs.get("unusual_size"):
+            side = self._usual_size()
+            notes.append(f"{unusual:,} images are not of {side} x {side} pixels, the size of {self.scan.layout}; they were accepted.")
+        if outcome.leaks.images:
+            first, second = outcome.leaks.examples[0]
+            advice = "" if self.options.drop_leaks else "; --drop-leaks leaves out the copies in train"
+            notes.append(
+                f"{outcome.leaks.images:,} images are, byte for byte, in more than one split (such as {first} = {second}){advice}."
+            )
+        return notes
+
+    def _report(self, phase: str, started: float, **counts: int) -> None:
+        if self._progress:
+            self._progress(IngestProgress(phase=phase, seconds=time.monotonic() - started, **counts))

@@ -1,0 +1,230 @@
+"""What one worker does: read, transform and store the items of one shard. The same task gives the same bytes anywhere, any time.
+
+In: a slice of the item table. Out: a shard file that waits to be committed, and its :class:`PartRecord`. Memory: one sample (for
+parquet sources, the image files of one shard).
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import xxhash
+
+from ferdata.errors import FerdataError, IngestError
+from ferdata.format.codec import CodecOptions
+from ferdata.format.writer import ShardWriter, make_layout
+from ferdata.ingest.parts import NothingAcceptedError, PartRecord, open_shard
+from ferdata.ingest.records import make_record
+from ferdata.sample import ItemTable, SourceItem
+from ferdata.sources.images import read_image
+from ferdata.store import Store
+from ferdata.transform import ImageRejectedError, Transform, Transformed, TransformOptions
+
+__all__ = ["Beat", "ShardTask", "TaskSettings", "jpeg_refusal", "read_sources", "write_shard"]
+
+Beat = Callable[[int, int, int], None]
+"""Called after every image with the accepted, the rejected and the bytes it added; may end the worker."""
+
+_MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_BATCH_IMAGES = 8
+_READ_AHEAD_FILES = 32
+_READ_AHEAD_BYTES = 8 << 20
+_JPEG_MAGIC = b"\xff\xd8\xff"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSettings:
+    """What every task of an ingest shares.
+
+    Attributes:
+        root: Folder or URL of the images.
+        out: Folder or URL of the data set.
+        transform: Settings of the transform.
+        codec: How pixels are stored.
+        num_classes: Classes of the data set.
+        json_bytes: Size of every json member.
+        row_step: Every how many rows of an image count for the mean and the standard deviation.
+        usual_size: Side the images of this layout have; others are counted. None where any size is usual.
+    """
+
+    root: str
+    out: str
+    transform: TransformOptions
+    codec: CodecOptions
+    num_classes: int
+    json_bytes: int
+    row_step: int
+    usual_size: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardTask:
+    """One shard to write: file name, split, and its items in the order they are stored."""
+
+    name: str
+    split: str
+    items: ItemTable
+
+
+def write_shard(settings: TaskSettings, task: ShardTask, beat: Beat) -> PartRecord:
+    """Write one shard beside its final place and return what became of its items.
+
+    An image that cannot be used is left out and recorded with its reason; the shard is that much shorter.
+
+    Raises:
+        IngestError: If the codec must keep an image's own bytes and cannot.
+    """
+    spec = Transform(settings.transform).spec
+    layout = make_layout(spec, settings.codec, num_classes=settings.num_classes, json_bytes=settings.json_bytes)
+    tally = _Tally(settings, len(task.items))
+    usable = _usable(settings, task, tally, beat)
+    try:
+        with open_shard(Store(settings.out), task.name) as file:
+            writer = ShardWriter(file, layout, settings.codec)
+            while batch := list(islice(usable, _BATCH_IMAGES)):
+                for number, item, data, result in batch:
+                    writer.add(item.key, item.label, make_record(item, result), result.pixels, data)
+                    tally.accept(number, data, result)
+                    beat(1, 0, len(data))
+            if not tally.accepted:
+                raise NothingAcceptedError(task.name)
+            written = writer.close()
+    except NothingAcceptedError:
+        return tally.record(task, 0, "")
+    return tally.record(task, written.num_bytes, written.xxh64)
+
+
+def _usable(settings: TaskSettings, task: ShardTask, tally: "_Tally", beat: Beat) -> Iterator[tuple[int, SourceItem, bytes, Transformed]]:
+    transform = Transform(settings.transform)
+    for number, (item, data) in enumerate(zip(_items(task.items), read_sources(settings.root, task.items), strict=True)):
+        if isinstance(data, FerdataError):
+            tally.reject(number, "image_missing" if isinstance(data.__cause__, _MISSING) else "image_unreadable", data, 0)
+            beat(0, 1, 0)
+            continue
+        try:
+            result = transform.apply(data, item)
+        except ImageRejectedError as error:
+            tally.reject(number, error.reason, error, len(data))
+            beat(0, 1, len(data))
+            continue
+        if settings.codec.name == "jpeg" and (refusal := jpeg_refusal(data, result)):
+            raise IngestError(f"{item.path}: {refusal}, expected a JPEG that the transform leaves as it is; choose --codec zstd")
+        yield number, item, data, result
+
+
+def jpeg_refusal(data: bytes, result: Transformed) -> str | None:
+    """Return why a sample cannot keep its source's own bytes, or None if it can."""
+    if not data.startswith(_JPEG_MAGIC):
+        return "not a JPEG"
+    if result.unchanged:
+        return None
+    if "exif_rotated" in result.repairs:
+        return "turned upright by its EXIF orientation"
+    if result.source_size != result.pixels.shape[:0:-1]:
+        return "resized or cropped"
+    return "converted to RGB"
+
+
+def read_sources(root: str, items: ItemTable) -> Iterator[bytes | FerdataError]:
+    """Yield the image file of every item, in order, or the error that reading it gave.
+
+    Rows of parquet files are read in the order they lie there and kept until their turn: in shuffled order, every one would
+    cost its whole row group.
+    """
+    paths = items.table.column("path").to_pylist()
+    if any("#" in path for path in paths):
+        found = {path: _read(root, path) for path in sorted(set(paths), key=_row_order)}
+        yield from (found[path] for path in paths)
+        return
+    # A few files at a time: between two images, 700 kB of pixels push the code that opens files out of the core's cache.
+    start = 0
+    while start < len(paths):
+        ahead: list[bytes | FerdataError] = []
+        num_bytes = 0
+        while start < len(paths) and len(ahead) < _READ_AHEAD_FILES and num_bytes < _READ_AHEAD_BYTES:
+            ahead.append(_read(root, paths[start]))
+            num_bytes += len(ahead[-1]) if isinstance(ahead[-1], bytes) else 0
+            start += 1
+        yield from ahead
+
+
+def _row_order(path: str) -> tuple[str, int]:
+    file, _, row = path.rpartition("#")
+    return (file, int(row)) if row.isdecimal() else (path, 0)
+
+
+def _read(root: str, path: str) -> bytes | FerdataError:
+    try:
+        return read_image(root, path)
+    except FerdataError as error:
+        return error
+
+
+def _items(items: ItemTable) -> Iterator[SourceItem]:
+    # Landmarks stay slices of one array: 136 Python floats an item would cost more than its tar headers.
+    if not len(items):
+        return
+    table = items.table.combine_chunks()
+    landmarks = table.column("landmarks").chunk(0)
+    values, offsets = landmarks.values.to_numpy(zero_copy_only=False), landmarks.offsets.to_numpy()
+    has_landmarks = landmarks.is_valid().to_numpy(zero_copy_only=False)
+    for number, row in enumerate(table.drop_columns(["landmarks"]).to_pylist()):
+        row["box"] = tuple(row["box"]) if row["box"] is not None else None
+        row["extra"] = json.loads(row["extra"]) if row["extra"] else None
+        yield SourceItem(**row, landmarks=values[offsets[number] : offsets[number + 1]] if has_landmarks[number] else None)
+
+
+class _Tally:
+    """Counts what becomes of the items of one task."""
+
+    def __init__(self, settings: TaskSettings, num_items: int) -> None:
+        size = settings.transform.size
+        self._root = settings.root.rstrip("/")
+        self._usual_size = settings.usual_size
+        self._step = min(settings.row_step, size)
+        # float64 holds these sums exactly, below 2 ** 53 for 100,000 images of 1,000 x 1,000, and is several times faster than integers.
+        self._sums, self._squares, self._pixels = np.zeros(3), np.zeros(3), 0
+        self._repairs: Counter[str] = Counter()
+        self._rejects: list[tuple[int, str, str]] = []
+        self._source_bytes, self._source_xxh64 = np.zeros(num_items, np.int64), np.zeros(num_items, np.uint64)
+        self._bytes_in = 0
+        self.accepted = 0
+
+    def accept(self, number: int, data: bytes, result: Transformed) -> None:
+        self._source_bytes[number] = len(data)
+        self._source_xxh64[number] = xxhash.xxh64_intdigest(data)
+        self._bytes_in += len(data)
+        if result.repairs:
+            self._repairs.update(result.repairs)
+        if self._usual_size is not None and result.source_size != (self._usual_size, self._usual_size):
+            self._repairs["unusual_size"] += 1
+        rows = result.pixels[:, self.accepted % self._step :: self._step].astype(np.float64).reshape(3, -1)
+        self._sums += rows.sum(axis=1)
+        self._squares += np.einsum("ij,ij->i", rows, rows)
+        self._pixels += rows.shape[1]
+        self.accepted += 1
+
+    def reject(self, number: int, reason: str, error: FerdataError, num_bytes: int) -> None:
+        self._source_bytes[number] = -1
+        self._bytes_in += num_bytes
+        self._rejects.append((number, reason, str(error).replace(f"{self._root}/", "")))
+
+    def record(self, task: ShardTask, num_bytes: int, xxh64: str) -> PartRecord:
+        return PartRecord(
+            name=task.name,
+            split=task.split,
+            accepted=self.accepted,
+            num_bytes=num_bytes,
+            xxh64=xxh64,
+            source_bytes=self._source_bytes,
+            source_xxh64=self._source_xxh64,
+            rejects=tuple(self._rejects),
+            repairs=dict(sorted(self._repairs.items())),
+            bytes_in=self._bytes_in,
+            pixels=self._pixels,
+            sums=tuple(map(int, self._sums.tolist())),
+            squares=tuple(map(int, self._squares.tolist())),
+        )
