@@ -52,7 +52,7 @@ class Position:
             "fingerprint": identity.fingerprint,
             "split": identity.split,
             "order": asdict(identity.order),
-            "epoch": self.epoch,
+            "epoch": int(self.epoch),
             "world_size": self.world_size,
             "phases": [[phase.world_size, phase.consumed] for phase in self.phases],
             "consumed": self.consumed,
@@ -68,6 +68,9 @@ class Position:
         version = state.get("version") if isinstance(state, dict) else None
         if version != STATE_VERSION:
             raise StateError(f"loader state: version {version} found, expected {STATE_VERSION}; take it from state_dict() of this ferdata")
+        for name, kind in _KINDS.items():
+            if not isinstance(state.get(name), kind):
+                raise _malformed(name, state.get(name), f"a value of type {kind.__name__}")
         expected = {"fingerprint": identity.fingerprint, "split": identity.split}
         for name, value in expected.items():
             if state[name] != value:
@@ -81,8 +84,25 @@ class Position:
                 + ", ".join(f"{name} {saved.get(name)} found, expected {order[name]}" for name in differing)
                 + "; make the loader with the options of the run it goes on with"
             )
-        phases = tuple(Phase(*phase) for phase in state["phases"])
-        consumed = int(state["consumed"])
-        if state["world_size"] != world_size and consumed:
-            phases, consumed = (*phases, Phase(int(state["world_size"]), consumed)), 0
-        return cls(epoch=int(state["epoch"]), world_size=world_size, phases=phases, consumed=consumed)
+        phases = tuple(_phase(phase, "phases", identity.order.batch_size) for phase in state["phases"])
+        current = _phase([state["world_size"], state["consumed"]], "world_size, consumed", identity.order.batch_size)
+        if state["epoch"] < 0:
+            raise _malformed("epoch", state["epoch"], "0 or more")
+        if current.world_size != world_size and current.consumed:
+            phases, current = (*phases, current), Phase(world_size, 0)
+        return cls(epoch=state["epoch"], world_size=world_size, phases=phases, consumed=current.consumed)
+
+
+_KINDS = {"fingerprint": str, "split": str, "order": dict, "epoch": int, "world_size": int, "phases": list, "consumed": int}
+
+
+def _phase(value: Any, name: str, batch_size: int) -> Phase:
+    """Return a phase out of ``[world_size, consumed]``; only whole batches are ever consumed."""
+    match value:
+        case [int(world_size), int(consumed)] if world_size >= 1 and consumed >= 0 and consumed % batch_size == 0:
+            return Phase(world_size, consumed)
+    raise _malformed(name, value, f"ranks and samples in whole batches of {batch_size}")
+
+
+def _malformed(name: str, found: Any, expected: str) -> StateError:
+    return StateError(f"loader state: {name} {found!r} found, expected {expected}; take it from state_dict() of this ferdata")
