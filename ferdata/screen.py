@@ -17,7 +17,13 @@ __all__ = ["class_table", "console", "counting_bar", "ingest_bar", "pairs", "sho
 
 console = Console()
 
-_PHASES = {"scan": "scanning", "leaks": "comparing splits", "write": "writing shards", "finish": "finishing"}
+_PHASES = {
+    "scan": "scanning",
+    "leaks": "comparing splits",
+    "check": "looking at every JPEG",
+    "write": "writing shards",
+    "finish": "finishing",
+}
 
 
 @contextmanager
