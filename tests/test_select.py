@@ -1,0 +1,222 @@
+"""Which item goes where: limits and holdouts keep proportions, orders are permutations, shards cover everything once."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ferdata.errors import OptionError
+from ferdata.ingest.select import (
+    LEFT_OUT,
+    MAX_SMALL_SHARDS,
+    SHARD_BYTES,
+    SMALL_SHARD_BYTES,
+    Selection,
+    apportion,
+    choose_limit,
+    choose_order,
+    cut_holdout,
+    holdout_split,
+    leave_out,
+    num_shards,
+    plan_shards,
+)
+
+AFFECTNET_TRAIN = [74874, 134415, 25459, 14090, 6378, 3803, 24882, 3750]
+
+
+def select(counts: dict[str, list[int]]) -> Selection:
+    """Items of splits and classes with the given counts, classes taking turns so that neighbours differ."""
+    splits = tuple(counts)
+    codes = np.concatenate([np.full(sum(per_class), code, np.int8) for code, per_class in enumerate(counts.values())])
+    labels = np.concatenate([np.repeat(np.arange(len(per_class)), per_class) for per_class in counts.values()])
+    mixed = np.random.default_rng(0).permutation(len(codes))
+    return Selection(splits=splits, codes=codes[mixed], labels=labels[mixed].astype(np.int64))
+
+
+def table(selection: Selection, classes: int) -> dict[str, list[int]]:
+    """Split -> items per class."""
+    return {
+        split: np.bincount(selection.labels[selection.codes == code], minlength=classes).tolist()
+        for code, split in enumerate(selection.splits)
+    }
+
+
+@given(counts=st.lists(st.integers(0, 500), min_size=1, max_size=12), total=st.integers(0, 3000), spare=st.integers(0, 2))
+@settings(max_examples=300, deadline=None)
+def test_shares_add_up_and_never_exceed_a_group(counts: list[int], total: int, spare: int) -> None:
+    """The sum is exact; every group that can be served is, where the total has room for all."""
+    caps = [max(0, count - spare) for count in counts]
+
+    shares = apportion(counts, total, spare=spare)
+
+    assert sum(shares) == min(total, sum(caps))
+    assert all(0 <= share <= cap for share, cap in zip(shares, caps, strict=True))
+    if total >= sum(cap > 0 for cap in caps):
+        assert all(share >= 1 for share, cap in zip(shares, caps, strict=True) if cap)
+
+
+def test_shares_are_proportional() -> None:
+    """Within one of the exact share, wherever no group has to be raised to one."""
+    shares = apportion(AFFECTNET_TRAIN, 10_000)
+
+    exact = np.array(AFFECTNET_TRAIN) / sum(AFFECTNET_TRAIN) * 10_000
+    assert np.abs(np.array(shares) - exact).max() < 1
+
+
+def test_a_small_limit_serves_the_largest_groups() -> None:
+    """Three items of eight classes: not every class can have one, so the exact shares of 0.78 and 1.40 decide."""
+    assert apportion(AFFECTNET_TRAIN, 3) == [1, 2, 0, 0, 0, 0, 0, 0]
+
+
+@given(
+    counts=st.dictionaries(st.sampled_from(["train", "val", "test"]), st.lists(st.integers(0, 60), min_size=3, max_size=3), min_size=1),
+    limit=st.integers(1, 400),
+    seed=st.integers(0, 5),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_limit_is_exact_and_keeps_every_split_and_class(counts: dict[str, list[int]], limit: int, seed: int) -> None:
+    """Total items = limit; splits and classes that exist stay where there is room."""
+    if not sum(map(sum, counts.values())):
+        return
+    selection = select(counts)
+
+    limited = choose_limit(selection, limit, seed)
+
+    kept = table(limited, 3)
+    assert sum(map(sum, kept.values())) == min(limit, len(selection.codes))
+    assert np.isin(limited.codes, [LEFT_OUT, *range(len(counts))]).all()
+    stays = limited.codes != LEFT_OUT
+    assert (limited.codes[stays] == selection.codes[stays]).all()
+    if limit >= sum(count > 0 for per_class in counts.values() for count in per_class):
+        assert all((new > 0) == (old > 0) for split in counts for new, old in zip(kept[split], counts[split], strict=True))
+
+
+def test_a_limit_depends_on_the_seed_and_on_nothing_else() -> None:
+    """Two seeds take different items, one seed always the same."""
+    selection = select({"train": [300, 500], "val": [50, 50]})
+
+    first, again, other = (choose_limit(selection, 100, seed).codes for seed in (7, 7, 8))
+
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_a_larger_limit_keeps_what_a_smaller_one_kept() -> None:
+    """A trial on 100 items is part of the trial on 1,000."""
+    selection = select({"train": [300, 500], "val": [100, 100]})
+
+    small, large = (choose_limit(selection, limit, 3).codes != LEFT_OUT for limit in (100, 800))
+
+    assert (large[small]).all()
+
+
+@pytest.mark.parametrize("fraction", [0.001, 0.1, 0.37, 0.9])
+def test_a_holdout_is_cut_from_train_by_class(fraction: float) -> None:
+    """Official splits stay whole; the new one has train's proportions; every class keeps an item in train."""
+    counts = {"train": [400, 900, 31, 1], "val": [50, 50, 50, 50]}
+
+    cut = table(cut_holdout(select(counts), fraction, 0, name="test"), 4)
+
+    assert cut["val"] == counts["val"]
+    assert [a + b for a, b in zip(cut["train"], cut["test"], strict=True)] == counts["train"]
+    assert sum(cut["test"]) == min(round(1332 * fraction), 1332 - 4)
+    assert cut["test"][3] == 0 and min(cut["train"]) >= 1
+    assert abs(cut["test"][1] - 900 * fraction) <= 3
+
+
+def test_a_holdout_depends_on_the_seed_and_on_nothing_else() -> None:
+    """Runs meant to differ must not share their test set, and runs meant to agree must."""
+    selection = select({"train": [100, 200], "val": [9, 9]})
+
+    first, again, other = (cut_holdout(selection, 0.2, seed, name="test").codes for seed in (1, 1, 2))
+
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_limit_and_order_draw_apart() -> None:
+    """Seeds are mixed with a purpose: the items a limit takes are not simply the first ones in the shards."""
+    selection = select({"train": [1000]})
+
+    kept = np.flatnonzero(choose_limit(selection, 100, 0).codes != LEFT_OUT)
+
+    assert len(set(kept) & set(choose_order(selection, "train", 0)[:100])) < 30
+
+
+@pytest.mark.parametrize(
+    ("source", "splits", "name"),
+    [
+        ("affectnet", ["train", "val"], "test"),
+        ("rafdb", ["train", "test"], "val"),
+        ("folder", ["train"], "test"),
+        ("folder", ["train", "test"], "val"),
+        ("affectnet", ["train", "test"], "val"),
+    ],
+)
+def test_the_holdout_is_named_after_what_the_release_lacks(source: str, splits: list[str], name: str) -> None:
+    """An official split is never mixed with a home-made one."""
+    assert holdout_split(source, splits) == name
+
+
+def test_a_holdout_without_a_free_name_or_without_train_is_refused() -> None:
+    """Nothing is renamed in silence."""
+    with pytest.raises(
+        OptionError, match=r"holdout: the source has splits \['train', 'val', 'test'\] already, expected val or test to be free"
+    ):
+        holdout_split("rafdb", ["train", "val", "test"])
+    with pytest.raises(OptionError, match=r"holdout: the source holds \['val'\], expected a train split to cut from"):
+        holdout_split("affectnet", ["val"])
+
+
+@given(n=st.integers(1, 300), seed=st.integers(0, 3))
+@settings(max_examples=50, deadline=None)
+def test_an_order_is_a_permutation_of_the_split(n: int, seed: int) -> None:
+    """Neighbours in a shard are far apart in the source."""
+    selection = leave_out(select({"train": [n, n], "val": [5, 5]}), np.arange(0, n, 3))
+
+    order = choose_order(selection, "train", seed)
+
+    assert sorted(order) == selection.positions("train").tolist()
+    assert n < 20 or not np.array_equal(order, np.sort(order))
+
+
+@pytest.mark.parametrize(
+    ("samples", "sample_bytes", "shards"),
+    [
+        (1, 150_528, 1),
+        (3, 1 << 30, 3),
+        (100, 1000, 1),
+        (8_000, 150_528, MAX_SMALL_SHARDS),
+        (287_651, 150_528, 323),
+        (12_271, 30_000, 22),
+    ],
+)
+def test_shards_are_sized_by_bytes(samples: int, sample_bytes: int, shards: int) -> None:
+    """About 128 MiB where there is much, finer where there is little, never fewer samples than one."""
+    assert num_shards(samples, sample_bytes) == shards
+    assert samples == shards or samples / shards * sample_bytes <= SHARD_BYTES
+    assert shards == 1 or samples == shards or samples / shards * sample_bytes >= SMALL_SHARD_BYTES / 2
+
+
+@given(
+    counts=st.dictionaries(
+        st.sampled_from(["val", "train", "test", "extra"]), st.lists(st.integers(0, 50), min_size=2, max_size=2), min_size=1
+    ),
+    sample_bytes=st.sampled_from([1000, 1 << 22, 1 << 25, 1 << 29]),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_plan_holds_every_item_once(counts: dict[str, list[int]], sample_bytes: int) -> None:
+    """Split by split, numbered from 0, sizes within one of each other."""
+    if not sum(map(sum, counts.values())):
+        return
+    selection = select(counts)
+
+    plan = plan_shards(selection, seed=0, sample_bytes=sample_bytes)
+
+    assert sorted(np.concatenate([shard.positions for shard in plan])) == list(range(len(selection.codes)))
+    order = [split for split in ("train", "val", "test", "extra") if sum(counts.get(split, []))]
+    assert list(dict.fromkeys(shard.split for shard in plan)) == order
+    for split in order:
+        mine = [shard for shard in plan if shard.split == split]
+        assert [shard.number for shard in mine] == list(range(len(mine)))
+        assert max(len(s.positions) for s in mine) - min(len(s.positions) for s in mine) <= 1
+        assert all((selection.codes[s.positions] == selection.splits.index(split)).all() for s in mine)
