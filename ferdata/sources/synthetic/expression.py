@@ -58,8 +58,8 @@ _STYLES: tuple[tuple[tuple[float, Pull], ...], ...] = (
     ),
     # Contempt: see _ONE_SIDED for the smirk
     (
-        (0.65, {"lid_droop": 0.5, "chin": 0.25, "press": 0.25}),
-        (0.35, {"lid_droop": 0.55, "press": 0.35, "corner_down": 0.1}),
+        (0.65, {"lid_droop": 0.6, "chin": 0.25, "press": 0.25, "corner_down": 0.15}),
+        (0.35, {"lid_droop": 0.6, "press": 0.35, "corner_down": 0.25}),
     ),
     # None of the eight: chewing, talking, squinting and the like
     (
@@ -69,7 +69,7 @@ _STYLES: tuple[tuple[tuple[float, Pull], ...], ...] = (
     ),
 )  # fmt: skip
 
-_ONE_SIDED: Pull = {"smile": 0.75, "dimple": 1.0, "cheek": 0.3, "brow_out": 0.3, "upper_lip": 0.2}
+_ONE_SIDED: Pull = {"smile": 0.8, "dimple": 1.1, "cheek": 0.3, "brow_out": 0.55, "upper_lip": 0.25, "corner_down": -0.15}
 _CONTEMPT = 7
 _NONE = 8
 _UNCERTAIN = 9

@@ -38,8 +38,9 @@ class SplitPlan:
 def plan_splits(totals: Mapping[str, Sequence[int]], count: int, *, seed: int, gaps: bool, first_number: int) -> list[SplitPlan]:
     """Return the splits of a smaller copy of a release, in the order of ``totals``.
 
-    Classes keep their shares within a split. The last split takes its share of the release, but a tenth at least where
-    that is not more than the release itself has there; so ``count`` at the release's own total gives the release's own counts.
+    Classes keep their shares within a split. The last split takes its share of the release, but a tenth at least (more if
+    classes would be missing), as long as that is no more than the release itself has there. So the release's own total as
+    ``count`` gives the release's own counts.
 
     Args:
         totals: Split -> images per class in the release; the first split is the largest.
@@ -55,7 +56,9 @@ def plan_splits(totals: Mapping[str, Sequence[int]], count: int, *, seed: int, g
         raise OptionError(f"count: {count} found, expected at least 1")
     (main, main_totals), (last, last_totals) = totals.items()
     whole = sum(main_totals) + sum(last_totals)
-    held_out = min(max(round(count * sum(last_totals) / whole), count // 10), max(sum(last_totals), count * sum(last_totals) // whole))
+    share = round(count * sum(last_totals) / whole)
+    few = len(last_totals) * min(_FEWEST, count // (4 * len(last_totals)))
+    held_out = min(max(share, count // 10, few), max(share, sum(last_totals)))
     plans = []
     for position, (name, weights, images) in enumerate(((main, main_totals, count - held_out), (last, last_totals, held_out))):
         rng = np.random.default_rng((seed, position, count))
