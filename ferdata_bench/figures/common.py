@@ -1,0 +1,160 @@
+"""What the measuring scripts share: their options, one work folder of photographs and shards, turns, memory, the JSON file.
+
+In: a command line. Out: data made once and found again by the next script; a JSON file that holds its own command and conditions.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ferdata.builtin import has_shards
+from ferdata.errors import OptionError
+from ferdata.ingest import IngestOptions, ingest
+from ferdata_bench.conditions import describe_machine
+from ferdata_bench.photos import write_photos
+from ferdata_bench.usage import MemoryUse, folder_bytes, memory_of_tree
+
+__all__ = ["QUICK_VARIABLE", "Figure", "FigureOptions", "SlowPeakMemory", "is_quick", "parse", "photo_shards", "photo_tree", "summary"]
+
+QUICK_VARIABLE = "FERDATA_QUICK"
+"""Environment variable: anything but empty or 0 makes every script use tens of images; only good to see that it works."""
+WORK = Path("build/figures")
+SLOW_SAMPLE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FigureOptions:
+    """What every script is asked.
+
+    Attributes:
+        work: Folder for photographs and shards, shared by all scripts and kept.
+        quick: Tens of images and short runs: the figures mean nothing.
+        rounds: Timed rounds, in which everything compared takes its turn.
+        num_workers: Worker processes.
+        batch_size: Images of a batch.
+        seed: Of photographs and orders.
+    """
+
+    work: Path = WORK
+    quick: bool = False
+    rounds: int = 5
+    num_workers: int = 2
+    batch_size: int = 128
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "num_workers", "batch_size"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name}: {getattr(self, name)} found, expected at least 1; give a larger number")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A measurement as it goes to its JSON file.
+
+    Attributes:
+        conditions: Settings of the run; the machine's are added.
+        results: Everything measured.
+    """
+
+    conditions: dict[str, Any]
+    results: dict[str, Any]
+
+    def write(self, path: Path, *, command: str) -> None:
+        """Write the file with the command that made it."""
+        values = {"command": command, "conditions": describe_machine() | self.conditions, **self.results}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+def parse(module: str, description: str, arguments: Sequence[str] | None, *, rounds: int = 5) -> tuple[FigureOptions, Path | None, str]:
+    """Return options, the JSON file asked for, and the command that repeats the run."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
+    parser.add_argument("--json", type=Path, help="write every figure to this file")
+    parser.add_argument("--work", type=Path, default=WORK, help="folder for photographs and shards, shared by all scripts and kept")
+    parser.add_argument("--rounds", type=int, default=rounds, help="timed rounds")
+    parser.add_argument("--quick", action="store_true", default=is_quick(), help=f"tens of images; also with {QUICK_VARIABLE}=1")
+    given = parser.parse_args(arguments)
+    options = FigureOptions(work=given.work, quick=given.quick, rounds=2 if given.quick else given.rounds)
+    command = " ".join(
+        [f"python -m {module}"]
+        + ([f"--rounds {given.rounds}"] if given.rounds != rounds else [])
+        + (["--quick"] if given.quick else [])
+        + ([f"--json {_shown(given.json)}"] if given.json else [])
+    )
+    return options, given.json, command
+
+
+def is_quick() -> bool:
+    """Tell whether the environment asks for tiny sizes."""
+    return os.environ.get(QUICK_VARIABLE, "0") not in ("", "0")
+
+
+def photo_tree(options: FigureOptions, *, size: int, count: int) -> Path:
+    """Return a class-folder tree of photographs (below its ``train``), written where it is not there yet."""
+    root = options.work / f"photos-{size}-{count}-{options.seed}"
+    if not root.exists():
+        written = root.with_name(f"{root.name}.part-{os.getpid()}")
+        write_photos(written, count=count, size=size, seed=options.seed)
+        written.rename(root)
+    return root
+
+
+def photo_shards(options: FigureOptions, *, size: int, count: int, codec: str) -> Path:
+    """Return shards of :func:`photo_tree`, made by the ingest itself where they are not there yet."""
+    tree = photo_tree(options, size=size, count=count)
+    out = tree.with_name(f"{tree.name}.{codec}")
+    if not has_shards(out):
+        ingest(IngestOptions(source="folder", src=str(tree), out=str(out), size=size, codec=codec))
+    return out
+
+
+def tree_bytes_per_image(options: FigureOptions, *, size: int, count: int) -> int:
+    """Return the mean size of a JPEG file of :func:`photo_tree`."""
+    return round(folder_bytes(photo_tree(options, size=size, count=count)) / count)
+
+
+def summary(rates: Sequence[float]) -> dict[str, Any]:
+    """Return median, spread (best less worst, as a share of the median) and every run."""
+    middle = statistics.median(rates)
+    return {
+        "images_per_second": round(middle, 1),
+        "spread": round((max(rates) - min(rates)) / middle, 4),
+        "runs": [round(r, 1) for r in rates],
+    }
+
+
+class SlowPeakMemory:
+    """Context that looks at the memory of a process tree twice a second, rarely enough (under 1 %) to do it while a clock runs."""
+
+    def __init__(self, pid: int, *, measure: Callable[[int], MemoryUse] = memory_of_tree) -> None:
+        self.peak = MemoryUse()
+        self._pid, self._measure = pid, measure
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        wait = SLOW_SAMPLE_SECONDS / 10  # soon once, so that a short command is seen at all
+        while not self._stop.wait(wait):
+            self.peak = max(self.peak, self._measure(self._pid), key=lambda use: use.total_bytes)
+            wait = SLOW_SAMPLE_SECONDS
+
+
+def _shown(path: Path) -> str:
+    """Return a path as it may stand in a page: never one of this machine's own folders."""
+    return path.name if path.is_absolute() else path.as_posix()
