@@ -26,6 +26,12 @@ lint: setup
 bench: setup
 	$(BIN)/python -m pytest ferdata_bench --benchmark-enable --benchmark-only
 
+bench-check: setup
+	$(BIN)/python -m ferdata_bench.guard check
+
+bench-record: setup
+	$(BIN)/python -m ferdata_bench.guard record
+
 soak: setup
 	$(BIN)/python -m pytest -m slow --override-ini "addopts=-q --benchmark-disable"
 

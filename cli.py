@@ -122,16 +122,22 @@ def synth(
     json_file: Json = None,
 ) -> None:
     """Draw synthetic faces as a source tree in the data set's true layout."""
-    from ferdata.screen import counting_bar, pairs
+    from dataclasses import asdict
+
+    from ferdata.screen import class_table, counting_bar, pairs
+    from ferdata.screen import size as size_of
     from ferdata.sources.synthetic import write_synthetic
 
     with counting_bar("drawing faces") as progress:
         summary = write_synthetic(
             source.value, folder, count=count, size=size, seed=seed, num_workers=workers, layout=layout, progress=progress
         )
-    figures = summary.to_json()
-    pairs(f"synthetic {source.value} -> {folder}", {name: str(value) for name, value in figures.items()})
-    _write_json(json_file, figures)
+    rate = f"{summary.images:,} in {summary.seconds:.1f} s, {summary.images_per_second:,.0f} images/s"
+    pairs(
+        f"synthetic {source.value} ({summary.layout}) -> {folder}", {"images": rate, "mean size": size_of(summary.bytes / summary.images)}
+    )
+    class_table(summary.counts)
+    _write_json(json_file, asdict(summary) | {"images_per_second": summary.images_per_second})
 
 
 @app.command()
@@ -160,7 +166,7 @@ def verify(
         report = check(folder, deep=deep, num_workers=workers, progress=progress)
     _write_json(json_file, report.to_json())
     for error in report.errors:
-        console.print(error, style="red", highlight=False, soft_wrap=True)
+        console.print(error, style="red", markup=False, highlight=False, soft_wrap=True)
     verdict = "sound" if report.ok else f"NOT sound, {len(report.errors)} faults"
     console.print(f"{folder}: {verdict}; {report.shards} shards, {report.samples:,} samples{', every one decoded' if deep else ''}")
     if not report.ok:
@@ -219,6 +225,126 @@ def recode(
     _write_json(json_file, report.to_json())
 
 
+@app.command("bench-loader")
+def bench_loader(
+    shards: Shards = None,
+    workers: Annotated[int, typer.Option(help="Worker processes of every contender.")] = 8,
+    batch_size: Annotated[int, typer.Option(help="Images in a batch.")] = 128,
+    against: Annotated[str, typer.Option(help="Contenders, comma-separated; usual, all or none.")] = "usual",
+    size: Annotated[int, typer.Option(help="Side of the images where none are given.")] = 224,
+    count: Annotated[int | None, typer.Option(help="How many images where none are given.")] = None,
+    epochs: Annotated[int, typer.Option(help="Timed epochs of each.")] = 3,
+    cold: Annotated[bool, typer.Option(help="Read fresh copies that the page cache has been asked to forget.")] = False,
+    sweep: Annotated[str, typer.Option(help="Axes to vary: workers, batch-size, codec; comma-separated.")] = "",
+    json_file: Json = None,
+    plot: Annotated[str | None, typer.Option(help="Write the bar chart here (.png or .svg).")] = None,
+) -> None:
+    """Measure the loader beside the alternatives, with this machine's ceilings."""
+    from ferdata.screen import console
+    from ferdata_bench import BenchOptions, run_bench
+    from ferdata_bench.report import print_result, save_plot
+
+    found = _shards_or_none(shards)
+    options = BenchOptions(
+        shards=Path(found) if found else None,
+        num_workers=workers,
+        batch_size=batch_size,
+        against=_names(against),
+        image_size=size,
+        count=count,
+        epochs=epochs,
+        cold=cold,
+        sweep=_names(sweep),
+    )
+    result = run_bench(options, say=lambda text: console.print(text, style="dim", highlight=False))
+    print_result(result)
+    if plot is not None:
+        save_plot(result, Path(plot))
+        console.print(f"wrote {plot}")
+    _write_json(json_file, result.to_json())
+
+
+@app.command()
+def train(
+    shards: Shards = None,
+    model: Annotated[str | None, typer.Option(help="basic1, basic2, mod1, mod2, mod3, new1, mod4 or timm:<name>.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the train split.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples of one step, over all ranks.")] = None,
+    accumulate: Annotated[int, typer.Option(help="Pieces a batch is worked off in.")] = 1,
+    optimizer: Annotated[str, typer.Option(help="adam, adamw or sgd.")] = "adamw",
+    lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    momentum: Annotated[float | None, typer.Option(help="Of SGD, or Adam's first beta.")] = None,
+    weight_decay: Annotated[float, typer.Option(help="Weight decay.")] = 0.01,
+    schedule: Annotated[str, typer.Option(help="constant or cosine.")] = "cosine",
+    warmup: Annotated[float, typer.Option(help="Share of the steps with a rising rate.")] = 0.05,
+    loss: Annotated[str | None, typer.Option(help="mean or sum over a batch.")] = None,
+    class_weights: Annotated[bool, typer.Option(help="Weigh each class by the inverse of its frequency.")] = False,
+    sampling: Annotated[str, typer.Option(help="uniform or balanced.")] = "uniform",
+    dropout: Annotated[float | None, typer.Option(help="Before the last layer.")] = None,
+    label_smoothing: Annotated[float, typer.Option(help="Share of the target spread over all classes.")] = 0.0,
+    valence_arousal: Annotated[bool, typer.Option(help="Train a second head for valence and arousal.")] = False,
+    augment: Annotated[str, typer.Option(help="Out of flip, crop and color; comma-separated; none for nothing.")] = "flip,crop",
+    size: Annotated[int | None, typer.Option(help="Side to train at; the shards' own when left out.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many samples of every split.")] = None,
+    amp: Annotated[str, typer.Option(help="off, bf16 or fp16.")] = "off",
+    channels_last: Annotated[bool, typer.Option(help="Keep images channels-last.")] = False,
+    compile_model: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
+    init_from: Annotated[str | None, typer.Option(help="A run whose weights to start with; labels are mapped by name.")] = None,
+    freeze: Annotated[bool, typer.Option(help="Train the heads only.")] = False,
+    resume: Annotated[str | None, typer.Option(help="A run to go on with, at the exact sample.")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
+    workers: Workers = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<n>.")] = "auto",
+    out: Annotated[str, typer.Option(help="Folder of runs.")] = "runs",
+    name: Annotated[str | None, typer.Option(help="Of the run's folder.")] = None,
+    json_file: Json = None,
+) -> None:
+    """Train a network on shards, and write a report of the run."""
+    from model.builtin import builtin_settings
+
+    from model import RichProgress, TrainOptions
+    from model import train as run
+
+    root = None if resume else _shards_or_none(shards)
+    chosen = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "model": model}
+    settings = {key: value for key, value in chosen.items() if value is not None}
+    if root is None and resume is None:
+        built = builtin_settings(say=_say)
+        root, settings = built.shards, built.settings | settings
+    options = TrainOptions(
+        shards=root,
+        accumulate=accumulate,
+        optimizer=optimizer,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        schedule=schedule,
+        warmup=warmup,
+        loss=loss,
+        class_weights=class_weights,
+        sampling=sampling,
+        dropout=dropout,
+        label_smoothing=label_smoothing,
+        valence_arousal=valence_arousal,
+        augment=tuple(_names(augment)),
+        size=size,
+        limit=limit,
+        amp=amp,
+        channels_last=channels_last,
+        compile=compile_model,
+        init_from=init_from,
+        freeze=freeze,
+        seed=seed,
+        num_workers=workers,
+        device=device,
+        out=out,
+        name=name,
+        resume=resume,
+        **settings,
+    )
+    result = run(options, progress=RichProgress())
+    _write_json(json_file, result.to_json())
+
+
 @app.command()
 def demo(out: Annotated[str, typer.Option(help="Folder for everything the demo makes.")] = "demo") -> None:
     """Everything above on built-in synthetic faces, ending in a report with pictures."""
@@ -234,6 +360,28 @@ def main() -> None:
     except FerdataError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _shards_or_none(shards: str | None) -> str | None:
+    """Return the shards to use: those given, else those in shards/, else None, which stands for built-in data."""
+    from ferdata.builtin import has_shards
+
+    if shards is not None:
+        return shards
+    found = [folder for folder in ("shards/affectnet", "shards/rafdb", "shards/folder") if has_shards(folder)]
+    if not found:
+        _say("no shards found in shards/affectnet, shards/rafdb or shards/folder: using built-in images (name yours with --shards)")
+    return found[0] if found else None
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name and name != "none"] or (["none"] if text == "none" else [])
+
+
+def _say(text: str) -> None:
+    from ferdata.screen import console
+
+    console.print(text, style="dim", highlight=False)
 
 
 def _write_json(path: str | None, figures: dict[str, Any]) -> None:

@@ -32,10 +32,6 @@ from ferdata.transform import Transform
 
 __all__ = ["ingest", "ingest_scan"]
 
-EXACT_STATISTICS_IMAGES = 1024
-STATISTICS_ROW_STEP = 16
-"""Mean and standard deviation: every pixel of small sets; beyond, every sixteenth row of every image, starting at another row in each."""
-
 _CROPPED_LAYOUTS = {"AN-npy": 224, "AN-plus": 224, "RAF-basic": 100, "RAF-compound": 100, "RAF-kaggle": 100}
 
 
@@ -179,7 +175,6 @@ class _Run:
             codec=self._codec,
             num_classes=len(self.scan.classes),
             json_bytes=self._json_bytes,
-            row_step=1 if total <= EXACT_STATISTICS_IMAGES else STATISTICS_ROW_STEP,
             usual_size=self._usual_size(),
         )
         return write_shards(self.store, self.scan.items, plan, settings, num_workers=self.options.resolved_workers(), on_tick=tick)

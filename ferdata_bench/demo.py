@@ -1,0 +1,127 @@
+"""The demo: every verb on built-in synthetic faces, ending in one page with pictures.
+
+In: a folder. Out: a source tree, shards, a verification, figures, a short training and ``report.html``. About four minutes on 2 cores.
+"""
+
+import base64
+import html
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ferdata.errors import FerdataError
+from ferdata.ingest import IngestOptions, ingest
+from ferdata.parallel import available_cores
+from ferdata.preview import preview
+from ferdata.screen import console, ingest_bar, show_ingest, size
+from ferdata.sources.synthetic import write_synthetic
+from ferdata.verify import verify
+from ferdata_bench.harness import run_bench
+from ferdata_bench.options import BenchOptions
+from ferdata_bench.report import print_result, save_plot
+from model import RichProgress, TrainOptions, train
+from model.builtin import BUILTIN_SETTINGS
+
+__all__ = ["run_demo"]
+
+FACES = 4000
+SIZE = 224
+TRAIN_SIZE = 64
+
+
+def run_demo(out: Path) -> Path:
+    """Run everything and return the page; what an earlier demo made in ``out`` is used again where it is finished."""
+    begun = time.perf_counter()
+    workers = available_cores()
+    source, shards, small = out / "source", out / "shards", out / f"shards-{TRAIN_SIZE}"
+    figures: list[tuple[str, str]] = []
+
+    with _step(f"1. draw {FACES:,} synthetic faces in AffectNet's layout"):
+        if not (source / "done.json").exists():
+            drawn = write_synthetic("affectnet", str(source / "affectnet"), count=FACES, size=SIZE)
+            (source / "done.json").write_text(json.dumps({"images_per_second": drawn.images_per_second}) + "\n")
+        rate = json.loads((source / "done.json").read_text())["images_per_second"]
+        figures.append(("drawing", f"{rate:,.0f} images/s"))
+
+    with _step("2. convert them to shards"):
+        for folder, side in ((shards, SIZE), (small, TRAIN_SIZE)):
+            with ingest_bar() as progress:
+                options = IngestOptions(source="affectnet", src=str(source / "affectnet"), out=str(folder), size=side)
+                summary = ingest(options, progress=progress)
+            if side == SIZE:
+                show_ingest(summary)
+                figures.append(("shards", f"{summary.accepted:,} samples, {size(summary.bytes_in)} -> {size(summary.bytes_out)}"))
+                if summary.is_new:
+                    figures.append(("ingest", f"{summary.images_per_second:,.0f} images/s"))
+
+    with _step("3. verify every checksum and every sample"):
+        report = verify(str(shards), deep=True)
+        if not report.ok:
+            raise FerdataError(f"{shards}: {len(report.errors)} faults found, expected none; the first: {report.errors[0]}")
+        console.print(f"sound: {report.shards} shards, {report.samples:,} samples, every one decoded")
+        figures.append(("verify --deep", f"{report.samples:,} samples sound"))
+
+    with _step("4. draw a contact sheet"):
+        console.print(f"wrote {preview(str(shards), str(out / 'sheet.png'))}")
+
+    with _step("5. measure the loader beside the usual ways"):
+        bench = run_bench(
+            BenchOptions(shards=shards, num_workers=workers), say=lambda text: console.print(text, style="dim", highlight=False)
+        )
+        print_result(bench)
+        save_plot(bench, out / "bench.png")
+        ours = max((row for row in bench.rows if row.name.startswith("ferdata")), key=lambda row: row.images_per_second)
+        figures.append(("loader", f"{ours.images_per_second:,.0f} images/s ({ours.name}, {workers} workers, {SIZE} px)"))
+
+    with _step(f"6. train a small network at {TRAIN_SIZE} px"):
+        options = TrainOptions(shards=str(small), out=str(out / "runs"), **BUILTIN_SETTINGS)
+        result = train(options, progress=RichProgress())
+        chance = 1 / len(result.classes)
+        best = result.accuracy[result.main_split]
+        figures.append(
+            ("training", f"{best:.1%} {result.main_split} accuracy (chance {chance:.1%}), {result.images_per_second:,.0f} images/s")
+        )
+        figures.append(("waiting for data", f"{result.data_wait_share:.1%} of the training time"))
+
+    page = out / "report.html"
+    run = Path(result.run)
+    pictures = [
+        ("The faces", out / "sheet.png"),
+        ("The loader beside the usual ways", out / "bench.png"),
+        ("Training", run / "curves.png"),
+        ("Confusion on the validation split", run / "confusion.png"),
+    ]
+    page.write_text(_page(figures, pictures, run, time.perf_counter() - begun))
+    console.rule("done")
+    for name, value in figures:
+        console.print(f"[bold]{name:18}[/] {value}", highlight=False)
+    console.print(f"\nthe whole story with pictures: {page}  (the run's own page: {run / 'report.html'})", highlight=False)
+    return page
+
+
+@contextmanager
+def _step(title: str) -> Iterator[None]:
+    console.rule(f"[bold]{title}", align="left")
+    start = time.perf_counter()
+    yield
+    console.print(f"[dim]{time.perf_counter() - start:.1f} s[/]")
+
+
+def _page(figures: list[tuple[str, str]], pictures: list[tuple[str, Path]], run: Path, seconds: float) -> str:
+    rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in figures)
+    images = "".join(f"<h2>{html.escape(title)}</h2><img alt='{html.escape(title)}' src='{_data_url(path)}'>" for title, path in pictures)
+    style = (
+        "body{font:16px/1.5 system-ui,sans-serif;max-width:1000px;margin:2rem auto;padding:0 1rem;color:#222}"
+        "img{max-width:100%}th{text-align:left;padding:.2rem 2rem .2rem 0}td{padding:.2rem 0}h1{margin-bottom:0}"
+    )
+    return (
+        f"<!doctype html><meta charset='utf-8'><title>ferdata demo</title><style>{style}</style>"
+        f"<h1>ferdata demo</h1><p>Synthetic faces, drawn, converted, verified, streamed and learned in {seconds:.0f} seconds.</p>"
+        f"<table>{rows}</table>{images}<p>The run's own page: {html.escape(str(run / 'report.html'))}</p>\n"
+    )
+
+
+def _data_url(path: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
