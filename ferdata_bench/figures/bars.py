@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ferdata_bench.ceilings import Job, Team
+from ferdata_bench.conditions import describe_machine
 from ferdata_bench.figures.bars_ways import COPIES, DECODERS, copying, read_epoch, start_loader, start_plain
 from ferdata_bench.figures.common import Figure, FigureOptions, parse, photo_shards, summary, tree_bytes_per_image
 from ferdata_bench.timing import now
@@ -65,8 +66,9 @@ def run_bars(options: FigureOptions, say: Callable[[str], None] = print) -> Figu
     Raises:
         AssertionError: If two loaders gave other images: then neither speed means anything.
     """
+    machine = describe_machine()
     results = [measure_set(bar_set, options, say) for bar_set in SETS]
-    conditions = {
+    conditions = machine | {
         "workers": options.num_workers,
         "batch_size": options.batch_size,
         "rounds": options.rounds,

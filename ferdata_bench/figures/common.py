@@ -17,7 +17,6 @@ from typing import Any, Self
 from ferdata.builtin import has_shards
 from ferdata.errors import OptionError
 from ferdata.ingest import IngestOptions, ingest
-from ferdata_bench.conditions import describe_machine
 from ferdata_bench.photos import write_photos
 from ferdata_bench.usage import MemoryUse, folder_bytes, memory_of_tree
 
@@ -60,7 +59,7 @@ class Figure:
     """A measurement as it goes to its JSON file.
 
     Attributes:
-        conditions: Settings of the run; the machine's are added.
+        conditions: The machine before the run, and its settings.
         results: Everything measured.
     """
 
@@ -69,7 +68,7 @@ class Figure:
 
     def write(self, path: Path, *, command: str) -> None:
         """Write the file with the command that made it."""
-        values = {"command": command, "conditions": describe_machine() | self.conditions, **self.results}
+        values = {"command": command, "conditions": self.conditions, **self.results}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ferdata.errors import WorkerError
+from ferdata_bench.conditions import describe_machine
 from ferdata_bench.figures.common import Figure, FigureOptions, parse, photo_shards, summary
 from ferdata_bench.figures.scale_data import first_shards, read_pixels, tile
 from ferdata_bench.timing import now
@@ -67,6 +68,7 @@ class Subject:
 
 def run_scale(options: FigureOptions, say: Callable[[str], None] = print) -> Figure:
     """Measure every size and codec."""
+    machine = describe_machine()
     counts, photographs = (QUICK_COUNTS, QUICK_PHOTOGRAPHS) if options.quick else (COUNTS, PHOTOGRAPHS)
     results: list[dict[str, Any]] = []
     for codec in CODECS[:1] if options.quick else CODECS:
@@ -80,7 +82,7 @@ def run_scale(options: FigureOptions, say: Callable[[str], None] = print) -> Fig
         finally:
             for subject in subjects:
                 subject.close()
-    conditions = {
+    conditions = machine | {
         "image": f"uint8 [3, {SIZE}, {SIZE}]",
         "source": f"{photographs:,} photographs, repeated",
         "workers": options.num_workers,
