@@ -83,14 +83,13 @@ def run_bars(options: FigureOptions, say: Callable[[str], None] = print) -> Figu
 def measure_set(bar_set: BarSet, options: FigureOptions, say: Callable[[str], None] = print) -> dict[str, Any]:
     """Measure one set: ceilings, loader and plain ``DataLoader`` of every codec, in turns."""
     count = QUICK_COUNT if options.quick else bar_set.count
-    batch_size = 8 if options.quick else options.batch_size
     say(f"{bar_set.size} px: preparing {count:,} photographs")
     folders = {codec: photo_shards(options, size=bar_set.size, count=count, codec=codec) for codec in bar_set.fractions}
     rates: dict[tuple[str, str, str], list[float]] = {}
     with ExitStack() as stack:
         codecs = list(bar_set.fractions)
-        ceilings = {codec: stack.enter_context(_ceilings(codec, folders, batch_size, options)) for codec in codecs}
-        starts: dict[str, Any] = {"batch_size": batch_size, "num_workers": options.num_workers, "seed": options.seed}
+        ceilings = {codec: stack.enter_context(_ceilings(codec, folders, options)) for codec in codecs}
+        starts: dict[str, Any] = {"batch_size": options.batch_size, "num_workers": options.num_workers, "seed": options.seed}
         loaders: dict[tuple[str, str], Any] = {(codec, "loader"): start_loader(folders[codec], **starts) for codec in codecs}
         for codec, _ in list(loaders):
             stack.callback(loaders[codec, "loader"].close)
@@ -119,10 +118,10 @@ def measure_set(bar_set: BarSet, options: FigureOptions, say: Callable[[str], No
 
 
 @contextmanager
-def _ceilings(codec: str, folders: dict[str, Path], batch_size: int, options: FigureOptions) -> Iterator[dict[tuple[str, str], Team]]:
+def _ceilings(codec: str, folders: dict[str, Path], options: FigureOptions) -> Iterator[dict[tuple[str, str], Team]]:
     """Start the processes of one codec's ceilings; they rest between their turns."""
     jobs: dict[tuple[str, str], Job] = {
-        ("copy", name): copying(folders["raw"], move=move, batch_size=batch_size) for name, move in COPIES.items()
+        ("copy", name): copying(folders["raw"], move=move, batch_size=options.batch_size) for name, move in COPIES.items()
     }
     jobs |= {("decode", name): make(folders[codec]) for name, make in DECODERS[codec].items()}
     with ExitStack() as stack:

@@ -18,6 +18,7 @@ from ferdata.builtin import has_shards
 from ferdata.errors import OptionError
 from ferdata.ingest import IngestOptions, ingest
 from ferdata_bench.photos import write_photos
+from ferdata_bench.process import PACKAGE_ROOT
 from ferdata_bench.usage import MemoryUse, folder_bytes, memory_of_tree
 
 __all__ = ["QUICK_VARIABLE", "Figure", "FigureOptions", "SlowPeakMemory", "is_quick", "parse", "photo_shards", "photo_tree", "summary"]
@@ -81,7 +82,9 @@ def parse(module: str, description: str, arguments: Sequence[str] | None, *, rou
     parser.add_argument("--rounds", type=int, default=rounds, help="timed rounds")
     parser.add_argument("--quick", action="store_true", default=is_quick(), help=f"tens of images; also with {QUICK_VARIABLE}=1")
     given = parser.parse_args(arguments)
-    options = FigureOptions(work=given.work, quick=given.quick, rounds=2 if given.quick else given.rounds)
+    options = FigureOptions(
+        work=given.work, quick=given.quick, rounds=1 if given.quick else given.rounds, batch_size=8 if given.quick else 128
+    )
     command = " ".join(
         [f"python -m {module}"]
         + ([f"--rounds {given.rounds}"] if given.rounds != rounds else [])
@@ -156,4 +159,6 @@ class SlowPeakMemory:
 
 def _shown(path: Path) -> str:
     """Return a path as it may stand in a page: never one of this machine's own folders."""
+    if path.is_relative_to(PACKAGE_ROOT):
+        path = path.relative_to(PACKAGE_ROOT)
     return path.name if path.is_absolute() else path.as_posix()

@@ -113,18 +113,7 @@ def _command(tree: Path, options: FigureOptions, *arguments: str) -> tuple[list[
     shutil.rmtree(out, ignore_errors=True)
     folders = ["--src", str(tree), "--out", str(out)]
     settings = ["--size", str(SIZE), "--codec", CODEC, "--workers", str(options.num_workers), "--fresh"]
-    return [
-        sys.executable,
-        str(PACKAGE_ROOT / "cli.py"),
-        "shard",
-        "folder",
-        "--src",
-        str(tree),
-        "--out",
-        str(out),
-        *settings,
-        *arguments,
-    ], out
+    return [sys.executable, str(PACKAGE_ROOT / "cli.py"), "shard", "folder", *folders, *settings, *arguments], out
 
 
 def _ingest(tree: Path, options: FigureOptions) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def run_pipeline(options: FigureOptions, say: Callable[[str], None] = print) -> 
         rows.append(_run(verb, [*arguments, *workers], folder, count, options))
     for folder in (source, shards):
         shutil.rmtree(folder)
-    conditions = {
+    conditions = machine | {
         "images": count,
         "image": f"uint8 [3, {SIZE}, {SIZE}]",
         "workers": options.num_workers,

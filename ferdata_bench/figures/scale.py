@@ -40,7 +40,7 @@ class Subject:
         self.codec, self.count = codec, count
         context = multiprocessing.get_context("spawn")
         self._ours, theirs = context.Pipe()
-        settings = {"batch_size": 8 if options.quick else options.batch_size, "num_workers": options.num_workers, "seed": options.seed}
+        settings = {"batch_size": options.batch_size, "num_workers": options.num_workers, "seed": options.seed}
         self._process = context.Process(target=_serve, args=(str(root), settings, theirs))
         self._process.start()
         theirs.close()

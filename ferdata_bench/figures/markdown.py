@@ -1,0 +1,106 @@
+"""Markdown out of figures: tables, the block of conditions, any JSON value that has no section of its own.
+
+In: numbers and dictionaries. Out: lines of text; the same figures always give the same text.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["conditions_block", "generic", "megabytes", "percent", "rate", "table"]
+
+MACHINE = ("cpu", "cores", "memory_bytes", "system", "python", "versions", "commit", "load_before")
+LONGEST_LIST = 8
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> list[str]:
+    """Return a table; all but the first ``text_columns`` columns stand to the right."""
+    marks = ["---" if number < text_columns else "---:" for number in range(len(columns))]
+    return [f"| {' | '.join(cells)} |" for cells in (list(columns), marks, *([_cell(cell) for cell in row] for row in rows))]
+
+
+def conditions_block(conditions: Mapping[str, Any], command: str) -> list[str]:
+    """Return what a stranger needs to judge or repeat a table: machine, settings, versions, and the command."""
+    lines = ["```text", command]
+    if "cpu" in conditions:
+        gibibytes = conditions["memory_bytes"] / 2**30
+        load = conditions["load_before"]
+        lines.append(f"{conditions['cpu']}, {conditions['cores']} cores, {gibibytes:.0f} GiB, {conditions['system']}, load {load} before")
+    settings = {name: value for name, value in conditions.items() if name not in MACHINE and value not in (None, [], False)}
+    lines += [f"{name.replace('_', ' ')}: {_value(name, value)}" for name, value in settings.items()]
+    if "versions" in conditions:
+        versions = ", ".join(f"{name} {version}" for name, version in conditions["versions"].items())
+        lines.append(f"Python {conditions['python']}, {versions}; commit {conditions['commit'] or 'unknown'}")
+    return [*lines, "```"]
+
+
+def generic(values: Mapping[str, Any]) -> list[str]:
+    """Return every figure of a file nothing is known about: lists of records and records of records as tables, the rest as pairs."""
+    lines: list[str] = []
+    pairs: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in ("command", "conditions"):
+            continue
+        if isinstance(value, str) and " " in value:
+            lines += [_sentence(value), ""]
+        elif isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
+            lines += [f"{_words(name)}:", "", *_records(value), ""]
+        elif isinstance(value, Mapping) and value and all(isinstance(each, Mapping) for each in value.values()):
+            lines += [f"{_words(name)}:", "", *_records([{"": key, **each} for key, each in value.items()]), ""]
+        elif isinstance(value, Mapping):
+            pairs |= {f"{name} {key}": each for key, each in value.items()}
+        else:
+            pairs[name] = value
+    shown = [[_words(name), _value(name, value)] for name, value in pairs.items() if _is_short(value)]
+    return [*lines, *(table(["figure", "value"], shown) if shown else [])]
+
+
+def rate(value: float) -> str:
+    """Return images a second."""
+    return f"{value:,.0f}"
+
+
+def percent(value: float) -> str:
+    """Return a share as per cent."""
+    return f"{value:.0%}"
+
+
+def megabytes(value: float) -> str:
+    """Return bytes in MB."""
+    return f"{value / 1e6:,.0f}"
+
+
+def _records(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = [name for name in dict.fromkeys(name for record in records for name in record) if all(_is_short(r.get(name)) for r in records)]
+    return table([_words(name) for name in names], [[_value(name, record.get(name)) for name in names] for record in records])
+
+
+def _is_short(value: Any) -> bool:
+    if isinstance(value, list):
+        return len(value) <= LONGEST_LIST and all(_is_short(each) and not isinstance(each, list) for each in value)
+    return not isinstance(value, Mapping)
+
+
+def _value(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(_value(name, each) for each in value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4g}"
+    return str(value)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

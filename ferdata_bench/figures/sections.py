@@ -1,0 +1,233 @@
+"""One section of the page for each measurement: its tables, and a sentence on what they mean.
+
+In: the values of a JSON file. Out: lines of Markdown. Sentences are computed from the figures, so they change with them.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ferdata_bench.figures.markdown import generic, megabytes, percent, rate, table
+from ferdata_bench.options import BenchResult
+
+__all__ = ["SECTIONS", "bench_command", "guard_section"]
+
+Values = Mapping[str, Any]
+SCALE_TOLERANCE, START_SECONDS = 0.1, 1.0
+
+
+def bars_section(values: Values) -> list[str]:
+    """The loader's share of the lower ceiling, and its lead over a plain ``DataLoader``, beside what is asked."""
+    lines: list[str] = []
+    for each in values["sets"]:
+        ratios = {ratio["codec"]: ratio for ratio in each["ratios"]}
+        rows = []
+        for row in each["rows"]:
+            ratio, ceilings = ratios.get(row["codec"]), row["ceilings"]
+            lead = [rate(ratio["plain"]["images_per_second"]), f"{ratio['ratio']:.1f}", _asked(ratio["bar"])] if ratio else ["", "", ""]
+            shown = [
+                f"{rate(ceilings[kind]['images_per_second'])} ({ceilings[kind]['way']})" if kind in ceilings else "" for kind in _KINDS
+            ]
+            share = [f"{row['fraction']:.2f}", _asked(row["bar"])]
+            rows.append([row["codec"], rate(row["images_per_second"]), percent(row["spread"]), *shown, *share, *lead])
+        columns = ("codec", "loader, images/s", "spread", "copy ceiling", "decode ceiling", "of the lower", "asked", "plain DataLoader")
+        lines += [f"{each['images']:,} photographs of {each['size']} px, {each['bytes_per_image']:,} bytes of pixels each:", ""]
+        lines += [*table([*columns, "times", "asked"], rows), "", _bars_sentence(each), ""]
+    return lines
+
+
+def _ceiling(found: Values | None) -> str:
+    return f"{rate(found['images_per_second'])} ({found['way']})" if found else ""
+
+
+def _bars_sentence(each: Values) -> str:
+    reached = {row["codec"]: row["fraction"] >= row["bar"] for row in each["rows"]}
+    reached |= {f"{row['codec']} over plain": row["ratio"] >= row["bar"] for row in each["ratios"] if row["bar"]}
+    missed = [name for name, ok in reached.items() if not ok]
+    fractions = [row["fraction"] for row in each["rows"]]
+    verdict = "everything asked is reached" if not missed else f"what is asked is **not reached** for {', '.join(missed)}"
+    return (
+        f"At {each['size']} px {min(fractions):.2f} to {max(fractions):.2f} of what the machine could do at best "
+        f"arrives in the training loop; {verdict}."
+    )
+
+
+def bench_section(values: Values) -> list[str]:
+    """Every contender with everything that published tables leave out."""
+    result = BenchResult.from_json(dict(values))
+    rows = [
+        [
+            *(row.name, row.codec, rate(row.images_per_second), percent(row.spread)),
+            "" if row.fraction_of_ceiling is None else f"{row.fraction_of_ceiling:.2f}",
+            *(f"{row.cpu_seconds_per_image * 1e6:,.0f}", rate(row.bytes_per_image)),
+            *(megabytes(row.peak_memory_bytes), megabytes(row.peak_private_bytes), f"{row.first_batch_seconds:.2f}"),
+            *("" if row.ingest_seconds is None else f"{row.ingest_seconds:.1f}", row.shuffle, row.version or ""),
+        ]
+        for row in result.rows
+        if row.sweep is None
+    ]
+    columns = ("contender", "codec", "images/s", "spread", "of its ceiling", "CPU µs/image", "bytes/image", "peak MB", "of it own MB")
+    ceilings = {"copy": result.ceilings["copy"], "cold disk": result.ceilings["disk"]}
+    ceilings |= {f"decode {codec}": found for codec, found in result.ceilings["decode_by_codec"].items()}
+    named = ", ".join(f"{name} {rate(found)}" for name, found in ceilings.items() if found)
+    lines = [*table([*columns, "first batch s", "ingest s", "shuffle", "version"], rows, text_columns=2), ""]
+    lines += [f"Ceilings, images/s: {named}.", "", result.limit]
+    if result.notes:
+        lines += ["", *(f"- {note}" for note in result.notes)]
+    return lines
+
+
+def bench_command(values: Values) -> str:
+    """Return the command that a ``bench-loader`` file was made with, from its conditions."""
+    conditions, others = values["conditions"], [row["name"] for row in values["rows"] if not row["name"].startswith("ferdata-")]
+    extras = any(name.startswith(("ffcv", "spdl", "dali", "grain", "litdata", "streaming")) for name in others)
+    missing = any("left out" in note for note in values["notes"])
+    against = "all" if extras or missing else "usual" if len(others) > 1 else ",".join(others) or "none"
+    side = conditions["image"].rpartition(" ")[2].rstrip("]")
+    settings = {"size": side, "count": conditions["images"], "workers": conditions["workers"], "batch-size": conditions["batch_size"]}
+    settings |= {"epochs": conditions["epochs"], "against": against, "sweep": ",".join(conditions["sweep"])}
+    return " ".join(["python cli.py bench-loader", *(f"--{name} {value}" for name, value in settings.items() if value != "")])
+
+
+def scale_section(values: Values) -> list[str]:
+    """Speed, start-up and memory by the number of images."""
+    rows = [
+        [
+            *(row["codec"], f"{row['images']:,}", rate(row["images_per_second"]), percent(row["spread"]), f"{row['relative']:.2f}"),
+            *(f"{row['first_batch_seconds']:.2f}", f"{row['first_batch_again_seconds']:.2f}"),
+            *(megabytes(row["after"][name]) for name in ("own_bytes", "rss_bytes", "pss_bytes", "tree_pss_bytes")),
+        ]
+        for row in values["rows"]
+    ]
+    columns = ("codec", "images", "images/s", "spread", "to the smallest", "first batch s", "again s", "main: own MB", "RSS MB", "PSS MB")
+    return [*table([*columns, "tree PSS MB"], rows), "", *_scale_sentences(values["rows"])]
+
+
+def _scale_sentences(rows: list[dict[str, Any]]) -> list[str]:
+    sentences = []
+    for codec in dict.fromkeys(row["codec"] for row in rows):
+        of = [row for row in rows if row["codec"] == codec]
+        least, most = of[0], of[-1]
+        drift = max(abs(row["relative"] - 1) for row in of)
+        grown = (most["after"]["own_bytes"] - least["after"]["own_bytes"]) / max(1, most["images"] - least["images"])
+        start = max(row["first_batch_seconds"] for row in of)
+        sentences.append(
+            f"`{codec}`: from {least['images']:,} to {most['images']:,} images the speed stays within {drift:.0%} of the smallest set's "
+            f"({'as' if drift <= SCALE_TOLERANCE else 'not as'} asked: 10 %), the first batch comes after at most {start:.2f} s "
+            f"({'as' if start < START_SECONDS else 'not as'} asked: 1 s), and the main process's own memory grows by {grown:,.0f} bytes "
+            "an image (its row of the sample table is 8 bytes, and each array of an epoch's order 8 more)."
+        )
+    return sentences
+
+
+def ingest_section(values: Values) -> list[str]:
+    """The rate of ``shard`` as a share of the limit, and its memory."""
+    workers = values["conditions"]["workers"]
+    ways = {
+        f"`shard`, {workers} workers, scan included": "ingest",
+        "the same without the scan": "ingest_without_scan",
+        "bare Pillow + zstd, one core": "bare_one_core",
+        f"bare Pillow + zstd, {workers} processes at once": "bare_all_workers",
+    }
+    rows = [[way, rate(values[name]["images_per_second"]), percent(values[name]["spread"])] for way, name in ways.items()]
+    memory = [[f"{row['images']:,}", megabytes(row["peak_pss_bytes"])] for row in values["memory"]]
+    most, bound = max(row["peak_pss_bytes"] for row in values["memory"]), values["memory_bar_bytes"]
+    grown = values["memory"][-1]["peak_pss_bytes"] / values["memory"][0]["peak_pss_bytes"] - 1
+    return [
+        *table(["way", "images/s", "spread"], rows),
+        "",
+        f"`shard` reaches {values['fraction']:.2f} of {workers} x the bare rate of one core, "
+        f"{'as' if values['fraction'] >= values['bar'] else '**not** as'} asked ({values['bar']}).",
+        "",
+        *table(["images", "peak PSS of all processes, MB"], memory),
+        "",
+        f"Memory: at most {megabytes(most)} MB ({'as' if most < bound else '**not** as'} asked: under {megabytes(bound)} MB), and "
+        f"{grown:+.0%} for {values['memory'][-1]['images'] / values['memory'][0]['images']:.0f} times the images.",
+    ]
+
+
+def pipeline_section(values: Values) -> list[str]:
+    """Each verb of the command line over the same images."""
+    count, verbs = values["conditions"]["images"], values["rows"]
+    rows = [
+        [
+            *(f"`{row['verb']}`", f"{row['seconds']:,.1f}", rate(row["images_per_second"])),
+            *(megabytes(row["bytes"]), rate(row["bytes"] / count), megabytes(row["peak_pss_bytes"])),
+        ]
+        for row in verbs
+    ]
+    total = sum(row["seconds"] for row in verbs)
+    return [
+        *table(["verb", "seconds", "images/s", "MB on disk", "bytes/image", "peak MB"], rows),
+        "",
+        f"All of it takes {total:,.0f} s for {count:,} images, Python's start included; every sample was decoded and checked.",
+    ]
+
+
+def study_section(values: Values) -> list[str]:
+    """The defaults, and what each is at every size."""
+    rows = []
+    for codec, default in values["defaults"].items():
+        for row in (row for row in values["rows"] if row["name"] == default["name"]):
+            figures = [
+                rate(row["bytes_per_image"]),
+                f"{row['ratio']:.2f}",
+                rate(row["images_per_second"]),
+                f"{row['times_decode_jpeg']:.2f}",
+            ]
+            rows.append([codec, str(row["size"]), *figures])
+    reasons = [f"- `{codec}`: {default['name']}, {default['why']}" for codec, default in values["defaults"].items()]
+    columns = ("codec", "px", "bytes/image", "times smaller", "images/s on one core", "times decode_jpeg")
+    return [*table(columns, rows), "", "Each codec's default was chosen from the study:", "", *reasons]
+
+
+def plan_section(values: Values) -> list[str]:
+    """The prediction for each codec and number of workers, and the recommendation."""
+    rows = [
+        [
+            *(row["codec"], str(row["workers"]), megabytes(row["num_bytes"]), rate(row["warm"]), rate(row["cold"]), rate(row["steady"])),
+            row["limit"],
+        ]
+        for row in values["rows"]
+    ]
+    columns = ("codec", "workers", "MB", "warm images/s", "cold images/s", "every later epoch", "limit")
+    return [*table(columns, rows), "", values["recommendation"]["sentence"]]
+
+
+def train_section(values: Values) -> list[str]:
+    """Accuracy by split, and the share of the time that went into waiting."""
+    rows = [[split, f"{accuracy:.3f}"] for split, accuracy in values["accuracy"].items()]
+    return [
+        *table(["split", "accuracy"], rows),
+        "",
+        f"`{values['model']}` ({values['parameters']:,} parameters) trained {values['epochs']} epochs at "
+        f"{rate(values['images_per_second'])} images/s and spent {values['data_wait_share']:.1%} of the time waiting for data.",
+    ]
+
+
+def guard_section(values: Values) -> list[str]:
+    """What ``make bench-check`` compares with."""
+    rows = [[name, f"{ratio:.3f}"] for name, ratio in values["ratios"].items()]
+    return [
+        *table(["case", "time / yardstick"], rows),
+        "",
+        "Each case's time over that of bare work in the same run; `make bench-check` fails where a case has lost 20 % of its speed.",
+    ]
+
+
+def _asked(bar: float | None) -> str:
+    return "" if bar is None else f"{bar:g}"
+
+
+SECTIONS: dict[str, Callable[[Values], list[str]]] = {
+    "bars": bars_section,
+    "bench-224": bench_section,
+    "bench-100": bench_section,
+    "scale": scale_section,
+    "ingest": ingest_section,
+    "pipeline": pipeline_section,
+    "study": study_section,
+    "plan": plan_section,
+    "train": train_section,
+    "shuffle": generic,
+    "gpu": generic,
+}
