@@ -1,0 +1,150 @@
+"""Several processes that train as one: what they must tell each other, and nothing else.
+
+In: the environment ``torchrun`` sets. Out: :class:`Ranks`, whose methods do nothing where there is only one process.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ferdata.errors import FerdataError, OptionError, TrainError
+
+__all__ = ["Ranks", "open_ranks"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranks:
+    """This process among those of a run.
+
+    Attributes:
+        rank: Which one it is.
+        world_size: How many there are.
+        device: Where it computes.
+    """
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return self.rank == 0
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the sum of every rank's ``values``, in place."""
+        if self.world_size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def wait(self) -> None:
+        """Return when every rank has come here."""
+        self.sum(torch.zeros(1, device=self.device))
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return every rank's value, by rank."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
+
+    def gather_rows(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return every rank's rows (the same number on each) in rank order; only this rank's own carry gradients."""
+        if self.world_size == 1:
+            return rows
+        pieces = [torch.empty_like(rows) for _ in range(self.world_size)]
+        dist.all_gather(pieces, rows.detach().contiguous())
+        pieces[self.rank] = rows
+        return torch.cat(pieces)
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """Return what ``make`` gives on rank 0; where it fails there, fail everywhere, so that nobody waits for nobody.
+
+        Raises:
+            TrainError: On the other ranks, with the text of what went wrong on rank 0.
+        """
+        if self.world_size == 1:
+            return make()
+        failure: FerdataError | None = None
+        box: list[Any] = [None, None]
+        if self.is_first:
+            try:
+                box[0] = make()
+            except FerdataError as error:
+                failure, box[1] = error, str(error)
+        dist.broadcast_object_list(box)
+        if failure is not None:
+            raise failure
+        if box[1] is not None:
+            raise TrainError(box[1])
+        made: T = box[0]
+        return made
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """Return the network so that a backward pass averages gradients over ranks."""
+        if self.world_size == 1:
+            return network
+        return DistributedDataParallel(network, device_ids=[self.device.index] if self.device.type == "cuda" else None)
+
+    def without_sync(self, network: nn.Module) -> AbstractContextManager[Any]:
+        """Return a block in which backward passes keep gradients to this rank."""
+        return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
+
+
+@contextmanager
+def open_ranks(device: str) -> Iterator[Ranks]:
+    """Join the other processes of ``torchrun``, if there are any; leave them at the end.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``; each rank of a machine takes the GPU of its local rank.
+
+    Raises:
+        OptionError: If the device is not there.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    joined = dist.is_available() and dist.is_initialized()
+    local_rank = int(os.environ.get("LOCAL_RANK", "0")) if joined or world_size > 1 else 0
+    chosen = _device(device, local_rank)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    if not joined and world_size > 1:
+        on_gpu = chosen.type == "cuda"
+        dist.init_process_group("nccl" if on_gpu else "gloo", device_id=chosen if on_gpu else None)
+    try:
+        if joined or world_size > 1:
+            yield Ranks(rank=dist.get_rank(), world_size=dist.get_world_size(), device=chosen)
+        else:
+            yield Ranks(rank=0, world_size=1, device=chosen)
+    finally:
+        if not joined and world_size > 1:
+            dist.destroy_process_group()
+
+
+def _device(name: str, local_rank: int) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise OptionError(f"device: {name!r} found, expected auto, cpu, cuda or cuda:<n>") from error
+    if device.type not in ("cpu", "cuda"):
+        raise OptionError(f"device: {name!r} found, expected auto, cpu, cuda or cuda:<n>")
+    if device.type == "cpu":
+        return torch.device("cpu")
+    index = local_rank if device.index is None else device.index
+    if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+        raise OptionError(
+            f"device: {name} for local rank {local_rank} found, but this torch sees {torch.cuda.device_count()} CUDA devices; "
+            "use device cpu, or as many processes as there are GPUs"
+        )
+    return torch.device("cuda", index)

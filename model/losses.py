@@ -1,0 +1,55 @@
+"""Losses: cross-entropy as a sum that the caller divides, and concordance for valence and arousal.
+
+In: a network's outputs and the targets. Out: scalars with gradients. Padding rows and samples without values count for nothing;
+masks are multiplied and not indexed with, so that a GPU is never waited for.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional
+
+from ferdata.stream import IGNORED_LABEL
+
+__all__ = ["class_weights", "concordance_loss", "cross_entropy_sum", "weight_sum"]
+
+
+def class_weights(counts: Sequence[int]) -> torch.Tensor:
+    """Return float32 ``[classes]``: inverse frequencies, scaled so that their mean over the samples is 1; 0 for empty classes."""
+    numbers = torch.tensor(counts, dtype=torch.float64)
+    present = int((numbers > 0).sum())
+    return torch.where(numbers > 0, numbers.sum() / (max(1, present) * numbers.clamp(min=1)), 0.0).to(torch.float32)
+
+
+def cross_entropy_sum(logits: torch.Tensor, labels: torch.Tensor, *, weights: torch.Tensor | None, smoothing: float) -> torch.Tensor:
+    """Return the sum of the (weighted) cross-entropies over the rows that are no padding.
+
+    A sum and not a mean, so that pieces of a batch and ranks add up to exactly the whole batch's loss.
+    """
+    return functional.cross_entropy(
+        logits.float(), labels, weight=weights, reduction="sum", ignore_index=IGNORED_LABEL, label_smoothing=smoothing
+    )
+
+
+def weight_sum(labels: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """Return what a sum of cross-entropies is divided by to be a mean: the number of samples, or the sum of their weights."""
+    real = labels != IGNORED_LABEL
+    return real.sum().float() if weights is None else (weights[labels.clamp(min=0)] * real).sum()
+
+
+def concordance_loss(predicted: torch.Tensor, actual: torch.Tensor) -> torch.Tensor:
+    """Return 1 - CCC (Lin 1989), averaged over valence and arousal; 0 where fewer than two samples have values.
+
+    Args:
+        predicted: float ``[N, 2]``.
+        actual: float ``[N, 2]``, NaN where a sample has no value.
+    """
+    known = ~actual.isnan()
+    count = known.sum(0).clamp(min=1)
+    x, y = predicted.float() * known, actual.nan_to_num(0.0)
+    mean_x, mean_y = x.sum(0) / count, y.sum(0) / count
+    dx, dy = (x - mean_x) * known, (y - mean_y) * known
+    spread = ((dx**2).sum(0) + (dy**2).sum(0)) / count + (mean_x - mean_y) ** 2
+    concordance = 2 * (dx * dy).sum(0) / count / spread.clamp(min=1e-8)
+    usable = known.sum(0) > 1
+    return ((1 - concordance) * usable).sum() / usable.sum().clamp(min=1)

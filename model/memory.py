@@ -1,0 +1,72 @@
+"""What to say when the memory is full: not that it is full, but how many images fit.
+
+In: the step that failed. Out: the largest number of images, by halving, that one was really carried out with.
+"""
+
+import gc
+
+import torch
+
+from ferdata.errors import TrainError
+from model.step import Stepper
+
+__all__ = ["is_out_of_memory", "out_of_memory"]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error is torch's or Python's way to say that memory is full."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        part in text for part in ("can't allocate memory", "not enough memory", "out of memory", "could not create a memory")
+    )
+
+
+def out_of_memory(
+    stepper: Stepper, *, reason: str, shape: tuple[int, ...], piece_samples: int, accumulate: int, world_size: int
+) -> TrainError:
+    """Return the error to raise, after trying smaller pieces.
+
+    Args:
+        stepper: What ran out of memory; the network's weights are of no use afterwards.
+        reason: First line of the error.
+        shape: ``(3, H, W)`` of an image.
+        piece_samples: Images of the piece that did not fit.
+        accumulate: Pieces of a rank's part of a step.
+        world_size: Number of ranks.
+    """
+    fitting = _largest_fitting(stepper, shape, piece_samples)
+    tried = f"training step: memory is full with {piece_samples} images at a time on each rank ({reason})"
+    if fitting == 0:
+        return TrainError(f"{tried}, and not even one image fits; use a smaller --size or --model, or another device")
+    rank_samples = piece_samples * accumulate
+    pieces = next(count for count in range(1, rank_samples + 1) if rank_samples % count == 0 and rank_samples // count <= fitting)
+    return TrainError(
+        f"{tried}, expected at most {fitting}, which was tried and fits; use --batch-size {fitting * world_size}, "
+        f"or --accumulate {pieces}, which keeps batches of {rank_samples * world_size} and what they compute"
+    )
+
+
+def _largest_fitting(stepper: Stepper, shape: tuple[int, ...], piece_samples: int) -> int:
+    size = piece_samples // 2
+    while size >= 1:
+        stepper.optimizer.zero_grad(set_to_none=True)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if _fits(stepper, shape, size):
+            return size
+        size //= 2
+    return 0
+
+
+def _fits(stepper: Stepper, shape: tuple[int, ...], size: int) -> bool:
+    try:
+        device = next(stepper.network.parameters()).device
+        stepper.rehearse(torch.zeros(size, *shape, dtype=torch.uint8, device=device))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True

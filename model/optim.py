@@ -1,0 +1,33 @@
+"""The optimizer and its learning rate. In: options. Out: a torch optimizer, and a rate that is a pure function of the step."""
+
+import math
+
+import torch
+from torch import nn
+
+from model.networks import find_design
+from model.options import TrainOptions
+
+__all__ = ["learning_rate", "make_optimizer"]
+
+
+def make_optimizer(network: nn.Module, options: TrainOptions, device: torch.device) -> torch.optim.Optimizer:
+    """Return the optimizer of everything that is not frozen."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if options.optimizer == "sgd":
+        momentum = find_design(options.model_name).momentum if options.momentum is None else options.momentum
+        return torch.optim.SGD(parameters, lr=options.lr, momentum=momentum, weight_decay=options.weight_decay)
+    kind = torch.optim.Adam if options.optimizer == "adam" else torch.optim.AdamW
+    first_beta = 0.9 if options.momentum is None else options.momentum
+    fused = device.type == "cuda"
+    return kind(parameters, lr=options.lr, betas=(first_beta, 0.999), weight_decay=options.weight_decay, fused=fused)
+
+
+def learning_rate(options: TrainOptions, step: int, total_steps: int) -> float:
+    """Return the rate of a step, counted from 0, of a run of ``total_steps``: a linear rise, then constant or half a cosine."""
+    rise = round(options.warmup * total_steps)
+    if step < rise:
+        return options.lr * (step + 1) / rise
+    if options.schedule == "constant":
+        return options.lr
+    return options.lr * (1 + math.cos(math.pi * (step - rise) / max(1, total_steps - rise))) / 2

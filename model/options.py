@@ -1,0 +1,204 @@
+"""Every setting of a training run, in one value that is written to the run's folder and read back to go on.
+
+In: keyword arguments. Out: a frozen, checked :class:`TrainOptions`.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from ferdata.errors import OptionError, TrainError
+from model.networks import find_design
+
+__all__ = ["AUGMENTATIONS", "TrainOptions"]
+
+AUGMENTATIONS = ("flip", "crop", "color")
+
+SMALL_IMAGE = 100
+"""From this side on, a network as large as mod4 is worth its time."""
+
+MACHINE_FIELDS = ("shards", "num_workers", "memory_bytes", "device", "compile", "accumulate", "checkpoint_steps", "epochs")
+"""What may differ between a run and its resumption: where it runs, and how long, but not what is computed."""
+
+_RUN_FIELDS = ("out", "name", "resume")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """Settings of a run; the defaults are a sound start, not the report's.
+
+    Attributes:
+        shards: Folder or URL of a data set; may be None only with ``resume``.
+        model: ``basic1`` ... ``mod4`` or ``timm:<name>``. None: ``mod4``, or ``basic1`` for images under 100 px.
+        pretrained: Start with timm's published weights.
+        epochs: Passes over the train split.
+        batch_size: Samples of one optimizer step, over all ranks and accumulated pieces together.
+        accumulate: Pieces a rank's part of a batch is worked off in: less memory, the same step.
+        optimizer: ``adam``, ``adamw`` or ``sgd``.
+        lr: Highest learning rate.
+        momentum: Of SGD, or Adam's first beta. None: what the model's design says for SGD, 0.9 for Adam.
+        weight_decay: Coupled for ``adam`` and ``sgd``, decoupled for ``adamw``.
+        schedule: ``constant`` or ``cosine`` (down to zero).
+        warmup: Share of all steps over which the learning rate rises from zero.
+        loss: ``mean`` or ``sum`` over a batch. None: what the model's design says.
+        class_weights: Weigh each class's loss by the inverse of its frequency.
+        sampling: ``balanced`` over classes, ``uniform`` (every sample once an epoch), or a weight per class name.
+        dropout: Share of features left out before the last layer. None: what the model's design says.
+        label_smoothing: Share of the target spread over all classes.
+        valence_arousal: Train a second head for valence and arousal where the samples have them.
+        va_weight: Weight of its loss.
+        augment: Names out of ``flip``, ``crop`` and ``color``.
+        size: Height and width to train at. None: the shards' own.
+        limit: At most this many samples of every split in an epoch.
+        amp: ``off``, ``bf16`` or ``fp16``.
+        channels_last: Keep images channels-last in memory.
+        compile: Run the network through ``torch.compile``.
+        init_from: A run, or a checkpoint file, whose weights to start with.
+        freeze: Train the heads only.
+        seed: Of the weights, the order, the augmentation and dropout.
+        num_workers: Loader processes of each rank. None: one per core, at most 8.
+        memory_bytes: Bound of each loader's ring.
+        deal: ``rows``: ranks train on their rows of one process's batches. ``windows``: each rank reads windows of its own.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
+        checkpoint_steps: Write a checkpoint every so many steps, beside the one after every epoch; 0 for never.
+        out: Folder of runs.
+        name: Of the run's folder. None: model, data set and time.
+        resume: A run to go on with; it keeps its own settings.
+    """
+
+    shards: str | None = None
+    model: str | None = None
+    pretrained: bool = False
+    epochs: int = 10
+    batch_size: int = 32
+    accumulate: int = 1
+    optimizer: str = "adamw"
+    lr: float = 1e-3
+    momentum: float | None = None
+    weight_decay: float = 0.01
+    schedule: str = "cosine"
+    warmup: float = 0.05
+    loss: str | None = None
+    class_weights: bool = False
+    sampling: str | Mapping[str, float] = "balanced"
+    dropout: float | None = None
+    label_smoothing: float = 0.0
+    valence_arousal: bool = False
+    va_weight: float = 1.0
+    augment: tuple[str, ...] = ("flip", "crop")
+    size: int | None = None
+    limit: int | None = None
+    amp: str = "off"
+    channels_last: bool = False
+    compile: bool = False
+    init_from: str | None = None
+    freeze: bool = False
+    seed: int = 0
+    num_workers: int | None = None
+    memory_bytes: int = 1 << 30
+    deal: str = "rows"
+    device: str = "auto"
+    checkpoint_steps: int = 500
+    out: str = "runs"
+    name: str | None = None
+    resume: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.model is not None:
+            find_design(self.model)
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise OptionError(f"{name}: {getattr(self, name)!r} found, expected one of {', '.join(str(value) for value in allowed)}")
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                expected = f"{low} to {high}" if math.isfinite(high) else f"at least {low}"
+                raise OptionError(f"{name}: {value} found, expected {expected}")
+        if not self.lr > 0:
+            raise OptionError(f"lr: {self.lr} found, expected above 0")
+        unknown = [name for name in self.augment if name not in AUGMENTATIONS]
+        if unknown or len(set(self.augment)) != len(self.augment):
+            raise OptionError(f"augment: {', '.join(self.augment)} found, expected each of {', '.join(AUGMENTATIONS)} at most once")
+        if self.freeze and not (self.init_from or self.pretrained):
+            raise OptionError("freeze: a backbone with fresh weights would stay random, expected init_from or pretrained with it")
+        if self.init_from and self.pretrained:
+            raise OptionError("init_from and pretrained: both found, expected one source of weights")
+
+    @property
+    def model_name(self) -> str:
+        """Name of the network; to be asked once it is chosen."""
+        assert self.model is not None
+        return self.model
+
+    @property
+    def loss_reduction(self) -> str:
+        """``mean`` or ``sum``."""
+        return self.loss or find_design(self.model_name).loss
+
+    def with_model(self, size: int) -> "TrainOptions":
+        """Return the settings with the network for images of this size filled in, where none was chosen."""
+        if self.model is not None:
+            return self
+        return replace(self, model="mod4" if (self.size or size) >= SMALL_IMAGE else "basic1")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain values."""
+        return asdict(self) | {"sampling": self.sampling if isinstance(self.sampling, str) else dict(self.sampling)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any], where: str) -> "TrainOptions":
+        """Return the settings that :meth:`to_json` wrote.
+
+        Raises:
+            TrainError: If a setting is missing or unknown.
+        """
+        try:
+            return cls(**{**record, "augment": tuple(record["augment"])})
+        except (KeyError, TypeError) as error:
+            raise TrainError(f"{where}: {error}, expected the settings of this version of ferdata; start a new run") from error
+
+    def resumed(self, saved: "TrainOptions", where: str) -> "TrainOptions":
+        """Return the settings to go on with: the saved ones, with this machine's where they are given.
+
+        Raises:
+            OptionError: If a setting is given that would change what the run computes.
+        """
+        plain = TrainOptions()
+        given = {field.name: getattr(self, field.name) for field in fields(self) if getattr(self, field.name) != getattr(plain, field.name)}
+        clashing = [
+            f"{name} {value!r} found, expected {getattr(saved, name)!r}"
+            for name, value in given.items()
+            if name not in (*MACHINE_FIELDS, *_RUN_FIELDS) and value != getattr(saved, name)
+        ]
+        if clashing:
+            raise OptionError(
+                f"{where}: {'; '.join(clashing)}; a resumed run keeps its settings, or start another with --init-from {where}"
+            )
+        return replace(saved, **{name: value for name, value in given.items() if name in MACHINE_FIELDS}, resume=self.resume)
+
+
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "optimizer": ("adam", "adamw", "sgd"),
+    "schedule": ("constant", "cosine"),
+    "loss": (None, "mean", "sum"),
+    "amp": ("off", "bf16", "fp16"),
+    "deal": ("rows", "windows"),
+}
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "epochs": (1, math.inf),
+    "batch_size": (1, math.inf),
+    "accumulate": (1, math.inf),
+    "momentum": (0, 0.9999),
+    "weight_decay": (0, math.inf),
+    "warmup": (0, 1),
+    "dropout": (0, 0.99),
+    "label_smoothing": (0, 0.99),
+    "va_weight": (0, math.inf),
+    "size": (8, math.inf),
+    "limit": (1, math.inf),
+    "num_workers": (0, math.inf),
+    "checkpoint_steps": (0, math.inf),
+    "seed": (0, math.inf),
+}

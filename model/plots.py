@@ -1,0 +1,157 @@
+"""Pictures of a run. In: the lines of ``metrics.jsonl``, and a confusion matrix. Out: PNG bytes, drawn without a display."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+__all__ = ["INK", "TRAIN_COLOR", "VAL_COLOR", "draw_confusion", "draw_curves", "new_figure", "png_bytes", "style_axes"]
+
+INK = "#1f2933"
+MUTED = "#7b8794"
+GRID = "#e4e7eb"
+TRAIN_COLOR = "#2f6fde"
+VAL_COLOR = "#e8762c"
+FEELING_COLORS = {"valence": "#1b998b", "arousal": "#b5179e"}
+_BLUES = LinearSegmentedColormap.from_list("ferdata", ["#ffffff", "#d6e4fb", "#7fa9ee", "#2f6fde", "#173c80"])
+DPI = 144
+
+
+def draw_curves(lines: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return a PNG of loss, accuracy, and (where they are trained) valence and arousal over the epochs."""
+    lines = list(lines)
+    steps = [line for line in lines if line["kind"] == "step"]
+    epochs = [line for line in lines if line["kind"] == "epoch"]
+    feelings = any(line.get("val", {}).get("ccc") for line in epochs)
+    figure = new_figure(13.5 if feelings else 9.6, 3.7)
+    axes = figure.subplots(1, 3 if feelings else 2)
+    _draw_loss(axes[0], steps, epochs, label="train, with that of valence and arousal" if feelings else "train")
+    _draw_accuracy(axes[1], epochs)
+    if feelings:
+        _draw_feelings(axes[2], epochs)
+    return png_bytes(figure)
+
+
+def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], *, title: str) -> bytes:
+    """Return a PNG of a confusion matrix: rows actual, columns predicted, shaded by the share of the row, with counts."""
+    counts = np.array(confusion, dtype=np.int64)
+    shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
+    side = max(4.0, 0.56 * len(classes) + 1.3)
+    figure = new_figure(side + 0.3, side)
+    axes = figure.subplots()
+    axes.imshow(shares, cmap=_BLUES, vmin=0, vmax=1)
+    axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.tick_params(length=0, labelsize=9, labelcolor=INK)
+    axes.set_xlabel("predicted", color=MUTED)
+    axes.set_ylabel("actual", color=MUTED)
+    axes.set_title(title, color=INK, fontsize=11, loc="left", pad=10)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks(np.arange(len(classes) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(classes) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=2)
+    axes.tick_params(which="minor", length=0)
+    for row in range(len(classes)):
+        for column in range(len(classes)):
+            share, count = shares[row, column], counts[row, column]
+            if count:
+                color = "white" if share > 0.55 else INK
+                weight = "bold" if row == column else "normal"
+                axes.text(column, row, f"{share:.0%}\n{count:,}", ha="center", va="center", fontsize=7.5, color=color, fontweight=weight)
+    return png_bytes(figure)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of so many inches, drawn by Agg whatever backend the process uses."""
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """Return a figure as PNG."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def style_axes(axes: Axes, *, title: str, x_label: str, percent: bool = False) -> None:
+    """Give axes the look of this package's plots."""
+    axes.set_title(title, color=INK, fontsize=11, loc="left", pad=10)
+    axes.set_xlabel(x_label, color=MUTED, fontsize=9)
+    axes.grid(axis="y", color=GRID, linewidth=1)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(GRID)
+    if x_label == "epoch":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.tick_params(length=0, labelsize=8.5, labelcolor=MUTED)
+    if percent:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    handles, _ = axes.get_legend_handles_labels()
+    if handles:
+        axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)
+
+
+def _draw_loss(axes: Axes, steps: list[Mapping[str, Any]], epochs: list[Mapping[str, Any]], *, label: str) -> None:
+    if steps:
+        per_epoch = (
+            max(1, (steps[-1]["step"] + 1) / (steps[-1]["epoch"] + 1))
+            if not epochs
+            else (epochs[-1]["step"] + 1) / (epochs[-1]["epoch"] + 1)
+        )
+        places = np.array([line["step"] + 1 for line in steps]) / per_epoch
+        losses = np.array([line["loss"] for line in steps])
+        axes.plot(places, losses, color=TRAIN_COLOR, alpha=0.18, linewidth=0.8)
+        axes.plot(places, _smoothed(losses), color=TRAIN_COLOR, linewidth=1.8, label=label)
+    val = [line for line in epochs if "val" in line]
+    if val:
+        axes.plot([line["epoch"] + 1 for line in val], [line["val"]["loss"] for line in val], **_marked(VAL_COLOR), label="val")
+    axes.set_ylim(bottom=0)
+    style_axes(axes, title="Loss", x_label="epoch")
+
+
+def _draw_accuracy(axes: Axes, epochs: list[Mapping[str, Any]]) -> None:
+    numbers = [line["epoch"] + 1 for line in epochs]
+    axes.plot(numbers, [line["train_accuracy"] for line in epochs], **_marked(TRAIN_COLOR), label="train, while training")
+    val = [line for line in epochs if "val" in line]
+    if val:
+        places = [line["epoch"] + 1 for line in val]
+        accuracy = [line["val"]["accuracy"] for line in val]
+        axes.plot(places, accuracy, **_marked(VAL_COLOR), label="val")
+        balanced = [line["val"]["balanced_accuracy"] for line in val]
+        axes.plot(places, balanced, color=VAL_COLOR, linewidth=1.2, linestyle=":", label="val, balanced")
+        best = int(np.argmax(accuracy))
+        above: dict[str, Any] = {"textcoords": "offset points", "xytext": (0, 7), "ha": "center", "fontsize": 8.5, "color": VAL_COLOR}
+        axes.annotate(f"{accuracy[best]:.1%}", (places[best], accuracy[best]), **above)
+    axes.set_ylim(0, 1.05)
+    style_axes(axes, title="Accuracy", x_label="epoch", percent=True)
+
+
+def _draw_feelings(axes: Axes, epochs: list[Mapping[str, Any]]) -> None:
+    for name, color in FEELING_COLORS.items():
+        values = [(line["epoch"] + 1, line.get("val", {}).get("ccc", {}).get(name)) for line in epochs]
+        known = [(epoch, value) for epoch, value in values if value is not None]
+        if known:
+            axes.plot(*zip(*known, strict=True), **_marked(color), label=name)
+    style_axes(axes, title="Concordance on val (CCC)", x_label="epoch")
+
+
+def _marked(color: str) -> dict[str, Any]:
+    return {"color": color, "linewidth": 1.8, "marker": "o", "markersize": 3.5}
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """Return a running mean over about a fiftieth of the steps."""
+    width = max(1, len(values) // 50)
+    sums = np.cumsum(np.insert(values, 0, 0.0))
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(0, ends - width)
+    means: np.ndarray = (sums[ends] - sums[starts]) / (ends - starts)
+    return means

@@ -1,0 +1,108 @@
+"""What a run shows while it runs. In: figures of steps and epochs. Out: one live line and a row per epoch in the terminal."""
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+__all__ = ["EpochStatus", "RichProgress", "StepStatus", "TrainProgress"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStatus:
+    """Where a run stands: ``step`` of ``total_steps`` of the run, and figures of the epoch so far."""
+
+    epoch: int
+    epochs: int
+    step: int
+    total_steps: int
+    loss: float
+    images_per_second: float
+    data_wait_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochStatus:
+    """Figures of an epoch; accuracies by split."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    accuracy: dict[str, float]
+    balanced_accuracy: float | None
+    images_per_second: float
+    data_wait_share: float
+    seconds: float
+
+
+class TrainProgress(Protocol):
+    """What :func:`model.train` tells of its progress, on the first rank."""
+
+    def on_step(self, status: StepStatus) -> None:
+        """Called after every step on a CPU, every 20 on a GPU."""
+
+    def on_epoch(self, status: EpochStatus) -> None:
+        """Called after every epoch's evaluation."""
+
+    def on_note(self, text: str) -> None:
+        """Called with a sentence for the user."""
+
+
+class RichProgress:
+    """Shows progress in a terminal; a context manager.
+
+    Args:
+        console: Where to; None for standard error's.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]:,.0f} images/s  loss {task.fields[loss]:.3f}  waits for data {task.fields[wait]:.1%}"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=self._console,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.stop()
+
+    def on_step(self, status: StepStatus) -> None:
+        """Move the bar."""
+        fields: dict[str, Any] = {
+            "epoch": f"{status.epoch + 1}/{status.epochs}",
+            "rate": status.images_per_second,
+            "loss": status.loss,
+            "wait": status.data_wait_share,
+        }
+        if self._task is None:
+            # a resumed run's time left is reckoned from the steps it takes, not from those it found done
+            self._task = self._bar.add_task("", total=status.total_steps, completed=status.step, **fields)
+        self._bar.update(self._task, completed=status.step + 1, **fields)
+
+    def on_epoch(self, status: EpochStatus) -> None:
+        """Print a row."""
+        accuracies = "  ".join(f"{split} {value:.3f}" for split, value in status.accuracy.items())
+        balanced = "" if status.balanced_accuracy is None else f" (balanced {status.balanced_accuracy:.3f})"
+        self._console.print(
+            f"epoch {status.epoch + 1:>3}/{status.epochs}  loss {status.loss:.3f}  accuracy {accuracies}{balanced}  "
+            f"{status.images_per_second:,.0f} images/s  waits {status.data_wait_share:.1%}  {status.seconds:.1f} s",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def on_note(self, text: str) -> None:
+        """Print a sentence."""
+        self._console.print(escape(text), highlight=False, soft_wrap=True)

@@ -1,0 +1,166 @@
+"""One optimizer step, for any number of ranks and pieces: its loss and gradients are those of the whole batch.
+
+In: a batch. Out: changed weights, and sums that are added over ranks for the log.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from ferdata.errors import OptionError
+from ferdata.stream import BatchContext, BatchTransform
+from model.data import StepBatch
+from model.distributed import Ranks
+from model.dropout import sample_keys
+from model.losses import concordance_loss, cross_entropy_sum, weight_sum
+from model.networks import FerNetwork
+from model.optim import learning_rate, make_optimizer
+from model.options import TrainOptions
+
+__all__ = ["Stepper", "run_network"]
+
+_STEP_SEED = 5
+"""Keeps the seeds of steps apart from the other random streams of a run."""
+
+_AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Stepper:
+    """Trains a network step by step.
+
+    Args:
+        network: What is trained; its weights change in place.
+        options: The run's settings.
+        ranks: This process among those of the run.
+        transform: Augments and normalises.
+        weights: float ``[classes]``, weights of the classes' losses, or None.
+        total_steps: Steps of the whole run, for the learning rate.
+
+    Raises:
+        OptionError: If the device cannot do what the settings ask for.
+    """
+
+    def __init__(
+        self,
+        network: FerNetwork,
+        options: TrainOptions,
+        ranks: Ranks,
+        *,
+        transform: BatchTransform,
+        weights: torch.Tensor | None,
+        total_steps: int,
+    ) -> None:
+        if options.amp == "fp16" and ranks.device.type == "cpu":
+            raise OptionError("amp: fp16 found on a CPU, expected a GPU for it; use bf16 or off")
+        network.to(ranks.device)
+        if options.channels_last:
+            network.to(memory_format=torch.channels_last)
+        if options.freeze:
+            network.body.requires_grad_(False)
+        if ranks.world_size > 1 and ranks.device.type == "cuda":
+            # statistics of the batch and not of the rank; torch has this on GPUs only
+            torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        self.network = network
+        self.optimizer = make_optimizer(network, options, ranks.device)
+        self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=options.amp == "fp16")
+        self._options, self._ranks, self._transform, self._total_steps = options, ranks, transform, total_steps
+        self._weights = None if weights is None else weights.to(ranks.device)
+        self._wrapped = ranks.wrap(network)
+        self._run = torch.compile(self._wrapped) if options.compile else self._wrapped
+
+    def step(self, batch: StepBatch, number: int) -> torch.Tensor:
+        """Take a step and return float64 ``[3]``: this rank's part of the mean loss, samples classified rightly, samples.
+
+        Args:
+            batch: This rank's part of the batch.
+            number: The step's number in the run, counted from 0.
+        """
+        self._begin(number)
+        divisor = weight_sum(batch.labels, self._weights)
+        divisor = self._ranks.sum(divisor) if self._weights is not None else divisor * self._ranks.world_size
+        outcome = torch.zeros(3, dtype=torch.float64, device=self._ranks.device)
+        pieces = batch.pieces(self._options.accumulate)
+        for piece in pieces[:-1]:
+            with self._ranks.without_sync(self._wrapped):
+                outcome += self._backward(piece, divisor)
+        outcome += self._backward(pieces[-1], divisor)
+        self._end()
+        return outcome
+
+    def rehearse(self, images: torch.Tensor) -> None:
+        """Do all a step does with one piece of images (uint8 ``[n, 3, H, W]``), without other ranks; only to see whether it fits."""
+        self._begin(0)
+        context = BatchContext(seed=0, epoch=0, rank=0, positions=np.arange(len(images)))
+        logits, values = self._forward(self.network, images, context)
+        loss = logits.float().sum() + (0 if values is None else values.float().sum())
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._end()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _begin(self, number: int) -> None:
+        options = self._options
+        self.network.train()
+        if options.freeze:
+            self.network.body.eval()
+        rate = learning_rate(options, number, self._total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        # a backbone's own random layers depend on the step alone, so that a resumed run draws as the uninterrupted one
+        torch.manual_seed(int(np.random.SeedSequence((options.seed, _STEP_SEED, number, self._ranks.rank)).generate_state(1)[0]))
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _end(self) -> None:
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def _backward(self, piece: StepBatch, divisor: torch.Tensor) -> torch.Tensor:
+        """Add a piece's gradients; return its part of the step's outcome."""
+        options, ranks = self._options, self._ranks
+        context = BatchContext(seed=options.seed, epoch=piece.epoch, rank=0, positions=piece.positions)
+        logits, values = self._forward(self._run, piece.images, context)
+        expression = cross_entropy_sum(logits, piece.labels, weights=self._weights, smoothing=options.label_smoothing) / divisor
+        loss = expression * divisor if options.loss_reduction == "sum" else expression
+        logged = expression.detach()
+        if values is not None and piece.values is not None:
+            feeling = concordance_loss(ranks.gather_rows(values.float()), ranks.gather_rows(piece.values))
+            feeling = feeling * options.va_weight / options.accumulate
+            loss = loss + feeling
+            logged = logged + feeling.detach() / ranks.world_size
+        # gradients are averaged over ranks, while the parts of a loss add up to it
+        self.scaler.scale(loss * ranks.world_size).backward()  # type: ignore[no-untyped-call]
+        correct = (logits.detach().argmax(1) == piece.labels).sum()
+        return torch.stack([logged.double(), correct.double(), torch.full_like(logged, len(piece.labels)).double()])
+
+    def _forward(self, run: Callable[..., Any], images: torch.Tensor, context: BatchContext) -> tuple[torch.Tensor, torch.Tensor | None]:
+        keys = None
+        if self.network.dropout.probability > 0:
+            keys = sample_keys(context.seed, context.epoch, context.positions).to(images.device, non_blocking=True)
+        return run_network(run, images, self._transform, context, self._options, keys)
+
+
+def run_network(
+    run: Callable[..., Any],
+    images: torch.Tensor,
+    transform: BatchTransform,
+    context: BatchContext,
+    options: TrainOptions,
+    keys: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return what a network says of a batch, in the run's precision and memory format.
+
+    Args:
+        run: The network, however it is wrapped.
+        images: uint8 ``[N, 3, H, W]``.
+        transform: Normalises, and augments in training.
+        context: Where the samples stand.
+        options: The run's settings.
+        keys: Of the samples, for dropout; None outside training.
+    """
+    inputs = transform(images, context)
+    if options.channels_last:
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(images.device.type, _AMP_TYPES.get(options.amp), enabled=options.amp != "off"):
+        logits, values = run(inputs, keys)
+    return logits, values

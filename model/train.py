@@ -1,0 +1,367 @@
+"""The training loop, from the settings to the report.
+
+In: :class:`TrainOptions`. Out: a run's folder and a :class:`TrainResult`. Every random number depends on the seed and the step alone, so a
+run that was stopped anywhere and resumed ends in the same bits as one that was not.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ferdata.errors import OptionError, TrainError, WorkerError
+from ferdata.format import read_index
+from ferdata.store import Store
+from model.advice import advise
+from model.augment import evaluation_transform, training_transform
+from model.checkpoint import BEST_NAME, LAST_NAME, find_checkpoint, load_checkpoint, save_checkpoint
+from model.clock import WaitClock
+from model.data import StepBatch, TrainData, open_evaluation
+from model.distributed import Ranks, open_ranks
+from model.evaluate import Evaluation, evaluate
+from model.losses import class_weights
+from model.memory import is_out_of_memory, out_of_memory
+from model.networks import build_network
+from model.optim import learning_rate
+from model.options import TrainOptions
+from model.progress import EpochStatus, StepStatus, TrainProgress
+from model.report import write_report
+from model.result import TrainResult
+from model.runs import RunLog, make_run, open_run
+from model.scores import Mistake, SplitScores
+from model.step import Stepper
+from model.stopping import StopSignal
+from model.transfer import load_weights, start_from
+
+__all__ = ["train"]
+
+SETTLE_STEPS = {"cpu": 1, "cuda": 20}
+"""Steps between two looks at the losses: looking makes this process wait for a GPU, which should never wait for this process."""
+
+NUM_MISTAKES = 27
+
+
+def train(options: TrainOptions, *, progress: TrainProgress | None = None) -> TrainResult:
+    """Train a network and measure it; under ``torchrun``, together with the other processes.
+
+    Args:
+        options: Everything that can be set.
+        progress: Told how it goes, on the first rank.
+
+    Returns:
+        The figures of the best weights (by validation accuracy; the last ones where there is no ``val`` split).
+
+    Raises:
+        OptionError: If a setting does not fit the data or the machine.
+        TrainError: If the loss is not finite, memory is full, a run does not fit, or the run was asked to stop.
+    """
+    path: Path | None = None
+    if options.resume is not None:
+        path, saved = open_run(options.resume)
+        options = options.resumed(saved, str(path))
+    if options.shards is None:
+        raise OptionError("shards: none found, expected the folder of a data set; pass --shards DIR")
+    options = options.with_model(min(read_index(Store(options.shards)).spec.shape[1:]))
+    with ExitStack() as stack:
+        ranks = stack.enter_context(open_ranks(options.device))
+        stop = stack.enter_context(StopSignal())
+        training = _Training(options, ranks, stop, progress, path, stack)
+        for epoch in range(training.standing.epoch, options.epochs):
+            training.train_epoch(epoch)
+            training.finish_epoch(epoch)
+        return training.conclude()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Standing:
+    """Where a run stands; a part of every checkpoint.
+
+    ``epoch`` is the one under way, ``step`` counts the run's finished steps; ``losses``, ``correct`` and ``seen`` are sums over the
+    epoch so far, ``images``, ``seconds`` and ``wait_seconds`` over the run; the best weights so far are those after ``best_epoch``.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    losses: float = 0.0
+    correct: int = 0
+    seen: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    wait_seconds: float = 0.0
+    best_epoch: int = -1
+    best_accuracy: float = -1.0
+
+
+class _Training:
+    """One run: what it is made of, and what it does in each epoch."""
+
+    def __init__(
+        self, options: TrainOptions, ranks: Ranks, stop: StopSignal, progress: TrainProgress | None, path: Path | None, stack: ExitStack
+    ) -> None:
+        self.options, self.ranks, self.stop = options, ranks, stop
+        self.progress = progress if ranks.is_first else None
+        self.standing = _Standing()
+        self.notes: list[str] = []
+        self.advised: set[str] = set()
+        self.data = TrainData(options, ranks)
+        stack.callback(self.data.loader.close)
+        self.index = self.data.loader.index
+        self.total_steps = options.epochs * self.data.steps_per_epoch
+        self.eval_transform = evaluation_transform(options, self.index)
+        self.val = open_evaluation(options, ranks, "val", batch_size=self.data.piece_samples) if "val" in self.index.splits else None
+        if self.val is not None:
+            stack.callback(self.val.close)
+
+        size = self.index.spec.shape[1:] if options.size is None else (options.size, options.size)
+        self.size = (size[0], size[1])
+        torch.manual_seed(options.seed)
+        network = build_network(
+            options.model_name,
+            size=self.size,
+            num_classes=len(self.index.classes),
+            dropout=options.dropout,
+            valence_arousal=options.valence_arousal,
+            pretrained=options.pretrained and path is None,
+        )
+        if options.init_from is not None and path is None:
+            source = find_checkpoint(options.init_from)
+            head = start_from(network, load_checkpoint(source), self.index.classes, str(source))
+            self._note(f"started from {source}: {head.describe()}")
+        self.stepper = Stepper(
+            network,
+            options,
+            ranks,
+            transform=training_transform(options, self.index),
+            weights=class_weights(self.index.counts["train"]) if options.class_weights else None,
+            total_steps=self.total_steps,
+        )
+        self.network = self.stepper.network
+
+        if path is not None:
+            self._load(path / LAST_NAME)
+        self.path = path or ranks.from_first(lambda: make_run(options, ranks, source=self.index.source))
+        self.log = stack.enter_context(
+            RunLog(self.path, active=ranks.is_first, first_step=self.standing.step, first_epoch=self.standing.epoch)
+        )
+        if self.val is None:
+            self._note("no val split: the last weights are kept as the best; shard with --holdout to have one")
+
+    def train_epoch(self, epoch: int) -> None:
+        """Take the steps of an epoch that are still to be taken."""
+        self.clock = WaitClock(self.ranks.device)
+        self.pending: list[torch.Tensor] = []
+        first_step = self.standing.step - epoch * self.data.steps_per_epoch
+        step = self.standing.step
+        for batch in self._batches(epoch, first_step):
+            self.clock.batch_arrived()
+            self.pending.append(self._step(batch, step))
+            self.clock.step_done(self.options.batch_size)
+            del batch
+            step += 1
+            due = self.options.checkpoint_steps > 0 and step % self.options.checkpoint_steps == 0
+            if due or step == (epoch + 1) * self.data.steps_per_epoch or len(self.pending) == SETTLE_STEPS[self.ranks.device.type]:
+                self._settle(epoch, due)
+
+    def finish_epoch(self, epoch: int) -> None:
+        """Measure the network on the val split, and keep its weights."""
+        standing, clock = self.standing, self.clock
+        figures: dict[str, Any] = {
+            "epoch": epoch,
+            "loss": standing.losses / max(1, self.data.steps_per_epoch),
+            "train_accuracy": standing.correct / max(1, standing.seen),
+            "images_per_second": clock.images_per_second,
+            "data_wait_share": clock.wait_share,
+            "seconds": clock.seconds,
+        }
+        is_best = self.val is None
+        if self.val is not None:
+            scores = self._evaluate(self.val).scores
+            names = ("accuracy", "balanced_accuracy", "macro_f1", "loss", "ccc", "rmse")
+            figures["val"] = {name: value for name, value in scores.to_json().items() if name in names}
+            is_best = scores.accuracy > standing.best_accuracy
+        self.log.write("epoch", standing.step - 1, figures)
+        self.log.flush()
+        standing.images += clock.images
+        standing.seconds += clock.seconds
+        standing.wait_seconds += clock.wait_seconds
+        if is_best:
+            standing.best_epoch = epoch
+            standing.best_accuracy = figures.get("val", {}).get("accuracy", -1.0)
+        standing.epoch, standing.losses, standing.correct, standing.seen = epoch + 1, 0.0, 0, 0
+        shares_batches = self.options.deal == "rows" and self.ranks.world_size > 1
+        advice = advise(clock, self.data.loader, ranks_share_batches=shares_batches) if clock.images else None
+        self.clock = WaitClock(self.ranks.device)
+        if is_best:
+            self._save(BEST_NAME)
+        self._save(LAST_NAME)
+        if self.progress is not None:
+            self.progress.on_epoch(
+                EpochStatus(
+                    epoch=epoch,
+                    epochs=self.options.epochs,
+                    loss=figures["loss"],
+                    accuracy={"train": figures["train_accuracy"]} | ({"val": figures["val"]["accuracy"]} if "val" in figures else {}),
+                    balanced_accuracy=figures["val"]["balanced_accuracy"] if "val" in figures else None,
+                    images_per_second=figures["images_per_second"],
+                    data_wait_share=figures["data_wait_share"],
+                    seconds=figures["seconds"],
+                )
+            )
+        if advice is not None and advice.kind not in self.advised:
+            self.advised.add(advice.kind)
+            self._note(f"epoch {epoch + 1}: {advice.text}")
+
+    def conclude(self) -> TrainResult:
+        """Measure the best weights on every split and write the report."""
+        self.data.loader.close()
+        self.ranks.wait()
+        load_weights(self.network, load_checkpoint(self.path / BEST_NAME), str(self.path / BEST_NAME))
+        main_split = next(split for split in ("val", "test", "train") if split in self.index.splits)
+        scores: dict[str, SplitScores] = {}
+        mistakes: tuple[Mistake, ...] = ()
+        for split in self.index.splits:
+            loader = self.val if split == "val" else open_evaluation(self.options, self.ranks, split, batch_size=self.data.piece_samples)
+            assert loader is not None
+            evaluation = self._evaluate(loader, num_mistakes=NUM_MISTAKES if split == main_split else 0)
+            scores[split] = evaluation.scores
+            if split == main_split:
+                mistakes = evaluation.mistakes
+            loader.close()
+        standing = self.standing
+        result = TrainResult(
+            run=str(self.path),
+            model=self.options.model_name,
+            parameters=self.network.num_parameters,
+            classes=self.index.classes,
+            scores=scores,
+            main_split=main_split,
+            best_epoch=standing.best_epoch,
+            epochs=standing.epoch,
+            steps=standing.step,
+            images_per_second=standing.images / standing.seconds if standing.seconds else 0.0,
+            data_wait_share=standing.wait_seconds / standing.seconds if standing.seconds else 0.0,
+            notes=tuple(self.notes),
+        )
+        self.log.write("final", max(0, standing.step - 1), {"accuracy": result.accuracy, "balanced_accuracy": result.balanced_accuracy})
+        self.log.flush()
+        if self.ranks.is_first:
+            write_report(self.path, result, self.options, self.index, mistakes)
+        return result
+
+    def _batches(self, epoch: int, first_step: int) -> Iterator[StepBatch]:
+        try:
+            yield from self.data.epoch(epoch, first_step)
+        except WorkerError:
+            # Ctrl-C reaches workers that were not forked from this process too, and ends them
+            if not self.stop.requested or self.ranks.world_size > 1:
+                raise
+            self._settle(epoch, due=False)
+
+    def _step(self, batch: StepBatch, number: int) -> torch.Tensor:
+        try:
+            return self.stepper.step(batch, number)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+        # outside of the block above, so that the failed step's tensors are free
+        raise out_of_memory(
+            self.stepper,
+            reason=reason,
+            shape=self.index.spec.shape,
+            piece_samples=self.data.piece_samples,
+            accumulate=self.options.accumulate,
+            world_size=self.ranks.world_size,
+        )
+
+    def _settle(self, epoch: int, due: bool) -> None:
+        """Look at the losses of the steps since the last look, on all ranks together; checkpoint or stop where that is due."""
+        device = self.ranks.device
+        wish = torch.tensor([float(self.stop.requested)], dtype=torch.float64, device=device)
+        sums = self.ranks.sum(torch.cat([*self.pending, wish])).tolist()
+        self.clock.settle()
+        self.pending.clear()
+        standing = self.standing
+        for first in range(0, len(sums) - 1, 3):
+            loss, correct, seen = sums[first : first + 3]
+            if not math.isfinite(loss):
+                raise self._diverged(f"loss {loss} at step {standing.step}")
+            rate = learning_rate(self.options, standing.step, self.total_steps)
+            self.log.write("step", standing.step, {"epoch": epoch, "loss": loss, "lr": rate})
+            standing.losses += loss
+            standing.correct += round(correct)
+            standing.seen += round(seen)
+            standing.step += 1
+        if self.progress is not None and len(sums) > 1:
+            self.progress.on_step(
+                StepStatus(
+                    epoch=epoch,
+                    epochs=self.options.epochs,
+                    step=standing.step - 1,
+                    total_steps=self.total_steps,
+                    loss=loss,
+                    images_per_second=self.clock.images_per_second,
+                    data_wait_share=self.clock.wait_share,
+                )
+            )
+        if due or sums[-1] > 0:
+            self._save(LAST_NAME)
+        if sums[-1] > 0:
+            raise TrainError(
+                f"{self.path}: stopped on request after step {standing.step} of {self.total_steps}, all of it is in {LAST_NAME}; "
+                f"go on with: python cli.py train --resume {self.path}"
+            )
+
+    def _save(self, name: str) -> None:
+        if not all(bool(value.isfinite().all()) for value in self.network.state_dict().values() if value.is_floating_point()):
+            raise self._diverged(f"weights that are not finite after step {self.standing.step}")
+        if not self.ranks.is_first:
+            return
+        standing = asdict(self.standing)
+        for field in ("images", "seconds", "wait_seconds"):
+            standing[field] += getattr(self.clock, field)
+        record: dict[str, Any] = {
+            "model": self.network.state_dict(),
+            "network": {"name": self.options.model_name, "size": list(self.size), "valence_arousal": self.options.valence_arousal},
+            "classes": list(self.index.classes),
+            "dataset": self.index.fingerprint,
+            "standing": standing,
+        }
+        if name == LAST_NAME:
+            record |= {
+                "optimizer": self.stepper.optimizer.state_dict(),
+                "scaler": self.stepper.scaler.state_dict(),
+                "loader": self.data.loader.state_dict(),
+                "notes": self.notes,
+            }
+        save_checkpoint(self.path / name, record)
+
+    def _load(self, path: Path) -> None:
+        record = load_checkpoint(path)
+        load_weights(self.network, record, str(path))
+        self.stepper.optimizer.load_state_dict(record["optimizer"])
+        self.stepper.scaler.load_state_dict(record["scaler"])
+        self.data.loader.load_state_dict(record["loader"])
+        self.standing = _Standing(**record["standing"])
+        self.notes = list(record["notes"])
+
+    def _diverged(self, found: str) -> TrainError:
+        last = self.path / LAST_NAME
+        kept = f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was written yet"
+        again = f" and --init-from {last}" if last.exists() else ""
+        return TrainError(f"{self.path}: {found} found, expected finite ones; {kept}; start again with a lower --lr, or --amp off{again}")
+
+    def _evaluate(self, loader: Any, num_mistakes: int = 0) -> Evaluation:
+        return evaluate(
+            self.network, loader, transform=self.eval_transform, options=self.options, ranks=self.ranks, num_mistakes=num_mistakes
+        )
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+            if self.progress is not None:
+                self.progress.on_note(text)

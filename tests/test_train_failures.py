@@ -1,0 +1,104 @@
+"""What can go wrong in a run: each ends in one sentence that says what to do, and leaves the last good checkpoint."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from train_helpers import Recorder, small_dataset, small_options, step_losses, weights
+
+from ferdata.errors import ShardCorruptError, TrainError
+from model import train
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return small_dataset(tmp_path_factory.mktemp("shards"))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(shards: str, tmp_path: Path) -> None:
+    """A rate of 1e18 does it in a step or two; the checkpoint of the first step is good and is named."""
+    settings = {"optimizer": "sgd", "lr": 1e18, "warmup": 0.0, "epochs": 50, "augment": ()}
+
+    with pytest.raises(TrainError, match=r"loss (nan|inf) at step \d+ found, expected finite ones; no checkpoint was written yet; .*lower --lr"):
+        train(small_options(shards, tmp_path, name="diverged", **settings))
+
+    assert torch.tensor(step_losses(tmp_path / "diverged")).isfinite().all()
+
+
+def test_the_last_good_checkpoint_is_kept_and_named_when_a_run_diverges(shards: str, tmp_path: Path) -> None:
+    """Started well, then spoiled: weights that are not finite never reach the disk."""
+    progress = Recorder()
+    first = train(small_options(shards, tmp_path, name="good", epochs=1, checkpoint_steps=1), progress=progress)
+    good = weights(first.run)
+
+    with pytest.raises(TrainError, match=r"again: .* found, expected finite ones; the last good checkpoint is .*again/last.pt; .*--init-from"):
+        settings = {"optimizer": "sgd", "lr": 1e12, "schedule": "constant", "warmup": 1.0, "checkpoint_steps": 1, "epochs": 10**9}
+        train(small_options(shards, tmp_path, name="again", init_from=first.run, **settings))
+
+    kept = weights(tmp_path / "again")
+    assert all(value.isfinite().all() for value in kept.values())
+    assert kept.keys() == good.keys()
+
+
+def test_full_memory_is_answered_with_the_batch_size_that_fits(tmp_path: Path) -> None:
+    """The address space of a real process is limited, so that torch's allocator really fails; what is advised then really works."""
+    shards = small_dataset(tmp_path / "shards", train=600, val=0)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import re, resource, sys\n"
+        f"sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}\n"
+        "from pathlib import Path\n"
+        "from train_helpers import small_options\n"
+        "from ferdata.errors import TrainError\n"
+        "from model import train\n"
+        "def run(name, batch_size, accumulate=1):\n"
+        f"    return train(small_options({shards!r}, Path({str(tmp_path)!r}), name=name, model='new1', size=64, epochs=1, limit=batch_size,\n"
+        "        batch_size=batch_size, accumulate=accumulate, augment=()))\n"
+        "run('warm', 1)\n"
+        "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (180 << 20), resource.RLIM_INFINITY))\n"
+        "try:\n"
+        "    run('full', 512)\n"
+        "except TrainError as error:\n"
+        "    print(error, flush=True)\n"
+        "    fits = int(re.search(r'expected at most (\\d+)', str(error)).group(1))\n"
+        "    print('then', run('fits', fits).steps)\n"
+    )
+
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=200, check=False)
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = re.search(r"memory is full with 512 images at a time.*expected at most (\d+), .*--batch-size (\d+), or --accumulate (\d+)", done.stdout)
+    assert found, done.stdout
+    fits, batch_size, pieces = map(int, found.groups())
+    assert 1 <= fits <= 256
+    assert batch_size == fits
+    assert 512 % pieces == 0 and 512 // pieces <= fits
+    assert "then 1" in done.stdout
+
+
+def test_a_damaged_shard_stops_the_run_and_is_named(tmp_path: Path) -> None:
+    """Nothing is trained on bytes that are not what was written."""
+    shards = Path(small_dataset(tmp_path / "shards"))
+    shard = shards / "train-000001.tar.zst"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    shard.write_bytes(data)
+
+    with pytest.raises(ShardCorruptError, match="train-000001"):
+        train(small_options(str(shards), tmp_path))
+
+
+def test_waiting_for_data_is_said_with_what_to_do(shards: str, tmp_path: Path) -> None:
+    """A network of next to nothing on tiny batches waits for sure: the advice names settings of this very run."""
+    progress = Recorder()
+    result = train(small_options(shards, tmp_path, batch_size=2, sampling="uniform", augment=(), epochs=1, num_workers=2), progress=progress)
+
+    if result.data_wait_share <= 0.05:
+        pytest.skip(f"this machine waited only {result.data_wait_share:.1%}")
+    note = next(note for note in progress.notes if "waiting for data" in note)
+    assert re.search(r"epoch 1: waiting for data: [\d.]+% of the time, expected at most 5%; (nearly all of it is the start|.*--batch-size 4)", note)
+    assert note in result.notes
