@@ -14,10 +14,24 @@ import psutil
 import pytest
 from make_dataset import expected_label, expected_pixels, make_dataset
 
-__all__ = ["SPLITS", "Truth", "make_truth", "open_files", "run_script", "shm_bytes", "small_jobs", "wait_until", "worker_pids"]
+__all__ = [
+    "ENVIRONMENT",
+    "SPLITS",
+    "Truth",
+    "make_truth",
+    "open_files",
+    "run_script",
+    "shm_bytes",
+    "small_jobs",
+    "wait_until",
+    "worker_pids",
+]
 
 SPLITS: Mapping[str, int] = {"train": 300, "val": 50}
 """300 is no multiple of any batch or window that the tests use, so every epoch ends in a remainder."""
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)])}
+"""For scripts that import ferdata and the tests' own modules from wherever they lie."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +81,12 @@ def small_jobs(monkeypatch: pytest.MonkeyPatch, *, num_bytes: int = 192 * 7) -> 
 
 
 def worker_pids() -> list[int]:
-    """Return the running child processes of this process, which are workers wherever a test starts nothing else."""
-    return [child.pid for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+    """Return the running child processes of this process, which are workers wherever a test starts nothing else.
+
+    Python's own helper process of the start methods that are not fork is left out: it lives as long as Python.
+    """
+    children = [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+    return [child.pid for child in children if "resource_tracker" not in " ".join(child.cmdline())]
 
 
 def open_files() -> int:
@@ -101,8 +119,6 @@ def wait_until(true: Callable[[], bool], *, seconds: float = 5.0) -> bool:
 def run_script(path: Path, text: str, *arguments: str, timeout_seconds: float = 100, **options: Any) -> subprocess.CompletedProcess[str]:
     """Write a script and run it as a user would; its output comes back as text."""
     path.write_text(text)
-    here = Path(__file__).resolve().parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parent), str(here)])}
     return subprocess.run(
-        [sys.executable, str(path), *arguments], env=environment, capture_output=True, text=True, timeout=timeout_seconds, **options
+        [sys.executable, str(path), *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout_seconds, **options
     )

@@ -5,6 +5,7 @@ In: a feed of requests. Out: acknowledgements, or the worker's own error. Hides 
 
 import contextlib
 import multiprocessing
+import multiprocessing.resource_tracker
 import select
 import signal
 import warnings
@@ -64,6 +65,7 @@ class Crew:
     ) -> None:
         self._reader = JobReader(root, index, split, memory)
         self._sampler = _FeedSampler()
+        self._start_method = start_method
         self._persistent = persistent and num_workers > 0
         processes: dict[str, Any] = {}
         if num_workers:
@@ -103,13 +105,11 @@ class Crew:
         self._sampler.feed = feed
         if not self._persistent:
             self._stop()
-        starting = self._acks is None
+        starting = self._acks is None and self._loader.num_workers > 0
         try:
-            if self._watch is not None:
-                self._watch.check()
-            with _no_advice(), _interrupts_held() if starting else contextlib.nullcontext():
+            with _no_advice(), _interrupts_held(self._start_method) if starting else contextlib.nullcontext():
                 self._acks = iter(self._loader)
-            if starting and self._loader.num_workers:
+            if starting:
                 self._watch = _Watch(self._acks)
         except (RuntimeError, EOFError, ConnectionError) as error:
             raise self._death(error) from error
@@ -136,8 +136,6 @@ class Crew:
     def _acknowledgements(self) -> Iterator["Ack | None"]:
         while self._acks is not None:
             try:
-                if self._watch is not None:
-                    self._watch.wait()
                 ack = next(self._acks)
             except StopIteration:
                 return
@@ -166,7 +164,7 @@ _DEATHS = ("exited unexpectedly", "is killed by signal")
 
 
 class _Watch:
-    """Sees a worker's death at once, in any thread, and only when the loader looks.
+    """Sees a worker's death at once, in any thread, and only when acknowledgements are waited for.
 
     torch raises from a signal handler instead, wherever the training happens to be, or in threads after five seconds.
     """
@@ -180,18 +178,22 @@ class _Watch:
         self._sentinels = {worker.sentinel: worker for worker in acks._workers}
         for sentinel in self._sentinels:
             self._poll.register(sentinel, select.POLLIN)
+        acks._try_get_data = self.try_get_data
 
-    def wait(self) -> None:
-        """Return when there is an acknowledgement to take, or after some seconds, so that torch looks for itself as well.
+    def try_get_data(self) -> tuple[bool, Any]:
+        """Wait in torch's place for what workers send.
 
         Raises:
             RuntimeError: If a worker died.
         """
-        self._check(self._poll.poll(5000))
-
-    def check(self) -> None:
-        """Raise the RuntimeError that :meth:`wait` would."""
-        self._check(self._poll.poll(0))
+        events = self._poll.poll(5000)
+        for ready, _ in events:
+            worker = self._sentinels.get(ready)
+            if worker is not None:
+                worker.join(1)
+                raise RuntimeError(f"pid {worker.pid} exited unexpectedly, exit code {worker.exitcode}")
+        acks = self._acks()
+        return type(acks)._try_get_data(acks) if events else (False, None)
 
     def kill(self) -> None:
         """End all workers without asking them: the dead one may have taken a lock along that a question needs."""
@@ -202,13 +204,6 @@ class _Watch:
                 worker.kill()
             for worker in acks._workers:
                 worker.join()
-
-    def _check(self, events: list[tuple[int, int]]) -> None:
-        for ready, _ in events:
-            worker = self._sentinels.get(ready)
-            if worker is not None:
-                worker.join(1)
-                raise RuntimeError(f"pid {worker.pid} exited unexpectedly, exit code {worker.exitcode}")
 
 
 @contextlib.contextmanager
@@ -224,8 +219,10 @@ def _as_is(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
+def _interrupts_held(start_method: str | None) -> Iterator[None]:
     """Start processes with Ctrl-C blocked, which they inherit: while they import torch they could only print a traceback."""
+    if (start_method or multiprocessing.get_start_method()) != "fork":
+        multiprocessing.resource_tracker.ensure_running()  # else torch would start it below, which lets Ctrl-C through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
