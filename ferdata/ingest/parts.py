@@ -32,11 +32,13 @@ __all__ = [
     "open_shard",
     "read_parts",
     "stray_shards",
+    "sweep",
 ]
 
 PARTS_FOLDER = ".parts"
 _SETTINGS = f"{PARTS_FOLDER}/settings.json"
-_SHARD = re.compile(r"[A-Za-z0-9_]+-\d{6}\.tar(\.zst)?(\.partial.*)?")
+_SHARD = re.compile(r"[A-Za-z0-9_]+-\d{6}\.tar(\.zst)?")
+_LEFTOVER = re.compile(rf"({re.escape(INDEX_NAME)}|{re.escape(SAMPLES_NAME)}|{re.escape(REJECTS_NAME)})\.partial-\d+")
 _LOCK_SECONDS = 5.0
 _BUFFER_BYTES = 1 << 20
 
@@ -191,6 +193,13 @@ def clear(store: Store) -> None:
         return
     for name in (INDEX_NAME, SAMPLES_NAME, REJECTS_NAME, PARTS_FOLDER, *stray_shards(store)):
         store.remove(name)
+
+
+def sweep(store: Store) -> None:
+    """Remove what a run that was killed in its last moments has left half written; the caller holds the lock."""
+    for entry in store.list():
+        if _LEFTOVER.fullmatch(entry.name):
+            store.remove(entry.name)
 
 
 def stray_shards(store: Store) -> list[str]:

@@ -18,7 +18,7 @@ from ferdata.ingest.choose import check_jpegs, check_keys, choose_items
 from ferdata.ingest.finish import Outcome, gather, libraries, make_index, write_rejects, write_table
 from ferdata.ingest.identity import scan_hash
 from ferdata.ingest.options import IngestOptions, IngestProgress, ProgressCallback
-from ferdata.ingest.parts import PARTS_FOLDER, clear, hold_lock, match_settings, stray_shards
+from ferdata.ingest.parts import PARTS_FOLDER, clear, hold_lock, match_settings, stray_shards, sweep
 from ferdata.ingest.records import longest_record
 from ferdata.ingest.select import ShardPlan, plan_shards
 from ferdata.ingest.summary import IngestSummary
@@ -93,6 +93,7 @@ class _Run:
 
     def go(self) -> IngestSummary:
         """Do what is left to do."""
+        sweep(self.store)
         if not self.options.resume:
             clear(self.store)
         if self.store.exists(INDEX_NAME):
