@@ -31,7 +31,7 @@ def draw_an_npy(portrait: Portrait, image: PlannedImage) -> Drawing:
     folder = f"{image.split}_set"
     notes = f"{folder}/annotations/{image.number}"
     return Drawing(
-        images=((f"{folder}/images/{image.number}.jpg", image_bytes(face.pixels)),),
+        images=((f"{folder}/images/{image.number}.jpg", image_bytes(face.image)),),
         notes=(
             (f"{notes}_exp.npy", npy_bytes(np.array(str(image.label)))),
             (f"{notes}_val.npy", npy_bytes(np.array(_score(face.valence)))),
@@ -62,7 +62,7 @@ def _photograph(portrait: Portrait, image: PlannedImage) -> Drawing:
     box = ",".join(str(value) for value in face_box(face.landmarks))
     landmarks = ";".join(f"{value:.2f}" for value in face.landmarks.ravel().tolist())
     scores = "-2,-2" if image.label in _WITHOUT_SCORES else f"{_score(face.valence)},{_score(face.arousal)}"
-    content = image_bytes(face.pixels, "PNG" if extension == "png" else "JPEG")
+    content = image_bytes(face.image, "PNG" if extension == "png" else "JPEG")
     return Drawing(images=((f"{PHOTO_FOLDER}/{path}", content),), rows=(f"{path},{box},{landmarks},{image.label},{scores}",))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from ferdata.errors import OptionError
 from ferdata.sources.synthetic.brush import paint_masks
@@ -31,16 +32,21 @@ class DrawnFace:
     """A drawn picture and the truth about it.
 
     Attributes:
-        pixels: uint8 ``[H, W, 3]``.
-        landmarks: float ``[68, 2]``, x and y in pixels of the picture.
+        image: The picture, in RGB.
+        landmarks: float64 ``[68, 2]``, x and y in pixels of the picture.
         valence: In [-1, 1].
         arousal: In [-1, 1].
     """
 
-    pixels: np.ndarray
+    image: Image.Image
     landmarks: np.ndarray
     valence: float
     arousal: float
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """uint8 ``[H, W, 3]``, a copy."""
+        return np.array(self.image)
 
 
 def draw_face(label: int, seed: int, size: int) -> DrawnFace:
@@ -71,8 +77,8 @@ def render(portrait: Portrait, camera: Camera) -> DrawnFace:
     planes = paint_background(bank, camera, portrait)
     if portrait.label != NO_FACE:
         _paint_person(planes, bank, mesh, portrait, camera)
-    pixels = develop(planes, bank, portrait)
-    return DrawnFace(pixels=pixels, landmarks=mesh.landmarks, valence=portrait.expression.valence, arousal=portrait.expression.arousal)
+    image = develop(planes, bank, portrait)
+    return DrawnFace(image=image, landmarks=mesh.landmarks, valence=portrait.expression.valence, arousal=portrait.expression.arousal)
 
 
 def _paint_person(planes: list[np.ndarray], bank: Bank, mesh: Mesh, portrait: Portrait, camera: Camera) -> None:

@@ -52,10 +52,10 @@ class Drawing:
     rows: tuple[str, ...] = ()
 
 
-def image_bytes(pixels: np.ndarray, kind: str = "JPEG") -> bytes:
-    """Return uint8 ``[H, W, 3]`` pixels as an image file: JPEG of quality 90 with halved colour, or PNG."""
+def image_bytes(image: Image.Image, kind: str = "JPEG") -> bytes:
+    """Return a picture as an image file: JPEG of quality 90 with halved colour, or PNG."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind, quality=JPEG_QUALITY)
+    image.save(buffer, kind, quality=JPEG_QUALITY)
     return buffer.getvalue()
 
 

@@ -25,7 +25,7 @@ def draw_raf_aligned(portrait: Portrait, image: PlannedImage) -> Drawing:
     """Return an aligned face and its line in the label list."""
     stem = _stem(image)
     face = render(portrait, aligned_camera(portrait, image.size))
-    content = image_bytes(face.pixels)
+    content = image_bytes(face.image)
     return Drawing(images=((f"Image/aligned/{stem}_aligned.jpg", content),), rows=(f"{stem}.jpg {image.label + 1}",))
 
 
@@ -40,7 +40,7 @@ def draw_raf_original(portrait: Portrait, image: PlannedImage) -> Drawing:
     facts = [int(person.feminine), int(dark), 2 + int(person.age > 0.5) + int(person.age > 0.85)]
     x, y, width, height = face_box(marks)
     return Drawing(
-        images=(*aligned.images, (f"Image/original/{stem}.jpg", image_bytes(face.pixels))),
+        images=(*aligned.images, (f"Image/original/{stem}.jpg", image_bytes(face.image))),
         notes=(
             (f"Annotation/manual/{stem}_manu_attri.txt", text_bytes([*manual, *map(str, facts)])),
             (f"Annotation/auto/{stem}_auto_attri.txt", text_bytes(_points(marks[_AUTO_POINTS]))),

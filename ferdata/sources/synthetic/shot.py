@@ -6,6 +6,7 @@ In: float32 planes ``[H, W]``. Out: the same planes, or uint8 pixels. Costs abou
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 
 from ferdata.sources.synthetic.brush import soften
 from ferdata.sources.synthetic.geometry import Camera
@@ -42,8 +43,8 @@ def _window(scenes: np.ndarray, camera: Camera, dice: np.ndarray) -> np.ndarray:
     return crop(scenes[number], camera.height, camera.width, row, column)
 
 
-def develop(planes: Sequence[np.ndarray], bank: Bank, portrait: Portrait) -> np.ndarray:
-    """Return uint8 ``[H, W, 3]``: what a lens and a sensor make of red, green and blue planes. Overwrites the planes."""
+def develop(planes: Sequence[np.ndarray], bank: Bank, portrait: Portrait) -> Image.Image:
+    """Return what a lens and a sensor make of red, green and blue planes, as a picture in RGB. Overwrites the planes."""
     shot = portrait.shot
     height, width = planes[0].shape
     row, column = (portrait.dice[24:26] * FIELD_SIDE).astype(int).tolist()
@@ -57,11 +58,11 @@ def develop(planes: Sequence[np.ndarray], bank: Bank, portrait: Portrait) -> np.
     # Shot noise grows with the light; green stands for luma.
     strength = planes[1] * np.float32(0.0035 * shot.noise)
     strength += np.float32(0.55 * shot.noise)
-    pixels = np.empty((height, width, 3), np.uint8)
     scratch = np.empty((height, width), np.float32)
-    for band, plane in enumerate(planes):
-        np.multiply(noise[band], strength, out=scratch)
+    bands = []
+    for plane, grain in zip(planes, noise, strict=True):
+        np.multiply(grain, strength, out=scratch)
         scratch += plane
         np.clip(scratch, 0.0, 255.0, out=scratch)
-        pixels[..., band] = scratch
-    return pixels
+        bands.append(Image.fromarray(scratch.astype(np.uint8)))
+    return Image.merge("RGB", bands)

@@ -4,6 +4,7 @@ In: a mesh and who, how lit, how expressed. Out: float32 fields of the picture's
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -118,42 +119,45 @@ def _creases(
     """Folds, lines and the shadow of the jaw, as a factor of 1 and less."""
     image = Image.new("L", (width, height), 255)
     draw = ImageDraw.Draw(image)
-
-    def flat(points: np.ndarray) -> list[float]:
-        values: list[float] = (points * (1.0 / step)).ravel().tolist()
-        return values
-
-    def fold(points: np.ndarray, depth: float, units: float = 0.035) -> None:
-        if depth > 0.03:
-            grey = max(40, int(255 - 200 * min(depth, 1.0)))
-            draw.line(flat(points), fill=grey, width=max(1, round(units * camera.unit / step)))
-
-    draw.polygon(flat(neck), fill=222)
-    draw.polygon(flat(mesh.curve("head") + np.array([0.05, 0.20]) * camera.unit), fill=176)
+    coarse, unit = mesh.moved((0.0, 0.0), 1.0 / step), camera.unit / step
+    head = coarse.curve("head")
+    draw.polygon((neck / step).ravel().tolist(), fill=222)
+    draw.polygon((head + np.array([0.05, 0.20]) * unit).ravel().tolist(), fill=176)
     for side in (0, 1):
-        draw.polygon(flat(mesh.curve("ear", side)), fill=205)
-    draw.polygon(flat(mesh.curve("head")), fill=255)
-
-    rest = 0.10 + 0.35 * person.age
-    pulls = expression
-    fold_depth = 0.25 * rest + 0.55 * max(0.0, pulls["smile"]) + 0.45 * pulls["nose"] + 0.35 * pulls["upper_lip"] + 0.2 * pulls["stretch"]
-    raised = max(0.0, pulls["brow_in"]) * 0.5 + max(0.0, pulls["brow_out"]) * 0.5
-    for number in range(3):
-        fold(mesh.curve("forehead_line", number), 0.35 * rest + 0.55 * (raised - 0.25), 0.03)
-    for side in (0, 1):
-        dimple = max(0.0, pulls.side("dimple", side))
-        smile = max(0.0, pulls.side("smile", side))
-        fold(mesh.curve("cheek_fold", side), min(0.6, 0.5 * fold_depth + 0.35 * smile), 0.045)
-        fold(mesh.curve("dimple", side), 0.12 * smile + 0.42 * dimple, 0.03)
-        fold(mesh.curve("lid_fold", side), 0.40, 0.03)
-        fold(mesh.curve("bag", side), 0.5 * rest + 0.25 * pulls["lid_tight"] + 0.25 * pulls["cheek"], 0.04)
-        fold(mesh.curve("wing", side), 0.45 + 0.3 * pulls["nose"], 0.045)
-        fold(mesh.part("frown", side), 0.2 * rest + 0.52 * pulls["brow_low"] - 0.1, 0.03)
-        for part, depth in (("crow", 0.6 * pulls["cheek"] + 0.4 * rest - 0.15), ("nose_line", 0.6 * pulls["nose"] - 0.1)):
-            points = mesh.part(part, side)
-            for start in (0, 2, 4):
-                fold(points[start : start + 2], depth, 0.03)
+        draw.polygon(coarse.curve("ear", side).ravel().tolist(), fill=205)
+    draw.polygon(head.ravel().tolist(), fill=255)
+    for points, depth, units in _folds(coarse, 0.10 + 0.35 * person.age, expression):
+        if depth > 0.05:
+            draw.line(points.ravel().tolist(), fill=max(40, int(255 - 200 * depth)), width=max(1, round(units * unit)))
     return soften(np.asarray(image, np.float32)) * np.float32(1 / 255)
+
+
+def _folds(mesh: Mesh, rest: float, pulls: Expression) -> Iterator[tuple[np.ndarray, float, float]]:
+    """Yield every line on a face, how deep it is (0..1), and how wide in face units.
+
+    Args:
+        mesh: Points of the face.
+        rest: How deep lines are on a face at rest.
+        pulls: The muscles that fold the skin.
+    """
+    smiles, nose, frown, cheek = max(0.0, pulls["smile"]), pulls["nose"], pulls["brow_low"], pulls["cheek"]
+    raised = 0.5 * max(0.0, pulls["brow_in"]) + 0.5 * max(0.0, pulls["brow_out"])
+    cheek_fold = 0.12 * rest + 0.27 * smiles + 0.22 * nose + 0.17 * pulls["upper_lip"] + 0.1 * pulls["stretch"]
+    for number in range(3):
+        yield mesh.curve("forehead_line", number), 0.35 * rest + 0.55 * (raised - 0.25), 0.03
+    for side in (0, 1):
+        dimple, smile = max(0.0, pulls.side("dimple", side)), max(0.0, pulls.side("smile", side))
+        yield mesh.curve("cheek_fold", side), min(0.6, cheek_fold + 0.35 * smile), 0.045
+        yield mesh.curve("dimple", side), 0.12 * smile + 0.42 * dimple, 0.03
+        yield mesh.curve("lid_fold", side), 0.40, 0.03
+        yield mesh.curve("bag", side), 0.5 * rest + 0.25 * pulls["lid_tight"] + 0.25 * cheek, 0.04
+        yield mesh.curve("wing", side), 0.45 + 0.3 * nose, 0.045
+        yield mesh.part("frown", side), 0.2 * rest + 0.52 * frown - 0.1, 0.03
+        for part, depth in (("crow", 0.6 * cheek + 0.4 * rest - 0.15), ("nose_line", 0.6 * nose - 0.1)):
+            if depth > 0.0:
+                points = mesh.part(part, side)
+                for start in (0, 2, 4):
+                    yield points[start : start + 2], depth, 0.03
 
 
 def blush(mesh: Mesh, camera: Camera) -> tuple[slice, np.ndarray]:
