@@ -16,7 +16,7 @@ setup(
             "ferdata.format.filters._native",
             sources=sorted(glob(f"{FOLDER}/_*.c")),
             depends=[f"{FOLDER}/_native.h"],
-            extra_compile_args=["/O2"] if os.name == "nt" else ["-O3", "-std=c11", "-fvisibility=hidden"],
+            extra_compile_args=["/O2", "/std:c11"] if os.name == "nt" else ["-O3", "-std=c11", "-fvisibility=hidden"],
             optional=True,
         )
     ]

@@ -11,7 +11,6 @@ enum { WORD = 64, HEADER = 12, RAW = 8, CHUNK = 64, OVERRUN = CHUNK * 8 + 16 };
 enum { SECOND = 0, THIRD = 1, TAIL = 2, STEPS = 3 }; /* the steps whose lengths in bits stand in the header */
 
 static uint8_t deposit8[256][256]; /* [mask][bits]: pdep of one byte, for processors without it */
-static uint8_t ones8[256];
 static uint64_t taken[256];        /* [byte of two nibbles]: bytes of first steps in the upper half, of low planes in the lower */
 static uint8_t spread16[9][16];    /* [k]: shuffle that lays two runs of k bytes into two lanes of 8, zeros behind */
 
@@ -26,7 +25,6 @@ void rice_init(void) {
             for (int i = 0; i < 8; i++)
                 if (mask >> i & 1) out |= (bits >> at++ & 1) << i;
             deposit8[mask][bits] = (uint8_t)out;
-            ones8[mask] = (uint8_t)at;
         }
     for (int byte = 0; byte < 256; byte++) {
         const int a = byte & 15, b = byte >> 4;
@@ -54,20 +52,21 @@ static inline uint64_t load_bits(const uint8_t *base, uint64_t at) {
     return load64(from) >> shift | load64(from + 1) << (8 - shift);
 }
 
-static inline uint64_t deposit_plain(uint64_t bits, uint64_t mask) {
-    uint64_t out = 0;
-    for (int i = 0; i < 64; i += 8) {
-        const unsigned m = mask >> i & 255;
-        out |= (uint64_t)deposit8[m][bits & 255] << i;
-        bits >>= ones8[m];
-    }
-    return out;
-}
-
-static inline unsigned count_plain(uint64_t x) {
+/* Ones in each byte. */
+static inline uint64_t count_bytes(uint64_t x) {
     x -= x >> 1 & 0x5555555555555555ull;
     x = (x & 0x3333333333333333ull) + (x >> 2 & 0x3333333333333333ull);
-    return (unsigned)(((x + (x >> 4)) & 0x0F0F0F0F0F0F0F0Full) * 0x0101010101010101ull >> 56);
+    return (x + (x >> 4)) & 0x0F0F0F0F0F0F0F0Full;
+}
+
+static inline unsigned count_plain(uint64_t x) { return (unsigned)(count_bytes(x) * 0x0101010101010101ull >> 56); }
+
+/* Every byte of the mask takes its bits from behind those of the bytes below it; where, one product says for all eight. */
+static inline uint64_t deposit_plain(uint64_t bits, uint64_t mask) {
+    const uint64_t taken_below = count_bytes(mask) * 0x0101010101010100ull;
+    uint64_t out = 0;
+    for (int i = 0; i < 64; i += 8) out |= (uint64_t)deposit8[mask >> i & 255][bits >> (taken_below >> i & 63) & 255] << i;
+    return out;
 }
 
 /* The quotients of one chunk of words; a macro, since the two ways to deposit bits are compiled for different machines. */
@@ -99,19 +98,26 @@ static inline unsigned count_plain(uint64_t x) {
 
 static void quotients_plain(Streams *s, int64_t words, Quotients *out) { QUOTIENTS_BODY(deposit_plain, count_plain) }
 
+/* Short loops over the eight lanes of a word: compilers turn the last one into vector code. */
 static const uint8_t *expand_plain(const uint8_t *counts, const uint8_t *low, int64_t words, const Quotients *q, uint8_t *out) {
-    for (int64_t w = 0; w < words; w++)
-        for (int half = 0; half < 2; half++) {
-            const int k = low_planes(counts[w] >> 4 * half & 15);
+    for (int64_t w = 0; w < words; w++) {
+        uint64_t lanes[8];
+        for (int lane = 0; lane < 8; lane++) {
+            const int k = low_planes(counts[w] >> lane / 4 * 4 & 15), at = 8 * lane;
             const uint64_t keep = k == 8 ? ~0ull : ((uint64_t)1 << 8 * k) - 1;
-            for (int lane = 4 * half; lane < 4 * half + 4; lane++, low += k) {
-                const int at = 8 * lane;
-                const uint64_t quotient = (q->q[0][w] >> at & 255) | (q->q[1][w] >> at & 255) << 8 | (q->q[2][w] >> at & 255) << 16;
-                const uint64_t x = (load64(low) & keep) | quotient << 8 * (k & 7); /* with k = 8 the quotient is zero */
-                const uint64_t sign = (x & 255) * 0x0101010101010101ull;
-                store64(out + WORD * w + at, transpose8((x >> 8) ^ sign));
-            }
+            const uint64_t quotient = (q->q[0][w] >> at & 255) | (q->q[1][w] >> at & 255) << 8 | (q->q[2][w] >> at & 255) << 16;
+            lanes[lane] = (load64(low) & keep) | quotient << 8 * (k & 7); /* with k = 8 the quotient is zero */
+            low += k;
         }
+        for (int lane = 0; lane < 8; lane++) {
+            uint64_t sign = lanes[lane] & 255;
+            sign |= sign << 8;
+            sign |= sign << 16;
+            sign |= sign << 32;
+            lanes[lane] = transpose8((lanes[lane] >> 8) ^ sign);
+        }
+        memcpy(out + WORD * w, lanes, WORD);
+    }
     return low;
 }
 

@@ -163,7 +163,7 @@ def kernel_notice() -> str:
         return ""
     return (
         f"compact codec: the compiled kernels are missing ({why_missing()}), so NumPy undoes the pixel filter: "
-        "about 90 times slower, some 200 images of 224 px a second and core; "
+        "more than a hundred times slower, some 100 images of 224 px a second and core; "
         "install a C compiler and install ferdata again, or run 'python setup.py build_ext --inplace' in its folder"
     )
 

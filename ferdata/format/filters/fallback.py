@@ -1,4 +1,4 @@
-"""The pixel filter in NumPy: the same bytes as the compiled kernels on any machine, some eighty times slower.
+"""The pixel filter in NumPy: the same bytes as the compiled kernels on any machine, more than a hundred times slower.
 
 In: pixels, out: payloads, and back. FORMAT.md gives the layout; every array here is named after a part of it.
 """
