@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 an error of ours (one line that says where, what and what 
 
 import json
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -79,17 +80,12 @@ def shard(
             "or name the folder with --src. "
             f"To try ferdata without it: ferdata synth {'rafdb' if source is Source.rafdb else 'affectnet'} {source_root} --count 2000"
         )
-    chosen = codec
-    if codec == "auto":
-        from ferdata_bench.plan import choose_codec
-
-        chosen = choose_codec(source.value, source_root, size=size)
     options = IngestOptions(
         source=source.value,
         src=source_root,
         out=out or f"shards/{source.value}",
         size=size,
-        codec=chosen,
+        codec="zstd" if codec == "auto" else codec,
         level=level,
         num_workers=workers,
         limit=limit,
@@ -104,6 +100,10 @@ def shard(
         drop_leaks=drop_leaks,
         resume=resume,
     )
+    if codec == "auto":
+        from ferdata_bench.plan import choose_codec
+
+        options = replace(options, codec=choose_codec(source.value, source_root, size=size, options=options))
     with ingest_bar() as progress:
         summary = ingest(options, progress=progress)
     show_ingest(summary)
@@ -171,6 +171,18 @@ def verify(
     console.print(f"{folder}: {verdict}; {report.shards} shards, {report.samples:,} samples{', every one decoded' if deep else ''}")
     if not report.ok:
         raise typer.Exit(1)
+
+
+@app.command()
+def plan(folder: Folder, json_file: Json = None) -> None:
+    """Measure this machine and say which codec and how many workers suit a data set here."""
+    from ferdata.screen import console
+    from ferdata_bench.plan import plan as measure
+    from ferdata_bench.plan import show_plan
+
+    found = measure(folder, say=lambda text: console.print(text, style="dim"))
+    show_plan(found)
+    _write_json(json_file, found.to_json())
 
 
 @app.command()

@@ -237,7 +237,12 @@ def _source_encoder(spec: TensorSpec, options: CodecOptions) -> BodyEncoder:
 
 
 def _source_decoder(spec: TensorSpec, options: CodecOptions) -> BodyDecoder:
-    return JpegDecoder(_image_shape(spec)).decode_into
+    decoder = JpegDecoder(_image_shape(spec))
+
+    def decode(stored: memoryview, row: np.ndarray) -> None:
+        decoder.decode_into(stored, row)
+
+    return decode
 
 
 def _image_shape(spec: TensorSpec) -> tuple[int, int, int]:
