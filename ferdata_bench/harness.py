@@ -32,7 +32,6 @@ __all__ = ["run_bench"]
 
 INGEST_SECONDS = 1_800.0
 EPOCH_SECONDS = 600.0
-SMALL_INGEST_SECONDS = 0.2
 WARM_SHARE = 0.4
 """Up to this share of free memory all data stay in the page cache by themselves; beyond, each contender's are read before its turn."""
 
@@ -152,7 +151,7 @@ class Bench:
         subject = Subject(
             entry=entry,
             python=python,
-            out=self._options.shards.resolve() if given and self._options.shards is not None else self._work / entry.name,
+            out=self._options.shards.resolve() if given and self._options.shards else self._work / (entry.shares or entry.name),
             given=given,
             workers=self._options.num_workers,
             batch_size=self._options.batch_size,
@@ -176,11 +175,11 @@ class Bench:
 
     def _ingest(self, source: Path, subject: Subject) -> None:
         self._greet(subject)
-        if subject.given:
+        if subject.given or subject.entry.shares:
             return
         self._say(f"{subject.entry.name}: ingest")
         subject.facts["ingest"] = subject.ask("ingest", timeout_seconds=INGEST_SECONDS, source=str(source), out=str(subject.out))
-        if subject.facts["ingest"]["seconds"] > SMALL_INGEST_SECONDS:  # leave its memory and settings behind; importing goes on meanwhile
+        if subject.entry.environment:  # some libraries' writers leave settings and threads behind; importing again goes on meanwhile
             self._end(subject)
             self._launch(subject)
 
@@ -295,7 +294,7 @@ class Bench:
             first_batch_seconds=facts["first_batch_seconds"],
             cpu_seconds_per_image=sum(run["cpu_seconds"] for run in subject.runs) / sum(timing.work),
             bytes_on_disk=on_disk,
-            ingest_seconds=None if subject.given else facts["ingest"]["seconds"],
+            ingest_seconds=facts["ingest"]["seconds"] if "ingest" in facts else None,
             images=images,
             runs=timing.rates,
             shuffle=facts["shuffle"],
@@ -318,6 +317,7 @@ class Bench:
             "epochs": options.epochs,
             "min_seconds": options.min_seconds,
             "seed": options.seed,
+            "sweep": list(options.sweep),
             "consumer": "reads one byte of every image",
         }
 

@@ -76,7 +76,7 @@ class CeilingMeter:
         disk = self._median("disk", workers) or 0.0
         return {
             "copy": self._median("copy", workers),
-            "decode": by_codec.get("zstd", next(iter(by_codec.values()), None)),
+            "decode": by_codec.get("zstd") or next(iter(by_codec.values()), None),
             "disk": disk / stored_bytes if stored_bytes else None,
             "decode_by_codec": by_codec,
             "disk_bytes_per_second": disk,

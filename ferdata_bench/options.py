@@ -24,9 +24,9 @@ class BenchOptions:
         source: A class-folder tree (``<class>/*.jpg``, all of one size); None writes photographs.
         num_workers: Worker processes (or threads, where a contender works with threads).
         batch_size: Images in a batch.
-        against: Contenders by name; ``usual``, ``all`` or ``none``.
+        against: Contenders by name; ``usual`` (what most people run), ``all`` or ``none``.
         image_size: Side in pixels of the photographs written when there is no source.
-        count: How many photographs; None: 8,192 when every contender is asked for, else 2,048.
+        count: How many images to write; None: 8,192 when every contender is asked for, else 2,048.
         epochs: Timed epochs of each contender, at least 3.
         min_seconds: Shortest timed run; epochs are repeated until then.
         cold: Read fresh copies that the page cache has been asked to forget, once an epoch.

@@ -29,7 +29,9 @@ def write_plots(result: BenchResult, path: Path) -> list[Path]:
     with plt.rc_context(STYLE):
         written += _save(_bars(result), path.with_suffix(""))
         for axis in dict.fromkeys(row.sweep for row in result.rows if row.sweep):
-            written += _save(_curves(result, axis), path.with_suffix("").with_name(f"{path.stem}-{axis}"))
+            written += _save(_curves(result, axis), path.with_name(f"{path.stem}-{axis}"))
+        if "codec" in result.conditions["sweep"]:
+            written += _save(_codecs(result), path.with_name(f"{path.stem}-codec"))
     return written
 
 
@@ -37,13 +39,13 @@ def _bars(result: BenchResult) -> Figure:
     rows = [row for row in result.rows if row.sweep is None][::-1]
     figure, axes = plt.subplots(figsize=(9.5, 2.2 + 0.3 * len(rows)), layout="constrained")
     copy, decode = result.ceilings["copy"], result.ceilings["decode_by_codec"]
-    widest = max([copy or 0, *(max(row.runs) for row in rows), *(rate for rate in decode.values() if rate)])
+    widest = max([copy or 0, *(max(row.runs) for row in rows)], default=1)
     for position, row in enumerate(rows):
         axes.barh(position, row.images_per_second, height=0.72, color=_colour(row))
         axes.plot([min(row.runs), max(row.runs)], [position, position], color="black", lw=0.9, alpha=0.6)
         end = max(row.runs)
-        if row.fraction_of_ceiling is not None and decode.get(row.codec) and row.name == f"ferdata-{row.codec}":
-            ceiling = decode[row.codec]
+        ceiling = decode.get(row.codec) if row.name == f"ferdata-{row.codec}" else None
+        if ceiling and ceiling < (copy or ceiling):
             axes.plot([ceiling, ceiling], [position - 0.42, position + 0.42], color=LINE, lw=2)
             end = max(end, ceiling)
         axes.text(end + widest * 0.008, position, f"{row.images_per_second:,.0f}", va="center", fontsize=8)
@@ -88,6 +90,25 @@ def _curves(result: BenchResult, axis: str) -> Figure:
     axes.grid(axis="y", lw=0.4, alpha=0.5)
     axes.legend(fontsize=7.5, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.set_title(f"{_title(result)}, by {axis}", loc="left", fontsize=11, fontweight="bold")
+    _sign(figure, result)
+    return figure
+
+
+def _codecs(result: BenchResult) -> Figure:
+    """Speed against size: what each codec costs on disk, and what it gives."""
+    figure, axes = plt.subplots(figsize=(8.5, 5.2), layout="constrained")
+    for row in (row for row in result.rows if row.sweep is None):
+        axes.plot(row.bytes_per_image, row.images_per_second, "o", color=_colour(row), ms=8 if row.name.startswith("ferdata") else 5)
+        axes.annotate(row.name, (row.bytes_per_image, row.images_per_second), xytext=(5, 4), textcoords="offset points", fontsize=7.5)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for scale in (axes.xaxis, axes.yaxis):
+        scale.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.set_xlabel("stored bytes an image")
+    axes.set_ylabel("images a second")
+    axes.grid(lw=0.4, alpha=0.5)
+    axes.margins(x=0.18)
+    axes.set_title(f"{_title(result)}: speed against size", loc="left", fontsize=11, fontweight="bold")
     _sign(figure, result)
     return figure
 

@@ -24,6 +24,7 @@ __all__ = ["ContenderError", "RunnerProcess", "find_interpreter"]
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 LAST_WORDS = 300
+QUIT_SECONDS = 2.0
 
 
 class ContenderError(FerdataError):
@@ -96,7 +97,7 @@ class RunnerProcess:
         if self._process.poll() is None:
             with contextlib.suppress(ContenderError, subprocess.TimeoutExpired):
                 self.send("quit")
-                self._process.wait(5)
+                self._process.wait(QUIT_SECONDS)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)  # workers that outlived it
         self._process.wait()

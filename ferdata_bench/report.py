@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ferdata_bench.options import BenchResult, BenchRow
 
-__all__ = ["conditions_lines", "print_result", "write_json"]
+__all__ = ["conditions_lines", "print_result", "save_plot", "write_json"]
 
 
 def print_result(result: BenchResult, console: Console | None = None) -> None:
@@ -26,7 +26,7 @@ def print_result(result: BenchResult, console: Console | None = None) -> None:
         console.print(Text(line, style="dim"))
     main = [row for row in result.rows if row.sweep is None]
     console.print(_table(main, result.ceilings, width=console.width))
-    for axis in dict.fromkeys(row.sweep for row in result.rows if row.sweep):
+    for axis in dict.fromkeys(row.sweep for row in result.rows if row.sweep):  # the codecs are all in the main table
         console.print(_sweep_table(axis, [row for row in result.rows if row.sweep in (axis, None)]))
     if console.width < WIDE:
         console.print(Text("a wider terminal shows memory, first batch and ingest too; --json writes everything", style="dim"))
@@ -39,6 +39,13 @@ def write_json(result: BenchResult, path: Path) -> None:
     """Write every figure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
+
+
+def save_plot(result: BenchResult, path: Path) -> list[Path]:
+    """Draw the result as PNG and SVG beside each other, and its sweeps; return the files written."""
+    from ferdata_bench.plot import write_plots  # matplotlib is slow to import, and tables don't need it
+
+    return write_plots(result, path)
 
 
 def conditions_lines(conditions: dict[str, Any]) -> list[str]:

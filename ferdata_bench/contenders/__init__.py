@@ -62,6 +62,8 @@ class Entry:
         stored: Its bytes on disk as a share of the pixels' own, roughly, to see whether the disk has room.
         decoder: ``module:function`` that makes the decode ceiling's job of its files; empty where there is none.
         codec: The shards' codec, of ferdata's own rows.
+        usual: Whether it is measured when nothing is said; these few leave time for a first look.
+        shares: The entry before it whose files it reads; it ingests nothing.
     """
 
     name: str
@@ -72,6 +74,8 @@ class Entry:
     stored: float = 1.1
     decoder: str = ""
     codec: str = ""
+    usual: bool = False
+    shares: str = ""
 
     @property
     def module(self) -> str:
@@ -99,12 +103,12 @@ class Entry:
 _DECODER = "ferdata_bench.contenders.ferdata_shards:decoding"
 
 OURS: tuple[Entry, ...] = (
-    Entry(name="ferdata-raw", codec="raw"),
+    Entry(name="ferdata-raw", codec="raw", decoder=_DECODER),
     Entry(name="ferdata-zstd", codec="zstd", decoder=_DECODER),
     Entry(name="ferdata-compact", codec="compact", decoder=_DECODER),
     Entry(name="ferdata-jpeg", codec="jpeg", stored=0.2, decoder=_DECODER),
-    Entry(name="ferdata-plain-raw", codec="raw"),
-    Entry(name="ferdata-plain-zstd", codec="zstd"),
+    Entry(name="ferdata-plain-raw", codec="raw", shares="ferdata-raw", stored=0.0),
+    Entry(name="ferdata-plain-zstd", codec="zstd", shares="ferdata-zstd", stored=0.0),
 )
 """ferdata's own rows, measured in every run."""
 
@@ -123,12 +127,12 @@ EXTRAS: tuple[Entry, ...] = (
 """Contenders whose libraries are not among ferdata's own dependencies."""
 
 CONTENDERS: tuple[Entry, ...] = (
-    Entry(name="imagefolder-pillow", stored=0.2, requires=("torchvision",)),
-    Entry(name="imagefolder-torchvision", stored=0.2, requires=("torchvision",)),
+    Entry(name="imagefolder-pillow", usual=True, stored=0.2, requires=("torchvision",)),
+    Entry(name="imagefolder-torchvision", usual=True, stored=0.2, requires=("torchvision",)),
     Entry(name="pickle-batches", stored=4.1),
-    Entry(name="webdataset-jpeg", stored=0.2, requires=("webdataset", "torchvision")),
+    Entry(name="webdataset-jpeg", usual=True, stored=0.2, requires=("webdataset", "torchvision")),
     Entry(name="webdataset-npy", requires=("webdataset", "zstandard"), commands=("zstd",)),
-    Entry(name="memmap"),
+    Entry(name="memmap", usual=True),
     *EXTRAS,
 )
 """Every contender, in the order of tables."""
@@ -145,7 +149,7 @@ def _importable(module: str) -> bool:
 def choose(against: Iterable[str]) -> list[Entry]:
     """Return the contenders that ``against`` names, in table order.
 
-    ``all`` stands for every contender, ``usual`` for those that need no extra library, ``none`` for no contender; otherwise names, of
+    ``all`` stands for every contender, ``usual`` for what most people run, ``none`` for no contender; otherwise names, of
     which a part up to a dash stands for all that begin so (``ffcv`` for ``ffcv-raw`` and ``ffcv-jpg``).
 
     Raises:
@@ -156,7 +160,7 @@ def choose(against: Iterable[str]) -> list[Entry]:
         names = {
             entry.name
             for entry in CONTENDERS
-            if word in ("all", entry.name) or (word == "usual" and not entry.environment) or entry.name.startswith(f"{word}-")
+            if word in ("all", entry.name) or (word == "usual" and entry.usual) or entry.name.startswith(f"{word}-")
         }
         if not names and word != "none":
             known = ", ".join(entry.name for entry in CONTENDERS)

@@ -1,6 +1,6 @@
 """A plain ``DataLoader`` with default collate over ferdata's ``raw`` shards: what the fast loader is compared with.
 
-In: JPEG files, converted once by ``ferdata shard``. Out: uint8 batches in fresh shared memory, one sample read at a time.
+In: the shards that ``ferdata-raw`` wrote. Out: uint8 batches in fresh shared memory, one sample read at a time.
 """
 
 from functools import partial
