@@ -106,7 +106,7 @@ def _data_sets(codec: str, counts: Sequence[int], photographs: int, options: Fig
     for count in counts:
         roots[count] = largest if count == max(counts) else options.work / f"scale-{SIZE}-{count}.{codec}"
         if roots[count] != largest:
-            first_shards(largest, roots[count], num_shards=count // per_shard)
+            first_shards(largest, roots[count], pixels=pixels, num_shards=count // per_shard)
     return roots
 
 

@@ -67,6 +67,7 @@ def tile(pixels: np.ndarray, out: Path, *, count: int, codec: str, samples_per_s
     write = partial(_write_shard, pixels, out, options, samples_per_shard, count)
     shards = map_in_threads(write, starts, num_workers=num_workers, progress=None)
     rows = [_row(number, samples_per_shard) for number in range(count)]
+    mean, std = _moments(pixels, count)
     index = DatasetIndex(
         source="folder",
         source_layout="photographs, repeated",
@@ -77,8 +78,8 @@ def tile(pixels: np.ndarray, out: Path, *, count: int, codec: str, samples_per_s
         settings={"seed": 0},
         classes=AFFECTNET_8,
         counts={"train": _counts(count)},
-        mean=tuple(pixels.mean(axis=(0, 2, 3)).tolist()),
-        std=tuple(pixels.std(axis=(0, 2, 3)).tolist()),
+        mean=mean,
+        std=std,
         files=_files(store, pa.Table.from_pylist(rows, SAMPLES_SCHEMA)),
         shards=tuple(shards),
         summary=_summary(count),
@@ -86,8 +87,8 @@ def tile(pixels: np.ndarray, out: Path, *, count: int, codec: str, samples_per_s
     write_index(store, index)
 
 
-def first_shards(root: Path, out: Path, *, num_shards: int) -> int:
-    """Make ``out`` the data set of the first shards of ``root``, by links; return its number of images."""
+def first_shards(root: Path, out: Path, *, pixels: np.ndarray, num_shards: int) -> int:
+    """Make ``out`` the data set of the first shards of ``root``, tiled from ``pixels``, by links; return its number of images."""
     index = read_index(Store(root))
     shards = index.shards[:num_shards]
     count = sum(info.samples for info in shards)
@@ -99,7 +100,9 @@ def first_shards(root: Path, out: Path, *, num_shards: int) -> int:
         if not (out / info.name).exists():
             os.link(root / info.name, out / info.name)
     table = read_samples(Store(root), index).slice(0, count)
-    write_index(store, replace(index, files=_files(store, table), shards=shards, counts={"train": _counts(count)}, summary=_summary(count)))
+    mean, std = _moments(pixels, count)
+    counted: dict[str, Any] = {"counts": {"train": _counts(count)}, "summary": _summary(count), "mean": mean, "std": std}
+    write_index(store, replace(index, files=_files(store, table), shards=shards, **counted))
     return count
 
 
@@ -121,6 +124,16 @@ def _files(store: Store, samples: pa.Table) -> tuple[FileInfo, FileInfo]:
 
 def _summary(count: int) -> dict[str, Any]:
     return {"accepted": count, "skipped": {}, "rejected": {}}
+
+
+def _moments(pixels: np.ndarray, count: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and deviation by channel of ``count`` images that take their turns."""
+    turns = np.bincount(np.arange(count) % len(pixels), minlength=len(pixels))
+    planes = pixels.reshape(*pixels.shape[:2], -1)
+    sums = turns @ planes.sum(axis=2, dtype=np.int64)
+    squares = turns @ np.stack([(image.astype(np.int64) ** 2).sum(axis=1) for image in planes])
+    mean = sums / (count * planes.shape[2])
+    return tuple(mean.tolist()), tuple(np.sqrt(squares / (count * planes.shape[2]) - mean**2).tolist())
 
 
 def _key(number: int) -> str:

@@ -24,9 +24,7 @@ def bars_section(values: Values) -> list[str]:
         for row in each["rows"]:
             ratio, ceilings = ratios.get(row["codec"]), row["ceilings"]
             lead = [rate(ratio["plain"]["images_per_second"]), f"{ratio['ratio']:.1f}", _asked(ratio["bar"])] if ratio else ["", "", ""]
-            shown = [
-                f"{rate(ceilings[kind]['images_per_second'])} ({ceilings[kind]['way']})" if kind in ceilings else "" for kind in _KINDS
-            ]
+            shown = [_ceiling(ceilings.get(kind)) for kind in ("copy", "decode")]
             share = [f"{row['fraction']:.2f}", _asked(row["bar"])]
             rows.append([row["codec"], rate(row["images_per_second"]), percent(row["spread"]), *shown, *share, *lead])
         columns = ("codec", "loader, images/s", "spread", "copy ceiling", "decode ceiling", "of the lower", "asked", "plain DataLoader")
