@@ -109,7 +109,7 @@ def loader_overhead(sample: SampleSet, *, seconds: float) -> tuple[float, float]
             if now() - start > seconds:
                 break
         used, after = time.process_time() - used, loader.metrics()
-        batches.close()
+        del batches
     images = max(1, after.images - before.images)
     return used / images, max(0.0, after.worker_wait_seconds - before.worker_wait_seconds) / images
 
