@@ -105,12 +105,13 @@ def decode_rgbx(data: bytes, head: JpegHead) -> np.ndarray | None:
 def _decode(data: bytes, width: int, height: int) -> np.ndarray | None:
     pixels = np.empty((height, width, 4), np.uint8)
     try:
-        simplejpeg.decode_jpeg(data, colorspace="RGBX", buffer=pixels)
+        decoded = simplejpeg.decode_jpeg(data, colorspace="RGBX", buffer=pixels)
     except ValueError as error:
         if any(text in str(error).lower() for text in _DAMAGE):
             raise DamagedJpegError(str(error)) from error
         return None
-    return pixels
+    # A file with two frame headers may have another size in libjpeg's eyes; then most of the pixels were never written.
+    return pixels if decoded.shape == pixels.shape else None
 
 
 @cache

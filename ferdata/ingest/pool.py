@@ -4,6 +4,7 @@ In: a function and tasks. Out: results as they come, and counts while they run. 
 """
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -155,6 +156,8 @@ def _start_worker(work: Callable[..., Any], board: _Board, parent: int) -> None:
         os._exit(1)
     # A progress bar's thread may have held these streams at the fork; flushing them at the end would wait for it forever.
     sys.stdout = sys.stderr = None
+    # What was inherited is never garbage; looking through it would copy its pages into every worker.
+    gc.freeze()
     _worker = _Worker(work, board, parent)
 
 
