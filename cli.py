@@ -252,11 +252,12 @@ def bench_loader(
     plot: Annotated[str | None, typer.Option(help="Write the bar chart here (.png or .svg).")] = None,
 ) -> None:
     """Measure the loader beside the alternatives, with this machine's ceilings."""
+    from ferdata.builtin import find_shards
     from ferdata.screen import console
     from ferdata_bench import BenchOptions, run_bench
     from ferdata_bench.report import print_result, save_plot
 
-    found = _shards_or_none(shards)
+    found = find_shards(shards, say=_say)
     options = BenchOptions(
         shards=Path(found) if found else None,
         num_workers=workers,
@@ -268,7 +269,7 @@ def bench_loader(
         cold=cold,
         sweep=_names(sweep),
     )
-    result = run_bench(options, say=lambda text: console.print(text, style="dim", highlight=False))
+    result = run_bench(options, say=_say)
     print_result(result)
     if plot is not None:
         save_plot(result, Path(plot))
@@ -291,7 +292,7 @@ def train(
     warmup: Annotated[float, typer.Option(help="Share of the steps with a rising rate.")] = 0.05,
     loss: Annotated[str | None, typer.Option(help="mean or sum over a batch.")] = None,
     class_weights: Annotated[bool, typer.Option(help="Weigh each class by the inverse of its frequency.")] = False,
-    sampling: Annotated[str, typer.Option(help="uniform or balanced.")] = "uniform",
+    sampling: Annotated[str | None, typer.Option(help="uniform or balanced.")] = None,
     dropout: Annotated[float | None, typer.Option(help="Before the last layer.")] = None,
     label_smoothing: Annotated[float, typer.Option(help="Share of the target spread over all classes.")] = 0.0,
     valence_arousal: Annotated[bool, typer.Option(help="Train a second head for valence and arousal.")] = False,
@@ -312,13 +313,13 @@ def train(
     json_file: Json = None,
 ) -> None:
     """Train a network on shards, and write a report of the run."""
-    from model.builtin import builtin_settings
-
+    from ferdata.builtin import find_shards
     from model import RichProgress, TrainOptions
     from model import train as run
+    from model.builtin import builtin_settings
 
-    root = None if resume else _shards_or_none(shards)
-    chosen = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "model": model}
+    root = None if resume else find_shards(shards, say=_say)
+    chosen = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "model": model, "sampling": sampling}
     settings = {key: value for key, value in chosen.items() if value is not None}
     if root is None and resume is None:
         built = builtin_settings(say=_say)
@@ -333,7 +334,6 @@ def train(
         warmup=warmup,
         loss=loss,
         class_weights=class_weights,
-        sampling=sampling,
         dropout=dropout,
         label_smoothing=label_smoothing,
         valence_arousal=valence_arousal,
@@ -372,18 +372,6 @@ def main() -> None:
     except FerdataError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-
-
-def _shards_or_none(shards: str | None) -> str | None:
-    """Return the shards to use: those given, else those in shards/, else None, which stands for built-in data."""
-    from ferdata.builtin import has_shards
-
-    if shards is not None:
-        return shards
-    found = [folder for folder in ("shards/affectnet", "shards/rafdb", "shards/folder") if has_shards(folder)]
-    if not found:
-        _say("no shards found in shards/affectnet, shards/rafdb or shards/folder: using built-in images (name yours with --shards)")
-    return found[0] if found else None
 
 
 def _names(text: str) -> list[str]:

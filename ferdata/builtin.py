@@ -15,8 +15,9 @@ from ferdata.ingest import IngestOptions, ingest
 from ferdata.sources.synthetic import write_synthetic
 from ferdata.store import Store
 
-__all__ = ["BuiltinOptions", "builtin_shards", "cache_folder", "has_shards"]
+__all__ = ["BuiltinOptions", "builtin_shards", "cache_folder", "find_shards", "has_shards"]
 
+USUAL_FOLDERS = ("shards/affectnet", "shards/rafdb", "shards/folder")
 BUILTIN_VERSION = 1
 """Part of the folder's name; raised when the drawing of the faces changes."""
 
@@ -57,6 +58,15 @@ def has_shards(root: str | os.PathLike[str]) -> bool:
     except ShardMissingError:
         return False
     return True
+
+
+def find_shards(shards: str | None, *, say: Callable[[str], None]) -> str | None:
+    """Return the data set to use: the one given, else one in ``shards/``, else None, which stands for built-in data and is said."""
+    if shards is not None:
+        return shards
+    found = next((folder for folder in USUAL_FOLDERS if has_shards(folder)), None)
+    say(f"using {found}" if found else f"no shards found in {', '.join(USUAL_FOLDERS)}: using built-in images (name yours with --shards)")
+    return found
 
 
 def builtin_shards(options: BuiltinOptions, *, say: Callable[[str], None] | None = None) -> str:

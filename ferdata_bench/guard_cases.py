@@ -162,12 +162,12 @@ def _ingest_case(data: GuardData, stack: ExitStack) -> Pair:
 
 def _train_case(data: GuardData, stack: ExitStack) -> Pair:
     loader = stack.enter_context(Loader(data.shards["zstd"], batch_size=8, num_workers=1))
-    network = build_network("mod4", num_classes=8, size=224)
+    network = build_network("mod4", num_classes=8, size=(224, 224))
     resident = torch.randint(0, 256, (8, 3, 224, 224), dtype=torch.uint8)
 
     def step(images: torch.Tensor) -> None:
         network.zero_grad()
-        network(images.float() / 255).sum().backward()
+        network(images.float() / 255)[0].sum().backward()
 
     def ours() -> None:
         for _, (images, _labels) in zip(range(3), loader, strict=False):
