@@ -62,7 +62,7 @@ def test_other_members_are_left_to_other_decoders() -> None:
 def test_damage_and_unknown_filters_are_errors() -> None:
     """Outside our reader there is no frame checksum if somebody repacked the tar; wrong pixels must still not come out."""
     data = member(expected_pixels(3, 16))
-    with pytest.raises(ShardCorruptError, match="filter header: .* expected .*PIXELS"):
+    with pytest.raises(ShardCorruptError, match=r"filter header: .* expected .*PIXELS"):
         ferdata.webdataset_decoder(".fpx", b"\x93NUMPY" + data[6:])
     with pytest.raises(ShardCorruptError, match=r"\.fpx: .*contradict themselves"):
         ferdata.webdataset_decoder(".fpx", data[:-1])
