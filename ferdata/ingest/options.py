@@ -1,16 +1,16 @@
 """What an ingest is asked to do, and what it tells while it runs."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ferdata.errors import OptionError
 from ferdata.format.codec import CodecOptions
+from ferdata.parallel import available_cores
 from ferdata.sources.scan import ScanOptions
 from ferdata.transform import TransformOptions
 
-__all__ = ["IngestOptions", "IngestProgress", "ProgressCallback", "available_cores"]
+__all__ = ["IngestOptions", "IngestProgress", "ProgressCallback"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +96,6 @@ class IngestOptions:
         """Return the settings that decide which samples are where, as they stand in the index."""
         names = ("limit", "seed", "classes", "labels", "crop", "rafdb_images", "automatic", "keep_non_emotion", "holdout", "drop_leaks")
         return {name: getattr(self, name) for name in names}
-
-
-def available_cores() -> int:
-    """Return the number of cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
