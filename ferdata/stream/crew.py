@@ -192,7 +192,7 @@ class _Watch:
             if worker is not None:
                 worker.join(1)
                 raise RuntimeError(f"pid {worker.pid} exited unexpectedly, exit code {worker.exitcode}")
-        acks = self._acks()
+        acks: Any = self._acks()
         return type(acks)._try_get_data(acks) if events else (False, None)
 
     def kill(self) -> None:

@@ -63,13 +63,15 @@ class ShardDataset(Dataset[Any]):
         return {**self.__dict__, "_pools": {}}
 
     def __getitem__(self, number: int) -> Any:
-        if not -len(self) <= number < len(self):
-            raise IndexError(f"sample {number} of {len(self)}")
-        return self.__getitems__([number % len(self)])[0]
+        return self.__getitems__([number])[0]
 
     def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
         """Return several samples, read in the order they stand on the disk; torch calls this for a whole batch."""
         wanted = np.asarray(numbers, np.int64)
+        outside = wanted[(wanted < -len(self)) | (wanted >= len(self))]
+        if len(outside):
+            raise IndexError(f"sample {outside[0]} of {len(self)}")
+        wanted = wanted % len(self)
         order = np.argsort(wanted, kind="stable")
         pixels = np.empty((len(wanted), self.index.spec.num_bytes), np.uint8)
         self._pool().read_rows(wanted[order], pixels, order, verify=True)

@@ -179,12 +179,8 @@ class Loader:
         return max(0, rank_batches(total, self.order, world_size=self.world_size) - position.consumed // self.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
-        if self._begun:
-            self._position = Position(epoch=self._position.epoch + 1, world_size=self.world_size)
-        self._begun = True
-        self._start = self._position
-        self._iteration += 1
-        return self._batches(self._iteration)
+        """Return an iterator over the next epoch, which begins when its first batch is asked for: frameworks call this to probe."""
+        return self._batches()
 
     def __enter__(self) -> Self:
         return self
@@ -249,10 +245,14 @@ class Loader:
             if memory is not None:
                 memory.close()
 
-    def _batches(self, iteration: int) -> Iterator[Any]:
-        """Yield the batches of the current epoch from the current position on, and keep the position."""
-        self._check_current(iteration)
-        start = self._position
+    def _batches(self) -> Iterator[Any]:
+        """Yield the batches of one epoch from the current position on, and keep the position."""
+        if self._begun:
+            self._position = Position(epoch=self._position.epoch + 1, world_size=self.world_size)
+        self._begun = True
+        self._iteration += 1
+        iteration = self._iteration
+        start = self._start = self._position
         self._meter.restart()
         deliveries = self._deliveries(start, iteration)
         for delivery in deliveries if self._mover is None else self._mover.ahead(deliveries):

@@ -79,7 +79,7 @@ class Normalize:
     dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
-        if len(self.mean) != len(self.std) or min(self.std) <= 0:
+        if not self.mean or len(self.mean) != len(self.std) or not min(self.std) > 0:
             raise OptionError(f"normalize: mean {self.mean}, std {self.std} found, expected as many of both and every std above 0")
 
     def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
@@ -123,6 +123,8 @@ class RandomResizedCrop:
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1] <= 1 or not 0 < self.ratio[0] <= self.ratio[1]:
             raise OptionError(f"crop: scale {self.scale}, ratio {self.ratio} found, expected 0 < low <= high, and scale at most 1")
+        if self.size is not None and self.size < 1:
+            raise OptionError(f"crop: size {self.size} found, expected at least 1")
 
     def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
         count, channels, height, width = images.shape
