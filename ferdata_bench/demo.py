@@ -28,7 +28,7 @@ __all__ = ["run_demo"]
 
 FACES = 4000
 SIZE = 224
-TRAIN_SIZE = 64
+TRAIN_SIZE = 80
 
 
 def run_demo(out: Path) -> Path:
@@ -76,7 +76,7 @@ def run_demo(out: Path) -> Path:
         figures.append(("loader", f"{ours.images_per_second:,.0f} images/s ({ours.name}, {workers} workers, {SIZE} px)"))
 
     with _step(f"6. train a small network at {TRAIN_SIZE} px"):
-        options = TrainOptions(shards=str(small), out=str(out / "runs"), **BUILTIN_SETTINGS)
+        options = TrainOptions(shards=str(small), out=str(out / "runs"), **{**BUILTIN_SETTINGS, "epochs": 4})
         result = train(options, progress=RichProgress())
         chance = 1 / len(result.classes)
         best = result.accuracy[result.main_split]
