@@ -7,7 +7,7 @@ from ferdata.format import filters
 from ferdata.format.filters import DEFAULT_FILTER, FilterCoder
 
 GOLDEN = "03 00 00 00 03 00 00 00 01 00 00 00 04 41 10 00 00 40 5e 00 2a 01 10 02 00 02 00 00 00 07 01 00 01".replace(" ", "")
-"""Section 4 of ferdata/format/filters/FORMAT.md."""
+"""Section 4 of ferdata/format/FORMAT.md."""
 
 
 @pytest.mark.parametrize("compiled", [True, False])
@@ -22,7 +22,7 @@ def test_a_golden_payload_never_changes(compiled: bool) -> None:
 
 
 def read_from_the_page(payload: bytes, shape: tuple[int, int, int]) -> np.ndarray:
-    """Undo gradient, green, rice with whole numbers and lists, as ferdata/format/filters/FORMAT.md says and nothing else."""
+    """Undo gradient, green, rice with whole numbers and lists, as ferdata/format/FORMAT.md says and nothing else."""
     words, at = -(-shape[0] * shape[1] * shape[2] // 64), 12
     lengths = [int.from_bytes(payload[4 * i : 4 * i + 4], "little") for i in range(3)]
 

@@ -10,7 +10,7 @@ ROOMS = [
     {"ferdata.errors"},
     {"ferdata.sample"},
     {"ferdata.store", "ferdata.labels", "ferdata.parallel"},
-    {"ferdata.sources", "ferdata.transform", "ferdata.decode", "ferdata.format"},
+    {"ferdata.sources", "ferdata.transform", "ferdata.decode", "ferdata.jpeg", "ferdata.format"},
     {"ferdata.ingest", "ferdata.verify", "ferdata.export", "ferdata.preview", "ferdata.info", "ferdata.recode", "ferdata.webdataset"},
     {"ferdata.builtin", "ferdata.screen"},
     {"ferdata.stream"},
@@ -20,7 +20,7 @@ ROOMS = [
 ]
 """From left to right; a module imports only from its own room and rooms to its left."""
 
-APART = [{"ferdata.sources", "ferdata.transform", "ferdata.decode"}, {"ferdata.format"}]
+APART = [{"ferdata.sources", "ferdata.transform", "ferdata.decode", "ferdata.jpeg"}, {"ferdata.format"}]
 """Neighbours of one room that do not know each other."""
 
 OWNERS = {"zstandard": "ferdata/format/codec.py", "fsspec": "ferdata/store.py"}
