@@ -7,7 +7,7 @@ from ferdata.format import filters
 from ferdata.format.filters import DEFAULT_FILTER, FilterCoder
 
 GOLDEN = "03 00 00 00 03 00 00 00 01 00 00 00 04 41 10 00 00 40 5e 00 2a 01 10 02 00 02 00 00 00 07 01 00 01".replace(" ", "")
-"""Section 4 of ferdata/format/FORMAT.md."""
+"""A payload as version 1 of the filter wrote it."""
 
 
 @pytest.mark.parametrize("compiled", [True, False])
