@@ -84,6 +84,12 @@ class Overlay:
         x, y = centre
         self._draw.ellipse((x - across, y - down, x + across, y + down), fill=colour)
 
+    def ring(self, centre: Sequence[float], across: float, down: float, colour: Ink, rim: Ink, width: float) -> None:
+        """Fill an upright ellipse that has a rim of its own colour, ``width`` overlay pixels wide, on its inside."""
+        x, y = centre
+        box = (x - across, y - down, x + across, y + down)
+        self._draw.ellipse(box, fill=colour, outline=rim, width=max(1, round(width)))
+
     def blend(self, planes: Sequence[np.ndarray]) -> None:
         """Lay the overlay over the float32 ``[H, W]`` planes red, green and blue, in place."""
         pixels = np.asarray(self._image.reduce(self.scale))
@@ -146,15 +152,22 @@ def _doubled(field: np.ndarray) -> np.ndarray:
 
 
 def soften(plane: np.ndarray, weight: float = 0.25) -> np.ndarray:
-    """Blur a float32 plane in place with (weight, 1 - 2 weight, weight) down and across, and return it.
+    """Blur a contiguous float32 plane in place with (weight, 1 - 2 weight, weight) down and across, and return it.
 
     The outermost pixels are blurred along the edge only. Read-only planes are copied first.
     """
     if not plane.flags.writeable:
         plane = plane.copy()
-    for low, middle, high in ((plane[:-2], plane[1:-1], plane[2:]), (plane[:, :-2], plane[:, 1:-1], plane[:, 2:])):
-        around = low + high
+    # One long row: neighbours across are one place apart, neighbours down a whole width, and nothing is strided.
+    line, width = plane.reshape(-1), plane.shape[1]
+    for distance in (width, 1):
+        left, right = plane[:, 0].copy(), plane[:, -1].copy()
+        around = line[: -2 * distance] + line[2 * distance :]
         around *= np.float32(weight)
+        middle = line[distance:-distance]
         middle *= np.float32(1.0 - 2.0 * weight)
         middle += around
+        if distance == 1:
+            # At the ends of a row the next place is on another row.
+            plane[:, 0], plane[:, -1] = left, right
     return plane

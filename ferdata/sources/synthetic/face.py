@@ -17,7 +17,7 @@ from ferdata.sources.synthetic.geometry import Camera, Mesh, build_mesh
 from ferdata.sources.synthetic.hair import CLOTH, HAIR, SKIN, neck_outline, outlines
 from ferdata.sources.synthetic.people import Portrait, sample_portrait
 from ferdata.sources.synthetic.shot import develop, paint_background
-from ferdata.sources.synthetic.skin import beard_cover, blush, light_field
+from ferdata.sources.synthetic.skin import beard_cover, light_field
 from ferdata.sources.synthetic.textures import FIELD_SIDE, Bank, crop, load_bank
 
 __all__ = ["LARGEST", "NO_FACE", "SMALLEST", "DrawnFace", "draw_face", "render"]
@@ -123,10 +123,6 @@ def _bare_face(bank: Bank, mesh: Mesh, portrait: Portrait, camera: Camera) -> li
     person, gain = portrait.person, portrait.shot.gain
     skin = person.skin * gain
     planes = [np.full((camera.height, camera.width), colour, np.float32) for colour in skin.tolist()]
-    rows, warm = blush(mesh, camera)
-    warm *= np.float32((0.4 + 0.6 * portrait.dice[7]) * 0.065 * skin[1])
-    planes[1][rows] -= warm
-    planes[2][rows] -= warm
     cover = beard_cover(mesh, person, camera)
     if cover is not None:
         cover = cover * _texture(bank.curls, camera, portrait.dice[3:5])

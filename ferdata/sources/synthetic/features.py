@@ -61,8 +61,7 @@ def _paint_eye(overlay: Overlay, mesh: Mesh, portrait: Portrait, unit: float, up
     centre = (mesh.part("iris", side)[0] + portrait.pose.gaze * unit).tolist()
     radius = 0.118 * unit * (1.0 + person.proportions.eye_size)
     narrow = radius * math.cos(portrait.pose.yaw)
-    overlay.disc(centre, narrow, radius, overlay.ink(person.iris * 0.42))
-    overlay.disc(centre, 0.84 * narrow, 0.84 * radius, overlay.ink(person.iris))
+    overlay.ring(centre, narrow, radius, overlay.ink(person.iris), overlay.ink(person.iris * 0.42), 0.16 * radius)
     overlay.disc(centre, 0.42 * narrow, 0.42 * radius, (14, 12, 12, 255))
     spark = (centre[0] + math.copysign(0.045, portrait.light.x) * unit, centre[1] - 0.05 * unit)
     overlay.disc(spark, 0.026 * unit, 0.026 * unit, (250, 250, 250, 255))
@@ -154,7 +153,7 @@ def _paint_teeth(overlay: Overlay, upper: np.ndarray, lower: np.ndarray, express
         if np.abs(length).max() > 0.02 * unit:
             edge = _moved(start, length)
             overlay.polygon(np.concatenate([start, edge[::-1]]), white)
-            for place in range(2, len(start) - 2, 2):
+            for place in range(2, len(start) - 2, 3):
                 overlay.line(np.stack([start[place], edge[place]]), seam, 0.006 * unit)
 
 

@@ -3,6 +3,8 @@
 In: a mesh and a person. Out: polygons for the three masks skin, hair and cloth. Costs about 50 µs.
 """
 
+import math
+
 import numpy as np
 
 from ferdata.sources.synthetic.curves import smooth
@@ -49,12 +51,16 @@ class _Frame:
     """Flat coordinates that move and lean with the head but do not turn with it."""
 
     def __init__(self, camera: Camera) -> None:
-        cos, sin = np.cos(0.6 * camera.roll) * camera.unit, np.sin(0.6 * camera.roll) * camera.unit
+        cos, sin = math.cos(0.6 * camera.roll) * camera.unit, math.sin(0.6 * camera.roll) * camera.unit
         self._axes = np.array([(cos, sin), (-sin, cos)])
         self._origin = np.array([camera.x, camera.y])
 
     def place(self, points: list[tuple[float, float]] | np.ndarray) -> np.ndarray:
         return np.asarray(self._origin + np.asarray(points, float) @ self._axes)
+
+    def down(self, units: np.ndarray) -> np.ndarray:
+        """Return float ``[n, 2]``, steps down the face of float ``[n, 1]`` units."""
+        return np.asarray(units * self._axes[1])
 
 
 def _back(person: Person, frame: _Frame) -> list[np.ndarray]:
@@ -96,8 +102,18 @@ def _cap(mesh: Mesh, skull: np.ndarray, person: Person, frame: _Frame) -> np.nda
     outer = centre + (skull - centre) * person.volume
     right, left = mesh.part("hairline", 1), mesh.part("hairline", 0)
     line = np.concatenate([left, right[::-1]])
-    # Distance of the hairline below its natural place, in units, from the left temple to the right one.
-    drop = {
+    line = line + frame.down(_DROPS[person.style])
+    if person.style in ("long", "bob", "scarf"):
+        low = 1.3 if person.style != "bob" else 1.0
+        sides = frame.place([(-1.1, low), (-1.3, low), (1.3, low), (1.1, low)])
+        return np.concatenate([sides[:1], smooth(line), sides[3:2:-1], sides[2:3], smooth(outer), sides[1:2]])
+    return np.concatenate([smooth(line), smooth(outer)])
+
+
+# Distance of the hairline below its natural place, in units, from the left temple to the right one.
+_DROPS = {
+    name: np.array(drop)[:, None]
+    for name, drop in {
         "short": (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
         "parted": (0.0, 0.05, 0.12, 0.06, -0.06, -0.12, 0.02, 0.10, 0.05, 0.0),
         "fringe": (0.1, 0.05, 0.24, 0.38, 0.42, 0.42, 0.38, 0.24, 0.05, 0.1),
@@ -106,10 +122,5 @@ def _cap(mesh: Mesh, skull: np.ndarray, person: Person, frame: _Frame) -> np.nda
         "curly": (0.1, 0.0, 0.03, -0.03, 0.04, -0.03, 0.03, -0.02, 0.04, 0.1),
         "bun": (-0.1, -0.02, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -0.02, -0.1),
         "scarf": (1.2, 0.15, 0.12, 0.14, 0.16, 0.16, 0.14, 0.12, 0.15, 1.2),
-    }[person.style]
-    line = line + frame.place(np.stack([np.zeros(10), drop], 1)) - frame.place([(0.0, 0.0)])
-    if person.style in ("long", "bob", "scarf"):
-        low = 1.3 if person.style != "bob" else 1.0
-        sides = frame.place([(-1.1, low), (-1.3, low), (1.3, low), (1.1, low)])
-        return np.concatenate([sides[:1], smooth(line), sides[3:2:-1], sides[2:3], smooth(outer), sides[1:2]])
-    return np.concatenate([smooth(line), smooth(outer)])
+    }.items()
+}

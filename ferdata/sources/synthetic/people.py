@@ -75,15 +75,13 @@ class Shot:
     """What lens, sensor and processing do.
 
     Attributes:
-        blur: 0 sharp .. 1 soft, three-tap weight per pass.
-        passes: Blur passes.
+        blur: Share of each neighbour in a pixel, 0 is sharp.
         noise: Standard deviation of the sensor noise at middle grey, in levels.
         gain: float ``[3]``, colour cast and exposure.
         grey: True for a black-and-white picture.
     """
 
     blur: float
-    passes: int
     noise: float
     gain: Colour
     grey: bool
@@ -207,8 +205,7 @@ def _shot(rng: np.random.Generator) -> Shot:
     warmth = np.array([0.045, 0.0, -0.065]) * (2.0 * u[6] - 0.9)
     gain = (1.0 + warmth + 0.012 * n) * (0.90 + 0.17 * u[0])
     return Shot(
-        blur=0.10 + 0.15 * u[1],
-        passes=int(u[2] * 2.4),
+        blur=0.10 + 0.15 * u[1] if u[2] < 0.6 else 0.0,
         noise=0.8 + 5.2 * u[3] ** 1.3,
         gain=gain,
         grey=u[5] < 0.06,

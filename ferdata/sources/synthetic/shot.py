@@ -49,7 +49,7 @@ def develop(planes: Sequence[np.ndarray], bank: Bank, portrait: Portrait) -> Ima
     height, width = planes[0].shape
     row, column = (portrait.dice[24:26] * FIELD_SIDE).astype(int).tolist()
     noise = crop(bank.noise, height, width, row, column)
-    for _ in range(shot.passes):
+    if shot.blur:
         for plane in planes:
             soften(plane, shot.blur)
     if shot.grey:
