@@ -1,6 +1,6 @@
 """Write a whole synthetic source tree, in a layout and with the class counts of a real release.
 
-In: a source, a folder and a count. Out: the tree, and a :class:`SyntheticSummary`. Costs about 3.5 ms of one core an image at 224 px.
+In: a source, a folder and a count. Out: the tree, and a :class:`SyntheticSummary`. Costs about 3 ms of one core an image at 224 px.
 """
 
 import time
