@@ -35,7 +35,7 @@ from ferdata.ingest.leaks import shared_between_splits
 from ferdata.ingest.parts import clear
 from ferdata.ingest.pool import run_tasks
 from ferdata.ingest.records import longest_record, make_record
-from ferdata.ingest.tasks import read_sources
+from ferdata.ingest.tasks import _moments, read_sources
 from ferdata.sample import ItemTable
 from ferdata.sources.scan import Reject, Scan, ScanBuilder
 from ferdata.store import Store
@@ -311,6 +311,43 @@ def test_boxes_and_landmarks_go_through_the_crop(tmp_path: Path) -> None:
     }
     assert found["a"]["json"] == record | {"landmarks": [0.0, 0.0, 23.0, 23.5], "extra": {"age": 3}}
     assert summary.repairs == {"box_clamped": 1} and summary.rejected == {"box_invalid": 1}
+
+
+def test_values_that_json_does_not_know_become_null(tmp_path: Path) -> None:
+    """One NaN in an annotation must neither end the run nor get into a member that other parsers stop at."""
+    (tmp_path / "a.jpg").write_bytes(jpeg(0))
+    builder = ScanBuilder()
+    nan, infinite = float("nan"), float("inf")
+    builder.accept(
+        key="a",
+        path="a.jpg",
+        split="train",
+        label=0,
+        source_label="0",
+        valence=nan,
+        arousal=0.5,
+        landmarks=[nan, 1.0],
+        extra={"soft": [infinite, 1]},
+    )
+    scan = builder.build(source="folder", layout="folder", root=str(tmp_path), classes=("a",))
+
+    ingest_scan(scan, options(tmp_path, tmp_path / "out", source="folder"))
+
+    record = samples(tmp_path / "out")["a"]["json"]
+    assert (record["valence"], record["arousal"], record["landmarks"], record["extra"]) == (None, 0.5, None, {"soft": [None, 1]})
+
+
+def test_sums_of_pixels_are_exact_at_every_size() -> None:
+    """White images have the largest sums; they must not wrap around."""
+    for side in (1, 7, 256, 257, 300):
+        pixels = np.full((3, side, side), 255, np.uint8)
+        pixels[1] = np.arange(side * side).reshape(side, side) % 256
+        exact = pixels.astype(object)
+
+        sums, squares = _moments(pixels)
+
+        assert sums.tolist() == [exact[channel].sum() for channel in range(3)]
+        assert squares.tolist() == [(exact[channel] ** 2).sum() for channel in range(3)]
 
 
 # The same bytes

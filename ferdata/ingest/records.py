@@ -36,8 +36,8 @@ def make_record(item: SourceItem, result: Transformed) -> dict[str, Any]:
     return {
         "path": item.path,
         "source_label": item.source_label,
-        "valence": item.valence,
-        "arousal": item.arousal,
+        "valence": _finite(item.valence),
+        "arousal": _finite(item.arousal),
         "box": [round(value, 3) for value in box] if box is not None and all(map(math.isfinite, box)) else None,
         "landmarks": np.round(landmarks, 2).tolist() if landmarks is not None and landmarks_fit(landmarks) else None,
         "source_size": list(result.source_size),
@@ -62,6 +62,10 @@ def longest_record(items: ItemTable) -> int:
     lengths += _FLOAT_BYTES * _to_numpy(pc.fill_null(pc.list_value_length(table.column("box")), 1))
     names = len('{"path":,"source_label":,"valence":,"arousal":,"box":[],"landmarks":[],"source_size":[],"extra":}')
     return names + 2 * _FLOAT_BYTES + 2 * _SIDE_BYTES + int(lengths.max())
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _json_lengths(column: pa.ChunkedArray) -> np.ndarray:

@@ -53,7 +53,10 @@ def ingest(options: IngestOptions, *, progress: ProgressCallback | None = None) 
     started = time.monotonic()
     if progress:
         progress(IngestProgress(phase="scan"))
-    scan = scan_source(options.source, options.src, options.scan_options())
+    try:
+        scan = scan_source(options.source, options.src, options.scan_options())
+    except KeyboardInterrupt as error:
+        raise IngestError(f"{options.src}: stopped by Ctrl-C while it was scanned; nothing was written: run the command again") from error
     return ingest_scan(scan, options, progress=progress, scan_seconds=time.monotonic() - started)
 
 

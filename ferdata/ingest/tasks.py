@@ -29,6 +29,7 @@ Beat = Callable[[int, int, int], None]
 """Called after every image with the accepted, the rejected and the bytes it added; may end the worker."""
 
 _MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_MAX_VALUES_IN_UINT32 = (2**32 - 1) // 255**2
 _BATCH_IMAGES = 8
 _READ_AHEAD_FILES = 32
 _READ_AHEAD_BYTES = 8 << 20
@@ -171,7 +172,8 @@ def _items(items: ItemTable) -> Iterator[SourceItem]:
     has_landmarks = landmarks.is_valid().to_numpy(zero_copy_only=False)
     for number, row in enumerate(table.drop_columns(["landmarks"]).to_pylist()):
         row["box"] = tuple(row["box"]) if row["box"] is not None else None
-        row["extra"] = json.loads(row["extra"]) if row["extra"] else None
+        # Python writes NaN into JSON text; other parsers stop at it.
+        row["extra"] = json.loads(row["extra"], parse_constant=lambda name: None) if row["extra"] else None
         yield SourceItem(**row, landmarks=values[offsets[number] : offsets[number + 1]] if has_landmarks[number] else None)
 
 
@@ -181,7 +183,7 @@ class _Tally:
     def __init__(self, settings: TaskSettings, num_items: int) -> None:
         self._root = settings.root.rstrip("/")
         self._usual_size = settings.usual_size
-        self._sums, self._squares, self._pixels = np.zeros(3), np.zeros(3), 0
+        self._sums, self._squares, self._pixels = np.zeros(3, np.uint64), np.zeros(3, np.uint64), 0
         self._repairs: Counter[str] = Counter()
         self._rejects: list[tuple[int, str, str]] = []
         self._source_bytes, self._source_xxh64 = np.zeros(num_items, np.int64), np.zeros(num_items, np.uint64)
@@ -220,21 +222,13 @@ class _Tally:
             repairs=dict(sorted(self._repairs.items())),
             bytes_in=self._bytes_in,
             pixels=self._pixels,
-            sums=tuple(map(int, self._sums.tolist())),
-            squares=tuple(map(int, self._squares.tolist())),
+            sums=tuple(self._sums.tolist()),
+            squares=tuple(self._squares.tolist()),
         )
 
 
 def _moments(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sums and the sums of squares per channel of uint8 ``[C, H, W]``, exactly, as float64 ``[C]``.
-
-    Pieces of 256 values are added up in float32, which holds every number below 2 ** 24 > 256 * 255 ** 2 and is twice as
-    fast as float64; the pieces' sums are added up in float64, exact below 2 ** 53.
-    """
+    """Return the sums and the sums of squares per channel of uint8 ``[C, H, W]``, exactly, as unsigned integers ``[C]``."""
     flat = pixels.reshape(len(pixels), -1)
-    whole = flat.shape[1] // 256 * 256
-    pieces = flat[:, :whole].astype(np.float32).reshape(len(pixels), -1, 256)
-    rest = flat[:, whole:].astype(np.float64)
-    sums = np.einsum("crk->cr", pieces).sum(axis=1, dtype=np.float64) + rest.sum(axis=1)
-    squares = np.einsum("crk,crk->cr", pieces, pieces).sum(axis=1, dtype=np.float64) + (rest * rest).sum(axis=1)
-    return sums, squares
+    wide_enough = np.uint32 if flat.shape[1] <= _MAX_VALUES_IN_UINT32 else np.uint64
+    return flat.sum(axis=1, dtype=wide_enough), np.square(flat, dtype=np.uint16).sum(axis=1, dtype=wide_enough)
