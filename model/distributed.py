@@ -3,9 +3,10 @@
 In: the environment ``torchrun`` sets. Out: :class:`Ranks`, whose methods do nothing where there is only one process.
 """
 
+import atexit
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ferdata.errors import FerdataError, OptionError, TrainError
 
-__all__ = ["Ranks", "open_ranks"]
+__all__ = ["Ranks", "join_ranks"]
 
 T = TypeVar("T")
 
@@ -101,9 +102,8 @@ class Ranks:
         return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
 
 
-@contextmanager
-def open_ranks(device: str) -> Iterator[Ranks]:
-    """Join the other processes of ``torchrun``, if there are any; leave them at the end.
+def join_ranks(device: str) -> Ranks:
+    """Join the other processes of ``torchrun``, if there are any; they stay joined until this process ends.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``; each rank of a machine takes the GPU of its local rank.
@@ -120,14 +120,17 @@ def open_ranks(device: str) -> Iterator[Ranks]:
     if not joined and world_size > 1:
         on_gpu = chosen.type == "cuda"
         dist.init_process_group("nccl" if on_gpu else "gloo", device_id=chosen if on_gpu else None)
-    try:
-        if joined or world_size > 1:
-            yield Ranks(rank=dist.get_rank(), world_size=dist.get_world_size(), device=chosen)
-        else:
-            yield Ranks(rank=0, world_size=1, device=chosen)
-    finally:
-        if not joined and world_size > 1:
-            dist.destroy_process_group()
+        # not after each run: the same processes cannot meet a second time under the names torchrun gave them
+        atexit.register(_leave)
+        joined = True
+    if not joined:
+        return Ranks(rank=0, world_size=1, device=chosen)
+    return Ranks(rank=dist.get_rank(), world_size=dist.get_world_size(), device=chosen)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _device(name: str, local_rank: int) -> torch.device:

@@ -21,7 +21,7 @@ from model.augment import evaluation_transform, training_transform
 from model.checkpoint import BEST_NAME, LAST_NAME, find_checkpoint, load_checkpoint, save_checkpoint
 from model.clock import WaitClock
 from model.data import StepBatch, TrainData, open_evaluation
-from model.distributed import Ranks, open_ranks
+from model.distributed import Ranks, join_ranks
 from model.evaluate import Evaluation, evaluate
 from model.losses import class_weights
 from model.memory import is_out_of_memory, out_of_memory
@@ -66,8 +66,8 @@ def train(options: TrainOptions, *, progress: TrainProgress | None = None) -> Tr
     if options.shards is None:
         raise OptionError("shards: none found, expected the folder of a data set; pass --shards DIR")
     options = options.with_model(min(read_index(Store(options.shards)).spec.shape[1:]))
+    ranks = join_ranks(options.device)
     with ExitStack() as stack:
-        ranks = stack.enter_context(open_ranks(options.device))
         stop = stack.enter_context(StopSignal())
         training = _Training(options, ranks, stop, progress, path, stack)
         for epoch in range(training.standing.epoch, options.epochs):
@@ -214,6 +214,7 @@ class _Training:
         if advice is not None and advice.kind not in self.advised:
             self.advised.add(advice.kind)
             self._note(f"epoch {epoch + 1}: {advice.text}")
+        self._stop_if_asked()
 
     def conclude(self) -> TrainResult:
         """Measure the best weights on every split and write the report."""
@@ -224,6 +225,7 @@ class _Training:
         scores: dict[str, SplitScores] = {}
         mistakes: tuple[Mistake, ...] = ()
         for split in self.index.splits:
+            self._stop_if_asked()
             loader = self.val if split == "val" else open_evaluation(self.options, self.ranks, split, batch_size=self.data.piece_samples)
             assert loader is not None
             evaluation = self._evaluate(loader, num_mistakes=NUM_MISTAKES if split == main_split else 0)
@@ -308,13 +310,23 @@ class _Training:
                     data_wait_share=self.clock.wait_share,
                 )
             )
-        if due or sums[-1] > 0:
+        asked = sums[-1] > 0 or (self.stop.requested and self.ranks.world_size == 1)
+        if due or asked:
             self._save(LAST_NAME)
-        if sums[-1] > 0:
-            raise TrainError(
-                f"{self.path}: stopped on request after step {standing.step} of {self.total_steps}, all of it is in {LAST_NAME}; "
-                f"go on with: python cli.py train --resume {self.path}"
-            )
+        if asked:
+            raise self._stopped()
+
+    def _stop_if_asked(self) -> None:
+        """Stop where everything is saved, on all ranks together."""
+        wish = torch.tensor([float(self.stop.requested)], device=self.ranks.device)
+        if float(self.ranks.sum(wish)) > 0:
+            raise self._stopped()
+
+    def _stopped(self) -> TrainError:
+        return TrainError(
+            f"{self.path}: stopped on request after step {self.standing.step} of {self.total_steps}, all of it is in {LAST_NAME}; "
+            f"go on with: python cli.py train --resume {self.path}"
+        )
 
     def _save(self, name: str) -> None:
         if not all(bool(value.isfinite().all()) for value in self.network.state_dict().values() if value.is_floating_point()):

@@ -18,7 +18,8 @@ def test_pieces_of_a_batch_add_up_to_torch_s_mean(weighted: bool, smoothing: flo
     expected = functional.cross_entropy(logits.float(), labels, weight=weights, label_smoothing=smoothing)
 
     total = sum(
-        cross_entropy_sum(logits[rows], labels[rows], weights=weights, smoothing=smoothing) for rows in (slice(0, 5), slice(5, 6), slice(6, 12))
+        cross_entropy_sum(logits[rows], labels[rows], weights=weights, smoothing=smoothing)
+        for rows in (slice(0, 5), slice(5, 6), slice(6, 12))
     )
 
     assert float(total / weight_sum(labels, weights)) == pytest.approx(float(expected), rel=1e-6)

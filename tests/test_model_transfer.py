@@ -78,7 +78,9 @@ def test_the_second_head_is_taken_along_where_both_have_it() -> None:
 def test_a_body_that_does_not_fit_is_refused_with_both_sizes(name: str, size: int) -> None:
     """Half-loaded weights would train, badly and silently."""
     with pytest.raises(TrainError, match=rf"runs/a/best.pt: a body of {name} at {size} x {size} found.*same --model and --size"):
-        start_from(_network(8), _record(_network(8, name=name, size=size), AFFECTNET_8, name=name, size=size), AFFECTNET_8, "runs/a/best.pt")
+        start_from(
+            _network(8), _record(_network(8, name=name, size=size), AFFECTNET_8, name=name, size=size), AFFECTNET_8, "runs/a/best.pt"
+        )
 
 
 def test_a_checkpoint_is_read_without_running_code(tmp_path: Path) -> None:
@@ -88,7 +90,12 @@ def test_a_checkpoint_is_read_without_running_code(tmp_path: Path) -> None:
     (tmp_path / "cut.pt").write_bytes((tmp_path / "good.pt").read_bytes()[:2000])
     torch.save({"version": 9}, tmp_path / "other.pt")
 
-    for name, text in (("code.pt", "expected a checkpoint"), ("cut.pt", "expected a checkpoint"), ("other.pt", "version 9 found"), ("no.pt", "no such")):
+    for name, text in (
+        ("code.pt", "expected a checkpoint"),
+        ("cut.pt", "expected a checkpoint"),
+        ("other.pt", "version 9 found"),
+        ("no.pt", "no such"),
+    ):
         with pytest.raises(TrainError, match=rf"{name}: .*{text}"):
             load_checkpoint(tmp_path / name)
     assert torch.equal(load_checkpoint(tmp_path / "good.pt")["model"]["w"], torch.arange(1000.0))

@@ -32,7 +32,14 @@ def full_run(shards: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Tra
     """One run with everything switched on, whose folder the tests look at."""
     progress = Recorder()
     options = small_options(
-        shards, tmp_path_factory.mktemp("runs"), name="full", epochs=3, valence_arousal=True, label_smoothing=0.1, class_weights=True, dropout=0.2
+        shards,
+        tmp_path_factory.mktemp("runs"),
+        name="full",
+        epochs=3,
+        valence_arousal=True,
+        label_smoothing=0.1,
+        class_weights=True,
+        dropout=0.2,
     )
     return train(options, progress=progress), progress
 
@@ -59,7 +66,9 @@ def test_result_json_has_the_keys_of_the_command_line_s_contract(full_run: tuple
     """Scripts read these names."""
     record = full_run[0].to_json()
 
-    assert {"model", "parameters", "accuracy", "balanced_accuracy", "confusion", "images_per_second", "data_wait_share", "run"} <= set(record)
+    assert {"model", "parameters", "accuracy", "balanced_accuracy", "confusion", "images_per_second", "data_wait_share", "run"} <= set(
+        record
+    )
     assert set(record["accuracy"]) == {"train", "val", "test"}
     assert record["parameters"] == sum(value.numel() for value in weights(full_run[0].run).values())
     assert np.array(record["confusion"]).shape == (8, 8)

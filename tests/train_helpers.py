@@ -1,0 +1,82 @@
+"""What the trainer's tests share: tiny settings, a progress that records or interrupts, and a run's figures without its clocks."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from make_dataset import make_dataset
+
+from model import EpochStatus, StepStatus, TrainOptions
+from model.runs import read_metrics
+
+torch.set_num_threads(1)  # these networks are so small that threads cost more than they save
+
+CLOCKS = ("images_per_second", "data_wait_share", "seconds")
+
+
+def small_dataset(root: Path, *, train: int = 70, val: int = 21, test: int = 0) -> str:
+    """Write a data set of 28 px and return its folder; its labels can be learned from the pixels only by heart."""
+    samples = {"train": train, "val": val, "test": test}
+    make_dataset(root, size=28, samples={split: count for split, count in samples.items() if count})
+    return str(root)
+
+
+def small_options(shards: str, out: Path, **settings: Any) -> TrainOptions:
+    """Return settings of a run of a second: basic1, batches of 16."""
+    plain: dict[str, Any] = {"model": "basic1", "epochs": 2, "batch_size": 16, "num_workers": 0, "memory_bytes": 1 << 24}
+    return TrainOptions(shards=shards, out=str(out), **(plain | settings))
+
+
+class Recorder:
+    """A progress that keeps what it is told, and may do something after a step."""
+
+    def __init__(self, after_step: Callable[[int], None] | None = None) -> None:
+        self.steps: list[StepStatus] = []
+        self.epochs: list[EpochStatus] = []
+        self.notes: list[str] = []
+        self._after_step = after_step
+
+    def on_step(self, status: StepStatus) -> None:
+        self.steps.append(status)
+        if self._after_step is not None:
+            self._after_step(status.step)
+
+    def on_epoch(self, status: EpochStatus) -> None:
+        self.epochs.append(status)
+
+    def on_note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def interrupt_at(wanted: int) -> Recorder:
+    """Return a progress that sends this process what Ctrl-C sends, during step ``wanted``."""
+
+    def press(step: int) -> None:
+        if step == wanted:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return Recorder(press)
+
+
+def weights(run: str | Path, name: str = "last.pt") -> dict[str, torch.Tensor]:
+    """Return the weights of a run's checkpoint."""
+    return dict(torch.load(Path(run) / name, weights_only=True)["model"])
+
+
+def same_weights(first: str | Path, second: str | Path, name: str = "last.pt") -> bool:
+    """Tell whether two runs' weights are equal to the last bit."""
+    one, two = weights(first, name), weights(second, name)
+    return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
+def timeless_metrics(run: str | Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's metrics without what depends on the clock."""
+    return [{name: value for name, value in line.items() if name not in CLOCKS} for line in read_metrics(Path(run))]
+
+
+def step_losses(run: str | Path) -> list[float]:
+    """Return the loss of every step."""
+    return [line["loss"] for line in read_metrics(Path(run)) if line["kind"] == "step"]
