@@ -38,7 +38,7 @@ bench-record: setup
 	$(BIN)/python -m ferdata_bench.guard record
 
 soak: setup
-	$(BIN)/python -m pytest -m slow --override-ini "addopts=-q --benchmark-disable"
+	$(BIN)/python -m pytest -m slow
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
