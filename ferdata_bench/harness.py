@@ -83,6 +83,7 @@ class Bench:
         self._stack = stack
         self._say = say
         self._notes: list[str] = []
+        self._source_words = ""
         self._reference_file = work / "reference.npz"
 
     def run(self, chosen: list[Entry]) -> BenchResult:
@@ -129,7 +130,7 @@ class Bench:
         pixel_bytes = count * 3 * self._options.image_size**2
         require_room(self._work, pixel_bytes, [*ours, *chosen])
         self._say(f"preparing {count:,} images" if self._options.source is None else f"reading {self._options.source}")
-        source = prepare_source(self._options, self._work / "source", count=count)
+        source, self._source_words = prepare_source(self._options, self._work / "source", count=count)
         self._say("decoding them once with Pillow, as the truth to check against")
         reference = make_reference(source)
         require_room(self._work, len(reference.labels) * reference.bytes_per_image, [*ours, *chosen])
@@ -309,7 +310,7 @@ class Bench:
             "images": len(reference.labels),
             "image": f"uint8 [3, {height}, {width}]",
             "bytes_per_image": reference.bytes_per_image,
-            "source": "photographs" if options.source is None else str(options.source),
+            "source": self._source_words,
             "source_bytes_per_image": round(folder_bytes(reference.source) / len(reference.labels)),
             "cache": "cold: fresh copies, page cache asked to forget them" if options.cold else "warm: page cache, second epoch on",
             "workers": options.num_workers,

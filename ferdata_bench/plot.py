@@ -15,6 +15,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 __all__ = ["write_plots"]
 
@@ -67,7 +68,11 @@ def _bars(result: BenchResult) -> Figure:
 def _colour(row: BenchRow) -> str:
     if not row.name.startswith("ferdata"):
         return THEIRS
-    return PLAIN if "plain" in row.name else OURS
+    return OURS if _is_ours(row.name) else PLAIN
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("ferdata") and "plain" not in name
 
 
 def _curves(result: BenchResult, axis: str) -> Figure:
@@ -76,7 +81,9 @@ def _curves(result: BenchResult, axis: str) -> Figure:
     names = list(dict.fromkeys(row.name for row in rows))
     for name in names:
         points = sorted((_setting(row, axis), row.images_per_second) for row in rows if row.name == name)
-        axes.plot(*zip(*points, strict=True), marker="o", ms=4, lw=2 if name.startswith("ferdata") else 1.1, label=name)
+        axes.plot(
+            *zip(*points, strict=True), marker="o", ms=4, lw=2 if _is_ours(name) else 1, ls="-" if _is_ours(name) else ":", label=name
+        )
     if axis == "workers":
         copies = sorted((int(n), kinds["copy"]) for n, kinds in result.ceilings["by_workers"].items() if kinds.get("copy"))
         axes.plot(*zip(*copies, strict=True), color=LINE, ls="--", lw=1.2, label="ceiling: copy")
@@ -84,12 +91,16 @@ def _curves(result: BenchResult, axis: str) -> Figure:
     axes.set_yscale("log")
     ticks = sorted({_setting(row, axis) for row in rows})
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(axis)
     axes.set_ylabel("images a second")
     axes.grid(axis="y", lw=0.4, alpha=0.5)
     axes.legend(fontsize=7.5, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    axes.set_title(f"{_title(result)}, by {axis}", loc="left", fontsize=11, fontweight="bold")
+    fixed = f"batches of {result.conditions['batch_size']}" if axis == "workers" else f"{result.conditions['workers']} workers"
+    title = f"{result.conditions['images']:,} images {result.conditions['image']}, {fixed}, {result.conditions['cores']} cores, by {axis}"
+    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
     _sign(figure, result)
     return figure
 
@@ -98,12 +109,14 @@ def _codecs(result: BenchResult) -> Figure:
     """Speed against size: what each codec costs on disk, and what it gives."""
     figure, axes = plt.subplots(figsize=(8.5, 5.2), layout="constrained")
     for row in (row for row in result.rows if row.sweep is None):
-        axes.plot(row.bytes_per_image, row.images_per_second, "o", color=_colour(row), ms=8 if row.name.startswith("ferdata") else 5)
+        axes.plot(row.bytes_per_image, row.images_per_second, "o", color=_colour(row), ms=8 if _is_ours(row.name) else 5)
         axes.annotate(row.name, (row.bytes_per_image, row.images_per_second), xytext=(5, 4), textcoords="offset points", fontsize=7.5)
     axes.set_xscale("log")
     axes.set_yscale("log")
     for scale in (axes.xaxis, axes.yaxis):
+        scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
         scale.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        scale.set_minor_formatter(NullFormatter())
     axes.set_xlabel("stored bytes an image")
     axes.set_ylabel("images a second")
     axes.grid(lw=0.4, alpha=0.5)

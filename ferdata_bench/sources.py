@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ferdata.errors import SourceError
 from ferdata.format import ShardReader, read_index
+from ferdata.labels import AFFECTNET_8
+from ferdata.sources.synthetic import draw_face
 from ferdata.store import Store
 from ferdata_bench.contenders import EXTRAS, Entry
 from ferdata_bench.options import BenchOptions
 from ferdata_bench.photos import write_photos
 
-__all__ = ["choose_count", "prepare_source", "write_tree_of_shards"]
+__all__ = ["choose_count", "prepare_source", "write_faces", "write_tree_of_shards"]
 
 FULL_COUNT, USUAL_COUNT = 8_192, 2_048
 QUALITY = 90
@@ -25,18 +28,33 @@ def choose_count(options: BenchOptions, entries: list[Entry]) -> int:
     return options.count or (FULL_COUNT if set(EXTRAS) <= set(entries) else USUAL_COUNT)
 
 
-def prepare_source(options: BenchOptions, folder: Path, *, count: int) -> Path:
-    """Return the tree for these options, written below ``folder`` unless the user has one.
+def prepare_source(options: BenchOptions, folder: Path, *, count: int) -> tuple[Path, str]:
+    """Return the tree for these options, written below ``folder`` unless the user has one, and what it shows.
+
+    Photographs come first, because their noise is what codecs have to deal with; where none are installed, faces are drawn.
 
     Raises:
-        SourceError: If there are no photographs to cut from.
         ShardMissingError, ShardCorruptError: If the shards given are not there or not sound.
     """
     if options.source is not None:
-        return options.source
+        return options.source, str(options.source)
     if options.shards is not None:
-        return write_tree_of_shards(options.shards, folder, count=count)
-    return write_photos(folder, count=count, size=options.image_size, seed=options.seed).root / "train"
+        return write_tree_of_shards(options.shards, folder, count=count), f"{options.shards}, encoded as JPEG"
+    try:
+        return write_photos(folder, count=count, size=options.image_size, seed=options.seed).root / "train", "crops of photographs"
+    except SourceError:
+        return write_faces(folder, count=count, size=options.image_size, seed=options.seed), "drawn faces (no photographs installed)"
+
+
+def write_faces(folder: Path, *, count: int, size: int, seed: int) -> Path:
+    """Write drawn faces as JPEG files in class folders; classes take turns."""
+    for name in AFFECTNET_8:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        label = index % len(AFFECTNET_8)
+        face = draw_face(label, seed * count + index, size)
+        face.image.save(folder / AFFECTNET_8[label] / f"{index:07d}.jpg", "JPEG", quality=QUALITY)
+    return folder
 
 
 def write_tree_of_shards(shards: str | Path, folder: Path, *, count: int) -> Path:

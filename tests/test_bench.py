@@ -23,7 +23,9 @@ from ferdata_bench.explain import explain_limit, general_notes
 from ferdata_bench.harness import sweep_workers
 from ferdata_bench.photos import write_photos
 from ferdata_bench.plot import write_plots
+from ferdata_bench.reference import make_reference
 from ferdata_bench.report import print_result, write_json
+from ferdata_bench.sources import write_faces
 from ferdata_bench.timing import Timing, time_runs
 from ferdata_bench.usage import PeakMemory, cpu_seconds_of_tree, memory_of_tree
 
@@ -161,6 +163,16 @@ def test_the_json_file_has_the_keys_that_are_promised(result: BenchResult, tmp_p
     assert all(promised <= set(row) for row in values["rows"])
     assert {"cpu", "cores", "memory_bytes", "versions", "commit", "cache", "workers", "batch_size"} <= set(values["conditions"])
     assert BenchResult.from_json(values) == result
+
+
+def test_without_photographs_faces_are_drawn(tmp_path: Path) -> None:
+    """A machine without scikit-image and scikit-learn can still measure; the conditions then say what was shown."""
+    tree = write_faces(tmp_path, count=9, size=SIZE, seed=0)
+
+    drawn = make_reference(tree)
+
+    assert drawn.shape == (3, SIZE, SIZE) and len(set(drawn.digests.tolist())) == 9
+    assert np.bincount(drawn.labels).tolist() == [1, 1, 1, 1, 1, 2, 1, 1]  # Neutral, the sixth by name, comes twice
 
 
 @pytest.mark.parametrize("width", [80, 120])

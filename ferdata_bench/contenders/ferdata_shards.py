@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["SHUFFLE", "class_names", "decoding", "first_split", "open_loader", "write_shards"]
 
 SHUFFLE = "runs of neighbours over the whole set, then windows of 2,048 samples"
-STEP_SAMPLES = 16
+STEP_BYTES = 4 << 20
+"""About what the loader reads together: enough that a call costs nothing beside its work."""
 
 
 def write_shards(source: Path, out: Path, *, codec: str) -> None:
@@ -57,14 +58,15 @@ def decoding(out: Path) -> Job:
         store = Store(out)
         index = read_index(store)
         readers = [ShardReader(store, info, index) for info in index.shards if info.split == split]
-        runs = [(reader, at) for reader in readers for at in range(0, len(reader), STEP_SAMPLES)]
+        count = max(1, STEP_BYTES // index.spec.num_bytes)
+        runs = [(reader, at) for reader in readers for at in range(0, len(reader), count)]
         mine = runs[rank % len(runs) :: num_processes]
-        buffer, rows = np.empty((STEP_SAMPLES, index.spec.num_bytes), np.uint8), np.arange(STEP_SAMPLES)
+        buffer, rows = np.empty((count, index.spec.num_bytes), np.uint8), np.arange(count)
         state = {"step": 0}
 
         def step() -> float:
             reader, at = mine[state["step"] % len(mine)]
-            positions = np.arange(at, min(at + STEP_SAMPLES, len(reader)))
+            positions = np.arange(at, min(at + count, len(reader)))
             reader.read_rows(positions, buffer, rows[: len(positions)], verify=False)
             state["step"] += 1
             return float(len(positions))
