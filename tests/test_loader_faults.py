@@ -349,6 +349,56 @@ def test_workers_survive_a_ctrl_c_that_the_program_catches(running: Callable[...
         assert worker_pids() == pids
 
 
+INTERRUPTED = """
+import os, random, signal, sys, threading
+from pathlib import Path
+import ferdata.stream.loader
+from ferdata.stream import Loader
+from streams import make_truth
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+def main():
+    ferdata.stream.loader.JOB_BYTES = 192 * 7
+    truth = make_truth(Path(sys.argv[1]))
+    choice = random.Random(int(sys.argv[2]))
+    fields = ("images", "labels", "numbers")
+    loader = Loader(sys.argv[1], num_workers=2, batch_size=8, window_samples=48, fields=fields, persistent=sys.argv[4] == "True")
+    interrupts = 0
+    for _ in range(int(sys.argv[3])):
+        timer = threading.Timer(choice.random() * 0.08, interrupt)
+        try:
+            timer.start()
+            while timer.is_alive():
+                for batch in loader:
+                    truth.assert_true(batch)
+        except KeyboardInterrupt:
+            interrupts += 1
+        timer.join()
+        signal.alarm(30)
+        numbers = [number for batch in loader for number in truth.assert_true(batch)]
+        signal.alarm(0)
+        assert len(set(numbers)) == 296
+        batch = None
+        assert loader.metrics().ring_occupancy == 0
+    print(interrupts)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize("rounds", [pytest.param(10, id="10"), pytest.param(150, marks=pytest.mark.slow, id="150")])
+@pytest.mark.parametrize("persistent", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_loader_goes_on_after_an_interrupt_at_any_moment(tmp_path: Path, persistent: bool, rounds: int) -> None:
+    """A notebook stops a cell in the midst of anything: a message half read, a slot just taken. The next epoch must be whole."""
+    arguments = (str(tmp_path / "set"), str(rounds), str(rounds), str(persistent))
+    done = run_script(tmp_path / "script.py", INTERRUPTED, *arguments, timeout_seconds=500)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > rounds / 2
+
+
 def test_workers_end_when_their_parent_is_killed(running: Callable[..., subprocess.Popen[str]]) -> None:
     """A job that the scheduler killed must not leave processes that hold the machine's memory."""
     process = running()

@@ -1,6 +1,7 @@
 """Soaks: after many epochs memory, open files, processes and /dev/shm are where they were, and the batches still right."""
 
 import gc
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,8 +39,14 @@ class Use:
     worker_bytes: int
 
 
+def anonymous_bytes(pid: int) -> int:
+    """Return the memory of a process that is no file's: neither the libraries it shares nor the ring."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Anonymous:"))
+
+
 def use() -> Use:
-    """Return what is held now; memory is what would be freed if the process ended, the ring counted once or not at all."""
+    """Return what is held now; memory is what processes have of their own, which other programs' comings and goings do not change."""
     gc.collect()
     workers = [psutil.Process(pid) for pid in worker_pids()]
     return Use(
@@ -47,8 +54,8 @@ def use() -> Use:
         worker_files=sum(worker.num_fds() for worker in workers),
         processes=len(workers),
         shm_bytes=shm_bytes(),
-        own_bytes=psutil.Process().memory_full_info().uss,
-        worker_bytes=sum(worker.memory_full_info().uss for worker in workers),
+        own_bytes=anonymous_bytes(os.getpid()),
+        worker_bytes=sum(anonymous_bytes(worker.pid) for worker in workers),
     )
 
 
@@ -163,10 +170,10 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
         truth = make_truth(tmp_path / str(samples), samples={"train": samples}, size=4, samples_per_shard=1000, codec="raw")
         del truth
         gc.collect()
-        before = psutil.Process().memory_full_info().uss
+        before = anonymous_bytes(os.getpid())
         with Loader(tmp_path / str(samples), num_workers=2, batch_size=64, window_samples=512) as loader:
             for _ in range(3):
                 assert sum(len(batch.images) for batch in loader) == samples // 64 * 64
             gc.collect()
-            held[samples] = psutil.Process().memory_full_info().uss - before
+            held[samples] = anonymous_bytes(os.getpid()) - before
     assert held[20_000] - held[2_000] < 18_000 * 32 + 3_000_000

@@ -82,7 +82,7 @@ def test_a_short_batch_covers_the_first_rows_of_its_slot() -> None:
 
 
 @settings(max_examples=50)
-@given(steps=st.lists(st.tuples(st.sampled_from(["take", "lend", "return", "drop"]), st.integers(0, 9)), max_size=60))
+@given(steps=st.lists(st.tuples(st.sampled_from(["take", "lend", "return", "drop", "reclaim"]), st.integers(0, 9)), max_size=60))
 def test_every_slot_is_in_exactly_one_place(steps: list[tuple[str, int]]) -> None:
     """A slot that is lost shrinks the ring, and one that is there twice is written by two batches."""
     ring = Ring(num_slots=5, batch_size=1, row_bytes=1)
@@ -97,9 +97,15 @@ def test_every_slot_is_in_exactly_one_place(steps: list[tuple[str, int]]) -> Non
             ring.give_back(taken.pop(number % len(taken)))
         elif step == "drop" and lent:
             del lent[number % len(lent)]
+        elif step == "reclaim":
+            ring.reclaim()
+            taken.clear()
         assert ring.num_leased == len(lent)
         assert ring.num_free + len(taken) + len(lent) == 5
         assert len(set(taken)) == len(taken)
+    del lent
+    ring.reclaim()
+    assert sorted(ring.take(5) or []) == [0, 1, 2, 3, 4]
 
 
 def test_slots_come_back_from_other_threads() -> None:

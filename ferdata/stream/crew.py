@@ -113,6 +113,9 @@ class Crew:
                 self._watch = _Watch(self._acks)
         except (RuntimeError, EOFError, ConnectionError) as error:
             raise self._death(error) from error
+        except BaseException:
+            self._abandon()
+            raise
         return self._acknowledgements()
 
     def finish(self) -> None:
@@ -141,16 +144,26 @@ class Crew:
                 return
             except RuntimeError as error:
                 raise self._death(error) from error
+            except BaseException:
+                self._abandon()
+                raise
             if isinstance(ack, JobFailed):
                 raise ack.error
             yield ack
+
+    def _abandon(self) -> None:
+        """Kill the workers after an interrupt in torch's own code: half a message may have been read. The next epoch starts others."""
+        watch, self._watch, self._acks = self._watch, None, None
+        if watch is not None:
+            watch.kill()
+        if self._loader is not None:
+            self._loader._iterator = None
 
     def _death(self, error: Exception) -> Exception:
         """Return the error to raise for ``error``, with nothing left running where it says that a worker died."""
         if isinstance(error, RuntimeError) and not any(text in str(error) for text in _DEATHS):
             return error
-        if self._watch is not None:
-            self._watch.kill()
+        self._abandon()
         self.close()
         return WorkerError(
             f"loader: a worker process died ({error}), expected it to live until the loader is closed; "

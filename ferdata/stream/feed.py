@@ -87,15 +87,6 @@ class Feed:
         """Return the slot of the oldest window's next batch; it is the caller's now."""
         return self._filling[0].slots.popleft()
 
-    def give_back(self) -> None:
-        """Return all slots that were not taken, once no worker writes to them any more."""
-        for filling in self._filling:
-            while filling.slots:
-                self._ring.give_back(filling.slots.popleft())
-        self._filling.clear()
-        self._jobs.clear()
-        self._next_window = None
-
     def _open_window_early(self) -> bool:
         """Open the next window when the consumer asks before the pipeline did."""
         assert self._next_window is not None

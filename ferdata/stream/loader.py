@@ -155,7 +155,6 @@ class Loader:
         self._position = Position(epoch=0, world_size=self.world_size)
         self._begun = False
         self._iteration = 0
-        self._feed: Feed | None = None
 
     @property
     def epoch(self) -> int:
@@ -283,10 +282,9 @@ class Loader:
             phases=start.phases,
         )
         windows = cut_windows(sequence, batch_size=self.batch_size, window_samples=self.order.window_samples, start=start.consumed)
-        if self._feed is not None:
-            self._feed.give_back()
+        self._ring.reclaim()
         verify = self._verify == "always" or not self._verified
-        self._feed = feed = Feed(windows, self._ring, job_samples=self._job_samples, verify=verify)
+        feed = Feed(windows, self._ring, job_samples=self._job_samples, verify=verify)
         acks = self._crew.start(feed)
         try:
             for window in feed.windows():

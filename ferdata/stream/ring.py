@@ -69,7 +69,7 @@ class Ring:
         self.memory = SharedBytes(max(1, num_slots * batch_size * row_bytes))
         self._rows = self.memory.array()[: num_slots * batch_size * row_bytes].reshape(num_slots * batch_size, row_bytes)
         self._free = deque(range(num_slots))
-        self._leased = 0
+        self._lent: dict[int, weakref.ref[_Lease]] = {}
 
     @property
     def rows(self) -> np.ndarray:
@@ -79,15 +79,18 @@ class Ring:
     @property
     def num_free(self) -> int:
         """Slots that nobody uses."""
-        return len(self._free)
+        return len(self._free) + len(self._lent) - self.num_leased
 
     @property
     def num_leased(self) -> int:
         """Slots whose batch somebody still refers to."""
-        return self._leased
+        return sum(lease() is not None for lease in list(self._lent.values()))
 
     def take(self, count: int) -> list[int] | None:
         """Return ``count`` free slots to fill, or None where there are fewer."""
+        for slot in [slot for slot, lease in self._lent.items() if lease() is None]:
+            del self._lent[slot]
+            self._free.append(slot)
         if len(self._free) < count:
             return None
         return [self._free.popleft() for _ in range(count)]
@@ -96,19 +99,20 @@ class Ring:
         """Return a slot that was taken and not lent out."""
         self._free.append(slot)
 
+    def reclaim(self) -> None:
+        """Return all slots but those lent out, whoever took them: an interrupt may have struck before it was written down who did."""
+        self._lent = {slot: lease for slot, lease in self._lent.items() if lease() is not None}
+        self._free = deque(slot for slot in range(self.num_slots) if slot not in self._lent)
+
     def lend(self, slot: int, shape: tuple[int, ...]) -> np.ndarray:
         """Return uint8 ``shape`` over the first rows of a slot.
 
-        The slot returns to the ring when the array, every view of it and every tensor made from it are gone.
+        The slot is free again when the array, every view of it and every tensor made from it are gone. That is looked up and
+        not called back: a callback may run in any thread, and an interrupt in its midst would lose the slot.
         """
         lease = _Lease(self, slot, shape)
-        self._leased += 1
-        weakref.finalize(lease, self._end_lease, slot).atexit = False
+        self._lent[slot] = weakref.ref(lease)
         return np.asarray(lease)
-
-    def _end_lease(self, slot: int) -> None:
-        self._leased -= 1
-        self._free.append(slot)
 
 
 class _Lease:
