@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from ingest_sources import SMALL_SHARD_BYTES, folder_scan, jpeg, options, picture, samples, write_affectnet
 
 from ferdata.errors import IngestError, OptionError, SourceError, WorkerError
+from ferdata.format.filters import channel_moments
 from ferdata.ingest import IngestProgress, IngestSummary, ingest, ingest_scan, select
 from ferdata.ingest.identity import scan_hash
 from ferdata.ingest.leaks import shared_between_splits
 from ferdata.ingest.pool import run_tasks
 from ferdata.ingest.records import longest_record, make_record
-from ferdata.ingest.tasks import _moments
 from ferdata.sample import ItemTable
 from ferdata.sources.scan import Scan, ScanBuilder
 from ferdata.transform import Transformed
@@ -112,7 +112,7 @@ def test_sums_of_pixels_are_exact_at_every_size() -> None:
         pixels[1] = np.arange(side * side).reshape(side, side) % 256
         exact = pixels.astype(object)
 
-        sums, squares = _moments(pixels)
+        sums, squares = channel_moments(pixels)
 
         assert sums.tolist() == [exact[channel].sum() for channel in range(3)]
         assert squares.tolist() == [(exact[channel] ** 2).sum() for channel in range(3)]

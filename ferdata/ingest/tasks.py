@@ -15,6 +15,7 @@ import xxhash
 
 from ferdata.errors import FerdataError, IngestError
 from ferdata.format.codec import CodecOptions
+from ferdata.format.filters import channel_moments
 from ferdata.format.writer import ShardWriter, make_layout
 from ferdata.ingest.parts import NothingAcceptedError, PartRecord, open_shard
 from ferdata.ingest.records import make_record
@@ -29,7 +30,6 @@ Beat = Callable[[int, int, int], None]
 """Called after every image with the accepted, the rejected and the bytes it added; may end the worker."""
 
 _MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-_MAX_VALUES_IN_UINT32 = (2**32 - 1) // 255**2
 _BATCH_IMAGES = 8
 _READ_AHEAD_FILES = 32
 _READ_AHEAD_BYTES = 8 << 20
@@ -183,7 +183,7 @@ class _Tally:
     def __init__(self, settings: TaskSettings, num_items: int) -> None:
         self._root = settings.root.rstrip("/")
         self._usual_size = settings.usual_size
-        self._sums, self._squares, self._pixels = np.zeros(3, np.uint64), np.zeros(3, np.uint64), 0
+        self._sums, self._squares, self._pixels = np.zeros(3, np.int64), np.zeros(3, np.int64), 0
         self._repairs: Counter[str] = Counter()
         self._rejects: list[tuple[int, str, str]] = []
         self._source_bytes, self._source_xxh64 = np.zeros(num_items, np.int64), np.zeros(num_items, np.uint64)
@@ -198,7 +198,7 @@ class _Tally:
             self._repairs.update(result.repairs)
         if self._usual_size is not None and result.source_size != (self._usual_size, self._usual_size):
             self._repairs["unusual_size"] += 1
-        sums, squares = _moments(result.pixels)
+        sums, squares = channel_moments(result.pixels)
         self._sums += sums
         self._squares += squares
         self._pixels += result.pixels[0].size
@@ -225,10 +225,3 @@ class _Tally:
             sums=tuple(self._sums.tolist()),
             squares=tuple(self._squares.tolist()),
         )
-
-
-def _moments(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sums and the sums of squares per channel of uint8 ``[C, H, W]``, exactly, as unsigned integers ``[C]``."""
-    flat = pixels.reshape(len(pixels), -1)
-    wide_enough = np.uint32 if flat.shape[1] <= _MAX_VALUES_IN_UINT32 else np.uint64
-    return flat.sum(axis=1, dtype=wide_enough), np.square(flat, dtype=np.uint16).sum(axis=1, dtype=wide_enough)

@@ -21,9 +21,12 @@ from ferdata.format.filters import scatter
 from ferdata.store import Store
 from ferdata.stream.ring import SharedBytes
 from ferdata_bench.ceilings import SLOTS, Job
-from ferdata_bench.contenders.ferdata_shards import STEP_SAMPLES, decoding
+from ferdata_bench.contenders.ferdata_shards import decoding
 
 __all__ = ["COPIES", "DECODERS", "copying", "read_epoch", "start_loader", "start_plain"]
+
+STEP_SAMPLES = 16
+"""Bodies a bare decoder works off between two looks at the clock."""
 
 Move = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
 

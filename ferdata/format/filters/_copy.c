@@ -1,4 +1,4 @@
-/* Two ways to move pixels to a batch row: one copy for a whole frame, and HWC to CHW for decoded JPEGs. */
+/* Ways to move pixels: one copy for a whole frame, HWC to CHW for decoded JPEGs; and their sums on the way to a shard. */
 #include "_native.h"
 
 
@@ -69,4 +69,38 @@ FERDATA_API void ferdata_scatter(const uint8_t *samples, int64_t stride, int64_t
     if (streaming) _mm_sfence(); /* streamed bytes must be visible before the acknowledgement that follows */
 #endif
     (void)streaming;
+}
+
+/* Sum and sum of squares of bytes, exact: a piece's sum of squares stays below 2^32. */
+static inline void add_moments(const uint8_t *values, int64_t count, int64_t *moments) {
+    uint64_t sum = 0, squares = 0;
+    for (int64_t start = 0; start < count; start += 16384) {
+        const int64_t stop = start + 16384 < count ? start + 16384 : count;
+        uint32_t piece = 0, piece_squares = 0;
+        for (int64_t i = start; i < stop; i++) {
+            piece += values[i];
+            piece_squares += (uint32_t)values[i] * values[i];
+        }
+        sum += piece;
+        squares += piece_squares;
+    }
+    moments[0] = (int64_t)sum;
+    moments[1] = (int64_t)squares;
+}
+
+#if FERDATA_X86
+TARGET("avx2") static void add_moments_avx2(const uint8_t *values, int64_t count, int64_t *moments) { add_moments(values, count, moments); }
+#endif
+
+/* moments[2c] and moments[2c + 1]: sum and sum of squares of channel c, `count` bytes each. */
+FERDATA_API void ferdata_moments(const uint8_t *values, int64_t channels, int64_t count, int64_t *moments) {
+    for (int64_t c = 0; c < channels; c++) {
+#if FERDATA_X86
+        if (ferdata_kernel >= KERNEL_AVX2) {
+            add_moments_avx2(values + c * count, count, moments + 2 * c);
+            continue;
+        }
+#endif
+        add_moments(values + c * count, count, moments + 2 * c);
+    }
 }

@@ -1,4 +1,4 @@
-"""Two ways of moving pixels into a batch row: HWC to CHW, and one copy for a whole frame of samples.
+"""Ways of moving pixels into a batch row, HWC to CHW and one copy for a whole frame of samples; and their sums.
 
 In: decoded bytes. Out: rows of a batch. Compiled where the kernels are built, NumPy elsewhere.
 """
@@ -8,7 +8,7 @@ import numpy as np
 from ferdata.errors import OptionError
 from ferdata.format.filters.native import address, load
 
-__all__ = ["deinterleave_into", "scatter"]
+__all__ = ["channel_moments", "deinterleave_into", "scatter"]
 
 STREAMING_BYTES = 8192
 """Rows of at least this size are written past the cache: a ring of them is larger than any cache, and reading a line only
@@ -51,3 +51,14 @@ def scatter(samples: np.ndarray, out: np.ndarray, rows: np.ndarray, *, streaming
         return
     past_cache = out.shape[1] >= STREAMING_BYTES if streaming is None else streaming
     kernels.scatter(address(samples), samples.strides[0], len(rows), address(out), out.shape[1], address(rows), int(past_cache))
+
+
+def channel_moments(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums and the sums of squares per channel of uint8 ``[C, H, W]``, exactly, as int64 ``[C]``."""
+    kernels = load()
+    if kernels is None or not pixels.flags.c_contiguous or pixels.dtype != np.uint8:
+        flat = pixels.reshape(len(pixels), -1)
+        return flat.sum(axis=1, dtype=np.int64), np.square(flat, dtype=np.uint16).sum(axis=1, dtype=np.int64)
+    moments = np.empty((len(pixels), 2), np.int64)
+    kernels.moments(address(pixels), len(pixels), pixels[0].size, address(moments))
+    return moments[:, 0], moments[:, 1]
