@@ -18,7 +18,7 @@ test: setup
 	$(BIN)/python -m pytest
 
 lint: setup
-	@$(BIN)/python -c "import ruff, mypy" 2>/dev/null || { echo "installing ruff and mypy into $(VENV)"; $(BIN)/python -m pip install -qq ".[lint]"; }
+	@$(BIN)/python -c "import ruff, mypy" 2>/dev/null || { echo "installing ruff and mypy into $(VENV)"; $(BIN)/python -m pip install -qq 'ruff>=0.6' 'mypy>=1.11'; }
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
