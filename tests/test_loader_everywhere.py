@@ -55,7 +55,7 @@ def read(start_method, found):
         found[start_method] = [[number for batch in loader for number in numbers_of(batch)] for _ in range(2)]
 
 if __name__ == "__main__":
-    ferdata.stream.loader.JOB_BYTES = 192 * 7
+    ferdata.stream.loader.JOBS_PER_WORKER = 12
     found = {{}}
     threads = [threading.Thread(target=read, args=(method, found)) for method in ("spawn", "forkserver")]
     for thread in threads:

@@ -243,7 +243,7 @@ LOOP = """
 import os, sys, time
 import ferdata.stream.loader
 from ferdata.stream import Loader
-ferdata.stream.loader.JOB_BYTES = 192 * 7
+ferdata.stream.loader.JOBS_PER_WORKER = 12
 
 def main():
     options = dict(batch_size=8, num_workers=2, start_method=sys.argv[2], persistent=sys.argv[3] == "True", window_samples=48)
@@ -360,7 +360,7 @@ def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
 
 def main():
-    ferdata.stream.loader.JOB_BYTES = 192 * 7
+    ferdata.stream.loader.JOBS_PER_WORKER = 12
     truth = make_truth(Path(sys.argv[1]))
     choice = random.Random(int(sys.argv[2]))
     fields = ("images", "labels", "numbers")

@@ -36,8 +36,8 @@ RUN_BYTES = 4 << 20
 """Neighbouring samples worth about this much are read together: a disk's seek costs little against 4 MiB."""
 RUNS_PER_WINDOW = 32
 """A window mixes at least this many runs, so that small images are mixed as well as large ones."""
-JOB_BYTES = 10 << 20
-"""A worker call fills about this much: enough that its message (about 100 µs) costs little, little enough that workers share a window."""
+JOBS_PER_WORKER = 4
+"""Pieces each worker's part of a window comes in: few, since a message costs about 100 µs, enough that workers end together."""
 WINDOW_SAMPLES = 2048
 HELD_BATCHES = 4
 
@@ -134,7 +134,7 @@ class Loader:
         longest = rank_batches(self._total, self.order, world_size=self.world_size)
         window_batches = min(self.order.window_samples // batch_size, longest)
         self._ring = Ring(num_slots=2 * window_batches + HELD_BATCHES, batch_size=batch_size, row_bytes=row_bytes)
-        self._job_samples = max(1, JOB_BYTES // row_bytes)
+        self._job_samples = -(-window_batches * batch_size // (JOBS_PER_WORKER * max(1, self.num_workers)))
         self._crew = Crew(
             root=store.root,
             index=self.index,

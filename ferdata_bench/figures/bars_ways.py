@@ -20,11 +20,13 @@ from ferdata.format import ShardReader
 from ferdata.format.filters import scatter
 from ferdata.store import Store
 from ferdata.stream.ring import SharedBytes
-from ferdata_bench.ceilings import SLOTS, Job
+from ferdata_bench.ceilings import Job
 from ferdata_bench.contenders.ferdata_shards import decoding
 
 __all__ = ["COPIES", "DECODERS", "copying", "read_epoch", "start_loader", "start_plain"]
 
+SLOTS = 18
+"""Slots each copying process writes to: with two of them, as much memory as the loader's ring; fewer would stay in the cache."""
 STEP_SAMPLES = 16
 """Bodies a bare decoder works off between two looks at the clock."""
 
