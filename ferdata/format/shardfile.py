@@ -37,6 +37,7 @@ class LocalFile:
             self.close()
             raise StoreError(f"{path}: {error}, expected a file that can be mapped; check the disk and the path") from error
         self._view = memoryview(mapped)
+        self._probe = bytearray(1)
         self.array: np.ndarray | None = np.frombuffer(mapped, np.uint8)
 
     def check_unchanged(self) -> None:
@@ -48,9 +49,16 @@ class LocalFile:
             )
 
     def expect(self, start: int, num_bytes: int) -> None:
-        """Ask the system to read a stretch in one go, if it is not in memory already."""
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self._fd, start, num_bytes, os.POSIX_FADV_WILLNEED)
+        """Ask the system to read a stretch in one go, unless it is in memory already.
+
+        Whether it is, is told by its first and its last byte: asking for every page costs a tenth of a copy.
+        """
+        try:
+            for position in (start, start + num_bytes - 1):
+                os.preadv(self._fd, [self._probe], position, os.RWF_NOWAIT)
+        except (OSError, AttributeError):
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(self._fd, start, num_bytes, os.POSIX_FADV_WILLNEED)
 
     def view(self, start: int, num_bytes: int) -> memoryview:
         """Return the bytes ``[start, start + num_bytes)``."""
