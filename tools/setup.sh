@@ -24,7 +24,7 @@ try_simd() {
     "$bin/python" -c 'import PIL; raise SystemExit(not PIL.__version__.count(".post"))' && return 0
     case $(uname -m) in x86_64) grep -qw avx2 /proc/cpuinfo 2>/dev/null && export CC="${CC:-cc} -mavx2" ;; esac
     "$bin/python" -m pip wheel -q --no-deps --no-binary :all: -w "$venv/pillow-simd" pillow-simd || return 1
-    "$bin/python" -m pip uninstall -q -y pillow || return 1
+    "$bin/python" -m pip uninstall -q -y pillow pillow-simd || return 1  # both: a second set-up finds the first one's
     "$bin/python" -m pip install -q --no-deps "$venv"/pillow-simd/*.whl || return 1
     "$bin/python" -W error -c 'from PIL import Image, features; assert features.check("jpg") and features.check("zlib")' || return 1
 }
