@@ -48,7 +48,7 @@ def _bars(result: BenchResult) -> Figure:
         ceiling = decode.get(row.codec) if row.name == f"ferdata-{row.codec}" else None
         if ceiling and ceiling < (copy or ceiling):
             axes.plot([ceiling, ceiling], [position - 0.42, position + 0.42], color=LINE, lw=2)
-            end = max(end, ceiling)
+            end = ceiling if end < ceiling < end + widest * 0.09 else end  # the figure goes behind a mark in its way
         axes.text(end + widest * 0.008, position, f"{row.images_per_second:,.0f}", va="center", fontsize=8)
     if copy:
         axes.axvline(copy, color=LINE, ls="--", lw=1, ymax=0.96)

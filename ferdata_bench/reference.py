@@ -24,8 +24,8 @@ __all__ = ["ContentError", "Reference", "check_epoch", "make_reference"]
 GRID = 8
 MAX_SIGNATURE_ERROR = 8.0
 """Levels out of 255 that a cell's mean may be off, for a decoder that is not Pillow's."""
-MAX_MEAN_ERROR = 3.0
-"""Levels out of 255 that the pixels of one image may be off on average, likewise."""
+MAX_MEAN_ERROR = 5.0
+"""Levels out of 255 that the pixels of one image may be off on average, likewise (FFmpeg repeats colour samples, others interpolate)."""
 SPOT_CHECKS = 64
 CANDIDATES = 8
 CLEARLY = 3.0
