@@ -27,7 +27,7 @@ GOLDEN = Path(__file__).parent / "golden"
 FORMAT_PAGE = Path(__file__).parents[1] / "ferdata" / "format" / "FORMAT.md"
 GOLDEN_CLASSES = ("Neutral", "Happy", "Sad")
 GOLDEN_LIBRARIES = {"zstd": (1, 5, 7), "parquet": "parquet-cpp-arrow version 26.0.1"}
-"""To make the golden shards again after a change of format: ``make_dataset(GOLDEN / codec, codec=codec, **GOLDEN_SIZES)``, zstd at level -1."""
+"""To make golden shards again: ``make_dataset(GOLDEN / codec, codec=codec, level=..., **GOLDEN_SIZES)``, zstd at level -1."""
 GOLDEN_SIZES = {"size": 2, "samples": {"train": 2, "val": 1}, "samples_per_shard": 2, "classes": GOLDEN_CLASSES}
 
 needs_zstd = pytest.mark.skipif(shutil.which("zstd") is None, reason="the zstd program is not installed")

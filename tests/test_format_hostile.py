@@ -68,7 +68,6 @@ def shard_of(frames: list[bytes], inflated: list[int] | None = None) -> bytes:
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_flipped_bit_is_an_error_that_names_the_file_and_never_a_wrong_sample(tmp_path: Path, codec: str) -> None:
     """Disks, cables and memory flip bits; of 500 flips over all files none may pass for data.
-
     A few bits mean nothing (zstd leaves some unused, and nobody reads the padding of a raw tar): then every sample is right, and
     ``verify`` finds the flip.
     """

@@ -1,6 +1,7 @@
 """Settings: what is refused, what goes to disk and back, what a resumed run may change; and the learning rate."""
 
 import dataclasses
+import itertools
 import json
 import math
 
@@ -88,7 +89,7 @@ def test_the_rate_rises_linearly_and_falls_as_half_a_cosine() -> None:
     assert rates[:10] == pytest.approx([0.01 * (step + 1) for step in range(10)])
     assert rates[10] == pytest.approx(0.1)
     assert rates[55] == pytest.approx(0.05)
-    assert all(earlier > later for earlier, later in zip(rates[10:], rates[11:], strict=False))
+    assert all(earlier > later for earlier, later in itertools.pairwise(rates[10:]))
     assert rates[99] > 0
 
 

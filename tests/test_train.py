@@ -31,16 +31,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
 def full_run(shards: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainResult, Recorder]:
     """One run with everything switched on, whose folder the tests look at."""
     progress = Recorder()
-    options = small_options(
-        shards,
-        tmp_path_factory.mktemp("runs"),
-        name="full",
-        epochs=3,
-        valence_arousal=True,
-        label_smoothing=0.1,
-        class_weights=True,
-        dropout=0.2,
-    )
+    settings = {"valence_arousal": True, "label_smoothing": 0.1, "class_weights": True, "dropout": 0.2}
+    options = small_options(shards, tmp_path_factory.mktemp("runs"), name="full", epochs=3, **settings)
     return train(options, progress=progress), progress
 
 

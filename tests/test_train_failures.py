@@ -48,27 +48,28 @@ def test_the_last_good_checkpoint_is_kept_and_named_when_a_run_diverges(shards: 
 
 
 def test_full_memory_is_answered_with_the_batch_size_that_fits(tmp_path: Path) -> None:
-    """The address space of a real process is limited, so that torch's allocator really fails; what is advised then really works."""
+    """The data a real process may hold is limited, so that torch's allocator really fails; what is advised then really works."""
     shards = small_dataset(tmp_path / "shards", train=600, val=0)
     script = tmp_path / "script.py"
     script.write_text(
-        "import re, resource, sys\n"
+        "import gc, re, resource, sys\n"
         f"sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}\n"
         "from pathlib import Path\n"
         "from train_helpers import small_options\n"
         "from ferdata.errors import TrainError\n"
         "from model import train\n"
         "def run(name, batch_size, accumulate=1):\n"
-        f"    return train(small_options({shards!r}, Path({str(tmp_path)!r}), name=name, model='new1', size=64, epochs=1, limit=batch_size,\n"
-        "        batch_size=batch_size, accumulate=accumulate, augment=()))\n"
+        f"    return train(small_options({shards!r}, Path({str(tmp_path)!r}), name=name, model='new1', size=64, epochs=1,\n"
+        "        limit=batch_size, batch_size=batch_size, accumulate=accumulate, augment=()))\n"
         "run('warm', 1)\n"
-        "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (used + (180 << 20), resource.RLIM_INFINITY))\n"
+        "used = int(re.search(r'VmData:\\s*(\\d+) kB', Path('/proc/self/status').read_text()).group(1)) << 10\n"
+        "resource.setrlimit(resource.RLIMIT_DATA, (used + (180 << 20), resource.RLIM_INFINITY))\n"
         "try:\n"
         "    run('full', 512)\n"
         "except TrainError as error:\n"
         "    text = str(error)\n"
         "print(text, flush=True)\n"
+        "gc.collect()\n"
         "fits = int(re.search(r'expected at most (\\d+)', text).group(1))\n"
         "print('then', run('fits', fits).steps)\n"
     )

@@ -14,6 +14,8 @@ from train_helpers import small_dataset, small_options, step_losses, timeless_me
 from ferdata.errors import TrainError
 from model import TrainOptions, train
 
+pytestmark = pytest.mark.slow
+
 SETTINGS: dict[str, dict[str, Any]] = {
     "sgd": {"optimizer": "sgd", "lr": 0.05, "dropout": 0.3, "class_weights": True, "label_smoothing": 0.1, "valence_arousal": True},
     "adam": {"accumulate": 2, "loss": "sum", "lr": 1e-4},
