@@ -48,6 +48,11 @@ class WaitClock:
         steady = self.seconds - self.first_wait_seconds
         return max(0.0, self.wait_seconds - self.first_wait_seconds) / steady if steady > 0 else 0.0
 
+    def skip(self) -> None:
+        """Leave out the time since the last mark."""
+        self._last = time.perf_counter()
+        self._end = None
+
     def batch_arrived(self) -> None:
         """Mark the moment a batch is there."""
         self._host_wait = time.perf_counter() - self._last

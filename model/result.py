@@ -56,6 +56,16 @@ class TrainResult:
         """Samples of the main split by actual class (row) and predicted class (column)."""
         return self.scores[self.main_split].confusion
 
+    def describe(self) -> str:
+        """Return what the run came to, in three lines."""
+        accuracies = ", ".join(f"{split} {value:.1%}" for split, value in self.accuracy.items())
+        return (
+            f"{self.model}, {self.parameters:,} parameters: accuracy {accuracies}; {self.main_split} balanced {self.balanced_accuracy:.1%} "
+            f"(epoch {self.best_epoch + 1} of {self.epochs})\n"
+            f"{self.images_per_second:,.0f} images/s in training, {self.data_wait_share:.1%} of the time waiting for data\n"
+            f"report: {self.run}/report.html"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
         return {
