@@ -47,6 +47,7 @@ def test_the_last_good_checkpoint_is_kept_and_named_when_a_run_diverges(shards: 
     assert kept.keys() == good.keys()
 
 
+@pytest.mark.slow
 def test_full_memory_is_answered_with_the_batch_size_that_fits(tmp_path: Path) -> None:
     """The data a real process may hold is limited, so that torch's allocator really fails; what is advised then really works."""
     shards = small_dataset(tmp_path / "shards", train=600, val=0)
