@@ -8,6 +8,7 @@ import multiprocessing
 import multiprocessing.resource_tracker
 import select
 import signal
+import threading
 import warnings
 import weakref
 from collections.abc import Iterator
@@ -107,7 +108,9 @@ class Crew:
             self._stop()
         starting = self._acks is None and self._loader.num_workers > 0
         try:
-            with _no_advice(), _interrupts_held(self._start_method) if starting else contextlib.nullcontext():
+            if starting and (self._start_method or multiprocessing.get_start_method()) != "fork":
+                multiprocessing.resource_tracker.ensure_running()  # else torch would, which lets Ctrl-C through again
+            with _no_advice(), _interrupts_held() if starting else contextlib.nullcontext():
                 self._acks = iter(self._loader)
             if starting:
                 self._watch = _Watch(self._acks)
@@ -134,7 +137,8 @@ class Crew:
         stop = getattr(self._acks, "_shutdown_workers", None)
         self._acks = self._watch = None
         if stop is not None:
-            stop()
+            with _interrupts_held():
+                stop()
 
     def _acknowledgements(self) -> Iterator["Ack | None"]:
         while self._acks is not None:
@@ -212,11 +216,12 @@ class _Watch:
         """End all workers without asking them: the dead one may have taken a lock along that a question needs."""
         acks = self._acks()
         if acks is not None:
-            acks._shutdown = True
-            for worker in acks._workers:
-                worker.kill()
-            for worker in acks._workers:
-                worker.join()
+            with _interrupts_held():
+                acks._shutdown = True
+                for worker in acks._workers:
+                    worker.kill()
+                for worker in acks._workers:
+                    worker.join()
 
 
 @contextlib.contextmanager
@@ -232,15 +237,24 @@ def _as_is(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _interrupts_held(start_method: str | None) -> Iterator[None]:
-    """Start processes with Ctrl-C blocked, which they inherit: while they import torch they could only print a traceback."""
-    if (start_method or multiprocessing.get_start_method()) != "fork":
-        multiprocessing.resource_tracker.ensure_running()  # else torch would start it below, which lets Ctrl-C through again
+def _interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C wait until the block ends.
+
+    torch starting or stopping workers would be left with locks held, and workers that are still importing torch could only print
+    a traceback: they inherit that the signal is blocked.
+    """
+    came: list[int] = []
+    in_main = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not None
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number)) if in_main else None
     try:
         yield
     finally:
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _leave_interrupts_to_parent(_: int) -> None:
