@@ -1,6 +1,7 @@
 """The report's networks: their layers, what they derive from the image size, and what they say when it does not fit."""
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 from ferdata.errors import OptionError
 from model.checkpoint import load_checkpoint, save_checkpoint
 from model.networks import MODEL_NAMES, build_network, find_design, linear_input, smallest_size
+from model.table import network_table
 
 REPORT = {"basic1": 8464, "basic2": 6400, "mod1": 6400, "mod2": 6400, "mod3": 6400, "new1": 84672, "mod4": 84672}
 
@@ -76,7 +78,7 @@ def test_a_network_of_any_size_takes_images_of_that_size(name: str, extra: tuple
 
 
 @pytest.mark.parametrize("name", MODEL_NAMES)
-def test_every_network_trains_and_comes_back_from_disk(name: str, tmp_path: object) -> None:
+def test_every_network_trains_and_comes_back_from_disk(name: str, tmp_path: Path) -> None:
     """One step lowers the loss on the same batch, and the saved weights give the same answers in a fresh network."""
     size = smallest_size(name) + 1
     torch.manual_seed(0)
@@ -135,3 +137,10 @@ def test_a_timm_network_gets_our_heads() -> None:
     assert logits.shape == (2, 7)
     assert values is not None
     assert values.shape == (2, 2)
+
+
+def test_the_documentation_s_table_is_the_one_that_is_counted() -> None:
+    """Parameters and arithmetic in the docs come from the networks themselves."""
+    page = (Path(__file__).parents[1] / "docs" / "training.md").read_text()
+
+    assert network_table() in page
