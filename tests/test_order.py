@@ -19,7 +19,7 @@ from ferdata.stream.order import (
     rank_sequence,
     remaining_samples,
 )
-from ferdata.stream.plan import ShardMap, Window, cut_windows, plan_window
+from ferdata.stream.plan import ShardMap, Window, cut_windows, sort_window
 
 CLASSES = ("neutral", "happy", "sad", "contempt")
 
@@ -171,19 +171,16 @@ def test_windows_from_any_batch_on_are_the_rest_of_the_whole(
         number += window.num_batches
 
 
-@given(samples=st.lists(st.integers(-1, 300), max_size=80), job_samples=st.integers(1, 30))
-def test_jobs_fill_every_row_but_padding_once_in_disk_order(samples: list[int], job_samples: int) -> None:
-    """Two workers on one row, or none, is a wrong picture under a right label."""
+@given(samples=st.lists(st.integers(-1, 300), max_size=80))
+def test_a_window_is_read_in_disk_order_into_every_row_but_padding(samples: list[int]) -> None:
+    """Two samples for one row, or none, is a wrong picture under a right label."""
     window = Window(first_batch=0, samples=np.array(samples, np.int64), num_batches=1)
 
-    jobs = plan_window(window, job_samples=job_samples)
+    read, rows = sort_window(window)
 
-    rows = [row for job in jobs for row in job.rows.tolist()]
-    assert sorted(rows) == [row for row, sample in enumerate(samples) if sample >= 0]
-    read = [sample for job in jobs for sample in job.samples.tolist()]
-    assert read == sorted(read)
-    assert read == [samples[row] for row in rows]
-    assert all(1 <= len(job.samples) <= job_samples for job in jobs)
+    assert sorted(rows.tolist()) == [row for row, sample in enumerate(samples) if sample >= 0]
+    assert read.tolist() == sorted(read.tolist())
+    assert read.tolist() == [samples[row] for row in rows.tolist()]
 
 
 @given(sizes=sizes_of_shards, data=st.data())

@@ -1,6 +1,6 @@
-"""The worker processes: a ``DataLoader`` whose items are jobs and whose results are acknowledgements.
+"""The worker processes, which are those of a ``DataLoader``: hands them windows of work and hears when it is done.
 
-In: a feed of requests. Out: acknowledgements, or the worker's own error. Hides how workers start, die and stop.
+In: windows. Out: acknowledgements, or the worker's own error. Hides how workers start, die and stop.
 """
 
 import contextlib
@@ -11,35 +11,32 @@ import signal
 import threading
 import warnings
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch._C import _remove_worker_pids
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
-from ferdata.errors import WorkerError
+from ferdata.errors import FerdataError, WorkerError
 from ferdata.format import DatasetIndex
-from ferdata.stream.feed import Feed
+from ferdata.stream.line import Ack, JobRecord, Line, PlanBoard
 from ferdata.stream.ring import SharedBytes
-from ferdata.stream.worker import Ack, JobFailed, JobReader
+from ferdata.stream.worker import JobReader
 
 __all__ = ["Crew"]
 
-
-class _FeedSampler(Sampler[Any]):
-    """What the ``DataLoader`` takes its items from: the feed of the epoch that runs."""
-
-    def __init__(self) -> None:
-        self.feed: Feed | None = None
-
-    def __iter__(self) -> Iterator[Any]:
-        assert self.feed is not None
-        return iter(self.feed)
+WINDOWS_UNDER_WAY = 4
+"""Two windows fit the ring; of short ones, which an epoch ends in and a resume begins with, there may be more."""
+_POLL_MS = 5000
 
 
 class Crew:
-    """Worker processes of one loader; with ``num_workers=0`` the work is done by whoever asks.
+    """Worker processes of one loader; with ``num_workers=0`` the work is done by whoever waits for it.
+
+    The processes are those of a ``DataLoader`` whose items are workers' lives: jobs reach them through a line of their own.
 
     Args:
         root: The data set's folder.
@@ -47,7 +44,8 @@ class Crew:
         split: The split.
         memory: The ring's memory.
         num_workers: Processes.
-        jobs_ahead: Jobs that should be under way at any time: those of a window.
+        window_samples: Samples of the largest window.
+        job_samples: Samples of a job.
         start_method: How processes start; None for Python's default.
         persistent: Keep processes from epoch to epoch.
     """
@@ -60,41 +58,31 @@ class Crew:
         split: str,
         memory: SharedBytes,
         num_workers: int,
-        jobs_ahead: int,
+        window_samples: int,
+        job_samples: int,
         start_method: str | None,
         persistent: bool,
     ) -> None:
-        self._reader = JobReader(root, index, split, memory)
-        self._sampler = _FeedSampler()
+        self._board = PlanBoard(window_samples=window_samples, num_windows=WINDOWS_UNDER_WAY)
+        self._reader = JobReader(root, index, split, memory, self._board)
+        self._num_workers = num_workers
+        self._job_samples = job_samples
         self._start_method = start_method
-        self._persistent = persistent and num_workers > 0
-        processes: dict[str, Any] = {}
-        if num_workers:
-            processes = {
-                "prefetch_factor": max(2, -(-jobs_ahead // num_workers)),
-                "persistent_workers": self._persistent,
-                "multiprocessing_context": multiprocessing.get_context(start_method) if start_method else None,
-                "in_order": False,
-                "worker_init_fn": _leave_interrupts_to_parent,
-            }
-        with _no_advice():
-            self._loader: DataLoader[Any] | None = DataLoader(
-                self._reader,
-                batch_size=None,
-                sampler=self._sampler,
-                num_workers=num_workers,
-                collate_fn=_as_is,
-                generator=torch.Generator(),  # its own, or every epoch would take a number from the training's random stream
-                **processes,
-            )
-        self._acks: Iterator[Any] | None = None
-        self._watch: _Watch | None = None
+        self._persistent = persistent
+        self._loader: DataLoader[Any] | None = self._make_loader()
+        self._lives: Any = None
+        self._poll = select.poll()
+        self._own_jobs: deque[JobRecord] = deque()
+        self._under_way = 0
+        self._regions = {region: 0 for region in range(WINDOWS_UNDER_WAY)}
+        self._region_of: dict[int, int] = {}
         self._close = weakref.finalize(self, self._reader.close)
 
-    def start(self, feed: Feed) -> Iterator["Ack | None"]:
-        """Begin an epoch: workers start on the feed's jobs at once; iterate to get acknowledgements.
+    def begin(self) -> None:
+        """Begin an epoch: start workers where none are, and let those finish that an abandoned epoch left at work.
 
-        Whatever an abandoned epoch left under way is finished first, so that its slots are nobody's any more.
+        Raises:
+            WorkerError: If the crew was closed, or a worker died.
         """
         if self._loader is None:
             raise WorkerError("loader: it was closed, expected an open one; make a new loader")
@@ -103,26 +91,62 @@ class Crew:
                 "loader: this process is itself a worker that is still importing the main script, expected the script's "
                 "own code under `if __name__ == '__main__':`; guard it so, as start methods spawn and forkserver need"
             )
-        self._sampler.feed = feed
         if not self._persistent:
             self._stop()
-        starting = self._acks is None and self._loader.num_workers > 0
-        try:
-            if starting and (self._start_method or multiprocessing.get_start_method()) != "fork":
-                multiprocessing.resource_tracker.ensure_running()  # else torch would, which lets Ctrl-C through again
-            with _no_advice(), _interrupts_held() if starting else contextlib.nullcontext():
-                self._acks = iter(self._loader)
-            if starting:
-                self._watch = _Watch(self._acks)
-        except (RuntimeError, EOFError, ConnectionError) as error:
-            raise self._death(error) from error
-        except BaseException:
-            self._abandon()
-            raise
-        return self._acknowledgements()
+        with self._or_abandon():
+            self._board.generation += 1
+            self._own_jobs.clear()
+            if self._num_workers and self._lives is None:
+                self._start()
+            self._look()
+            while self._under_way and self._num_workers:
+                self._receive()
+            self._under_way = 0
+            self._regions = dict.fromkeys(self._regions, 0)
+            self._region_of.clear()
+
+    def submit(self, window: int, samples: np.ndarray, rows: np.ndarray, *, verify: bool) -> int | None:
+        """Hand out a window's jobs; see :class:`ferdata.stream.feed.Desk`."""
+        region = next((region for region, jobs in self._regions.items() if not jobs), None)
+        if region is None:
+            return None
+        with self._or_abandon():
+            start, size, total = self._board.write(region, samples, rows), self._job_samples, len(samples)
+            jobs = [JobRecord(window, self._board.generation, start + cut, min(size, total - cut), verify) for cut in range(0, total, size)]
+            self._regions[region] = len(jobs)
+            self._region_of[window] = region
+            self._under_way += len(jobs)
+            if self._num_workers:
+                assert self._reader.line is not None
+                self._reader.line.send(jobs)
+            else:
+                self._own_jobs.extend(jobs)
+        return len(jobs)
+
+    def acknowledgements(self) -> list[Ack]:
+        """Wait for jobs to be over and return what workers say of them.
+
+        Raises:
+            FerdataError: A worker's own error, or WorkerError if one died.
+        """
+        with self._or_abandon():
+            if self._num_workers:
+                acks = self._receive()
+            else:
+                acks = [self._reader.work(self._own_jobs.popleft())]
+                self._under_way -= 1
+            for ack in acks:
+                region = self._region_of[ack.window]
+                self._regions[region] -= 1
+                if not self._regions[region]:
+                    del self._region_of[ack.window]
+        failed = next((ack.error for ack in acks if ack.error is not None), None)
+        if failed is not None:
+            raise failed
+        return acks
 
     def finish(self) -> None:
-        """End an epoch; processes that do not persist stop, and jobs under way are waited for."""
+        """End an epoch; processes that do not persist stop."""
         if not self._persistent:
             self._stop()
 
@@ -132,96 +156,121 @@ class Crew:
         self._loader = None
         self._close()
 
-    def _stop(self) -> None:
-        """Stop processes now, whoever still refers to torch's iterator: an old generator, or the traceback of an error."""
-        stop = getattr(self._acks, "_shutdown_workers", None)
-        self._acks = self._watch = None
-        if stop is not None:
-            with _interrupts_held():
-                stop()
+    def _make_loader(self) -> DataLoader[Any]:
+        processes: dict[str, Any] = {}
+        if self._num_workers:
+            processes = {
+                "prefetch_factor": 1,
+                "multiprocessing_context": multiprocessing.get_context(self._start_method) if self._start_method else None,
+                "in_order": False,
+                "worker_init_fn": _leave_interrupts_to_parent,
+            }
+        with _no_advice():
+            return DataLoader(
+                self._reader,
+                batch_size=None,
+                sampler=range(self._num_workers),
+                num_workers=self._num_workers,
+                collate_fn=_as_is,
+                generator=torch.Generator(),  # its own, or every start would take a number from the training's random stream
+                **processes,
+            )
 
-    def _acknowledgements(self) -> Iterator["Ack | None"]:
-        while self._acks is not None:
-            try:
-                ack = next(self._acks)
-            except StopIteration:
-                return
-            except RuntimeError as error:
-                raise self._death(error) from error
-            except BaseException:
-                self._abandon()
-                raise
-            if isinstance(ack, JobFailed):
-                raise ack.error
-            yield ack
+    def _start(self) -> None:
+        """Start the processes, each on its one item."""
+        assert self._loader is not None
+        if (self._start_method or multiprocessing.get_start_method()) != "fork":
+            multiprocessing.resource_tracker.ensure_running()  # else torch would, which lets Ctrl-C through again
+        line = self._reader.line = Line()
+        self._under_way = 0
+        try:
+            with _no_advice(), _interrupts_held():
+                self._lives = iter(self._loader)
+        except (RuntimeError, EOFError, ConnectionError) as error:
+            raise self._death(str(error)) from error
+        _remove_worker_pids(id(self._lives))  # or torch raises from a signal handler, wherever the training happens to be
+        self._lives._worker_pids_set = False
+        line.keep("jobs_in", "acks_out")
+        self._poll = select.poll()
+        for fd in (line.acks_out, self._lives._worker_result_queue._reader, *(worker.sentinel for worker in self._lives._workers)):
+            self._poll.register(fd, select.POLLIN)
+
+    def _look(self) -> None:
+        """Find a worker that died while nobody waited for it."""
+        for worker in self._lives._workers if self._lives is not None else ():
+            if not worker.is_alive():
+                raise self._death(f"pid {worker.pid} exited unexpectedly, exit code {worker.exitcode}")
+
+    def _receive(self) -> list[Ack]:
+        """Wait for acknowledgements, and for a worker's death."""
+        line = self._reader.line
+        assert line is not None
+        while True:
+            for fd, _ in self._poll.poll(_POLL_MS):
+                if fd == line.acks_out:
+                    acks = line.receive()
+                    self._under_way -= len(acks)
+                    return acks
+                self._find_dead(fd)
+
+    def _find_dead(self, fd: int) -> None:
+        """Raise the error of the worker that is behind ``fd``: one that died, or one that met a bug of ours."""
+        for worker in self._lives._workers:
+            if worker.sentinel == fd:
+                worker.join(1)
+                raise self._death(f"pid {worker.pid} exited unexpectedly, exit code {worker.exitcode}")
+        try:
+            next(self._lives)
+        finally:
+            self._abandon()
+
+    def _stop(self) -> None:
+        """Stop the processes now."""
+        lives, line = self._lives, self._reader.line
+        self._lives = self._reader.line = None
+        if lives is None or line is None:
+            return
+        with _interrupts_held():
+            self._board.generation = -1 - abs(self._board.generation)
+            line.stop(self._num_workers)
+            lives._shutdown_workers()
+            self._board.generation = abs(self._board.generation)
+            line.close()
+
+    @contextlib.contextmanager
+    def _or_abandon(self) -> Iterator[None]:
+        """Give the workers up after an interrupt: what is under way is no longer known. The next epoch starts others."""
+        try:
+            yield
+        except FerdataError:
+            raise
+        except BaseException:
+            self._abandon()
+            raise
 
     def _abandon(self) -> None:
-        """Kill the workers after an interrupt in torch's own code: half a message may have been read. The next epoch starts others."""
-        watch, self._watch, self._acks = self._watch, None, None
-        if watch is not None:
-            watch.kill()
-        if self._loader is not None:
-            self._loader._iterator = None
+        """Kill the workers without asking them: the dead one may have taken a lock along that a question needs."""
+        lives, line = self._lives, self._reader.line
+        self._lives = self._reader.line = None
+        with _interrupts_held():
+            if lives is not None:
+                lives._shutdown = True
+                for worker in lives._workers:
+                    worker.kill()
+                for worker in lives._workers:
+                    worker.join()
+            if line is not None:
+                line.close()
 
-    def _death(self, error: Exception) -> Exception:
-        """Return the error to raise for ``error``, with nothing left running where it says that a worker died."""
-        if isinstance(error, RuntimeError) and not any(text in str(error) for text in _DEATHS):
-            return error
+    def _death(self, found: str) -> WorkerError:
+        """Return the error to raise for a death, with nothing left running."""
         self._abandon()
         self.close()
         return WorkerError(
-            f"loader: a worker process died ({error}), expected it to live until the loader is closed; "
+            f"loader: a worker process died ({found}), expected it to live until the loader is closed; "
             "look for the kernel's out-of-memory killer, and under spawn or forkserver for a script without "
             "`if __name__ == '__main__':`; then make a new loader and load the last state"
         )
-
-
-_DEATHS = ("exited unexpectedly", "is killed by signal")
-"""What torch and :class:`_Watch` say of a worker that died."""
-
-
-class _Watch:
-    """Sees a worker's death at once, in any thread, and only when acknowledgements are waited for.
-
-    torch raises from a signal handler instead, wherever the training happens to be, or in threads after five seconds.
-    """
-
-    def __init__(self, acks: Any) -> None:
-        _remove_worker_pids(id(acks))
-        acks._worker_pids_set = False
-        self._acks = weakref.ref(acks)
-        self._poll = select.poll()
-        self._poll.register(acks._worker_result_queue._reader, select.POLLIN)
-        self._sentinels = {worker.sentinel: worker for worker in acks._workers}
-        for sentinel in self._sentinels:
-            self._poll.register(sentinel, select.POLLIN)
-        acks._try_get_data = self.try_get_data
-
-    def try_get_data(self) -> tuple[bool, Any]:
-        """Wait in torch's place for what workers send.
-
-        Raises:
-            RuntimeError: If a worker died.
-        """
-        events = self._poll.poll(5000)
-        for ready, _ in events:
-            worker = self._sentinels.get(ready)
-            if worker is not None:
-                worker.join(1)
-                raise RuntimeError(f"pid {worker.pid} exited unexpectedly, exit code {worker.exitcode}")
-        acks: Any = self._acks()
-        return type(acks)._try_get_data(acks) if events else (False, None)
-
-    def kill(self) -> None:
-        """End all workers without asking them: the dead one may have taken a lock along that a question needs."""
-        acks = self._acks()
-        if acks is not None:
-            with _interrupts_held():
-                acks._shutdown = True
-                for worker in acks._workers:
-                    worker.kill()
-                for worker in acks._workers:
-                    worker.join()
 
 
 @contextlib.contextmanager

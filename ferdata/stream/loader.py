@@ -4,7 +4,6 @@ In: a data set folder. Out: named tuples of uint8 images and labels, in an order
 recycled shared memory; what travels between processes is job numbers. Memory: two windows of batches and a few more.
 """
 
-import math
 import multiprocessing
 import os
 import time
@@ -134,14 +133,14 @@ class Loader:
         longest = rank_batches(self._total, self.order, world_size=self.world_size)
         window_batches = min(self.order.window_samples // batch_size, longest)
         self._ring = Ring(num_slots=2 * window_batches + HELD_BATCHES, batch_size=batch_size, row_bytes=row_bytes)
-        self._job_samples = -(-window_batches * batch_size // (JOBS_PER_WORKER * max(1, self.num_workers)))
         self._crew = Crew(
             root=store.root,
             index=self.index,
             split=split,
             memory=self._ring.memory,
             num_workers=self.num_workers,
-            jobs_ahead=math.ceil(window_batches * batch_size / self._job_samples),
+            window_samples=window_batches * batch_size,
+            job_samples=-(-window_batches * batch_size // (JOBS_PER_WORKER * max(1, self.num_workers))),
             start_method=start_method,
             persistent=persistent,
         )
@@ -284,31 +283,30 @@ class Loader:
         windows = cut_windows(sequence, batch_size=self.batch_size, window_samples=self.order.window_samples, start=start.consumed)
         self._ring.reclaim()
         verify = self._verify == "always" or not self._verified
-        feed = Feed(windows, self._ring, job_samples=self._job_samples, verify=verify)
-        acks = self._crew.start(feed)
+        self._crew.begin()
+        feed = Feed(windows, self._ring, self._crew, verify=verify)
         try:
             for window in feed.windows():
-                self._wait_for(feed, acks)
+                self._wait_for(feed)
                 for number in range(window.num_batches):
                     numbers = window.samples[number * self.batch_size : (number + 1) * self.batch_size]
                     yield Delivery(
                         self._images(feed.take_slot(), numbers), self._table.values(self.fields, numbers), window.first_batch + number
                     )
+                    feed.fill()
             self._verified = True
         finally:
             if iteration == self._iteration:
                 self._crew.finish()
 
-    def _wait_for(self, feed: Feed, acks: Iterator[Any]) -> None:
+    def _wait_for(self, feed: Feed) -> None:
         """Take acknowledgements until the feed's oldest window is filled."""
         start = time.perf_counter()
         while not feed.ready():
-            ack = next(acks)
-            if ack is not None:
-                number, num_bytes, busy_ns = ack
-                feed.acknowledge(number)
-                self._meter.bytes_read += num_bytes
-                self._meter.busy_seconds += busy_ns / 1e9
+            for ack in self._crew.acknowledgements():
+                feed.acknowledge(ack.window)
+                self._meter.bytes_read += ack.num_bytes
+                self._meter.busy_seconds += ack.busy_ns / 1e9
         self._meter.consumer_wait_seconds += time.perf_counter() - start
 
     def _images(self, slot: int, numbers: np.ndarray) -> torch.Tensor:

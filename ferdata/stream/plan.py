@@ -1,7 +1,7 @@
-"""Cuts a rank's sequence into windows and jobs: which worker call fills which rows. Pure.
+"""Cuts a rank's sequence into windows, and sorts each as it stands on the disk: which sample goes to which row. Pure.
 
-In: sample numbers. Out: jobs, each a few neighbouring samples and the rows they go to.
-What a job holds never depends on the number of workers.
+In: sample numbers. Out: windows, and their samples in reading order with the rows they go to.
+What a window holds never depends on the number of workers.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Job", "ShardMap", "Window", "cut_windows", "plan_window"]
+__all__ = ["ShardMap", "Window", "cut_windows", "sort_window"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +25,6 @@ class Window:
     first_batch: int
     samples: np.ndarray
     num_batches: int
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What one worker call does.
-
-    Attributes:
-        samples: int64 ``[n]``, sample numbers, ascending.
-        rows: int64 ``[n]``, rows of the window they go to.
-    """
-
-    samples: np.ndarray
-    rows: np.ndarray
 
 
 class ShardMap:
@@ -67,12 +54,12 @@ def cut_windows(sequence: np.ndarray, *, batch_size: int, window_samples: int, s
         start = stop
 
 
-def plan_window(window: Window, *, job_samples: int) -> list[Job]:
-    """Return the jobs of a window: its samples sorted as they stand on the disk, cut into pieces of ``job_samples``.
+def sort_window(window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """Return a window's sample numbers as they stand on the disk, int64 ``[n]`` ascending, and the window's row of each.
 
-    Padding rows are nobody's job; the loader leaves them as they are and masks them.
+    Padding rows are nobody's work; the loader clears and masks them.
     """
     rows = np.argsort(window.samples, kind="stable")
     samples = window.samples[rows]
     first = int(np.searchsorted(samples, 0))
-    return [Job(samples[cut : cut + job_samples], rows[cut : cut + job_samples]) for cut in range(first, len(samples), job_samples)]
+    return samples[first:], rows[first:]

@@ -1,12 +1,10 @@
-"""What a worker does: fill rows of the ring with decoded samples, and say so in three integers.
+"""What a worker does: fill rows of the ring with decoded samples, and say so in a few integers.
 
 In: sample numbers and ring rows. Out: pixels in shared memory and a small acknowledgement; no tensor is ever sent.
 """
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -14,23 +12,11 @@ from torch.utils.data import Dataset
 from ferdata.errors import FerdataError
 from ferdata.format import DatasetIndex, ShardReader
 from ferdata.store import Store
+from ferdata.stream.line import Ack, JobRecord, Line, PlanBoard
 from ferdata.stream.plan import ShardMap
 from ferdata.stream.ring import SharedBytes
 
-__all__ = ["Ack", "JobFailed", "JobReader", "JobRequest", "ShardPool"]
-
-JobRequest: TypeAlias = tuple[int, np.ndarray, np.ndarray, bool]
-"""Job number, sample numbers (ascending), ring rows, whether to verify checksums."""
-
-Ack: TypeAlias = tuple[int, int, int]
-"""Job number, bytes read, nanoseconds of work."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobFailed:
-    """An error travels home as a value, so that it is raised there with its own text and no torch wrapping."""
-
-    error: FerdataError
+__all__ = ["JobReader", "ShardPool"]
 
 
 class ShardPool:
@@ -65,30 +51,38 @@ class ShardPool:
             self._open.popitem()[1].close()
 
 
-class JobReader(Dataset["Ack | JobFailed | None"]):
-    """The dataset a ``DataLoader`` worker holds: item = job, result = acknowledgement."""
+class JobReader(Dataset[None]):
+    """The dataset a ``DataLoader`` worker holds: its one item is the worker's whole life."""
 
-    def __init__(self, root: str, index: DatasetIndex, split: str, memory: SharedBytes) -> None:
-        self._root, self._index, self._split, self._memory = root, index, split, memory
+    def __init__(self, root: str, index: DatasetIndex, split: str, memory: SharedBytes, board: PlanBoard) -> None:
+        self._root, self._index, self._split, self._memory, self._board = root, index, split, memory, board
+        self.line: Line | None = None
         self._pool: ShardPool | None = None
         self._rows = np.empty((0, 0), np.uint8)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_pool": None, "_rows": np.empty((0, 0), np.uint8)}
 
-    def __getitem__(self, request: JobRequest | None) -> "Ack | JobFailed | None":
-        if request is None:
-            return None
-        number, samples, rows, verify = request
+    def __getitem__(self, _: object) -> None:
+        """Serve jobs until told to stop."""
+        assert self.line is not None
+        for job in self.line.jobs():
+            self.line.acknowledge(self.work(job))
+
+    def work(self, job: JobRecord) -> Ack:
+        """Fill a job's rows, unless its epoch was given up meanwhile."""
+        if job.generation != self._board.generation:
+            return Ack(job.window, 0, 0)
         start = time.perf_counter_ns()
         try:
             if self._pool is None:
                 self._open()
             assert self._pool is not None
-            num_bytes = self._pool.read_rows(samples, self._rows, rows, verify=verify)
+            samples, rows = self._board.read(job.start, job.count)
+            num_bytes = self._pool.read_rows(samples, self._rows, rows, verify=job.verify)
         except FerdataError as error:
-            return JobFailed(error)
-        return number, num_bytes, time.perf_counter_ns() - start
+            return Ack(job.window, 0, 0, error)
+        return Ack(job.window, num_bytes, time.perf_counter_ns() - start)
 
     def close(self) -> None:
         """Close the shards this process opened."""
