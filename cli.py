@@ -320,7 +320,7 @@ def train(
 
     root = None if resume else find_shards(shards, say=_say)
     chosen = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "model": model, "sampling": sampling}
-    settings = {key: value for key, value in chosen.items() if value is not None}
+    settings: dict[str, Any] = {key: value for key, value in chosen.items() if value is not None}
     if root is None and resume is None:
         built = builtin_settings(say=_say)
         root, settings = built.shards, built.settings | settings

@@ -97,7 +97,7 @@ class ItemTable:
 
     def labels(self) -> np.ndarray:
         """Return int64 ``[len]``, the class index of every item."""
-        return self.table.column("label").to_numpy().astype(np.int64)
+        return np.asarray(self.table.column("label"), np.int64)
 
     def splits(self) -> list[str]:
         """Return the split names present, in the order train, val, test."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import fsspec
 
@@ -40,6 +40,7 @@ class Store:
         self.is_local = "://" not in self.root or self.root.startswith("file://")
         if self.root.startswith("file://"):
             self.root = self.root[len("file://") :]
+        self._fs: Any
         self._fs, self._base = (None, self.root) if self.is_local else _open_fs(self.root)
 
     def __reduce__(self) -> tuple[type["Store"], tuple[str]]:

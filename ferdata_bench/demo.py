@@ -76,8 +76,8 @@ def run_demo(out: Path) -> Path:
         figures.append(("loader", f"{ours.images_per_second:,.0f} images/s ({ours.name}, {workers} workers, {SIZE} px)"))
 
     with _step(f"6. train a small network at {TRAIN_SIZE} px"):
-        options = TrainOptions(shards=str(small), out=str(out / "runs"), **{**BUILTIN_SETTINGS, "epochs": 4})
-        result = train(options, progress=RichProgress())
+        training = TrainOptions(shards=str(small), out=str(out / "runs"), **{**BUILTIN_SETTINGS, "epochs": 4})
+        result = train(training, progress=RichProgress())
         chance = 1 / len(result.classes)
         best = result.accuracy[result.main_split]
         figures.append(

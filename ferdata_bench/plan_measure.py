@@ -17,17 +17,15 @@ import psutil
 
 from ferdata.format import DatasetIndex, ShardReader
 from ferdata.store import Store
+from ferdata.stream.order import RUN_BYTES, RUNS_PER_WINDOW, WINDOW_SAMPLES
 from ferdata_bench.ceilings import Job, Team, drop_from_cache, read_job
 from ferdata_bench.plan_sample import SampleSet
 from ferdata_bench.timing import now
 
 __all__ = ["available_memory", "decode_rate", "describe_gpu", "disk_rate", "loader_overhead", "make_ring", "nearest_folder", "ring_bytes"]
 
-WINDOW_SAMPLES = 2048
 BATCH_SIZE = 128
 JOB_BYTES = 10 << 20
-RUN_BYTES = 4 << 20
-RUNS_PER_WINDOW = 32
 MAX_RING_BYTES = 384 << 20
 DISK_BYTES = 512 << 20
 DISK_SECONDS = 2.0

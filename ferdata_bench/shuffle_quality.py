@@ -20,8 +20,7 @@ from matplotlib.figure import Figure
 from ferdata.errors import FerdataError, OptionError
 from ferdata.labels import AFFECTNET_8
 from ferdata.sources.totals import AFFECTNET_TRAIN, RAFDB_TRAIN
-from ferdata.stream.loader import RUN_BYTES, RUNS_PER_WINDOW, WINDOW_SAMPLES
-from ferdata.stream.order import OrderOptions, rank_sequence
+from ferdata.stream.order import RUN_BYTES, RUNS_PER_WINDOW, WINDOW_SAMPLES, OrderOptions, rank_sequence
 from ferdata_bench.conditions import describe_machine
 
 __all__ = ["QualityOptions", "main", "measure_quality", "plot_quality"]

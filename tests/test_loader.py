@@ -141,7 +141,7 @@ def test_slots_come_back_when_batches_are_dropped(zstd: Truth) -> None:
                 held = [*held[-5:], batch]
             del held, batch
         gc.collect()
-        assert loader.metrics().ring_occupancy == 0
+        assert loader.metrics().ring_occupancy == 6 / 16, "only the next epoch's first window of six batches is read ahead"
 
 
 def test_a_consumer_may_write_into_its_batch(zstd: Truth) -> None:

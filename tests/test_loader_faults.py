@@ -51,6 +51,8 @@ def test_a_killed_worker_is_an_error_of_ours_at_the_next_batches(truth: Truth, p
     start = time.monotonic()
     if busy:
         time.sleep(0.3)
+    else:  # the rest of so small an epoch may be over before the kernel gets to it
+        assert wait_until(lambda: pids[0] not in worker_pids())
     with pytest.raises(
         WorkerError, match=f"loader: a worker process died .pid {pids[0]} exited unexpectedly, exit code -9.*out-of-memory"
     ) as caught:

@@ -54,6 +54,7 @@ class ShardReader:
         self._decode = index.codec.kind.decoder(index.spec, index.codec)
         self._inflate = Decompressor().into
         self._checksums: list[int] | None = None
+        self._grid: np.ndarray | None = None
         self._head_checksums: list[int] = []
         try:
             if self._file.num_bytes != info.num_bytes:
@@ -77,6 +78,7 @@ class ShardReader:
 
     def close(self) -> None:
         """Close the file; rows that were filled stay valid."""
+        self._grid = None
         self._file.close()
 
     def read_rows(self, positions: np.ndarray, out: np.ndarray, rows: np.ndarray, *, verify: bool = True) -> int:
@@ -101,9 +103,22 @@ class ShardReader:
             raise OptionError(f"{self._where}: positions up to {positions[-1]} found, expected 0 to {len(self) - 1}; correct the caller")
         self._file.check_unchanged()
         num_bytes = 0
-        cuts = np.flatnonzero(np.diff(positions) != 1) + 1
-        for start, stop in zip([0, *cuts.tolist()], [*cuts.tolist(), len(positions)], strict=True):
-            num_bytes += self._read_run(int(positions[start]), out, rows[start:stop], verify)
+        cuts = (np.flatnonzero(np.diff(positions) != 1) + 1).tolist()
+        runs = list(zip([0, *cuts], [*cuts, len(positions)], strict=True))
+        grid = self._raw_grid()
+        for start, stop in runs:
+            first, last = positions[start], positions[stop - 1]
+            base = int(self._starts[first])
+            run_bytes = int(self._stops[last]) - base
+            self._file.expect(base, run_bytes)
+            num_bytes += run_bytes
+            if grid is None:
+                self._decode_run(int(first), out, rows[start:stop], verify)
+        if grid is not None:
+            scatter(grid, out, rows, picks=positions)
+            if verify:
+                for position, row in zip(positions.tolist(), rows.tolist(), strict=True):
+                    self._check(position, out[row])
         return num_bytes
 
     def read(self, position: int, out: np.ndarray | None = None) -> Sample:
@@ -138,19 +153,18 @@ class ShardReader:
         """Return the stored bytes of a body as they are in the file."""
         return self._file.view(int(self._starts[position]), int(self._stops[position] - self._starts[position]))
 
-    def _read_run(self, first: int, out: np.ndarray, rows: np.ndarray, verify: bool) -> int:
+    def _raw_grid(self) -> np.ndarray | None:
+        """Return all bodies as one uint8 ``[samples, C * H * W]`` view of the file, where they are plain pixels in a mapped file."""
+        if self._codec.name != "raw" or self._file.array is None:
+            return None
+        if self._grid is None:
+            shape = (len(self), self.layout.spec.num_bytes)
+            self._grid = as_strided(self._file.array[int(self._starts[0]) :], shape, (self._stride, 1), writeable=False)
+        return self._grid
+
+    def _decode_run(self, first: int, out: np.ndarray, rows: np.ndarray, verify: bool) -> None:
         """Decode neighbouring samples, the first of them at position ``first``."""
         last = first + len(rows) - 1
-        base = int(self._starts[first])
-        num_bytes = int(self._stops[last]) - base
-        self._file.expect(base, num_bytes)
-        if self._codec.name == "raw" and self._file.array is not None:
-            shape, strides = (len(rows), out.shape[1]), (self._stride, 1)
-            scatter(as_strided(self._file.array[base:], shape, strides, writeable=False), out, rows)
-            if verify:
-                for position, row in enumerate(rows.tolist(), first):
-                    self._check(position, out[row])
-            return num_bytes
         starts, stops = self._starts[first : last + 1].tolist(), self._stops[first : last + 1].tolist()
         for position, start, stop, row in zip(range(first, last + 1), starts, stops, rows.tolist(), strict=True):
             body = self._file.view(start, stop - start)
@@ -160,7 +174,6 @@ class ShardReader:
                 self._decode(body, out[row])
             except ShardCorruptError as error:
                 raise ShardCorruptError(f"{self._where}: sample {position}: {error}; copy or write the shard again") from error
-        return num_bytes
 
     def _check(self, position: int, body: Any) -> None:
         assert self._checksums is not None

@@ -145,9 +145,7 @@ class ScanBuilder:
         """Record a row or image that cannot be used."""
         self.rejects.append(Reject(path=_printable(path), reason=reason, detail=_printable(detail), split=split, row=row, key=key))
 
-    def build(
-        self, *, source: str, layout: str, root: str, classes: Sequence[str], complete: bool | None = None
-    ) -> Scan:
+    def build(self, *, source: str, layout: str, root: str, classes: Sequence[str], complete: bool | None = None) -> Scan:
         """Return the finished scan."""
         self._flush()
         table = pa.Table.from_batches(self._batches, schema=_PLAIN_SCHEMA)
@@ -175,6 +173,4 @@ def _printable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
-_PLAIN_SCHEMA = pa.schema(
-    [(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in ITEM_SCHEMA]
-)
+_PLAIN_SCHEMA = pa.schema([(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in ITEM_SCHEMA])

@@ -36,7 +36,7 @@ def batch_type(fields: tuple[str, ...]) -> Callable[..., Any]:
     unknown = [name for name in fields if name not in FIELDS]
     if unknown or "images" not in fields or len(set(fields)) != len(fields):
         raise OptionError(f"fields: {fields} found, expected 'images' and others out of {', '.join(FIELDS)}, each once")
-    base = namedtuple("Batch", fields)
+    base = namedtuple("Batch", list(fields))  # type: ignore[misc]
     return type("Batch", (base,), {"__slots__": (), "__reduce__": lambda self: (_rebuild, (fields, tuple(self)))})
 
 
@@ -62,7 +62,7 @@ class SampleTable:
         return len(self.labels)
 
     def values(self, fields: Sequence[str], numbers: np.ndarray) -> dict[str, Any]:
-        """Return every field but ``images`` for samples ``numbers``, int64 ``[N]``; -1 is padding."""
+        """Return every field but ``images`` for samples ``numbers``, int64 ``[N]``; -1 is padding. All of them can be sliced."""
         index = torch.from_numpy(numbers)
         padded = bool((numbers < 0).any())
         mask = index >= 0

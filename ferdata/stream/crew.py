@@ -98,7 +98,7 @@ class Crew:
             self._own_jobs.clear()
             if self._num_workers and self._lives is None:
                 self._start()
-            self._look()
+            self.look()
             while self._under_way and self._num_workers:
                 self._receive()
             self._under_way = 0
@@ -185,18 +185,23 @@ class Crew:
         self._under_way = 0
         try:
             with _no_advice(), _interrupts_held():
-                self._lives = iter(self._loader)
+                lives: Any = iter(self._loader)
+                self._lives = lives
+                _remove_worker_pids(id(lives))  # or torch raises from a signal handler, wherever the training happens to be
+                lives._worker_pids_set = False
+                line.keep("jobs_in", "acks_out")
         except (RuntimeError, EOFError, ConnectionError) as error:
             raise self._death(str(error)) from error
-        _remove_worker_pids(id(self._lives))  # or torch raises from a signal handler, wherever the training happens to be
-        self._lives._worker_pids_set = False
-        line.keep("jobs_in", "acks_out")
         self._poll = select.poll()
-        for fd in (line.acks_out, self._lives._worker_result_queue._reader, *(worker.sentinel for worker in self._lives._workers)):
+        for fd in (line.acks_out, lives._worker_result_queue._reader, *(worker.sentinel for worker in lives._workers)):
             self._poll.register(fd, select.POLLIN)
 
-    def _look(self) -> None:
-        """Find a worker that died while nobody waited for it."""
+    def look(self) -> None:
+        """Find a worker that died while nobody waited for it.
+
+        Raises:
+            WorkerError: If there is one.
+        """
         for worker in self._lives._workers if self._lives is not None else ():
             if not worker.is_alive():
                 raise self._death(f"pid {worker.pid} exited unexpectedly, exit code {worker.exitcode}")
@@ -206,12 +211,13 @@ class Crew:
         line = self._reader.line
         assert line is not None
         while True:
-            for fd, _ in self._poll.poll(_POLL_MS):
-                if fd == line.acks_out:
-                    acks = line.receive()
-                    self._under_way -= len(acks)
-                    return acks
+            ready = {fd for fd, _ in self._poll.poll(_POLL_MS)}
+            for fd in ready - {line.acks_out}:
                 self._find_dead(fd)
+            if ready:
+                acks = line.receive()
+                self._under_way -= len(acks)
+                return acks
 
     def _find_dead(self, fd: int) -> None:
         """Raise the error of the worker that is behind ``fd``: one that died, or one that met a bug of ours."""
@@ -226,15 +232,16 @@ class Crew:
 
     def _stop(self) -> None:
         """Stop the processes now."""
-        lives, line = self._lives, self._reader.line
-        self._lives = self._reader.line = None
-        if lives is None or line is None:
-            return
         with _interrupts_held():
-            self._board.generation = -1 - abs(self._board.generation)
+            lives, line = self._lives, self._reader.line
+            self._lives = self._reader.line = None
+            if lives is None or line is None:
+                return
+            generation = self._board.generation
+            self._board.generation = -1
             line.stop(self._num_workers)
             lives._shutdown_workers()
-            self._board.generation = abs(self._board.generation)
+            self._board.generation = generation
             line.close()
 
     @contextlib.contextmanager
@@ -250,9 +257,9 @@ class Crew:
 
     def _abandon(self) -> None:
         """Kill the workers without asking them: the dead one may have taken a lock along that a question needs."""
-        lives, line = self._lives, self._reader.line
-        self._lives = self._reader.line = None
         with _interrupts_held():
+            lives, line = self._lives, self._reader.line
+            self._lives = self._reader.line = None
             if lives is not None:
                 lives._shutdown = True
                 for worker in lives._workers:

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -20,10 +20,10 @@ from ferdata.store import Store
 from ferdata.stream.batch import SampleTable, batch_type
 from ferdata.stream.crew import Crew
 from ferdata.stream.device import Delivery, DeviceMover, PinnedRing
-from ferdata.stream.feed import Feed
+from ferdata.stream.feed import Feed, Filling
 from ferdata.stream.metrics import LoaderMetrics, Meter
-from ferdata.stream.order import OrderOptions, class_weights, rank_batches, rank_sequence, remaining_samples
-from ferdata.stream.plan import cut_windows
+from ferdata.stream.order import OrderOptions, class_weights, order_options, rank_batches, rank_sequence, remaining_samples
+from ferdata.stream.plan import Window, cut_windows
 from ferdata.stream.ranks import find_rank
 from ferdata.stream.ring import Ring
 from ferdata.stream.state import Identity, Position
@@ -31,14 +31,10 @@ from ferdata.stream.transforms import BatchContext
 
 __all__ = ["Loader"]
 
-RUN_BYTES = 4 << 20
-"""Neighbouring samples worth about this much are read together: a disk's seek costs little against 4 MiB."""
-RUNS_PER_WINDOW = 32
-"""A window mixes at least this many runs, so that small images are mixed as well as large ones."""
 JOBS_PER_WORKER = 4
 """Pieces each worker's part of a window comes in: few, since a message costs about 100 µs, enough that workers end together."""
-WINDOW_SAMPLES = 2048
 HELD_BATCHES = 4
+"""Batches that a consumer may keep before further ones are copies."""
 
 
 class Loader:
@@ -118,12 +114,28 @@ class Loader:
         self.fields = tuple(fields)
         self._batch_type = batch_type(self.fields)
         self._table = SampleTable(store, self.index, split, self.fields)
-        self._shard_sizes = np.array([info.samples for info in self.index.shards if info.split == split], np.int64)
+        shard_sizes = np.array([info.samples for info in self.index.shards if info.split == split], np.int64)
         self._labels = self._table.labels.numpy()
         row_bytes = self.index.spec.num_bytes
-        self.order = _order_options(
-            shuffle, seed, batch_size, sampling, draws, drop_last, window_samples, memory_bytes, row_bytes, self.index.classes, self._labels
+        budget = (memory_bytes // (row_bytes * batch_size) - HELD_BATCHES) // 2
+        if budget < 1:
+            needed = (HELD_BATCHES + 2) * row_bytes * batch_size
+            raise OptionError(
+                f"memory_bytes: {memory_bytes:,} found, expected at least {needed:,} for batches of {batch_size}; "
+                "raise it or use smaller batches"
+            )
+        self.order = order_options(
+            shuffle=shuffle,
+            seed=seed,
+            batch_size=batch_size,
+            weights=class_weights(sampling, self.index.classes, self._labels),
+            draws=draws,
+            drop_last=drop_last,
+            window_samples=window_samples,
+            max_window_batches=budget,
+            row_bytes=row_bytes,
         )
+        self._sequence = partial(rank_sequence, shard_sizes, self._labels, self.order, rank=self.rank, world_size=self.world_size)
         self._total = len(self._table) if self.order.weights is None or draws is None else draws
         if rank_batches(self._total, self.order, world_size=self.world_size) == 0:
             raise OptionError(
@@ -154,6 +166,10 @@ class Loader:
         self._position = Position(epoch=0, world_size=self.world_size)
         self._begun = False
         self._iteration = 0
+        self._persistent = persistent and self.num_workers > 0
+        self._reads_ahead = False
+        self._feed: Feed | None = None
+        self._feed_at: Position | None = None
 
     @property
     def epoch(self) -> int:
@@ -238,6 +254,7 @@ class Loader:
     def close(self) -> None:
         """Stop the workers and unlock the ring; batches that somebody holds stay valid."""
         self._iteration += 1
+        self._feed = self._feed_at = None
         self._crew.close()
         for memory in (self._mover, self._pinned):
             if memory is not None:
@@ -259,7 +276,8 @@ class Loader:
                 positions = np.arange(first, first + len(delivery.images))
                 context = BatchContext(seed=self.order.seed, epoch=start.epoch, rank=self.rank, positions=positions)
                 delivery.images = self._transform(delivery.images, context)
-            self._position = replace(start, consumed=first + self.batch_size)
+            consumed = first + self.batch_size
+            self._position = Position(epoch=start.epoch, world_size=start.world_size, phases=start.phases, consumed=consumed)
             self._meter.images += len(delivery.images)
             batch = self._batch_type(*(delivery.images if name == "images" else delivery.values[name] for name in self.fields))
             del delivery
@@ -271,43 +289,48 @@ class Loader:
 
     def _deliveries(self, start: Position, iteration: int) -> Iterator[Delivery]:
         """Yield filled batches as the windows of one epoch fill up."""
-        sequence = rank_sequence(
-            self._shard_sizes,
-            self._labels,
-            self.order,
-            epoch=start.epoch,
-            rank=self.rank,
-            world_size=self.world_size,
-            phases=start.phases,
-        )
-        windows = cut_windows(sequence, batch_size=self.batch_size, window_samples=self.order.window_samples, start=start.consumed)
-        self._ring.reclaim()
-        verify = self._verify == "always" or not self._verified
-        self._crew.begin()
-        feed = Feed(windows, self._ring, self._crew, verify=verify)
+        feed = self._feed if self._feed_at == start else None
+        self._feed_at = None
+        if feed is None:
+            self._ring.reclaim()
+            self._crew.begin()
+            windows = _windows(self._sequence, self.order, start, ahead=self._reads_ahead)
+            feed = self._feed = Feed(windows, self._ring, self._crew, verify=self._verifies(start.epoch))
+        else:
+            self._crew.look()
         try:
-            for window in feed.windows():
-                self._wait_for(feed)
+            for filling in feed.windows(start.epoch):
+                self._wait_for(filling, feed)
+                window = filling.window
+                values = self._table.values(self.fields, window.samples)  # at once: torch takes 20 µs a call, however small
                 for number in range(window.num_batches):
-                    numbers = window.samples[number * self.batch_size : (number + 1) * self.batch_size]
-                    yield Delivery(
-                        self._images(feed.take_slot(), numbers), self._table.values(self.fields, numbers), window.first_batch + number
-                    )
+                    rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
+                    images = self._images(filling.slots.popleft(), window.samples[rows])
+                    yield Delivery(images, {name: column[rows] for name, column in values.items()}, window.first_batch + number)
                     feed.fill()
+            self._crew.look()  # the others may have done what a dead worker left
             self._verified = True
+            if iteration == self._iteration and self._reads_ahead:
+                self._feed_at = Position(epoch=start.epoch + 1, world_size=self.world_size)
+            self._reads_ahead = self._persistent
         finally:
             if iteration == self._iteration:
                 self._crew.finish()
 
-    def _wait_for(self, feed: Feed) -> None:
+    def _verifies(self, first: int) -> Callable[[int], bool]:
+        """Return whether an epoch is verified, for a feed that begins with epoch ``first``."""
+        always, verified = self._verify == "always", self._verified
+        return lambda epoch: always or (epoch == first and not verified)
+
+    def _wait_for(self, filling: Filling, feed: Feed) -> None:
         """Take acknowledgements until the feed's oldest window is filled."""
         start = time.perf_counter()
-        while not feed.ready():
+        while filling.missing:
             for ack in self._crew.acknowledgements():
-                feed.acknowledge(ack.window)
-                self._meter.bytes_read += ack.num_bytes
-                self._meter.busy_seconds += ack.busy_ns / 1e9
+                feed.acknowledge(ack)
         self._meter.consumer_wait_seconds += time.perf_counter() - start
+        self._meter.bytes_read += filling.num_bytes
+        self._meter.busy_seconds += filling.busy_ns / 1e9
 
     def _images(self, slot: int, numbers: np.ndarray) -> torch.Tensor:
         """Return a filled slot's batch: the ring's own memory, or a copy where the consumer keeps too many."""
@@ -329,39 +352,12 @@ class Loader:
             )
 
 
-def _order_options(
-    shuffle: str | bool,
-    seed: int,
-    batch_size: int,
-    sampling: str | Mapping[str, float],
-    draws: int | None,
-    drop_last: bool | None,
-    window_samples: int | None,
-    memory_bytes: int,
-    row_bytes: int,
-    classes: Sequence[str],
-    labels: np.ndarray,
-) -> OrderOptions:
-    """Turn a loader's arguments into the order's options; the same for every machine, so that a state fits everywhere."""
-    name = {True: "window", False: "none"}.get(shuffle, shuffle) if isinstance(shuffle, bool) else shuffle
-    budget_batches = (memory_bytes // (row_bytes * batch_size) - HELD_BATCHES) // 2
-    if budget_batches < 1:
-        needed = (HELD_BATCHES + 2) * row_bytes * batch_size
-        raise OptionError(
-            f"memory_bytes: {memory_bytes:,} found, expected at least {needed:,} for batches of {batch_size}; "
-            "raise it or use smaller batches"
-        )
-    asked = WINDOW_SAMPLES if window_samples is None else window_samples
-    if asked < 1:
-        raise OptionError(f"window_samples: {asked} found, expected at least 1")
-    window_batches = max(1, min(asked // batch_size, budget_batches))
-    return OrderOptions(
-        shuffle=name,
-        seed=seed,
-        batch_size=batch_size,
-        window_samples=window_batches * batch_size,
-        run_samples=max(1, min(RUN_BYTES // row_bytes, window_batches * batch_size // RUNS_PER_WINDOW)),
-        weights=class_weights(sampling, classes, labels),
-        draws=draws,
-        drop_last=name != "none" if drop_last is None else drop_last,
-    )
+def _windows(sequence: Callable[..., np.ndarray], order: OrderOptions, position: Position, *, ahead: bool) -> Iterator[Window]:
+    """Yield the windows from a position to the end of its epoch and, when reading ahead, of all epochs after it."""
+    while True:
+        samples = sequence(epoch=position.epoch, phases=position.phases)
+        sizes = {"batch_size": order.batch_size, "window_samples": order.window_samples}
+        yield from cut_windows(samples, start=position.consumed, epoch=position.epoch, **sizes)
+        if not ahead:
+            return
+        position = Position(epoch=position.epoch + 1, world_size=position.world_size)

@@ -11,7 +11,23 @@ import numpy as np
 
 from ferdata.errors import OptionError
 
-__all__ = ["OrderOptions", "Phase", "class_weights", "deal", "epoch_sequence", "rank_batches", "rank_sequence", "remaining_samples"]
+__all__ = [
+    "OrderOptions",
+    "Phase",
+    "class_weights",
+    "deal",
+    "epoch_sequence",
+    "order_options",
+    "rank_batches",
+    "rank_sequence",
+    "remaining_samples",
+]
+
+RUN_BYTES = 4 << 20
+"""Neighbouring samples worth about this much are read together: a disk's seek costs little against 4 MiB."""
+RUNS_PER_WINDOW = 32
+"""A window mixes at least this many runs, so that small images are mixed as well as large ones."""
+WINDOW_SAMPLES = 2048
 
 PADDING = -1
 """Stands for a row that repeats a sample only to fill a batch."""
@@ -70,6 +86,37 @@ class Phase:
 
     world_size: int
     consumed: int
+
+
+def order_options(
+    *,
+    shuffle: str | bool,
+    seed: int,
+    batch_size: int,
+    weights: tuple[float, ...] | None,
+    draws: int | None,
+    drop_last: bool | None,
+    window_samples: int | None,
+    max_window_batches: int,
+    row_bytes: int,
+) -> OrderOptions:
+    """Turn a loader's arguments into the order's options; the same on every machine, so that a state fits everywhere."""
+    if isinstance(shuffle, bool):
+        shuffle = "window" if shuffle else "none"
+    asked = WINDOW_SAMPLES if window_samples is None else window_samples
+    if asked < 1:
+        raise OptionError(f"window_samples: {asked} found, expected at least 1")
+    window = batch_size * max(1, min(asked // batch_size, max_window_batches))
+    return OrderOptions(
+        shuffle=shuffle,
+        seed=seed,
+        batch_size=batch_size,
+        window_samples=window,
+        run_samples=max(1, min(RUN_BYTES // row_bytes, window // RUNS_PER_WINDOW)),
+        weights=weights,
+        draws=draws,
+        drop_last=shuffle != "none" if drop_last is None else drop_last,
+    )
 
 
 def class_weights(sampling: str | Mapping[str, float], classes: Sequence[str], labels: np.ndarray) -> tuple[float, ...] | None:
@@ -183,7 +230,8 @@ def rank_sequence(
     sequence = epoch_sequence(shard_sizes, labels, options, epoch)
     for number, phase in enumerate(phases):
         sequence = _remaining(sequence, options, epoch, number, phase)
-    return deal(sequence, options, epoch=epoch, phase=len(phases), world_size=world_size)[rank]
+    mine: np.ndarray = deal(sequence, options, epoch=epoch, phase=len(phases), world_size=world_size)[rank]
+    return mine
 
 
 def rank_batches(total: int, options: OrderOptions, *, world_size: int) -> int:
@@ -216,7 +264,8 @@ def _permute_runs(shard_sizes: np.ndarray, options: OrderOptions, epoch: int) ->
     order = np.random.default_rng((options.seed, epoch, _RUNS)).permutation(len(starts))
     starts, lengths = starts[order], lengths[order]
     before = np.cumsum(lengths) - lengths
-    return np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
+    numbers: np.ndarray = np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
+    return numbers
 
 
 def _weighted(base: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int, draws: int) -> np.ndarray:

@@ -20,11 +20,13 @@ class Window:
         first_batch: Number of its first batch in the epoch.
         samples: int64 ``[n]``, sample numbers in row order; -1 is padding.
         num_batches: Batches it holds.
+        epoch: The epoch it belongs to.
     """
 
     first_batch: int
     samples: np.ndarray
     num_batches: int
+    epoch: int = 0
 
 
 class ShardMap:
@@ -44,13 +46,13 @@ class ShardMap:
             done = stop
 
 
-def cut_windows(sequence: np.ndarray, *, batch_size: int, window_samples: int, start: int = 0) -> Iterator[Window]:
+def cut_windows(sequence: np.ndarray, *, batch_size: int, window_samples: int, start: int = 0, epoch: int = 0) -> Iterator[Window]:
     """Yield the windows of a rank's sequence from sample ``start`` on; after a resume the first one is only what is left of it."""
     total = len(sequence)
     while start < total:
         stop = min(total, (start // window_samples + 1) * window_samples)
         samples = sequence[start:stop]
-        yield Window(first_batch=start // batch_size, samples=samples, num_batches=-(-len(samples) // batch_size))
+        yield Window(first_batch=start // batch_size, samples=samples, num_batches=-(-len(samples) // batch_size), epoch=epoch)
         start = stop
 
 

@@ -68,6 +68,8 @@ class Ring:
         self.batch_size = batch_size
         self.memory = SharedBytes(max(1, num_slots * batch_size * row_bytes))
         self._rows = self.memory.array()[: num_slots * batch_size * row_bytes].reshape(num_slots * batch_size, row_bytes)
+        self.slot_bytes = batch_size * row_bytes
+        self.address = int(self._rows.ctypes.data)
         self._free = deque(range(num_slots))
         self._lent: dict[int, weakref.ref[_Lease]] = {}
 
@@ -124,5 +126,5 @@ class _Lease:
 
     def __init__(self, ring: Ring, slot: int, shape: tuple[int, ...]) -> None:
         self._memory = ring.memory
-        first = ring.rows[slot * ring.batch_size :]
-        self.__array_interface__ = {"shape": shape, "typestr": "|u1", "data": (first.ctypes.data, False), "version": 3}
+        data = (ring.address + slot * ring.slot_bytes, False)
+        self.__array_interface__ = {"shape": shape, "typestr": "|u1", "data": data, "version": 3}

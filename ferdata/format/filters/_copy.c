@@ -52,18 +52,19 @@ FERDATA_API void ferdata_deinterleave(const uint8_t *hwc, int64_t pixels, uint8_
         for (int colour = 0; colour < 3; colour++) chw[colour * pixels + done] = hwc[3 * done + colour];
 }
 
-/* Copy sample i, `stride` bytes after the one before, to row rows[i]; a negative row is skipped. */
-FERDATA_API void ferdata_scatter(const uint8_t *samples, int64_t stride, int64_t count, uint8_t *out, int64_t row_bytes, const int64_t *rows,
-                                 int32_t streaming) {
+/* Copy sample picks[i], or i where picks is NULL, to row rows[i]; samples lie `stride` bytes apart; a negative row is skipped. */
+FERDATA_API void ferdata_scatter(const uint8_t *samples, int64_t stride, const int64_t *picks, int64_t count, uint8_t *out,
+                                 int64_t row_bytes, const int64_t *rows, int32_t streaming) {
     for (int64_t i = 0; i < count; i++) {
         if (rows[i] < 0) continue;
+        const uint8_t *from = samples + (picks ? picks[i] : i) * stride;
 #if FERDATA_X86
         if (streaming && ferdata_kernel >= KERNEL_AVX2 && row_bytes >= 256) {
-            stream_row(samples + i * stride, out + rows[i] * row_bytes, row_bytes);
+            stream_row(from, out + rows[i] * row_bytes, row_bytes);
             continue;
         }
 #endif
-        memcpy(out + rows[i] * row_bytes, samples + i * stride, (size_t)row_bytes);
+        memcpy(out + rows[i] * row_bytes, from, (size_t)row_bytes);
     }
 #if FERDATA_X86
     if (streaming) _mm_sfence(); /* streamed bytes must be visible before the acknowledgement that follows */
