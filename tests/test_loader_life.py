@@ -60,7 +60,7 @@ def test_close_ends_the_workers_though_an_iterator_is_kept(zstd: Truth, persiste
     gc.collect()
     zstd.assert_true(batch)
     del batch
-    assert open_files() == before
+    assert open_files() <= before
 
 
 def test_workers_that_do_not_persist_end_with_their_epoch(zstd: Truth) -> None:
@@ -95,7 +95,7 @@ def test_a_loader_that_is_forgotten_leaves_no_process_and_no_file(zstd: Truth, m
         gc.collect()
 
     assert worker_pids() == []
-    assert open_files() == before
+    assert open_files() <= before
 
 
 def test_a_loader_works_in_any_thread(zstd: Truth) -> None:

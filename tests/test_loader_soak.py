@@ -86,7 +86,8 @@ def test_epochs_leave_everything_where_it_was(truth: Truth, num_workers: int, pe
         before = use()
         read_epochs(loader, truth, epochs)
         assert_no_growth(before, use(), epochs=epochs)
-        assert loader.metrics().ring_occupancy == 0
+        ahead = 6 if persistent and num_workers else 0  # batches of the next epoch's first window
+        assert loader.metrics().ring_occupancy == ahead / 16
 
 
 @pytest.mark.parametrize("count", [pytest.param(6, id="6"), pytest.param(60, marks=pytest.mark.slow, id="60")])

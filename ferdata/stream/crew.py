@@ -76,7 +76,7 @@ class Crew:
         self._under_way = 0
         self._regions = {region: 0 for region in range(WINDOWS_UNDER_WAY)}
         self._region_of: dict[int, int] = {}
-        self._close = weakref.finalize(self, self._reader.close)
+        self._close = weakref.finalize(self, _let_go, self._reader, num_workers)  # a forgotten crew ends at once
 
     def begin(self) -> None:
         """Begin an epoch: start workers where none are, and let those finish that an abandoned epoch left at work.
@@ -278,6 +278,14 @@ class Crew:
             "look for the kernel's out-of-memory killer, and under spawn or forkserver for a script without "
             "`if __name__ == '__main__':`; then make a new loader and load the last state"
         )
+
+
+def _let_go(reader: JobReader, num_workers: int) -> None:
+    """Tell workers to stop, and close what this process itself has opened."""
+    if reader.line is not None:
+        reader.board.generation = -1
+        reader.line.stop(num_workers)
+    reader.close()
 
 
 @contextlib.contextmanager

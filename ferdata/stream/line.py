@@ -126,6 +126,7 @@ class Line:
     def _own(self, **ends: int) -> None:
         self._ends = ends
         self.close = weakref.finalize(self, _close, ends)
+        self.close.atexit = False  # whoever has workers tells them to stop first
 
     def keep(self, *names: str) -> None:
         """Close every end but these: after a fork each side has all four."""

@@ -55,7 +55,8 @@ class JobReader(Dataset[None]):
     """The dataset a ``DataLoader`` worker holds: its one item is the worker's whole life."""
 
     def __init__(self, root: str, index: DatasetIndex, split: str, memory: SharedBytes, board: PlanBoard) -> None:
-        self._root, self._index, self._split, self._memory, self._board = root, index, split, memory, board
+        self._root, self._index, self._split, self._memory = root, index, split, memory
+        self.board = board
         self.line: Line | None = None
         self._pool: ShardPool | None = None
         self._rows = np.empty((0, 0), np.uint8)
@@ -71,14 +72,14 @@ class JobReader(Dataset[None]):
 
     def work(self, job: JobRecord) -> Ack:
         """Fill a job's rows, unless its epoch was given up meanwhile."""
-        if job.generation != self._board.generation:
+        if job.generation != self.board.generation:
             return Ack(job.window, 0, 0)
         start = time.perf_counter_ns()
         try:
             if self._pool is None:
                 self._open()
             assert self._pool is not None
-            samples, rows = self._board.read(job.start, job.count)
+            samples, rows = self.board.read(job.start, job.count)
             num_bytes = self._pool.read_rows(samples, self._rows, rows, verify=job.verify)
         except FerdataError as error:
             return Ack(job.window, 0, 0, error)
