@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["MIN_SPEED", "TOLERANCE", "StudyRow", "choose_defaults", "mark_front"]
+__all__ = ["LEAD", "MIN_SPEED", "TOLERANCE", "StudyRow", "choose_defaults", "mark_front"]
 
 MIN_SPEED = 3.0
 """How many times the images a second of torchvision's ``decode_jpeg`` a filtered way must reach: the goal of 2.5, and room for a loader."""
+LEAD = 1.2
+"""How many times as fast as ``compact`` plain pixels under zstd must be, to be worth two and a half times its bytes."""
 TOLERANCE = 0.05
 """Rows closer than this are told apart by noise alone."""
 
@@ -33,7 +35,8 @@ class StudyRow:
         images_per_second: Median, one core.
         times_decode_jpeg: Median over the runs of its rate over that of ``torchvision.io.decode_jpeg`` just before.
         spread: Best less worst run, as a share of the median.
-        front_gap: How much faster the fastest way is that is no larger, as a share; 0 on the Pareto front.
+        front_gap: How much faster the fastest way is that is no larger and that the shard format can hold (one image a frame), as a
+            share; 0 on the Pareto front.
     """
 
     size: int
@@ -60,15 +63,16 @@ class StudyRow:
 
 
 def mark_front(rows: Sequence[StudyRow]) -> list[StudyRow]:
-    """Return the rows of one size with their distance from the front, smallest first.
+    """Return the rows of one size with their distance from the front, smallest first; several images a frame are no part of it.
 
     Speeds are compared as multiples of the yardstick, so that drift of the machine during the run does not matter.
     """
     ordered = sorted(rows, key=lambda row: (row.bytes_per_image, -row.times_decode_jpeg))
     best, marked = 0.0, []
     for row in ordered:
-        best = max(best, row.times_decode_jpeg)
-        marked.append(StudyRow(**(row.to_json() | {"front_gap": best / row.times_decode_jpeg - 1})))
+        if row.images_per_frame == 1:
+            best = max(best, row.times_decode_jpeg)
+        marked.append(StudyRow(**(row.to_json() | {"front_gap": max(0.0, best / row.times_decode_jpeg - 1)})))
     return marked
 
 
@@ -77,8 +81,8 @@ def choose_defaults(rows: Sequence[StudyRow]) -> dict[str, dict[str, Any]]:
 
     One setting of each codec serves every size, so the marked rows of all sizes are judged together. ``compact`` is the
     smallest way that decodes at least :data:`MIN_SPEED` times as fast as ``decode_jpeg`` at every size. ``zstd`` is the
-    smallest that is clearly faster than this ``compact`` at every size: a larger and slower one would serve nobody. ``raw`` and
-    ``jpeg`` have nothing to choose.
+    smallest that is :data:`LEAD` times as fast as this ``compact`` at every size: a larger and hardly faster one would serve
+    nobody. ``raw`` and ``jpeg`` have nothing to choose.
     """
     ways: dict[str, list[StudyRow]] = {}
     for row in rows:
@@ -86,7 +90,7 @@ def choose_defaults(rows: Sequence[StudyRow]) -> dict[str, dict[str, Any]]:
             ways.setdefault(row.name, []).append(row)
     of_codec = {codec: [way for way in ways.values() if way[0].codec == codec] for codec in ("raw", "zstd", "compact", "jpeg")}
     compact, compact_why = _choose(of_codec["compact"], [MIN_SPEED] * len(of_codec["compact"][0]), f"{MIN_SPEED:g} times decode_jpeg")
-    zstd, zstd_why = _choose(of_codec["zstd"], [row.times_decode_jpeg * (1 + TOLERANCE) for row in compact], "compact, and clearly so")
+    zstd, zstd_why = _choose(of_codec["zstd"], [row.times_decode_jpeg * LEAD for row in compact], f"{LEAD:g} times compact")
     chosen = {
         "raw": (of_codec["raw"][0], "nothing to undo: the fastest where all of it fits memory"),
         "zstd": (zstd, zstd_why),

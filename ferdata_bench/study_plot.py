@@ -43,7 +43,7 @@ def _draw_panel(axes: Axes, rows: Sequence[StudyRow], defaults: Mapping[str, Map
         axes.scatter(
             [row.bytes_per_image / 1e3 for row in here], [row.times_decode_jpeg for row in here], s=22, c=colour, marker=marker, label=label
         )
-    front = sorted((row for row in rows if row.front_gap == 0), key=lambda row: row.bytes_per_image)
+    front = sorted((row for row in rows if row.front_gap == 0 and row.images_per_frame == 1), key=lambda row: row.bytes_per_image)
     axes.plot([row.bytes_per_image / 1e3 for row in front], [row.times_decode_jpeg for row in front], "k--", lw=1, label="Pareto front")
     for codec, default in defaults.items():
         row = next(row for row in rows if row.name == default["name"])

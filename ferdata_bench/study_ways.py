@@ -18,6 +18,8 @@ from ferdata.format.jpeg import JpegDecoder
 __all__ = ["LEVELS", "Photographs", "Ring", "Way", "all_ways", "prepare"]
 
 LEVELS = (-7, -5, -4, -3, -2, -1, 1, 2, 3)
+FAST_LEVELS = (-20, -10)
+"""Levels for plain pixels alone, where speed is all that zstd has to offer."""
 FRAME_BYTES = 4 << 20
 """The largest frames of the study; the smallest hold one image."""
 Decode: TypeAlias = Callable[[int], None]
@@ -95,7 +97,7 @@ def all_ways(image_bytes: int, *, quick: bool) -> list[Way]:
     colours = ("green",) if quick else COLOURS
     per_frame = sorted({count for share in (16, 4, 1) if (count := FRAME_BYTES // share // image_bytes) > 1})
     ways = [Way(codec="raw"), Way(codec="jpeg")]
-    ways += [Way(codec="zstd", level=level) for level in levels]
+    ways += [Way(codec="zstd", level=level) for level in (*(() if quick else FAST_LEVELS), *levels)]
     ways += [
         Way(codec="compact", level=level, filter=FilterSpec(predictor=predictor, colour=colour, arrangement=arrangement))
         for predictor, colour, arrangement, level in itertools.product(predictors, colours, ARRANGEMENTS, levels)

@@ -19,7 +19,7 @@ from ferdata.sample import TensorSpec
 
 __all__ = ["CODECS", "BodyDecoder", "BodyEncoder", "CodecOptions", "Compressor", "checksum32", "codec_names", "default_level"]
 
-DEFAULT_LEVELS = {"zstd": -5, "compact": -1}
+DEFAULT_LEVELS = {"zstd": -10, "compact": -1}
 """zstd levels chosen by the codec study (docs/codecs.md)."""
 
 
