@@ -29,7 +29,7 @@ class CodecOptions:
 
     Attributes:
         name: ``raw``, ``zstd``, ``compact`` or ``jpeg``.
-        level: zstd level, -7 to 19; None where the codec has none. Lower is faster and larger.
+        level: zstd level, -20 to 19; None where the codec has none. Lower is faster and larger.
         filter: JSON-ready description of the pixel filter of ``compact``; None elsewhere.
     """
 
@@ -44,8 +44,8 @@ class CodecOptions:
             raise OptionError(
                 f"codec {self.name}: level {self.level} found, expected {'a zstd level' if CODECS[self.name].compressed else 'none'}"
             )
-        if self.level is not None and not -7 <= self.level <= 19:
-            raise OptionError(f"level: {self.level} found, expected -7 to 19")
+        if self.level is not None and not -20 <= self.level <= 19:
+            raise OptionError(f"level: {self.level} found, expected -20 to 19")
 
     @classmethod
     def create(cls, name: str, level: int | None = None) -> "CodecOptions":
