@@ -4,6 +4,7 @@ In: the environment ``torchrun`` sets. Out: :class:`Ranks`, whose methods do not
 """
 
 import atexit
+import gc
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -129,6 +130,7 @@ def join_ranks(device: str) -> Ranks:
 
 
 def _leave() -> None:
+    gc.collect()  # a wrapped network that is still in a cycle keeps the group's threads alive, and ending with them aborts the process
     if dist.is_initialized():
         dist.destroy_process_group()
 
