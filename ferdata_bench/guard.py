@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from ferdata.errors import OptionError
+from ferdata.errors import FerdataError, OptionError
 from ferdata_bench.conditions import describe_machine
 from ferdata_bench.guard_cases import CASES, GuardData
 from ferdata_bench.timing import now
@@ -71,7 +71,14 @@ def measure(name: str, data: GuardData, *, pairs: int = PAIRS) -> float:
 
 def check(names: Iterable[str] = tuple(CASES), *, folder: Path | None = None, recorded: Path = RECORD) -> list[Verdict]:
     """Measure cases and compare them with the record; a case that seems slower is measured again before it is believed."""
+    names = list(names)
+    if not recorded.exists():
+        raise OptionError(f"{recorded}: no such file, expected the recorded ratios; make them with `make bench-record`")
     ratios = json.loads(recorded.read_text())["ratios"]
+    if missing := [name for name in names if name not in ratios]:
+        raise OptionError(
+            f"{recorded}: no ratio of {', '.join(missing)} found, expected one of every case; record anew with `make bench-record`"
+        )
     verdicts = []
     with tempfile.TemporaryDirectory(dir=folder) as place:
         data = GuardData(Path(place))
@@ -105,7 +112,11 @@ def main(arguments: list[str] | None = None) -> int:
         for name, ratio in record().items():
             print(f"{name:16} {ratio:8.3f}")
         return 0
-    verdicts = check(chosen.case or tuple(CASES))
+    try:
+        verdicts = check(chosen.case or tuple(CASES))
+    except FerdataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     table = Table("case", "time / yardstick", "recorded", "speed", "", title="guard: speed beside the record", title_justify="left")
     for verdict in verdicts:
         word = "ok" if verdict.ok else f"LOST {1 - verdict.speed:.0%}"

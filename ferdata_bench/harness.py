@@ -32,8 +32,8 @@ __all__ = ["run_bench"]
 
 INGEST_SECONDS = 1_800.0
 EPOCH_SECONDS = 600.0
-WARM_SHARE = 0.4
-"""Up to this share of free memory all data stay in the page cache by themselves; beyond, each contender's are read before its turn."""
+WARM_SHARE = 0.5
+"""Up to this share of free memory data stay in the page cache by themselves; contenders with more are timed in groups."""
 
 SWEEP_BATCH_SIZES = (32, 64, 128, 256, 512)
 
@@ -188,17 +188,33 @@ class Bench:
         subject.ask("open", out=str(out), batch_size=subject.batch_size, num_workers=subject.workers, seed=self._options.seed)
 
     def _measure(self, subjects: list[Subject], meter: CeilingMeter) -> None:
-        """Check, warm up and time these subjects, in turns."""
+        """Check, warm up and time these subjects: all in turns where their data fit memory together, else group by group."""
+        groups = [subjects]
+        own = sizes_beside(subjects, meter.files)
+        if not self._options.cold and sum(own) + meter.num_bytes > WARM_SHARE * psutil.virtual_memory().available:
+            for subject in subjects:
+                self._end(subject)  # who waits for another group needs no memory
+            groups = split_to_fit(subjects, own, WARM_SHARE * psutil.virtual_memory().available - meter.num_bytes)
+            self._notes.append(
+                f"{(sum(own) + meter.num_bytes) / 1e9:.1f} GB of data do not stay in this machine's memory together: contenders were timed in "
+                f"{len(groups)} groups, in turns within a group, and the ceilings with each"
+            )
+            self._say(self._notes[-1])
+        for group in groups:
+            self._measure_group(group, meter, crowded=len(groups) > 1)
+
+    def _measure_group(self, subjects: list[Subject], meter: CeilingMeter, *, crowded: bool) -> None:
         alive = [subject for subject in subjects if self._try(subject, self._check_and_warm)]
-        crowded = sum(folder_bytes(subject.out) for subject in alive) > WARM_SHARE * psutil.virtual_memory().available
         for turn in range(self._options.epochs):
             self._say(f"timing, turn {turn + 1} of {self._options.epochs}")
             for subject in list(alive):
-                if crowded and not self._options.cold:
+                if crowded:
                     read_through(subject.out)
                 if not self._try(subject, self._time_cold if self._options.cold else self._time_warm):
                     alive.remove(subject)
             if subjects:
+                if crowded:
+                    meter.warm()
                 meter.measure(workers=subjects[0].workers, batch_size=subjects[0].batch_size)
         for subject in subjects:
             self._end(subject)
@@ -321,6 +337,28 @@ class Bench:
             "sweep": list(options.sweep),
             "consumer": "reads one byte of every image",
         }
+
+
+def sizes_beside(subjects: Sequence[Subject], counted: Sequence[Path]) -> list[int]:
+    """Return the bytes each subject adds to files that are counted already; some share a folder."""
+    seen, sizes = set(counted), []
+    for subject in subjects:
+        sizes.append(0 if subject.out in seen else folder_bytes(subject.out))
+        seen.add(subject.out)
+    return sizes
+
+
+def split_to_fit(subjects: Sequence[Subject], sizes: Sequence[int], room: float) -> list[list[Subject]]:
+    """Return the subjects in groups, in their order, each of at most ``room`` bytes of data where one subject alone does not exceed it."""
+    groups: list[list[Subject]] = [[]]
+    used = 0
+    for subject, size in zip(subjects, sizes, strict=True):
+        if groups[-1] and used + size > room:
+            groups.append([])
+            used = 0
+        groups[-1].append(subject)
+        used += size
+    return groups
 
 
 def sweep_workers(most: int) -> list[int]:

@@ -13,6 +13,8 @@ import numpy as np
 
 from ferdata_bench.contenders import Entry
 from ferdata_bench.process import RunnerProcess
+from ferdata_bench.usage import folder_bytes
+from ferdata_bench.work import read_through
 
 __all__ = ["CeilingMeter"]
 
@@ -45,6 +47,21 @@ class CeilingMeter:
         self._runner = RunnerProcess("ceilings", folder=work)
         stack.callback(self._runner.close)
         self._rates: dict[tuple[str, int], list[float]] = {}
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the files that ceilings are measured on."""
+        return sum(folder_bytes(path) for path in self.files)
+
+    def warm(self) -> None:
+        """Read those files, so that the page cache holds them."""
+        for path in self.files:
+            read_through(path)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files and folders that ceilings are measured on."""
+        return [self._file, *(out for _, _, out in self._decoded)]
 
     def measure(self, *, workers: int, batch_size: int) -> None:
         """Time every ceiling once for this number of processes."""

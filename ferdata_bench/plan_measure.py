@@ -73,6 +73,8 @@ def _ring_job(root: Path, index: DatasetIndex, ring: np.ndarray) -> Job:
         runs = [(reader, at) for reader in readers for at in range(0, len(reader), run)]
         own = np.arange(rank, len(ring), num_processes)  # zstd reads back what it has written: a row must have one writer at a time
 
+        ring[own, :: mmap.PAGESIZE].sum()  # a page that is new to a process costs it a fault, which a worker has behind it
+
         def read(reader: ShardReader, at: int) -> int:
             positions = np.arange(at, min(at + run, len(reader)))
             reader.read_rows(positions, ring, rng.choice(own, len(positions)), verify=False)

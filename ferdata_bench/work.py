@@ -56,9 +56,10 @@ def cold_copy(source: Path, copy: Path) -> Iterator[Path]:
 
 
 def read_through(folder: Path) -> None:
-    """Read every file once, so that the page cache holds it."""
+    """Read a file, or every file of a folder, once, so that the page cache holds it."""
     buffer = bytearray(CHUNK_BYTES)
-    for path in folder.resolve().rglob("*"):
+    root = folder.resolve()
+    for path in [root, *root.rglob("*")]:
         if path.is_file():
             with open(path, "rb", buffering=0) as file:
                 while file.readinto(buffer):

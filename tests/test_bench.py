@@ -7,6 +7,8 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from ferdata_bench import BenchOptions, BenchResult, BenchRow, run_bench
 from ferdata_bench.ceilings import Team, copy_job, drop_from_cache, read_job
 from ferdata_bench.conditions import describe_machine, usable_cores
 from ferdata_bench.explain import explain_limit, general_notes
-from ferdata_bench.harness import sweep_workers
+from ferdata_bench.harness import sizes_beside, split_to_fit, sweep_workers
 from ferdata_bench.photos import write_photos
 from ferdata_bench.plot import write_plots
 from ferdata_bench.reference import make_reference
@@ -267,3 +269,22 @@ def test_options_out_of_range_are_refused(options: dict[str, object], message: s
     """Two timed epochs have no median worth the name."""
     with pytest.raises(OptionError, match=message):
         BenchOptions(**options)  # type: ignore[arg-type]
+
+
+def test_contenders_whose_data_do_not_fit_memory_together_are_timed_in_groups() -> None:
+    """A page cache that lost a contender's files would time the disk, and say that the contender is slow."""
+    subjects: list[Any] = ["a", "b", "c", "d", "e"]
+
+    assert split_to_fit(subjects, [3, 3, 9, 1, 1], 6) == [["a", "b"], ["c"], ["d", "e"]]
+    assert split_to_fit(subjects, [1, 1, 1, 1, 1], 6) == [subjects]
+    assert split_to_fit(subjects, [1, 1, 1, 1, 1], -2) == [["a"], ["b"], ["c"], ["d"], ["e"]]
+
+
+def test_a_folder_that_several_contenders_read_is_counted_once(tmp_path: Path) -> None:
+    for name, size in (("ours", 100), ("theirs", 10)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "data").write_bytes(bytes(size))
+    subjects: list[Any] = [SimpleNamespace(out=tmp_path / name) for name in ("ours", "theirs", "theirs")]
+
+    assert sizes_beside(subjects, []) == [100, 10, 0]
+    assert sizes_beside(subjects, [tmp_path / "ours"]) == [0, 10, 0]

@@ -24,12 +24,10 @@ from ferdata.format.filters import (
     SLACK_BYTES,
     FilterCoder,
     FilterSpec,
-    deinterleave_into,
     filter_header,
     kernel_notice,
     max_payload_bytes,
     parse_filter_header,
-    scatter,
 )
 from ferdata.format.filters.native import BEST, load
 from ferdata_bench.photos import write_photos
@@ -344,35 +342,3 @@ def test_photographs_become_less_than_half(size: int, tmp_path: Path) -> None:
 
     assert len(sizes) == 24
     assert np.mean(sizes) * 2.0 <= 3 * size * size
-
-
-@pytest.mark.parametrize("width", [1, 5, 15, 16, 17, 33, 100])
-def test_interleaved_pixels_become_planes(width: int) -> None:
-    """Every decoded JPEG passes here, so tails of any length must be right."""
-    hwc = picture((7, width, 3), "noise")
-    out = np.zeros((3, 7, width), np.uint8)
-
-    deinterleave_into(hwc, out)
-
-    assert np.array_equal(out, hwc.transpose(2, 0, 1))
-    with pytest.raises(OptionError, match=r"expected uint8 \[H, W, 3\] into \[3, H, W\]"):
-        deinterleave_into(hwc, out[:2])
-
-
-@pytest.mark.parametrize("row_bytes", [1, 31, 255, 300, 9001])
-@pytest.mark.parametrize("streaming", [True, False, None])
-def test_samples_of_a_frame_are_copied_to_their_rows(row_bytes: int, streaming: bool | None) -> None:
-    """Past the cache or through it, the same bytes arrive and no others change."""
-    frame = np.random.default_rng(3).integers(0, 256, 7 * (row_bytes + 13)).astype(np.uint8)
-    samples = np.lib.stride_tricks.as_strided(frame[5:], (6, row_bytes), (row_bytes + 13, 1))
-    memory = np.full(9 * row_bytes + 1, 0x5A, np.uint8)
-    out = memory[1:].reshape(9, row_bytes)
-    rows = np.array([8, 0, -1, 3, 5, 1])
-
-    scatter(samples, out, rows, streaming=streaming)
-
-    for row in range(9):
-        expected = samples[list(rows).index(row)] if row in rows else np.full(row_bytes, 0x5A)
-        assert np.array_equal(out[row], expected)
-    with pytest.raises(OptionError, match="up to 9 found, expected at most 8"):
-        scatter(samples, out, rows + 1)

@@ -15,7 +15,7 @@ import xxhash
 
 from ferdata.errors import FerdataError, IngestError
 from ferdata.format.codec import CodecOptions
-from ferdata.format.filters import channel_moments
+from ferdata.format.filters import channel_moments, split_rgbx_into
 from ferdata.format.writer import ShardWriter, make_layout
 from ferdata.ingest.parts import NothingAcceptedError, PartRecord, open_shard
 from ferdata.ingest.records import make_record
@@ -97,7 +97,7 @@ def write_shard(settings: TaskSettings, task: ShardTask, beat: Beat) -> PartReco
 
 
 def _usable(settings: TaskSettings, task: ShardTask, tally: "_Tally", beat: Beat) -> Iterator[tuple[int, SourceItem, bytes, Transformed]]:
-    transform = Transform(settings.transform)
+    transform = Transform(settings.transform, split=split_rgbx_into)
     for number, (item, data) in enumerate(zip(_items(task.items), read_sources(settings.root, task.items), strict=True)):
         if isinstance(data, FerdataError):
             tally.reject(number, "image_missing" if isinstance(data.__cause__, _MISSING) else "image_unreadable", data, 0)

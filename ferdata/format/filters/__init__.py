@@ -4,7 +4,7 @@ Undone by compiled kernels at some 3 GB/s a core where they are built, by NumPy 
 """
 
 from ferdata.format.filters.coder import SLACK_BYTES, FilterCoder, decode_into, decode_many_into, encode, kernel_notice
-from ferdata.format.filters.moves import channel_moments, deinterleave_into, scatter
+from ferdata.format.filters.moves import channel_moments, deinterleave_into, scatter, split_rgbx_into
 from ferdata.format.filters.spec import (
     ARRANGEMENTS,
     COLOURS,
@@ -36,4 +36,5 @@ __all__ = [
     "max_payload_bytes",
     "parse_filter_header",
     "scatter",
+    "split_rgbx_into",
 ]

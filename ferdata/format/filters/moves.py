@@ -8,7 +8,7 @@ import numpy as np
 from ferdata.errors import OptionError
 from ferdata.format.filters.native import address, load
 
-__all__ = ["channel_moments", "deinterleave_into", "scatter"]
+__all__ = ["channel_moments", "deinterleave_into", "scatter", "split_rgbx_into"]
 
 STREAMING_BYTES = 8192
 """Rows of at least this size are written past the cache: a ring of them is larger than any cache, and reading a line only
@@ -24,6 +24,17 @@ def deinterleave_into(hwc: np.ndarray, out: np.ndarray) -> None:
         np.copyto(out, hwc.transpose(2, 0, 1))
     else:
         kernels.deinterleave(address(hwc), hwc.shape[0] * hwc.shape[1], address(out))
+
+
+def split_rgbx_into(rgbx: np.ndarray, planes: np.ndarray) -> bool:
+    """Copy uint8 ``[H, W, 4]``, whose fourth byte means nothing, into uint8 ``[3, H, W]``; return False, having done nothing, without kernels."""
+    kernels = load()
+    if kernels is None or not (rgbx.flags.c_contiguous and planes.flags.c_contiguous and planes.flags.writeable):
+        return False
+    if rgbx.ndim != 3 or rgbx.shape[2] != 4 or planes.shape != (3, *rgbx.shape[:2]) or rgbx.dtype != np.uint8 or planes.dtype != np.uint8:
+        raise OptionError(f"pixels: {list(rgbx.shape)} into {list(planes.shape)} found, expected uint8 [H, W, 4] into [3, H, W]")
+    kernels.split_rgbx(address(rgbx), rgbx.shape[0] * rgbx.shape[1], address(planes))
+    return True
 
 
 def scatter(

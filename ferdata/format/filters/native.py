@@ -17,7 +17,7 @@ from ferdata.format.filters.spec import ARRANGEMENTS, COLOURS, PREDICTORS, Filte
 
 __all__ = ["Kernels", "address", "load", "why_missing"]
 
-ABI = 3
+ABI = 4
 """What these declarations fit; raised in ``_native.h`` and here together, so that a stale library is not called."""
 BEST = 2
 """The best of the instruction sets that ``Kernels.select`` knows: 0 plain C, 1 AVX2, 2 AVX-512."""
@@ -53,6 +53,7 @@ class Kernels:
         encode: ``(layout, pixels, payload, scratch) -> payload size``.
         decode: ``(layout, buffer, buffer bytes, stride, samples, sizes, out, rows, scratch) -> first damaged sample, or -1``.
         deinterleave: ``(hwc, pixels, chw)``.
+        split_rgbx: ``(rgbx, pixels, chw)``.
         scatter: ``(samples, stride, picks, count, out, row bytes, rows, streaming)``.
         moments: ``(values, channels, count, moments)``.
     """
@@ -66,6 +67,7 @@ class Kernels:
         self.encode = _declare(library, "encode", size, pointer, pointer, pointer, pointer)
         self.decode = _declare(library, "decode", size, pointer, pointer, size, size, size, pointer, pointer, pointer, pointer)
         self.deinterleave = _declare(library, "deinterleave", None, pointer, size, pointer)
+        self.split_rgbx = _declare(library, "split_rgbx", None, pointer, size, pointer)
         self.scatter = _declare(library, "scatter", None, pointer, size, pointer, size, pointer, size, pointer, ctypes.c_int32)
         self.moments = _declare(library, "moments", None, pointer, size, size, pointer)
         self.select(BEST)
