@@ -16,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ferdata.errors import OptionError, WorkerError
+from ferdata.format.filters import scatter
 from ferdata_bench.timing import now
 
 __all__ = ["Job", "Team", "copy_job", "decode_job", "drop_from_cache", "read_job"]
@@ -71,8 +72,14 @@ class Team:
         return images, taken
 
 
-def copy_job(files: Sequence[str], *, bytes_per_image: int, batch_size: int) -> Job:
+def copy_job(files: Sequence[str], *, bytes_per_image: int, batch_size: int, streaming: bool = False) -> Job:
     """Return the copy job: page-cached bytes of ``files`` into warm slots of shared memory, a batch at a time, round and round.
+
+    Args:
+        files: What is copied.
+        bytes_per_image: Size of an image.
+        batch_size: Images copied at once.
+        streaming: Copy with stores that go past the processor's cache, where the kernels for it are built; else as NumPy copies.
 
     Raises:
         OptionError: If the files hold less than one image for a process.
@@ -90,11 +97,14 @@ def copy_job(files: Sequence[str], *, bytes_per_image: int, batch_size: int) -> 
             warmed[:: mmap.PAGESIZE].sum()
         for slot in slots:
             slot[:] = 1
-        state = {"step": 0}
+        state, row = {"step": 0}, np.zeros(1, np.int64)
 
         def step() -> float:
             chunk, slot = mine[state["step"] % len(mine)], slots[state["step"] % SLOTS]
-            slot[: len(chunk)] = chunk
+            if streaming:
+                scatter(chunk[None], slot[None, : len(chunk)], row, streaming=True)
+            else:
+                slot[: len(chunk)] = chunk
             state["step"] += 1
             return len(chunk) / bytes_per_image
 

@@ -196,8 +196,8 @@ class Bench:
                 self._end(subject)  # who waits for another group needs no memory
             groups = split_to_fit(subjects, own, WARM_SHARE * psutil.virtual_memory().available - meter.num_bytes)
             self._notes.append(
-                f"{(sum(own) + meter.num_bytes) / 1e9:.1f} GB of data do not stay in this machine's memory together: contenders were timed in "
-                f"{len(groups)} groups, in turns within a group, and the ceilings with each"
+                f"{(sum(own) + meter.num_bytes) / 1e9:.1f} GB of data do not stay in this machine's memory together: "
+                f"contenders were timed in {len(groups)} groups, in turns within a group, and the ceilings with each"
             )
             self._say(self._notes[-1])
         for group in groups:

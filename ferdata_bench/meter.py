@@ -66,8 +66,9 @@ class CeilingMeter:
     def measure(self, *, workers: int, batch_size: int) -> None:
         """Time every ceiling once for this number of processes."""
         shared: dict[str, Any] = {"num_processes": max(1, workers), "seconds": RUN_SECONDS, "timeout_seconds": TIMEOUT_SECONDS}
-        copied = self._runner.ask("copy", files=[str(self._file)], bytes_per_image=self._bytes_per_image, batch_size=batch_size, **shared)
-        self._rates.setdefault(("copy", workers), []).append(copied["rate"])
+        copied = {"files": [str(self._file)], "bytes_per_image": self._bytes_per_image, "batch_size": batch_size, **shared}
+        rates = [self._runner.ask("copy", streaming=streaming, **copied)["rate"] for streaming in (False, True)]
+        self._rates.setdefault(("copy", workers), []).append(max(rates))
         for entry, codec, out in self._decoded:
             decoded = self._runner.ask("decode", factory=entry.decoder, out=str(out), **shared)
             self._rates.setdefault((codec, workers), []).append(decoded["rate"])

@@ -35,10 +35,12 @@ class CeilingRunner:
     def __init__(self) -> None:
         self._teams: dict[str, Team] = {}
 
-    def copy(self, *, files: list[str], bytes_per_image: int, batch_size: int, num_processes: int, seconds: float) -> dict[str, Any]:
-        """Time the copy ceiling."""
-        name = f"copy {num_processes} {batch_size}"
-        job = copy_job(files, bytes_per_image=bytes_per_image, batch_size=batch_size)
+    def copy(
+        self, *, files: list[str], bytes_per_image: int, batch_size: int, streaming: bool, num_processes: int, seconds: float
+    ) -> dict[str, Any]:
+        """Time one way to copy."""
+        name = f"copy {num_processes} {batch_size} {streaming}"
+        job = copy_job(files, bytes_per_image=bytes_per_image, batch_size=batch_size, streaming=streaming)
         return self._run(name, job, num_processes, seconds)
 
     def decode(self, *, factory: str, out: str, num_processes: int, seconds: float) -> dict[str, Any]:

@@ -209,26 +209,29 @@ def test_pictures_are_written_as_png_and_svg(result: BenchResult, tmp_path: Path
             assert "<svg" in path.read_text()
 
 
-def row(name: str, rate: float) -> BenchRow:
+def row(name: str, rate: float, codec: str = "raw") -> BenchRow:
     """Return a row with this rate."""
     return BenchRow(
-        name=name, codec="raw", workers=2, batch_size=8, images_per_second=rate, spread=0.1, fraction_of_ceiling=0.5, bytes_per_image=9.0,
+        name=name, codec=codec, workers=2, batch_size=8, images_per_second=rate, spread=0.1, fraction_of_ceiling=0.5, bytes_per_image=9.0,
         peak_memory_bytes=2, peak_private_bytes=1, first_batch_seconds=0.1, cpu_seconds_per_image=1e-3, bytes_on_disk=9, ingest_seconds=1.0,
         images=1, runs=(rate,), shuffle="", version=None,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("decode", "disk", "message"),
+    ("codec", "decode", "disk", "message"),
     [
-        (50.0, 500.0, "limit is decoding: 1 core and 2 workers inflate 50 images/s, while memory could take 100; a"),
-        (None, 500.0, "limit is memory: 1 core and 2 workers can copy 100 ready images/s into batches; a"),
-        (200.0, 30.0, "delivers 40 (40% of the copy ceiling); data that is not in memory comes at 30 images/s from the disk."),
+        ("zstd", 50.0, 500.0, "limit is decoding: 1 core and 2 workers inflate 50 images/s, while memory could take 100; a"),
+        ("raw", 50.0, 500.0, "limit is memory: 1 core and 2 workers can copy 100 ready images/s into batches, and inflate 50 from zstd; a"),
+        ("raw", None, 500.0, "limit is memory: 1 core and 2 workers can copy 100 ready images/s into batches; a"),
+        ("raw", 200.0, 30.0, "delivers 40 (40% of the copy ceiling); data that is not in memory comes at 30 images/s from the disk."),
     ],
 )
-def test_one_sentence_says_what_limits_the_machine(decode: float | None, disk: float, message: str) -> None:
+def test_one_sentence_says_what_limits_the_machine(codec: str, decode: float | None, disk: float, message: str) -> None:
     """The lower ceiling is the limit, and a disk slower than the loader is named."""
-    assert message in explain_limit({"copy": 100.0, "decode": decode, "disk": disk}, [row("a", 40), row("b", 30)], cores=1, workers=2)
+    rows = [row("a", 40, codec), row("b", 30)]
+
+    assert message in explain_limit({"copy": 100.0, "decode": decode, "disk": disk}, rows, cores=1, workers=2)
 
 
 def test_more_workers_than_cores_and_a_busy_machine_are_noted() -> None:

@@ -19,7 +19,6 @@ def test_a_loss_of_a_fifth_fails_and_less_passes() -> None:
     assert not Verdict(name="a", ratio=1.25, recorded=1.0).ok
 
 
-@pytest.mark.slow
 def test_every_case_is_recorded() -> None:
     """A case without a record would never fail."""
     assert set(json.loads(guard.RECORD.read_text())["ratios"]) == set(CASES)

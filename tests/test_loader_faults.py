@@ -254,3 +254,20 @@ def test_the_data_of_these_tests_would_be_read_without_faults(tmp_path: Path) ->
     make_dataset(tmp_path, samples={"train": 60}, size=8)
     with Loader(tmp_path, num_workers=0, **SMALL) as loader:
         assert np.concatenate([batch.numbers for batch in loader]).size == 56
+
+
+def test_a_bug_in_a_worker_comes_home_with_its_traceback(truth: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no error of ours must neither hang the loader nor lose its place in the code; the next epoch has new workers."""
+
+    def broken(*_: object, **__: object) -> int:
+        raise ZeroDivisionError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ShardReader, "read_rows", broken)
+        loader = Loader(truth.root, num_workers=2, **SMALL)
+        with pytest.raises(ZeroDivisionError, match="a bug"):
+            list(loader)
+        assert worker_pids() == []
+    for batch in loader:
+        truth.assert_true(batch)
+    loader.close()

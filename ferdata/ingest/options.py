@@ -24,6 +24,7 @@ class IngestOptions:
         size: Height and width of the tensors.
         codec: How pixels are stored.
         level: zstd level; None takes the codec's own.
+        engine: What runs the tasks: ``local`` processes, or a ``ray`` cluster; the bytes are the same.
         num_workers: Processes; None takes every core this process may use.
         limit: Take at most so many items, stratified by split and class; None takes all.
         seed: Of the order in the shards, the holdout and the limit.
@@ -44,6 +45,7 @@ class IngestOptions:
     size: int = 224
     codec: str = "zstd"
     level: int | None = None
+    engine: str = "local"
     num_workers: int | None = None
     limit: int | None = None
     seed: int = 0
@@ -58,6 +60,8 @@ class IngestOptions:
     resume: bool = True
 
     def __post_init__(self) -> None:
+        if self.engine not in ("local", "ray"):
+            raise OptionError(f"engine: {self.engine!r} found, expected local or ray")
         if self.num_workers is not None and self.num_workers < 1:
             raise OptionError(f"workers: {self.num_workers} found, expected at least 1")
         if self.limit is not None and self.limit < 1:

@@ -3,6 +3,7 @@
 In: :class:`IngestOptions`. Out: a data set folder and an :class:`IngestSummary`. Memory: the item table and a few samples a worker.
 """
 
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,8 @@ from ferdata.ingest.finish import Outcome, gather, libraries, make_index, write_
 from ferdata.ingest.identity import scan_hash
 from ferdata.ingest.options import IngestOptions, IngestProgress, ProgressCallback
 from ferdata.ingest.parts import PARTS_FOLDER, clear, hold_lock, match_settings, stray_shards, sweep
+from ferdata.ingest.pool import run_tasks
+from ferdata.ingest.ray_pool import run_tasks_on_ray
 from ferdata.ingest.records import longest_record
 from ferdata.ingest.select import ShardPlan, plan_shards
 from ferdata.ingest.summary import IngestSummary
@@ -172,16 +175,18 @@ class _Run:
             done = found_done + accepted + rejected
             self._report("write", started, done=done, total=total, accepted=accepted, rejected=rejected, bytes_in=bytes_in)
 
+        on_ray = self.options.engine == "ray"
         settings = TaskSettings(
-            root=self.scan.root,
-            out=str(self.store),
+            root=_absolute(self.scan.root) if on_ray else self.scan.root,
+            out=_absolute(str(self.store)) if on_ray else str(self.store),
             transform=self._transform.options,
             codec=self._codec,
             num_classes=len(self.scan.classes),
             json_bytes=self._json_bytes,
             usual_size=self._usual_size(),
         )
-        return write_shards(self.store, self.scan.items, plan, settings, num_workers=self.options.resolved_workers(), on_tick=tick)
+        run = run_tasks_on_ray if on_ray else run_tasks
+        return write_shards(self.store, self.scan.items, plan, settings, run=run, num_workers=self.options.resolved_workers(), on_tick=tick)
 
     def _usual_size(self) -> int | None:
         is_original = self.scan.layout.startswith("RAF") and self.options.rafdb_images == "original"
@@ -254,3 +259,8 @@ class _Run:
     def _report(self, phase: str, started: float, **counts: int) -> None:
         if self._progress:
             self._progress(IngestProgress(phase=phase, seconds=time.monotonic() - started, **counts))
+
+
+def _absolute(place: str) -> str:
+    """Return a folder's whole path, since a node of a cluster works in a folder of its own; URLs stay as they are."""
+    return os.path.abspath(Store(place).root) if Store(place).is_local else place

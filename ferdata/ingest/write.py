@@ -10,7 +10,6 @@ from functools import partial
 
 from ferdata.format.layout import shard_name
 from ferdata.ingest.parts import PartRecord, commit_part, read_parts
-from ferdata.ingest.pool import run_tasks
 from ferdata.ingest.select import ShardPlan
 from ferdata.ingest.tasks import ShardTask, TaskSettings, write_shard
 from ferdata.sample import ItemTable
@@ -36,6 +35,7 @@ def write_shards(
     plan: Sequence[ShardPlan],
     settings: TaskSettings,
     *,
+    run: Callable[..., None],
     num_workers: int,
     on_tick: Callable[[int, int, int, int], None],
 ) -> WrittenParts:
@@ -46,6 +46,7 @@ def write_shards(
         items: All items of the scan.
         plan: Every shard of the data set.
         settings: What the tasks share.
+        run: What runs them: :func:`ferdata.ingest.pool.run_tasks`, or the like.
         num_workers: Processes.
         on_tick: Called with the images found done, and those accepted, rejected, and the bytes read since.
     """
@@ -71,7 +72,7 @@ def write_shards(
             parts[part.name] = part
 
         if missing:
-            run_tasks(
+            run(
                 partial(write_shard, settings),
                 tasks(),
                 num_workers=min(num_workers, len(missing)),

@@ -48,6 +48,7 @@ def _bench(size: int, count: int) -> tuple[str, ...]:
     return ("cli.py", "bench-loader", *settings, "--json", "{json}")
 
 
+_MOD4 = ("--model", "mod4", "--batch-size", "32", "--workers", "1", "--steps", "4", "--rounds", "3")
 _SCRIPT = ("--work", "{work}", "--json", "{json}")
 _BENCH_QUICK = ("--count", "48", "--batch-size", "8", "--against", "memmap")
 
@@ -108,15 +109,27 @@ CATALOG: Sequence[Entry] = (
     ),
     Entry(
         name="plan",
-        title="What `plan` says of this machine",
-        question="Which codec and how many workers are right here, and how fast will they be?",
-        arguments=("cli.py", "plan", "{work}/photos-224-8192-0.zstd", "--json", "{json}"),
+        title="What `plan` says of this machine, and whether it is right",
+        question="Which codec and how many workers are right here, how fast will they be, and how fast are they?",
+        arguments=("-m", "ferdata_bench.plan_check", "--json", "{json}"),
+    ),
+    Entry(
+        name="plan-tight",
+        title="What `plan` says of a set that does not fit memory",
+        question="And when the page cache cannot keep it: is the recommended codec still the fastest?",
+        arguments=("-m", "ferdata_bench.plan_check", "--leave-gb", "3", "--count", "24576", "--json", "{json}"),
     ),
     Entry(
         name="train",
         title="Training from shards",
         question="How long does a training wait for its data?",
         arguments=("cli.py", "train", "--json", "{json}"),
+    ),
+    Entry(
+        name="wait",
+        title="Does training wait for data?",
+        question="How much slower is a step fed by the loader than the same step on one batch that stays where it is?",
+        arguments=("-m", "model.throughput", "--shards", "{work}/photos-224-8192-0.zstd", *_MOD4, "--json", "{json}"),
     ),
     Entry(
         name="gpu",

@@ -179,16 +179,30 @@ def study_section(values: Values) -> list[str]:
 
 
 def plan_section(values: Values) -> list[str]:
-    """The prediction for each codec and number of workers, and the recommendation."""
+    """Prediction and measurement for each codec and number of workers, and the recommendation."""
+    checked = [
+        [row["codec"], str(row["workers"]), rate(row["predicted"]), rate(row["measured"]), f"{row['error']:+.0%}"] for row in values["rows"]
+    ]
+    worst = max(abs(row["error"]) for row in values["rows"])
+    predicted = values["plan"]
     rows = [
         [
             *(row["codec"], str(row["workers"]), megabytes(row["num_bytes"]), rate(row["warm"]), rate(row["cold"]), rate(row["steady"])),
             row["limit"],
         ]
-        for row in values["rows"]
+        for row in predicted["rows"]
     ]
     columns = ("codec", "workers", "MB", "warm images/s", "cold images/s", "every later epoch", "limit")
-    return [*table(columns, rows), "", values["recommendation"]["sentence"]]
+    return [
+        *table(("codec", "workers", "predicted, images/s", "measured", "off by"), checked),
+        "",
+        f"The predictions are at most {worst:.0%} off, {_as(worst <= values['tolerance'])} asked ({values['tolerance']:.0%}), and the "
+        f"recommended choice is {'' if values['is_right'] else '**not** '}as fast as any that was measured, within 10%.",
+        "",
+        *table(columns, rows),
+        "",
+        predicted["recommendation"]["sentence"],
+    ]
 
 
 def train_section(values: Values) -> list[str]:
@@ -212,6 +226,10 @@ def guard_section(values: Values) -> list[str]:
     ]
 
 
+def _as(held: bool) -> str:
+    return "as" if held else "**not** as"
+
+
 def _asked(bar: float | None) -> str:
     return "" if bar is None else f"{bar:g}"
 
@@ -225,7 +243,9 @@ SECTIONS: dict[str, Callable[[Values], list[str]]] = {
     "pipeline": pipeline_section,
     "study": study_section,
     "plan": plan_section,
+    "plan-tight": plan_section,
     "train": train_section,
     "shuffle": generic,
+    "wait": generic,
     "gpu": generic,
 }

@@ -27,7 +27,11 @@ def deinterleave_into(hwc: np.ndarray, out: np.ndarray) -> None:
 
 
 def split_rgbx_into(rgbx: np.ndarray, planes: np.ndarray) -> bool:
-    """Copy uint8 ``[H, W, 4]``, whose fourth byte means nothing, into uint8 ``[3, H, W]``; return False, having done nothing, without kernels."""
+    """Copy uint8 ``[H, W, 4]``, whose fourth byte means nothing, into uint8 ``[3, H, W]``.
+
+    Returns:
+        False, with nothing done, where there are no kernels for it.
+    """
     kernels = load()
     if kernels is None or not (rgbx.flags.c_contiguous and planes.flags.c_contiguous and planes.flags.writeable):
         return False
