@@ -71,14 +71,20 @@ def _ring_job(root: Path, index: DatasetIndex, ring: np.ndarray) -> Job:
         infos = {info.name: info for info in index.shards}
         readers = [ShardReader(Store(root), info, index) for info in infos.values()]
         runs = [(reader, at) for reader in readers for at in range(0, len(reader), run)]
-        own = np.arange(rank, len(ring), num_processes)  # zstd reads back what it has written: a row must have one writer at a time
+        # zstd reads back what it has written: a row must have one writer at a time
+        own = rng.permutation(np.arange(rank, len(ring), num_processes))
+        state = {"row": 0}
 
         ring[own, :: mmap.PAGESIZE].sum()  # a page that is new to a process costs it a fault, which a worker has behind it
 
         def read(reader: ShardReader, at: int) -> int:
             positions = np.arange(at, min(at + run, len(reader)))
-            reader.read_rows(positions, ring, rng.choice(own, len(positions)), verify=False)
-            return len(positions)
+            if state["row"] + len(positions) > len(own):
+                state["row"] = 0
+            rows = own[state["row"] : state["row"] + len(positions)]
+            state["row"] += len(rows)
+            reader.read_rows(positions[: len(rows)], ring, rows, verify=False)
+            return len(rows)
 
         for reader in readers:  # maps every page, as an epoch has done for a worker that lives on
             for position in range(len(reader)):

@@ -74,7 +74,7 @@ class PlanRow:
         codec: The codec.
         workers: Worker processes.
         num_bytes: The data set's size on disk.
-        cached_share: Share of it that stays in memory from epoch to epoch.
+        cached_share: Share of it that memory has room for. Below 1 the page cache finds next to nothing again: an epoch is a long cycle.
         warm: Images a second when all of it is in memory.
         cold: Images a second of an epoch that finds nothing in memory.
         steady: Images a second of every epoch after the first on this machine.
@@ -128,7 +128,7 @@ def predict(machine: MachineFacts, codecs: Sequence[CodecFacts], *, num_samples:
 
     ``warm``: what the processes decode, less their messages, as far as the consumer's process keeps up and the cores are enough for
     both. ``cold``: no more than the disk reads, since reading and decoding overlap. ``steady``: as warm where the page cache keeps
-    the set; otherwise the disk must read, in every epoch, the share that it does not keep.
+    the set; otherwise the disk must read all of it in every epoch.
 
     Raises:
         OptionError: If there is nothing to predict.
@@ -170,7 +170,8 @@ def _row(machine: MachineFacts, facts: CodecFacts, workers: int, rate: float, *,
     warm = min(workers / worker_seconds, handed, machine.cores / (worker_seconds + loader_seconds))
     warm_limit = "loader" if warm >= handed else "copy" if facts.is_copy else "decode"
     disk = machine.disk_bytes_per_second / facts.bytes_per_image
-    read_again = disk / (1 - cached) if cached < 1 else math.inf
+    # What is read once an epoch and does not fit pushes itself out of the cache before its turn comes again: none of it is found there.
+    read_again = disk if cached < 1 else math.inf
     return PlanRow(
         codec=facts.name,
         workers=workers,
@@ -188,7 +189,7 @@ def _row(machine: MachineFacts, facts: CodecFacts, workers: int, rate: float, *,
 def _sentence(row: PlanRow, possible: Sequence[PlanRow]) -> str:
     workers = f"{row.workers} worker{'s' if row.workers > 1 else ''}"
     what = f"Use {row.codec} with {workers}: {row.steady:,.0f} images/s, {row.num_bytes / 1e9:,.1f} GB"
-    cached = f"{row.cached_share:.0%} of it stays in memory"
+    cached = f"memory has room for {row.cached_share:.0%} of it"
     larger = [other for other in possible if other.warm > row.warm and other.steady < row.steady]
     if row.fits_memory:
         faster = max(larger, key=lambda other: other.warm, default=None)
@@ -197,8 +198,8 @@ def _sentence(row: PlanRow, possible: Sequence[PlanRow]) -> str:
         )
         return f"{what}; {reason}, and {_LIMITS[row.limit]}"
     if row.limit == "memory":
-        return f"{what}; only {cached} and the disk reads the rest in every epoch, so the fewest bytes an image win"
-    return f"{what}; {cached}, the disk keeps up with the rest, and {_LIMITS[row.limit]}"
+        return f"{what}; {cached}, so the disk reads it in every epoch, and the fewest bytes an image win"
+    return f"{what}; {cached}, but the disk keeps up, and {_LIMITS[row.limit]}"
 
 
 _LIMITS = {

@@ -19,7 +19,7 @@ from ferdata_bench.photos import write_photos
 
 __all__ = ["choose_count", "prepare_source", "write_faces", "write_tree_of_shards"]
 
-FULL_COUNT, USUAL_COUNT = 8_192, 2_048
+FULL_COUNT, USUAL_COUNT = 8_192, 1_536
 QUALITY = 90
 
 

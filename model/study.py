@@ -104,6 +104,7 @@ def draw_study(record: dict[str, Any]) -> bytes:
         axes.plot(epochs, mean, color=COLORS[way], linewidth=2, marker="o", markersize=4, label=f"{way} ({mean[-1]:.1%})")
     sizes = record["options"]
     style_axes(axes, title="Synthetic AffectNet: accuracy on val, mean and range over seeds", x_label="epoch", percent=True)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.07), frameon=False, fontsize=8.5)
     axes.text(
         0.99,
         0.02,

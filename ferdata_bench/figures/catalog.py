@@ -48,7 +48,7 @@ def _bench(size: int, count: int) -> tuple[str, ...]:
     return ("cli.py", "bench-loader", *settings, "--json", "{json}")
 
 
-_MOD4 = ("--model", "mod4", "--batch-size", "32", "--workers", "1", "--steps", "4", "--rounds", "3")
+_MOD4 = ("--model", "mod4", "--batch-size", "8", "--workers", "1", "--steps", "3", "--rounds", "3")
 _SCRIPT = ("--work", "{work}", "--json", "{json}")
 _BENCH_QUICK = ("--count", "48", "--batch-size", "8", "--against", "memmap")
 
