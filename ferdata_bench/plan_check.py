@@ -9,6 +9,7 @@ and several times the data set's size on disk. With ``--leave-gb`` all other mem
 
 import json
 import mmap
+import os
 import statistics
 import sys
 import tempfile
@@ -143,6 +144,7 @@ def main(
                 write_photos(Path(work, "source"), count=count, size=size)
                 folder = Path(work, "photos")
                 ingest(IngestOptions(source="folder", src=str(Path(work, "source")), out=str(folder), size=size, codec="jpeg"))
+                os.sync()  # or the disk still writes, beside the measurement, what was just made
             with memory_taken(None if leave_gb is None else int(leave_gb * 1e9)):
                 found, checked = check_plan(folder, work=Path(work), min_seconds=seconds)
     except FerdataError as error:
