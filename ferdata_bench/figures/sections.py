@@ -178,6 +178,28 @@ def study_section(values: Values) -> list[str]:
     return [*table(columns, rows), "", "Each codec's default was chosen from the study:", "", *reasons]
 
 
+def shuffle_section(values: Values) -> list[str]:
+    """Every way to shuffle beside a true permutation, and what the columns mean."""
+    rows = [
+        [
+            *(row["way"], row["stored"], str(row["run_samples"] or ""), f"{row['neighbour_median']:.1%}"),
+            *(f"{row['neighbours_in_batch']:.2%}", f"{row['together_again']:.3%}"),
+            *(f"{row['label_run_mean']:.2f}", f"{row['label_run_longest']:,}", f"{row['batch_balance']:.2f}"),
+        ]
+        for row in values["ways"]
+    ]
+    columns = ("way", "stored", "run", "median distance", "neighbours in a batch", "together again", "label run", "longest", "balance")
+    return [
+        *table(columns, rows, text_columns=2),
+        "",
+        f"{values['samples']:,} samples in {values['shards']:,} shards. *Median distance*: of two samples that are neighbours in a shard, "
+        "as a share of the epoch. *Neighbours in a batch*: share of neighbours that meet in one. *Together again*: share of the pairs "
+        "of a batch that meet in the next epoch's too. *Label run*: mean length of a run of one label, and the longest. *Balance*: "
+        "variance of a class's count in a batch over that of a permutation; 1 by chance. Ingest stores samples permuted, so windows "
+        "only keep neighbours near each other; a set stored by class shows what they would do without that.",
+    ]
+
+
 def plan_section(values: Values) -> list[str]:
     """Prediction and measurement for each codec and number of workers, and the recommendation."""
     checked = [
@@ -245,7 +267,7 @@ SECTIONS: dict[str, Callable[[Values], list[str]]] = {
     "plan": plan_section,
     "plan-tight": plan_section,
     "train": train_section,
-    "shuffle": generic,
+    "shuffle": shuffle_section,
     "wait": generic,
     "gpu": generic,
 }
