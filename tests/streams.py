@@ -18,6 +18,7 @@ __all__ = [
     "ENVIRONMENT",
     "SPLITS",
     "Truth",
+    "limit_seconds",
     "make_truth",
     "open_files",
     "run_script",
@@ -58,6 +59,11 @@ class Truth:
         assert not np.asarray(batch.images)[~real].any()
         assert batch.labels.tolist() == np.where(real, self.labels[rows], -100).tolist()
         return list(numbers.tolist())
+
+
+def limit_seconds() -> float:
+    """Return the five seconds a fault may take, or more where the machine has more to do than it has cores."""
+    return 5 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def make_truth(

@@ -12,16 +12,11 @@ from typing import Any
 import psutil
 import pytest
 from make_dataset import make_dataset
-from streams import ENVIRONMENT, Truth, make_truth, run_script, small_jobs, wait_until, worker_pids
+from streams import ENVIRONMENT, Truth, limit_seconds, make_truth, run_script, small_jobs, wait_until, worker_pids
 
 from ferdata.stream import Loader
 
 SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "numbers"), "seed": 3}
-
-
-def limit_seconds() -> float:
-    """Return the five seconds a fault may take, or more where the machine has more to do than it has cores."""
-    return 5 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from ferdata.stream.transforms import BatchContext
 __all__ = ["Loader"]
 
 JOBS_PER_WORKER = 4
-"""Pieces each worker's part of a window comes in: few, since a message costs about 100 µs, enough that workers end together."""
+"""Pieces each worker's part of a window comes in: few, since each wakes the consumer's process, enough that workers end together."""
 HELD_BATCHES = 4
 """Batches that a consumer may keep before further ones are copies."""
 
@@ -41,7 +41,8 @@ class Loader:
     """Streams one split of a data set, batch by batch; iterate it once per epoch, like a ``DataLoader``.
 
     Each iteration is one epoch and moves on to the next. A batch is a named tuple of ``fields``; its memory is used again
-    once nothing refers to it, so keeping batches is safe (beyond four of them they are copied to fresh memory).
+    once nothing refers to it, so keeping batches is safe (beyond four of them they are copied to fresh memory). From the second epoch
+    on, workers that persist read the next epoch's first window while one ends; who reads a split once pays for it once.
 
     Args:
         root: Folder or fsspec URL of a data set that ``shard`` has finished.
