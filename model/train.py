@@ -106,7 +106,7 @@ class _Training:
         self.progress = progress if ranks.is_first else None
         self.standing = _Standing()
         self.notes: list[str] = []
-        self.advised: set[str] = set()
+        self.advised: list[str] = []
         self.data = TrainData(options, ranks)
         stack.callback(self.data.loader.close)
         self.index = self.data.loader.index
@@ -194,6 +194,11 @@ class _Training:
         standing.epoch, standing.losses, standing.correct, standing.seen = epoch + 1, 0.0, 0, 0
         shares_batches = self.options.deal == "rows" and self.ranks.world_size > 1
         advice = advise(clock, self.data.loader, ranks_share_batches=shares_batches) if clock.images else None
+        note = None
+        if advice is not None and advice.kind not in self.advised:
+            # kept before the checkpoint is written, so that a resumed run knows it; told after the epoch's own line
+            self.advised.append(advice.kind)
+            note = self._keep(f"epoch {epoch + 1}: {advice.text}")
         self.clock = WaitClock(self.ranks.device)
         if is_best:
             self._save(BEST_NAME)
@@ -211,9 +216,7 @@ class _Training:
                     seconds=figures["seconds"],
                 )
             )
-        if advice is not None and advice.kind not in self.advised:
-            self.advised.add(advice.kind)
-            self._note(f"epoch {epoch + 1}: {advice.text}")
+        self._tell(note)
         self._stop_if_asked()
 
     def conclude(self) -> TrainResult:
@@ -349,6 +352,7 @@ class _Training:
                 "scaler": self.stepper.scaler.state_dict(),
                 "loader": self.data.loader.state_dict(),
                 "notes": self.notes,
+                "advised": self.advised,
             }
         save_checkpoint(self.path / name, record)
 
@@ -360,6 +364,7 @@ class _Training:
         self.data.loader.load_state_dict(record["loader"])
         self.standing = _Standing(**record["standing"])
         self.notes = list(record["notes"])
+        self.advised = list(record["advised"])
 
     def _diverged(self, found: str) -> TrainError:
         last = self.path / LAST_NAME
@@ -373,7 +378,15 @@ class _Training:
         )
 
     def _note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
-            if self.progress is not None:
-                self.progress.on_note(text)
+        self._tell(self._keep(text))
+
+    def _keep(self, text: str) -> str | None:
+        """Return the note if it is a new one, which the run then keeps."""
+        if text in self.notes:
+            return None
+        self.notes.append(text)
+        return text
+
+    def _tell(self, note: str | None) -> None:
+        if note is not None and self.progress is not None:
+            self.progress.on_note(note)

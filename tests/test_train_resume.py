@@ -111,6 +111,19 @@ def test_a_finished_run_resumes_to_its_figures(whole_run: str) -> None:
     assert again == before
 
 
+def test_a_note_of_the_last_epoch_is_in_its_checkpoint(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that waited in its last epoch says so in the report that is drawn again, and says it once if it is made longer."""
+    monkeypatch.setattr("model.advice.WAIT_LIMIT", -1.0)
+    first = train(small_options(shards, tmp_path, name="waiting", epochs=1))
+
+    again = train(TrainOptions(resume=first.run))
+    longer = train(TrainOptions(resume=first.run, epochs=2))
+
+    assert sum("waiting for data" in note for note in first.notes) == 1
+    assert again.to_json() == first.to_json()
+    assert longer.notes == first.notes
+
+
 def test_more_epochs_may_be_asked_for(shards: str, tmp_path: Path) -> None:
     """A run can be made longer; with a constant rate it is the longer run from the start."""
     settings = {"schedule": "constant", "warmup": 0.0}
