@@ -71,13 +71,15 @@ class HeaderTemplate:
         blank = bytearray(info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict"))
         blank[_CHECKSUM_FIELD] = b" " * 8
         self._blank = bytes(blank)
+        self._sum_of_blank = sum(blank[:124]) + sum(blank[135:])
 
     def fill(self, key: str, num_bytes: int) -> bytes:
         """Return the 512-byte header of member ``key + suffix``; the checksum is POSIX's sum of all bytes."""
         name = key.encode("ascii") + self._suffix
         size = b"%011o" % num_bytes
-        head = name + self._blank[len(name) : 124] + size + self._blank[135:]
-        return head[:148] + b"%06o\0 " % sum(head) + head[156:]
+        # What the name covers is zero in the blank: only what was filled in is summed for each sample.
+        checksum = b"%06o\0 " % (self._sum_of_blank + sum(name) + sum(size))
+        return b"".join((name, self._blank[len(name) : 124], size, self._blank[135:148], checksum, self._blank[156:]))
 
 
 @dataclass(frozen=True)
