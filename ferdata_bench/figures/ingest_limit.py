@@ -3,8 +3,8 @@
 Run ``python -m ferdata_bench.figures.ingest_limit --json docs/figures/ingest.json`` on a quiet machine: about 2 minutes. The limit is 2 x
 the rate at which one core turns the same JPEG files, already in memory, into frames; ingests and the bare loop take turns.
 
-The bare loop copies pixels between fresh pieces of memory, and where these happen to lie in a process moves its rate by up to a third;
-a process keeps its luck for life. So every round has processes of its own, and the medians are over them.
+A process of the bare loop is born slow or fast, by up to a third, and stays so: ``perf`` finds the difference in its copies of pixels
+from buffer to buffer. So every round has processes of its own, and the medians are over them.
 """
 
 import io
