@@ -113,11 +113,11 @@ def shm_bytes() -> int:
     return sum(size for size in sizes if size > 4096)  # an open semaphore's file has lost its name by then
 
 
-def wait_until(true: Callable[[], bool], *, seconds: float = 5.0) -> bool:
-    """Return True as soon as ``true()`` is, or False when the time is over."""
-    end = time.monotonic() + seconds
+def wait_until(true: Callable[[], bool], *, seconds: float = 0.0) -> bool:
+    """Return True as soon as ``true()`` is, or False when ``seconds`` and :func:`limit_seconds` are over."""
+    start = time.monotonic()
     while not true():
-        if time.monotonic() > end:
+        if time.monotonic() - start > max(seconds, limit_seconds()):
             return False
         time.sleep(0.02)
     return True

@@ -46,8 +46,8 @@ def test_a_killed_worker_is_an_error_of_ours_at_the_next_batches(truth: Truth, p
     start = time.monotonic()
     if busy:
         time.sleep(0.3)
-    else:  # the rest of so small an epoch may be over before the kernel gets to it
-        assert wait_until(lambda: pids[0] not in worker_pids())
+    # the rest of so small an epoch may be over before the kernel gets to it
+    assert wait_until(lambda: pids[0] not in worker_pids())
     with pytest.raises(
         WorkerError, match=f"loader: a worker process died .pid {pids[0]} exited unexpectedly, exit code -9.*out-of-memory"
     ) as caught:
@@ -73,7 +73,7 @@ def test_a_worker_killed_between_epochs_is_found_when_the_next_begins(truth: Tru
         start = time.monotonic()
         with pytest.raises(WorkerError, match="a worker process died"):
             next(iter(loader))
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < limit_seconds()
         assert worker_pids() == []
 
 
@@ -86,8 +86,8 @@ def test_a_killed_worker_is_seen_in_a_thread_as_well(truth: Truth) -> None:
             with Loader(truth.root, num_workers=2, **SMALL) as loader:
                 next(iter(loader))
                 os.kill(worker_pids()[0], signal.SIGKILL)
-                for _ in range(5):
-                    list(loader)
+                wait_until(lambda: len(worker_pids()) == 1)  # on a busy machine the other one may do five epochs before it dies
+                list(loader)
         except FerdataError as error:
             caught.append(error)
 

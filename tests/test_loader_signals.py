@@ -197,7 +197,7 @@ def test_workers_end_when_their_parent_is_killed(running: Callable[..., subproce
 
     process.kill()
 
-    assert wait_until(lambda: gone(processes), seconds=15)
+    assert wait_until(lambda: gone(processes))
 
 
 IN_A_CONTAINER = """
