@@ -1,6 +1,7 @@
 """The loader's life: workers, threads, sampling, metrics and what it refuses."""
 
 import gc
+import mmap
 import threading
 from pathlib import Path
 from typing import Any
@@ -251,6 +252,15 @@ def test_options_out_of_range_are_refused_by_name(zstd: Truth, options: dict[str
         pytest.skip("there is a CUDA device here")
     with pytest.raises(OptionError, match=text):
         Loader(zstd.root, **{"num_workers": 0, **SMALL, **options})
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_DONTFORK"), reason="only Linux keeps memory from forked processes")
+def test_workers_fill_memory_that_a_driver_keeps_from_forked_processes(zstd: Truth) -> None:
+    """Drivers that page-lock memory may take it out of what a fork hands on; a worker maps the ring for itself."""
+    with Loader(zstd.root, num_workers=2, start_method="fork", **SMALL) as loader:
+        loader._ring.memory._mmap.madvise(mmap.MADV_DONTFORK)
+        numbers = [number for batch in loader for number in zstd.assert_true(batch)]
+    assert len(set(numbers)) == len(numbers) > 290
 
 
 def test_a_folder_that_is_no_data_set_is_refused(tmp_path: Path) -> None:

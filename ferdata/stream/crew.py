@@ -30,7 +30,7 @@ __all__ = ["Crew"]
 
 WINDOWS_UNDER_WAY = 4
 """Two windows fit the ring; of short ones, which an epoch ends in and a resume begins with, there may be more."""
-_POLL_MS = 5000
+_POLL_MS = 2000
 
 
 class Crew:
@@ -124,10 +124,10 @@ class Crew:
         return len(jobs)
 
     def acknowledgements(self) -> list[Ack]:
-        """Wait for jobs to be over and return what workers say of them.
+        """Wait for jobs to be over and return what workers say of them, their errors included.
 
         Raises:
-            FerdataError: A worker's own error, or WorkerError if one died.
+            WorkerError: If a worker died.
         """
         with self._or_abandon():
             if self._num_workers:
@@ -140,9 +140,6 @@ class Crew:
                 self._regions[region] -= 1
                 if not self._regions[region]:
                     del self._region_of[ack.window]
-        failed = next((ack.error for ack in acks if ack.error is not None), None)
-        if failed is not None:
-            raise failed
         return acks
 
     def finish(self) -> None:
@@ -214,10 +211,22 @@ class Crew:
             ready = {fd for fd, _ in self._poll.poll(_POLL_MS)}
             for fd in ready - {line.acks_out}:
                 self._find_dead(fd)
-            if ready:
-                acks = line.receive()
+            if line.acks_out in ready:
+                try:
+                    acks = line.receive()
+                except EOFError:
+                    self._join_dead()
+                    continue
                 self._under_way -= len(acks)
                 return acks
+            # A process that another thread forked may hold a sentinel open: the end of its worker is then heard of by asking.
+            self.look()
+
+    def _join_dead(self) -> None:
+        """Raise the error of workers that have all let go of the line, as only dead ones do."""
+        for worker in self._lives._workers:
+            worker.join(1)
+        self.look()
 
     def _find_dead(self, fd: int) -> None:
         """Raise the error of the worker that is behind ``fd``: one that died, or one that met a bug of ours."""
@@ -243,6 +252,7 @@ class Crew:
             lives._shutdown_workers()
             self._board.generation = generation
             line.close()
+            del lives  # here, since torch's destructor would swallow an interrupt
 
     @contextlib.contextmanager
     def _or_abandon(self) -> Iterator[None]:
@@ -268,6 +278,7 @@ class Crew:
                     worker.join()
             if line is not None:
                 line.close()
+            del lives  # here, since torch's destructor would swallow an interrupt
 
     def _death(self, found: str) -> WorkerError:
         """Return the error to raise for a death, with nothing left running."""
@@ -309,12 +320,16 @@ def _interrupts_held() -> Iterator[None]:
     """
     came: list[int] = []
     in_main = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not None
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number)) if in_main else None
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    handler: Any = None
     try:
+        # Both calls run handlers of signals that are waiting: what they raise must find the way back to the state before.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        if in_main:
+            handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
         yield
     finally:
-        if in_main:
+        if handler is not None:
             signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if came:

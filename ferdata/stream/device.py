@@ -3,6 +3,7 @@
 In: batches in the ring. Out: the same on the device. Where no device is asked for, nothing of this runs.
 """
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 
 from ferdata.errors import OptionError
-from ferdata.stream.ring import Ring
+from ferdata.stream.ring import Ring, SharedBytes
 
 __all__ = ["Delivery", "DeviceMover", "PinnedRing"]
 
@@ -37,19 +38,15 @@ class PinnedRing:
     def __init__(self, ring: Ring) -> None:
         if not torch.cuda.is_available():
             raise OptionError("pin_memory: this torch sees no CUDA device, expected one; leave pin_memory off on this machine")
-        self._address = ring.rows.ctypes.data
-        self._locked = int(torch.cuda.cudart().cudaHostRegister(self._address, ring.rows.nbytes, 0)) == 0
-        if not self._locked:
+        if int(torch.cuda.cudart().cudaHostRegister(ring.address, ring.rows.nbytes, 0)):
             raise OptionError(
                 f"pin_memory: {ring.rows.nbytes / 1e6:,.0f} MB could not be page-locked; "
                 "raise the limit on locked memory or lower memory_bytes"
             )
-
-    def close(self) -> None:
-        """Unlock the memory."""
-        if self._locked:
-            torch.cuda.cudart().cudaHostUnregister(self._address)
-            self._locked = False
+        # Called at the latest when nobody refers to this any more: memory that is given back locked cannot be locked again. It
+        # holds the memory until then.
+        self.close = weakref.finalize(self, _unlock, ring.memory, ring.address)
+        self.close.atexit = False  # the driver may be gone by then
 
 
 class DeviceMover:
@@ -118,6 +115,10 @@ class DeviceMover:
             for name, value in delivery.values.items()
         }
         return Delivery(delivery.images.to(self._device, non_blocking=True), values, delivery.number)
+
+
+def _unlock(_: SharedBytes, address: int) -> None:
+    torch.cuda.cudart().cudaHostUnregister(address)
 
 
 def _nothing() -> None:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ferdata.errors import FerdataError
 from ferdata.stream.line import Ack
 from ferdata.stream.plan import Window, sort_window
 from ferdata.stream.ring import Ring
@@ -38,6 +39,7 @@ class Filling:
         missing: Jobs that are not acknowledged yet.
         num_bytes: Bytes its finished jobs have read.
         busy_ns: Nanoseconds they took, summed.
+        error: What the first of its jobs to fail said.
     """
 
     window: Window
@@ -45,6 +47,7 @@ class Filling:
     missing: int
     num_bytes: int = 0
     busy_ns: int = 0
+    error: FerdataError | None = None
 
 
 class Feed:
@@ -91,6 +94,7 @@ class Feed:
         filling.missing -= 1
         filling.num_bytes += ack.num_bytes
         filling.busy_ns += ack.busy_ns
+        filling.error = filling.error or ack.error
 
     def _is_far(self, window: Window) -> bool:
         """Tell whether a window is of an epoch that nobody has asked for, and another such is under way."""

@@ -36,7 +36,7 @@ class JobRecord:
 
     Attributes:
         window: Number of the window it belongs to.
-        generation: The epoch it belongs to; a worker skips jobs of an epoch that was given up.
+        generation: The start it belongs to, see :attr:`PlanBoard.generation`; a worker skips jobs of epochs that were given up.
         start: Where its sample numbers begin.
         count: Samples.
         verify: Whether to verify checksums.
@@ -82,7 +82,7 @@ class PlanBoard:
 
     @property
     def generation(self) -> int:
-        """The epoch that runs; workers stop when it is negative."""
+        """Counts starts: every epoch that does not go on where the last one ended; workers stop when it is negative."""
         return int(self._words[0])
 
     @generation.setter
@@ -151,11 +151,18 @@ class Line:
         self._push()
 
     def receive(self) -> list[Ack]:
-        """Return the acknowledgements that have come."""
+        """Return the acknowledgements that have come.
+
+        Raises:
+            EOFError: If no worker is left to send any.
+        """
         try:
-            self._rest += os.read(self._ends["acks_out"], 1 << 16)
+            found = os.read(self._ends["acks_out"], 1 << 16)
         except BlockingIOError:
             return []
+        if not found:
+            raise EOFError("no worker holds the line any more")
+        self._rest += found
         data, at, acks = self._rest, 0, []
         while at + _ACK.size <= len(data):
             window, num_bytes, busy_ns, error_bytes = _ACK.unpack_from(data, at)
@@ -173,6 +180,9 @@ class Line:
             try:
                 os.write(self._ends["jobs_in"], self._waiting[0])
             except BlockingIOError:
+                return
+            except BrokenPipeError:  # no worker is left: whoever waits for one finds that out
+                self._waiting.clear()
                 return
             self._waiting.popleft()
 

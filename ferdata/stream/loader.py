@@ -324,11 +324,13 @@ class Loader:
         return lambda epoch: always or (epoch == first and not verified)
 
     def _wait_for(self, filling: Filling, feed: Feed) -> None:
-        """Take acknowledgements until the feed's oldest window is filled."""
+        """Take acknowledgements until the feed's oldest window is filled; an error is raised with the window it is in, not before."""
         start = time.perf_counter()
-        while filling.missing:
+        while filling.missing and filling.error is None:
             for ack in self._crew.acknowledgements():
                 feed.acknowledge(ack)
+        if filling.error is not None:
+            raise filling.error
         self._meter.consumer_wait_seconds += time.perf_counter() - start
         self._meter.bytes_read += filling.num_bytes
         self._meter.busy_seconds += filling.busy_ns / 1e9

@@ -32,7 +32,8 @@ class SharedBytes:
             self._fd, name = tempfile.mkstemp(prefix="ferdata-ring-")
             os.unlink(name)
         os.ftruncate(self._fd, num_bytes)
-        self._map()
+        self._mmap = _mapped(self._fd, num_bytes)
+        self._close = weakref.finalize(self, os.close, self._fd)
 
     def __getstate__(self) -> tuple[int, Any]:
         return self.num_bytes, reduction.DupFd(self._fd)
@@ -40,18 +41,25 @@ class SharedBytes:
     def __setstate__(self, state: tuple[int, Any]) -> None:
         self.num_bytes, handle = state
         self._fd = handle.detach()
-        self._map()
+        self._mmap = _mapped(self._fd, self.num_bytes)
+        self._close = weakref.finalize(self, os.close, self._fd)
 
     def array(self) -> np.ndarray:
         """Return uint8 ``[num_bytes]`` over the memory; it keeps the memory alive."""
         return np.frombuffer(self._mmap, np.uint8)
 
-    def _map(self) -> None:
-        self._mmap = mmap.mmap(self._fd, self.num_bytes)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            with contextlib.suppress(OSError):  # a kernel without huge pages for shared memory: small ones do
-                self._mmap.madvise(mmap.MADV_HUGEPAGE)
-        self._close = weakref.finalize(self, os.close, self._fd)
+    def map_again(self) -> None:
+        """Map the memory anew, for a process that was forked: memory that a driver page-locks may be kept from children."""
+        self._inherited = self._mmap  # never unmapped: something else may lie there by now
+        self._mmap = _mapped(self._fd, self.num_bytes)
+
+
+def _mapped(fd: int, num_bytes: int) -> mmap.mmap:
+    memory = mmap.mmap(fd, num_bytes)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without huge pages for shared memory: small ones do
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
 
 
 class Ring:

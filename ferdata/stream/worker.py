@@ -67,7 +67,10 @@ class JobReader(Dataset[None]):
     def __getitem__(self, _: object) -> None:
         """Serve jobs until told to stop."""
         assert self.line is not None
+        self._memory.map_again()
         for job in self.line.jobs():
+            if self.board.generation < 0:
+                return
             self.line.acknowledge(self.work(job))
 
     def work(self, job: JobRecord) -> Ack:
