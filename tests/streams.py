@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ __all__ = [
     "ENVIRONMENT",
     "SPLITS",
     "Truth",
+    "is_running",
     "limit_seconds",
     "make_truth",
     "open_files",
@@ -91,12 +93,28 @@ def worker_pids() -> list[int]:
 
     Python's own helper process of the start methods that are not fork is left out: it lives as long as Python.
     """
-    children = [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
-    return [child.pid for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+    children = [child for child in psutil.Process().children(recursive=True) if is_running(child.pid)]
+    return [child.pid for child in children if not _is_resource_tracker(child)]
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process is there and no zombie."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _is_resource_tracker(process: psutil.Process) -> bool:
+    try:
+        return "resource_tracker" in " ".join(process.cmdline())
+    except psutil.Error:  # it ended while we looked
+        return True
 
 
 def open_files() -> int:
-    """Return the number of file descriptors this process has open."""
+    """Return the number of file descriptors this process has open, once the threads of torch's queues to workers that ended have too."""
+    wait_until(lambda: sum(thread.name == "QueueFeederThread" for thread in threading.enumerate()) <= len(worker_pids()))
     return psutil.Process().num_fds()
 
 

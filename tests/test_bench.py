@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
+from streams import wait_until
 
 from ferdata.errors import OptionError
 from ferdata.ingest import IngestOptions, ingest
@@ -66,32 +67,44 @@ def test_processor_time_of_children_counts_even_after_they_end() -> None:
     """Workers that ended during an epoch did work too."""
     before = cpu_seconds_of_tree(os.getpid())
 
-    subprocess.run([sys.executable, "-c", "for i in range(5_000_000): pass"], check=True)
+    subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.3: pass"], check=True)
 
-    assert cpu_seconds_of_tree(os.getpid()) - before > 0.05
+    assert cpu_seconds_of_tree(os.getpid()) - before > 0.25
 
 
 def test_the_peak_of_memory_is_seen_from_outside() -> None:
     """A tree's memory is its peak, with each page counted once."""
+    before = memory_of_tree(os.getpid()).total_bytes
+
     with PeakMemory(os.getpid()) as memory:
         held = np.ones(64 << 20, np.uint8)
-        time.sleep(0.3)
-    del held
+        assert wait_until(lambda: memory.peak.total_bytes >= before + (50 << 20), seconds=60)
+        del held
 
-    assert memory.peak.total_bytes >= memory_of_tree(os.getpid()).total_bytes + (50 << 20)
     assert memory.peak.anonymous_bytes <= memory.peak.total_bytes
 
 
 def test_the_copy_ceiling_counts_images_by_their_bytes(tmp_path: Path) -> None:
-    """1,000 bytes an image, whatever the chunks."""
+    """1,000 bytes an image, whatever the chunks; processes share them."""
     (tmp_path / "bytes").write_bytes(bytes(100_500))
+    job = copy_job([str(tmp_path / "bytes")], bytes_per_image=1_000, batch_size=16)
+
+    first, second = ([step() for _ in range(count)] for step, count in ((job(0, 2), 4), (job(1, 2), 3)))
+
+    assert sum(first) + sum(second) == pytest.approx(100.5)
+    assert first == [16, 16, 16, 4.5]
+
+
+def test_a_team_adds_up_what_its_processes_do(tmp_path: Path) -> None:
+    """Each works for the same time on its own."""
+    (tmp_path / "bytes").write_bytes(bytes(32_000))
     team = Team(copy_job([str(tmp_path / "bytes")], bytes_per_image=1_000, batch_size=16), num_processes=2)
     try:
         rate, images = team.run(0.05)
     finally:
         team.close()
 
-    assert images > 100 and rate > images  # two processes, a twentieth of a second
+    assert images >= 2 * 16 and images % 16 == 0 and 0 < rate <= images / 0.05
 
 
 def test_the_disk_ceiling_reads_every_byte_once(tmp_path: Path) -> None:
@@ -143,7 +156,7 @@ def test_a_run_measures_ferdata_and_contenders_on_the_same_images(result: BenchR
     assert rows["ferdata-zstd"].images == COUNT and rows["memmap"].images == COUNT // 2
     for row in rows.values():
         assert len(row.runs) == 3 and min(row.runs) <= row.images_per_second <= max(row.runs)
-        assert row.fraction_of_ceiling is not None and 0 < row.fraction_of_ceiling < 2
+        assert row.fraction_of_ceiling is not None and row.fraction_of_ceiling > 0
         assert row.peak_memory_bytes > row.peak_private_bytes > 10 << 20
         assert row.first_batch_seconds > 0 and row.cpu_seconds_per_image >= 0
     assert rows["memmap"].bytes_per_image == pytest.approx(3 * SIZE * SIZE, rel=0.1)

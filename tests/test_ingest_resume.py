@@ -6,6 +6,7 @@ import re
 import resource
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import pytest
 from ingest_sources import SMALL_SHARD_BYTES, contents, folder_scan, jpeg, options, samples, write_affectnet
 
 from ferdata.errors import IngestError
-from ferdata.ingest import IngestSummary, ingest, ingest_scan, select
-from ferdata.ingest.parts import clear
+from ferdata.ingest import IngestSummary, ingest, ingest_scan, select, write
+from ferdata.ingest.parts import PartRecord, clear
+from ferdata.ingest.tasks import Beat, ShardTask, TaskSettings, write_shard
 from ferdata.sources.scan import Scan
 from ferdata.store import Store
 
@@ -45,16 +47,22 @@ def resume(scan: Scan, out: Path, **fields: object) -> IngestSummary:
 
 
 class Run:
-    """An ingest with two workers in a process of its own, which a test may hurt; forked, so that it starts in milliseconds."""
+    """An ingest with two workers in a process of its own, which a test may hurt; forked, so that it starts in milliseconds.
 
-    def __init__(self, scan: Scan, out: Path, *, max_file_bytes: int | None = None) -> None:
+    With ``shards`` given, it stands still after so many more of them: the next ones get no further than ``images`` images.
+    """
+
+    def __init__(self, scan: Scan, out: Path, *, shards: int | None = None, images: int = 0, max_file_bytes: int | None = None) -> None:
         self.message = out.with_suffix(".message")
+        self._stop = None if shards is None else (shards, images)
         self._process = multiprocessing.get_context("fork").Process(target=self._go, args=(scan, out, max_file_bytes))
         self._process.start()
         self.pid = self._process.pid
 
     def _go(self, scan: Scan, out: Path, max_file_bytes: int | None) -> None:
         os.setsid()
+        if self._stop is not None:
+            write.write_shard = standing_still(*self._stop)  # this process's copy of the module, which its workers inherit
         if max_file_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, resource.RLIM_INFINITY))
         try:
@@ -70,7 +78,7 @@ class Run:
 
     def end(self) -> int:
         """Wait for it and return its code; minus the signal that killed it."""
-        self._process.join(30)
+        self._process.join(120)
         assert self._process.exitcode is not None, "it hangs"
         return self._process.exitcode
 
@@ -79,16 +87,37 @@ class Run:
         workers = psutil.Process(self.pid).children(recursive=True)
         os.kill(self.pid, signal.SIGKILL)
         self.end()
-        assert not psutil.wait_procs(workers, timeout=5)[1]
+        assert not psutil.wait_procs(workers, timeout=60)[1]
 
 
-def wait_for_parts(run: Run, out: Path, count: int) -> bool:
-    """Wait until so many shards are recorded; False if the run ended before."""
-    while run.is_alive():
-        if len(list((out / ".parts").glob("*.tar*.json"))) >= count:
-            return True
-        time.sleep(0.001)
-    return False
+def standing_still(shards: int, images: int) -> Callable[[TaskSettings, ShardTask, Beat], PartRecord]:
+    """Return a ``write_shard`` that does so many shards, and of later ones so many images, and then waits for its end."""
+    begun = multiprocessing.get_context("fork").Value("i", 0)
+
+    def write_some(settings: TaskSettings, task: ShardTask, beat: Beat) -> PartRecord:
+        with begun.get_lock():
+            begun.value += 1
+            is_last = begun.value > shards
+        done = 0
+
+        def beat_or_stand_still(*counts: int) -> None:
+            nonlocal done
+            beat(*counts)
+            done += 1
+            while is_last and done > images:
+                beat(0, 0, 0)
+                time.sleep(0.002)
+
+        return write_shard(settings, task, beat_or_stand_still)
+
+    return write_some
+
+
+def wait_for_parts(run: Run, out: Path, count: int) -> None:
+    """Wait until so many shards are recorded."""
+    while len(list((out / ".parts").glob("*.tar*.json"))) < count:
+        assert run.is_alive(), "it ended before"
+        time.sleep(0.002)
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +135,17 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(large: tupl
     """SIGKILL at any moment costs at most the shards in work, and leaves neither processes nor files behind."""
     scan, expected = large
     out = tmp_path / "out"
-    kills = 0
-    while (run := Run(scan, out)) and wait_for_parts(run, out, 1 + 3 * kills):
-        time.sleep(0.002 * (kills % 5))
+    for kills in range(5):
+        run = Run(scan, out, shards=3, images=2 * kills)
+        wait_for_parts(run, out, 3 * (kills + 1))
+        time.sleep(0.002 * kills)
         run.kill()
-        kills += 1
+    for kills in range(5):  # wherever they are, the end included
+        run = Run(scan, out)
+        time.sleep(0.02 * kills)
+        run.kill()
 
-    assert run.end() == 0 and kills >= 5
+    assert Run(scan, out).end() == 0
     assert contents(out) == contents(expected)
 
 
@@ -120,8 +153,8 @@ def test_a_killed_worker_is_an_error_and_the_next_run_goes_on(large: tuple[Scan,
     """The out-of-memory killer takes a worker; finished shards stay."""
     scan, expected = large
     out = tmp_path / "out"
-    run = Run(scan, out)
-    assert wait_for_parts(run, out, 3)
+    run = Run(scan, out, shards=3)
+    wait_for_parts(run, out, 3)
     psutil.Process(run.pid).children()[0].kill()
 
     assert run.end() == 1
@@ -141,15 +174,15 @@ def test_ctrl_c_ends_the_run_with_one_line(large: tuple[Scan, Path], tmp_path: P
     """To the whole process group, as a terminal sends it; workers print nothing."""
     scan, expected = large
     out = tmp_path / "out"
-    run = Run(scan, out)
-    assert wait_for_parts(run, out, 2)
+    run = Run(scan, out, shards=2)
+    wait_for_parts(run, out, 2)
     workers = psutil.Process(run.pid).children(recursive=True)
     os.killpg(run.pid, signal.SIGINT)
 
     assert run.end() == 1
     expected_text = f"IngestError: {out}: stopped by Ctrl-C; finished shards are kept: run the same command again to go on"
     assert run.message.read_text() == expected_text and capfd.readouterr() == ("", "")
-    assert not psutil.wait_procs(workers, timeout=5)[1]
+    assert not psutil.wait_procs(workers, timeout=60)[1]
     resume(scan, out)
     assert contents(out) == contents(expected)
 
@@ -171,8 +204,8 @@ def test_a_shard_that_was_cut_after_its_record_is_written_again(large: tuple[Sca
     """A power failure can lose data that was not on the disk yet."""
     scan, expected = large
     out = tmp_path / "out"
-    run = Run(scan, out)
-    assert wait_for_parts(run, out, 3)
+    run = Run(scan, out, shards=3)
+    wait_for_parts(run, out, 3)
     run.kill()
     recorded = sorted((out / ".parts").glob("*.tar*.json"))
     shard = out / recorded[0].name.removesuffix(".json")
@@ -234,8 +267,8 @@ def test_an_unfinished_run_is_not_continued_with_other_settings(large: tuple[Sca
     """Mixed shards would be silently wrong."""
     scan, _ = large
     out = tmp_path / "out"
-    run = Run(scan, out)
-    assert wait_for_parts(run, out, 1)
+    run = Run(scan, out, shards=1)
+    wait_for_parts(run, out, 1)
     run.kill()
 
     with pytest.raises(IngestError, match=r"out: unfinished shards with other settings found: seed 0 \(now 4\); expected the same; repeat"):

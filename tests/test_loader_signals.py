@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 from make_dataset import make_dataset
-from streams import ENVIRONMENT, Truth, limit_seconds, make_truth, run_script, small_jobs, wait_until, worker_pids
+from streams import ENVIRONMENT, Truth, is_running, limit_seconds, make_truth, run_script, small_jobs, wait_until, worker_pids
 
 from ferdata.stream import Loader
 
@@ -87,7 +87,7 @@ def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+    return not any(is_running(process.pid) for process in processes)
 
 
 @pytest.mark.parametrize(("persistent", "pause"), [(True, 0.2), (False, 0.0)])
@@ -104,7 +104,7 @@ def test_ctrl_c_ends_everything_with_one_traceback(running: Callable[..., subpro
 
     assert time.monotonic() - start < limit_seconds()
     assert process.returncode == -signal.SIGINT
-    assert gone(processes)
+    assert wait_until(lambda: gone(processes))
     assert errors.count("Traceback") == 1
     assert errors.strip().endswith("KeyboardInterrupt")
 
@@ -123,7 +123,7 @@ def test_ctrl_c_while_workers_start_anew_ends_everything_with_one_traceback(runn
     assert time.monotonic() - start < limit_seconds()
     assert wait_until(lambda: gone(processes))
     assert errors.count("Traceback") == 1, errors
-    assert errors.strip().endswith("KeyboardInterrupt")
+    assert "\nKeyboardInterrupt\n" in errors, errors  # after it, Python's own resource tracker may speak of semaphores
 
 
 def test_workers_survive_a_ctrl_c_that_the_program_catches(running: Callable[..., subprocess.Popen[str]], truth: Truth) -> None:

@@ -102,17 +102,14 @@ def test_a_damaged_shard_stops_the_run_and_is_named(tmp_path: Path) -> None:
         train(small_options(str(shards), tmp_path))
 
 
-def test_waiting_for_data_is_said_with_what_to_do(shards: str, tmp_path: Path) -> None:
-    """A network of next to nothing on tiny batches waits for sure: the advice names settings of this very run."""
+def test_waiting_for_data_is_said_with_what_to_do(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The advice names settings of this very run."""
+    monkeypatch.setattr("model.advice.WAIT_LIMIT", -1.0)
     progress = Recorder()
     result = train(
         small_options(shards, tmp_path, batch_size=2, sampling="uniform", augment=(), epochs=1, num_workers=2), progress=progress
     )
 
-    if result.data_wait_share <= 0.05:
-        pytest.skip(f"this machine waited only {result.data_wait_share:.1%}")
     note = next(note for note in progress.notes if "waiting for data" in note)
-    assert re.search(
-        r"epoch 1: waiting for data: [\d.]+% of the time, expected at most 5%; (nearly all of it is the start|.*--batch-size 4)", note
-    )
+    assert re.search(r"epoch 1: waiting for data: [\d.]+% of the time, expected at most -100%; .*--batch-size 4", note)
     assert note in result.notes
