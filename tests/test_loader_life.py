@@ -1,8 +1,15 @@
 """The loader's life: workers, threads, sampling, metrics and what it refuses."""
 
+import atexit
 import gc
+import json
 import mmap
+import multiprocessing
+import os
+import pickle
+import re
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +17,10 @@ import numpy as np
 import pytest
 import torch
 from make_dataset import make_dataset
-from streams import SPLITS, Truth, make_truth, open_files, shm_bytes, small_jobs, wait_until, worker_pids
+from streams import SPLITS, Truth, make_truth, open_files, run_script, shm_bytes, small_jobs, wait_until, worker_pids
 
 from ferdata.errors import OptionError, ShardMissingError, StateError, WorkerError
-from ferdata.stream import BatchContext, Loader
+from ferdata.stream import BatchContext, Loader, ShardDataset
 
 FIELDS = ("images", "labels", "numbers")
 SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": FIELDS, "seed": 3}
@@ -261,6 +268,107 @@ def test_workers_fill_memory_that_a_driver_keeps_from_forked_processes(zstd: Tru
         loader._ring.memory._mmap.madvise(mmap.MADV_DONTFORK)
         numbers = [number for batch in loader for number in zstd.assert_true(batch)]
     assert len(set(numbers)) == len(numbers) > 290
+
+
+def test_a_forked_process_neither_uses_nor_ends_its_parents_loader(zstd: Truth) -> None:
+    """A program forks for many reasons: the child's garbage, its exit and its mistakes are none of the parent's business."""
+    with Loader(zstd.root, num_workers=2, **SMALL) as loader:
+        batches = iter(loader)
+        numbers = zstd.assert_true(next(batches))
+        pids = worker_pids()
+        context = multiprocessing.get_context("fork")
+        queue = context.SimpleQueue()
+
+        def use() -> None:
+            try:
+                list(loader)
+            except StateError as error:
+                queue.put(str(error))
+
+        child = context.Process(target=use)
+        child.start()
+        assert re.match(
+            rf"loader: it belongs to process {os.getpid()} and this is {child.pid}, expected .*make a loader in each", queue.get()
+        )
+        child.join()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+            if (pid := os.fork()) == 0:
+                del batches, loader
+                gc.collect()
+                atexit._run_exitfuncs()
+                os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+
+        assert worker_pids() == pids
+        for batch in batches:
+            numbers += zstd.assert_true(batch)
+    assert len(set(numbers)) == 296
+
+
+def test_a_loader_says_that_it_cannot_be_sent_to_another_process(zstd: Truth) -> None:
+    """``spawn`` pickles what it hands on, and deepcopy does too."""
+    loader = Loader(zstd.root, num_workers=0, **SMALL)
+    with pytest.raises(StateError, match=r"loader: it belongs to the process that made it .* make a loader in each process"):
+        pickle.dumps(loader)
+
+
+def test_the_default_device_of_a_program_is_not_the_loaders(zstd: Truth) -> None:
+    """torch starts its workers with a random number, which it would draw on that device."""
+    torch.set_default_device("meta")
+    try:
+        with Loader(zstd.root, num_workers=2, **SMALL) as loader:
+            assert len(read_epoch(loader, zstd)) == 296
+    finally:
+        torch.set_default_device(None)
+
+
+def test_too_few_file_descriptors_are_an_error_that_says_so(zstd: Truth, tmp_path: Path) -> None:
+    """Servers run with 64 of them; afterwards the program goes on."""
+    script = (
+        "import os, resource, sys\n"
+        "from ferdata import Loader\n"
+        "from ferdata.errors import WorkerError\n"
+        "spare = len(os.listdir('/proc/self/fd'))\n"
+        "loader = Loader(sys.argv[1], num_workers=2, batch_size=8)\n"
+        "before = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "for room in (6, 12, 16):\n"
+        "    resource.setrlimit(resource.RLIMIT_NOFILE, (spare + room, before[1]))\n"
+        "    try:\n"
+        "        list(loader)\n"
+        "    except WorkerError as error:\n"
+        "        print(error)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, before)\n"
+        "print(len(list(loader)))\n"
+        "try:\n"
+        "    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))\n"
+        "    Loader(sys.argv[1], num_workers=2, batch_size=8)\n"
+        "finally:\n"
+        "    resource.setrlimit(resource.RLIMIT_NOFILE, before)\n"
+    )
+    done = run_script(tmp_path / "script.py", script, str(zstd.root))
+    lines = done.stdout.splitlines()
+    assert len(lines) >= 2 and lines[-1] == "37", done
+    assert all(
+        re.match(r"loader: 2 workers could not be started \(Too many open files\), expected .*ulimit -n", line) for line in lines[:-1]
+    )
+
+
+def test_wrong_types_are_refused_by_name(zstd: Truth) -> None:
+    """A batch size out of a division is a float; NumPy's whole numbers are as good as Python's."""
+    with pytest.raises(OptionError, match=r"batch_size: 16\.0 found, expected a whole number"):
+        Loader(zstd.root, batch_size=16.0)  # type: ignore[arg-type]
+    state = Loader(zstd.root, num_workers=0, seed=np.int64(3)).state_dict()  # type: ignore[arg-type]
+    assert json.loads(json.dumps(state))["order"]["seed"] == 3
+
+
+def test_a_relative_root_holds_wherever_the_program_goes(zstd: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frameworks change the working directory for each run."""
+    monkeypatch.chdir(zstd.root.parent)
+    loader, dataset = Loader(zstd.root.name, num_workers=0, **SMALL), ShardDataset(zstd.root.name)
+    monkeypatch.chdir("/")
+    assert len(read_epoch(loader, zstd)) == 296
+    assert dataset[3].images.shape == (3, 8, 8)
 
 
 def test_a_folder_that_is_no_data_set_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ In: windows. Out: acknowledgements, or the worker's own error. Hides how workers
 import contextlib
 import multiprocessing
 import multiprocessing.resource_tracker
+import os
 import select
 import signal
 import threading
@@ -37,6 +38,8 @@ class Crew:
     """Worker processes of one loader; with ``num_workers=0`` the work is done by whoever waits for it.
 
     The processes are those of a ``DataLoader`` whose items are workers' lives: jobs reach them through a line of their own.
+    Of torch's private parts it uses what has been there from torch 2.6 to 2.15: ``_workers``, ``_shutdown``, ``_shutdown_workers`` and
+    ``_worker_result_queue``.
 
     Args:
         root: The data set's folder.
@@ -76,6 +79,8 @@ class Crew:
         self._under_way = 0
         self._regions = {region: 0 for region in range(WINDOWS_UNDER_WAY)}
         self._region_of: dict[int, int] = {}
+        self._starting = False
+        _crews.add(self)
         self._close = weakref.finalize(self, _let_go, self._reader, num_workers)  # a forgotten crew ends at once
 
     def begin(self) -> None:
@@ -169,19 +174,22 @@ class Crew:
                 sampler=range(self._num_workers),
                 num_workers=self._num_workers,
                 collate_fn=_as_is,
-                generator=torch.Generator(),  # its own, or every start would take a number from the training's random stream
+                generator=torch.Generator("cpu"),  # its own, or every start would take a number from the training's random stream
                 **processes,
             )
 
     def _start(self) -> None:
         """Start the processes, each on its one item."""
         assert self._loader is not None
+        if multiprocessing.current_process().daemon:
+            raise WorkerError("loader: this process is a daemon, which may not start others, expected one that may; use num_workers=0")
         if (self._start_method or multiprocessing.get_start_method()) != "fork":
             multiprocessing.resource_tracker.ensure_running()  # else torch would, which lets Ctrl-C through again
-        line = self._reader.line = Line()
         self._under_way = 0
+        self._starting = True
         try:
-            with _no_advice(), _interrupts_held():
+            line = self._reader.line = Line()
+            with _no_advice(), _interrupts_held(), torch.device("cpu"):  # whatever the default device is
                 lives: Any = iter(self._loader)
                 self._lives = lives
                 _remove_worker_pids(id(lives))  # or torch raises from a signal handler, wherever the training happens to be
@@ -189,6 +197,14 @@ class Crew:
                 line.keep("jobs_in", "acks_out")
         except (RuntimeError, EOFError, ConnectionError) as error:
             raise self._death(str(error)) from error
+        except OSError as error:
+            self._abandon()
+            raise WorkerError(
+                f"loader: {self._num_workers} workers could not be started ({error.strerror or error}), expected room for their processes "
+                "and pipes; raise the limits (ulimit -n, ulimit -u) or use fewer num_workers"
+            ) from error
+        finally:
+            self._starting = False
         self._poll = select.poll()
         for fd in (line.acks_out, lives._worker_result_queue._reader, *(worker.sentinel for worker in lives._workers)):
             self._poll.register(fd, select.POLLIN)
@@ -280,6 +296,19 @@ class Crew:
                 line.close()
             del lives  # here, since torch's destructor would swallow an interrupt
 
+    def forget(self) -> None:
+        """Let go of everything in a process that was forked and has no part in it: neither its end nor its garbage may stop the workers."""
+        if self._starting:
+            return
+        lives, line = self._lives, self._reader.line
+        self._lives = self._reader.line = None
+        self._close.detach()
+        if lives is not None:
+            lives._shutdown = True
+            multiprocessing.process._children.difference_update(lives._workers)  # type: ignore[attr-defined]
+        if line is not None:
+            line.close()
+
     def _death(self, found: str) -> WorkerError:
         """Return the error to raise for a death, with nothing left running."""
         self._abandon()
@@ -297,6 +326,18 @@ def _let_go(reader: JobReader, num_workers: int) -> None:
         reader.board.generation = -1
         reader.line.stop(num_workers)
     reader.close()
+
+
+_crews: "weakref.WeakSet[Crew]" = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for crew in list(_crews):
+        crew.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
 
 
 @contextlib.contextmanager

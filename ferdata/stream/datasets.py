@@ -5,6 +5,7 @@ built from these cost what every ``DataLoader`` costs, so use :class:`ferdata.st
 """
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,21 +13,22 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from ferdata.errors import OptionError
-from ferdata.format import read_index
 from ferdata.store import Store
 from ferdata.stream.batch import SampleTable, batch_type
-from ferdata.stream.order import OrderOptions, rank_sequence
+from ferdata.stream.order import OrderOptions, rank_sequence, whole_number
 from ferdata.stream.ranks import find_rank
-from ferdata.stream.worker import ShardPool
+from ferdata.stream.worker import ShardPool, open_split
 
 __all__ = ["IterableShardDataset", "ShardDataset"]
+
+_READ_SAMPLES = 64
+"""Samples an iterating worker reads at a time."""
 
 
 class ShardDataset(Dataset[Any]):
     """Map-style: ``dataset[number]`` is a named tuple of ``fields``, images uint8 ``[3, H, W]``, labels int.
 
-    Works with any sampler; ``dataset.labels`` (int64 ``[N]``) is there for weighted ones.
+    Works with any sampler, in any number of threads; ``dataset.labels`` (int64 ``[N]``) is there for weighted ones.
 
     Args:
         root: Folder or URL of a data set.
@@ -35,16 +37,13 @@ class ShardDataset(Dataset[Any]):
     """
 
     def __init__(self, root: str | os.PathLike[str], *, split: str = "train", fields: Sequence[str] = ("images", "labels")) -> None:
-        store = Store(root)
-        self.index = read_index(store)
-        if split not in self.index.splits:
-            raise OptionError(f"split: {split!r} found, expected one of {', '.join(self.index.splits)} ({store})")
+        store, self.index = open_split(root, split)
         self.split = split
         self.fields = tuple(fields)
         batch_type(self.fields)
         self._root = store.root
         self._table = SampleTable(store, self.index, split, self.fields)
-        self._pools: dict[int, ShardPool] = {}
+        self._own = threading.local()
 
     @property
     def labels(self) -> torch.Tensor:
@@ -60,7 +59,10 @@ class ShardDataset(Dataset[Any]):
         return len(self._table)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pools": {}}
+        return {**self.__dict__, "_own": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _own=threading.local())
 
     def __getitem__(self, number: int) -> Any:
         return self.__getitems__([number])[0]
@@ -81,25 +83,27 @@ class ShardDataset(Dataset[Any]):
         return [kind(*(_one(images[row] if name == "images" else values[name][row]) for name in self.fields)) for row in range(len(wanted))]
 
     def _pool(self) -> ShardPool:
-        """Return this process's own open shards: a file position is never shared over a fork."""
-        pool = self._pools.get(os.getpid())
-        if pool is None:
-            self._pools = {os.getpid(): ShardPool(Store(self._root), self.index, self.split)}
-            pool = self._pools[os.getpid()]
+        """Return the open shards of this thread of this process: decoders have scratch memory of their own."""
+        if getattr(self._own, "process", None) != os.getpid():
+            self._own.process = os.getpid()
+            self._own.pool = ShardPool(Store(self._root), self.index, self.split)
+        pool: ShardPool = self._own.pool
         return pool
 
 
 class IterableShardDataset(IterableDataset[Any]):
     """Iterable: samples in the loader's own order, dealt to ranks and to ``DataLoader`` workers so that each comes once.
 
+    A framework that deals out an iterable's samples itself, as Accelerate does, must be given ``rank=0, world_size=1``.
+
     Args:
         root: Folder or URL of a data set.
         split: ``train``, ``val`` or ``test``.
-        shuffle: ``"window"``, ``"full"`` or ``"none"``.
+        shuffle: ``"window"`` (or True), ``"full"`` or ``"none"`` (or False).
         seed: Seed of the order.
         fields: As for :class:`ferdata.stream.Loader`.
         window_samples: Samples mixed together.
-        rank: This rank; None: found as the loader finds it.
+        rank: This rank; None: found where an epoch begins, as the loader finds it.
         world_size: Number of ranks.
     """
 
@@ -108,7 +112,7 @@ class IterableShardDataset(IterableDataset[Any]):
         root: str | os.PathLike[str],
         *,
         split: str = "train",
-        shuffle: str = "window",
+        shuffle: str | bool = "window",
         seed: int = 0,
         fields: Sequence[str] = ("images", "labels"),
         window_samples: int = 2048,
@@ -116,30 +120,38 @@ class IterableShardDataset(IterableDataset[Any]):
         world_size: int | None = None,
     ) -> None:
         self._samples = ShardDataset(root, split=split, fields=fields)
-        self._order = OrderOptions(shuffle=shuffle, seed=seed, batch_size=1, window_samples=window_samples)
-        self._rank, self._world_size = find_rank(rank, world_size)
+        if isinstance(shuffle, bool):
+            shuffle = "window" if shuffle else "none"
+        self._order = OrderOptions(shuffle=shuffle, seed=whole_number("seed", seed), batch_size=1, window_samples=window_samples)
+        self._given = (rank, world_size)
+        find_rank(rank, world_size, early=True)
         self._sizes = np.array([info.samples for info in self._samples.index.shards if info.split == split], np.int64)
-        self.epoch = 0
+        self._epoch = torch.zeros((), dtype=torch.int64, device="cpu")
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # workers that persist see it too
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Workers that are spawned or sent elsewhere cannot ask torch.distributed.
+        return {**self.__dict__, "_given": find_rank(*self._given, early=True)}
 
     def __len__(self) -> int:
-        return int(self._sizes.sum()) // self._world_size
+        return int(self._sizes.sum()) // find_rank(*self._given, early=True)[1]
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the next iteration."""
+        return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration; iterating does not move it on, since workers are copies."""
-        self.epoch = epoch
+        self._epoch.fill_(epoch)
 
     def __iter__(self) -> Iterator[Any]:
-        sequence = rank_sequence(
-            self._sizes, self._samples.labels.numpy(), self._order, epoch=self.epoch, rank=self._rank, world_size=self._world_size
-        )
+        rank, world_size = find_rank(*self._given)
+        sequence = rank_sequence(self._sizes, self._samples.labels.numpy(), self._order, epoch=self.epoch, rank=rank, world_size=world_size)
         info = get_worker_info()
-        blocks = range(0, len(sequence), _READ_SAMPLES)
-        for start in blocks if info is None else blocks[info.id :: info.num_workers]:
+        stretches = range(0, len(sequence), _READ_SAMPLES)
+        for start in stretches if info is None else stretches[info.id :: info.num_workers]:
             yield from self._samples.__getitems__(sequence[start : start + _READ_SAMPLES].tolist())
-
-
-_READ_SAMPLES = 64
-"""Samples an iterating worker reads at a time."""
 
 
 def _one(value: Any) -> Any:

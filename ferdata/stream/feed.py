@@ -57,10 +57,10 @@ class Feed:
         windows: The windows in order; those of later epochs follow where the next epoch is to begin before this one ends.
         ring: Where batches are built.
         desk: Who does the work.
-        verify: Tells of an epoch whether workers verify checksums in it.
+        verify: Tells of a window whether workers verify its checksums.
     """
 
-    def __init__(self, windows: Iterator[Window], ring: Ring, desk: Desk, *, verify: Callable[[int], bool]) -> None:
+    def __init__(self, windows: Iterator[Window], ring: Ring, desk: Desk, *, verify: Callable[[Window], bool]) -> None:
         self._windows = windows
         self._ring = ring
         self._desk = desk
@@ -107,7 +107,7 @@ class Feed:
         batch = self._ring.batch_size
         slot_rows = (np.array(slots, np.int64)[:, None] * batch + np.arange(batch)).ravel()
         samples, rows = sort_window(window)
-        jobs = self._desk.submit(self._first + len(self._filling), samples, slot_rows[rows], verify=self._verify(window.epoch))
+        jobs = self._desk.submit(self._first + len(self._filling), samples, slot_rows[rows], verify=self._verify(window))
         if jobs is None:
             for slot in slots:
                 self._ring.give_back(slot)

@@ -189,7 +189,7 @@ class Line:
     # The worker's side.
 
     def jobs(self) -> Iterator[JobRecord]:
-        """Yield jobs as they come, until told to stop or the parent is gone."""
+        """Yield jobs as they come, until told to stop; where the parent is gone, the process ends."""
         self.keep("jobs_out", "acks_in")
         fd, parent = self._ends["jobs_out"], os.getppid()
         poll = select.poll()
@@ -199,10 +199,10 @@ class Line:
                 data = os.read(fd, _JOB.size)
             except BlockingIOError:
                 if not poll.poll(_LOOK_MS) and os.getppid() != parent:
-                    return
+                    os._exit(0)  # at once: torch would wait for words from it
                 continue
-            if not data:
-                return
+            if not data:  # nobody holds the other end; under forkserver it is not the parent that tells
+                os._exit(0)
             window, generation, start, count, verify = _JOB.unpack(data)
             if generation == _STOP:
                 return

@@ -1,4 +1,4 @@
-"""The loader: batches at memory speed out of ``torch.utils.data.DataLoader`` workers. The only file that drives them.
+"""The loader: batches at memory speed out of ``torch.utils.data.DataLoader`` workers.
 
 In: a data set folder. Out: named tuples of uint8 images and labels, in an order that is arithmetic. Workers decode straight into
 recycled shared memory; what travels between processes is job numbers. Memory: two windows of batches and a few more.
@@ -8,26 +8,26 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 import torch
 
 from ferdata.errors import OptionError, StateError
-from ferdata.format import read_index
-from ferdata.store import Store
 from ferdata.stream.batch import SampleTable, batch_type
 from ferdata.stream.crew import Crew
 from ferdata.stream.device import Delivery, DeviceMover, PinnedRing
 from ferdata.stream.feed import Feed, Filling
 from ferdata.stream.metrics import LoaderMetrics, Meter
-from ferdata.stream.order import OrderOptions, class_weights, order_options, rank_batches, rank_sequence, remaining_samples
-from ferdata.stream.plan import Window, cut_windows
+from ferdata.stream.order import class_weights, order_options, whole_number
+from ferdata.stream.plan import Checked
 from ferdata.stream.ranks import find_rank
 from ferdata.stream.ring import Ring
+from ferdata.stream.share import Share
 from ferdata.stream.state import Identity, Position
 from ferdata.stream.transforms import BatchContext
+from ferdata.stream.worker import open_split
 
 __all__ = ["Loader"]
 
@@ -58,18 +58,22 @@ class Loader:
         drop_last: Leave out what does not fill a batch on every rank; None: True when shuffling.
         window_samples: Samples that are mixed together; rounded to whole batches and bounded by ``memory_bytes``. None: 2,048.
         memory_bytes: Bound of the ring: two windows and a few batches.
-        rank: This process's rank; None: from ``torch.distributed``, else ``RANK``, else 0.
+        rank: This process's rank; None: from ``torch.distributed``, else ``RANK``, else 0, looked up again where an epoch begins.
         world_size: Number of ranks; None: likewise from ``WORLD_SIZE``, else 1.
         transform: Called with uint8 images ``[N, 3, H, W]`` and a :class:`BatchContext`; its result takes their place.
         device: Where images and labels go; on ``cuda`` the ring is page-locked and copies run on a side stream.
         pin_memory: Page-lock the ring, for a consumer that copies to CUDA by itself.
         start_method: ``fork``, ``forkserver`` or ``spawn``; None: Python's own default.
         persistent: Keep workers from epoch to epoch.
-        verify: ``"first"`` checks every checksum in this loader's first epoch, ``"always"`` in each; zstd's are always checked.
+        verify: ``"first"`` checks the checksums of what this loader has not read before, ``"always"`` all; zstd's are always checked.
 
     Raises:
         OptionError: If an option is out of range, or there are too few samples for one batch on every rank.
-        ShardMissingError, ShardCorruptError: If the data set is not there or not sound.
+        ShardMissingError, ShardCorruptError: If the data set is not there or not sound; iterating raises them too.
+        WorkerError, StateError: While iterating: a worker died or could not start; the loader began again, or is another process's.
+
+    A loader and its batches belong to the process that made it: in a forked one it refuses to iterate, and a batch that is handed
+    on to a forked process must be copied first, since the ring goes on.
     """
 
     def __init__(
@@ -96,11 +100,9 @@ class Loader:
         persistent: bool = True,
         verify: str = "first",
     ) -> None:
-        store = Store(root)
-        self.index = read_index(store)
-        self.split = split
-        if split not in self.index.splits:
-            raise OptionError(f"split: {split!r} found, expected one of {', '.join(self.index.splits)} ({store})")
+        store, self.index = open_split(root, split)
+        self.split, self._where = split, f"{store} {split}"
+        batch_size, seed = whole_number("batch_size", batch_size), whole_number("seed", seed)
         if batch_size < 1:
             raise OptionError(f"batch_size: {batch_size} found, expected at least 1")
         if verify not in ("first", "always"):
@@ -108,15 +110,14 @@ class Loader:
         if start_method is not None and start_method not in multiprocessing.get_all_start_methods():
             raise OptionError(f"start_method: {start_method!r} found, expected one of {multiprocessing.get_all_start_methods()}")
         self.batch_size = batch_size
-        self.num_workers = min(8, len(os.sched_getaffinity(0))) if num_workers is None else num_workers
+        self.num_workers = min(8, len(os.sched_getaffinity(0))) if num_workers is None else whole_number("num_workers", num_workers)
         if self.num_workers < 0:
             raise OptionError(f"num_workers: {num_workers} found, expected 0 or more")
-        self.rank, self.world_size = find_rank(rank, world_size)
         self.fields = tuple(fields)
         self._batch_type = batch_type(self.fields)
         self._table = SampleTable(store, self.index, split, self.fields)
         shard_sizes = np.array([info.samples for info in self.index.shards if info.split == split], np.int64)
-        self._labels = self._table.labels.numpy()
+        labels = self._table.labels.numpy()
         row_bytes = self.index.spec.num_bytes
         budget = (memory_bytes // (row_bytes * batch_size) - HELD_BATCHES) // 2
         if budget < 1:
@@ -129,21 +130,18 @@ class Loader:
             shuffle=shuffle,
             seed=seed,
             batch_size=batch_size,
-            weights=class_weights(sampling, self.index.classes, self._labels),
+            weights=class_weights(sampling, self.index.classes, labels),
             draws=draws,
             drop_last=drop_last,
             window_samples=window_samples,
             max_window_batches=budget,
             row_bytes=row_bytes,
         )
-        self._sequence = partial(rank_sequence, shard_sizes, self._labels, self.order, rank=self.rank, world_size=self.world_size)
-        self._total = len(self._table) if self.order.weights is None or draws is None else draws
-        if rank_batches(self._total, self.order, world_size=self.world_size) == 0:
-            raise OptionError(
-                f"{store} {split}: {self._total} samples found, expected at least batch_size x world_size = "
-                f"{batch_size} x {self.world_size}; use a smaller batch_size or drop_last=False"
-            )
-        longest = rank_batches(self._total, self.order, world_size=self.world_size)
+        self._given = (rank, world_size)
+        rank, world_size = find_rank(rank, world_size, early=True)
+        self._share = Share(shard_sizes=shard_sizes, labels=labels, order=self.order, rank=rank, world_size=world_size)
+        self._check_share()
+        longest = replace(self._share, rank=0, world_size=1).num_batches()  # ranks may be fewer where an epoch begins
         window_batches = min(self.order.window_samples // batch_size, longest)
         self._ring = Ring(num_slots=2 * window_batches + HELD_BATCHES, batch_size=batch_size, row_bytes=row_bytes)
         self._crew = Crew(
@@ -160,17 +158,34 @@ class Loader:
         self._mover = None if device is None or torch.device(device).type == "cpu" else DeviceMover(torch.device(device), self._ring)
         self._pinned = PinnedRing(self._ring) if pin_memory and self._mover is None else None
         self._transform = transform
-        self._verify = verify
-        self._verified = False
+        self._checked = Checked(len(self._table), always=verify == "always")
         self._meter = Meter()
         self._identity = Identity(fingerprint=self.index.fingerprint, split=split, order=self.order)
-        self._position = Position(epoch=0, world_size=self.world_size)
+        self._start = self._position = Position(epoch=0, world_size=world_size)
         self._begun = False
+        self._process = os.getpid()
         self._iteration = 0
         self._persistent = persistent and self.num_workers > 0
         self._reads_ahead = False
         self._feed: Feed | None = None
         self._feed_at: Position | None = None
+
+    @property
+    def rank(self) -> int:
+        """This process's rank."""
+        return self._share.rank
+
+    @property
+    def world_size(self) -> int:
+        """Number of ranks."""
+        return self._share.world_size
+
+    batch_sampler = None  # frameworks look at it beside the sampler
+
+    @property
+    def sampler(self) -> Self:
+        """This loader, for frameworks that call ``sampler.set_epoch`` where an epoch begins."""
+        return self
 
     @property
     def epoch(self) -> int:
@@ -188,10 +203,13 @@ class Loader:
         return len(self._table)
 
     def __len__(self) -> int:
-        """Return the number of batches of an epoch on this rank, or of what is left of it after a resume: exactly."""
+        """Return the number of batches of an epoch on this rank, exactly; after a resume, those that came before it included.
+
+        That is how frameworks count that go on within an epoch: they know how many batches they have seen.
+        """
+        self._join_ranks()
         position = self._start if self._begun else self._position
-        total = remaining_samples(self._total, self.order, position.phases)
-        return max(0, rank_batches(total, self.order, world_size=self.world_size) - position.consumed // self.batch_size)
+        return sum(phase.consumed for phase in position.phases) // self.batch_size + self._share.num_batches(position.phases)
 
     def __iter__(self) -> Iterator[Any]:
         """Return an iterator over the next epoch, which begins when its first batch is asked for: frameworks call this to probe."""
@@ -199,6 +217,9 @@ class Loader:
 
     def __enter__(self) -> Self:
         return self
+
+    def __reduce__(self) -> Any:
+        raise StateError("loader: it belongs to the process that made it and cannot be sent on; make a loader in each process")
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -226,7 +247,13 @@ class Loader:
         Raises:
             StateError: If the state is of another data set, split, seed or order.
         """
-        self._position = Position.from_state(state, self._identity, self.world_size)
+        self._join_ranks()
+        position = Position.from_state(state, self._identity, self.world_size)
+        if position.consumed > self._share.num_batches(position.phases) * self.batch_size:
+            raise StateError(
+                f"loader state: consumed {position.consumed} found, expected at most an epoch; take it from state_dict() of this ferdata"
+            )
+        self._position = position
         self._begun = False
         self._iteration += 1
 
@@ -263,8 +290,15 @@ class Loader:
 
     def _batches(self) -> Iterator[Any]:
         """Yield the batches of one epoch from the current position on, and keep the position."""
+        if os.getpid() != self._process:
+            raise StateError(
+                f"loader: it belongs to process {self._process} and this is {os.getpid()}, expected to be iterated where it was made; "
+                "make a loader in each process"
+            )
         if self._begun:
             self._position = Position(epoch=self._position.epoch + 1, world_size=self.world_size)
+        self._begun = False
+        self._join_ranks(early=False)
         self._begun = True
         self._iteration += 1
         iteration = self._iteration
@@ -295,8 +329,8 @@ class Loader:
         if feed is None:
             self._ring.reclaim()
             self._crew.begin()
-            windows = _windows(self._sequence, self.order, start, ahead=self._reads_ahead)
-            feed = self._feed = Feed(windows, self._ring, self._crew, verify=self._verifies(start.epoch))
+            windows = self._share.windows(start, ahead=self._reads_ahead)
+            feed = self._feed = Feed(windows, self._ring, self._crew, verify=self._checked.needs)
         else:
             self._crew.look()
         try:
@@ -310,7 +344,6 @@ class Loader:
                     yield Delivery(images, {name: column[rows] for name, column in values.items()}, window.first_batch + number)
                     feed.fill()
             self._crew.look()  # the others may have done what a dead worker left
-            self._verified = True
             if iteration == self._iteration and self._reads_ahead:
                 self._feed_at = Position(epoch=start.epoch + 1, world_size=self.world_size)
             self._reads_ahead = self._persistent
@@ -318,10 +351,21 @@ class Loader:
             if iteration == self._iteration:
                 self._crew.finish()
 
-    def _verifies(self, first: int) -> Callable[[int], bool]:
-        """Return whether an epoch is verified, for a feed that begins with epoch ``first``."""
-        always, verified = self._verify == "always", self._verified
-        return lambda epoch: always or (epoch == first and not verified)
+    def _join_ranks(self, *, early: bool = True) -> None:
+        """Look up again which rank this is, unless an epoch is under way: many loaders are made before the ranks are."""
+        rank, world_size = find_rank(*self._given, early=early)
+        if self._begun or (rank, world_size) == (self.rank, self.world_size):
+            return
+        self._share = replace(self._share, rank=rank, world_size=world_size)
+        self._check_share()
+        self._position = Position.from_state(self._position.to_state(self._identity), self._identity, world_size)
+
+    def _check_share(self) -> None:
+        if self._share.num_batches() == 0:
+            raise OptionError(
+                f"{self._where}: {self._share.total} samples found, expected at least batch_size x world_size = "
+                f"{self.batch_size} x {self.world_size}; use a smaller batch_size or drop_last=False"
+            )
 
     def _wait_for(self, filling: Filling, feed: Feed) -> None:
         """Take acknowledgements until the feed's oldest window is filled; an error is raised with the window it is in, not before."""
@@ -331,6 +375,7 @@ class Loader:
                 feed.acknowledge(ack)
         if filling.error is not None:
             raise filling.error
+        self._checked.note(filling.window)
         self._meter.consumer_wait_seconds += time.perf_counter() - start
         self._meter.bytes_read += filling.num_bytes
         self._meter.busy_seconds += filling.busy_ns / 1e9
@@ -353,14 +398,3 @@ class Loader:
             raise StateError(
                 "this iteration was ended by a newer one or by close(), expected one iteration of a loader at a time; make two loaders"
             )
-
-
-def _windows(sequence: Callable[..., np.ndarray], order: OrderOptions, position: Position, *, ahead: bool) -> Iterator[Window]:
-    """Yield the windows from a position to the end of its epoch and, when reading ahead, of all epochs after it."""
-    while True:
-        samples = sequence(epoch=position.epoch, phases=position.phases)
-        sizes = {"batch_size": order.batch_size, "window_samples": order.window_samples}
-        yield from cut_windows(samples, start=position.consumed, epoch=position.epoch, **sizes)
-        if not ahead:
-            return
-        position = Position(epoch=position.epoch + 1, world_size=position.world_size)

@@ -4,6 +4,7 @@ In: shard sizes, labels, options. Out: int64 arrays of sample numbers. Costs a f
 A sample's number is its row in reading order within its split: shard by shard, position by position.
 """
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ __all__ = [
     "rank_batches",
     "rank_sequence",
     "remaining_samples",
+    "whole_number",
 ]
 
 RUN_BYTES = 4 << 20
@@ -117,6 +119,18 @@ def order_options(
         draws=draws,
         drop_last=shuffle != "none" if drop_last is None else drop_last,
     )
+
+
+def whole_number(name: str, value: int) -> int:
+    """Return an option that must be a whole number, NumPy's included, as Python's own.
+
+    Raises:
+        OptionError: If it is something else.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise OptionError(f"{name}: {value!r} found, expected a whole number") from None
 
 
 def class_weights(sampling: str | Mapping[str, float], classes: Sequence[str], labels: np.ndarray) -> tuple[float, ...] | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["ShardMap", "Window", "cut_windows", "sort_window"]
+__all__ = ["Checked", "ShardMap", "Window", "cut_windows", "sort_window"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,30 @@ class Window:
     samples: np.ndarray
     num_batches: int
     epoch: int = 0
+
+
+class Checked:
+    """Remembers which samples have been read with their checksums verified.
+
+    Args:
+        num_samples: Samples of the split.
+        always: Verify every time all the same.
+    """
+
+    def __init__(self, num_samples: int, *, always: bool) -> None:
+        self._seen = np.zeros(num_samples, bool)
+        self._missing = num_samples
+        self._always = always
+
+    def needs(self, window: Window) -> bool:
+        """Tell whether a window is to be verified: it holds a sample that never was."""
+        return self._always or (self._missing > 0 and not bool(self._seen[window.samples].all()))
+
+    def note(self, window: Window) -> None:
+        """Note that a window was read without an error."""
+        if self._missing:
+            self._seen[window.samples[window.samples >= 0]] = True
+            self._missing = len(self._seen) - int(np.count_nonzero(self._seen))
 
 
 class ShardMap:

@@ -9,11 +9,17 @@ from ferdata.errors import OptionError
 __all__ = ["find_rank"]
 
 
-def find_rank(rank: int | None = None, world_size: int | None = None) -> tuple[int, int]:
+def find_rank(rank: int | None = None, world_size: int | None = None, *, early: bool = False) -> tuple[int, int]:
     """Return ``(rank, world_size)``: as given, else from ``torch.distributed``, else from ``RANK`` and ``WORLD_SIZE``, else (0, 1).
 
+    Args:
+        rank: This rank, where the caller knows it.
+        world_size: Number of ranks, likewise.
+        early: Whether to answer (0, 1) where ``WORLD_SIZE`` stands without ``RANK``: some launchers tell the rest to
+            ``torch.distributed`` alone, later.
+
     Raises:
-        OptionError: If only one of the two is given, or they contradict each other.
+        OptionError: If only one of the two is known, or they contradict each other.
     """
     if (rank is None) != (world_size is None):
         raise OptionError(f"rank {rank}, world_size {world_size}: expected both or neither")
@@ -22,6 +28,13 @@ def find_rank(rank: int | None = None, world_size: int | None = None) -> tuple[i
             rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
         else:
             rank, world_size = _number("RANK", 0), _number("WORLD_SIZE", 1)
+            if world_size > 1 and not os.environ.get("RANK"):
+                if early:
+                    return 0, 1
+                raise OptionError(
+                    f"rank: WORLD_SIZE {world_size} found in the environment without RANK, expected both or neither; "
+                    "initialise torch.distributed first, or give rank and world_size"
+                )
     if not 0 <= rank < world_size:
         raise OptionError(f"rank {rank} of {world_size}: expected 0 <= rank < world_size; check RANK and WORLD_SIZE")
     return rank, world_size

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ferdata.errors import WorkerError
+
 __all__ = ["Ring", "SharedBytes"]
 
 
@@ -26,14 +28,16 @@ class SharedBytes:
 
     def __init__(self, num_bytes: int) -> None:
         self.num_bytes = num_bytes
-        if hasattr(os, "memfd_create"):
-            self._fd = os.memfd_create("ferdata-ring", os.MFD_CLOEXEC)
-        else:
-            self._fd, name = tempfile.mkstemp(prefix="ferdata-ring-")
-            os.unlink(name)
-        os.ftruncate(self._fd, num_bytes)
-        self._mmap = _mapped(self._fd, num_bytes)
-        self._close = weakref.finalize(self, os.close, self._fd)
+        try:
+            self._fd = _make_file()
+            self._close = weakref.finalize(self, os.close, self._fd)
+            os.ftruncate(self._fd, num_bytes)
+            self._mmap = _mapped(self._fd, num_bytes)
+        except OSError as error:
+            raise WorkerError(
+                f"loader: {num_bytes / 1e6:,.1f} MB of shared memory could not be made ({error.strerror or error}), expected room for it; "
+                "raise the limits (ulimit -n, ulimit -v, ulimit -f) or lower memory_bytes"
+            ) from error
 
     def __getstate__(self) -> tuple[int, Any]:
         return self.num_bytes, reduction.DupFd(self._fd)
@@ -52,6 +56,14 @@ class SharedBytes:
         """Map the memory anew, for a process that was forked: memory that a driver page-locks may be kept from children."""
         self._inherited = self._mmap  # never unmapped: something else may lie there by now
         self._mmap = _mapped(self._fd, self.num_bytes)
+
+
+def _make_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("ferdata-ring", os.MFD_CLOEXEC)
+    fd, name = tempfile.mkstemp(prefix="ferdata-ring-")
+    os.unlink(name)
+    return fd
 
 
 def _mapped(fd: int, num_bytes: int) -> mmap.mmap:

@@ -134,7 +134,7 @@ class RandomResizedCrop:
         root = torch.exp((log_low + draw[:, 1] * (log_high - log_low)) / 2)
         part_x = (area.sqrt() * root).clamp(max=1.0)
         part_y = (area.sqrt() / root).clamp(max=1.0)
-        theta = torch.zeros(count, 2, 3, device=images.device)
+        theta = torch.zeros(count, 2, 3, dtype=torch.float32, device=images.device)
         theta[:, 0, 0], theta[:, 1, 1] = part_x, part_y
         theta[:, 0, 2] = (2 * draw[:, 2] - 1) * (1 - part_x)
         theta[:, 1, 2] = (2 * draw[:, 3] - 1) * (1 - part_y)

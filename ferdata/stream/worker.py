@@ -3,20 +3,35 @@
 In: sample numbers and ring rows. Out: pixels in shared memory and a small acknowledgement; no tensor is ever sent.
 """
 
+import os
 import time
 from collections import OrderedDict
 
 import numpy as np
 from torch.utils.data import Dataset
 
-from ferdata.errors import FerdataError
-from ferdata.format import DatasetIndex, ShardReader
+from ferdata.errors import FerdataError, OptionError
+from ferdata.format import DatasetIndex, ShardReader, read_index
 from ferdata.store import Store
 from ferdata.stream.line import Ack, JobRecord, Line, PlanBoard
 from ferdata.stream.plan import ShardMap
 from ferdata.stream.ring import SharedBytes
 
-__all__ = ["JobReader", "ShardPool"]
+__all__ = ["JobReader", "ShardPool", "open_split"]
+
+
+def open_split(root: str | os.PathLike[str], split: str) -> tuple[Store, DatasetIndex]:
+    """Return a data set's place, which holds wherever the process goes, and its index.
+
+    Raises:
+        OptionError: If it has no such split.
+        ShardMissingError, ShardCorruptError: If the data set is not there or not sound.
+    """
+    store = Store(root)
+    index = read_index(store)
+    if split not in index.splits:
+        raise OptionError(f"split: {split!r} found, expected one of {', '.join(index.splits)} ({store})")
+    return (Store(os.path.abspath(store.root)) if store.is_local else store), index
 
 
 class ShardPool:
