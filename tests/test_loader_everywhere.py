@@ -208,3 +208,50 @@ def test_accelerate_on_two_ranks_does_not_shard_twice(truth: Truth, tmp_path: Pa
 
     assert [len(part) for part in parts] == [144, 144]
     assert len({*parts[0], *parts[1]}) == 288
+
+
+LIGHTNING_MIDWAY = f"""
+import json, sys, warnings
+import lightning, torch
+from ferdata.stream import Loader
+warnings.filterwarnings("ignore")
+
+class Reader(lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Linear(1, 1)
+        self.seen = []
+    def training_step(self, batch, number):
+        self.seen.append(batch.numbers.tolist())
+        return self.weight(batch.images.float().mean().view(1, 1)).sum()
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+class Stop(lightning.Callback):
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == int(sys.argv[2]):
+            trainer.save_checkpoint(sys.argv[3])
+            raise InterruptedError
+
+def fit(callbacks=(), **options):
+    reader = Reader()
+    trainer = lightning.Trainer(max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+                                enable_model_summary=False, callbacks=list(callbacks))
+    with Loader(sys.argv[1], **{OPTIONS}) as loader:
+        try:
+            trainer.fit(reader, loader, **options)
+        except InterruptedError:
+            pass
+    return reader.seen
+
+if __name__ == "__main__":
+    print(json.dumps([fit(), fit([Stop()]) + fit(ckpt_path=sys.argv[3], weights_only=False)]))
+"""
+
+
+@needs("lightning")
+@pytest.mark.parametrize("step", [1, 20, 37, 50])
+def test_lightning_goes_on_within_an_epoch(tmp_path: Path, truth: Truth, step: int) -> None:
+    """It counts the batches it has seen against ``len(loader)``: a length of what is left ended the epoch early, and the run with it."""
+    whole, resumed = output_of(tmp_path, LIGHTNING_MIDWAY, str(truth.root), str(step), str(tmp_path / "midway.ckpt"))
+    assert len(whole) == 2 * NUM_BATCHES and resumed == whole

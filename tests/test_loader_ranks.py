@@ -1,6 +1,7 @@
 """Ranks: equal counts, a disjoint cover, and an epoch that survives a change of the number of ranks without loss or repeat."""
 
 import multiprocessing
+import os
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,7 @@ def test_the_environment_of_torchrun_is_understood(truth: Truth, monkeypatch: py
     ("environment", "text"),
     [
         ({"RANK": "3", "WORLD_SIZE": "3"}, "rank 3 of 3: expected 0 <= rank < world_size; check RANK and WORLD_SIZE"),
+        ({"WORLD_SIZE": "3"}, "rank: WORLD_SIZE 3 found in the environment without RANK, expected both or neither; initialise torch"),
         ({"RANK": "3"}, "rank 3 of 1: expected 0 <= rank < world_size"),
         ({"RANK": "one", "WORLD_SIZE": "3"}, "RANK: 'one' found in the environment, expected a whole number"),
         ({"RANK": "0", "WORLD_SIZE": "-2"}, "WORLD_SIZE: '-2' found in the environment, expected a whole number"),
@@ -172,21 +174,31 @@ def test_an_environment_that_makes_no_sense_is_refused(monkeypatch: pytest.Monke
         find_rank()
 
 
-def _distributed(rank: int, meeting: str, root: str, results: Any) -> None:
+def _distributed(rank: int, meeting: str, root: str, results: Any, early: bool) -> None:
+    for name in ("RANK", "WORLD_SIZE") if early else ():
+        os.environ.pop(name)
+    if early and rank == 1:
+        os.environ["WORLD_SIZE"] = "2"  # as Lightning starts its further processes
+    loader = Loader(root, num_workers=1, **SMALL) if early else None
     torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
-    with Loader(root, num_workers=1, **SMALL) as loader:
+    with loader or Loader(root, num_workers=1, **SMALL) as loader:
+        assert len(loader) == TOTAL // 16
         results.put((loader.rank, loader.world_size, [number for batch in loader for number in batch.numbers.tolist()]))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
-def test_an_initialised_process_group_is_understood(truth: Truth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """torch.distributed knows better than the environment it was started in."""
+@pytest.mark.parametrize("early", [False, True])
+def test_an_initialised_process_group_is_understood(truth: Truth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, early: bool) -> None:
+    """torch.distributed knows better than the environment; frameworks initialise it when the loader has long been made."""
     monkeypatch.setenv("RANK", "7")
     monkeypatch.setenv("WORLD_SIZE", "9")
     context = multiprocessing.get_context("fork")
     results = context.Queue()
-    ranks = [context.Process(target=_distributed, args=(rank, f"file://{tmp_path}/meeting", str(truth.root), results)) for rank in range(2)]
+    ranks = [
+        context.Process(target=_distributed, args=(rank, f"file://{tmp_path}/meeting", str(truth.root), results, early))
+        for rank in range(2)
+    ]
     for process in ranks:
         process.start()
     found = sorted(results.get(timeout=60) for _ in ranks)

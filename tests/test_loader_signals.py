@@ -189,11 +189,12 @@ def test_a_loader_goes_on_after_an_interrupt_at_any_moment(tmp_path: Path, persi
     assert int(done.stdout) > rounds / 2
 
 
-def test_workers_end_when_their_parent_is_killed(running: Callable[..., subprocess.Popen[str]]) -> None:
-    """A job that the scheduler killed must not leave processes that hold the machine's memory."""
-    process = running()
+@pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
+def test_workers_end_when_their_parent_is_killed(running: Callable[..., subprocess.Popen[str]], start_method: str) -> None:
+    """A job that the scheduler killed must not leave processes that hold the machine's memory; under forkserver it is not their parent."""
+    process = running(start_method=start_method)
     processes = family(process)
-    assert len(processes) == 3
+    assert len(processes) >= 3
 
     process.kill()
 

@@ -1,6 +1,7 @@
 """Plain datasets: for any DataLoader, sampler or framework, the same samples as the loader's own."""
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,31 @@ def test_a_data_loader_over_the_map_reads_every_sample(truth: Truth, num_workers
         assert batch.images.dtype == torch.uint8 and batch.labels.dtype == torch.int64
         numbers += truth.assert_true(batch)
     assert sorted(numbers) == list(range(TOTAL)) and numbers != sorted(numbers)
+
+
+@pytest.mark.parametrize("codec", ["zstd", "compact"])
+def test_threads_may_read_one_dataset_at_once(tmp_path: Path, codec: str) -> None:
+    """Servers and prefetchers do; decoders have scratch memory, which two threads must not share."""
+    truth = make_truth(tmp_path, codec=codec, size=32)
+    dataset = ShardDataset(truth.root, fields=FIELDS)
+
+    def read(seed: int) -> int:
+        numbers = np.random.default_rng(seed).integers(TOTAL, size=300).tolist()
+        return sum(not np.array_equal(dataset[number].images, truth.pixels[number]) for number in numbers)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(read, range(8))) == [0] * 8
+
+
+def test_workers_that_persist_learn_of_a_new_epoch(truth: Truth) -> None:
+    """They hold copies of the dataset: an epoch that stays with the parent gives the same order for ever."""
+    dataset = IterableShardDataset(truth.root, shuffle=True, fields=FIELDS)
+    read = []
+    loader = DataLoader(dataset, batch_size=16, num_workers=2, persistent_workers=True)
+    for epoch in range(3):
+        dataset.set_epoch(epoch % 2)
+        read.append([number for batch in loader for number in truth.assert_true(batch)])
+    assert read[0] == read[2] != read[1] and sorted(read[0]) == sorted(read[1]) == list(range(TOTAL))
 
 
 def test_one_sample_is_what_its_number_says(truth: Truth) -> None:
