@@ -14,7 +14,6 @@ __all__ = [
     "ALPHABETICAL_7",
     "ALPHABETICAL_8",
     "FER2013",
-    "FERPLUS",
     "RAFDB_BASIC",
     "RAFDB_COMPOUND",
     "canonical_name",
@@ -41,7 +40,6 @@ RAFDB_COMPOUND: tuple[str, ...] = (
 ALPHABETICAL_8: tuple[str, ...] = ("Anger", "Contempt", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
 ALPHABETICAL_7: tuple[str, ...] = ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
 FER2013: tuple[str, ...] = ("Anger", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
-FERPLUS: tuple[str, ...] = ("Neutral", "Happy", "Surprise", "Sad", "Anger", "Disgust", "Fear", "Contempt")
 
 _ALIASES: dict[str, str] = {
     "neutral": "Neutral", "normal": "Neutral", "calm": "Neutral",
