@@ -169,6 +169,7 @@ class _Reader:
                 else:
                     self.builder.repairs["label_from_folder"] += 1
                     self._accept(path, split, class_name, folder)
+            self.builder.notes += tree.notes
             empty = [name for name, paths in tree.by_class.items() if not paths and canonical_name(name)]
             self.builder.notes += [f"Warning: class folder {below(tree.folder, name)} is empty." for name in empty]
         if self._has_splits:

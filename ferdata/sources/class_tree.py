@@ -3,15 +3,19 @@
 In: a split folder. Out: image paths by class folder, in natural order. About 1 µs an image on a local disk.
 """
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from ferdata.sources.listing import below, is_image, list_folder
+from ferdata.errors import AmbiguousLayoutError, LayoutError
+from ferdata.labels import canonical_name
+from ferdata.sources.listing import below, is_image, list_folder, split_of
 from ferdata.store import Store
 
-__all__ = ["ClassTree", "list_class_tree"]
+__all__ = ["ClassTree", "list_class_tree", "refuse_other_classes_inside"]
 
 _MAX_DEPTH = 8
+_LABEL_PARTS = frozenset(("annotations", "annotation", "labels", "valence", "arousal", "emotion", "landmarks"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +26,13 @@ class ClassTree:
         folder: The split folder, relative to the source root.
         loose: Images that lie in the split folder itself, in no class folder.
         by_class: Name of a class folder as on disk -> paths of its images, relative to the source root.
+        notes: Links that were not followed.
     """
 
     folder: str
     loose: tuple[str, ...]
     by_class: Mapping[str, tuple[str, ...]]
+    notes: tuple[str, ...] = ()
 
     def inside(self, path: str) -> str:
         """Return an image's path relative to the split folder."""
@@ -44,24 +50,100 @@ class ClassTree:
 def list_class_tree(store: Store, folder: str, *, only: Collection[str] | None = None) -> ClassTree:
     """List a split folder.
 
+    Sub-folders of a class folder (by person, by source) belong to the class. A link inside a class folder that leads back into the
+    source is not followed: what it shows is read where it lies.
+
     Args:
         store: Where the source lives.
         folder: The split folder, relative to the store's root.
         only: Names of the class folders to list, else all.
+
+    Raises:
+        AmbiguousLayoutError: If a class folder holds split folders, folders of other classes, or labels of its own.
+        LayoutError: If folders are nested too deeply.
     """
     here = list_folder(store, folder)
+    names = [name for name in here.dirs if only is None or name in only]
+    walker = _Walker(store, names if only is None else only)
+    by_class = {name: tuple(walker.images(name, below(folder, name))) for name in names}
     return ClassTree(
         folder=folder,
         loose=tuple(below(folder, name) for name in here.files if is_image(name)),
-        by_class={name: tuple(_walk(store, below(folder, name), 1)) for name in here.dirs if only is None or name in only},
+        by_class=by_class,
+        notes=tuple(f"Ignored link {path}: it leads back into the source, where its images are read already." for path in walker.skipped),
     )
 
 
-def _walk(store: Store, folder: str, depth: int) -> Iterator[str]:
-    here = list_folder(store, folder)
-    for name in here.files:
-        if is_image(name):
-            yield below(folder, name)
-    if depth < _MAX_DEPTH:
+def refuse_other_classes_inside(store: Store, class_folder: str, folder: str, dirs: Collection[str], classes: Collection[str]) -> None:
+    """Refuse a class folder whose sub-folders say that its images have other classes, or that the data set starts further down.
+
+    Args:
+        store: Where the source lives.
+        class_folder: Name of the class folder.
+        folder: It, or a folder below it, relative to the store's root.
+        dirs: Names of the sub-folders of ``folder``.
+        classes: Names of all class folders of the tree.
+
+    Raises:
+        AmbiguousLayoutError: If it is so.
+    """
+    known = {name.lower() for name in classes}
+    wrong = [name for name in dirs if (name.lower() in known or _says_more(name)) and not _is_same_class(name, class_folder)]
+    if wrong:
+        raise AmbiguousLayoutError(
+            f"{store.path(folder)}: {', '.join(map(repr, wrong[:8]))} found inside class folder {class_folder!r}, expected its images, or "
+            f"folders that are neither splits nor classes; give {store.path(folder)} if the data set starts there, else put split folders "
+            f"above class folders (train/Happy/...)"
+        )
+
+
+def _says_more(name: str) -> bool:
+    return split_of(name) is not None or canonical_name(name) is not None or name.lower() in _LABEL_PARTS
+
+
+def _is_same_class(name: str, class_folder: str) -> bool:
+    return name.lower() == class_folder.lower() or (canonical_name(name) or name) == canonical_name(class_folder)
+
+
+class _Walker:
+    """Walks class folders; knows the names of all of them and which real folders must not be entered again."""
+
+    def __init__(self, store: Store, classes: Collection[str]) -> None:
+        self.skipped: list[str] = []
+        self._store, self._classes = store, classes
+
+    def images(self, class_folder: str, folder: str) -> Iterator[str]:
+        """Yield the images of one class folder."""
+        homes = (self._real(""), self._real(folder)) if self._store.is_local else ()
+        yield from self._walk(class_folder, folder, 1, homes)
+
+    def _walk(self, class_folder: str, folder: str, depth: int, homes: tuple[str, ...]) -> Iterator[str]:
+        here = list_folder(self._store, folder)
+        for name in here.files:
+            if is_image(name):
+                yield below(folder, name)
+        if not here.dirs:
+            return
+        refuse_other_classes_inside(self._store, class_folder, folder, here.dirs, self._classes)
+        if depth == _MAX_DEPTH:
+            raise LayoutError(
+                f"{self._store.path(folder)}: {_MAX_DEPTH} levels of folders found inside class folder {class_folder!r}, expected fewer; "
+                f"move the images up"
+            )
         for name in here.dirs:
-            yield from _walk(store, below(folder, name), depth + 1)
+            path = below(folder, name)
+            inner = homes
+            if self._store.is_local and os.path.islink(self._store.path(path)):
+                target = self._real(path)
+                if any(_is_within(target, home) or _is_within(home, target) for home in homes):
+                    self.skipped.append(path)
+                    continue
+                inner = (*homes, target)
+            yield from self._walk(class_folder, path, depth + 1, inner)
+
+    def _real(self, relative: str) -> str:
+        return os.path.realpath(self._store.path(relative))
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")

@@ -12,7 +12,8 @@ from ferdata.sources.csv_head import read_head
 from ferdata.sources.detection import Detection
 from ferdata.sources.listing import Tree, below, is_archive, is_image, split_of
 from ferdata.sources.markers.affectnet_2017 import find_affectnet_csv
-from ferdata.sources.markers.class_folders import find_class_folders
+from ferdata.sources.markers.class_folders import class_places, find_class_folders
+from ferdata.sources.markers.own_classes import holds_images
 from ferdata.sources.markers.rafdb_official import find_rafdb_kaggle, find_rafdb_list
 from ferdata.sources.markers.split_folders import find_affectnet_npy, find_affectnet_plus, find_affectnet_va, find_one_split, find_yolo
 from ferdata.sources.markers.tables import find_affectnet_kaggle, find_parquet
@@ -65,27 +66,35 @@ def detect_layout(root: str, *, source: str | None = None, labels: str | None = 
     """
     tree = Tree(Store(root))
     _check_root(tree.store)
-    folder = ""
-    for level in range(_MAX_LEVELS + 1):
-        found = _layout_in(tree, folder, source, labels)
-        if found is not None:
-            _refuse_second_layout(tree, found)
-            found = _rebased(replace(found, notes=(*found.notes, *_ignored(tree, found))), tree.store)
-            _check_source(found, source)
-            return found
-        inner = _only_folder(tree, folder)
-        if inner is None or level == _MAX_LEVELS:
-            break
-        folder = inner
-    raise _nothing_found(tree, folder)
+    found = _layout_at(tree, "", source, labels, levels=_MAX_LEVELS)
+    if found is None:
+        raise _nothing_found(tree, source, labels)
+    _refuse_second_layout(tree, found)
+    found = _rebased(replace(found, notes=(*found.notes, *_ignored(tree, found))), tree.store)
+    _check_source(found, source)
+    return found
 
 
-def _layout_in(tree: Tree, folder: str, source: str | None, labels: str | None) -> Detection | None:
-    return (
-        _strong_layout_in(tree, folder)
-        or find_parquet(tree, folder, source)
-        or find_class_folders(tree, folder, source=source, labels=labels)
-    )
+def _layout_at(tree: Tree, folder: str, source: str | None, labels: str | None, *, levels: int) -> Detection | None:
+    """Return the layout in ``folder``, or so many levels down its single sub-folders."""
+    found = _strong_layout_in(tree, folder) or find_parquet(tree, folder, source)
+    if found is not None:
+        return found
+    inner = _only_folder(tree, folder)
+    # A lone folder that holds no image is a wrapper and no class, even if it is called 1/ or Happy/.
+    is_wrapper = inner is not None and not split_of(inner.rsplit("/", 1)[-1]) and not holds_images(tree, inner)
+    if not is_wrapper:
+        found = _classes_in(tree, folder, source, labels)
+    if found is None and inner is not None and levels:
+        found = _layout_at(tree, inner, source, labels, levels=levels - 1)
+    return found
+
+
+def _classes_in(tree: Tree, folder: str, source: str | None, labels: str | None) -> Detection | None:
+    places = class_places(tree, folder)
+    if not any(holds_images(tree, place) for place in places) and any(_layouts_below(tree, places)):
+        return None
+    return find_class_folders(tree, folder, source=source, labels=labels)
 
 
 def _strong_layout_in(tree: Tree, folder: str) -> Detection | None:
@@ -214,7 +223,24 @@ def _is_dump(tree: Tree, path: str) -> bool:
     return header[-3:] == ["phase", "img_path", "label"] or {"number", "exp", "val", "aro"} <= set(header)
 
 
-def _nothing_found(tree: Tree, folder: str) -> LayoutError:
+def _deeper_layouts(tree: Tree, folders: list[str], source: str | None, labels: str | None) -> Iterator[tuple[str, str]]:
+    """Yield ``(path, layout)`` as :func:`_layouts_below` does, for class folders and parquet files too."""
+    for start in folders:
+        try:
+            found = _layout_at(tree, start, source, labels, levels=_MAX_LEVELS)
+        except AmbiguousLayoutError:
+            yield start, "an unclear layout"
+        except (LayoutError, StoreError):
+            continue
+        else:
+            if found is not None:
+                yield found.root, found.layout
+
+
+def _nothing_found(tree: Tree, source: str | None, labels: str | None) -> LayoutError:
+    folder = ""
+    for _ in range(_MAX_LEVELS):
+        folder = _only_folder(tree, folder) or folder
     where = tree.store.path(folder)
     here = tree.folder(folder)
     small = [below(folder, name) for name in here.dirs] if len(here.dirs) <= _MAX_CHILDREN else []
@@ -222,7 +248,7 @@ def _nothing_found(tree: Tree, folder: str) -> LayoutError:
     passed = [tree.folder("/".join(parts[:level])) for level in range(len(parts))] if folder else []
     inside = [tree.folder(path) for path in small]
     files = [below(place.path, name) for place in (*passed, here, *inside) for name in place.files]
-    deeper = list(_layouts_below(tree, small))
+    deeper = list(_deeper_layouts(tree, small, source, labels))
     pickles = [path for path in files if path.lower().endswith("_fullpath.pkl")]
     archives = [path for path in files if is_archive(path)]
     if len(deeper) > 1:

@@ -28,6 +28,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     AffectNet's, the source has classes of its own.
 
     Raises:
+        AmbiguousLayoutError: If a class folder holds split folders or other classes.
         SourceError: If no class folder holds an image.
     """
     builder = ScanBuilder()
@@ -46,6 +47,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
             label = own.index(folders[name]) if own else rules.label(folders[name], split)
             if label is not None:
                 builder.accept(key=keys.make(_key(split, tree, path, detection)), path=path, split=split, label=label, source_label=name)
+        builder.notes += tree.notes
         _note_gaps(split, tree, own or rules.names, folders, builder)
     return finish_scan(builder, detection, own or rules.names, left_out=rules.left_out)
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError
 from ferdata.labels import AFFECTNET_8, AFFECTNET_ALL, ALPHABETICAL_7, ALPHABETICAL_8, FER2013, RAFDB_BASIC, canonical_name
+from ferdata.sources.class_tree import refuse_other_classes_inside
 from ferdata.sources.detection import Detection
 from ferdata.sources.listing import Tree, below, is_image, split_of
-from ferdata.sources.markers.own_classes import find_own_classes
+from ferdata.sources.markers.own_classes import find_own_classes, holds_images
 from ferdata.sources.markers.rafdb_official import RAF_BASIC_STEM
 from ferdata.sources.totals import AFFECTNET_TRAIN, RAFDB_TRAIN
 
-__all__ = ["find_class_folders", "find_number_order"]
+__all__ = ["class_places", "find_class_folders", "find_number_order"]
 
 _TABLES = (
     dict(AFFECTNET_TRAIN),
@@ -44,19 +45,25 @@ def find_class_folders(tree: Tree, folder: str, *, source: str | None, labels: s
 
     Raises:
         LayoutError: If a class folder's name is not known, or numbers do not fit the order that ``labels`` asks for.
-        AmbiguousLayoutError: If numbers can be read in several orders and ``labels`` does not say which.
+        AmbiguousLayoutError: If numbers can be read in several orders and ``labels`` does not say which, or if a class folder holds
+            split folders or other classes.
     """
     splits = _splits(tree, folder)
     names = sorted({name for path in splits.values() for name in _class_dirs(tree, path)})
     numbers = {name: int(name) for name in names if name.isdecimal()}
     known = {name: alias for name in names if (alias := canonical_name(name) or _OTHER_NAMES.get(name.strip().lower()))}
     has_splits = splits.get("train") != folder
+    if split_names := [name for name in names if split_of(name)]:
+        _refuse_splits_beside_classes(tree, folder, splits, split_names, names if source == "folder" else [*known, *numbers])
+        return None
     if source == "folder" and (own := find_own_classes(tree, splits, names)):
         given, notes = tree.store.path(), _split_notes(splits)
         return Detection(layout="folder", source="folder", root=folder, given=given, splits=splits, class_folders=own, notes=notes)
     if not (known or numbers or has_splits) or not 0 < len(names) <= _MOST_NAMES or _PARTS & {name.lower() for name in names}:
         return None
     is_rafdb = _has_raf_stems(tree, splits)
+    for place in class_places(tree, folder):
+        refuse_other_classes_inside(tree.store, place.rsplit("/", 1)[-1], place, tree.folder(place).dirs, names)
     notes = ()
     if len(numbers) == len(names):
         if max(numbers.values()) >= len(AFFECTNET_ALL):
@@ -77,6 +84,11 @@ def find_class_folders(tree: Tree, folder: str, *, source: str | None, labels: s
         layout, of_source = "folder", "folder"
     notes += _split_notes(splits)
     return Detection(layout=layout, source=of_source, root=folder, given=tree.store.path(), splits=splits, class_folders=known, notes=notes)
+
+
+def class_places(tree: Tree, folder: str) -> list[str]:
+    """Return the paths that are class folders if ``folder`` holds class folders at all: below its split folders, else its own."""
+    return [below(path, name) for path in _splits(tree, folder).values() for name in _class_dirs(tree, path)]
 
 
 def find_number_order(
@@ -170,11 +182,24 @@ def _span(numbers: Mapping[str, int]) -> str:
     return ", ".join(sorted(numbers, key=lambda name: numbers[name]))
 
 
+def _refuse_splits_beside_classes(
+    tree: Tree, folder: str, splits: Mapping[str, str], split_names: Sequence[str], class_names: Sequence[str]
+) -> None:
+    others = [name for name in class_names if name not in split_names]
+    if holding := [name for name in others if any(holds_images(tree, below(path, name)) for path in splits.values())]:
+        raise AmbiguousLayoutError(
+            f"{tree.store.path(folder)}: split folder {', '.join(map(repr, split_names))} found beside class folder "
+            f"{', '.join(map(repr, holding[:8]))}, expected class folders below split folders alone; move one of them away"
+        )
+
+
 def _splits(tree: Tree, folder: str) -> dict[str, str]:
+    """Return split -> folder where one split folder at least holds folders; one that holds nothing but images is a split without labels."""
+    named = [(split, name) for name in tree.folder(folder).dirs if (split := split_of(name))]
+    with_classes = [name for _, name in named if _class_dirs(tree, below(folder, name))]
     found: dict[str, str] = {}
-    for name in tree.folder(folder).dirs:
-        split = split_of(name)
-        if split is None or not _class_dirs(tree, below(folder, name)):
+    for split, name in named if with_classes else ():
+        if name not in with_classes and not any(map(is_image, tree.folder(below(folder, name)).files)):
             continue
         if split in found:
             raise AmbiguousLayoutError(
