@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ferdata.labels import AFFECTNET_ALL
-from ferdata.sources.listing import is_image, iter_names
+from ferdata.sources.listing import Folder, below, is_image, iter_names
 from ferdata.sources.matching import whole_number
 from ferdata.sources.scan import ScanBuilder, ScanOptions
 from ferdata.store import Store
 
-__all__ = ["ClassRule", "ImageStems", "clean_landmarks", "clean_score", "number_order"]
+__all__ = ["ClassRule", "ImageStems", "clean_landmarks", "clean_score", "number_order", "reject_strays"]
 
 NUM_LANDMARK_VALUES = 136
 _MISSING_BELOW = -1.5
@@ -79,13 +79,26 @@ def number_order(stem: str) -> tuple[int, int, str]:
     return (0, int(stem), stem) if stem.isdecimal() else (1, 0, stem)
 
 
+def reject_strays(builder: ScanBuilder, split_folder: Folder, split: str) -> None:
+    """Reject the images that lie in a split folder itself, where no label can name them."""
+    for name in filter(is_image, split_folder.files):
+        builder.reject(below(split_folder.path, name), "label_missing", "not in images/", split=split)
+
+
 class ImageStems:
-    """The images of one folder by stem, for releases whose labels name an image without its extension."""
+    """The images of one folder by stem, for releases whose labels name an image without its extension.
+
+    Attributes:
+        folders: Paths of the sub-folders, which no label can mean.
+    """
 
     def __init__(self, store: Store, folder: str | None) -> None:
         self._names: dict[str, str | list[str]] = {}
+        self.folders: list[str] = []
         for name, is_dir in iter_names(store, folder) if folder is not None else ():
-            if not is_dir and is_image(name):
+            if is_dir:
+                self.folders.append(below(folder or "", name))
+            elif is_image(name):
                 stem = os.path.splitext(name)[0].lower()
                 known = self._names.setdefault(stem, name)
                 if known is not name:

@@ -20,6 +20,7 @@ from ferdata.sources.listing import NameIndex, below, is_image, iter_names, natu
 from ferdata.sources.matching import stop_if_most_labels_invalid, stop_if_no_image_found
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
 from ferdata.sources.totals import finish_scan
+from ferdata.sources.unread import ignored_images
 from ferdata.store import Store
 
 __all__ = ["ImageFolder", "scan"]
@@ -39,7 +40,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         LayoutError: If the automatically annotated part is asked for and is not there.
         SourceError: If no row finds its image, most labels are no AffectNet ids, or a file is no CSV.
     """
-    reader = _Reader(store, options)
+    reader = _Reader(store, detection, options)
     automatic = detection.files.get("automatic")
     if options.automatic and automatic is None:
         raise LayoutError(
@@ -69,9 +70,11 @@ class ImageFolder:
     def __init__(self, store: Store, home: str) -> None:
         self.home = home
         self._store = store
-        self._folders = dict.fromkeys(self._list_home())
         self._indices: dict[str, NameIndex] = {}
         self._used: dict[str, set[str]] = {}
+        self._inner: list[str] = []
+        self._index("")
+        self._folders = dict.fromkeys(name for name in self._inner if name.isdecimal())
 
     def find(self, written: str) -> list[str]:
         """Return what a path in the CSV can mean, relative to the root: one path, none, or several that differ in case."""
@@ -89,13 +92,19 @@ class ImageFolder:
             for name in sorted((name for name in self._index(folder) if name not in used), key=natural_key):
                 yield below(self.home, folder, name)
 
-    def _list_home(self) -> list[str]:
-        return [name for name, is_dir in iter_names(self._store, self.home) if is_dir and name.isdecimal()]
+    def other_folders(self) -> list[str]:
+        """Return the folders that no path in the CSV can mean, of those that have been listed."""
+        return [below(self.home, path) for path in self._inner if path not in self._folders]
 
     def _index(self, folder: str) -> NameIndex:
         if folder not in self._indices:
-            names = iter_names(self._store, below(self.home, folder))
-            self._indices[folder] = NameIndex(name for name, is_dir in names if not is_dir and is_image(name))
+            names: list[str] = []
+            for name, is_dir in iter_names(self._store, below(self.home, folder)):
+                if is_dir:
+                    self._inner.append(below(folder, name))
+                elif is_image(name):
+                    names.append(name)
+            self._indices[folder] = NameIndex(names)
         return self._indices[folder]
 
 
@@ -116,11 +125,12 @@ class _Row:
 class _Reader:
     """The state of one scan: its builder, its class rule and what has been counted."""
 
-    def __init__(self, store: Store, options: ScanOptions) -> None:
+    def __init__(self, store: Store, detection: Detection, options: ScanOptions) -> None:
         self.builder = ScanBuilder()
         self.rule = ClassRule(options)
         self.automatic: Counter[tuple[str, str]] = Counter()
         self._store, self._needs_box = store, options.crop == "box"
+        self._homes = tuple(detection.folders.values())
         self._num_rows = self._num_found = self._num_repeated = 0
         self._waiting: list[tuple[dict[str, Any], str]] = []
 
@@ -181,6 +191,8 @@ class _Reader:
         stop_if_no_image_found(self._store.path(), self._num_rows, self._num_found, [f"{images.home}/<n>/<hash>.jpg"])
         for path in images.unused():
             self.builder.reject(path, "label_missing", f"not in {csv_files}")
+        others = [path for path in images.other_folders() if not any(f"{home}/".startswith(f"{path}/") for home in self._homes)]
+        self.builder.notes += ignored_images(self._store, others, "AN-csv")
 
     def report_repeats(self) -> None:
         """Say how many rows name a file again."""

@@ -7,13 +7,14 @@ annotation file, see :mod:`ferdata.sources.npy_values`; no image is opened.
 from collections.abc import Sequence
 from typing import cast
 
-from ferdata.sources.affectnet import ClassRule, ImageStems, number_order
+from ferdata.sources.affectnet import ClassRule, ImageStems, number_order, reject_strays
 from ferdata.sources.detection import Detection
 from ferdata.sources.listing import Tree, below
 from ferdata.sources.matching import KeyMaker, stop_if_most_labels_invalid, stop_if_no_image_found
 from ferdata.sources.npy_values import KINDS, Annotation, AnnotationIndex, index_annotations, read_annotations
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
 from ferdata.sources.totals import finish_scan
+from ferdata.sources.unread import ignored_images
 from ferdata.store import Store
 
 __all__ = ["scan"]
@@ -53,6 +54,8 @@ class _Reader:
         here = self._tree.folder(folder)
         images = here.dir("images")
         names = ImageStems(self._store, images)
+        reject_strays(self.builder, here, split)
+        self.builder.notes += ignored_images(self._store, names.folders, self._layout)
         kinds = {kind: _VA_FOLDERS.get(kind, "") if self._layout == "AN-va" else "annotations" for kind in KINDS}
         folders = {kind: path for kind, name in kinds.items() if name and (path := here.dir(name)) is not None}
         index = index_annotations(self._store, folders)

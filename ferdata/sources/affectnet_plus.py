@@ -12,13 +12,14 @@ from typing import Any
 
 from ferdata.errors import FerdataError, LayoutError
 from ferdata.labels import AFFECTNET_ALL
-from ferdata.sources.affectnet import ClassRule, ImageStems, clean_landmarks, clean_score, number_order
+from ferdata.sources.affectnet import ClassRule, ImageStems, clean_landmarks, clean_score, number_order, reject_strays
 from ferdata.sources.detection import Detection
 from ferdata.sources.listing import Tree, below, iter_names
 from ferdata.sources.matching import KeyMaker, stop_if_most_labels_invalid, stop_if_no_image_found
 from ferdata.sources.pool import FILES_PER_JOB, read_in_order
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
 from ferdata.sources.totals import finish_scan
+from ferdata.sources.unread import ignored_images
 from ferdata.store import Store
 
 __all__ = ["scan"]
@@ -67,6 +68,8 @@ class _Reader:
         here = self._tree.folder(folder)
         images, annotations = here.dir("images"), here.dir("annotations")
         names = ImageStems(self._store, images)
+        reject_strays(self.builder, here, split)
+        self.builder.notes += ignored_images(self._store, names.folders, "AN-plus")
         labels = _json_files(self._store, annotations)
         counts_before = Counter(self.rule.left_out)
         matched: list[tuple[str, str, str]] = []

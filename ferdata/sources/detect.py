@@ -10,13 +10,14 @@ from dataclasses import replace
 from ferdata.errors import AmbiguousLayoutError, LayoutError, StoreError
 from ferdata.sources.csv_head import read_head
 from ferdata.sources.detection import Detection
-from ferdata.sources.listing import Tree, below, is_archive, is_image, split_of
+from ferdata.sources.listing import Tree, below, is_archive, is_image, shorten, split_of
 from ferdata.sources.markers.affectnet_2017 import find_affectnet_csv
 from ferdata.sources.markers.class_folders import class_places, find_class_folders
 from ferdata.sources.markers.own_classes import holds_images
 from ferdata.sources.markers.rafdb_official import find_rafdb_kaggle, find_rafdb_list
 from ferdata.sources.markers.split_folders import find_affectnet_npy, find_affectnet_plus, find_affectnet_va, find_one_split, find_yolo
 from ferdata.sources.markers.tables import find_affectnet_kaggle, find_parquet
+from ferdata.sources.unread import DERIVED_FOLDERS, note_unread
 from ferdata.store import Store
 
 __all__ = ["Detection", "detect_layout"]
@@ -35,12 +36,10 @@ _MARKERS = (
 """Markers 1 to 9, in the order in which they are tested; each of them is strong enough to be a second layout below one root."""
 
 _MAX_LEVELS = 4
-_MAX_LISTED = 20
 _MAX_CHILDREN = 64
 _DERIVED_FILES = frozenset(
     ("affectnet.csv", "affectnet_train.csv", "affectnet_val.csv", "train_annotations_7class.txt", "valid_annotations_7class.txt")
 )
-_DERIVED_FOLDERS = frozenset(("images_cropped", "fan_landmarks"))
 _LABEL_ENDINGS = (".csv", ".npy", ".parquet", ".pkl", ".pickle", ".lst")
 _OTHER_SETS = frozenset(("rafce_emolabel.txt", "partition_label.txt"))
 _DATA_SETS = {"affectnet": "AffectNet", "rafdb": "RAF-DB", "folder": "class folders"}
@@ -135,7 +134,7 @@ def _refuse_second_layout(tree: Tree, found: Detection) -> None:
     taken = {path[len(found.root) :].strip("/").split("/")[0].lower() for path in _paths(found)}
     taken |= {name.lower() for name in found.class_folders}
     inner = [(found.root, name) for name in tree.folder(found.root).dirs]
-    others = [below(folder, name) for folder, name in inner if name.lower() not in taken | _DERIVED_FOLDERS and not split_of(name)]
+    others = [below(folder, name) for folder, name in inner if name.lower() not in taken | DERIVED_FOLDERS and not split_of(name)]
     second = next(_layouts_below(tree, others), None)
     if second is None and found.layout != "AN-csv":
         second = _csv_release_beside(tree, found)
@@ -205,7 +204,7 @@ def _ignored(tree: Tree, found: Detection) -> list[str]:
     derived, archives, pickles = [], [], []
     for folder in dict.fromkeys((found.root, *found.splits.values())):
         here = tree.folder(folder)
-        derived += [below(folder, name) + "/" for name in here.dirs if name.lower() in _DERIVED_FOLDERS]
+        derived += [below(folder, name) + "/" for name in here.dirs if name.lower() in DERIVED_FOLDERS]
         files = [(below(folder, name), name.lower()) for name in here.files if below(folder, name) not in used and not is_image(name)]
         derived += [path for path, name in files if name in _DERIVED_FILES or (name.endswith(".csv") and _is_dump(tree, path))]
         archives += [path for path, name in files if is_archive(name)]
@@ -215,7 +214,7 @@ def _ignored(tree: Tree, found: Detection) -> list[str]:
         ("archives beside the unpacked data", archives),
         ("pickles, which are never loaded", pickles),
     )
-    return [f"Ignored {kind}: {_short(paths)}." for kind, paths in kinds if paths]
+    return [*(f"Ignored {kind}: {shorten(paths)}." for kind, paths in kinds if paths), *note_unread(tree, found)]
 
 
 def _is_dump(tree: Tree, path: str) -> bool:
@@ -261,25 +260,19 @@ def _nothing_found(tree: Tree, source: str | None, labels: str | None) -> Layout
         return LayoutError(f"{where}: {layout} found deeper down, in {path}, expected its own folder; give {tree.store.path(path)}")
     if pickles:
         return LayoutError(
-            f"{where}: {_short(pickles)} found, expected labels as text or .npy; pickles are not loaded, use the CSV release"
+            f"{where}: {shorten(pickles)} found, expected labels as text or .npy; pickles are not loaded, use the CSV release"
         )
     if archives and not any(is_image(path) for path in files):
-        return LayoutError(f"{tree.store}: only archives found ({_short(archives)}), expected the unpacked data set; unpack first")
+        return LayoutError(f"{tree.store}: only archives found ({shorten(archives)}), expected the unpacked data set; unpack first")
     other = [path for path in files if path.lower().rsplit("/", 1)[-1] in _OTHER_SETS]
     if other:
         return LayoutError(
-            f"{where}: {_short(other)} found, expected RAF-DB basic or compound; RAF-ML and RAF-CE are other data sets, not read"
+            f"{where}: {shorten(other)} found, expected RAF-DB basic or compound; RAF-ML and RAF-CE are other data sets, not read"
         )
     if not here.dirs and not here.files:
         return LayoutError(f"{where}: an empty folder found, expected {_LOOKED_FOR}; check the path")
-    held = _short([*(f"{name}/" for name in here.dirs), *here.files])
+    held = shorten([*(f"{name}/" for name in here.dirs), *here.files])
     numbers = sum(name.isdecimal() for name in here.dirs)
     if numbers and numbers == len(here.dirs):
         held += f"; {numbers:,} numbered folders are AffectNet's images of 2017 without their CSV files"
     return LayoutError(f"{where}: no known layout found, expected {_LOOKED_FOR}; the folder holds {held}; give the folder of a data set")
-
-
-def _short(names: list[str]) -> str:
-    more = f" and {len(names) - _MAX_LISTED:,} more" if len(names) > _MAX_LISTED else ""
-    # A name that is not UTF-8 must not break the line that reports it.
-    return ", ".join(names[:_MAX_LISTED]).encode("utf-8", "backslashreplace").decode() + more

@@ -5,7 +5,7 @@ In: a :class:`ferdata.store.Store` and a path below it. Out: names, junk left ou
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ferdata.errors import StoreError
@@ -24,12 +24,14 @@ __all__ = [
     "list_folder",
     "natural_key",
     "peek",
+    "shorten",
     "split_of",
 ]
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"))
 _JUNK = frozenset(("thumbs.db", "desktop.ini", "__macosx"))
 _ARCHIVE = re.compile(r".*\.(rar|zip|tar|tgz|7z|gz|bz2|xz|zst|z\d\d|7z\.\d+|zip\.\d+|rar\.\d+)", re.IGNORECASE)
+_MAX_LISTED = 20
 _DIGITS = re.compile(r"(\d+)")
 _SPLITS = {
     "train": "train", "training": "train", "train_set": "train", "training_set": "train", "trainset": "train",
@@ -67,6 +69,13 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
 def below(folder: str, *names: str) -> str:
     """Return the path of a name below a folder, both relative to the same root; the root itself is ``""``."""
     return "/".join(part for part in (folder, *names) if part)
+
+
+def shorten(names: Sequence[str]) -> str:
+    """Return names for a sentence: the first ones, and how many more there are."""
+    more = f" and {len(names) - _MAX_LISTED:,} more" if len(names) > _MAX_LISTED else ""
+    # A name that is not UTF-8 must not break the line that reports it.
+    return ", ".join(names[:_MAX_LISTED]).encode("utf-8", "backslashreplace").decode() + more
 
 
 def iter_names(store: Store, relative: str = "") -> Iterator[tuple[str, bool]]:

@@ -18,6 +18,7 @@ from ferdata.sources.matching import StemIndex, decode_text, stem_of, stop_if_mo
 from ferdata.sources.rafdb_annotations import AnnotationReader, Annotations, read_distribution
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
 from ferdata.sources.totals import finish_scan
+from ferdata.sources.unread import ignored_images
 from ferdata.store import Store
 
 __all__ = ["RAF_SETS", "RAF_STEM", "ListRow", "RafSet", "parse_list", "scan"]
@@ -78,6 +79,8 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     images = _find_images(store, top, options.rafdb_images)
     found = _match(rows, images, options.rafdb_images, builder, where)
     _accept_all(store, top, found, raf, options, builder)
+    if images.path not in ("", top.dir("Image") or top.dir("Images")):
+        builder.notes += ignored_images(store, [below(images.path, name) for name in images.dirs], detection.layout)
     _note_repeats(rows, builder)
     _note_gaps(rows, raf, builder)
     return finish_scan(builder, detection, raf.classes)

@@ -24,6 +24,7 @@ from ferdata.sources.matching import (
 from ferdata.sources.rafdb import RAF_STEM
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
 from ferdata.sources.totals import finish_scan
+from ferdata.sources.unread import ignored_images
 from ferdata.store import Store
 
 __all__ = ["scan"]
@@ -69,7 +70,9 @@ def _list_split(store: Store, split_folder: str, split: str, builder: ScanBuilde
                 "this is an altered copy of RAF-kaggle: take the original or move the folder away"
             )
         path = below(split_folder, name)
-        folders[raf_id] = path, [file for file in list_folder(store, path).files if is_image(file)]
+        here = list_folder(store, path)
+        folders[raf_id] = path, [file for file in here.files if is_image(file)]
+        builder.notes += ignored_images(store, [below(path, inner) for inner in here.dirs], "RAF-kaggle")
     for name in listed.files:
         if is_image(name):
             builder.reject(below(split_folder, name), "label_missing", "in no class folder", split=split)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ferdata.errors import LayoutError, OptionError
 from ferdata.labels import AFFECTNET_8, ALPHABETICAL_8, canonical_name
+from ferdata.sources.affectnet import reject_strays
 from ferdata.sources.class_rules import ClassRules
 from ferdata.sources.detection import Detection
 from ferdata.sources.listing import below, list_folder
@@ -25,6 +26,7 @@ from ferdata.sources.matching import (
 )
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
 from ferdata.sources.totals import finish_scan
+from ferdata.sources.unread import ignored_images
 from ferdata.sources.yolo_names import parse_names
 from ferdata.store import Store
 
@@ -125,7 +127,10 @@ def _pair(store: Store, folder: str, split: str, builder: ScanBuilder) -> tuple[
     """Return (label file, image) pairs in natural order of the labels, and label files without an image; reject what has no partner."""
     here = list_folder(store, folder)
     image_dir, label_dir = here.dir("images"), here.dir("labels")
-    images = StemIndex(list_folder(store, image_dir).files if image_dir else ())
+    listed = list_folder(store, image_dir) if image_dir else None
+    images = StemIndex(listed.files if listed else ())
+    reject_strays(builder, here, split)
+    builder.notes += ignored_images(store, [below(listed.path, name) for name in listed.dirs] if listed else (), "AN-yolo")
     labels = [name for name in list_folder(store, label_dir).files if name.lower().endswith(".txt")] if label_dir else []
     pairs: list[tuple[str, str]] = []
     without: list[str] = []

@@ -12,6 +12,7 @@ from ferdata.sources.listing import Tree, below, is_image, split_of
 from ferdata.sources.markers.own_classes import find_own_classes, holds_images
 from ferdata.sources.markers.rafdb_official import RAF_BASIC_STEM
 from ferdata.sources.totals import AFFECTNET_TRAIN, RAFDB_TRAIN
+from ferdata.sources.unread import DERIVED_FOLDERS
 
 __all__ = ["class_places", "find_class_folders", "find_number_order"]
 
@@ -21,7 +22,6 @@ _TABLES = (
     {name: AFFECTNET_TRAIN[name] for name in AFFECTNET_8[:7]},
     dict(RAFDB_TRAIN),
 )
-_DERIVED = frozenset(("images_cropped", "fan_landmarks"))
 _OTHER_NAMES = {"none": "None", "uncertain": "Uncertain", "no-face": "No-Face", "noface": "No-Face", "no_face": "No-Face"}
 _PARTS = frozenset(("images", "image", "annotations", "annotation", "labels", "valence", "arousal", "emotion", "landmarks"))
 _MOST_NAMES = 40
@@ -216,7 +216,7 @@ def _split_notes(splits: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _class_dirs(tree: Tree, split_folder: str) -> list[str]:
-    return [name for name in tree.folder(split_folder).dirs if name.lower() not in _DERIVED]
+    return [name for name in tree.folder(split_folder).dirs if name.lower() not in DERIVED_FOLDERS]
 
 
 def _counts(tree: Tree, split_folder: str) -> dict[str, int]:

@@ -1,0 +1,103 @@
+"""Images that a layout does not read: found and counted, so that none is left out without a word.
+
+In: a detected layout. Out: notes with the number of images in each folder. Costs one listing of each folder that is not read.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+
+from ferdata.errors import StoreError
+from ferdata.sources.detection import Detection
+from ferdata.sources.listing import Tree, below, is_image, iter_names, natural_key, shorten
+from ferdata.store import Store
+
+__all__ = ["DERIVED_FOLDERS", "ignored_images", "note_unread"]
+
+DERIVED_FOLDERS = frozenset(("images_cropped", "fan_landmarks"))
+"""Folders that users' own tools leave in a release; they have a note of their own."""
+
+_SPLIT_PARTS = {
+    "AN-npy": ("images", "annotations"),
+    "AN-plus": ("images", "annotations"),
+    "AN-va": ("images", "valence", "arousal", "emotion"),
+    "AN-yolo": ("images", "labels"),
+}
+_RAFDB_PARTS = ("image", "images", "aligned", "original", "annotation", "annotations", "emolabel", "feature")
+_MAX_FOLDERS = 2048
+_MAX_REMOTE_FOLDERS = 64
+
+
+def note_unread(tree: Tree, found: Detection) -> list[str]:
+    """Return a note on the images in folders that no reader of this layout looks at.
+
+    Args:
+        tree: Listings of the source.
+        found: What was found, with paths relative to the tree.
+    """
+    read = {*found.splits.values(), *found.folders.values()}
+    paths = {*read, *found.files.values(), *(path for paths in found.tables.values() for path in paths)}
+    above = {ancestor for path in paths for ancestor in _ancestors(path, found.root)}
+    folders: list[str] = []
+    beside: list[str] = []
+    for place in sorted(above - read):
+        here = tree.folder(place)
+        inner = (below(place, name) for name in here.dirs if name.lower() not in DERIVED_FOLDERS)
+        folders += [path for path in inner if path not in above | paths and not _is_part(path, found)]
+        if found.layout not in ("RAF-basic", "RAF-compound") and (number := sum(map(is_image, here.files))):
+            beside.append(f"{place or '.'} itself ({_images(number)})")
+    for place in sorted(read) if found.layout in _SPLIT_PARTS else ():
+        unread = (name for name in tree.folder(place).dirs if name.lower() not in {*_SPLIT_PARTS[found.layout], *DERIVED_FOLDERS})
+        folders += [path for name in unread if (path := below(place, name)) not in above | paths]
+    return ignored_images(tree.store, folders, found.layout, also=beside)
+
+
+def ignored_images(store: Store, folders: Iterable[str], layout: str, *, also: Iterable[str] = ()) -> list[str]:
+    """Return one note on the folders that hold images at any depth, or none.
+
+    Args:
+        store: Where the source lives.
+        folders: Folders that are not read, relative to the store's root.
+        layout: Its name.
+        also: Other places and what they hold.
+    """
+    shown = list(also)
+    budget = _MAX_FOLDERS if store.is_local else _MAX_REMOTE_FOLDERS
+    for folder in sorted(folders, key=natural_key):
+        number, listed = _count(store, folder, budget)
+        budget -= listed
+        if number:
+            shown.append(f"{folder}/ ({'at least ' if budget <= 0 else ''}{_images(number)})")
+    return [f"Ignored images that {layout} does not read: {shorten(shown)}."] if shown else []
+
+
+def _count(store: Store, folder: str, budget: int) -> tuple[int, int]:
+    """Return the images at or below a folder, and how many folders were listed, at most ``budget``; links in it are not followed."""
+    number = listed = 0
+    waiting = [folder]
+    while waiting and listed < budget:
+        path = waiting.pop()
+        listed += 1
+        try:
+            for name, is_dir in iter_names(store, path):
+                if not is_dir:
+                    number += is_image(name)
+                elif not (store.is_local and os.path.islink(store.path(below(path, name)))):
+                    waiting.append(below(path, name))
+        except StoreError:
+            continue
+    return number, listed
+
+
+def _ancestors(path: str, root: str) -> Iterator[str]:
+    """Yield the folders from ``root`` down to the one that holds ``path``."""
+    while path != root:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def _is_part(path: str, found: Detection) -> bool:
+    return found.layout in ("RAF-basic", "RAF-compound") and path.rsplit("/", 1)[-1].lower() in _RAFDB_PARTS
+
+
+def _images(number: int) -> str:
+    return f"{number:,} image{'s' if number != 1 else ''}"
