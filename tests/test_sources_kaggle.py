@@ -143,7 +143,7 @@ def test_kaggle_b_falls_back_to_the_folder_name(tmp_path: Path) -> None:
     assert reasons(found) == [("Test/loose.jpg", "label_missing")]
 
 
-def test_kaggle_b_with_a_csv_inside_train_speaks_of_train_alone(tmp_path: Path) -> None:
+def test_kaggle_b_with_a_csv_inside_train_means_the_images_of_train_first(tmp_path: Path) -> None:
     """A file of the same name in test is another image."""
     kaggle_b_tree(tmp_path / "AffectNet", train=8, test=0)
     (tmp_path / "AffectNet/labels.csv").rename(tmp_path / "AffectNet/Train/labels.csv")
@@ -157,6 +157,19 @@ def test_kaggle_b_with_a_csv_inside_train_speaks_of_train_alone(tmp_path: Path) 
     assert named["Train/anger/image0000000.jpg"] == "Sad"
     assert (named["test/anger/image0000000.jpg"], named["test/fear/image0000000.jpg"]) == ("Anger", "Fear")
     assert found.repairs == {"folder_differs": 1, "label_from_folder": 2}
+
+
+def test_kaggle_b_with_a_csv_inside_train_labels_test_too(tmp_path: Path) -> None:
+    """The only label file lists both splits in some copies, and it is right where the folder is not."""
+    kaggle_b_tree(tmp_path)
+    (tmp_path / "labels.csv").rename(tmp_path / "Train/labels.csv")
+    replace_in(tmp_path / "Train/labels.csv", "anger/image0000016.jpg,anger", "anger/image0000016.jpg,sad")
+
+    found = scanned(tmp_path)
+
+    assert [item.split for item in found.items] == ["train"] * 16 + ["test"] * 8
+    assert next(found.classes[item.label] for item in found.items if item.path == "Test/Anger/image0000016.jpg") == "Sad"
+    assert (found.rejects, found.repairs) == ([], {"name_matched": 8, "folder_differs": 1})
 
 
 def test_kaggle_b_row_that_names_an_image_of_both_splits_labels_both(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ In: AN-kaggle-A (no splits) or AN-kaggle-B (Train and Test). Out: a :class:`Scan
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,12 +105,12 @@ class _Reader:
         """Accept, skip or reject every row of the label file."""
         where = self._store.path(self._csv)
         rows = parse_labels(self._store.read(self._csv), where, self.builder)
-        # A label file inside a split folder speaks of that split alone; one beside them leaves open which split a row means.
+        # A label file inside a split folder means its own images first; one beside them leaves open which split a row means.
         inside = [split for split, tree in self._trees.items() if tree.folder and self._csv.startswith(f"{tree.folder}/")]
-        found: dict[str, list[tuple[LabelRow, str]]] = {split: [] for split in inside or self._trees}
+        found: dict[str, list[tuple[LabelRow, str]]] = {split: [] for split in self._trees}
         num_found = num_several = 0
         for row in rows:
-            places = {split: names for split in found if (names := self._find(split, row.path))}
+            places = self._places(row.path, inside) or self._places(row.path, self._trees)
             num_found += bool(places)
             for names in places.values():
                 self._named.update(names)
@@ -128,6 +129,9 @@ class _Reader:
             self._accept_rows(split, pairs)
         if num_several:
             self.builder.notes.append(f"{num_several:,} rows name an image of several splits; each of these images takes the row's label.")
+
+    def _places(self, path: str, splits: Iterable[str]) -> dict[str, list[str]]:
+        return {split: names for split in splits if (names := self._find(split, path))}
 
     def _find(self, split: str, path: str) -> list[str]:
         """Return the images of a split that a row's path can mean: below the split folder, or below the root if it names the split."""
