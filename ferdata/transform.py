@@ -89,6 +89,7 @@ class Transformed:
 
     Attributes:
         pixels: uint8 ``[3, H, W]``, C order, owned by the caller.
+        box: The item's face box, in pixels of the stored image; None where it has none, or none with a pixel inside the image.
         landmarks: float64 ``[2 * points]``, ``x0, y0, x1, y1, ...`` in pixels of the tensor, or None. Whole numbers are pixel centres.
         source_size: Width and height of the stored image, before any crop or turn.
         repairs: What had to be done to accept it (``box_clamped``, ``exif_rotated``, ``grey_to_rgb`` ...).
@@ -96,6 +97,7 @@ class Transformed:
     """
 
     pixels: np.ndarray
+    box: tuple[float, float, float, float] | None
     landmarks: np.ndarray | None
     source_size: tuple[int, int]
     repairs: tuple[str, ...]
@@ -150,11 +152,14 @@ class Transform:
         options = self.options
         decoded = decode(data, max_pixels=options.max_pixels, where=item.path)
         width, height = decoded.size
-        left, top, repairs = 0, 0, list(decoded.repairs)
-        if options.crop == "box" and item.box is not None:
-            left, top, width, height = crop_box(item.box, decoded.size, where=item.path)
-            if _is_clamped(item.box, decoded.size):
+        left, top, box, repairs = 0, 0, item.box, list(decoded.repairs)
+        if options.crop == "box" and box is not None:
+            left, top, width, height = crop_box(box, decoded.size, where=item.path)
+            if _is_clamped(box, decoded.size):
                 repairs.append("box_clamped")
+        elif box is not None and _part_inside(box, decoded.size) is None:
+            box = None
+            repairs.append("box_invalid")
         is_cut = (width, height) != decoded.size
         is_turned = decoded.orientation in TURNS
         is_resized = (width, height) != (options.size, options.size)
@@ -180,6 +185,7 @@ class Transform:
             landmarks = _move_landmarks(landmarks, (left, top, width, height), decoded.orientation, options.size)
         return Transformed(
             pixels=pixels,
+            box=box,
             landmarks=landmarks,
             source_size=decoded.size,
             repairs=tuple(repairs),
@@ -208,17 +214,22 @@ def crop_box(box: tuple[float, float, float, float], size: tuple[int, int], *, w
     Raises:
         BoxInvalidError: If nothing of the box is left, or a number of it is not finite.
     """
+    if (part := _part_inside(box, size)) is not None:
+        return part
     x, y, box_width, box_height = box
-    if all(math.isfinite(value) for value in box) and box_width > 0 and box_height > 0:
-        left, top, right, bottom = _edges(box)
-        left, top = max(left, 0), max(top, 0)
-        width, height = min(right, size[0]) - left, min(bottom, size[1]) - top
-        if width > 0 and height > 0:
-            return left, top, width, height
     raise BoxInvalidError(
         f"{where}: box x {x:g}, y {y:g}, width {box_width:g}, height {box_height:g} found, "
         f"expected one with pixels inside {size[0]:,} x {size[1]:,}; correct the row or use --crop none"
     )
+
+
+def _part_inside(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    if not all(math.isfinite(value) for value in box) or box[2] <= 0 or box[3] <= 0:
+        return None
+    left, top, right, bottom = _edges(box)
+    left, top = max(left, 0), max(top, 0)
+    width, height = min(right, size[0]) - left, min(bottom, size[1]) - top
+    return (left, top, width, height) if width > 0 and height > 0 else None
 
 
 def _edges(box: tuple[float, float, float, float]) -> tuple[int, int, int, int]:

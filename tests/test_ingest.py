@@ -211,6 +211,10 @@ def test_boxes_and_landmarks_go_through_the_crop(tmp_path: Path) -> None:
     assert found["a"]["json"] == record | {"landmarks": [0.0, 0.0, 23.0, 23.5], "extra": {"age": 3}}
     assert summary.repairs == {"box_clamped": 1} and summary.rejected == {"box_invalid": 1}
 
+    whole = ingest_scan(scan, options(tmp_path / "src", tmp_path / "whole", source="folder", crop="none"))
+    assert [sample["json"]["box"] for _, sample in sorted(samples(tmp_path / "whole").items())] == [record["box"], [-4, -4, 50, 50], None]
+    assert whole.repairs == {"box_invalid": 1} and whole.rejected == {}
+
 
 def test_values_that_json_does_not_know_become_null(tmp_path: Path) -> None:
     """One NaN in an annotation must neither end the run nor get into a member that other parsers stop at."""

@@ -225,6 +225,7 @@ def test_no_record_is_longer_than_the_bound(
     items = builder.build(source="folder", layout="folder", root="r", classes=("a",)).items
     result = Transformed(
         pixels=np.zeros((3, 1, 1), np.uint8),
+        box=items[0].box,
         landmarks=None if landmarks is None else np.array(landmarks, np.float64),
         source_size=(99_999, 99_999),
         repairs=(),

@@ -178,12 +178,15 @@ def test_a_box_is_clamped_to_the_picture(box: tuple[float, float, float, float],
     ],
 )
 def test_a_box_without_pixels_is_rejected_where_crops_are_asked_for(box: tuple[float, float, float, float]) -> None:
-    """And ignored where they are not."""
+    """Where they are not, it is taken away: nobody who reads the box from a shard could use it."""
     with pytest.raises(BoxInvalidError, match=r"a.jpg: box x .* found, expected one with pixels inside 40 x 30; correct the row") as caught:
         apply(encoded(gradient(), "PNG"), box=box)
 
     assert caught.value.reason == "box_invalid" and isinstance(caught.value, TransformError)
-    assert np.array_equal(apply(encoded(gradient(), "PNG"), crop="none", box=box).pixels, expected(gradient()))
+    whole = apply(encoded(gradient(), "PNG"), crop="none", box=box)
+    assert np.array_equal(whole.pixels, expected(gradient()))
+    assert (whole.box, whole.repairs) == (None, ("box_invalid",))
+    assert apply(encoded(gradient(), "PNG"), crop="none", box=(39.0, -5.0, 90.0, 8.0)).box == (39.0, -5.0, 90.0, 8.0)
 
 
 def test_a_box_that_is_the_whole_picture_leaves_it_unchanged() -> None:

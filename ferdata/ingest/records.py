@@ -32,7 +32,7 @@ def make_record(item: SourceItem, result: Transformed) -> dict[str, Any]:
     image, whose width and height are ``source_size``.
     """
     landmarks = result.landmarks
-    box = item.box
+    box = result.box
     return {
         "path": item.path,
         "source_label": item.source_label,
