@@ -22,6 +22,7 @@ from ingest_sources import (
     write_affectnet,
 )
 from PIL import Image
+from trees_rafdb import put
 
 from ferdata.errors import SourceError
 from ferdata.format.index import read_index
@@ -214,6 +215,22 @@ def test_boxes_and_landmarks_go_through_the_crop(tmp_path: Path) -> None:
     whole = ingest_scan(scan, options(tmp_path / "src", tmp_path / "whole", source="folder", crop="none"))
     assert [sample["json"]["box"] for _, sample in sorted(samples(tmp_path / "whole").items())] == [record["box"], [-4, -4, 50, 50], None]
     assert whole.repairs == {"box_invalid": 1} and whole.rejected == {}
+
+
+def test_a_holdout_without_an_image_is_told(tmp_path: Path) -> None:
+    """Whoever asks for a split and gets none must not find out in training."""
+    for name in ("Happy", "Sad"):
+        put(tmp_path / f"src/train/{name}/a.jpg", jpeg(len(name)))
+
+    summary = ingest(options(tmp_path / "src", tmp_path / "out", holdout=0.5))
+
+    assert summary.samples == {"train": 2}
+    assert any("--holdout 0.5 gave no image" in note for note in summary.notes)
+
+    put(tmp_path / "src/train/Sad/b.jpg", jpeg(9))
+    summary = ingest(options(tmp_path / "src", tmp_path / "more", holdout=0.5))
+    assert summary.samples == {"train": 2, "test": 1}
+    assert not any("gave no image" in note for note in summary.notes)
 
 
 def test_values_that_json_does_not_know_become_null(tmp_path: Path) -> None:

@@ -245,6 +245,9 @@ class _Run:
 
     def _notes(self, outcome: Outcome) -> list[str]:
         notes = []
+        if self.options.holdout is not None and set(outcome.counts) <= set(self.scan.items.splits()):
+            share = self.options.holdout
+            notes.append(f"Warning: --holdout {share:g} gave no image: the share is too small, or train is; every class keeps one there.")
         if unusual := outcome.repairs.get("unusual_size"):
             side = self._usual_size()
             notes.append(f"{unusual:,} images are not of {side} x {side} pixels, the size of {self.scan.layout}; they were accepted.")
