@@ -234,7 +234,8 @@ def test_our_own_readers_accept_every_image(fixture: str, request: pytest.Fixtur
     """The scan of a tree finds the layout by itself and the counts that were written; only the bad row is rejected."""
     root, summary = request.getfixturevalue(fixture)
 
-    scan = scan_source(summary.source, str(root), ScanOptions(keep_non_emotion=True, rafdb_images="original", crop="box"))
+    images = "original" if summary.source == "rafdb" else "aligned"
+    scan = scan_source(summary.source, str(root), ScanOptions(keep_non_emotion=True, rafdb_images=images, crop="box"))
 
     assert scan.layout == LAYOUTS[summary.layout].release
     assert [reject.reason for reject in scan.rejects] == (["bad_row"] if summary.layout == "AN-csv" else [])

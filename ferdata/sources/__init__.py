@@ -9,6 +9,7 @@ from typing import cast
 from ferdata.errors import OptionError
 from ferdata.sources.detect import detect_layout
 from ferdata.sources.detection import Detection
+from ferdata.sources.idle_options import refuse_idle_options
 from ferdata.sources.images import read_image
 from ferdata.sources.scan import Reject, Scan, ScanOptions
 from ferdata.store import Store
@@ -45,7 +46,7 @@ def scan_source(source: str, root: str, options: ScanOptions) -> Scan:
         options: What the user asks for.
 
     Raises:
-        OptionError: If there is no such source.
+        OptionError: If there is no such source, or the layout has no use for an option.
         LayoutError: If the folder holds no known layout, or one of another source.
         AmbiguousLayoutError: If it can be read in more than one way and no option settles it.
         SourceError: If the tree contradicts itself so far that no shard should be written from it.
@@ -53,5 +54,6 @@ def scan_source(source: str, root: str, options: ScanOptions) -> Scan:
     if source not in SOURCES:
         raise OptionError(f"source: {source!r} found, expected one of {', '.join(SOURCES)}")
     detection = detect_layout(root, source=source, labels=options.labels)
+    refuse_idle_options(detection, options)
     reader = import_module(f"ferdata.sources.{_READERS[detection.layout]}")
     return cast(Scan, reader.scan(Store(detection.root), detection, options))

@@ -18,6 +18,7 @@ from ferdata.errors import AmbiguousLayoutError, LayoutError, SourceError
 from ferdata.labels import AFFECTNET_ALL, canonical_name
 from ferdata.sources.class_rules import ClassRules
 from ferdata.sources.detection import Detection
+from ferdata.sources.idle_options import refuse_labels
 from ferdata.sources.images import IMAGE_COLUMN, open_parquet
 from ferdata.sources.markers.class_folders import find_number_order
 from ferdata.sources.matching import KNOWN_ALIASES, PART_OF_AFFECTNET, KeyMaker, stem_of, stop_if_most_labels_invalid, whole_number
@@ -56,6 +57,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     Raises:
         LayoutError: If a stored class name is not known.
         AmbiguousLayoutError: If labels are numbers, no names are stored, and no option or known counts settle the order.
+        OptionError: If ``labels`` is given and every label has a name.
         SourceError: If most labels are not classes.
     """
     builder = ScanBuilder()
@@ -152,6 +154,9 @@ def _order_of_numbers(columns: Sequence[LabelColumn], where: str, labels: str | 
         if column.names is None:
             numbers = (_number(value) for value in column.values)
             counts.setdefault(column.split, Counter()).update(str(number) for number in numbers if number in _CLASS_NUMBERS)
+    plain = (value for column in columns if column.names is None for value in column.values)
+    if labels is not None and all(_number(value) is None for value in plain):
+        refuse_labels(where, labels, "labels with class names")
     present = {name: int(name) for here in counts.values() for name in here}
     if not present:
         return {}

@@ -12,6 +12,7 @@ from ferdata.labels import AFFECTNET_8, ALPHABETICAL_8, canonical_name
 from ferdata.sources.affectnet import reject_strays
 from ferdata.sources.class_rules import ClassRules
 from ferdata.sources.detection import Detection
+from ferdata.sources.idle_options import refuse_labels
 from ferdata.sources.listing import below, list_folder
 from ferdata.sources.matching import (
     KNOWN_ALIASES,
@@ -81,7 +82,7 @@ def class_names(store: Store, detection: Detection, labels: str | None, builder:
 
     Raises:
         LayoutError: If ``data.yaml`` names a class that is not known.
-        OptionError: If there are no names and ``labels`` is an order of RAF-DB.
+        OptionError: If there are no names and ``labels`` is an order of RAF-DB, or there are names and it is any order.
     """
     path = detection.files.get("names")
     found = parse_names(decode_text(store.read(path))) if path else None
@@ -91,6 +92,8 @@ def class_names(store: Store, detection: Detection, labels: str | None, builder:
             raise LayoutError(
                 f"{store.path(str(path))}: class names {', '.join(unknown)} found, expected known names ({KNOWN_ALIASES}); correct the file"
             )
+        if labels is not None:
+            refuse_labels(store.path(), labels, f"the names in {path}")
         return [str(canonical_name(name)) for name in found]
     if labels == "rafdb":
         raise OptionError("labels: 'rafdb' found, expected affectnet or alphabetical for AffectNet in YOLO format; leave the option out")
