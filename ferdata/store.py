@@ -4,6 +4,7 @@ The only file that imports fsspec. Paths are text; a text with ``://`` is an fss
 """
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ import fsspec
 from ferdata.errors import ShardMissingError, StoreError
 
 __all__ = ["Entry", "Store", "join"]
+
+_NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class Store:
         """Return all bytes of one file."""
         with self._naming(relative):
             if self._fs is None:
-                with open(self.path(relative), "rb") as file:
+                with open(self.path(relative), "rb", buffering=0, opener=_open_regular) as file:
                     return file.read()
             return bytes(self._fs.cat_file(join(self._base, relative)))
 
@@ -103,7 +106,7 @@ class Store:
         """Return the bytes ``[start, stop)`` of one file; an HTTP range where the store is remote."""
         with self._naming(relative):
             if self._fs is None:
-                with open(self.path(relative), "rb") as file:
+                with open(self.path(relative), "rb", opener=_open_regular) as file:
                     file.seek(start)
                     return file.read(stop - start)
             return bytes(self._fs.cat_file(join(self._base, relative), start=start, end=stop))
@@ -161,6 +164,16 @@ class Store:
                 yield file
                 file.flush()
                 self._fs.put_file(file.name, join(self._base, relative))
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """Open a file as :func:`open` asks; a pipe would wait for ever for someone to write, and a device need not end."""
+    descriptor = os.open(path, flags | _NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        os.close(descriptor)
+        raise StoreError(f"{path}: a pipe or device found, expected a regular file; remove it")
+    return descriptor
 
 
 def _open_fs(url: str) -> tuple[fsspec.AbstractFileSystem, str]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -231,6 +232,18 @@ def test_a_holdout_without_an_image_is_told(tmp_path: Path) -> None:
     summary = ingest(options(tmp_path / "src", tmp_path / "more", holdout=0.5))
     assert summary.samples == {"train": 2, "test": 1}
     assert not any("gave no image" in note for note in summary.notes)
+
+
+def test_a_pipe_with_the_name_of_an_image_is_rejected(tmp_path: Path) -> None:
+    """The other images of its shard are written as ever."""
+    put(tmp_path / "src/train/Happy/a.jpg", jpeg(1))
+    put(tmp_path / "src/train/Sad/b.jpg", jpeg(2))
+    os.mkfifo(tmp_path / "src/train/Sad/c.jpg")
+
+    summary = ingest(options(tmp_path / "src", tmp_path / "out"))
+
+    assert (summary.samples, summary.rejected) == ({"train": 2}, {"image_unreadable": 1})
+    assert "a pipe or device found, expected a regular file" in rejects(tmp_path / "out")[0]["detail"]
 
 
 def test_values_that_json_does_not_know_become_null(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """One image's bytes, from a file or a parquet row."""
 
+import os
+import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +23,34 @@ def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
         put(tmp_path / name, name)
 
         assert read_image(str(tmp_path), name) == name.encode()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "device", "socket", "folder"])
+def test_what_is_no_regular_file_is_an_error_at_once(tmp_path: Path, kind: str) -> None:
+    """A pipe with an image's name would hold up the whole run for ever; it becomes one reject."""
+    path = tmp_path / "x.jpg"
+    if kind.endswith("pipe"):
+        os.mkfifo(tmp_path / "pipe")
+        path.symlink_to("pipe") if "link" in kind else (tmp_path / "pipe").rename(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(os.path.relpath(path))
+    errors: list[str] = []
+
+    def read() -> None:
+        with pytest.raises(StoreError) as caught:
+            read_image(str(tmp_path), "x.jpg")
+        errors.append(str(caught.value))
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    thread.join(20)
+
+    assert len(errors) == 1 and "x.jpg" in errors[0]
 
 
 @pytest.mark.parametrize("binary", [True, False])

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,20 @@ def scanned(root: Path, **options: Any) -> Scan:
 
 def annotation(root: Path, image_id: int, kind: str) -> Path:
     return root / f"train_set/annotations/{image_id}_{kind}.npy"
+
+
+def test_a_pipe_for_a_label_file_is_a_corrupt_label(tmp_path: Path) -> None:
+    """Nobody writes to it, so to wait for it would hold up the scan for ever."""
+    npy_tree(tmp_path)
+    annotation(tmp_path, 3, "exp").unlink()
+    os.mkfifo(annotation(tmp_path, 3, "exp"))
+    scans: list[Scan] = []
+
+    thread = threading.Thread(target=lambda: scans.append(scanned(tmp_path)), daemon=True)
+    thread.start()
+    thread.join(20)
+
+    assert [(reject.path, reject.reason) for reject in scans[0].rejects] == [("train_set/images/3.jpg", "label_corrupt")]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ KINDS = ("exp", "val", "aro", "lnd")
 """Annotation files of one image: ``<stem>_exp.npy`` its label, valence, arousal, landmarks."""
 
 _READ_BYTES = 1 << 16
+_NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
 _MAX_HEADERS = 4096
 _Layout = tuple[np.dtype, int, int]
 _headers: dict[bytes, _Layout] = {}
@@ -259,7 +260,8 @@ def _landmarks(values: str | np.ndarray | None) -> np.ndarray | None:
 def _read(store: Store, path: str) -> bytes:
     if not store.is_local:
         return store.read(path)
-    file = os.open(f"{store.root}/{path}", os.O_RDONLY)
+    # Opened like this, a pipe that nobody writes to is empty and does not wait.
+    file = os.open(f"{store.root}/{path}", os.O_RDONLY | _NONBLOCK)
     try:
         data = os.read(file, _READ_BYTES)
     finally:
