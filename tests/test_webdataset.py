@@ -70,6 +70,31 @@ def test_damage_and_unknown_filters_are_errors() -> None:
         ferdata.webdataset_decoder(".fpx", data[:7] + b"\x09" + data[8:])
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"predictor":"gradient","colour":"green","arrangement":"rice","shape":[3,99999,99999]}',
+        b'{"predictor":"gradient","colour":"green","arrangement":"rice","shape":[3,1048576,104857600]}',
+        b'{"predictor":"gradient","colour":"green","arrangement":"rice","shape":[1,1,99999999999999999999]}',
+        b'{"predictor":"gradient","colour":"green","arrangement":"rice","shape":[1,26754,80000]}',
+        b'{"predictor":"none","colour":"none","arrangement":"bytes","shape":[1,1,18]}',
+        b'{"predictor":[],"colour":"green","arrangement":"rice","shape":[1,1,1]}',
+        b'{"predictor":"none","colour":"none","arrangement":"bytes"}',
+        b"[" * 110,
+        b'{"shape":' + b"9" * 100 + b"}",
+        b"\xff\xfe",
+        b"null",
+        b"{}",
+    ],
+)
+def test_a_header_that_lies_is_an_error_that_names_the_member_before_memory_is_asked_for(text: bytes) -> None:
+    """A stream from the internet must not make a worker ask for terabytes."""
+    header = (b"\x93PIXELS\x01" + text).ljust(127) + b"\n"
+    for payload in (b"", b"12345678901234567"):
+        with pytest.raises((ShardCorruptError, OptionError), match=r"^face-000007\.fpx: "):
+            ferdata.webdataset_decoder("face-000007.fpx", header + payload)
+
+
 def test_the_decoder_needs_no_torch() -> None:
     """It is imported in every worker of somebody else's pipeline."""
     code = "import sys, ferdata; ferdata.webdataset_decoder; print('torch' in sys.modules)"

@@ -14,6 +14,7 @@ from ferdata.format.filters.spec import (
     FilterSpec,
     filter_header,
     max_payload_bytes,
+    min_payload_bytes,
     parse_filter_header,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "filter_header",
     "kernel_notice",
     "max_payload_bytes",
+    "min_payload_bytes",
     "parse_filter_header",
     "scatter",
     "split_rgbx_into",

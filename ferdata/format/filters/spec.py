@@ -23,6 +23,7 @@ __all__ = [
     "Shape",
     "filter_header",
     "max_payload_bytes",
+    "min_payload_bytes",
     "parse_filter_header",
 ]
 
@@ -108,6 +109,11 @@ def max_payload_bytes(spec: FilterSpec, shape: Shape) -> int:
     return -(-num_bytes // unit) * unit
 
 
+def min_payload_bytes(spec: FilterSpec, shape: Shape) -> int:
+    """Return the least bytes a filtered image of ``shape`` can take."""
+    return 12 + -(-math.prod(shape) // 64) if spec.arrangement == "rice" else max_payload_bytes(spec, shape)
+
+
 def filter_header(spec: FilterSpec, shape: Shape) -> bytes:
     """Return the 128 bytes that stand in front of a filtered image: magic and version, then JSON, spaces and a newline."""
     description = {"predictor": spec.predictor, "colour": spec.colour, "arrangement": spec.arrangement, "shape": list(shape)}
@@ -129,9 +135,7 @@ def parse_filter_header(data: bytes) -> tuple[FilterSpec, Shape]:
     """
     head = bytes(data[:FILTER_HEADER_BYTES])
     if len(head) < FILTER_HEADER_BYTES or head[: len(_MAGIC) - 1] != _MAGIC[:-1] or head[-1:] != b"\n":
-        raise ShardCorruptError(
-            f"filter header: {head[:8]!r} found, expected {_MAGIC!r} and {FILTER_HEADER_BYTES} bytes; copy the shard again"
-        )
+        raise ShardCorruptError(f"filter header: {head[:8]!r} found, expected {_MAGIC!r} and {FILTER_HEADER_BYTES} bytes")
     try:
         parts = json.loads(head[len(_MAGIC) :])
         channels, height, width = parts.pop("shape")
@@ -139,7 +143,5 @@ def parse_filter_header(data: bytes) -> tuple[FilterSpec, Shape]:
         if not all(type(size) is int and size > 0 for size in sizes):
             raise ValueError(f"shape {list(sizes)}")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ShardCorruptError(
-            f"filter header: {head[8:40]!r}... found, expected JSON with a shape ({error}); copy the shard again"
-        ) from error
+        raise ShardCorruptError(f"filter header: {head[8:40]!r}... found, expected JSON with a shape ({error})") from error
     return FilterSpec.from_json({"name": FILTER_NAME, "version": head[len(_MAGIC) - 1], **parts}), sizes
