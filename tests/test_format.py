@@ -156,6 +156,19 @@ def test_rows_of_a_batch_are_filled_and_no_others(tmp_path: Path, codec: str) ->
     assert num_bytes >= 48 * len(positions) // 4
 
 
+@pytest.mark.parametrize("codec", CODECS)
+def test_positions_out_of_order_are_refused(tmp_path: Path, codec: str) -> None:
+    """Only the first and the last were looked at: one in between could lie behind the end of the file."""
+    index = make_dataset(tmp_path, codec=codec, samples={"train": 5}, size=4)
+    out = np.zeros((4, 48), np.uint8)
+    with ShardReader(Store(str(tmp_path)), index.shards[0], index) as reader:
+        for positions in ([0, 1_000_000, 4], [0, -3, 4], [2, 1]):
+            with pytest.raises(OptionError, match="positions out of order found, expected ascending ones; correct the caller"):
+                reader.read_rows(np.array(positions), out, np.arange(len(positions)))
+        reader.read_rows(np.array([1, 3, 3, 4]), out, np.arange(4))
+    assert [sample_number(row) for row in out] == [1, 3, 3, 4]
+
+
 def test_a_sample_can_be_read_into_memory_that_is_there(tmp_path: Path) -> None:
     """A check over a whole data set must not pay for fresh memory a sample."""
     index = make_dataset(tmp_path, size=5)

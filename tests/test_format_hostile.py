@@ -339,6 +339,12 @@ def test_frames_that_are_not_as_written_are_refused(tmp_path: Path) -> None:
         forge(tmp_path, name, shard_of([frames[0], body, *frames[2:]], sizes))
         with pytest.raises(ShardCorruptError, match=f"{name}: sample 0: a zstd frame .*; copy or write the shard again"):
             read_all(tmp_path)
+    for place in (0, 1, 2, 6):  # a head, a body, another head, the end
+        for behind in (b"JUNK", Compressor(1).frame(b""), b"\x50\x2a\x4d\x18\0\0\0\0"):
+            forge(tmp_path, name, shard_of([*frames[:place], frames[place] + behind, *frames[place + 1 :]], sizes))
+            with pytest.raises(ShardCorruptError, match=f"{name}: .*a zstd frame of .* bytes ends after .*, expected nothing behind it"):
+                read_all(tmp_path)
+            assert not verify(str(tmp_path), deep=True, num_workers=1).ok
     ends = Compressor(1).frame(b"\0" * 1000 + b"x" + b"\0" * (sizes[-1] - 1001))
     forge(tmp_path, name, shard_of([*frames[:-1], ends]))
     with pytest.raises(ShardCorruptError, match=f"{name}: its tar does not end in zeros"):

@@ -37,6 +37,8 @@ KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,80}")
 TABLE_NAME = "__table__"
 """Last member of an uncompressed shard; webdataset skips names of the form ``__*__``."""
 END_OF_TAR = bytes(2 * TAR_BLOCK_BYTES)
+CHECKSUM_BYTES = 4
+"""Of a zstd frame, its last ones."""
 
 _CHECKSUM_FIELD = slice(148, 156)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ferdata.errors import OptionError, ShardCorruptError
-from ferdata.format.codec import Decompressor, checksum32
+from ferdata.format.codec import Decompressor, check_frame_end, checksum32
 from ferdata.format.filters import scatter
 from ferdata.format.index import DatasetIndex, ShardInfo
 from ferdata.format.layout import END_OF_TAR, TABLE_NAME, TAR_BLOCK_BYTES, HeaderTemplate, pad_to_block
@@ -88,7 +88,8 @@ class ShardReader:
             positions: int ``[n]``, positions in the shard, ascending (neighbours are read with one call).
             out: uint8 ``[R, C * H * W]``, C-contiguous rows.
             rows: int ``[n]``, the row each sample goes to.
-            verify: Check the checksums of codecs that have none of their own (``raw``, ``jpeg``); zstd's are always on.
+            verify: Check the checksums of codecs that have none of their own (``raw``, ``jpeg``), and that nothing stands behind a
+                zstd frame; zstd's checksums are always on.
 
         Returns:
             Bytes read from the shard.
@@ -101,9 +102,12 @@ class ShardReader:
             return 0
         if positions[0] < 0 or positions[-1] >= len(self):
             raise OptionError(f"{self._where}: positions up to {positions[-1]} found, expected 0 to {len(self) - 1}; correct the caller")
+        steps = np.diff(positions)
+        if (steps < 0).any():
+            raise OptionError(f"{self._where}: positions out of order found, expected ascending ones; correct the caller")
         self._file.check_unchanged()
         num_bytes = 0
-        cuts = (np.flatnonzero(np.diff(positions) != 1) + 1).tolist()
+        cuts = (np.flatnonzero(steps != 1) + 1).tolist()
         runs = list(zip([0, *cuts], [*cuts, len(positions)], strict=True))
         grid = self._raw_grid()
         for start, stop in runs:
@@ -172,6 +176,8 @@ class ShardReader:
                 self._check(position, body)
             try:
                 self._decode(body, out[row])
+                if verify and self._checksums is None:
+                    check_frame_end(body)
             except ShardCorruptError as error:
                 raise ShardCorruptError(f"{self._where}: sample {position}: {error}; copy or write the shard again") from error
 
@@ -186,6 +192,7 @@ class ShardReader:
         inflated = bytearray(num_bytes)
         try:
             self._inflate(stored, inflated)
+            check_frame_end(stored)
         except ShardCorruptError as error:
             raise ShardCorruptError(f"{self._where}: {what}: {error}; copy or write the shard again") from error
         return bytes(inflated)
