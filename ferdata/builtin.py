@@ -18,8 +18,8 @@ from ferdata.store import Store
 __all__ = ["BuiltinOptions", "builtin_shards", "cache_folder", "find_shards", "has_shards"]
 
 USUAL_FOLDERS = ("shards/affectnet", "shards/rafdb", "shards/folder")
-BUILTIN_VERSION = 1
-"""Part of the folder's name; raised when the drawing of the faces changes."""
+BUILTIN_VERSION = 2
+"""Part of the folder's name; raised when the drawing of the faces or the shard format changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

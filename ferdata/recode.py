@@ -75,4 +75,4 @@ def _recode_shard(store: Store, target: Store, index: DatasetIndex, info: ShardI
         for sample in reader:
             writer.add(sample.key, sample.label, sample.record, sample.pixels)
         written = writer.close()
-    return ShardInfo(name=name, split=info.split, samples=written.samples, num_bytes=written.num_bytes, xxh64=written.xxh64)
+    return ShardInfo.of(written, name=name, split=info.split)

@@ -11,16 +11,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
 from ferdata.errors import FerdataError, StoreError
-from ferdata.format import INDEX_NAME, SAMPLES_NAME, DatasetIndex, FileInfo, ShardInfo, ShardReader, read_index, read_samples, shard_name
+from ferdata.format import INDEX_NAME, SAMPLES_NAME, DatasetIndex, FileInfo, ShardInfo, ShardReader, check_file, read_index, read_samples
 from ferdata.parallel import Progress, map_in_threads
 from ferdata.store import Store
 
 __all__ = ["VerifyReport", "verify"]
 
-_CHUNK_BYTES = 1 << 22
 _ERRORS_PER_SHARD = 20
 _MOMENT_TOLERANCE = 1e-6
 """Relative: the index may have added the same squares in another order."""
@@ -64,11 +62,10 @@ def verify(root: str, *, deep: bool = False, num_workers: int | None = None, pro
         index = read_index(store)
     except FerdataError as error:
         return VerifyReport(ok=False, shards=0, samples=0, errors=[str(error)])
-    errors = _check_index(store, index) + _check_strays(store, index)
-    for info in index.files:
-        errors += _check_file(store, info)
-    rows, row_errors = _check_rows(store, index)
-    errors += row_errors
+    errors = _check_strays(store, index)
+    faults = {info.name: _check_file(store, info) for info in index.files}
+    rows, row_errors = (None, []) if faults[SAMPLES_NAME] else _check_rows(store, index)
+    errors += [error for found in (*faults.values(), row_errors) for error in found]
 
     def check(task: tuple[ShardInfo, int, int]) -> _ShardResult:
         info, start, stop = task
@@ -79,34 +76,6 @@ def verify(root: str, *, deep: bool = False, num_workers: int | None = None, pro
     if deep and not errors:
         errors += _check_moments(store, index, results)
     return VerifyReport(ok=not errors, shards=len(index.shards), samples=index.num_samples(), errors=errors)
-
-
-def _check_index(store: Store, index: DatasetIndex) -> list[str]:
-    """Return where the index contradicts itself."""
-    where, errors = store.path(INDEX_NAME), []
-    for split, counts in index.counts.items():
-        if len(counts) != len(index.classes) or sum(counts) != index.num_samples(split):
-            errors.append(
-                f"{where}: split {split!r} counts {sum(counts):,} samples in {len(counts)} classes, expected "
-                f"{index.num_samples(split):,} as in its shards and {len(index.classes)} classes; run 'shard' again"
-            )
-    if not len(index.mean) == len(index.std) == index.spec.shape[0]:
-        errors.append(
-            f"{where}: {len(index.mean)} means and {len(index.std)} deviations found, expected {index.spec.shape[0]}; run 'shard' again"
-        )
-    splits = list(index.counts)
-    last = (-1, "")
-    for info in index.shards:
-        place = splits.index(info.split) if info.split in splits else -1
-        digits = info.name.removeprefix(f"{info.split}-").partition(".")[0]
-        expected = shard_name(info.split, int(digits) if digits.isdecimal() else 0, compressed=index.codec.kind.compressed)
-        if info.name != expected or place < 0 or (place, info.name) <= last:
-            errors.append(
-                f"{where}: shard {info.name!r} of split {info.split!r} found here, expected a name like {expected!r}, "
-                "in the order of splits and numbers; run 'shard' again"
-            )
-        last = (place, info.name)
-    return errors
 
 
 def _check_strays(store: Store, index: DatasetIndex) -> list[str]:
@@ -124,24 +93,12 @@ def _check_strays(store: Store, index: DatasetIndex) -> list[str]:
 
 
 def _check_file(store: Store, info: FileInfo | ShardInfo) -> list[str]:
-    where = store.path(info.name)
     try:
-        num_bytes = store.num_bytes(info.name)
-        if num_bytes != info.num_bytes:
-            return [
-                f"{where}: {num_bytes:,} bytes found, expected {info.num_bytes:,} as {INDEX_NAME} says; copy it again or run 'shard' again"
-            ]
-        digest = xxhash.xxh64()
-        for start in range(0, num_bytes, _CHUNK_BYTES):
-            digest.update(store.read_range(info.name, start, min(num_bytes, start + _CHUNK_BYTES)))
+        check_file(store, info)
     except FerdataError as error:
         return [str(error)]
     except OSError as error:
-        return [f"{where}: {error.strerror or error}, expected a file that can be read; copy it again or run 'shard' again"]
-    if digest.hexdigest() != info.xxh64:
-        return [
-            f"{where}: XXH64 {digest.hexdigest()} found, expected {info.xxh64} as {INDEX_NAME} says; copy it again or run 'shard' again"
-        ]
+        return [f"{store.path(info.name)}: {error.strerror or error}, expected a file that can be read; copy it again or run 'shard' again"]
     return []
 
 
@@ -150,30 +107,20 @@ def _check_rows(store: Store, index: DatasetIndex) -> tuple[pa.Table | None, lis
     where, errors = store.path(SAMPLES_NAME), []
     try:
         rows = read_samples(store, index)
-    except FerdataError:
-        return None, []  # _check_file has said so
-    if rows.num_rows != index.num_samples():
-        return None, [f"{where}: {rows.num_rows:,} rows found, expected {index.num_samples():,} as {INDEX_NAME} says; run 'shard' again"]
-    splits = rows.column("split").to_numpy()
-    labels, shards, positions, frames = (rows.column(name).fill_null(-1).to_numpy() for name in ("label", "shard", "position", "frame"))
+    except FerdataError as error:
+        return None, [str(error)]
+    labels, shards, positions, frames = (rows.column(name).to_numpy() for name in ("label", "shard", "position", "frame"))
     numbers: Counter[str] = Counter()
     for info, start, stop in _row_ranges(index):
         part = slice(start, stop)
         number = numbers[info.split]
         numbers[info.split] += 1
         in_place = np.arange(stop - start)
-        if not (
-            (splits[part] == info.split).all()
-            and (shards[part] == number).all()
-            and (positions[part] == in_place).all()
-            and (frames[part] == 2 * in_place + 1).all()
-        ):
+        if not ((shards[part] == number) & (positions[part] == in_place) & (frames[part] == 2 * in_place + 1)).all():
             errors.append(f"{where}: the rows {start:,} to {stop:,} are not those of {info.name}, sample by sample; run 'shard' again")
     for split, expected in index.counts.items():
-        of_split = labels[splits == split]
-        if ((of_split < 0) | (of_split >= len(index.classes))).any():
-            errors.append(f"{where}: labels of no class in split {split!r}, expected 0 to {len(index.classes) - 1}; run 'shard' again")
-        elif (found := np.bincount(of_split, minlength=len(index.classes)).tolist()) != list(expected):
+        found = np.bincount(labels[index.rows(split)], minlength=len(index.classes)).tolist()
+        if found != list(expected):
             errors.append(
                 f"{where}: {found} samples per class in split {split!r}, expected {expected} as {INDEX_NAME} says; run 'shard' again"
             )

@@ -15,6 +15,7 @@ from PIL import Image
 
 from ferdata.errors import OptionError
 from ferdata.format import (
+    REJECTS_NAME,
     SAMPLES_SCHEMA,
     CodecOptions,
     DatasetIndex,
@@ -26,6 +27,7 @@ from ferdata.format import (
     make_layout,
     read_samples,
     shard_name,
+    write_file,
     write_index,
     write_samples,
 )
@@ -202,17 +204,19 @@ def _write_part(
     finally:
         for file in files:
             file.close()
-    return [
-        ShardInfo(name=name, split="train", samples=each.samples, num_bytes=each.num_bytes, xxh64=each.xxh64)
-        for name, each in zip(names, written, strict=True)
-    ]
+    return [ShardInfo.of(each, name=name, split="train") for name, each in zip(names, written, strict=True)]
 
 
 def _write_index(root: Path, index: DatasetIndex, options: CodecOptions, shards: list[ShardInfo]) -> DatasetIndex:
-    """Write an index that lists the sample's shards again and again."""
+    """Write an index that lists the sample's shards again and again, under other names that are links to them."""
     store = Store(root)
     samples = sum(info.samples for info in shards)
-    shards = shards * max(1, REPEATED_SAMPLES // samples)
+    written = list(shards)
+    while len(shards) < len(written) * (REPEATED_SAMPLES // samples):
+        info = written[len(shards) % len(written)]
+        name = shard_name("train", len(shards), compressed=options.kind.compressed)
+        (root / name).symlink_to(info.name)
+        shards.append(replace(info, name=name))
     sizes = [info.samples for info in shards]
     position = np.concatenate([np.arange(size) for size in sizes])
     columns = {
@@ -226,6 +230,7 @@ def _write_index(root: Path, index: DatasetIndex, options: CodecOptions, shards:
     empty = {field.name: pa.nulls(len(position), field.type) for field in SAMPLES_SCHEMA if field.name not in columns}
     table = pa.table({name: (columns | empty)[name] for name in SAMPLES_SCHEMA.names})
     counts = [len(position)] + [0] * (len(index.classes) - 1)
-    written = replace(index, codec=options, shards=tuple(shards), counts={"train": counts}, files=(write_samples(store, table),))
-    write_index(store, written)
-    return written
+    files = (write_samples(store, table), write_file(store, REJECTS_NAME, b""))
+    repeated = replace(index, codec=options, shards=tuple(shards), counts={"train": counts}, files=files)
+    write_index(store, repeated)
+    return repeated

@@ -6,12 +6,14 @@ Samples are numbered over all splits in reading order: with 40 train and 12 val 
 
 import math
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import xxhash
+from PIL import Image
 
 from ferdata.format import (
     REJECTS_NAME,
@@ -96,6 +98,7 @@ def make_dataset(
     classes: Sequence[str] = AFFECTNET_8,
     seed: int = 0,
     level: int | None = None,
+    sources: Sequence[bytes] = (),
 ) -> DatasetIndex:
     """Write a data set below ``root`` (a path or URL) and return its index.
 
@@ -108,7 +111,14 @@ def make_dataset(
         classes: Class names.
         seed: Recorded in the settings only; the samples stand in the order of their numbers.
         level: zstd level; the codec's own default where None.
+        sources: For ``jpeg``: the image file of every sample, whose pixels are then the sample's.
     """
+
+    def pixels_of(number: int) -> np.ndarray:
+        if sources:
+            return np.asarray(Image.open(BytesIO(sources[number])).convert("RGB")).transpose(2, 0, 1)
+        return expected_pixels(number, size)
+
     store = Store(str(root))
     store.make_dir()
     options = CodecOptions.create(codec, level)
@@ -126,20 +136,23 @@ def make_dataset(
                     number = len(rows)
                     label = expected_label(number, len(classes))
                     row = _row(number, len(classes)) | {"split": split, "shard": shard, "frame": 2 * position + 1, "position": position}
-                    writer.add(row["key"], label, expected_record(number), expected_pixels(number, size))
+                    source = sources[number] if sources else None
+                    if source is not None:
+                        row |= {"source_bytes": len(source), "source_xxh64": xxhash.xxh64_intdigest(source)}
+                    writer.add(row["key"], label, expected_record(number), pixels_of(number), source)
                     counts[split][label] += 1
                     rows.append(row)
                 written = writer.close()
-            shards.append(ShardInfo(name=name, split=split, samples=written.samples, num_bytes=written.num_bytes, xxh64=written.xxh64))
+            shards.append(ShardInfo.of(written, name=name, split=split))
     counted = samples.get("train") or len(rows)
-    mean, std = _moments(counted, size)
+    mean, std = _moments([pixels_of(number) for number in range(counted)])
     index = DatasetIndex(
         source="folder",
         source_layout="made for tests",
         codec=options,
         spec=spec,
         json_bytes=layout.json_bytes,
-        transform={"fingerprint": "0123456789abcdef", "settings": {"size": size}, "libraries": {}},
+        transform={"fingerprint": "0123456789abcdef" * 2, "settings": {"size": size}, "libraries": {}},
         settings={"seed": seed},
         classes=tuple(classes),
         counts=counts,
@@ -186,13 +199,13 @@ def _row(number: int, num_classes: int) -> dict[str, Any]:
     }
 
 
-def _moments(num_samples: int, size: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation per channel over samples 0 to ``num_samples``."""
-    total, squares = np.zeros(3, np.int64), np.zeros(3, np.int64)
-    for number in range(num_samples):
-        pixels = expected_pixels(number, size).astype(np.int64)
+def _moments(images: Sequence[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation per channel over all pixels."""
+    total, squares, count = np.zeros(3, np.int64), np.zeros(3, np.int64), 0
+    for image in images:
+        pixels = image.astype(np.int64)
         total += pixels.sum(axis=(1, 2))
         squares += (pixels**2).sum(axis=(1, 2))
-    count = max(1, num_samples) * size * size
-    mean = total / count
-    return tuple(mean.tolist()), tuple(np.sqrt(squares / count - mean**2).tolist())
+        count += pixels[0].size
+    mean = total / max(1, count)
+    return tuple(mean.tolist()), tuple(np.sqrt(squares / max(1, count) - mean**2).tolist())

@@ -40,7 +40,7 @@ def one_shard(samples: list[tuple[str, int, dict, np.ndarray]], *, codec: CodecO
         for key, label, record, pixels in samples:
             writer.add(key, label, record, pixels)
         written = writer.close()
-    info = ShardInfo(name="train-000000.tar", split="train", samples=written.samples, num_bytes=written.num_bytes, xxh64=written.xxh64)
+    info = ShardInfo.of(written, name="train-000000.tar", split="train")
     index = DatasetIndex(
         source="folder",
         source_layout="",

@@ -34,7 +34,7 @@ def rewrite_shard(root: Path, index: DatasetIndex, number: int, samples: list[tu
             writer.add(*sample)
         written = writer.close()
     shards = list(index.shards)
-    shards[number] = ShardInfo(name=info.name, split=info.split, samples=written.samples, num_bytes=written.num_bytes, xxh64=written.xxh64)
+    shards[number] = ShardInfo.of(written, name=info.name, split=info.split)
     rewrite(root, index, shards=tuple(shards))
 
 
@@ -116,10 +116,10 @@ def test_a_folder_without_an_index_is_a_fault_and_no_traceback(tmp_path: Path) -
         (lambda rows: rows.slice(1), "51 rows found, expected 52 as index.json says"),
         (lambda rows: rows.take([1, 0, *range(2, 52)]), "the rows 0 to 16 are not those of train-000000.tar.zst, sample by sample"),
         (lambda rows: put(rows, "label", 20, 7), "samples per class in split 'train', expected"),
-        (lambda rows: put(rows, "label", 20, 8), "labels of no class in split 'train', expected 0 to 7"),
-        (lambda rows: put(rows, "label", 20, -1), "labels of no class in split 'train'"),
+        (lambda rows: put(rows, "label", 20, 8), "labels 0 to 8 found, expected 0 to 7"),
+        (lambda rows: put(rows, "label", 20, -1), "labels -1 to 7 found, expected 0 to 7"),
         (lambda rows: put(rows, "key", 20, expected_key(21)), "1 keys found twice, expected every key once"),
-        (lambda rows: put(rows, "split", 45, "train"), "the rows 40 to 52 are not those of val-000000.tar.zst"),
+        (lambda rows: put(rows, "split", 45, "train"), "rows 40 to 52 of other splits found, expected all in 'val'"),
         (lambda rows: put(rows, "frame", 17, 0), "the rows 16 to 32 are not those of train-000001.tar.zst"),
         (lambda rows: put(rows, "shard", 17, 5), "the rows 16 to 32 are not those of train-000001.tar.zst"),
     ],
@@ -144,9 +144,12 @@ def put(rows: pa.Table, column: str, row: int, value: object) -> pa.Table:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"counts": {"train": [40] + [0] * 7, "val": [13] + [0] * 7}}, "split 'val' counts 13 samples in 8 classes, expected 12"),
-        ({"counts": {"train": [40], "val": [12] + [0] * 7}}, "split 'train' counts 40 samples in 1 classes"),
-        ({"mean": (1.0,)}, "1 means and 3 deviations found, expected 3"),
+        (
+            {"counts": {"train": [40] + [0] * 7, "val": [13] + [0] * 7}},
+            "counts.val: [13, 0, 0, 0, 0, 0, ...] found, expected a sum of 12, the samples of its shards",
+        ),
+        ({"counts": {"train": [40], "val": [12] + [0] * 7}}, "counts.train: [40] found, expected 8 numbers, one per class"),
+        ({"mean": (1.0,)}, "mean: [1.0] found, expected 3 numbers, one per channel"),
     ],
 )
 def test_an_index_that_contradicts_itself_is_found(tmp_path: Path, changes: dict, message: str) -> None:
@@ -168,7 +171,7 @@ def test_shards_out_of_order_or_with_other_names_are_found(tmp_path: Path) -> No
     assert verify(str(tmp_path), deep=True, num_workers=1).ok  # a number may be left out
     os.rename(tmp_path / "val-000009.tar.zst", tmp_path / "other.tar.zst")
     rewrite(tmp_path, index, shards=(*index.shards[:3], dataclasses.replace(index.shards[3], name="other.tar.zst")))
-    assert "shard 'other.tar.zst' of split 'val' found here, expected a name like" in "".join(verify(str(tmp_path)).errors)
+    assert "shards[3].name: 'other.tar.zst' found, expected a shard's name" in "".join(verify(str(tmp_path)).errors)
 
 
 def test_deep_finds_samples_that_are_not_the_table_s(tmp_path: Path) -> None:

@@ -5,18 +5,18 @@ from ferdata.format.index import (
     INDEX_NAME,
     REJECTS_NAME,
     SAMPLES_NAME,
-    SAMPLES_SCHEMA,
     DatasetIndex,
     FileInfo,
     ShardInfo,
+    check_file,
+    read_file,
     read_index,
-    read_samples,
     write_file,
     write_index,
-    write_samples,
 )
 from ferdata.format.layout import FORMAT_VERSION, SampleLayout, json_bytes_for, shard_name
 from ferdata.format.reader import Sample, ShardReader
+from ferdata.format.samples import SAMPLES_SCHEMA, read_samples, write_samples
 from ferdata.format.writer import ShardWriter, WrittenShard, make_layout
 
 __all__ = [
@@ -34,9 +34,11 @@ __all__ = [
     "ShardReader",
     "ShardWriter",
     "WrittenShard",
+    "check_file",
     "codec_names",
     "json_bytes_for",
     "make_layout",
+    "read_file",
     "read_index",
     "read_samples",
     "shard_name",

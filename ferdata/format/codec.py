@@ -58,6 +58,8 @@ class CodecOptions:
             )
         if self.level is not None and not -20 <= self.level <= 19:
             raise OptionError(f"level: {self.level} found, expected -20 to 19")
+        if (self.filter is None) != (CODECS[self.name].default_filter() is None):
+            raise OptionError(f"codec {self.name}: filter {self.filter} found, expected {'one' if self.filter is None else 'none'}")
 
     @classmethod
     def create(cls, name: str, level: int | None = None) -> "CodecOptions":
@@ -275,6 +277,12 @@ def _source_decoder(spec: TensorSpec, options: CodecOptions) -> BodyDecoder:
     return decode
 
 
+def _no_header(spec: TensorSpec, filter: dict[str, Any] | None) -> bytes:
+    if len(spec.shape) != 3 or spec.shape[0] != 3:
+        raise OptionError(f"codec jpeg: shape {list(spec.shape)} found, expected [3, H, W]; use codec zstd for other tensors")
+    return b""
+
+
 def _image_shape(spec: TensorSpec) -> tuple[int, int, int]:
     if len(spec.shape) != 3:
         raise OptionError(f"codec: shape {list(spec.shape)} found, expected [C, H, W]; use codec zstd for other tensors")
@@ -320,7 +328,7 @@ CODECS: dict[str, Codec] = {
         compressed=False,
         fixed_size=False,
         body_bytes=_spec_bytes,
-        tensor_header=lambda spec, filter: b"",
+        tensor_header=_no_header,
         encoder=_source_encoder,
         decoder=_source_decoder,
         needs_source=True,

@@ -1,24 +1,23 @@
-"""``index.json`` and ``samples.parquet``: what a data set holds, and proof that they are what was written.
+"""``index.json``: what a data set holds, and proof that it is what was written.
 
-In: shards and sample rows. Out: a :class:`DatasetIndex`, checked to the last bit. ``index.json`` is written last;
-without it there is no data set.
+In: shards and files. Out: a :class:`DatasetIndex`, checked to the last bit and member by member. It is written last; without it there
+is no data set.
 """
 
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
-from io import BytesIO
-from typing import Any
+from typing import Any, Self
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 
 from ferdata.errors import ShardCorruptError, ShardMissingError
 from ferdata.format.codec import CodecOptions
 from ferdata.format.layout import FORMAT_VERSION, SampleLayout
-from ferdata.format.writer import make_layout
+from ferdata.format.schema import INDEX_NAME, REJECTS_NAME, SAMPLES_NAME, check_record
+from ferdata.format.writer import WrittenShard, make_layout
 from ferdata.sample import TensorSpec
 from ferdata.store import Store
 
@@ -26,38 +25,17 @@ __all__ = [
     "INDEX_NAME",
     "REJECTS_NAME",
     "SAMPLES_NAME",
-    "SAMPLES_SCHEMA",
     "DatasetIndex",
     "FileInfo",
     "ShardInfo",
+    "check_file",
+    "read_file",
     "read_index",
-    "read_samples",
+    "write_file",
     "write_index",
-    "write_samples",
 ]
 
-INDEX_NAME = "index.json"
-SAMPLES_NAME = "samples.parquet"
-REJECTS_NAME = "rejects.csv"
-
-SAMPLES_SCHEMA = pa.schema(
-    [
-        ("key", pa.string()),
-        ("split", pa.dictionary(pa.int8(), pa.string())),
-        ("label", pa.int16()),
-        ("valence", pa.float64()),
-        ("arousal", pa.float64()),
-        ("path", pa.string()),
-        ("source_label", pa.dictionary(pa.int16(), pa.string())),
-        ("source_bytes", pa.int64()),
-        ("source_xxh64", pa.uint64()),
-        ("shard", pa.int32()),
-        ("frame", pa.int32()),
-        ("position", pa.int32()),
-    ]
-)
-"""One row per sample, in reading order: ``shard`` counts within the split, ``position`` within the shard;
-``frame`` is the zstd frame that holds the body (2 * position + 1)."""
+_CHUNK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +49,19 @@ class FileInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardInfo:
-    """One shard: file name, split, samples, size and XXH64 (hex) of the file."""
+    """One shard: file name, split, samples, size, XXH64 (hex) of the file and of its tail, which is checked whenever it is opened."""
 
     name: str
     split: str
     samples: int
     num_bytes: int
     xxh64: str
+    tail_xxh64: str
+
+    @classmethod
+    def of(cls, written: WrittenShard, *, name: str, split: str) -> Self:
+        """Return the entry of a shard that was just written."""
+        return cls(name=name, split=split, **asdict(written))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +118,11 @@ class DatasetIndex:
         """Names of the splits, in reading order."""
         return tuple(self.counts)
 
+    def rows(self, split: str) -> slice:
+        """Return where the samples of a split stand in reading order, which is that of ``samples.parquet``."""
+        start = sum(self.num_samples(before) for before in self.splits[: self.splits.index(split)])
+        return slice(start, start + self.num_samples(split))
+
     def num_samples(self, split: str | None = None) -> int:
         """Return the number of samples of one split, or of all."""
         return sum(info.samples for info in self.shards if split in (None, info.split))
@@ -153,7 +142,7 @@ def read_index(store: Store) -> DatasetIndex:
 
     Raises:
         ShardMissingError: If there is no ``index.json``.
-        ShardCorruptError: If it is damaged or of a format version this package does not read.
+        ShardCorruptError: If it is damaged, of a format version this package does not read, or says what no data set can be.
     """
     where = store.path(INDEX_NAME)
     try:
@@ -169,38 +158,47 @@ def read_index(store: Store) -> DatasetIndex:
         raise ShardCorruptError(
             f"{where}: its checksum does not fit its text, so a byte was changed or lost; copy it again or run 'shard' again"
         )
-    record = json.loads(data)
+    try:
+        record = json.loads(data.decode("ascii"), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise ShardCorruptError(f"{where}: {error}, expected ASCII JSON; write it again with ferdata") from error
     version = record.get("format_version")
-    if version != FORMAT_VERSION:
+    if type(version) is not int or version != FORMAT_VERSION:
         raise ShardCorruptError(
-            f"{where}: format version {version} found, expected {FORMAT_VERSION}; read it with the ferdata that wrote it, or write it again"
+            f"{where}: format version {reprlib.repr(version)} found, expected {FORMAT_VERSION}; "
+            "read it with the ferdata that wrote it, or write it again"
         )
     try:
-        return _index({field.name: record[field.name] for field in fields(DatasetIndex)})
-    except (KeyError, TypeError, ValueError) as error:
-        raise ShardCorruptError(f"{where}: {error}, expected the members of FORMAT.md; write it again with ferdata") from error
+        check_record(record)
+        index = _index(record)
+        index.layout  # noqa: B018 - a filter or a shape that the codec refuses
+    except ValueError as error:
+        raise ShardCorruptError(f"{where}: {error}; write it again with ferdata") from error
+    return index
 
 
 def _index(record: dict[str, Any]) -> DatasetIndex:
     return DatasetIndex(
-        **record
+        **_known(DatasetIndex, record)
         | {
-            "codec": CodecOptions(**record["codec"]),
+            "codec": CodecOptions(**_known(CodecOptions, record["codec"])),
             "spec": TensorSpec(dtype=record["spec"]["dtype"], shape=tuple(record["spec"]["shape"])),
             "classes": tuple(record["classes"]),
             "mean": tuple(record["mean"]),
             "std": tuple(record["std"]),
-            "files": tuple(FileInfo(**info) for info in record["files"]),
-            "shards": tuple(ShardInfo(**info) for info in record["shards"]),
+            "files": tuple(FileInfo(**_known(FileInfo, info)) for info in record["files"]),
+            "shards": tuple(ShardInfo(**_known(ShardInfo, info)) for info in record["shards"]),
         }
     )
 
 
-def write_samples(store: Store, samples: pa.Table) -> FileInfo:
-    """Write ``samples.parquet`` atomically, with bytes that depend on the rows alone."""
-    buffer = BytesIO()
-    pq.write_table(samples.cast(SAMPLES_SCHEMA).combine_chunks(), buffer, compression="zstd", row_group_size=1 << 16, store_schema=False)
-    return write_file(store, SAMPLES_NAME, buffer.getvalue())
+def _known(kind: Any, record: dict[str, Any]) -> dict[str, Any]:
+    """Return the members that a class has; a later writer may have added others."""
+    return {field.name: record[field.name] for field in fields(kind)}
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} found")
 
 
 def write_file(store: Store, name: str, data: bytes) -> FileInfo:
@@ -210,22 +208,41 @@ def write_file(store: Store, name: str, data: bytes) -> FileInfo:
     return FileInfo(name=name, num_bytes=len(data), xxh64=xxhash.xxh64_hexdigest(data))
 
 
-def read_samples(store: Store, index: DatasetIndex, columns: list[str] | None = None) -> pa.Table:
-    """Return ``samples.parquet``, all columns or some, after checking its XXH64 against the index.
+def read_file(store: Store, info: FileInfo) -> bytes:
+    """Return a small file after checking its XXH64 against the index.
 
     Raises:
-        ShardCorruptError: If the file is not what the index says.
+        ShardMissingError: If it is not there.
+        ShardCorruptError: If it is not what the index says.
     """
-    info = next(info for info in index.files if info.name == SAMPLES_NAME)
     try:
-        data = store.read(SAMPLES_NAME)
+        data = store.read(info.name)
     except FileNotFoundError as error:
-        raise ShardMissingError(
-            f"{store.path(SAMPLES_NAME)}: no such file, expected it beside {INDEX_NAME}; copy the whole folder"
-        ) from error
+        raise ShardMissingError(f"{store.path(info.name)}: no such file, expected it beside {INDEX_NAME}; copy the whole folder") from error
     if xxhash.xxh64_hexdigest(data) != info.xxh64:
-        raise ShardCorruptError(f"{store.path(SAMPLES_NAME)}: its XXH64 is not the one in {INDEX_NAME}; copy it again or run 'shard' again")
-    return pq.read_table(BytesIO(data), columns=columns)
+        raise ShardCorruptError(f"{store.path(info.name)}: its XXH64 is not the one in {INDEX_NAME}; copy it again or run 'shard' again")
+    return data
+
+
+def check_file(store: Store, info: FileInfo | ShardInfo) -> None:
+    """Compare size and XXH64 of a file of any size with the index.
+
+    Raises:
+        ShardMissingError: If it is not there.
+        ShardCorruptError: If it is not what the index says.
+    """
+    where, num_bytes = store.path(info.name), store.num_bytes(info.name)
+    if num_bytes != info.num_bytes:
+        raise ShardCorruptError(
+            f"{where}: {num_bytes:,} bytes found, expected {info.num_bytes:,} as {INDEX_NAME} says; copy it again or run 'shard' again"
+        )
+    digest = xxhash.xxh64()
+    for start in range(0, num_bytes, _CHUNK_BYTES):
+        digest.update(store.read_range(info.name, start, min(num_bytes, start + _CHUNK_BYTES)))
+    if digest.hexdigest() != info.xxh64:
+        raise ShardCorruptError(
+            f"{where}: XXH64 {digest.hexdigest()} found, expected {info.xxh64} as {INDEX_NAME} says; copy it again or run 'shard' again"
+        )
 
 
 def _tail(data: bytes) -> bytes:

@@ -17,10 +17,15 @@ from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.sample import TensorSpec
 
 __all__ = [
+    "CHECKSUM_BYTES",
+    "END_OF_TAR",
     "FORMAT_VERSION",
     "HEADER_BYTES",
     "KEY_PATTERN",
+    "MAX_JSON_BYTES",
     "MAX_KEY_BYTES",
+    "MAX_SAMPLES",
+    "MAX_TENSOR_BYTES",
     "TABLE_NAME",
     "TAR_BLOCK_BYTES",
     "SampleLayout",
@@ -28,11 +33,16 @@ __all__ = [
     "shard_name",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 TAR_BLOCK_BYTES = 512
 HEADER_BYTES = 128
 """Bytes of the tensor header in front of the pixels: NPY's own header, or the filter header of ``compact``."""
 MAX_KEY_BYTES = 80
+MAX_TENSOR_BYTES = 1 << 28
+"""Of one tensor: an index that claims more is refused before any memory is asked for."""
+MAX_JSON_BYTES = 1 << 24
+MAX_SAMPLES = (1 << 31) - 1
+"""Of a whole data set; positions are int32."""
 KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,80}")
 TABLE_NAME = "__table__"
 """Last member of an uncompressed shard; webdataset skips names of the form ``__*__``."""
@@ -106,8 +116,12 @@ class SampleLayout:
     tensor_header: bytes
 
     def __post_init__(self) -> None:
-        if self.json_bytes <= 0 or self.json_bytes % TAR_BLOCK_BYTES:
-            raise OptionError(f"json_bytes: {self.json_bytes} found, expected a positive multiple of {TAR_BLOCK_BYTES}")
+        if not 0 < self.json_bytes <= MAX_JSON_BYTES or self.json_bytes % TAR_BLOCK_BYTES:
+            raise OptionError(
+                f"json_bytes: {self.json_bytes} found, expected a positive multiple of {TAR_BLOCK_BYTES}, at most {MAX_JSON_BYTES:,}"
+            )
+        if self.spec.num_bytes > MAX_TENSOR_BYTES:
+            raise OptionError(f"tensor spec: shape {list(self.spec.shape)} found, expected at most {MAX_TENSOR_BYTES:,} bytes")
 
     @cached_property
     def label_width(self) -> int:

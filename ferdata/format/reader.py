@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+import xxhash
 from numpy.lib.stride_tricks import as_strided
 
 from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format.codec import Decompressor, check_frame_end, checksum32
 from ferdata.format.filters import scatter
 from ferdata.format.index import DatasetIndex, ShardInfo
-from ferdata.format.layout import END_OF_TAR, TABLE_NAME, TAR_BLOCK_BYTES, HeaderTemplate, pad_to_block
+from ferdata.format.layout import CHECKSUM_BYTES, END_OF_TAR, TABLE_NAME, TAR_BLOCK_BYTES, HeaderTemplate, pad_to_block
 from ferdata.format.shardfile import open_shard_file
 from ferdata.format.tables import body_table_bytes, parse_body_table, parse_seek_table, seek_table_bytes
 from ferdata.store import Store
@@ -214,14 +215,16 @@ class ShardReader:
     def _read_seek_table(self) -> None:
         layout, size, num_frames = self.layout, self._file.num_bytes, 2 * self.info.samples + 1
         table_bytes = seek_table_bytes(num_frames)
-        data = bytes(self._file.view(max(0, size - table_bytes - _END_BYTES), min(size, table_bytes + _END_BYTES)))
+        most = table_bytes + _END_BYTES + CHECKSUM_BYTES
+        data = bytes(self._file.view(max(0, size - most), min(size, most)))
         self._frames = parse_seek_table(data[-table_bytes:], num_frames=num_frames, file_bytes=size, where=self._where)
+        end_bytes, end_inflated = self._frames[-1].tolist()
+        self._check_tail(data[-table_bytes - end_bytes - CHECKSUM_BYTES :])
         stops = np.cumsum(self._frames[:, 0])
         self._starts, self._stops = stops[0:-1:2], stops[1::2]
         self._body_bytes = self._frames[1::2, 1]
         inflated = layout.head_bytes + np.concatenate(([0], self._paddings()))
         inflated[-1] += len(END_OF_TAR) - layout.head_bytes
-        end_bytes, end_inflated = self._frames[-1].tolist()
         if not (self._frames[::2, 1] == inflated).all() or end_bytes > _END_BYTES:
             raise ShardCorruptError(f"{self._where}: its seek table has heads of a size that heads do not have; write the shard again")
         end = data[-table_bytes - end_bytes : -table_bytes]
@@ -234,6 +237,7 @@ class ShardReader:
         stored = TAR_BLOCK_BYTES + content + pad_to_block(content) + len(END_OF_TAR)
         data = bytes(self._file.view(max(0, size - stored), min(size, stored)))
         table = parse_body_table(data[TAR_BLOCK_BYTES : TAR_BLOCK_BYTES + content], num_samples=samples, where=self._where)
+        self._check_tail(data)
         ends = bytes(pad_to_block(content)) + END_OF_TAR
         if data[:TAR_BLOCK_BYTES] != HeaderTemplate("").fill(TABLE_NAME, content) or data[TAR_BLOCK_BYTES + content :] != ends:
             raise ShardCorruptError(f"{self._where}: the last member of the tar is not its table; copy or write the shard again")
@@ -246,6 +250,14 @@ class ShardReader:
         self._starts = np.cumsum(strides) - strides + layout.head_bytes
         self._stops = self._starts + self._body_bytes
         self._checksums, self._head_checksums = table[:, 1].tolist(), table[:, 2].tolist()
+
+    def _check_tail(self, tail: bytes) -> None:
+        """Tell the shard from others of the same size: every raw shard of so many samples has it."""
+        if xxhash.xxh64_hexdigest(tail) != self.info.tail_xxh64:
+            raise ShardCorruptError(
+                f"{self._where}: its table is not the one that index.json knows, so this is another shard or a damaged one; "
+                "copy or write it again"
+            )
 
     def _paddings(self) -> np.ndarray:
         """Return int64 ``[samples]``, the zero bytes behind every body."""

@@ -12,7 +12,7 @@ import xxhash
 
 from ferdata.errors import ShardCorruptError
 
-__all__ = ["body_table", "parse_body_table", "parse_seek_table", "seek_table", "seek_table_bytes"]
+__all__ = ["body_table", "body_table_bytes", "parse_body_table", "parse_seek_table", "seek_table", "seek_table_bytes"]
 
 SKIPPABLE_MAGIC = 0x184D2A5E
 SEEKABLE_MAGIC = 0x8F92EAB1

@@ -12,7 +12,7 @@ import xxhash
 
 from ferdata.errors import OptionError
 from ferdata.format.codec import CodecOptions, Compressor, checksum32
-from ferdata.format.layout import END_OF_TAR, TABLE_NAME, HeaderTemplate, SampleLayout, pad_to_block
+from ferdata.format.layout import CHECKSUM_BYTES, END_OF_TAR, TABLE_NAME, HeaderTemplate, SampleLayout, pad_to_block
 from ferdata.format.tables import body_table, seek_table
 from ferdata.sample import TensorSpec
 
@@ -21,11 +21,12 @@ __all__ = ["ShardWriter", "WrittenShard", "make_layout"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenShard:
-    """What a finished shard amounts to."""
+    """What a finished shard amounts to; its tail is the table and the end of the tar, as FORMAT.md has it."""
 
     samples: int
     num_bytes: int
     xxh64: str
+    tail_xxh64: str
 
 
 def make_layout(spec: TensorSpec, codec: CodecOptions, *, num_classes: int, json_bytes: int) -> SampleLayout:
@@ -54,6 +55,7 @@ class ShardWriter:
         self._hash = xxhash.xxh64()
         self._num_bytes = 0
         self._padding = b""
+        self._last_frame = b""
         self._frames: list[tuple[int, int]] = []
         self._bodies: list[tuple[int, int, int]] = []
 
@@ -90,19 +92,25 @@ class ShardWriter:
         """Write the end of the shard and its table; the file itself stays open."""
         if self._compressor is not None:
             samples = len(self._frames) // 2
+            last_checksum = self._last_frame[-CHECKSUM_BYTES:]
             self._put_frame(self._padding + END_OF_TAR)
-            self._put(seek_table(np.array(self._frames, np.uint32).reshape(-1, 2)))
+            table = seek_table(np.array(self._frames, np.uint32).reshape(-1, 2))
+            self._put(table)
+            tail = last_checksum + self._last_frame + table
         else:
             samples = len(self._bodies)
             table = body_table(np.array(self._bodies, np.uint32).reshape(-1, 3))
-            header = HeaderTemplate("").fill(TABLE_NAME, len(table))
-            self._put(self._padding + header + table + bytes(pad_to_block(len(table))) + END_OF_TAR)
-        return WrittenShard(samples=samples, num_bytes=self._num_bytes, xxh64=self._hash.hexdigest())
+            tail = HeaderTemplate("").fill(TABLE_NAME, len(table)) + table + bytes(pad_to_block(len(table))) + END_OF_TAR
+            self._put(self._padding + tail)
+        return WrittenShard(
+            samples=samples, num_bytes=self._num_bytes, xxh64=self._hash.hexdigest(), tail_xxh64=xxhash.xxh64_hexdigest(tail)
+        )
 
     def _put_frame(self, data: Any) -> None:
         assert self._compressor is not None
         stored = self._compressor.frame(data)
         self._frames.append((len(stored), len(data)))
+        self._last_frame = stored
         self._put(stored)
 
     def _put(self, data: Any) -> None:

@@ -18,7 +18,8 @@ import pyarrow as pa
 from PIL import features
 
 from ferdata.format.codec import CodecOptions
-from ferdata.format.index import REJECTS_NAME, SAMPLES_SCHEMA, DatasetIndex, FileInfo, ShardInfo, write_file, write_samples
+from ferdata.format.index import REJECTS_NAME, DatasetIndex, FileInfo, ShardInfo, write_file
+from ferdata.format.samples import SAMPLES_SCHEMA, write_samples
 from ferdata.ingest.leaks import Leaks, find_leaks
 from ferdata.ingest.parts import PartRecord
 from ferdata.ingest.select import Selection, ShardPlan
@@ -88,7 +89,14 @@ def gather(items: ItemTable, selection: Selection, plan: Sequence[ShardPlan], pa
     return Outcome(
         table=table,
         shards=tuple(
-            ShardInfo(name=part.name, split=part.split, samples=part.accepted, num_bytes=part.num_bytes, xxh64=part.xxh64)
+            ShardInfo(
+                name=part.name,
+                split=part.split,
+                samples=part.accepted,
+                num_bytes=part.num_bytes,
+                xxh64=part.xxh64,
+                tail_xxh64=part.tail_xxh64,
+            )
             for part in parts
             if part.accepted
         ),

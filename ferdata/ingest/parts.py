@@ -57,6 +57,7 @@ class PartRecord:
         accepted: Samples in it; 0 means that there is no such file.
         num_bytes: Size of the file.
         xxh64: XXH64 of the file, hex.
+        tail_xxh64: XXH64 of its tail, hex.
         source_bytes: int64 ``[items]``, size of every image file; -1 where the item was rejected.
         source_xxh64: uint64 ``[items]``, XXH64 of every image file; 0 where the item was rejected.
         rejects: (number of the item in the task, reason, detail).
@@ -72,6 +73,7 @@ class PartRecord:
     accepted: int
     num_bytes: int
     xxh64: str
+    tail_xxh64: str
     source_bytes: np.ndarray
     source_xxh64: np.ndarray
     rejects: tuple[tuple[int, str, str], ...]

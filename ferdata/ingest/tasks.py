@@ -16,7 +16,7 @@ import xxhash
 from ferdata.errors import FerdataError, IngestError
 from ferdata.format.codec import CodecOptions
 from ferdata.format.filters import channel_moments, split_rgbx_into
-from ferdata.format.writer import ShardWriter, make_layout
+from ferdata.format.writer import ShardWriter, WrittenShard, make_layout
 from ferdata.ingest.parts import NothingAcceptedError, PartRecord, open_shard
 from ferdata.ingest.records import make_record
 from ferdata.sample import ItemTable, SourceItem
@@ -92,8 +92,8 @@ def write_shard(settings: TaskSettings, task: ShardTask, beat: Beat) -> PartReco
                 raise NothingAcceptedError(task.name)
             written = writer.close()
     except NothingAcceptedError:
-        return tally.record(task, 0, "")
-    return tally.record(task, written.num_bytes, written.xxh64)
+        written = WrittenShard(samples=0, num_bytes=0, xxh64="", tail_xxh64="")
+    return tally.record(task, written)
 
 
 def _usable(settings: TaskSettings, task: ShardTask, tally: "_Tally", beat: Beat) -> Iterator[tuple[int, SourceItem, bytes, Transformed]]:
@@ -209,13 +209,14 @@ class _Tally:
         self._bytes_in += num_bytes
         self._rejects.append((number, reason, str(error).replace(f"{self._root}/", "")))
 
-    def record(self, task: ShardTask, num_bytes: int, xxh64: str) -> PartRecord:
+    def record(self, task: ShardTask, written: WrittenShard) -> PartRecord:
         return PartRecord(
             name=task.name,
             split=task.split,
             accepted=self.accepted,
-            num_bytes=num_bytes,
-            xxh64=xxh64,
+            num_bytes=written.num_bytes,
+            xxh64=written.xxh64,
+            tail_xxh64=written.tail_xxh64,
             source_bytes=self._source_bytes,
             source_xxh64=self._source_xxh64,
             rejects=tuple(self._rejects),

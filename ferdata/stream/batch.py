@@ -50,8 +50,8 @@ class SampleTable:
 
     def __init__(self, store: Store, index: DatasetIndex, split: str, fields: Sequence[str]) -> None:
         columns = ["split", "label", *(name for name in ("valence", "arousal") if name in fields), *(["key"] if "keys" in fields else [])]
-        table = read_samples(store, index, columns)
-        table = table.filter(pa.compute.equal(table.column("split").cast(pa.string()), split))
+        rows = index.rows(split)
+        table = read_samples(store, index, columns).slice(rows.start, rows.stop - rows.start)
         self.labels = torch.from_numpy(table.column("label").to_numpy().astype(np.int64))
         self._floats = {
             name: torch.from_numpy(table.column(name).to_numpy().astype(np.float32)) for name in ("valence", "arousal") if name in fields

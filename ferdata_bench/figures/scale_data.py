@@ -74,7 +74,7 @@ def tile(pixels: np.ndarray, out: Path, *, count: int, codec: str, samples_per_s
         codec=options,
         spec=spec,
         json_bytes=JSON_BYTES,
-        transform={"fingerprint": "0" * 16, "settings": {"size": spec.shape[1]}, "libraries": {}},
+        transform={"fingerprint": "0" * 32, "settings": {"size": spec.shape[1]}, "libraries": {}},
         settings={"seed": 0},
         classes=AFFECTNET_8,
         counts={"train": _counts(count)},
@@ -115,7 +115,7 @@ def _write_shard(pixels: np.ndarray, out: Path, options: CodecOptions, samples_p
         for number in range(start, min(start + samples_per_shard, count)):
             writer.add(_key(number), number % len(AFFECTNET_8), {}, pixels[number % len(pixels)])
         written = writer.close()
-    return ShardInfo(name=name, split="train", samples=written.samples, num_bytes=written.num_bytes, xxh64=written.xxh64)
+    return ShardInfo.of(written, name=name, split="train")
 
 
 def _files(store: Store, samples: pa.Table) -> tuple[FileInfo, FileInfo]:
