@@ -1,14 +1,27 @@
 """Changes the codec of a finished data set without going back to the images.
 
 In: a data set. Out: another folder with the same samples in the same order. Costs one decode and one encode per sample;
-``samples.parquet`` and ``rejects.csv`` are copied as they are, so a loader's state fits both.
+``samples.parquet`` and ``rejects.csv`` are copied as they are, so a loader's state fits both. Every file is checked first.
 """
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ferdata.errors import IngestError, OptionError
-from ferdata.format import CodecOptions, DatasetIndex, ShardInfo, ShardReader, ShardWriter, make_layout, read_index, write_file, write_index
+from ferdata.format import (
+    CodecOptions,
+    DatasetIndex,
+    ShardInfo,
+    ShardReader,
+    ShardWriter,
+    check_file,
+    make_layout,
+    read_file,
+    read_index,
+    read_samples,
+    write_file,
+    write_index,
+)
 from ferdata.format.index import INDEX_NAME
 from ferdata.parallel import Progress, map_in_threads
 from ferdata.store import Store
@@ -47,6 +60,8 @@ def recode(
     Raises:
         OptionError: If the codec cannot be made from pixels.
         IngestError: If there is a data set at ``out`` already.
+        ShardMissingError: If a file is not there.
+        ShardCorruptError: If a file is not what the index says.
     """
     store, target = Store(root), Store(out)
     index = read_index(store)
@@ -55,14 +70,17 @@ def recode(
         raise OptionError(f"codec: {codec} found, expected one that stores pixels; run 'shard --codec {codec}' on the images themselves")
     if target.exists(INDEX_NAME):
         raise IngestError(f"{out}: a data set found, expected an empty folder; choose another --out or remove it")
+    files = {info.name: read_file(store, info) for info in index.files}
+    read_samples(store, index)
     target.make_dir()
     shards = map_in_threads(
         lambda info: _recode_shard(store, target, index, info, options), index.shards, num_workers=num_workers, progress=progress
     )
-    for info in index.files:
-        write_file(target, info.name, store.read(info.name))
-    write_index(target, replace(index, codec=options, shards=tuple(shards)))
+    for name, data in files.items():
+        write_file(target, name, data)
     bytes_in, bytes_out = sum(i.num_bytes for i in index.shards), sum(i.num_bytes for i in shards)
+    summary = {**index.summary, "bytes_out": bytes_out}
+    write_index(target, replace(index, codec=options, shards=tuple(shards), summary=summary))
     return RecodeReport(out=out, codec=codec, samples=index.num_samples(), bytes_in=bytes_in, bytes_out=bytes_out)
 
 
@@ -70,6 +88,7 @@ def _recode_shard(store: Store, target: Store, index: DatasetIndex, info: ShardI
     layout = make_layout(index.spec, options, num_classes=len(index.classes), json_bytes=index.json_bytes)
     stem = info.name.split(".")[0]
     name = f"{stem}.tar.zst" if options.kind.compressed else f"{stem}.tar"
+    check_file(store, info)
     with ShardReader(store, info, index) as reader, target.write_atomic(name) as file:
         writer = ShardWriter(file, layout, options)
         for sample in reader:

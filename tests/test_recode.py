@@ -1,0 +1,58 @@
+"""recode gives the same samples under another codec, and nothing that was not sound before."""
+
+from pathlib import Path
+
+import pytest
+from make_dataset import CODECS, SAMPLES, assert_expected, make_dataset, read_all
+
+from ferdata.errors import ShardCorruptError, ShardMissingError
+from ferdata.format import read_index
+from ferdata.recode import recode
+from ferdata.store import Store
+from ferdata.verify import verify
+
+
+@pytest.mark.parametrize("after", CODECS)
+@pytest.mark.parametrize("before", CODECS)
+def test_a_recoded_set_is_sound_and_says_its_own_size(tmp_path: Path, before: str, after: str) -> None:
+    """The index is the old one but for the shards; what it says of them must not be the old one's."""
+    made = make_dataset(tmp_path / "a", codec=before, size=9)
+    report = recode(str(tmp_path / "a"), out=str(tmp_path / "b"), codec=after, num_workers=1)
+
+    index = read_index(Store(str(tmp_path / "b")))
+    num_bytes = sum(path.stat().st_size for path in (tmp_path / "b").glob("*.tar*"))
+    assert index.summary == {**made.summary, "bytes_out": num_bytes}
+    assert (report.bytes_out, sum(info.num_bytes for info in index.shards)) == (num_bytes, num_bytes)
+    assert (index.fingerprint, index.counts, index.files) == (made.fingerprint, made.counts, made.files)
+    assert verify(str(tmp_path / "b"), deep=True, num_workers=1).ok
+    assert_expected(read_all(tmp_path / "b"), num_samples=sum(SAMPLES.values()), size=9)
+
+
+@pytest.mark.parametrize("name", ["rejects.csv", "samples.parquet"])
+def test_a_damaged_or_missing_file_is_named_before_anything_is_written(tmp_path: Path, name: str) -> None:
+    """A copy of a damaged file under a sound index is a damaged data set that nobody suspects."""
+    make_dataset(tmp_path / "a")
+    path = tmp_path / "a" / name
+    sound = bytearray(path.read_bytes())
+    sound[5] ^= 1
+    path.write_bytes(sound)
+    with pytest.raises(ShardCorruptError, match=f"^{path}: its XXH64 is not the one in index.json"):
+        recode(str(tmp_path / "a"), out=str(tmp_path / "b"), codec="raw")
+    path.unlink()
+    with pytest.raises(ShardMissingError, match=f"^{path}: no such file, expected it beside index.json"):
+        recode(str(tmp_path / "a"), out=str(tmp_path / "b"), codec="raw")
+
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_flipped_bit_that_no_sample_shows_is_found(tmp_path: Path) -> None:
+    """Padding means nothing, but a shard that is not the index's is not copied."""
+    index = make_dataset(tmp_path / "a", codec="raw", size=9)
+    path = tmp_path / "a" / index.shards[1].name
+    data = bytearray(path.read_bytes())
+    data[index.layout.head_bytes + index.spec.num_bytes] ^= 1
+    path.write_bytes(data)
+
+    with pytest.raises(ShardCorruptError, match=f"^{path}: XXH64 .* found, expected"):
+        recode(str(tmp_path / "a"), out=str(tmp_path / "b"), codec="zstd", num_workers=1)
+    assert not (tmp_path / "b" / "index.json").exists()
