@@ -1,7 +1,7 @@
 """Dropout whose masks are arithmetic: what is left out of a sample depends on (seed, epoch, position) and on nothing else.
 
-In: features and one key per sample. Out: features. So the masks are the same after a resume, for any number of ranks and however a
-batch is cut into pieces, which no state of a random generator can promise.
+In: one key per sample, and features. Out: a mask, and features. So the masks are the same after a resume, for any number of ranks and
+however a batch is cut into pieces, which no state of a random generator can promise.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["SampleDropout", "sample_keys"]
+__all__ = ["SampleDropout", "kept_features", "sample_keys"]
 
 _PURPOSE = 4
 """Keeps the keys apart from the loader's own random streams, which use 1 to 3."""
@@ -26,22 +26,30 @@ def sample_keys(seed: int, epoch: int, positions: np.ndarray) -> torch.Tensor:
     return _mix(torch.from_numpy(start + positions.astype(np.int64) * np.int64(_GOLDEN)))
 
 
+def kept_features(keys: torch.Tensor, num_features: int, probability: float) -> torch.Tensor:
+    """Return bool ``[N, num_features]``: which features of each sample stay, by the samples' keys (int64 ``[N]``).
+
+    To be called outside of a compiled network: the arithmetic overflows on purpose, which is no defined number in the code that
+    ``torch.compile`` writes for a CPU, and its compiler (torch 2.15) breaks its own memory over the table of counters.
+    """
+    counters = torch.arange(1, num_features + 1, device=keys.device) * _GOLDEN
+    bits = _mix(keys[:, None] + counters)
+    return _shift_right(bits, 40) >= round(probability * (1 << 24))
+
+
 class SampleDropout(nn.Module):
-    """Sets each feature to zero with a probability, by the sample's key; plain dropout where no keys are given."""
+    """Sets features to zero with a probability: those a mask says, or any as plain dropout does where no mask is given."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()
         self.probability = probability
 
-    def forward(self, features: torch.Tensor, keys: torch.Tensor | None = None) -> torch.Tensor:
-        """Return features float ``[N, F]``, left as they are outside training."""
+    def forward(self, features: torch.Tensor, kept: torch.Tensor | None = None) -> torch.Tensor:
+        """Return features float ``[N, F]``, left as they are outside training; ``kept`` is bool ``[N, F]``."""
         if not self.training or self.probability == 0:
             return features
-        if keys is None:
+        if kept is None:
             return functional.dropout(features, self.probability)
-        counters = torch.arange(1, features.shape[1] + 1, device=features.device) * _GOLDEN
-        bits = _mix(keys[:, None] + counters)
-        kept = _shift_right(bits, 40) >= round(self.probability * (1 << 24))
         return features * kept.to(features.dtype) / (1 - self.probability)
 
 

@@ -13,7 +13,7 @@ from ferdata.errors import OptionError
 from ferdata.stream import BatchContext, BatchTransform
 from model.data import StepBatch
 from model.distributed import Ranks
-from model.dropout import sample_keys
+from model.dropout import kept_features, sample_keys
 from model.losses import concordance_loss, cross_entropy_sum, weight_sum
 from model.networks import FerNetwork
 from model.optim import learning_rate, make_optimizer
@@ -134,10 +134,11 @@ class Stepper:
         return torch.stack([logged.double(), correct.double(), torch.full_like(logged, len(piece.labels)).double()])
 
     def _forward(self, run: Callable[..., Any], images: torch.Tensor, context: BatchContext) -> tuple[torch.Tensor, torch.Tensor | None]:
-        keys = None
+        kept = None
         if self.network.dropout.probability > 0:
             keys = sample_keys(context.seed, context.epoch, context.positions).to(images.device, non_blocking=True)
-        return run_network(run, images, self._transform, context, self._options, keys)
+            kept = kept_features(keys, self.network.head.in_features, self.network.dropout.probability)
+        return run_network(run, images, self._transform, context, self._options, kept)
 
 
 def run_network(
@@ -146,7 +147,7 @@ def run_network(
     transform: BatchTransform,
     context: BatchContext,
     options: TrainOptions,
-    keys: torch.Tensor | None,
+    kept: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return what a network says of a batch, in the run's precision and memory format.
 
@@ -156,11 +157,11 @@ def run_network(
         transform: Normalises, and augments in training.
         context: Where the samples stand.
         options: The run's settings.
-        keys: Of the samples, for dropout; None outside training.
+        kept: Which features dropout leaves; None outside training.
     """
     inputs = transform(images, context)
     if options.channels_last:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
     with torch.autocast(images.device.type, _AMP_TYPES.get(options.amp), enabled=options.amp != "off"):
-        logits, values = run(inputs, keys)
+        logits, values = run(inputs, kept)
     return logits, values

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from model.dropout import SampleDropout, sample_keys
+from model.dropout import SampleDropout, kept_features, sample_keys
 
 
 def _masks(probability: float, positions: np.ndarray, *, seed: int = 1, epoch: int = 2, features: int = 500) -> torch.Tensor:
     dropout = SampleDropout(probability).train()
-    return dropout(torch.ones(len(positions), features), sample_keys(seed, epoch, positions))
+    return dropout(torch.ones(len(positions), features), kept_features(sample_keys(seed, epoch, positions), features, probability))
 
 
 def test_a_sample_s_mask_does_not_depend_on_the_batch_it_is_in() -> None:
@@ -53,4 +53,20 @@ def test_nothing_is_dropped_outside_training() -> None:
     """Evaluation is exact."""
     features = torch.randn(4, 10)
 
-    assert torch.equal(SampleDropout(0.5).eval()(features, sample_keys(0, 0, np.arange(4))), features)
+    assert torch.equal(SampleDropout(0.5).eval()(features, torch.zeros(4, 10, dtype=torch.bool)), features)
+
+
+def test_masks_are_the_same_numbers_for_ever() -> None:
+    """Resumed runs and other versions drop what this one does: SplitMix64 of Python's integers, which do not overflow."""
+    limit = 1 << 64
+
+    def mixed(value: int) -> int:
+        value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 % limit
+        value = (value ^ (value >> 27)) * 0x94D049BB133111EB % limit
+        return value ^ (value >> 31)
+
+    start = int(np.random.SeedSequence((3, 1, 4)).generate_state(1, np.uint64)[0])
+    keys = [mixed((start + position * 0x9E3779B97F4A7C15) % limit) for position in (0, 5)]
+    expected = [[mixed((key + count * 0x9E3779B97F4A7C15) % limit) >> 40 >= round(0.4 * 2**24) for count in range(1, 85)] for key in keys]
+
+    assert kept_features(sample_keys(3, 1, np.array([0, 5])), 84, 0.4).tolist() == expected
