@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ferdata.builtin import BuiltinOptions, builtin_shards
+from model.distributed import join_ranks
 
 __all__ = ["BUILTIN_SETTINGS", "BuiltinRun", "builtin_settings"]
 
@@ -25,6 +26,12 @@ class BuiltinRun:
     settings: dict[str, Any]
 
 
-def builtin_settings(*, say: Callable[[str], None] | None = None) -> BuiltinRun:
-    """Return the built-in run, drawing its faces first where they are not there yet."""
-    return BuiltinRun(shards=builtin_shards(_FACES, say=say), settings=dict(BUILTIN_SETTINGS))
+def builtin_settings(device: str, *, say: Callable[[str], None] | None = None) -> BuiltinRun:
+    """Return the built-in run, drawing its faces first where they are not there yet; under ``torchrun``, on the first rank alone.
+
+    Args:
+        device: The run's, which decides how ranks talk to each other.
+        say: Called with a sentence before something is built.
+    """
+    shards = join_ranks(device).from_first(lambda: builtin_shards(_FACES, say=say))
+    return BuiltinRun(shards=shards, settings=dict(BUILTIN_SETTINGS))

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 
 from ferdata.errors import OptionError
+from ferdata.format import read_index
+from ferdata.store import Store
 from ferdata.stream import Loader
 from model.distributed import Ranks
 from model.options import TrainOptions
@@ -38,7 +40,7 @@ class StepBatch:
     epoch: int
 
     def pieces(self, count: int) -> "list[StepBatch]":
-        """Return the batch in ``count`` equal pieces."""
+        """Return the batch in ``count`` equal pieces; piece k of all ranks together is piece k of one process's batch."""
         size = len(self.images) // count
         return [self._rows(slice(first, first + size)) for first in range(0, size * count, size)]
 
@@ -63,7 +65,7 @@ class TrainData:
         ranks: This process among those of the run.
 
     Raises:
-        OptionError: If the batch does not divide among ranks and pieces.
+        OptionError: If the batch does not divide among ranks and pieces, or is larger than the split or the limit.
     """
 
     def __init__(self, options: TrainOptions, ranks: Ranks) -> None:
@@ -73,8 +75,20 @@ class TrainData:
                 f"batch_size: {options.batch_size} found, expected a multiple of {ranks.world_size} ranks x {options.accumulate} pieces, "
                 f"since it counts the samples of a whole step; use {max(1, options.batch_size // share) * share}"
             )
+        if options.limit is not None and options.limit < options.batch_size:
+            raise OptionError(
+                f"limit: {options.limit} found, expected at least the {options.batch_size} samples of a batch; "
+                f"use a larger --limit, or --batch-size {max(1, options.limit // share) * share}"
+            )
         assert options.shards is not None
+        samples = sum(read_index(Store(options.shards)).counts.get("train", ()))
+        if 0 < samples < options.batch_size:
+            raise OptionError(
+                f"{options.shards} train: {samples} samples found, expected at least batch_size = {options.batch_size} for one step; "
+                f"use --batch-size {max(1, samples // share) * share} or less"
+            )
         self._by_rows = options.deal == "rows"
+        self._pieces = options.accumulate
         self._ranks = ranks
         self._batch_size = options.batch_size
         self.rank_samples = options.batch_size // ranks.world_size
@@ -93,7 +107,7 @@ class TrainData:
             world_size=1 if self._by_rows else ranks.world_size,
             device=ranks.device,
         )
-        limit = len(self.loader) if options.limit is None else max(1, options.limit // options.batch_size)
+        limit = len(self.loader) if options.limit is None else options.limit // options.batch_size
         self.steps_per_epoch = min(len(self.loader), limit)
 
     def epoch(self, epoch: int, first_step: int) -> Iterator[StepBatch]:
@@ -104,17 +118,22 @@ class TrainData:
             yield self._own_part(batch, step, epoch)
 
     def _own_part(self, batch: Any, step: int, epoch: int) -> StepBatch:
-        first = self._ranks.rank * self.rank_samples
-        rows = slice(first, first + self.rank_samples) if self._by_rows else slice(None)
-        values = torch.stack([batch.valence, batch.arousal], 1)[rows] if "valence" in self._fields else None
-        start = step * self._batch_size + first
+        values = torch.stack([batch.valence, batch.arousal], 1) if "valence" in self._fields else None
+        positions = np.arange(step * self._batch_size, (step + 1) * self._batch_size)
         return StepBatch(
-            images=batch.images[rows],
-            labels=batch.labels[rows],
-            values=values,
-            positions=np.arange(start, start + self.rank_samples),
+            images=self._own_rows(batch.images) if self._by_rows else batch.images,
+            labels=self._own_rows(batch.labels) if self._by_rows else batch.labels,
+            values=self._own_rows(values) if self._by_rows and values is not None else values,
+            positions=self._own_rows(positions),
             epoch=epoch,
         )
+
+    def _own_rows(self, rows: Any) -> Any:
+        """Return this rank's rows of every piece of a global batch, so that a piece of all ranks together is a piece of one process."""
+        if self._ranks.world_size == 1:
+            return rows
+        pieces = rows.reshape(self._pieces, self._ranks.world_size, self.piece_samples, *rows.shape[1:])
+        return pieces[:, self._ranks.rank].reshape(self.rank_samples, *rows.shape[1:])
 
 
 def open_evaluation(options: TrainOptions, ranks: Ranks, split: str, *, batch_size: int) -> Loader:
@@ -126,7 +145,7 @@ def open_evaluation(options: TrainOptions, ranks: Ranks, split: str, *, batch_si
         batch_size=batch_size,
         num_workers=options.num_workers,
         shuffle="none",
-        fields=("images", "labels", "valence", "arousal", "mask", "keys"),
+        fields=("images", "labels", "valence", "arousal", "mask", "keys", "numbers"),
         memory_bytes=options.memory_bytes,
         rank=ranks.rank,
         world_size=ranks.world_size,

@@ -6,8 +6,9 @@ In: the environment ``torchrun`` sets. Out: :class:`Ranks`, whose methods do not
 import atexit
 import gc
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,9 +19,16 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ferdata.errors import FerdataError, OptionError, TrainError
 
-__all__ = ["Ranks", "join_ranks"]
+__all__ = ["FollowingError", "Ranks", "is_first_process", "join_ranks"]
 
 T = TypeVar("T")
+
+_LOST_RANK = ("connection closed by peer", "connection reset by peer", "broken pipe", "nccl", "gloo", "processgroup")
+"""What torch says, somewhere in a long text, when another process of the run is gone."""
+
+
+class FollowingError(TrainError):
+    """What all ranks fail with together, on the ranks other than the first; the first one raises the error that is to be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +81,7 @@ class Ranks:
         """Return what ``make`` gives on rank 0; where it fails there, fail everywhere, so that nobody waits for nobody.
 
         Raises:
-            TrainError: On the other ranks, with the text of what went wrong on rank 0.
+            FollowingError: On the other ranks, with the text of what went wrong on rank 0.
         """
         if self.world_size == 1:
             return make()
@@ -88,9 +96,37 @@ class Ranks:
         if failure is not None:
             raise failure
         if box[1] is not None:
-            raise TrainError(box[1])
+            raise FollowingError(box[1])
         made: T = box[0]
         return made
+
+    def error(self, text: str) -> TrainError:
+        """Return the error that all ranks raise together, of which the first one tells."""
+        return TrainError(text) if self.is_first else FollowingError(text)
+
+    @contextmanager
+    def watched(self, advice: Callable[[], str]) -> Iterator[None]:
+        """Give an error of one sentence where another rank is gone in the block.
+
+        Args:
+            advice: Says what to do then.
+
+        Raises:
+            TrainError: Instead of what torch makes of a broken connection.
+        """
+        try:
+            yield
+        except FerdataError:
+            raise
+        except RuntimeError as error:
+            text = str(error)
+            reason = re.sub(r"^\[\S*\] ", "", text.splitlines()[0] if text else "")[:120]
+            if self.world_size == 1 or not any(part in text.lower() for part in _LOST_RANK):
+                raise
+            raise TrainError(
+                f"rank {self.rank} of {self.world_size}: another rank of this run ended without a word ({reason}), "
+                f"expected all of them until the end; see what killed it (memory, a scheduler), then {advice()}"
+            ) from error
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """Return the network so that a backward pass averages gradients over ranks."""
@@ -101,6 +137,11 @@ class Ranks:
     def without_sync(self, network: nn.Module) -> AbstractContextManager[Any]:
         """Return a block in which backward passes keep gradients to this rank."""
         return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
+
+
+def is_first_process() -> bool:
+    """Tell whether this is the only process, or the one of rank 0 under ``torchrun``; also before it has joined the others."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def join_ranks(device: str) -> Ranks:

@@ -42,9 +42,10 @@ def out_of_memory(
         return TrainError(f"{tried}, and not even one image fits; use a smaller --size or --model, or another device")
     rank_samples = piece_samples * accumulate
     pieces = next(count for count in range(1, rank_samples + 1) if rank_samples % count == 0 and rank_samples // count <= fitting)
+    kept = f" with --accumulate {accumulate} as it is" if accumulate > 1 else ""
     return TrainError(
-        f"{tried}, expected at most {fitting}, tried with a quarter to spare; use --batch-size {fitting * world_size}, "
-        f"or --accumulate {pieces}, which keeps batches of {rank_samples * world_size} and what they compute"
+        f"{tried}, expected at most {fitting}, tried with a quarter to spare; use --batch-size {fitting * accumulate * world_size}{kept}, "
+        f"or --accumulate {pieces}, which keeps batches of {rank_samples * world_size}"
     )
 
 

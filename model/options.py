@@ -4,8 +4,10 @@ In: keyword arguments. Out: a frozen, checked :class:`TrainOptions`.
 """
 
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from ferdata.errors import OptionError, TrainError
@@ -21,7 +23,8 @@ SMALL_IMAGE = 100
 MACHINE_FIELDS = ("shards", "num_workers", "memory_bytes", "device", "compile", "accumulate", "checkpoint_steps", "epochs")
 """What may differ between a run and its resumption: where it runs, and how long, but not what is computed."""
 
-_RUN_FIELDS = ("out", "name", "resume")
+_LONGEST_NAME = 200
+"""Bytes of a run's name: file systems take 255, and temporary files are named after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,17 +112,27 @@ class TrainOptions:
             find_design(self.model)
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
-                raise OptionError(f"{name}: {getattr(self, name)!r} found, expected one of {', '.join(str(value) for value in allowed)}")
+                raise OptionError(f"{name}: {getattr(self, name)!r} found, expected one of {', '.join(filter(None, allowed))}")
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                expected = f"{low} to {high}" if math.isfinite(high) else f"at least {low}"
+                expected = f"{low:,} to {high:,}" if math.isfinite(high) else f"at least {low}"
                 raise OptionError(f"{name}: {value} found, expected {expected}")
         if not self.lr > 0:
             raise OptionError(f"lr: {self.lr} found, expected above 0")
         unknown = [name for name in self.augment if name not in AUGMENTATIONS]
         if unknown or len(set(self.augment)) != len(self.augment):
             raise OptionError(f"augment: {', '.join(self.augment)} found, expected each of {', '.join(AUGMENTATIONS)} at most once")
+        for name in ("out", "resume", "init_from"):
+            if "://" in (getattr(self, name) or ""):
+                raise OptionError(
+                    f"{name}: {getattr(self, name)} found, expected a local folder, since a run is written to all the time; "
+                    "copy the run's folder there or from there"
+                )
+        if self.name is not None and not (0 < len(os.fsencode(self.name)) <= _LONGEST_NAME and "\0" not in self.name):
+            raise OptionError(
+                f"name: {self.name[:40]!r} of {len(os.fsencode(self.name))} bytes found, expected 1 to {_LONGEST_NAME}, as a folder's name"
+            )
         if self.freeze and not (self.init_from or self.pretrained):
             raise OptionError("freeze: a backbone with fresh weights would stay random, expected init_from or pretrained with it")
         if self.init_from and self.pretrained:
@@ -142,6 +155,11 @@ class TrainOptions:
             return self
         return replace(self, model="mod4" if (self.size or size) >= SMALL_IMAGE else "basic1")
 
+    def located(self) -> "TrainOptions":
+        """Return the settings with whole paths, which mean the same wherever the run is gone on with."""
+        where = {name: getattr(self, name) for name in ("shards", "init_from")}
+        return replace(self, **{name: os.path.abspath(path) for name, path in where.items() if path and "://" not in path})
+
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain values."""
         return asdict(self) | {"sampling": self.sampling if isinstance(self.sampling, str) else dict(self.sampling)}
@@ -155,27 +173,40 @@ class TrainOptions:
         """
         try:
             return cls(**{**record, "augment": tuple(record["augment"])})
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise TrainError(f"{where}: {error}, expected the settings of this version of ferdata; start a new run") from error
 
-    def resumed(self, saved: "TrainOptions", where: str) -> "TrainOptions":
+    def resumed(self, saved: "TrainOptions", where: str, given: Collection[str] | None = None) -> "TrainOptions":
         """Return the settings to go on with: the saved ones, with this machine's where they are given.
 
+        Args:
+            saved: The run's settings.
+            where: The run's folder.
+            given: Names of the settings that were asked for. None: all that are not the defaults.
+
         Raises:
-            OptionError: If a setting is given that would change what the run computes.
+            OptionError: If a setting is given that would change what the run computes, or where it is.
         """
-        plain = TrainOptions()
-        given = {field.name: getattr(self, field.name) for field in fields(self) if getattr(self, field.name) != getattr(plain, field.name)}
+        if given is None:
+            plain = TrainOptions()
+            given = [field.name for field in fields(self) if getattr(self, field.name) != getattr(plain, field.name)]
+        wanted = {name: getattr(self, name) for name in given if name != "resume"}
+        kept = {name: getattr(saved, name) for name in wanted}
+        folder = Path(where).absolute()
+        if "name" in wanted and wanted["name"] != kept["name"]:
+            kept["name"] = folder.name
+        if "out" in wanted and Path(wanted["out"]).absolute() == folder.parent:
+            kept["out"] = wanted["out"]
         clashing = [
-            f"{name} {value!r} found, expected {getattr(saved, name)!r}"
-            for name, value in given.items()
-            if name not in (*MACHINE_FIELDS, *_RUN_FIELDS) and value != getattr(saved, name)
+            f"{name} {value!r} found, expected {kept[name]!r}"
+            for name, value in wanted.items()
+            if name not in MACHINE_FIELDS and value != kept[name]
         ]
         if clashing:
             raise OptionError(
                 f"{where}: {'; '.join(clashing)}; a resumed run keeps its settings, or start another with --init-from {where}"
             )
-        return replace(saved, **{name: value for name, value in given.items() if name in MACHINE_FIELDS}, resume=self.resume)
+        return replace(saved, **{name: value for name, value in wanted.items() if name in MACHINE_FIELDS}, resume=self.resume)
 
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
@@ -196,9 +227,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "dropout": (0, 0.99),
     "label_smoothing": (0, 0.99),
     "va_weight": (0, math.inf),
-    "size": (8, math.inf),
+    "size": (8, 1 << 16),
     "limit": (1, math.inf),
     "num_workers": (0, math.inf),
     "checkpoint_steps": (0, math.inf),
-    "seed": (0, math.inf),
+    "seed": (0, (1 << 63) - 1),
 }

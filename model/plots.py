@@ -55,7 +55,7 @@ def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], *
     axes.spines[:].set_visible(False)
     axes.set_xticks(np.arange(len(classes) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(classes) + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="white", linewidth=2)
+    axes.grid(which="minor", color=GRID, linewidth=1)
     axes.tick_params(which="minor", length=0)
     for row in range(len(classes)):
         for column in range(len(classes)):
@@ -64,6 +64,8 @@ def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], *
                 color = "white" if share > 0.55 else INK
                 weight = "bold" if row == column else "normal"
                 axes.text(column, row, f"{share:.0%}\n{count:,}", ha="center", va="center", fontsize=7.5, color=color, fontweight=weight)
+            else:
+                axes.text(column, row, "0", ha="center", va="center", fontsize=7.5, color=MUTED)
     return png_bytes(figure)
 
 

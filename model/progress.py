@@ -52,7 +52,9 @@ class TrainProgress(Protocol):
 
 
 class RichProgress:
-    """Shows progress in a terminal; a context manager.
+    """Shows a live line in a terminal, and a row per epoch there and anywhere else; a context manager.
+
+    The line appears with the first step, so that ranks that are told nothing leave the terminal alone.
 
     Args:
         console: Where to; None for standard error's.
@@ -62,18 +64,18 @@ class RichProgress:
         self._console = console or Console(stderr=True)
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=8),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:,.0f} images/s  loss {task.fields[loss]:.3f}  waits for data {task.fields[wait]:.1%}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[rate]:,.0f} images/s, loss {task.fields[loss]:.3f}, waits {task.fields[wait]:.1%},"),
+            TimeRemainingColumn(compact=True),
             TextColumn("left"),
             console=self._console,
             transient=True,
+            disable=not self._console.is_terminal,
         )
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
-        self._bar.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -89,6 +91,7 @@ class RichProgress:
         }
         if self._task is None:
             # a resumed run's time left is reckoned from the steps it takes, not from those it found done
+            self._bar.start()
             self._task = self._bar.add_task("", total=status.total_steps, completed=status.step, **fields)
         self._bar.update(self._task, completed=status.step + 1, **fields)
 

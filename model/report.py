@@ -4,7 +4,6 @@ In: a run's folder, figures, settings. Out: ``curves.png``, ``confusion.png``, `
 """
 
 import base64
-import json
 from collections.abc import Sequence
 from html import escape
 from io import BytesIO
@@ -16,11 +15,12 @@ from PIL import Image
 
 from ferdata.format import DatasetIndex
 from ferdata.store import Store
+from model.disk import naming, write_json
 from model.options import TrainOptions
 from model.page import PAGE, STYLE
 from model.plots import draw_confusion, draw_curves
 from model.result import TrainResult
-from model.runs import ENVIRONMENT_NAME, read_metrics, write_json
+from model.runs import read_environment, read_metrics
 from model.scores import Mistake, SplitScores
 
 __all__ = ["write_report"]
@@ -41,10 +41,9 @@ def write_report(path: Path, result: TrainResult, options: TrainOptions, index: 
     title = f"{result.main_split}: {main.accuracy:.1%} of {main.samples:,} right"
     confusion = draw_confusion(result.confusion, result.classes, title=title)
     store = Store(path)
-    environment = json.loads((path / ENVIRONMENT_NAME).read_text())
-    page = _page(result, options, index, mistakes, environment, curves, confusion)
+    page = _page(result, options, index, mistakes, read_environment(path), curves, confusion)
     for name, data in (("curves.png", curves), ("confusion.png", confusion), ("report.html", page.encode())):
-        with store.write_atomic(name) as file:
+        with naming(path / name), store.write_atomic(name) as file:
             file.write(data)
     write_json(path / "result.json", result.to_json())
 

@@ -3,7 +3,6 @@
 In: figures. Out: ``config.json``, ``environment.json``, ``metrics.jsonl`` and TensorBoard events below ``runs/<name>/``.
 """
 
-import contextlib
 import json
 import os
 import platform
@@ -20,12 +19,13 @@ import torch
 import torchvision
 
 import ferdata
-from ferdata.errors import TrainError
+from ferdata.errors import OptionError, TrainError
 from ferdata.store import Store
+from model.disk import json_line, naming, read_json, write_json
 from model.distributed import Ranks
 from model.options import TrainOptions
 
-__all__ = ["RunLog", "make_run", "open_run", "read_metrics", "write_json"]
+__all__ = ["RunLog", "keep_run", "make_run", "open_run", "read_environment", "read_metrics"]
 
 CONFIG_NAME = "config.json"
 ENVIRONMENT_NAME = "environment.json"
@@ -49,7 +49,7 @@ def make_run(options: TrainOptions, ranks: Ranks, *, source: str) -> Path:
     if options.name is None:
         while path.exists():
             path = path.with_name(f"{path.name}-again")
-    if path.exists() and any(path.iterdir()):
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise TrainError(f"{path}: a run of this name is there already, expected a new name; choose another, or go on with --resume {path}")
     Store(path).make_dir()
     write_json(path / CONFIG_NAME, options.to_json())
@@ -66,12 +66,35 @@ def open_run(run: str | os.PathLike[str]) -> tuple[Path, TrainOptions]:
     path = Path(run)
     config = path / CONFIG_NAME
     try:
-        record = json.loads(config.read_text())
+        record = read_json(config, what="the settings ferdata wrote")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise TrainError(f"{path}: no {CONFIG_NAME} found, expected the folder of a run; check the path") from error
-    except json.JSONDecodeError as error:
-        raise TrainError(f"{config}: {error}, expected the settings ferdata wrote; start a new run") from error
-    return path, TrainOptions.from_json(record, str(config))
+    try:
+        return path, TrainOptions.from_json(record, str(config))
+    except OptionError as error:
+        raise TrainError(f"{config}: {error}; put back a copy or start a new run") from error
+
+
+def keep_run(path: Path, options: TrainOptions, ranks: Ranks) -> Path:
+    """Write the settings a run goes on with, so that the next resume knows them too; and its machine, where that file is gone."""
+    write_json(path / CONFIG_NAME, options.to_json())
+    try:
+        read_environment(path)
+    except TrainError:
+        write_json(path / ENVIRONMENT_NAME, _environment(ranks))
+    return path
+
+
+def read_environment(path: Path) -> dict[str, Any]:
+    """Return what is known of the machine a run was started on.
+
+    Raises:
+        TrainError: If the file is missing or damaged.
+    """
+    try:
+        return read_json(path / ENVIRONMENT_NAME, what="the machine ferdata wrote down")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise TrainError(f"{path / ENVIRONMENT_NAME}: no such file, expected it in a run's folder; go on with --resume {path}") from error
 
 
 class RunLog:
@@ -91,20 +114,27 @@ class RunLog:
         if not active:
             return
         kept = [line for line in read_metrics(path) if _is_before(line, first_step, first_epoch)]
-        with Store(path).write_atomic(METRICS_NAME) as file:
-            file.write("".join(json.dumps(line) + "\n" for line in kept).encode())
+        with naming(path / METRICS_NAME), Store(path).write_atomic(METRICS_NAME) as file:
+            file.write("".join(map(json_line, kept)).encode())
         from torch.utils.tensorboard import SummaryWriter  # only the first rank needs it, and it is slow to import
 
         self._lines = open(path / METRICS_NAME, "a", encoding="utf-8", buffering=1)  # noqa: SIM115, closed with the log
-        self._events = SummaryWriter(str(path / EVENTS_NAME), purge_step=first_step if first_step else None)
+        with naming(path / EVENTS_NAME):
+            self._events = SummaryWriter(str(path / EVENTS_NAME), purge_step=first_step if first_step else None)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._lines is not None:
-            self._lines.close()
-            self._events.close()
+        if self._lines is None:
+            return
+        for file, name in ((self._lines, METRICS_NAME), (self._events, EVENTS_NAME)):
+            try:
+                with naming(self.path / name):
+                    file.close()
+            except TrainError:
+                if error is None:
+                    raise
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """Write a line, and its numbers as events; a value that is a dict of numbers becomes a group of them.
@@ -116,40 +146,58 @@ class RunLog:
         """
         if self._lines is None:
             return
-        self._lines.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
-        for name, value in _numbers(kind, values):
-            self._events.add_scalar(name, value, step)
+        with naming(self.path / METRICS_NAME):
+            self._lines.write(json_line({"kind": kind, "step": step, **values}))
+        with naming(self.path / EVENTS_NAME):
+            for name, value in _numbers(kind, values):
+                self._events.add_scalar(name, value, step)
 
     def flush(self) -> None:
         """Put everything on the disk."""
-        if self._lines is not None:
+        if self._lines is None:
+            return
+        with naming(self.path / METRICS_NAME):
             self._lines.flush()
             os.fsync(self._lines.fileno())
+        with naming(self.path / EVENTS_NAME):
             self._events.flush()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's ``metrics.jsonl``; a last line that was cut off by a crash is left out."""
+    """Return the lines of a run's ``metrics.jsonl``; a last line that was cut off by a crash is left out.
+
+    Raises:
+        TrainError: If any other line is not one that ferdata wrote.
+    """
     try:
-        text = (path / METRICS_NAME).read_text(encoding="utf-8")
+        lines = (path / METRICS_NAME).read_bytes().split(b"\n")
     except FileNotFoundError:
         return []
-    lines = []
-    for line in text.split("\n"):
-        with contextlib.suppress(json.JSONDecodeError):
-            lines.append(json.loads(line))
-    return lines
+    found = []
+    for number, line in enumerate(lines, 1):
+        record = _parsed(line)
+        if record is not None:
+            found.append(record)
+        elif number < len(lines):
+            raise TrainError(
+                f"{path / METRICS_NAME}: line {number} is {line[:40]!r}, expected figures that ferdata wrote; put back a copy, "
+                "or take the file away to go on without the figures so far"
+            )
+    return found
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    number = record.get("epoch" if record.get("kind") == "epoch" else "step") if isinstance(record, dict) else None
+    return record if isinstance(number, int) and "kind" in record else None
 
 
 def _is_before(line: Mapping[str, Any], first_step: int, first_epoch: int) -> bool:
     limit = first_epoch if line["kind"] == "epoch" else first_step
     return line["kind"] != "final" and bool(line["epoch" if line["kind"] == "epoch" else "step"] < limit)
-
-
-def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a small JSON file atomically."""
-    with Store(path.parent).write_atomic(path.name) as file:
-        file.write((json.dumps(record, indent=1) + "\n").encode())
 
 
 def _numbers(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

@@ -19,9 +19,10 @@ import numpy as np
 
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.sources.synthetic import write_synthetic
+from model.disk import write_json
 from model.options import TrainOptions
 from model.plots import TRAIN_COLOR, VAL_COLOR, new_figure, png_bytes, style_axes
-from model.runs import read_metrics, write_json
+from model.runs import read_metrics
 from model.train import train
 
 __all__ = ["StudyOptions", "draw_study", "run_study"]

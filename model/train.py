@@ -5,37 +5,40 @@ run that was stopped anywhere and resumed ends in the same bits as one that was 
 """
 
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ferdata.errors import OptionError, TrainError, WorkerError
-from ferdata.format import read_index
+from ferdata.errors import OptionError, ShardMissingError, TrainError, WorkerError
+from ferdata.format import DatasetIndex, read_index
 from ferdata.store import Store
+from ferdata.stream import Loader
 from model.advice import advise
 from model.augment import evaluation_transform, training_transform
-from model.checkpoint import BEST_NAME, LAST_NAME, find_checkpoint, load_checkpoint, save_checkpoint
+from model.checkpoint import BEST_NAME, LAST_NAME, WEIGHTS, load_checkpoint
 from model.clock import WaitClock
 from model.data import StepBatch, TrainData, open_evaluation
 from model.distributed import Ranks, join_ranks
 from model.evaluate import Evaluation, evaluate
 from model.losses import class_weights
 from model.memory import is_out_of_memory, out_of_memory
-from model.networks import build_network
 from model.optim import learning_rate
 from model.options import TrainOptions
 from model.progress import EpochStatus, StepStatus, TrainProgress
 from model.report import write_report
 from model.result import TrainResult
-from model.runs import RunLog, make_run, open_run
+from model.runs import RunLog, keep_run, make_run, open_run
 from model.scores import Mistake, SplitScores
+from model.setup import input_size, make_network, require_values
+from model.standing import Keeper, Standing
 from model.step import Stepper
 from model.stopping import StopSignal
-from model.transfer import load_weights, start_from
+from model.transfer import load_weights
 
 __all__ = ["train"]
 
@@ -45,12 +48,13 @@ SETTLE_STEPS = {"cpu": 1, "cuda": 20}
 NUM_MISTAKES = 27
 
 
-def train(options: TrainOptions, *, progress: TrainProgress | None = None) -> TrainResult:
+def train(options: TrainOptions, *, progress: TrainProgress | None = None, given: Collection[str] | None = None) -> TrainResult:
     """Train a network and measure it; under ``torchrun``, together with the other processes.
 
     Args:
         options: Everything that can be set.
         progress: Told how it goes, on the first rank.
+        given: Names of the settings that a resumed run was asked for. None: all that are not the defaults.
 
     Returns:
         The figures of the best weights (by validation accuracy; the last ones where there is no ``val`` split).
@@ -60,40 +64,20 @@ def train(options: TrainOptions, *, progress: TrainProgress | None = None) -> Tr
         TrainError: If the loss is not finite, memory is full, a run does not fit, or the run was asked to stop.
     """
     path: Path | None = None
+    options = options.located()
     if options.resume is not None:
         path, saved = open_run(options.resume)
-        options = options.resumed(saved, str(path))
-    if options.shards is None:
-        raise OptionError("shards: none found, expected the folder of a data set; pass --shards DIR")
-    options = options.with_model(min(read_index(Store(options.shards)).spec.shape[1:]))
+        options = replace(options.resumed(saved.located(), str(path), given), resume=None)
+    options = options.with_model(min(_open_index(options, path).spec.shape[1:]))
     ranks = join_ranks(options.device)
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
         training = _Training(options, ranks, stop, progress, path, stack)
+        stack.enter_context(ranks.watched(training.how_to_go_on))
         for epoch in range(training.standing.epoch, options.epochs):
             training.train_epoch(epoch)
             training.finish_epoch(epoch)
         return training.conclude()
-
-
-@dataclass(slots=True, kw_only=True)
-class _Standing:
-    """Where a run stands; a part of every checkpoint.
-
-    ``epoch`` is the one under way, ``step`` counts the run's finished steps; ``losses``, ``correct`` and ``seen`` are sums over the
-    epoch so far, ``images``, ``seconds`` and ``wait_seconds`` over the run; the best weights so far are those after ``best_epoch``.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    losses: float = 0.0
-    correct: int = 0
-    seen: int = 0
-    images: int = 0
-    seconds: float = 0.0
-    wait_seconds: float = 0.0
-    best_epoch: int = -1
-    best_accuracy: float = -1.0
 
 
 class _Training:
@@ -104,7 +88,7 @@ class _Training:
     ) -> None:
         self.options, self.ranks, self.stop = options, ranks, stop
         self.progress = progress if ranks.is_first else None
-        self.standing = _Standing()
+        self.standing = Standing()
         self.notes: list[str] = []
         self.advised: list[str] = []
         self.data = TrainData(options, ranks)
@@ -112,25 +96,14 @@ class _Training:
         self.index = self.data.loader.index
         self.total_steps = options.epochs * self.data.steps_per_epoch
         self.eval_transform = evaluation_transform(options, self.index)
-        self.val = open_evaluation(options, ranks, "val", batch_size=self.data.piece_samples) if "val" in self.index.splits else None
+        require_values(options, self.index)
+        self.val = self._open("val") if "val" in self.index.splits else None
         if self.val is not None:
             stack.callback(self.val.close)
 
-        size = self.index.spec.shape[1:] if options.size is None else (options.size, options.size)
-        self.size = (size[0], size[1])
-        torch.manual_seed(options.seed)
-        network = build_network(
-            options.model_name,
-            size=self.size,
-            num_classes=len(self.index.classes),
-            dropout=options.dropout,
-            valence_arousal=options.valence_arousal,
-            pretrained=options.pretrained and path is None,
-        )
-        if options.init_from is not None and path is None:
-            source = find_checkpoint(options.init_from)
-            head = start_from(network, load_checkpoint(source), self.index.classes, str(source))
-            self._note(f"started from {source}: {head.describe()}")
+        self.size = input_size(options, self.index)
+        network, note = make_network(options, self.index, resumes=path is not None)
+        self._note(note)
         self.stepper = Stepper(
             network,
             options,
@@ -140,15 +113,23 @@ class _Training:
             total_steps=self.total_steps,
         )
         self.network = self.stepper.network
+        kind = {"name": options.model_name, "size": list(self.size), "valence_arousal": options.valence_arousal}
+        facts = {"network": kind, "classes": list(self.index.classes), "dataset": self.index.fingerprint}
+        self.keeper = Keeper(self.stepper, self.data.loader, facts)
+        self.clock = WaitClock(ranks.device)
 
         if path is not None:
-            self._load(path / LAST_NAME)
-        self.path = path or ranks.from_first(lambda: make_run(options, ranks, source=self.index.source))
+            self._load(path)
+            self.path = ranks.from_first(lambda: keep_run(path, options, ranks))
+        else:
+            self.path = ranks.from_first(lambda: make_run(options, ranks, source=self.index.source))
         self.log = stack.enter_context(
             RunLog(self.path, active=ranks.is_first, first_step=self.standing.step, first_epoch=self.standing.epoch)
         )
         if self.val is None:
             self._note("no val split: the last weights are kept as the best; shard with --holdout to have one")
+        if self.standing.epoch == options.epochs:
+            self._tell(f"{self.path}: all of its {options.epochs} epochs are trained; measuring it again (--epochs makes it longer)")
 
     def train_epoch(self, epoch: int) -> None:
         """Take the steps of an epoch that are still to be taken."""
@@ -179,19 +160,17 @@ class _Training:
         }
         is_best = self.val is None
         if self.val is not None:
-            scores = self._evaluate(self.val).scores
+            scores = self._evaluate(self.val, "val").scores
             names = ("accuracy", "balanced_accuracy", "macro_f1", "loss", "ccc", "rmse")
             figures["val"] = {name: value for name, value in scores.to_json().items() if name in names}
             is_best = scores.accuracy > standing.best_accuracy
         self.log.write("epoch", standing.step - 1, figures)
         self.log.flush()
-        standing.images += clock.images
-        standing.seconds += clock.seconds
-        standing.wait_seconds += clock.wait_seconds
+        standing.add_time(clock)
         if is_best:
             standing.best_epoch = epoch
             standing.best_accuracy = figures.get("val", {}).get("accuracy", -1.0)
-        standing.epoch, standing.losses, standing.correct, standing.seen = epoch + 1, 0.0, 0, 0
+        standing.next_epoch()
         shares_batches = self.options.deal == "rows" and self.ranks.world_size > 1
         advice = advise(clock, self.data.loader, ranks_share_batches=shares_batches) if clock.images else None
         note = None
@@ -222,20 +201,20 @@ class _Training:
     def conclude(self) -> TrainResult:
         """Measure the best weights on every split and write the report."""
         self.data.loader.close()
+        if self.val is not None:
+            self.val.close()
         self.ranks.wait()
-        load_weights(self.network, load_checkpoint(self.path / BEST_NAME), str(self.path / BEST_NAME))
+        load_weights(self.network, load_checkpoint(self.path / BEST_NAME, needed=WEIGHTS), str(self.path / BEST_NAME))
         main_split = next(split for split in ("val", "test", "train") if split in self.index.splits)
         scores: dict[str, SplitScores] = {}
         mistakes: tuple[Mistake, ...] = ()
         for split in self.index.splits:
             self._stop_if_asked()
-            loader = self.val if split == "val" else open_evaluation(self.options, self.ranks, split, batch_size=self.data.piece_samples)
-            assert loader is not None
-            evaluation = self._evaluate(loader, num_mistakes=NUM_MISTAKES if split == main_split else 0)
+            with self._open(split) as loader:
+                evaluation = self._evaluate(loader, split, num_mistakes=NUM_MISTAKES if split == main_split else 0)
             scores[split] = evaluation.scores
             if split == main_split:
                 mistakes = evaluation.mistakes
-            loader.close()
         standing = self.standing
         result = TrainResult(
             run=str(self.path),
@@ -269,6 +248,13 @@ class _Training:
     def _step(self, batch: StepBatch, number: int) -> torch.Tensor:
         try:
             return self.stepper.step(batch, number)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise OptionError(
+                f"batch_size: pieces of {self.data.piece_samples} on each rank found, expected more than one value a channel for the batch "
+                "normalisation of this network; use a larger --batch-size, a smaller --accumulate or a larger --size"
+            ) from error
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -326,59 +312,58 @@ class _Training:
             raise self._stopped()
 
     def _stopped(self) -> TrainError:
-        return TrainError(
-            f"{self.path}: stopped on request after step {self.standing.step} of {self.total_steps}, all of it is in {LAST_NAME}; "
-            f"go on with: python cli.py train --resume {self.path}"
-        )
+        done = f"stopped on request after step {self.standing.step} of {self.total_steps}, all of it is in {LAST_NAME}"
+        return self.ranks.error(f"{self.path}: {done}; {self.how_to_go_on()}")
+
+    def how_to_go_on(self) -> str:
+        """Return what to type to go on with this run."""
+        if not (self.path / LAST_NAME).exists():
+            return "start again: no checkpoint was written yet"
+        ranks = os.environ.get("LOCAL_WORLD_SIZE", self.ranks.world_size)
+        program = f"torchrun --nproc-per-node {ranks}" if self.ranks.world_size > 1 else "python"
+        return f"go on with: {program} cli.py train --resume {self.path}"
 
     def _save(self, name: str) -> None:
         if not all(bool(value.isfinite().all()) for value in self.network.state_dict().values() if value.is_floating_point()):
             raise self._diverged(f"weights that are not finite after step {self.standing.step}")
-        if not self.ranks.is_first:
-            return
-        standing = asdict(self.standing)
-        for field in ("images", "seconds", "wait_seconds"):
-            standing[field] += getattr(self.clock, field)
-        record: dict[str, Any] = {
-            "model": self.network.state_dict(),
-            "network": {"name": self.options.model_name, "size": list(self.size), "valence_arousal": self.options.valence_arousal},
-            "classes": list(self.index.classes),
-            "dataset": self.index.fingerprint,
-            "standing": standing,
-        }
-        if name == LAST_NAME:
-            record |= {
-                "optimizer": self.stepper.optimizer.state_dict(),
-                "scaler": self.stepper.scaler.state_dict(),
-                "loader": self.data.loader.state_dict(),
-                "notes": self.notes,
-                "advised": self.advised,
-            }
-        save_checkpoint(self.path / name, record)
+        self.ranks.from_first(lambda: self.keeper.save(self.path / name, self.standing, self.clock, notes=self.notes, advised=self.advised))
+        self.keeper.saved(name, self.standing.step)
 
     def _load(self, path: Path) -> None:
-        record = load_checkpoint(path)
-        load_weights(self.network, record, str(path))
-        self.stepper.optimizer.load_state_dict(record["optimizer"])
-        self.stepper.scaler.load_state_dict(record["scaler"])
-        self.data.loader.load_state_dict(record["loader"])
-        self.standing = _Standing(**record["standing"])
-        self.notes = list(record["notes"])
-        self.advised = list(record["advised"])
+        self.standing, self.notes, self.advised = self.keeper.load(path / LAST_NAME)
+        standing, steps = self.standing, self.data.steps_per_epoch
+        if standing.best_epoch >= 0:
+            self.keeper.saved(BEST_NAME, (standing.best_epoch + 1) * steps)
+        if standing.step > self.total_steps:
+            raise OptionError(
+                f"epochs: {self.options.epochs} found, but {path} has trained {standing.step / steps:.3g} already, "
+                f"expected at least {-(-standing.step // steps)}; pass --epochs"
+            )
 
     def _diverged(self, found: str) -> TrainError:
-        last = self.path / LAST_NAME
-        kept = f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was written yet"
-        again = f" and --init-from {last}" if last.exists() else ""
-        return TrainError(f"{self.path}: {found} found, expected finite ones; {kept}; start again with a lower --lr, or --amp off{again}")
-
-    def _evaluate(self, loader: Any, num_mistakes: int = 0) -> Evaluation:
-        return evaluate(
-            self.network, loader, transform=self.eval_transform, options=self.options, ranks=self.ranks, num_mistakes=num_mistakes
+        good = self.keeper.last_good(self.path, self.standing.step)
+        kept = f"the last good checkpoint is {good}"
+        if good is None:
+            last = self.path / LAST_NAME
+            kept = f"{last} holds the weights that gave it, and no other was kept" if last.exists() else "no checkpoint was written yet"
+        again = f" and --init-from {good}" if good else ""
+        return self.ranks.error(
+            f"{self.path}: {found} found, expected finite ones; {kept}; start again with a lower --lr, or --amp off{again}"
         )
 
-    def _note(self, text: str) -> None:
-        self._tell(self._keep(text))
+    def _open(self, split: str) -> Loader:
+        return open_evaluation(self.options, self.ranks, split, batch_size=self.data.piece_samples)
+
+    def _evaluate(self, loader: Loader, split: str, num_mistakes: int = 0) -> Evaluation:
+        evaluation = evaluate(
+            self.network, loader, transform=self.eval_transform, options=self.options, ranks=self.ranks, num_mistakes=num_mistakes
+        )
+        if not math.isfinite(evaluation.scores.loss):
+            raise self._diverged(f"loss {evaluation.scores.loss} on {split} after step {self.standing.step}")
+        return evaluation
+
+    def _note(self, text: str | None) -> None:
+        self._tell(self._keep(text) if text is not None else None)
 
     def _keep(self, text: str) -> str | None:
         """Return the note if it is a new one, which the run then keeps."""
@@ -390,3 +375,14 @@ class _Training:
     def _tell(self, note: str | None) -> None:
         if note is not None and self.progress is not None:
             self.progress.on_note(note)
+
+
+def _open_index(options: TrainOptions, path: Path | None) -> DatasetIndex:
+    if options.shards is None:
+        raise OptionError("shards: none found, expected the folder of a data set; pass --shards DIR")
+    try:
+        return read_index(Store(options.shards))
+    except ShardMissingError as error:
+        if path is None:
+            raise
+        raise ShardMissingError(f"{error}; if the shards of {path} have moved, say where to: --resume {path} --shards DIR") from error

@@ -1,5 +1,7 @@
 """What can go wrong in a run: each ends in one sentence that says what to do, and leaves the last good checkpoint."""
 
+import json
+import math
 import re
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from train_helpers import Recorder, small_dataset, small_options, step_losses, w
 
 from ferdata.errors import ShardCorruptError, TrainError
 from model import train
+from model.disk import json_line, write_json
 
 
 @pytest.fixture(scope="module")
@@ -30,21 +33,47 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(shards: str, tmp_pa
     assert torch.tensor(step_losses(tmp_path / "diverged")).isfinite().all()
 
 
-def test_the_last_good_checkpoint_is_kept_and_named_when_a_run_diverges(shards: str, tmp_path: Path) -> None:
-    """Started well, then spoiled: weights that are not finite never reach the disk."""
-    progress = Recorder()
-    first = train(small_options(shards, tmp_path, name="good", epochs=1, checkpoint_steps=1), progress=progress)
-    good = weights(first.run)
+def test_the_last_good_checkpoint_is_kept_and_named_when_a_run_diverges(
+    shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was written just before the bad loss holds the weights that gave it, and is not offered; one of two steps earlier is."""
+    monkeypatch.setattr("model.step.learning_rate", lambda options, step, total: 1e30 if step == 6 else 1e-3)
+    settings = {"optimizer": "sgd", "augment": (), "sampling": "uniform", "epochs": 3}
+    for name, every, good in (("each", 1, "best.pt"), ("second", 6, "last.pt"), ("epoch", 0, "last.pt")):
+        text = rf"{name}: loss (nan|inf) at step 7 found, expected finite ones; the last good checkpoint is .*{name}/{good}; .*--init-from"
+        with pytest.raises(TrainError, match=text):
+            train(small_options(shards, tmp_path, name=name, checkpoint_steps=every, **settings))
+    with pytest.raises(TrainError, match=r"none: .*none/last.pt holds the weights that gave it, and no other was kept"):
+        monkeypatch.setattr("model.step.learning_rate", lambda options, step, total: 1e30 if step == 2 else 1e-3)
+        train(small_options(shards, tmp_path, name="none", checkpoint_steps=1, **settings))
+
+    for name in ("each", "second", "epoch", "none"):
+        assert all(value.isfinite().all() for value in weights(tmp_path / name).values())
+
+
+def test_weights_that_fail_on_val_end_the_run_before_they_are_kept(shards: str, tmp_path: Path) -> None:
+    """Every weight and every training loss may be finite while outputs overflow: such a run once ended well, with NaN in its JSON."""
+    settings = {"lr": 1e12, "warmup": 0.0, "epochs": 1, "limit": 16, "optimizer": "adamw", "weight_decay": 0.0}
 
     with pytest.raises(
-        TrainError, match=r"again: .* found, expected finite ones; the last good checkpoint is .*again/last.pt; .*--init-from"
+        TrainError, match=r"over: loss (nan|inf) on val after step 1 found, expected finite ones; no checkpoint was written"
     ):
-        settings = {"optimizer": "sgd", "lr": 1e12, "schedule": "constant", "warmup": 1.0, "checkpoint_steps": 1, "epochs": 10**9}
-        train(small_options(shards, tmp_path, name="again", init_from=first.run, **settings))
+        train(small_options(shards, tmp_path, name="over", **settings))
 
-    kept = weights(tmp_path / "again")
-    assert all(value.isfinite().all() for value in kept.values())
-    assert kept.keys() == good.keys()
+    assert not (tmp_path / "over" / "best.pt").exists()
+    assert not (tmp_path / "over" / "last.pt").exists()
+
+
+def test_json_is_valid_where_a_number_is_undefined(tmp_path: Path) -> None:
+    """NaN and Infinity are no JSON: other programs' readers refuse the whole file."""
+    write_json(tmp_path / "a.json", {"loss": math.nan, "parts": {"ccc": [1.0, -math.inf], "name": "nan"}})
+
+    def refuse(text: str) -> None:
+        raise AssertionError(text)
+
+    found = json.loads((tmp_path / "a.json").read_text(), parse_constant=refuse)
+    assert found == {"loss": None, "parts": {"ccc": [1.0, None], "name": "nan"}}
+    assert json.loads(json_line({"loss": math.inf}), parse_constant=refuse) == {"loss": None}
 
 
 @pytest.mark.slow
