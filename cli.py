@@ -281,6 +281,7 @@ def bench_loader(
 
 @app.command()
 def train(
+    context: typer.Context,
     shards: Shards = None,
     model: Annotated[str | None, typer.Option(help="basic1, basic2, mod1, mod2, mod3, new1, mod4 or timm:<name>.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the train split.")] = None,
@@ -304,11 +305,13 @@ def train(
     amp: Annotated[str, typer.Option(help="off, bf16 or fp16.")] = "off",
     channels_last: Annotated[bool, typer.Option(help="Keep images channels-last.")] = False,
     compile_model: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
+    pretrained: Annotated[bool, typer.Option(help="Start a timm:<name> network with its published weights.")] = False,
     init_from: Annotated[str | None, typer.Option(help="A run whose weights to start with; labels are mapped by name.")] = None,
     freeze: Annotated[bool, typer.Option(help="Train the heads only.")] = False,
     resume: Annotated[str | None, typer.Option(help="A run to go on with, at the exact sample.")] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
     workers: Workers = None,
+    deal: Annotated[str, typer.Option(help="What ranks read: rows of one process's batches, or windows of their own.")] = "rows",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<n>.")] = "auto",
     out: Annotated[str, typer.Option(help="Folder of runs.")] = "runs",
     name: Annotated[str | None, typer.Option(help="Of the run's folder.")] = None,
@@ -316,47 +319,27 @@ def train(
 ) -> None:
     """Train a network on shards, and write a report of the run."""
     from ferdata.builtin import find_shards
-    from model import RichProgress, TrainOptions
+    from ferdata.screen import console
+    from model import FollowingError, RichProgress, TrainOptions, is_first_process
     from model import train as run
     from model.builtin import builtin_settings
 
-    root = None if resume else find_shards(shards, say=_say)
-    chosen = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "model": model, "sampling": sampling}
-    settings: dict[str, Any] = {key: value for key, value in chosen.items() if value is not None}
-    if root is None and resume is None:
-        built = builtin_settings(say=_say)
-        root, settings = built.shards, built.settings | settings
-    options = TrainOptions(
-        shards=root,
-        accumulate=accumulate,
-        optimizer=optimizer,
-        momentum=momentum,
-        weight_decay=weight_decay,
-        schedule=schedule,
-        warmup=warmup,
-        loss=loss,
-        class_weights=class_weights,
-        dropout=dropout,
-        label_smoothing=label_smoothing,
-        valence_arousal=valence_arousal,
-        augment=tuple(_names(augment)),
-        size=size,
-        limit=limit,
-        amp=amp,
-        channels_last=channels_last,
-        compile=compile_model,
-        init_from=init_from,
-        freeze=freeze,
-        seed=seed,
-        num_workers=workers,
-        device=device,
-        out=out,
-        name=name,
-        resume=resume,
-        **settings,
-    )
-    result = run(options, progress=RichProgress())
-    _write_json(json_file, result.to_json())
+    say = _say if is_first_process() else lambda text: None
+    settings, typed = _train_settings(context)
+    try:
+        if resume is None:
+            settings["shards"] = find_shards(shards, say=say)
+        if resume is None and settings["shards"] is None:
+            built = builtin_settings(device, say=say)
+            settings = settings | built.settings | {name: settings[name] for name in typed} | {"shards": built.shards}
+        options = TrainOptions(**settings)
+        with RichProgress() as progress:
+            result = run(options, progress=progress, given=typed)
+    except FollowingError:
+        raise typer.Exit(1) from None  # the first rank tells
+    if is_first_process():
+        console.print(result.describe(), markup=False, highlight=False, soft_wrap=True)
+        _write_json(json_file, result.to_json())
 
 
 @app.command()
@@ -378,6 +361,15 @@ def main() -> None:
 
 def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name and name != "none"] or (["none"] if text == "none" else [])
+
+
+def _train_settings(context: typer.Context) -> tuple[dict[str, Any], list[str]]:
+    """Return the train command's options by their names in ``TrainOptions``, less those left to it, and the names that were typed."""
+    renamed = {"workers": "num_workers", "compile_model": "compile"}
+    names = {name: renamed.get(name, name) for name in context.params if name != "json_file"}
+    settings = {names[name]: context.params[name] for name in names if context.params[name] is not None}
+    settings["augment"] = tuple(part for part in _names(settings["augment"]) if part != "none")
+    return settings, [names[name] for name in names if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
 
 
 def _say(text: str) -> None:

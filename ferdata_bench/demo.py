@@ -47,9 +47,9 @@ def run_demo(out: Path) -> Path:
 
     with _step("2. convert them to shards"):
         for folder, side in ((shards, SIZE), (small, TRAIN_SIZE)):
-            with ingest_bar() as progress:
+            with ingest_bar() as bar:
                 options = IngestOptions(source="affectnet", src=str(source / "affectnet"), out=str(folder), size=side)
-                summary = ingest(options, progress=progress)
+                summary = ingest(options, progress=bar)
             if side == SIZE:
                 show_ingest(summary)
                 figures.append(("shards", f"{summary.accepted:,} samples, {size(summary.bytes_in)} -> {size(summary.bytes_out)}"))
@@ -77,7 +77,9 @@ def run_demo(out: Path) -> Path:
 
     with _step(f"6. train a small network at {TRAIN_SIZE} px"):
         training = TrainOptions(shards=str(small), out=str(out / "runs"), **{**BUILTIN_SETTINGS, "epochs": 4})
-        result = train(training, progress=RichProgress())
+        with RichProgress() as progress:
+            result = train(training, progress=progress)
+        console.print(result.describe(), markup=False, highlight=False, soft_wrap=True)
         chance = 1 / len(result.classes)
         best = result.accuracy[result.main_split]
         figures.append(
