@@ -62,8 +62,8 @@ def load_checkpoint(path: Path, *, needed: Sequence[str] = ()) -> dict[str, Any]
         raise TrainError(f"{path}: checkpoint version {version} found, expected {CHECKPOINT_VERSION}; train again with this ferdata")
     missing = [name for name in needed if name not in record]
     if missing:
-        copied = "; it looks like a run's best.pt, which cannot be gone on with" if not set(WEIGHTS) & set(missing) else ""
-        raise _unusable(path, f"no {', '.join(missing)} in it{copied}")
+        kind = "weights alone, as in best.pt, " if not set(WEIGHTS) & set(missing) else "a record "
+        raise _unusable(path, f"{kind}without {', '.join(missing)}")
     if "model" in record and not _holds_tensors(record["model"]):
         raise _unusable(path, "weights that are no tensors")
     return dict(record)
@@ -86,14 +86,14 @@ def _check_bytes(path: Path) -> None:
     """Compare every file in the archive with its checksum: torch itself reads weights with flipped bits without a word."""
     with path.open("rb") as file:
         if not zipfile.is_zipfile(file):
-            raise zipfile.BadZipFile("no archive of torch's")
+            raise zipfile.BadZipFile("something else than a whole file of torch's")
         with zipfile.ZipFile(file) as archive:
             try:
                 damaged = archive.testzip()
             except (OSError, ValueError, LookupError, NotImplementedError, RuntimeError) as error:
                 raise zipfile.BadZipFile(f"damaged bytes ({error})") from error
             if damaged is not None:
-                raise zipfile.BadZipFile(f"damaged bytes in its part {damaged}, whose checksum does not match")
+                raise zipfile.BadZipFile(f"damaged bytes in its part {damaged} (another checksum)")
 
 
 def _holds_tensors(weights: Any) -> bool:
