@@ -34,7 +34,7 @@ def naming(path: Path) -> Iterator[None]:
         reason = (cause.strerror if isinstance(cause, OSError) else None) or (str(cause).splitlines() or [type(cause).__name__])[0]
         raise TrainError(
             f"{path}: {reason} while it was written, expected a disk with room for it ({_free(path)}); what was there before is whole: "
-            f"make room and go on with --resume {path.parent}"
+            f"make room, and go on with --resume {path.parent} (start again where it has no last.pt yet)"
         ) from error
 
 

@@ -197,10 +197,10 @@ class TrainOptions:
             kept["name"] = folder.name
         if "out" in wanted and Path(wanted["out"]).absolute() == folder.parent:
             kept["out"] = wanted["out"]
+        # a concordance is one of a piece, so other pieces make another loss where valence and arousal are trained
+        free = [name for name in MACHINE_FIELDS if name != "accumulate" or not saved.valence_arousal]
         clashing = [
-            f"{name} {value!r} found, expected {kept[name]!r}"
-            for name, value in wanted.items()
-            if name not in MACHINE_FIELDS and value != kept[name]
+            f"{name} {value!r} found, expected {kept[name]!r}" for name, value in wanted.items() if name not in free and value != kept[name]
         ]
         if clashing:
             raise OptionError(

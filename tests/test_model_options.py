@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -71,6 +72,25 @@ def test_a_resumed_run_refuses_settings_that_would_change_it() -> None:
     with pytest.raises(OptionError, match=r"runs/a: lr 0.5 found, expected 0.01; a resumed run keeps its settings"):
         TrainOptions(resume="runs/a", lr=0.5).resumed(saved, "runs/a")
     TrainOptions(resume="runs/a", lr=0.01).resumed(saved, "runs/a")
+
+
+def test_pieces_may_change_unless_a_concordance_is_one_of_them() -> None:
+    """Less memory is a matter of the machine; another loss is not."""
+    going_on = TrainOptions(resume="runs/a", accumulate=2)
+
+    assert going_on.resumed(TrainOptions(shards="old"), "runs/a").accumulate == 2
+    with pytest.raises(OptionError, match=r"accumulate 2 found, expected 1"):
+        going_on.resumed(TrainOptions(shards="old", valence_arousal=True), "runs/a")
+
+
+def test_paths_are_made_whole_and_urls_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run is gone on with from other folders than the one it was started in."""
+    monkeypatch.chdir(tmp_path)
+
+    assert TrainOptions(shards="a/b", init_from="runs/c").located() == TrainOptions(
+        shards=str(tmp_path / "a" / "b"), init_from=str(tmp_path / "runs" / "c")
+    )
+    assert TrainOptions(shards="s3://a/b").located().shards == "s3://a/b"
 
 
 @pytest.mark.parametrize(("size", "asked", "model"), [(224, None, "mod4"), (64, None, "basic1"), (224, 64, "basic1"), (64, 224, "mod4")])
