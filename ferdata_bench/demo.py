@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ferdata.errors import FerdataError
 from ferdata.ingest import IngestOptions, ingest
-from ferdata.parallel import available_cores
+from ferdata.parallel import usable_cores
 from ferdata.preview import preview
 from ferdata.screen import console, ingest_bar, show_ingest, size
 from ferdata.sources.synthetic import write_synthetic
@@ -34,7 +34,7 @@ TRAIN_SIZE = 80
 def run_demo(out: Path) -> Path:
     """Run everything and return the page; what an earlier demo made in ``out`` is used again where it is finished."""
     begun = time.perf_counter()
-    workers = available_cores()
+    workers = usable_cores()
     source, shards, small = out / "source", out / "shards", out / f"shards-{TRAIN_SIZE}"
     figures: list[tuple[str, str]] = []
 

@@ -21,13 +21,14 @@ from ferdata.format.codec import default_level
 from ferdata.format.filters import kernel_notice
 from ferdata.ingest import IngestOptions, ingest_scan
 from ferdata.ingest.jpegs import count_refused
+from ferdata.parallel import usable_cores
 from ferdata.sample import ItemTable
 from ferdata.screen import console, size
 from ferdata.sources import scan_source
 from ferdata.sources.scan import Scan
 from ferdata.store import Store
 from ferdata.transform import Transform
-from ferdata_bench.conditions import describe_machine, usable_cores
+from ferdata_bench.conditions import describe_machine
 from ferdata_bench.plan_measure import (
     available_memory,
     decode_rate,

@@ -19,9 +19,10 @@ from streams import wait_until
 
 from ferdata.errors import OptionError
 from ferdata.ingest import IngestOptions, ingest
+from ferdata.parallel import usable_cores
 from ferdata_bench import BenchOptions, BenchResult, BenchRow, run_bench
 from ferdata_bench.ceilings import Team, copy_job, drop_from_cache, read_job
-from ferdata_bench.conditions import describe_machine, usable_cores
+from ferdata_bench.conditions import describe_machine
 from ferdata_bench.explain import explain_limit, general_notes
 from ferdata_bench.harness import sizes_beside, split_to_fit, sweep_workers
 from ferdata_bench.photos import write_photos
