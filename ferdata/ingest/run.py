@@ -19,7 +19,8 @@ from ferdata.ingest.choose import check_jpegs, check_keys, choose_items
 from ferdata.ingest.finish import Outcome, gather, libraries, make_index, write_rejects, write_table
 from ferdata.ingest.identity import scan_hash
 from ferdata.ingest.options import IngestOptions, IngestProgress, ProgressCallback
-from ferdata.ingest.parts import PARTS_FOLDER, clear, hold_lock, match_settings, stray_shards, sweep
+from ferdata.ingest.parts import PARTS_FOLDER, hold_lock, match_settings
+from ferdata.ingest.place import check_apart, check_empty, clear, sweep
 from ferdata.ingest.pool import run_tasks
 from ferdata.ingest.ray_pool import run_tasks_on_ray
 from ferdata.ingest.records import longest_record
@@ -49,11 +50,13 @@ def ingest(options: IngestOptions, *, progress: ProgressCallback | None = None) 
         progress: Called about ten times a second.
 
     Raises:
+        OptionError: If the data set would go into the source tree.
         SourceError: If the source cannot be used, or not one of its images can.
         IngestError: If what is in the folder belongs to other settings, or the run was stopped; then it can be continued.
         WorkerError: If a worker process was killed; the run can be continued.
     """
     started = time.monotonic()
+    check_apart(options.src, options.out)
     if progress:
         progress(IngestProgress(phase="scan"))
     try:
@@ -104,11 +107,8 @@ class _Run:
             clear(self.store)
         if self.store.exists(INDEX_NAME):
             return self._finished()
-        if not self.store.exists(PARTS_FOLDER) and (strays := stray_shards(self.store)):
-            raise IngestError(
-                f"{self.store}: {len(strays):,} shards such as {strays[0]} found without an index, "
-                "expected an empty folder or an unfinished run; choose another --out, or replace them with --fresh"
-            )
+        if not self.store.exists(PARTS_FOLDER):
+            check_empty(self.store)
         check_keys(self.scan)
         started = time.monotonic()
         selection, skipped = choose_items(

@@ -220,7 +220,7 @@ def _check(*, size: int, seed: int, num_workers: int) -> None:
 def _prepare(store: Store, plan: Layout) -> None:
     """Make the folders; a tree that stands there already is never mixed with a new one."""
     store.make_dir()
-    found = store.list()
+    found = store.list(missing_ok=True)
     if found:
         raise OptionError(
             f"{store}: {found[0].name!r} found, expected a new or empty folder; remove what is there or choose another folder"
