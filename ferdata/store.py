@@ -18,7 +18,9 @@ import fsspec
 
 from ferdata.errors import FerdataError, ShardMissingError, StoreError
 
-__all__ = ["Entry", "Store", "check_file", "join", "write_file_at"]
+__all__ = ["Entry", "Store", "check_file", "check_folder", "join", "write_file_at"]
+
+_HTTP = ("http://", "https://")
 
 _NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
 
@@ -213,7 +215,7 @@ class Store:
 
     @property
     def _is_http(self) -> bool:
-        return self.root.startswith(("http://", "https://"))
+        return self.root.startswith(_HTTP)
 
     def _key(self, relative: str) -> str:
         return join(self._base, relative)
@@ -262,22 +264,36 @@ def check_file(path: str, *, option: str) -> None:
         StoreError: If it cannot: no name, a folder of this name, a folder above it that is none or cannot be written.
     """
     store, name = _folder_and_name(path)
-    found = None
-    if not name:
-        found = "no file name found"
-    elif store._is_http:
-        found = "an HTTP address found, which cannot be written"
-    elif store.is_local:
-        target = Path(os.path.abspath(store.path(name)))
-        above = next(folder for folder in target.parents if folder.exists())
-        if target.is_dir():
-            found = "a folder found"
-        elif not above.is_dir():
-            found = f"{above} found, which is no folder"
-        elif not os.access(target if target.exists() else above, os.W_OK):
-            found = f"{target if target.exists() else above} found, which cannot be written"
-    if found:
-        raise StoreError(f"{option} {path or repr(path)}: {found}, expected the name of a file to write; choose another")
+    obstacle = "no file name found" if not name else _obstacle(store.path(name), is_folder=False)
+    if obstacle:
+        raise StoreError(f"{option} {path or repr(path)}: {obstacle}, expected the name of a file to write; choose another")
+
+
+def check_folder(path: str, *, option: str) -> None:
+    """See that a folder can be written, or made, before the work; nothing is made yet.
+
+    Raises:
+        StoreError: If it cannot.
+    """
+    obstacle = "no name found" if not path else _obstacle(Store(path).root, is_folder=True)
+    if obstacle:
+        raise StoreError(f"{option} {path or repr(path)}: {obstacle}, expected a folder to write to; choose another")
+
+
+def _obstacle(place: str, *, is_folder: bool) -> str | None:
+    if place.startswith(_HTTP):
+        return "an HTTP address found, which cannot be written"
+    if "://" in place:
+        return None
+    target = Path(os.path.abspath(place))
+    nearest = next(path for path in (target, *target.parents) if os.path.lexists(path))
+    if nearest == target and target.is_dir() and not is_folder:
+        return "a folder found"
+    if not nearest.is_dir() and (is_folder or nearest != target):
+        return "a file found" if nearest == target else f"{nearest} found, which is no folder"
+    if not os.access(nearest, os.W_OK):
+        return f"{nearest} found, which cannot be written"
+    return None
 
 
 def write_file_at(path: str, data: bytes) -> None:

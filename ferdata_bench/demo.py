@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich.text import Text
+
 from ferdata.errors import FerdataError
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.parallel import usable_cores
@@ -96,17 +98,17 @@ def run_demo(out: Path) -> Path:
     page.write_text(_page(figures, pictures, run, time.perf_counter() - begun))
     console.rule("done")
     for name, value in figures:
-        console.print(f"[bold]{name:18}[/] {value}", highlight=False)
+        console.print(Text(f"{name:18} ", style="bold").append(value, style="not bold"))
     console.print(f"\nthe whole story with pictures: {page}  (the run's own page: {run / 'report.html'})", highlight=False)
     return page
 
 
 @contextmanager
 def _step(title: str) -> Iterator[None]:
-    console.rule(f"[bold]{title}", align="left")
+    console.rule(Text(title, style="bold"), align="left")
     start = time.perf_counter()
     yield
-    console.print(f"[dim]{time.perf_counter() - start:.1f} s[/]")
+    console.print(f"{time.perf_counter() - start:.1f} s", style="dim", highlight=False)
 
 
 def _page(figures: list[tuple[str, str]], pictures: list[tuple[str, Path]], run: Path, seconds: float) -> str:

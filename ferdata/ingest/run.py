@@ -4,6 +4,7 @@ In: :class:`IngestOptions`. Out: a data set folder and an :class:`IngestSummary`
 """
 
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ferdata.errors import FerdataError, IngestError, SourceError
+from ferdata.format.codec import CodecOptions
 from ferdata.format.index import INDEX_NAME, read_index, write_index
 from ferdata.format.layout import FORMAT_VERSION, json_bytes_for
 from ferdata.ingest.choose import check_jpegs, check_keys, choose_items
@@ -156,7 +158,7 @@ class _Run:
         }
         expected = {"source": self.scan.source, "codec": self._codec, "transform": self._transform.fingerprint(), **self._settings}
         if different := [name for name in expected if found.get(name) != expected[name]]:
-            listed = ", ".join(f"{name} {found.get(name)} (now {expected[name]})" for name in different)
+            listed = ", ".join(f"{name} {_words(found.get(name))} (now {_words(expected[name])})" for name in different)
             raise IngestError(
                 f"{self.store}: a finished data set with other settings found: {listed}; expected the same; "
                 "choose another --out, or replace it with --fresh"
@@ -225,7 +227,9 @@ class _Run:
             resumed_shards=len(written.resumed),
         )
         # The same tree in another place gives the same files.
-        notes = tuple(note.replace(self.scan.root, "SRC") for note in summary.notes)
+        notes = tuple(
+            note.replace(f"{self.scan.root.rstrip('/')}/", "").replace(self.scan.root, "the source folder") for note in summary.notes
+        )
         index = make_index(
             self.scan,
             self._transform,
@@ -262,6 +266,18 @@ class _Run:
     def _report(self, phase: str, started: float, **counts: int) -> None:
         if self._progress:
             self._progress(IngestProgress(phase=phase, seconds=time.monotonic() - started, **counts))
+
+
+def _without_root(note: str, root: str) -> str:
+    place = re.escape(root.rstrip("/") or "/")
+    note = re.sub(rf"(?<![\w./-]){place}/(?=\w)", "", note)
+    return re.sub(rf"(?<![\w./-]){place}/?(?=[.,:;)]*(\s|$))", "the source folder", note)
+
+
+def _words(value: object) -> object:
+    if not isinstance(value, CodecOptions):
+        return value
+    return value.name + (f" at level {value.level}" if value.level is not None else "") + (f" {value.filter}" if value.filter else "")
 
 
 def _absolute(place: str) -> str:
