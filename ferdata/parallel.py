@@ -5,14 +5,15 @@ Threads, not processes: they need no start method, no main guard and no pickling
 """
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ferdata.errors import OptionError
 
-__all__ = ["Progress", "map_in_threads", "usable_cores"]
+__all__ = ["Progress", "map_in_threads", "submit_quietly", "usable_cores"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -81,3 +82,13 @@ def map_in_threads(
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return results
+
+
+def submit_quietly(executor: Executor, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
+    """Submit to a pool that may fork for it, without Python's warning of forks beside threads (3.12 and later).
+
+    For workers that touch nothing a thread of the parent, such as a progress bar's, could hold locked.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return executor.submit(function, *arguments)

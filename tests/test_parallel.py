@@ -1,11 +1,14 @@
 """How many cores there are to use: one answer, and the quota of a container counts."""
 
 import os
+import warnings
+from concurrent.futures import Executor, Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ferdata.parallel import usable_cores
+from ferdata.parallel import submit_quietly, usable_cores
 
 ALL = len(os.sched_getaffinity(0))
 
@@ -41,3 +44,19 @@ def test_a_container_s_quota_bounds_the_cores(
 
 def test_without_control_groups_the_affinity_counts(tmp_path: Path) -> None:
     assert usable_cores(tmp_path) == ALL
+
+
+class _Forking(Executor):
+    """Warns as Python 3.12 and later do where a pool forks beside threads."""
+
+    def submit(self, function: Any, /, *arguments: Any, **options: Any) -> "Future[Any]":
+        warnings.warn("This process is multi-threaded, use of fork() may lead to deadlocks in the child.", DeprecationWarning, stacklevel=2)
+        (future := Future[Any]()).set_result(function(*arguments))
+        return future
+
+
+@pytest.mark.parametrize("path", ["ferdata/ingest/pool.py", "ferdata/sources/pool.py", "ferdata/sources/synthetic/work.py"])
+def test_a_pool_that_forks_beside_a_progress_bar_warns_nobody(path: str) -> None:
+    """The workers touch no lock of that thread, and a user can do nothing about it; here warnings are errors."""
+    assert submit_quietly(_Forking(), max, 1, 2).result() == 2
+    assert "executor.submit(" not in (Path(__file__).parent.parent / path).read_text()
