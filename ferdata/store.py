@@ -311,7 +311,7 @@ def _folder_and_name(path: str) -> tuple[Store, str]:
 
 def _reason(error: Exception) -> str:
     lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def _open_regular(path: str, flags: int) -> int:

@@ -7,7 +7,7 @@ from ingest_sources import contents, options, samples, write_affectnet
 
 from ferdata.errors import IngestError, OptionError
 from ferdata.ingest import ingest
-from ferdata.ingest.place import clear
+from ferdata.ingest.place import clear, without_root
 from ferdata.store import Store
 
 
@@ -95,3 +95,24 @@ def test_a_damaged_index_of_ours_can_be_replaced(affectnet: Path, tmp_path: Path
 
     assert ingest(options(affectnet, tmp_path, resume=False)).is_new
     assert (tmp_path / "index.json").read_bytes() == whole
+
+
+@pytest.mark.parametrize("place", ["{tmp}/affectnet", "{tmp}/affectnet/", ".", "/", "affectnet"])
+def test_notes_in_the_index_do_not_name_the_place_of_the_source(place: str, tmp_path: Path) -> None:
+    """The same tree elsewhere gives the same files; and SRC, which stood there, told a reader nothing."""
+    root = place.format(tmp=tmp_path)
+    notes = [f"AN-npy found in {root}.", f"{root.rstrip('/')}/train_set/x.jpg is unread; see 1.5 files.", "nothing. at all; here/there"]
+
+    assert [without_root(note, root) for note in notes] == [
+        "AN-npy found in the source folder.",
+        "train_set/x.jpg is unread; see 1.5 files.",
+        "nothing. at all; here/there",
+    ]
+
+
+def test_other_settings_are_told_in_words(affectnet: Path, tmp_path: Path) -> None:
+    """The reader of a terminal knows no CodecOptions."""
+    ingest(options(affectnet, tmp_path))
+
+    with pytest.raises(IngestError, match=r"codec zstd at level -?\d+ \(now raw\)"):
+        ingest(options(affectnet, tmp_path, codec="raw"))

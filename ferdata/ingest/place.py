@@ -12,7 +12,7 @@ from ferdata.format.index import INDEX_NAME, REJECTS_NAME, SAMPLES_NAME
 from ferdata.ingest.parts import PARTS_FOLDER
 from ferdata.store import Store
 
-__all__ = ["check_apart", "check_empty", "clear", "sweep"]
+__all__ = ["check_apart", "check_empty", "clear", "sweep", "without_root"]
 
 _SHARD = re.compile(r"[A-Za-z0-9_]+-\d{6}\.tar(\.zst)?")
 _BESIDE = (SAMPLES_NAME, REJECTS_NAME)
@@ -77,6 +77,13 @@ def sweep(store: Store) -> None:
             store.remove(name)
     if store.exists(_CLEARING):
         clear(store)
+
+
+def without_root(note: str, root: str) -> str:
+    """Return a note of a scan without the place of the source tree, so that the same tree elsewhere gives the same index."""
+    place = re.escape(root.rstrip("/"))
+    note = re.sub(rf"(?<![\w./-]){place}/(?=\w)", "", note)
+    return re.sub(rf"(?<![\w./-]){place or '/'}/?(?=[.,:;)]*(\s|$))", "the source folder", note)
 
 
 def _listed(store: Store, shards: set[str]) -> set[str]:

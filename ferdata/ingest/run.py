@@ -4,7 +4,6 @@ In: :class:`IngestOptions`. Out: a data set folder and an :class:`IngestSummary`
 """
 
 import os
-import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -266,12 +265,6 @@ class _Run:
     def _report(self, phase: str, started: float, **counts: int) -> None:
         if self._progress:
             self._progress(IngestProgress(phase=phase, seconds=time.monotonic() - started, **counts))
-
-
-def _without_root(note: str, root: str) -> str:
-    place = re.escape(root.rstrip("/") or "/")
-    note = re.sub(rf"(?<![\w./-]){place}/(?=\w)", "", note)
-    return re.sub(rf"(?<![\w./-]){place}/?(?=[.,:;)]*(\s|$))", "the source folder", note)
 
 
 def _words(value: object) -> object:
