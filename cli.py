@@ -3,7 +3,6 @@
 Exit codes: 0 done, 1 an error of ours (one line that says where, what and what to do), 2 wrong usage; a traceback is a bug.
 """
 
-import json
 import sys
 from dataclasses import replace
 from enum import StrEnum
@@ -13,6 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from ferdata.errors import FerdataError, OptionError
+from ferdata.flags import Folder, Json, Out, OutOrUsual, Plot, Shards, Workers, check_codec
+from ferdata.flags import names as _names
+from ferdata.flags import write_json as _write_json
 
 __all__ = ["app", "main"]
 
@@ -34,11 +36,6 @@ class Drawn(StrEnum):
     rafdb = "rafdb"
 
 
-Json = Annotated[str | None, typer.Option("--json", help="Write every figure to this file.")]
-Workers = Annotated[int | None, typer.Option(help="Worker processes; all cores when left out.")]
-Folder = Annotated[str, typer.Argument(help="Folder or URL of a finished data set.")]
-Shards = Annotated[str | None, typer.Option(help="Folder or URL of a finished data set; found or built in when left out.")]
-
 _OBTAIN = {
     "affectnet": "ask its authors for AffectNet (academic use only) and unpack it there",
     "rafdb": "ask its authors for RAF-DB (academic use only) and unpack it there",
@@ -49,8 +46,8 @@ _OBTAIN = {
 @app.command()
 def shard(
     source: Annotated[Source, typer.Argument(help="What the images are.")],
-    src: Annotated[str | None, typer.Option(help="Source folder or URL; data/<source> when left out.")] = None,
-    out: Annotated[str | None, typer.Option(help="Where the data set goes; shards/<source> when left out.")] = None,
+    src: Annotated[str | None, typer.Option(metavar="DIR", help="Source folder or URL; data/<source> when left out.")] = None,
+    out: OutOrUsual = None,
     size: Annotated[int, typer.Option(help="Height and width of the tensors.")] = 224,
     codec: Annotated[str, typer.Option(help="raw, zstd, compact, jpeg or auto (let plan choose).")] = "zstd",
     level: Annotated[int | None, typer.Option(help="zstd level; lower is faster and larger.")] = None,
@@ -70,16 +67,20 @@ def shard(
     json_file: Json = None,
 ) -> None:
     """Convert a folder of images to shards."""
+    from ferdata.format import codec_names
     from ferdata.ingest import IngestOptions, ingest
     from ferdata.screen import ingest_bar, show_ingest
     from ferdata.store import Store
 
+    check_codec(codec, [*codec_names(), "auto"])
     source_root = src or f"data/{source.value}"
     if not Store(source_root).exists():
+        drawn = source.value if source is not Source.folder else "rafdb"
+        there = source_root if source is not Source.folder else f"data/{drawn}"
         raise OptionError(
             f"{source_root}: no such folder, expected the images of {source.value}; {_OBTAIN[source.value]}, "
             "or name the folder with --src. "
-            f"To try ferdata without it: ferdata synth {'rafdb' if source is Source.rafdb else 'affectnet'} {source_root} --count 2000"
+            f"To try ferdata without it: ferdata synth {drawn} {there} --count 2000, then ferdata shard {drawn} --src {there}"
         )
     options = IngestOptions(
         source=source.value,
@@ -190,7 +191,7 @@ def plan(folder: Folder, json_file: Json = None) -> None:
 @app.command()
 def preview(
     folder: Folder,
-    out: Annotated[str, typer.Option(help="PNG file to write.")],
+    out: Annotated[str, typer.Option(metavar="FILE", help="PNG file to write.")],
     split: Annotated[str, typer.Option(help="Which split.")] = "train",
     per_class: Annotated[int, typer.Option(help="Faces of each class.")] = 8,
     seed: Annotated[int, typer.Option(help="Which faces.")] = 0,
@@ -205,7 +206,7 @@ def preview(
 @app.command()
 def export(
     folder: Folder,
-    out: Annotated[str, typer.Option(help="Folder to write.")],
+    out: Out,
     to: Annotated[str, typer.Option(help="tar: plain WebDataset tars; folder: PNG class folders.")] = "tar",
     workers: Workers = None,
     json_file: Json = None,
@@ -224,15 +225,18 @@ def export(
 def recode(
     folder: Folder,
     codec: Annotated[str, typer.Option(help="raw, zstd or compact.")],
-    out: Annotated[str, typer.Option(help="Folder of the new data set.")],
+    out: Out,
     level: Annotated[int | None, typer.Option(help="zstd level.")] = None,
     workers: Workers = None,
     json_file: Json = None,
 ) -> None:
     """Change the codec without going back to the images."""
+    from ferdata.format import codec_names
     from ferdata.recode import recode as write
     from ferdata.screen import console, counting_bar, size
 
+    if codec not in codec_names():  # the library says what to do where it cannot be made from pixels
+        check_codec(codec, ["raw", "zstd", "compact"])
     with counting_bar("recoding") as progress:
         report = write(folder, out=out, codec=codec, level=level, num_workers=workers, progress=progress)
     console.print(f"{out}: {report.samples:,} samples, {size(report.bytes_in)} -> {size(report.bytes_out)} ({codec})")
@@ -247,11 +251,11 @@ def bench_loader(
     against: Annotated[str, typer.Option(help="Contenders, comma-separated; usual, all or none.")] = "usual",
     size: Annotated[int, typer.Option(help="Side of the images where none are given.")] = 224,
     count: Annotated[int | None, typer.Option(help="How many images where none are given.")] = None,
-    epochs: Annotated[int, typer.Option(help="Timed epochs of each.")] = 3,
+    epochs: Annotated[int, typer.Option(help="Timed epochs of each, at least 3.", min=3)] = 3,
     cold: Annotated[bool, typer.Option(help="Read fresh copies that the page cache has been asked to forget.")] = False,
     sweep: Annotated[str, typer.Option(help="Axes to vary: workers, batch-size, codec; comma-separated.")] = "",
     json_file: Json = None,
-    plot: Annotated[str | None, typer.Option(help="Write the bar chart here (.png or .svg).")] = None,
+    plot: Plot = None,
 ) -> None:
     """Measure the loader beside the alternatives, with this machine's ceilings."""
     from ferdata.builtin import find_shards
@@ -261,7 +265,7 @@ def bench_loader(
 
     found = find_shards(shards, say=_say)
     options = BenchOptions(
-        shards=Path(found) if found else None,
+        shards=found,
         num_workers=workers,
         batch_size=batch_size,
         against=_names(against),
@@ -274,8 +278,8 @@ def bench_loader(
     result = run_bench(options, say=_say)
     print_result(result)
     if plot is not None:
-        save_plot(result, Path(plot))
-        console.print(f"wrote {plot}")
+        for path in save_plot(result, Path(plot)):
+            console.print(f"wrote {path}", highlight=False, soft_wrap=True)
     _write_json(json_file, result.to_json())
 
 
@@ -359,10 +363,6 @@ def main() -> None:
         sys.exit(1)
 
 
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name and name != "none"] or (["none"] if text == "none" else [])
-
-
 def _train_settings(context: typer.Context) -> tuple[dict[str, Any], list[str]]:
     """Return the train command's options by their names in ``TrainOptions``, less those left to it, and the names that were typed."""
     renamed = {"workers": "num_workers", "compile_model": "compile"}
@@ -376,12 +376,6 @@ def _say(text: str) -> None:
     from ferdata.screen import console
 
     console.print(text, style="dim", highlight=False)
-
-
-def _write_json(path: str | None, figures: dict[str, Any]) -> None:
-    if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

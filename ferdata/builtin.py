@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ferdata.errors import ShardMissingError
+from ferdata.errors import FerdataError, ShardMissingError
 from ferdata.format import read_index
+from ferdata.format.layout import FORMAT_VERSION
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.sources.synthetic import write_synthetic
 from ferdata.store import Store
@@ -43,7 +44,7 @@ class BuiltinOptions:
     @property
     def name(self) -> str:
         """Folder name."""
-        return f"synthetic-{self.source}-{self.count}x{self.size}-{self.codec}-{self.seed}-v{BUILTIN_VERSION}"
+        return f"synthetic-{self.source}-{self.count}x{self.size}-{self.codec}-{self.seed}-v{BUILTIN_VERSION}-f{FORMAT_VERSION}"
 
 
 def cache_folder() -> Path:
@@ -52,10 +53,10 @@ def cache_folder() -> Path:
 
 
 def has_shards(root: str | os.PathLike[str]) -> bool:
-    """Tell whether a folder holds a finished data set."""
+    """Tell whether a folder holds a finished data set that this version reads."""
     try:
         read_index(Store(root))
-    except ShardMissingError:
+    except FerdataError:
         return False
     return True
 
@@ -64,9 +65,20 @@ def find_shards(shards: str | None, *, say: Callable[[str], None]) -> str | None
     """Return the data set to use: the one given, else one in ``shards/``, else None, which stands for built-in data and is said."""
     if shards is not None:
         return shards
-    found = next((folder for folder in USUAL_FOLDERS if has_shards(folder)), None)
+    found = next((folder for folder in USUAL_FOLDERS if _is_usable(folder, say)), None)
     say(f"using {found}" if found else f"no shards found in {', '.join(USUAL_FOLDERS)}: using built-in images (name yours with --shards)")
     return found
+
+
+def _is_usable(folder: str, say: Callable[[str], None]) -> bool:
+    try:
+        read_index(Store(folder))
+    except ShardMissingError:
+        return False
+    except FerdataError as error:
+        say(f"left out: {error}")
+        return False
+    return True
 
 
 def builtin_shards(options: BuiltinOptions, *, say: Callable[[str], None] | None = None) -> str:

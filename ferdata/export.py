@@ -8,13 +8,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO, StringIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ferdata.errors import OptionError, StoreError
+from ferdata.errors import OptionError
 from ferdata.format import CodecOptions, DatasetIndex, ShardInfo, ShardReader, make_layout, read_index, read_samples
 from ferdata.format.layout import END_OF_TAR, pad_to_block
 from ferdata.parallel import Progress, map_in_threads
@@ -60,7 +59,8 @@ def export(root: str, *, to: str, out: str, num_workers: int | None = None, prog
 
     Raises:
         OptionError: If ``to`` is neither, ``out`` holds anything, or the tensors are no pictures.
-        ShardCorruptError: If a sample cannot be read; what was written until then stays.
+        StoreError: If ``out`` cannot be written.
+        ShardCorruptError: If a sample cannot be read; what was written until then is removed.
     """
     if to not in EXPORT_FORMS:
         raise OptionError(f"to: {to!r} found, expected one of {', '.join(EXPORT_FORMS)}")
@@ -68,9 +68,8 @@ def export(root: str, *, to: str, out: str, num_workers: int | None = None, prog
     index = read_index(store)
     if to == "folder" and (len(index.spec.shape) != 3 or index.spec.shape[0] not in (1, 3)):
         raise OptionError(f"{store}: tensors of {list(index.spec.shape)} found, expected [3, H, W] or [1, H, W] for PNG; export to tar")
-    if target.is_dir() and target.list():
+    if target.list(missing_ok=True):
         raise OptionError(f"{target}: a folder that is not empty found, expected a new or an empty one; choose another")
-    target.make_dir()
     names = _folder_names(index.classes)
 
     def write_tar(info: ShardInfo) -> tuple[int, int]:
@@ -79,17 +78,19 @@ def export(root: str, *, to: str, out: str, num_workers: int | None = None, prog
     def write_pictures(info: ShardInfo) -> tuple[int, int]:
         return info.samples, _write_pictures(store, target, index, info, names)
 
+    target.make_dir()
     try:
         if to == "folder":
             _make_folders(target, index, names)
-            _write(target, LABELS_NAME, _labels_csv(store, index, names))
-        else:
-            _write(target, CLASSES_NAME, "".join(f"{name}\n" for name in index.classes).encode())
         written = map_in_threads(write_tar if to == "tar" else write_pictures, index.shards, num_workers=num_workers, progress=progress)
-    except OSError as error:
-        if isinstance(error, (StoreError, FileNotFoundError)):
-            raise
-        raise StoreError(f"{target}: {error.strerror or error}, expected a folder with room that can be written; choose another") from error
+        if to == "folder":
+            target.write(LABELS_NAME, _labels_csv(store, index, names))
+        else:
+            target.write(CLASSES_NAME, "".join(f"{name}\n" for name in index.classes).encode())
+    except BaseException:  # all that lies there is from this call; what stays would look whole, and stand in a second try's way
+        for entry in target.list(missing_ok=True):
+            target.remove(entry.name)
+        raise
     return ExportReport(
         to=to,
         out=out,
@@ -122,7 +123,7 @@ def _write_pictures(store: Store, target: Store, index: DatasetIndex, info: Shar
         for position in range(len(reader)):
             sample = reader.read(position, pixels)
             data = _png(pixels)
-            _write(target, _picture_path(info.split, names[sample.label], sample.key), data)
+            target.write(_picture_path(info.split, names[sample.label], sample.key), data)
             num_bytes += len(data)
     return num_bytes
 
@@ -178,15 +179,6 @@ def _folder_names(classes: Sequence[str]) -> list[str]:
     if len({name.lower() for name in names}) < len(names) or not all(names):
         return [f"{label} {name}".strip() for label, name in enumerate(names)]
     return names
-
-
-def _write(target: Store, relative: str, data: bytes) -> None:
-    """Write one of many small files; locally without the sync of an atomic write, which costs more than the picture."""
-    if target.is_local:
-        Path(target.path(relative)).write_bytes(data)
-    else:
-        with target.write_atomic(relative) as file:
-            file.write(data)
 
 
 _SEPARATORS = re.compile(r'[\x00-\x1f/\\:*?"<>|]')

@@ -5,6 +5,7 @@ In: a data set. Out: one PNG. Reads only the samples it shows.
 
 from dataclasses import dataclass
 from importlib.util import find_spec
+from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ferdata.errors import OptionError
 from ferdata.format import DatasetIndex, ShardReader, read_index, read_samples
-from ferdata.store import Store
+from ferdata.store import Store, check_file, write_file_at
 
 __all__ = ["preview"]
 
@@ -67,15 +68,14 @@ def preview(root: str, out: str, *, split: str = "train", per_class: int = 8, se
         raise OptionError(f"per_class: {per_class} found, expected 1 to 32")
     if not out.lower().endswith(".png"):
         raise OptionError(f"out: {out} found, expected the name of a .png file")
+    check_file(out, option="--out")
     if len(index.spec.shape) != 3 or index.spec.shape[0] not in (1, 3):
         raise OptionError(f"{store}: tensors of {list(index.spec.shape)} found, expected [3, H, W] or [1, H, W] to draw")
     rows = _choose(store, index, split, per_class, seed)
     sheet = _draw(store, index, split, rows, per_class, seed)
-    folder, _, name = out.replace("\\", "/").rpartition("/")
-    target = Store(folder or ("/" if out.startswith("/") else "."))
-    target.make_dir()
-    with target.write_atomic(name) as file:
-        sheet.save(file, "PNG")
+    picture = BytesIO()
+    sheet.save(picture, "PNG")
+    write_file_at(out, picture.getvalue())
     return out
 
 

@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from ferdata.info import DatasetDescription
 from ferdata.ingest import IngestProgress, IngestSummary
 
-__all__ = ["class_table", "console", "counting_bar", "ingest_bar", "pairs", "show_description", "show_ingest"]
+__all__ = ["class_table", "console", "counting_bar", "ingest_bar", "pairs", "show_description", "show_ingest", "show_note"]
 
-console = Console()
+console = Console(markup=False, emoji=False)
+"""Prints text as it is: paths, class names and notes may hold brackets and colons."""
 
 _PHASES = {
     "scan": "scanning",
@@ -29,7 +31,7 @@ _PHASES = {
 @contextmanager
 def ingest_bar() -> Iterator[Callable[[IngestProgress], None]]:
     """Show one bar for an ingest: images, rate, time left, rejects so far."""
-    with _bar(TextColumn("{task.fields[rate]}")) as bar:
+    with _bar(TextColumn("{task.fields[rate]}", markup=False)) as bar:
         task = bar.add_task("starting", total=None, rate="")
 
         def update(now: IngestProgress) -> None:
@@ -51,14 +53,14 @@ def counting_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 def show_ingest(summary: IngestSummary) -> None:
     """Print what an ingest amounts to."""
     for note in summary.notes:
-        console.print(f"[dim]note:[/] {note}", highlight=False)
+        show_note(note)
     if not summary.is_new:
         console.print(f"{summary.out}: finished already with these settings, nothing to do (--fresh writes it again)")
     rows = {
         "accepted": f"{summary.accepted:,} of {summary.rows:,} rows",
         "skipped by rule": _reasons(summary.skipped),
         "rejected": _reasons(summary.rejected) + (f"  (listed in {summary.out}/rejects.csv)" if summary.rejected else ""),
-        "repaired": _reasons(summary.repairs),
+        "repaired": _reasons({name: count for name, count in summary.repairs.items() if name != "unusual_size"}),  # has a note
         "leaks between splits": _leaks(summary),
         "bytes in, out": f"{size(summary.bytes_in)} of images, {size(summary.bytes_out)} in {summary.num_shards} shards ({summary.codec})",
     }
@@ -79,7 +81,7 @@ def show_description(description: DatasetDescription) -> None:
         {
             "source": f"{description.source} ({description.source_layout})",
             "tensors": f"{description.dtype} {description.shape}, mean {_rounded(description.mean)}, std {_rounded(description.std)}",
-            "codec": f"{codec}: {description.bytes_per_image:,.0f} bytes an image, {description.ratio:.2f} times smaller than bare pixels",
+            "codec": f"{codec}: {description.bytes_per_image:,.0f} bytes an image{_beside_pixels(description.ratio)}",
             "size": f"{size(description.num_bytes)} in {sum(description.shards.values())} shards",
             "fingerprint": description.fingerprint,
             "transform": ", ".join(f"{name} {value}" for name, value in description.transform.get("settings", {}).items()),
@@ -88,7 +90,12 @@ def show_description(description: DatasetDescription) -> None:
     )
     class_table({split: dict(zip(description.classes, counts, strict=True)) for split, counts in description.counts.items()})
     for note in description.notes:
-        console.print(f"[dim]note:[/] {note}", highlight=False)
+        show_note(note)
+
+
+def show_note(note: str) -> None:
+    """Print one note."""
+    console.print(Text("note: ", style="dim").append(note, style="not dim"))
 
 
 def pairs(title: str, rows: Mapping[str, str]) -> None:
@@ -127,7 +134,7 @@ def size(num_bytes: float) -> str:
 
 @contextmanager
 def _bar(*more: TextColumn) -> Iterator[Progress]:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, *more, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console, transient=True) as bar:
         yield bar
 
@@ -141,6 +148,12 @@ def _leaks(summary: IngestSummary) -> str:
         return "none"
     examples = "; ".join(" = ".join(pair) for pair in summary.leak_examples[:2])
     return f"{summary.leaked_images:,} images are in more than one split, byte for byte ({examples}); --drop-leaks takes them out of train"
+
+
+def _beside_pixels(ratio: float) -> str:
+    if not ratio:
+        return ""
+    return f", {ratio:.2f} times smaller than bare pixels" if ratio >= 1 else f", {1 / ratio:.2f} times as large as bare pixels"
 
 
 def _rounded(values: Sequence[float]) -> str:

@@ -1,22 +1,26 @@
 """Files wherever they live: local folders by the operating system's own calls, anything else through fsspec.
 
-The only file that imports fsspec. Paths are text; a text with ``://`` is an fsspec URL.
+The only file that imports fsspec. Paths are text; a text with ``://`` is an fsspec URL. An object store has no folders and no rename:
+a prefix without objects is not there, and a file is there once its upload is whole.
 """
 
+import contextlib
 import os
 import stat
 import tempfile
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import fsspec
 
-from ferdata.errors import ShardMissingError, StoreError
+from ferdata.errors import FerdataError, ShardMissingError, StoreError
 
-__all__ = ["Entry", "Store", "join"]
+__all__ = ["Entry", "Store", "check_file", "check_folder", "join", "write_file_at"]
+
+_HTTP = ("http://", "https://")
 
 _NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
 
@@ -57,113 +61,257 @@ class Store:
         return join(self.root, relative) if relative else self.root
 
     def exists(self, relative: str = "") -> bool:
-        """Tell whether a file or folder is there."""
+        """Tell whether a file or folder is there; in an object store, a folder is there as long as it holds anything."""
         if self._fs is None:
             return os.path.exists(self.path(relative))
-        return bool(self._fs.exists(join(self._base, relative)))
+        with self._reading(relative):
+            return bool(self._fs.exists(self._fresh(relative)))
 
     def is_dir(self, relative: str = "") -> bool:
         """Tell whether a folder is there."""
         if self._fs is None:
             return os.path.isdir(self.path(relative))
-        return bool(self._fs.isdir(join(self._base, relative)))
+        with self._reading(relative):
+            return bool(self._fs.isdir(self._fresh(relative)))
 
     def num_bytes(self, relative: str) -> int:
         """Return the size of a file."""
         try:
             if self._fs is None:
                 return os.stat(self.path(relative)).st_size
-            return int(self._fs.size(join(self._base, relative)))
+            with self._reading(relative):
+                return int(self._fs.size(self._fresh(relative)))
         except FileNotFoundError as error:
             raise ShardMissingError(f"{self.path(relative)}: no such file; check the folder or write it again") from error
 
-    def list(self, relative: str = "") -> list[Entry]:
-        """Return the names in one folder, sorted by name; one call to the operating system or the remote service."""
+    def list(self, relative: str = "", *, missing_ok: bool = False) -> list[Entry]:
+        """Return the names in one folder, sorted by name; one call to the operating system or the remote service.
+
+        Args:
+            relative: The folder.
+            missing_ok: A folder that is not there holds nothing. For one that was made before: object stores keep no empty folders.
+
+        Raises:
+            StoreError: If there is no such folder, or it cannot be listed.
+        """
         try:
             if self._fs is None:
                 with os.scandir(self.path(relative)) as found:
                     entries = [Entry(e.name, e.is_dir(), None) for e in found]
             else:
-                base = join(self._base, relative)
-                self._fs.invalidate_cache(base)
-                entries = [
-                    Entry(e["name"].rstrip("/").rsplit("/", 1)[-1], e["type"] == "directory", e.get("size"))
-                    for e in self._fs.ls(base, detail=True)
-                ]
-        except (FileNotFoundError, NotADirectoryError) as error:
+                with self._reading(relative):
+                    entries = [*self._iter_remote(relative)]
+        except FileNotFoundError as error:
+            if missing_ok:
+                return []
             raise StoreError(f"{self.path(relative)}: no such folder; check the path") from error
+        except NotADirectoryError as error:
+            raise StoreError(f"{self.path(relative)}: a file found, expected a folder; check the path") from error
         return sorted(entries, key=lambda entry: entry.name)
+
+    def _iter_remote(self, relative: str) -> Iterator[Entry]:
+        base = self._fresh(relative).rstrip("/")
+        for found in self._fs.ls(base, detail=True):
+            name, is_dir = found["name"].rstrip("/"), found["type"] == "directory"
+            if name.strip("/") != base.strip("/"):
+                yield Entry(name.rsplit("/", 1)[-1], is_dir, found.get("size"))
+            elif not is_dir and not found["name"].endswith("/") and found.get("size"):
+                raise NotADirectoryError(base)  # else the empty object by which some tools mark a folder
 
     def read(self, relative: str) -> bytes:
         """Return all bytes of one file."""
-        with self._naming(relative):
+        with self._reading(relative):
             if self._fs is None:
                 with open(self.path(relative), "rb", buffering=0, opener=_open_regular) as file:
                     return file.read()
-            return bytes(self._fs.cat_file(join(self._base, relative)))
+            return bytes(self._fs.cat_file(self._key(relative)))
 
     def read_range(self, relative: str, start: int, stop: int) -> bytes:
         """Return the bytes ``[start, stop)`` of one file; an HTTP range where the store is remote."""
-        with self._naming(relative):
+        with self._reading(relative):
             if self._fs is None:
                 with open(self.path(relative), "rb", opener=_open_regular) as file:
                     file.seek(start)
                     return file.read(stop - start)
-            return bytes(self._fs.cat_file(join(self._base, relative), start=start, end=stop))
-
-    @contextmanager
-    def _naming(self, relative: str) -> Iterator[None]:
-        """Turn an error of the system into one that names the file; a missing file stays the caller's to explain."""
-        try:
-            yield
-        except (FileNotFoundError, NotADirectoryError):
-            raise
-        except OSError as error:
-            raise StoreError(
-                f"{self.path(relative)}: {error.strerror or error}, expected a file that can be read; check it and try again"
-            ) from error
+            data = bytes(self._fs.cat_file(self._key(relative), start=start, end=stop))
+        if self._is_http and len(data) != stop - start and len(data) == (size := self.num_bytes(relative)) != min(stop, size) - start:
+            warnings.warn(
+                f"{self.root}: this server sends whole files where parts are asked for, which is slow; use one that knows HTTP ranges",
+                stacklevel=2,
+            )
+            return data[start:stop]
+        return data
 
     def make_dir(self, relative: str = "") -> None:
-        """Make a folder and its parents; nothing happens where it is there already."""
-        if self._fs is None:
-            try:
+        """Make a folder and its parents; nothing happens where it is there already, nor in an object store, which has none."""
+        with self._writing(relative):
+            if self._fs is None:
                 os.makedirs(self.path(relative), exist_ok=True)
-            except OSError as error:
-                raise StoreError(
-                    f"{self.path(relative)}: {error.strerror}, expected a folder that can be written; choose another"
-                ) from error
-        else:
-            self._fs.makedirs(join(self._base, relative), exist_ok=True)
+            else:
+                self._fs.makedirs(self._key(relative), exist_ok=True)
 
     def remove(self, relative: str) -> None:
         """Remove one file or a folder with all it holds; nothing happens where it is gone already."""
-        if self.exists(relative):
-            fs = self._fs or fsspec.filesystem("file")
-            fs.rm(self.path(relative) if self._fs is None else join(self._base, relative), recursive=True)
+        if not self.exists(relative):
+            return
+        with self._writing(relative):
+            if self._fs is None:
+                fsspec.filesystem("file").rm(self.path(relative), recursive=True)
+            else:
+                self._fs.invalidate_cache()
+                self._fs.rm(self._key(relative), recursive=True)
 
-    @contextmanager
+    def write(self, relative: str, data: bytes) -> None:
+        """Write one of many small files; locally without the sync of an atomic write, which costs more than the file."""
+        if self._fs is None:
+            with self._writing(relative), open(self.path(relative), "wb") as file:
+                file.write(data)
+        else:
+            with self._writing(relative):
+                self._fs.pipe_file(self._key(relative), data)
+
+    @contextlib.contextmanager
     def write_atomic(self, relative: str) -> Iterator[IO[bytes]]:
         """Open a file that appears under its name only when the block ends without an error.
 
         Locally: a temporary file in the same folder, fsync, rename. Remotely: a local temporary file that is
         uploaded whole, since object stores publish an upload only when it is complete.
+
+        Raises:
+            StoreError: If it cannot be written.
         """
-        if self._fs is None:
-            target = self.path(relative)
-            temporary = f"{target}.partial-{os.getpid()}"
-            try:
+        if self._fs is not None:
+            with self._writing(relative):  # an address that cannot be written is refused before the work
+                pass
+            with tempfile.NamedTemporaryFile() as file:
+                with self._own_failures(relative, file.name):
+                    yield file
+                    file.flush()
+                with self._writing(relative):
+                    self._fs.put_file(file.name, self._key(relative))
+            return
+        target = self.path(relative)
+        temporary = f"{target}.partial-{os.getpid()}"
+        try:
+            with self._own_failures(relative, temporary):
                 with open(temporary, "wb") as file:
                     yield file
                     file.flush()
                     os.fsync(file.fileno())
                 os.replace(temporary, target)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
-        else:
-            with tempfile.NamedTemporaryFile() as file:
-                yield file
-                file.flush()
-                self._fs.put_file(file.name, join(self._base, relative))
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+    @contextlib.contextmanager
+    def _own_failures(self, relative: str, temporary: str) -> Iterator[None]:
+        """Name the file in errors of writing it, and leave those alone that the caller's block has with other files."""
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, FerdataError) or error.filename not in (None, temporary):
+                raise
+            raise self._unwritable(relative, error) from error
+
+    @property
+    def _is_http(self) -> bool:
+        return self.root.startswith(_HTTP)
+
+    def _key(self, relative: str) -> str:
+        return join(self._base, relative)
+
+    def _fresh(self, relative: str) -> str:
+        """Return the name fsspec knows a file by, with any listing forgotten: other processes may have written since."""
+        self._fs.invalidate_cache(self._key(relative))
+        return self._key(relative)
+
+    @contextlib.contextmanager
+    def _reading(self, relative: str) -> Iterator[None]:
+        """Turn an error of the system into one that names the file; a missing file stays the caller's to explain."""
+        try:
+            yield
+        except (FerdataError, FileNotFoundError, NotADirectoryError):
+            raise
+        except self._failures as error:
+            raise StoreError(
+                f"{self.path(relative)}: {_reason(error)}, expected a file that can be read; check it and try again"
+            ) from error
+
+    @contextlib.contextmanager
+    def _writing(self, relative: str) -> Iterator[None]:
+        if self._is_http:
+            raise StoreError(f"{self.path(relative)}: an HTTP address found, which cannot be written, expected a folder or an object store")
+        try:
+            yield
+        except FerdataError:
+            raise
+        except self._failures as error:
+            raise self._unwritable(relative, error) from error
+
+    def _unwritable(self, relative: str, error: Exception) -> StoreError:
+        return StoreError(f"{self.path(relative)}: {_reason(error)}, expected a place with room that can be written; choose another")
+
+    @property
+    def _failures(self) -> type[Exception]:
+        # What stands behind a URL has errors of its own library: no credentials, no such host, access denied.
+        return OSError if self._fs is None else Exception
+
+
+def check_file(path: str, *, option: str) -> None:
+    """See that a file can be written, before the work whose result it is to hold; nothing is made yet.
+
+    Raises:
+        StoreError: If it cannot: no name, a folder of this name, a folder above it that is none or cannot be written.
+    """
+    store, name = _folder_and_name(path)
+    obstacle = "no file name found" if not name else _obstacle(store.path(name), is_folder=False)
+    if obstacle:
+        raise StoreError(f"{option} {path or repr(path)}: {obstacle}, expected the name of a file to write; choose another")
+
+
+def check_folder(path: str, *, option: str) -> None:
+    """See that a folder can be written, or made, before the work; nothing is made yet.
+
+    Raises:
+        StoreError: If it cannot.
+    """
+    obstacle = "no name found" if not path else _obstacle(Store(path).root, is_folder=True)
+    if obstacle:
+        raise StoreError(f"{option} {path or repr(path)}: {obstacle}, expected a folder to write to; choose another")
+
+
+def _obstacle(place: str, *, is_folder: bool) -> str | None:
+    if place.startswith(_HTTP):
+        return "an HTTP address found, which cannot be written"
+    if "://" in place:
+        return None
+    target = Path(os.path.abspath(place))
+    nearest = next(path for path in (target, *target.parents) if os.path.lexists(path))
+    if nearest == target and target.is_dir() and not is_folder:
+        return "a folder found"
+    if not nearest.is_dir() and (is_folder or nearest != target):
+        return "a file found" if nearest == target else f"{nearest} found, which is no folder"
+    if not os.access(nearest, os.W_OK):
+        return f"{nearest} found, which cannot be written"
+    return None
+
+
+def write_file_at(path: str, data: bytes) -> None:
+    """Write one file, by its path or URL, and the folders it is in."""
+    store, name = _folder_and_name(path)
+    store.make_dir()
+    with store.write_atomic(name) as file:
+        file.write(data)
+
+
+def _folder_and_name(path: str) -> tuple[Store, str]:
+    folder, slash, name = path.rpartition("/")
+    return Store(folder or slash or "."), name
+
+
+def _reason(error: Exception) -> str:
+    lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def _open_regular(path: str, flags: int) -> int:

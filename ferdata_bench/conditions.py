@@ -12,7 +12,9 @@ from typing import Any
 
 import psutil
 
-__all__ = ["cpu_model", "describe_machine", "usable_cores"]
+from ferdata.parallel import usable_cores
+
+__all__ = ["cpu_model", "describe_machine"]
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "pillow-simd", "zstandard", "webdataset")
 
@@ -38,16 +40,6 @@ def cpu_model() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may run on: its affinity, and less where a container's quota is smaller."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
 def _version(name: str) -> str | None:

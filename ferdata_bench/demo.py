@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich.text import Text
+
 from ferdata.errors import FerdataError
 from ferdata.ingest import IngestOptions, ingest
-from ferdata.parallel import available_cores
+from ferdata.parallel import usable_cores
 from ferdata.preview import preview
 from ferdata.screen import console, ingest_bar, show_ingest, size
 from ferdata.sources.synthetic import write_synthetic
@@ -34,7 +36,7 @@ TRAIN_SIZE = 80
 def run_demo(out: Path) -> Path:
     """Run everything and return the page; what an earlier demo made in ``out`` is used again where it is finished."""
     begun = time.perf_counter()
-    workers = available_cores()
+    workers = usable_cores()
     source, shards, small = out / "source", out / "shards", out / f"shards-{TRAIN_SIZE}"
     figures: list[tuple[str, str]] = []
 
@@ -98,17 +100,17 @@ def run_demo(out: Path) -> Path:
     page.write_text(_page(figures, pictures, run, time.perf_counter() - begun))
     console.rule("done")
     for name, value in figures:
-        console.print(f"[bold]{name:18}[/] {value}", highlight=False)
+        console.print(Text(f"{name:18} ", style="bold").append(value, style="not bold"))
     console.print(f"\nthe whole story with pictures: {page}  (the run's own page: {run / 'report.html'})", highlight=False)
     return page
 
 
 @contextmanager
 def _step(title: str) -> Iterator[None]:
-    console.rule(f"[bold]{title}", align="left")
+    console.rule(Text(title, style="bold"), align="left")
     start = time.perf_counter()
     yield
-    console.print(f"[dim]{time.perf_counter() - start:.1f} s[/]")
+    console.print(f"{time.perf_counter() - start:.1f} s", style="dim", highlight=False)
 
 
 def _page(figures: list[tuple[str, str]], pictures: list[tuple[str, Path]], run: Path, seconds: float) -> str:

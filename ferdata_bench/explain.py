@@ -20,12 +20,12 @@ def explain_limit(ceilings: dict[str, Any], rows: Sequence[BenchRow], *, cores: 
     if best is None or not ceilings["copy"]:
         return "Nothing was measured, so nothing can be said about this machine."
     many = f"{cores} core{'s' * (cores != 1)} and {workers} worker{'s' * (workers != 1)}"
-    copy, decode = ceilings["copy"], ceilings["decode"]
+    copy, decode, codec = ceilings["copy"], ceilings["decode"], ceilings.get("decode_codec", "zstd")
     if decode and decode < copy and best.codec != "raw":
-        bound = f"decoding: {many} inflate {decode:,.0f} images/s, while memory could take {copy:,.0f}"
+        bound = f"decoding: {many} decode {decode:,.0f} {codec} images/s, while memory could take {copy:,.0f}"
     else:
         bound = f"memory: {many} can copy {copy:,.0f} ready images/s into batches"
-        bound += f", and inflate {decode:,.0f} from zstd" if decode and decode < copy else ""
+        bound += f", and decode {decode:,.0f} from {codec}" if decode and decode < copy else ""
     reached = f"{best.name}, the fastest here, delivers {best.images_per_second:,.0f}"
     disk = ceilings["disk"]
     slower = f"; data that is not in memory comes at {disk:,.0f} images/s from the disk" if disk and disk < best.images_per_second else ""

@@ -14,10 +14,11 @@ from typing import Any
 import psutil
 
 from ferdata import read_index
-from ferdata.format import codec_names
+from ferdata.format import INDEX_NAME, codec_names
 from ferdata.store import Store
 from ferdata_bench.conditions import describe_machine
 from ferdata_bench.contenders import OURS, Entry, choose
+from ferdata_bench.contenders.ferdata_shards import first_split
 from ferdata_bench.explain import explain_limit, general_notes
 from ferdata_bench.meter import CeilingMeter
 from ferdata_bench.options import BenchOptions, BenchResult, BenchRow
@@ -26,7 +27,7 @@ from ferdata_bench.reference import Reference, make_reference
 from ferdata_bench.sources import choose_count, prepare_source
 from ferdata_bench.timing import Timing
 from ferdata_bench.usage import PeakMemory, folder_bytes
-from ferdata_bench.work import cold_copy, read_through, require_room, work_folder
+from ferdata_bench.work import cold_copy, fetch_shards, read_through, require_room, work_folder
 
 __all__ = ["run_bench"]
 
@@ -71,7 +72,21 @@ def run_bench(options: BenchOptions, *, say: Say = lambda text: None) -> BenchRe
     """
     chosen = choose(options.against)
     with work_folder(options.work) as work, ExitStack() as stack:
-        return Bench(options, work, stack, say).run(chosen)
+        local = _fetched(options, work, say)
+        result = Bench(local, work, stack, say).run(chosen)
+    copied = [f"the shards measured are a copy of {options.shards} on this machine's disk"] if local.shards == work / "given" else []
+    return replace(result, notes=(*result.notes, *copied))
+
+
+def _fetched(options: BenchOptions, work: Path, say: Say) -> BenchOptions:
+    """Return the options with shards that are local: ceilings and the page cache are this machine's."""
+    if options.shards is None:
+        return options
+    store = Store(options.shards)
+    if not store.is_local:
+        say(f"copying {store} here: what is measured is the copy")
+        return replace(options, shards=fetch_shards(store, work / "given"))
+    return replace(options, shards=Path(store.root).resolve())
 
 
 class Bench:
@@ -107,7 +122,8 @@ class Bench:
         meter.measure_disk(workers=self._options.num_workers)
         rows = [self._row(subject, meter) for subject in subjects if subject.runs]
         rows.sort(key=lambda row: (row.sweep is not None, row.sweep or "", -row.images_per_second))
-        stored = next((row.bytes_per_image for row in rows if row.name == "ferdata-zstd"), float(reference.bytes_per_image))
+        shown = sorted((row for row in rows if row.name.startswith("ferdata")), key=lambda row: row.codec != "zstd")
+        stored = next((row.bytes_per_image for row in shown), float(reference.bytes_per_image))
         ceilings = meter.to_json(self._options.num_workers, stored_bytes=stored)
         return BenchResult(
             conditions=machine | self._describe_run(reference),
@@ -123,10 +139,14 @@ class Bench:
             return [entry for entry in OURS if entry.codec in codec_names()]
         codec = read_index(Store(self._options.shards)).codec.name
         self._notes.append(f"ferdata reads the shards given ({codec}); the others read their first images, encoded again as JPEG")
+        if "codec" in self._options.sweep:
+            self._notes.append(f"sweep: the shards given have one codec, {codec}, so there is no other to compare; recode makes one")
         return [entry for entry in OURS if entry.codec == codec]
 
     def _prepare(self, chosen: list[Entry], ours: list[Entry]) -> Reference:
         count = choose_count(self._options, chosen)
+        if self._options.shards is not None:
+            count = min(count, read_index(Store(self._options.shards)).num_samples(first_split(Path(self._options.shards))))
         pixel_bytes = count * 3 * self._options.image_size**2
         require_room(self._work, pixel_bytes, [*ours, *chosen])
         self._say(f"preparing {count:,} images" if self._options.source is None else f"reading {self._options.source}")
@@ -152,7 +172,7 @@ class Bench:
         subject = Subject(
             entry=entry,
             python=python,
-            out=self._options.shards.resolve() if given and self._options.shards else self._work / (entry.shares or entry.name),
+            out=Path(self._options.shards) if given and self._options.shards else self._work / (entry.shares or entry.name),
             given=given,
             workers=self._options.num_workers,
             batch_size=self._options.batch_size,
@@ -296,7 +316,7 @@ class Bench:
             seconds=tuple(run["seconds"] for run in subject.runs), work=tuple(run["images"] * run["epochs"] for run in subject.runs)
         )
         facts, images = subject.facts, int(subject.runs[0]["images"])
-        on_disk = folder_bytes(subject.out)
+        on_disk, in_epoch = stored_bytes(subject.out, is_ours=subject.entry in OURS)
         return BenchRow(
             name=subject.entry.name,
             codec=facts["codec"],
@@ -305,7 +325,7 @@ class Bench:
             images_per_second=timing.rate,
             spread=timing.spread,
             fraction_of_ceiling=meter.fraction(timing.rate, facts["codec"], subject.workers, ours=bool(subject.entry.decoder)),
-            bytes_per_image=on_disk / images,
+            bytes_per_image=in_epoch / images,
             peak_memory_bytes=facts["memory"].total_bytes,
             peak_private_bytes=facts["memory"].anonymous_bytes + facts["memory"].shared_bytes,
             first_batch_seconds=facts["first_batch_seconds"],
@@ -337,6 +357,16 @@ class Bench:
             "sweep": list(options.sweep),
             "consumer": "reads one byte of every image",
         }
+
+
+def stored_bytes(out: Path, *, is_ours: bool) -> tuple[int, int]:
+    """Return the bytes of a contender's files, and of those that an epoch reads; of shards, the other splits' are not among these."""
+    if not is_ours:
+        return folder_bytes(out), folder_bytes(out)
+    index, split = read_index(Store(out)), first_split(out)
+    beside = (out / INDEX_NAME).stat().st_size + sum(info.num_bytes for info in index.files)
+    read = sum(info.num_bytes for info in index.shards if info.split == split)
+    return beside + sum(info.num_bytes for info in index.shards), read
 
 
 def sizes_beside(subjects: Sequence[Subject], counted: Sequence[Path]) -> list[int]:

@@ -92,9 +92,11 @@ class CeilingMeter:
         """Return the ceilings for one number of workers; ``stored_bytes`` an image turn the disk's bytes into images."""
         by_codec = {codec: self._median(codec, workers) for _, codec, _ in self._decoded}
         disk = self._median("disk", workers) or 0.0
+        shown = "zstd" if by_codec.get("zstd") else next(iter(by_codec), None)
         return {
             "copy": self._median("copy", workers),
-            "decode": by_codec.get("zstd") or next(iter(by_codec.values()), None),
+            "decode": by_codec[shown] if shown else None,
+            "decode_codec": shown,
             "disk": disk / stored_bytes if stored_bytes else None,
             "decode_by_codec": by_codec,
             "disk_bytes_per_second": disk,

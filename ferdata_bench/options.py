@@ -20,7 +20,7 @@ class BenchOptions:
     """What to measure.
 
     Attributes:
-        shards: A data set that ferdata wrote, to be measured as it is; None makes one from the source.
+        shards: Folder or URL of a data set that ferdata wrote, to be measured as it is; None makes one from the source.
         source: A class-folder tree (``<class>/*.jpg``, all of one size); None writes photographs.
         num_workers: Worker processes (or threads, where a contender works with threads).
         batch_size: Images in a batch.
@@ -36,7 +36,7 @@ class BenchOptions:
         environments: Folders to look in for the extras' virtual environments; the working folder and the checkout are always looked in.
     """
 
-    shards: Path | None = None
+    shards: str | Path | None = None
     source: Path | None = None
     num_workers: int = 8
     batch_size: int = 128
@@ -53,16 +53,16 @@ class BenchOptions:
 
     def __post_init__(self) -> None:
         for name, value, least in (
-            ("num_workers", self.num_workers, 0),
-            ("batch_size", self.batch_size, 1),
-            ("image_size", self.image_size, 8),
+            ("workers", self.num_workers, 0),
+            ("batch-size", self.batch_size, 1),
+            ("size", self.image_size, 8),
             ("count", self.count if self.count is not None else 1, 1),
             ("epochs", self.epochs, 3),
         ):
             if value < least:
                 raise OptionError(f"{name}: {value} found, expected at least {least}; give a larger number")
         if unknown := [axis for axis in self.sweep if axis not in SWEEP_AXES]:
-            raise OptionError(f"sweep: {unknown} found, expected axes out of {list(SWEEP_AXES)}; name one of these")
+            raise OptionError(f"sweep: {', '.join(unknown)} found, expected axes out of {', '.join(SWEEP_AXES)}; name one of these")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

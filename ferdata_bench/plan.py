@@ -21,13 +21,15 @@ from ferdata.format.codec import default_level
 from ferdata.format.filters import kernel_notice
 from ferdata.ingest import IngestOptions, ingest_scan
 from ferdata.ingest.jpegs import count_refused
+from ferdata.ingest.place import check_apart
+from ferdata.parallel import usable_cores
 from ferdata.sample import ItemTable
-from ferdata.screen import console, size
+from ferdata.screen import console, show_note, size
 from ferdata.sources import scan_source
 from ferdata.sources.scan import Scan
 from ferdata.store import Store
 from ferdata.transform import Transform
-from ferdata_bench.conditions import describe_machine, usable_cores
+from ferdata_bench.conditions import describe_machine
 from ferdata_bench.plan_measure import (
     available_memory,
     decode_rate,
@@ -112,7 +114,7 @@ def plan(root: str, *, work: Path | None = None, say: Say = lambda text: None) -
     store = Store(root)
     index = read_index(store)
     names = [info.name for info in index.shards]
-    free = shutil.disk_usage(root).free if store.is_local else None
+    free = shutil.disk_usage(store.root).free if store.is_local else None
     return _measure(
         store,
         index,
@@ -146,7 +148,7 @@ def show_plan(found: MachinePlan) -> None:
         last = row.codec
     console.print(table)
     for note in found.notes:
-        console.print(f"[dim]note:[/] {note}", highlight=False)
+        show_note(note)
     console.print(found.recommendation.sentence, style="bold", highlight=False)
 
 
@@ -165,6 +167,8 @@ def choose_codec(source: str, source_root: str, *, size: int, options: IngestOpt
         SourceError: If the source cannot be used, or has no image that can.
     """
     asked = options or IngestOptions(source=source, src=source_root, out="", size=size)
+    if asked.out:
+        check_apart(source_root, asked.out)
     if asked.out and asked.resume and (kept := _kept_codec(Store(asked.out))):
         console.print(f"codec {kept}: as in {asked.out}, which is there already (--fresh chooses anew)", highlight=False)
         return kept
@@ -197,7 +201,7 @@ def _plan_source(scan: Scan, asked: IngestOptions, total: int, folder: Path) -> 
     ingest_scan(sample, options)
     store = Store(options.out)
     index = read_index(store)
-    target = nearest_folder(asked.out) if asked.out and Store(asked.out).is_local else folder
+    target = nearest_folder(Store(asked.out).root) if asked.out and Store(asked.out).is_local else folder
 
     def disk(cores: int) -> tuple[float, int | None]:
         with tempfile.TemporaryDirectory(prefix=".ferdata-plan-", dir=target, ignore_cleanup_errors=True) as probe:

@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 
 from ferdata.format import DatasetIndex, ShardReader
+from ferdata.parallel import usable_cores
 from ferdata.store import Store
 from ferdata.stream.order import RUN_BYTES, RUNS_PER_WINDOW, WINDOW_SAMPLES
 from ferdata_bench.ceilings import Job, Team, drop_from_cache, read_job
@@ -38,7 +39,7 @@ SKIPPED_BATCHES = 64
 
 def make_ring(row_bytes: int, *, memory_bytes: int) -> np.ndarray:
     """Return uint8 ``[rows, row_bytes]`` of warm shared memory, as large as the loader's own where there is room to spare."""
-    rows = max(2 * (os.cpu_count() or 1), min(ring_bytes(row_bytes), MAX_RING_BYTES, memory_bytes // 8) // row_bytes)
+    rows = max(2 * usable_cores(), min(ring_bytes(row_bytes), MAX_RING_BYTES, memory_bytes // 8) // row_bytes)
     shared = mmap.mmap(-1, rows * row_bytes)
     with contextlib.suppress(OSError, AttributeError):  # as the loader's ring: huge pages where the kernel has them
         shared.madvise(mmap.MADV_HUGEPAGE)

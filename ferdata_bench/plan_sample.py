@@ -31,7 +31,7 @@ from ferdata.format import (
     write_index,
     write_samples,
 )
-from ferdata.parallel import available_cores, map_in_threads
+from ferdata.parallel import map_in_threads, usable_cores
 from ferdata.store import Store
 from ferdata_bench.timing import now
 
@@ -90,7 +90,7 @@ def write_sample_sets(store: Store, index: DatasetIndex, work: Path) -> dict[str
     def write_part(number: int) -> list[ShardInfo]:
         return _write_part(store, index, chosen[number], number, codecs, sources, work, deadline)
 
-    parts = map_in_threads(write_part, range(len(chosen)), num_workers=min(8, available_cores()), progress=None)
+    parts = map_in_threads(write_part, range(len(chosen)), num_workers=min(8, usable_cores()), progress=None)
     sets = {}
     for place, options in enumerate(codecs):
         shards = [part[place] for part in parts]

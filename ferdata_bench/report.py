@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ferdata.errors import StoreError
+from ferdata.screen import console as screen
 from ferdata_bench.options import BenchResult, BenchRow
 
 __all__ = ["conditions_lines", "print_result", "save_plot", "write_json"]
@@ -20,7 +22,7 @@ __all__ = ["conditions_lines", "print_result", "save_plot", "write_json"]
 
 def print_result(result: BenchResult, console: Console | None = None) -> None:
     """Print conditions, the table with its ceilings, sweeps, notes and the sentence on what limits the machine."""
-    console = console or Console()
+    console = console or screen
     console.print()
     for line in conditions_lines(result.conditions):
         console.print(Text(line, style="dim"))
@@ -45,7 +47,10 @@ def save_plot(result: BenchResult, path: Path) -> list[Path]:
     """Draw the result as PNG and SVG beside each other, and its sweeps; return the files written."""
     from ferdata_bench.plot import write_plots  # matplotlib is slow to import, and tables don't need it
 
-    return write_plots(result, path)
+    try:
+        return write_plots(result, path)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or error}, expected a picture that can be written; choose another name") from error
 
 
 def conditions_lines(conditions: dict[str, Any]) -> list[str]:

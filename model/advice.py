@@ -1,8 +1,8 @@
 """What to do when a run waits for its data. In: how long it waited, and how it is fed. Out: one sentence, or nothing. Pure."""
 
-import os
 from dataclasses import dataclass
 
+from ferdata.parallel import usable_cores
 from ferdata.stream import Loader
 from model.clock import WaitClock
 
@@ -39,7 +39,7 @@ def advise(clock: WaitClock, loader: Loader, *, ranks_share_batches: bool) -> Ad
 
 
 def _remedies(loader: Loader, ranks_share_batches: bool) -> list[str]:
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     remedies = []
     if loader.num_workers < cores:
         remedies.append(f"use more workers (--workers {min(cores, max(1, 2 * loader.num_workers))}; this machine has {cores} cores)")

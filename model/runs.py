@@ -20,6 +20,7 @@ import torchvision
 
 import ferdata
 from ferdata.errors import OptionError, TrainError
+from ferdata.parallel import usable_cores
 from ferdata.store import Store
 from model.disk import json_line, naming, read_json, write_json
 from model.distributed import Ranks
@@ -217,7 +218,7 @@ def _environment(ranks: Ranks) -> dict[str, Any]:
         "torchvision": torchvision.__version__,
         "numpy": np.__version__,
         "platform": platform.platform(),
-        "cpu_cores": len(os.sched_getaffinity(0)),
+        "cpu_cores": usable_cores(),
         "torch_threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(ranks.device) if on_gpu else "cpu",
         "world_size": ranks.world_size,

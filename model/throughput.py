@@ -9,7 +9,6 @@ limit: augmentation and all else a step does are in both. Rounds alternate, so t
 import argparse
 import itertools
 import json
-import os
 import statistics
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 
 from ferdata.format import read_index
+from ferdata.parallel import usable_cores
 from ferdata.store import Store
 from model.augment import training_transform
 from model.clock import WaitClock
@@ -102,7 +102,7 @@ def measure_throughput(options: TrainOptions, *, steps: int, rounds: int) -> Thr
         resident_rounds=tuple(resident_rates[1:]),
         conditions={
             "device": torch.cuda.get_device_name(ranks.device) if on_gpu else "cpu",
-            "cpu_cores": len(os.sched_getaffinity(0)),
+            "cpu_cores": usable_cores(),
             "torch": torch.__version__,
             "torch_threads": torch.get_num_threads(),
             "model": options.model_name,

@@ -1,6 +1,7 @@
 """Contenders and the processes they run in: each proves itself, and one that fails, hangs or is missing is named."""
 
 import stat
+import subprocess
 import time
 import venv
 from dataclasses import replace
@@ -148,3 +149,24 @@ def test_closing_a_runner_ends_the_processes_it_started(tmp_path: Path) -> None:
 
     sleeper = int(child.read_text())
     assert wait_until(lambda: not is_running(sleeper))
+
+
+@pytest.mark.slow
+def test_grain_reads_as_it_advises_for_data_in_memory(source: Path, tmp_path: Path) -> None:
+    """Its default of 16 threads is for remote disks; a contender is measured at its best."""
+    python, reason = find_interpreter(find("grain-raw"), [PACKAGE_ROOT])
+    if reason:
+        pytest.skip(reason)
+    code = f"""
+import threading
+from pathlib import Path
+from ferdata_bench.contenders import grain_raw
+grain_raw.ingest(Path({str(source)!r}), Path({str(tmp_path)!r}) / "out")
+batches = iter(grain_raw.batches(Path({str(tmp_path)!r}) / "out", batch_size=8, num_workers=0, seed=0))
+next(batches)
+print(sum("prefetch" in each.name for each in threading.enumerate()))
+"""
+    done = subprocess.run([python, "-c", code], cwd=PACKAGE_ROOT, capture_output=True, text=True, timeout=300, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "0"

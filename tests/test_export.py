@@ -137,7 +137,21 @@ def test_a_damaged_sample_ends_the_export_with_its_shard_s_name(tmp_path: Path) 
 
     with pytest.raises(ShardCorruptError, match=re.escape(path.name)):
         export(str(tmp_path / "shards"), to="tar", out=str(tmp_path / "out"), num_workers=1)
-    assert not (tmp_path / "out" / "train-000001.tar").exists()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("to", ["tar", "folder"])
+def test_an_export_that_failed_can_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str) -> None:
+    """What it left, be it a list of class names, would make the folder one that is not empty."""
+    index = make_dataset(tmp_path / "shards", samples={"train": 20})
+    path = tmp_path / "shards" / index.shards[0].name
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ShardCorruptError, match=re.escape(path.name)):
+        export(str(tmp_path / "shards"), to=to, out=str(tmp_path / "out"), num_workers=2)
+
+    path.write_bytes(whole)
+    assert export(str(tmp_path / "shards"), to=to, out=str(tmp_path / "out")).samples == 20
 
 
 def test_export_reads_and_writes_urls_and_tells_how_far_it_is(tmp_path: Path) -> None:

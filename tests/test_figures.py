@@ -107,6 +107,20 @@ def test_the_page_in_the_repository_is_what_its_files_say() -> None:
     assert found == page.render(ROOT / "docs/figures"), "run `python -m ferdata_bench.figures.page`"
 
 
+def test_the_readme_s_figures_are_those_of_the_runs_it_names() -> None:
+    """A figure copied by hand grows old in silence."""
+    bars_file, bench = (json.loads((ROOT / f"docs/figures/{name}.json").read_text()) for name in ("bars", "bench-224"))
+    rates = {each["size"]: {row["codec"]: row for row in each["rows"]} for each in bars_file["sets"]}
+    stored = {row["name"]: row["bytes_per_image"] for row in bench["rows"] if row["sweep"] is None}
+    table = [line.split("|")[1:-1] for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `")]
+
+    assert {cells[0].strip(" `") for cells in table} == set(rates[224])
+    for name, num_bytes, large, share, _, small, small_share in ([cell.strip(" `") for cell in cells] for cells in table):
+        assert num_bytes == f"{round(stored[f'ferdata-{name}'], -2):,.0f}"
+        for shown, fraction, row in ((large, share, rates[224][name]), (small, small_share, rates[100][name])):
+            assert (shown, fraction) == (f"{round(row['images_per_second'], -2):,.0f}", f"{row['fraction']:.2f}")
+
+
 def test_what_was_not_measured_is_said_with_the_way_to_measure_it(tmp_path: Path) -> None:
     """A missing file must never become a missing section, nor a number."""
     text = page.render(tmp_path, guard=tmp_path / "none.json")
@@ -132,6 +146,11 @@ def test_every_table_stands_with_its_conditions_its_command_and_a_sentence(tmp_p
     assert "python cli.py bench-loader --size 224 --count 8192 --workers 2 --batch-size 128 --epochs 3 --against all" in text
     assert "| decode | 1.250 |" in text
     assert text.count("a processor, 2 cores, 24 GiB") == 3
+
+
+def test_a_file_without_its_machine_is_told_so() -> None:
+    """The page promises conditions; a table of unknown origin must not look like the others."""
+    assert conditions_block({"workers": 2}, "c")[2:-1] == ["workers: 2", "not in the file: the machine, versions and commit"]
 
 
 def test_a_bar_that_is_missed_is_named(tmp_path: Path) -> None:
@@ -181,7 +200,7 @@ def test_a_file_without_a_section_of_its_own_is_shown_as_it_stands() -> None:
 def test_markdown_survives_hostile_cells_and_missing_conditions() -> None:
     """A pipe or a line break in a note must not tear a table."""
     assert table(["a", "b"], [["x|y", "1\n2"]])[-1] == "| x\\|y | 1 2 |"
-    assert conditions_block({}, "make it") == ["```text", "make it", "```"]
+    assert conditions_block({}, "make it") == ["```text", "make it", "not in the file: the machine, versions and commit", "```"]
 
 
 def test_the_bars_come_from_one_run_in_turns(tiny_bars: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ ROOMS = [
     {"ferdata.store", "ferdata.labels", "ferdata.parallel"},
     {"ferdata.sources", "ferdata.transform", "ferdata.decode", "ferdata.jpeg", "ferdata.format"},
     {"ferdata.ingest", "ferdata.verify", "ferdata.export", "ferdata.preview", "ferdata.info", "ferdata.recode", "ferdata.webdataset"},
-    {"ferdata.builtin", "ferdata.screen"},
+    {"ferdata.builtin", "ferdata.screen", "ferdata.flags"},
     {"ferdata.stream"},
     {"model"},
     {"ferdata_bench"},

@@ -17,7 +17,8 @@ from ingest_sources import SMALL_SHARD_BYTES, contents, folder_scan, jpeg, optio
 
 from ferdata.errors import IngestError
 from ferdata.ingest import IngestSummary, ingest, ingest_scan, select, write
-from ferdata.ingest.parts import PartRecord, clear
+from ferdata.ingest.parts import PartRecord
+from ferdata.ingest.place import clear
 from ferdata.ingest.tasks import Beat, ShardTask, TaskSettings, write_shard
 from ferdata.sources.scan import Scan
 from ferdata.store import Store
@@ -284,7 +285,7 @@ def test_shards_without_an_index_are_not_overwritten(affectnet: Path, tmp_path: 
     out.mkdir()
     (out / "train-000000.tar.zst").write_bytes(b"precious")
 
-    with pytest.raises(IngestError, match=r"1 shards such as train-000000.tar.zst found without an index, expected an empty folder"):
+    with pytest.raises(IngestError, match=r"1 file such as train-000000.tar.zst found that no run of ferdata is known to have"):
         ingest(options(affectnet, out))
 
     assert contents(out) == {"train-000000.tar.zst": b"precious"}

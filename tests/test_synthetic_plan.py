@@ -97,7 +97,7 @@ def test_classes_are_mixed_along_the_numbers() -> None:
         ({"count": 0}, r"count: 0 found, expected at least 1"),
         ({"size": 8}, r"size: 8 found, expected 32 to 1024 pixels"),
         ({"seed": -1}, r"seed: -1 found, expected 0 or more"),
-        ({"num_workers": 0}, r"num_workers: 0 found, expected at least 1"),
+        ({"num_workers": 0}, r"workers: 0 found, expected at least 1"),
     ],
 )
 def test_a_wrong_option_is_named_before_anything_is_written(tmp_path: Path, options: dict[str, object], text: str) -> None:

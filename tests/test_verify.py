@@ -236,7 +236,7 @@ def test_progress_counts_every_shard_whatever_the_number_of_workers(tmp_path: Pa
 def test_no_workers_at_all_is_refused(tmp_path: Path) -> None:
     """Zero threads would wait for ever."""
     make_dataset(tmp_path)
-    with pytest.raises(OptionError, match="num_workers: 0 found, expected at least 1"):
+    with pytest.raises(OptionError, match="workers: 0 found, expected at least 1"):
         verify(str(tmp_path), num_workers=0)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ferdata.errors import OptionError
 from ferdata.format.codec import CodecOptions
-from ferdata.parallel import available_cores
+from ferdata.parallel import usable_cores
 from ferdata.sources.scan import ScanOptions
 from ferdata.transform import TransformOptions
 
@@ -94,7 +94,7 @@ class IngestOptions:
 
     def resolved_workers(self) -> int:
         """Return the number of processes to use."""
-        return self.num_workers if self.num_workers is not None else available_cores()
+        return self.num_workers if self.num_workers is not None else usable_cores()
 
     def selection_settings(self) -> dict[str, Any]:
         """Return the settings that decide which samples are where, as they stand in the index."""

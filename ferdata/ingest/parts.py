@@ -7,7 +7,6 @@ Costs one small file a shard.
 import fcntl
 import json
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,27 +17,21 @@ from typing import IO, Any
 import numpy as np
 
 from ferdata.errors import FerdataError, IngestError
-from ferdata.format.index import INDEX_NAME, REJECTS_NAME, SAMPLES_NAME
 from ferdata.store import Store
 
 __all__ = [
     "PARTS_FOLDER",
     "NothingAcceptedError",
     "PartRecord",
-    "clear",
     "commit_part",
     "hold_lock",
     "match_settings",
     "open_shard",
     "read_parts",
-    "stray_shards",
-    "sweep",
 ]
 
 PARTS_FOLDER = ".parts"
 _SETTINGS = f"{PARTS_FOLDER}/settings.json"
-_SHARD = re.compile(r"[A-Za-z0-9_]+-\d{6}\.tar(\.zst)?")
-_LEFTOVER = re.compile(rf"({re.escape(INDEX_NAME)}|{re.escape(SAMPLES_NAME)}|{re.escape(REJECTS_NAME)})\.partial-\d+")
 _LOCK_SECONDS = 5.0
 _BUFFER_BYTES = 1 << 20
 
@@ -148,7 +141,7 @@ def read_parts(store: Store, names: Mapping[str, int]) -> dict[str, PartRecord]:
         names: Shard name -> items of its task.
     """
     parts = {}
-    for entry in store.list(PARTS_FOLDER):
+    for entry in store.list(PARTS_FOLDER, missing_ok=True):
         name = entry.name.removesuffix(".json")
         if entry.name != f"{name}.json" or name not in names:
             continue
@@ -175,7 +168,7 @@ def match_settings(store: Store, settings: Mapping[str, Any]) -> None:
     except ValueError:
         found = None
     if found is None:
-        for entry in store.list(PARTS_FOLDER):  # records without settings cannot be trusted
+        for entry in store.list(PARTS_FOLDER, missing_ok=True):  # records without settings cannot be trusted
             store.remove(f"{PARTS_FOLDER}/{entry.name}")
         with store.write_atomic(_SETTINGS) as file:
             file.write(text.encode())
@@ -187,26 +180,6 @@ def match_settings(store: Store, settings: Mapping[str, Any]) -> None:
             f"{store}: unfinished shards with other settings found: {listed}; expected the same; "
             "repeat the settings of that run, choose another --out, or start over with --fresh"
         )
-
-
-def clear(store: Store) -> None:
-    """Remove what an ingest has written: the index first, then the shards. Other files stay."""
-    if not store.is_dir():
-        return
-    for name in (INDEX_NAME, SAMPLES_NAME, REJECTS_NAME, PARTS_FOLDER, *stray_shards(store)):
-        store.remove(name)
-
-
-def sweep(store: Store) -> None:
-    """Remove what a run that was killed in its last moments has left half written; the caller holds the lock."""
-    for entry in store.list():
-        if _LEFTOVER.fullmatch(entry.name):
-            store.remove(entry.name)
-
-
-def stray_shards(store: Store) -> list[str]:
-    """Return the names in the folder that look like shards."""
-    return [entry.name for entry in store.list() if _SHARD.fullmatch(entry.name)]
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ferdata.errors import WorkerError
+from ferdata.parallel import submit_quietly
 
 __all__ = ["run_tasks"]
 
@@ -66,7 +66,7 @@ def run_tasks(
         try:
             while True:
                 while len(running) < TASKS_PER_WORKER * num_workers and (task := next(waiting, None)) is not None:
-                    running.add(_submit(executor, task))
+                    running.add(submit_quietly(executor, _run_task, task))
                 if not running:
                     break
                 done, running = wait(running, TICK_SECONDS, FIRST_COMPLETED)
@@ -81,13 +81,6 @@ def run_tasks(
         finally:
             board.stop()
             executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _submit(executor: ProcessPoolExecutor, task: Any) -> Future[Any]:
-    # Python warns of forks beside threads; workers touch nothing that such a thread (a progress bar's) could hold locked.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return executor.submit(_run_task, task)
 
 
 class _Board:

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 
 from ferdata.errors import FerdataError, IngestError, SourceError
+from ferdata.format.codec import CodecOptions
 from ferdata.format.index import INDEX_NAME, read_index, write_index
 from ferdata.format.layout import FORMAT_VERSION, json_bytes_for
 from ferdata.ingest.choose import check_jpegs, check_keys, choose_items
 from ferdata.ingest.finish import Outcome, gather, libraries, make_index, write_rejects, write_table
 from ferdata.ingest.identity import scan_hash
 from ferdata.ingest.options import IngestOptions, IngestProgress, ProgressCallback
-from ferdata.ingest.parts import PARTS_FOLDER, clear, hold_lock, match_settings, stray_shards, sweep
+from ferdata.ingest.parts import PARTS_FOLDER, hold_lock, match_settings
+from ferdata.ingest.place import check_apart, check_empty, clear, sweep
 from ferdata.ingest.pool import run_tasks
 from ferdata.ingest.ray_pool import run_tasks_on_ray
 from ferdata.ingest.records import longest_record
@@ -49,11 +51,13 @@ def ingest(options: IngestOptions, *, progress: ProgressCallback | None = None) 
         progress: Called about ten times a second.
 
     Raises:
+        OptionError: If the data set would go into the source tree.
         SourceError: If the source cannot be used, or not one of its images can.
         IngestError: If what is in the folder belongs to other settings, or the run was stopped; then it can be continued.
         WorkerError: If a worker process was killed; the run can be continued.
     """
     started = time.monotonic()
+    check_apart(options.src, options.out)
     if progress:
         progress(IngestProgress(phase="scan"))
     try:
@@ -104,11 +108,8 @@ class _Run:
             clear(self.store)
         if self.store.exists(INDEX_NAME):
             return self._finished()
-        if not self.store.exists(PARTS_FOLDER) and (strays := stray_shards(self.store)):
-            raise IngestError(
-                f"{self.store}: {len(strays):,} shards such as {strays[0]} found without an index, "
-                "expected an empty folder or an unfinished run; choose another --out, or replace them with --fresh"
-            )
+        if not self.store.exists(PARTS_FOLDER):
+            check_empty(self.store)
         check_keys(self.scan)
         started = time.monotonic()
         selection, skipped = choose_items(
@@ -156,7 +157,7 @@ class _Run:
         }
         expected = {"source": self.scan.source, "codec": self._codec, "transform": self._transform.fingerprint(), **self._settings}
         if different := [name for name in expected if found.get(name) != expected[name]]:
-            listed = ", ".join(f"{name} {found.get(name)} (now {expected[name]})" for name in different)
+            listed = ", ".join(f"{name} {_words(found.get(name))} (now {_words(expected[name])})" for name in different)
             raise IngestError(
                 f"{self.store}: a finished data set with other settings found: {listed}; expected the same; "
                 "choose another --out, or replace it with --fresh"
@@ -225,7 +226,9 @@ class _Run:
             resumed_shards=len(written.resumed),
         )
         # The same tree in another place gives the same files.
-        notes = tuple(note.replace(self.scan.root, "SRC") for note in summary.notes)
+        notes = tuple(
+            note.replace(f"{self.scan.root.rstrip('/')}/", "").replace(self.scan.root, "the source folder") for note in summary.notes
+        )
         index = make_index(
             self.scan,
             self._transform,
@@ -262,6 +265,12 @@ class _Run:
     def _report(self, phase: str, started: float, **counts: int) -> None:
         if self._progress:
             self._progress(IngestProgress(phase=phase, seconds=time.monotonic() - started, **counts))
+
+
+def _words(value: object) -> object:
+    if not isinstance(value, CodecOptions):
+        return value
+    return value.name + (f" at level {value.level}" if value.level is not None else "") + (f" {value.filter}" if value.filter else "")
 
 
 def _absolute(place: str) -> str:

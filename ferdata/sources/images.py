@@ -5,6 +5,7 @@ that is among the last ones read, of which up to 192 MB are kept in memory.
 """
 
 import io
+import os
 import re
 import threading
 from bisect import bisect_right
@@ -67,7 +68,7 @@ class _RowGroups:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._files: dict[tuple[str, str], tuple[pq.ParquetFile, list[int]]] = {}
+        self._files: dict[tuple[str, str, int], tuple[pq.ParquetFile, list[int]]] = {}
         self._groups: OrderedDict[tuple[str, str, int], Any] = OrderedDict()
         self._num_bytes = 0
 
@@ -88,18 +89,24 @@ class _RowGroups:
             return self._groups[key][row - starts[group]].as_py()
 
     def _file(self, root: str, path: str) -> tuple[pq.ParquetFile, list[int]]:
-        if (root, path) not in self._files:
+        key = root, path, os.getpid()
+        if key not in self._files:
             file = open_parquet(_store(root), path)
             rows = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
-            self._files[root, path] = file, [0, *accumulate(rows)]
-        return self._files[root, path]
+            self._files[key] = file, [0, *accumulate(rows)]
+        return self._files[key]
 
 
 _ROW_GROUPS = _RowGroups()
 
 
-@lru_cache(maxsize=16)
 def _store(root: str) -> Store:
+    return _store_of(root, os.getpid())
+
+
+@lru_cache(maxsize=16)
+def _store_of(root: str, process: int) -> Store:
+    # Connections do not survive a fork, and what reads parquet files and images here may have done so before the workers were forked.
     return Store(root)
 
 

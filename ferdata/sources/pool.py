@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from ferdata.errors import WorkerError
+from ferdata.parallel import submit_quietly
 from ferdata.store import Store
 
 __all__ = ["FILES_PER_JOB", "read_in_order"]
@@ -56,7 +57,7 @@ def read_in_order(
         with _executor(store, num_workers) as executor:
             try:
                 for job in jobs:
-                    underway.append(executor.submit(function, store, job))
+                    underway.append(submit_quietly(executor, function, store, job))
                     if len(underway) > at_once:
                         yield underway.popleft().result()
                 while underway:

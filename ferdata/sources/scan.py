@@ -51,7 +51,7 @@ class ScanOptions:
         if self.rafdb_images not in ("aligned", "original"):
             raise OptionError(f"rafdb-images: {self.rafdb_images!r} found, expected aligned or original")
         if self.num_workers < 1:
-            raise OptionError(f"num_workers: {self.num_workers} found, expected at least 1")
+            raise OptionError(f"workers: {self.num_workers} found, expected at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from ferdata.errors import OptionError, StateError
+from ferdata.parallel import usable_cores
 from ferdata.stream.batch import SampleTable, batch_type
 from ferdata.stream.crew import Crew
 from ferdata.stream.device import Delivery, DeviceMover, PinnedRing
@@ -110,7 +111,7 @@ class Loader:
         if start_method is not None and start_method not in multiprocessing.get_all_start_methods():
             raise OptionError(f"start_method: {start_method!r} found, expected one of {multiprocessing.get_all_start_methods()}")
         self.batch_size = batch_size
-        self.num_workers = min(8, len(os.sched_getaffinity(0))) if num_workers is None else whole_number("num_workers", num_workers)
+        self.num_workers = min(8, usable_cores()) if num_workers is None else whole_number("num_workers", num_workers)
         if self.num_workers < 0:
             raise OptionError(f"num_workers: {num_workers} found, expected 0 or more")
         self.fields = tuple(fields)

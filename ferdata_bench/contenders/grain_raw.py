@@ -28,6 +28,9 @@ CODEC = "raw"
 SHUFFLE = "whole set"
 LOSSLESS = True
 BLANK = 255
+READ_THREADS = 0
+"""Threads of every worker process that read records. The records are in the page cache, and grain's ReadOptions recommends 0 for data
+in memory, since threads would wait for Python's lock; its default of 16 is meant for remote disks."""
 
 
 def ingest(source: Path, out: Path) -> None:
@@ -56,7 +59,8 @@ def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Itera
     blanks = -len(records) % (batch_size * max(1, num_workers))
     if blanks:
         samples = grain.MapDataset.concatenate([samples, grain.MapDataset.source([bytes([BLANK]) + bytes(prod(shape))] * blanks)])
-    batched = samples.map(partial(_parse, shape)).repeat().to_iter_dataset().batch(batch_size)
+    reading = grain.ReadOptions(num_threads=READ_THREADS)
+    batched = samples.map(partial(_parse, shape)).repeat().to_iter_dataset(read_options=reading).batch(batch_size)
     if num_workers:
         batched = batched.mp_prefetch(grain.multiprocessing.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2))
     return Epochs(partial(_one_epoch, iter(batched), (len(records) + blanks) // batch_size))

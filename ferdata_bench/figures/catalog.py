@@ -104,7 +104,8 @@ CATALOG: Sequence[Entry] = (
     Entry(
         name="study",
         title="The codec study",
-        question="Which codec settings are worth having? [codecs.md](codecs.md) has every way and the reasons.",
+        question="Which codec settings are worth having? [codecs.md](codecs.md) has the ways that matter and the reasons, "
+        "[study.json](figures/study.json) every way.",
         arguments=("-m", "ferdata_bench.study", "--json", "{json}", "--plot", "{figures}/study.png"),
     ),
     Entry(

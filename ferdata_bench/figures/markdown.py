@@ -9,6 +9,7 @@ from typing import Any
 __all__ = ["conditions_block", "generic", "megabytes", "percent", "rate", "table"]
 
 MACHINE = ("cpu", "cores", "memory_bytes", "system", "python", "versions", "commit", "load_before")
+NEEDED = {"cpu": "the machine", "versions": "versions and commit"}
 LONGEST_LIST = 8
 
 
@@ -27,6 +28,8 @@ def conditions_block(conditions: Mapping[str, Any], command: str) -> list[str]:
         lines.append(f"{conditions['cpu']}, {conditions['cores']} cores, {gibibytes:.0f} GiB, {conditions['system']}, load {load} before")
     settings = {name: value for name, value in conditions.items() if name not in MACHINE and value not in (None, [], False)}
     lines += [f"{name.replace('_', ' ')}: {_value(name, value)}" for name, value in settings.items()]
+    if missing := [words for name, words in NEEDED.items() if name not in conditions]:
+        lines.append(f"not in the file: {', '.join(missing)}")
     if "versions" in conditions:
         versions = ", ".join(f"{name} {version}" for name, version in conditions["versions"].items())
         lines.append(f"Python {conditions['python']}, {versions}; commit {conditions['commit'] or 'unknown'}")

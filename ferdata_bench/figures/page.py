@@ -23,9 +23,10 @@ QUICK_WARNING = "**From a quick run of tens of images: these figures mean nothin
 
 HEAD = """# Benchmarks
 
-This page is made by `make bench-docs` from the files in [figures](figures); edit nothing here. Every table stands with its conditions and
-with the command that made it. Rates are medians; *spread* is the best less the worst run, as a share of the median. What is compared was
-measured in one run, in turns, so that the machine's drift hits all alike. A *ceiling* is what the machine can do at best on the same bytes,
+This page is made by `make bench-docs` from the files in [figures](figures); edit nothing here. Every table stands with the command that
+made it and with all that its file holds of its conditions; where that lacks the machine or versions, it is said. Rates are medians;
+*spread* is the best less the worst run, as a share of the median. What is compared was measured in one run, in turns, so that the
+machine's drift hits all alike. A *ceiling* is what the machine can do at best on the same bytes,
 timed in the same run: *copy* moves ready pixels into memory like the loader's own, *decode* runs a codec's bare decoder."""
 
 

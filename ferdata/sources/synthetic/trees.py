@@ -11,7 +11,7 @@ from typing import IO
 
 from ferdata.errors import OptionError
 from ferdata.labels import AFFECTNET_8, AFFECTNET_ALL, RAFDB_BASIC
-from ferdata.parallel import Progress, available_cores
+from ferdata.parallel import Progress, usable_cores
 from ferdata.sources.synthetic.affectnet_files import CSV_HEADER, PHOTO_FOLDER, draw_an_csv, draw_an_npy
 from ferdata.sources.synthetic.face import LARGEST, SMALLEST
 from ferdata.sources.synthetic.files import Drawing, PlannedImage
@@ -176,7 +176,7 @@ def write_synthetic(
     name = _layout_name(source, layout)
     plan = LAYOUTS[name]
     size = plan.size if size is None else size
-    num_workers = available_cores() if num_workers is None else num_workers
+    num_workers = usable_cores() if num_workers is None else num_workers
     _check(size=size, seed=seed, num_workers=num_workers)
     splits = plan_splits(plan.totals(), count, seed=seed, gaps=plan.gaps, first_number=plan.first_number)
     store = Store(root)
@@ -214,13 +214,13 @@ def _check(*, size: int, seed: int, num_workers: int) -> None:
     if seed < 0:
         raise OptionError(f"seed: {seed} found, expected 0 or more")
     if num_workers < 1:
-        raise OptionError(f"num_workers: {num_workers} found, expected at least 1; leave it out for one per core")
+        raise OptionError(f"workers: {num_workers} found, expected at least 1; leave it out for one per core")
 
 
 def _prepare(store: Store, plan: Layout) -> None:
     """Make the folders; a tree that stands there already is never mixed with a new one."""
     store.make_dir()
-    found = store.list()
+    found = store.list(missing_ok=True)
     if found:
         raise OptionError(
             f"{store}: {found[0].name!r} found, expected a new or empty folder; remove what is there or choose another folder"

@@ -17,6 +17,7 @@ from multiprocessing.connection import wait
 
 from ferdata.errors import StoreError, WorkerError
 from ferdata.labels import AFFECTNET_ALL
+from ferdata.parallel import submit_quietly
 from ferdata.sources.synthetic.files import Drawing, File, PlannedImage
 from ferdata.sources.synthetic.people import Portrait, sample_portrait
 from ferdata.sources.synthetic.plan import portrait_seed
@@ -96,7 +97,7 @@ def _results(folder: str | None, draw: DrawImage, batches: Sequence[Batch], num_
     with ProcessPoolExecutor(num_workers, mp_context=context, initializer=_settle_in) as executor:
         try:
             for batch in batches:
-                underway.append(executor.submit(_draw_batch, folder, draw, batch))
+                underway.append(submit_quietly(executor, _draw_batch, folder, draw, batch))
                 if len(underway) > _AT_ONCE * num_workers:
                     yield underway.popleft().result()
             while underway:
