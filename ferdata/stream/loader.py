@@ -301,8 +301,7 @@ class Loader:
         self._begun = False
         self._join_ranks(early=False)
         self._begun = True
-        self._iteration += 1
-        iteration = self._iteration
+        self._iteration = iteration = self._iteration + 1
         start = self._start = self._position
         self._meter.restart()
         deliveries = self._deliveries(start, iteration)
