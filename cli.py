@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ferdata.errors import FerdataError, OptionError
-from ferdata.flags import Folder, Json, Out, OutOrUsual, Plot, Shards, Workers, check_codec
+from ferdata.flags import Folder, Json, LocalOut, Out, OutOrUsual, Plot, Shards, Workers, check_codec
 from ferdata.flags import names as _names
 from ferdata.flags import write_json as _write_json
 
@@ -347,7 +347,7 @@ def train(
 
 
 @app.command()
-def demo(out: Annotated[str, typer.Option(help="Folder for everything the demo makes.")] = "demo") -> None:
+def demo(out: LocalOut = "demo") -> None:
     """Everything above on built-in synthetic faces, ending in a report with pictures."""
     from ferdata_bench.demo import run_demo
 

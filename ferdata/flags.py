@@ -12,7 +12,7 @@ import typer
 from ferdata.errors import OptionError
 from ferdata.store import check_file, check_folder, write_file_at
 
-__all__ = ["Folder", "Json", "Out", "OutOrUsual", "Plot", "Shards", "Workers", "check_codec", "names", "write_json"]
+__all__ = ["Folder", "Json", "LocalOut", "Out", "OutOrUsual", "Plot", "Shards", "Workers", "check_codec", "names", "write_json"]
 
 PICTURES = (".png", ".svg")
 
@@ -32,6 +32,13 @@ def _plot_file(path: str | None) -> str | None:
     return path
 
 
+def _local_folder(path: str) -> str:
+    if "://" in path:
+        raise OptionError(f"--out {path}: a URL found, expected a local folder; name one")
+    check_folder(path, option="--out")
+    return path
+
+
 def _out_folder(path: str | None) -> str | None:
     if path is not None:
         check_folder(path, option="--out")
@@ -43,6 +50,7 @@ Plot = Annotated[
     str | None, typer.Option(metavar="FILE", help="Write the bar chart here, as PNG and as SVG beside each other.", callback=_plot_file)
 ]
 Out = Annotated[str, typer.Option(metavar="DIR", help="Folder or URL to write to.", callback=_out_folder)]
+LocalOut = Annotated[str, typer.Option(metavar="DIR", help="Folder for everything that is made.", callback=_local_folder)]
 OutOrUsual = Annotated[
     str | None, typer.Option(metavar="DIR", help="Where the data set goes; shards/<source> when left out.", callback=_out_folder)
 ]

@@ -67,6 +67,14 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(shards: Path,
         assert text in refused(verb, *arguments, "--out", bad)
 
 
+def test_the_demo_goes_to_a_local_folder(tmp_path: Path) -> None:
+    """A URL would become a folder called s3: here."""
+    (tmp_path / "file").write_text("")
+
+    assert refused("demo", "--out", "s3://bucket/demo") == "--out s3://bucket/demo: a URL found, expected a local folder; name one"
+    assert "a file found, expected a folder" in refused("demo", "--out", tmp_path / "file")
+
+
 def test_pictures_are_refused_where_they_cannot_be_written(shards: Path, tmp_path: Path) -> None:
     """Before half a minute of measuring."""
     for bad in ("plot.pdf", "plot", "s3://bucket/plot.png"):
