@@ -18,8 +18,8 @@ ODD = "AffectNet [full] x[/b] :smile: [red]"
 def printed(monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
     """What was printed, on a terminal wide enough."""
     text = StringIO()
-    monkeypatch.setattr(screen.console, "file", text)
-    monkeypatch.setattr(screen.console, "width", 300)
+    monkeypatch.setattr(screen.console, "_file", text)  # what is behind the property: put back, it would hold this test's own output
+    monkeypatch.setattr(screen.console, "_width", 300)
     yield text
 
 
