@@ -52,10 +52,10 @@ class SampleTable:
         columns = ["split", "label", *(name for name in ("valence", "arousal") if name in fields), *(["key"] if "keys" in fields else [])]
         rows = index.rows(split)
         table = read_samples(store, index, columns).slice(rows.start, rows.stop - rows.start)
-        self.labels = torch.from_numpy(table.column("label").to_numpy().astype(np.int64))
-        self._floats = {
-            name: torch.from_numpy(table.column(name).to_numpy().astype(np.float32)) for name in ("valence", "arousal") if name in fields
-        }
+        labels = table.column("label").to_numpy().astype(np.int64)
+        floats = {name: table.column(name).to_numpy().astype(np.float32) for name in ("valence", "arousal") if name in fields}
+        self.labels = torch.from_numpy(labels)
+        self._columns: dict[str, np.ndarray] = {"labels": labels, **floats}
         self._keys = table.column("key").combine_chunks() if "keys" in fields else None
 
     def __len__(self) -> int:
@@ -63,24 +63,20 @@ class SampleTable:
 
     def values(self, fields: Sequence[str], numbers: np.ndarray) -> dict[str, Any]:
         """Return every field but ``images`` for samples ``numbers``, int64 ``[N]``; -1 is padding. All of them can be sliced."""
-        index = torch.from_numpy(numbers)
-        padded = bool((numbers < 0).any())
-        mask = index >= 0
-        index = index.clamp(min=0)
+        # NumPy gathers in a tenth of the time: torch takes some 20 µs for a call, however little there is to do.
+        mask = numbers >= 0
+        padded = not mask.all()
         values: dict[str, Any] = {}
         for name in fields:
-            if name == "labels":
-                values[name] = self.labels[index].masked_fill(~mask, IGNORED_LABEL) if padded else self.labels[index]
-            elif name in self._floats:
-                values[name] = self._floats[name][index].masked_fill(~mask, float("nan")) if padded else self._floats[name][index]
-            elif name == "keys":
+            if name == "keys":
                 assert self._keys is not None
-                values[name] = [
-                    key if real else ""
-                    for key, real in zip(self._keys.take(pa.array(index.numpy())).to_pylist(), mask.tolist(), strict=True)
-                ]
-            elif name == "mask":
-                values[name] = mask
-            elif name == "numbers":
-                values[name] = torch.from_numpy(numbers.copy())
+                keys = self._keys.take(pa.array(np.maximum(numbers, 0))).to_pylist()
+                values[name] = [key if real else "" for key, real in zip(keys, mask.tolist(), strict=True)]
+            elif name in self._columns:
+                column = self._columns[name][numbers]
+                if padded:
+                    column[~mask] = IGNORED_LABEL if name == "labels" else np.nan
+                values[name] = torch.from_numpy(column)
+            elif name != "images":
+                values[name] = torch.from_numpy(mask if name == "mask" else numbers.copy())
         return values

@@ -110,6 +110,8 @@ class Ring:
 
     def take(self, count: int) -> list[int] | None:
         """Return ``count`` free slots to fill, or None where there are fewer."""
+        if len(self._free) + len(self._lent) < count:
+            return None
         for slot in [slot for slot, lease in self._lent.items() if lease() is None]:
             del self._lent[slot]
             self._free.append(slot)
