@@ -171,7 +171,9 @@ def verify(
     for error in report.errors:
         console.print(error, style="red", markup=False, highlight=False, soft_wrap=True)
     verdict = "sound" if report.ok else f"NOT sound, {len(report.errors)} faults"
-    console.print(f"{folder}: {verdict}; {report.shards} shards, {report.samples:,} samples{', every one decoded' if deep else ''}")
+    # what is missing or damaged was not decoded: the counts are then what the index lists
+    reach = (", every one decoded" if deep else "") if report.ok else " in the index"
+    console.print(f"{folder}: {verdict}; {report.shards} shards, {report.samples:,} samples{reach}")
     if not report.ok:
         raise typer.Exit(1)
 

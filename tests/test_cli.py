@@ -67,6 +67,17 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(shards: Path,
         assert text in refused(verb, *arguments, "--out", bad)
 
 
+def test_verify_claims_only_what_it_has_decoded(shards: Path) -> None:
+    """With a shard gone, "every one decoded" beside its fault would be believed."""
+    sound = CliRunner().invoke(cli.app, ["verify", str(shards), "--deep"])
+    next(shards.glob("train-*")).unlink()
+    missing = CliRunner().invoke(cli.app, ["verify", str(shards), "--deep"])
+
+    assert (sound.exit_code, missing.exit_code) == (0, 1)
+    assert "sound; 1 shards, 12 samples, every one decoded" in " ".join(sound.stdout.split())
+    assert "every one decoded" not in missing.stdout and "12 samples in the index" in " ".join(missing.stdout.split())
+
+
 def test_the_demo_goes_to_a_local_folder(tmp_path: Path) -> None:
     """A URL would become a folder called s3: here."""
     (tmp_path / "file").write_text("")

@@ -1,5 +1,6 @@
 """Going on from another run's weights, and the checkpoints they come from."""
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) 
     path = tmp_path / "last.pt"
     save_checkpoint(path, {"step": 1})
 
-    with pytest.raises((AttributeError, TypeError, RuntimeError, NotImplementedError)):
+    with pytest.raises((AttributeError, pickle.PicklingError)):
         save_checkpoint(path, {"step": lambda: 2})
 
     assert load_checkpoint(path)["step"] == 1
