@@ -137,8 +137,8 @@ def ingest_section(values: Values) -> list[str]:
         f"`shard` reaches {values['fraction']:.2f} of {workers} x the bare rate of one core, "
         f"{'as' if values['fraction'] >= values['bar'] else '**not** as'} asked ({values['bar']}): the median of {len(parts)} rounds, "
         f"from {min(parts):.2f} to {max(parts):.2f}. "
-        f"Most of that range is the bare loop's: a process of it is born slow or fast ({rate(min(bare))} or {rate(max(bare))} images/s, "
-        "copies of pixels take 20 or 13 % of its time) and stays so, whatever runs beside it; every round has processes of its own.",
+        f"Most of that range is the bare loop's: a process of it is born slow or fast ({rate(min(bare))} or {rate(max(bare))} images/s) "
+        "and stays so, whatever runs beside it; every round has processes of its own.",
         "",
         *table(["images", "peak PSS of all processes, MB"], memory),
         "",
