@@ -21,7 +21,7 @@ from ferdata.ingest.finish import Outcome, gather, libraries, make_index, write_
 from ferdata.ingest.identity import scan_hash
 from ferdata.ingest.options import IngestOptions, IngestProgress, ProgressCallback
 from ferdata.ingest.parts import PARTS_FOLDER, hold_lock, match_settings
-from ferdata.ingest.place import check_apart, check_empty, clear, sweep
+from ferdata.ingest.place import check_apart, check_empty, clear, sweep, without_root
 from ferdata.ingest.pool import run_tasks
 from ferdata.ingest.ray_pool import run_tasks_on_ray
 from ferdata.ingest.records import longest_record
@@ -226,9 +226,7 @@ class _Run:
             resumed_shards=len(written.resumed),
         )
         # The same tree in another place gives the same files.
-        notes = tuple(
-            note.replace(f"{self.scan.root.rstrip('/')}/", "").replace(self.scan.root, "the source folder") for note in summary.notes
-        )
+        notes = tuple(without_root(note, self.scan.root) for note in summary.notes)
         index = make_index(
             self.scan,
             self._transform,

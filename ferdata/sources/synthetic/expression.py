@@ -71,7 +71,6 @@ _STYLES: tuple[tuple[tuple[float, Pull], ...], ...] = (
 
 _ONE_SIDED: Pull = {"smile": 0.8, "dimple": 1.1, "cheek": 0.3, "brow_out": 0.55, "upper_lip": 0.25, "corner_down": -0.15}
 _CONTEMPT = 7
-_NONE = 8
 _UNCERTAIN = 9
 
 # Usual places on the circumplex (valence, arousal) of a clear expression, and the spread around them.
