@@ -13,13 +13,12 @@ from ferdata.stream.order import (
     OrderOptions,
     Phase,
     class_weights,
-    deal,
     epoch_sequence,
     rank_batches,
     rank_sequence,
     remaining_samples,
 )
-from ferdata.stream.plan import ShardMap, Window, cut_windows, sort_window
+from ferdata.stream.plan import Checked, ShardMap, Window, cut_windows, sort_window
 
 CLASSES = ("neutral", "happy", "sad", "contempt")
 
@@ -101,7 +100,7 @@ def test_a_window_mixes_its_own_runs_and_nothing_else(sizes: np.ndarray, options
     total = int(sizes.sum())
     sequence = epoch_sequence(sizes, labels_of(total), options, epoch)
 
-    dealt = deal(sequence, options, epoch=epoch, phase=0, world_size=1)[0]
+    dealt = all_ranks(sizes, options, 1, epoch=epoch)[0]
 
     for start in range(0, len(dealt), options.window_samples):
         window = dealt[start : start + options.window_samples]
@@ -181,6 +180,17 @@ def test_a_window_is_read_in_disk_order_into_every_row_but_padding(samples: list
     assert sorted(rows.tolist()) == [row for row, sample in enumerate(samples) if sample >= 0]
     assert read.tolist() == sorted(read.tolist())
     assert read.tolist() == [samples[row] for row in rows.tolist()]
+
+
+@given(windows=st.lists(st.lists(st.integers(-1, 9), max_size=8), max_size=12))
+def test_a_window_is_verified_until_all_of_it_was(windows: list[list[int]]) -> None:
+    """What was checked is counted window by window: a sample drawn twice that counted twice would leave another unchecked for ever."""
+    checked, seen = Checked(10, always=False), set[int]()
+    for samples in windows:
+        window = Window(first_batch=0, samples=np.array([sample for sample in samples if sample >= 0], np.int64), num_batches=1)
+        assert checked.needs(window) == bool(set(window.samples.tolist()) - seen)
+        checked.note(window)
+        seen.update(window.samples.tolist())
 
 
 @given(sizes=sizes_of_shards, data=st.data())

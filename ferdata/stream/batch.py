@@ -46,16 +46,19 @@ def _rebuild(fields: tuple[str, ...], values: tuple[Any, ...]) -> Any:
 
 
 class SampleTable:
-    """The columns of one split that batches are made from; about 8 bytes a sample, more with V/A or keys."""
+    """The columns of one split that batches are made from; 2 bytes a sample, more with V/A or keys.
+
+    Attributes:
+        labels: int16 ``[N]``.
+    """
 
     def __init__(self, store: Store, index: DatasetIndex, split: str, fields: Sequence[str]) -> None:
         columns = ["split", "label", *(name for name in ("valence", "arousal") if name in fields), *(["key"] if "keys" in fields else [])]
         rows = index.rows(split)
         table = read_samples(store, index, columns).slice(rows.start, rows.stop - rows.start)
-        labels = table.column("label").to_numpy().astype(np.int64)
+        self.labels = table.column("label").to_numpy()
         floats = {name: table.column(name).to_numpy().astype(np.float32) for name in ("valence", "arousal") if name in fields}
-        self.labels = torch.from_numpy(labels)
-        self._columns: dict[str, np.ndarray] = {"labels": labels, **floats}
+        self._columns: dict[str, np.ndarray] = {"labels": self.labels, **floats}
         self._keys = table.column("key").combine_chunks() if "keys" in fields else None
 
     def __len__(self) -> int:
@@ -74,6 +77,8 @@ class SampleTable:
                 values[name] = [key if real else "" for key, real in zip(keys, mask.tolist(), strict=True)]
             elif name in self._columns:
                 column = self._columns[name][numbers]
+                if name == "labels":
+                    column = column.astype(np.int64)
                 if padded:
                     column[~mask] = IGNORED_LABEL if name == "labels" else np.nan
                 values[name] = torch.from_numpy(column)

@@ -7,6 +7,7 @@ built from these cost what every ``DataLoader`` costs, so use :class:`ferdata.st
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from ferdata.store import Store
 from ferdata.stream.batch import SampleTable, batch_type
-from ferdata.stream.order import OrderOptions, rank_sequence, whole_number
+from ferdata.stream.order import OrderOptions, rank_order, whole_number
 from ferdata.stream.ranks import find_rank
 from ferdata.stream.worker import ShardPool, open_split
 
@@ -45,10 +46,10 @@ class ShardDataset(Dataset[Any]):
         self._table = SampleTable(store, self.index, split, self.fields)
         self._own = threading.local()
 
-    @property
+    @cached_property
     def labels(self) -> torch.Tensor:
         """int64 ``[N]``, the label of every sample."""
-        return self._table.labels
+        return torch.from_numpy(self._table.labels.astype(np.int64))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -147,7 +148,7 @@ class IterableShardDataset(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         rank, world_size = find_rank(*self._given)
-        sequence = rank_sequence(self._sizes, self._samples.labels.numpy(), self._order, epoch=self.epoch, rank=rank, world_size=world_size)
+        sequence = rank_order(self._sizes, np.empty(0, np.int16), self._order, epoch=self.epoch, rank=rank, world_size=world_size)
         info = get_worker_info()
         stretches = range(0, len(sequence), _READ_SAMPLES)
         for start in stretches if info is None else stretches[info.id :: info.num_workers]:

@@ -118,7 +118,7 @@ class Loader:
         self._batch_type = batch_type(self.fields)
         self._table = SampleTable(store, self.index, split, self.fields)
         shard_sizes = np.array([info.samples for info in self.index.shards if info.split == split], np.int64)
-        labels = self._table.labels.numpy()
+        labels = self._table.labels
         row_bytes = self.index.spec.num_bytes
         budget = (memory_bytes // (row_bytes * batch_size) - HELD_BATCHES) // 2
         if budget < 1:

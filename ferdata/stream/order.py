@@ -1,25 +1,29 @@
 """Which sample stands where in an epoch: pure arithmetic of (samples, seed, epoch), the same in every process.
 
-In: shard sizes, labels, options. Out: int64 arrays of sample numbers. Costs a few milliseconds per 100,000 samples.
-A sample's number is its row in reading order within its split: shard by shard, position by position.
+In: shard sizes, labels, options. Out: int64 arrays of sample numbers. A rank computes its own part alone, window by window as it is asked
+for; weighted draws, which depend on every label, are computed whole. A sample's number is its row in reading order within its split.
 """
 
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 
 from ferdata.errors import OptionError
+from ferdata.stream.permutation import Permutation, RunPermutation
 
 __all__ = [
     "OrderOptions",
     "Phase",
+    "RankOrder",
     "class_weights",
-    "deal",
     "epoch_sequence",
     "order_options",
     "rank_batches",
+    "rank_order",
     "rank_sequence",
     "remaining_samples",
     "whole_number",
@@ -164,55 +168,88 @@ def class_weights(sampling: str | Mapping[str, float], classes: Sequence[str], l
     return tuple((weights / weights.sum()).tolist())
 
 
-def epoch_sequence(shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int) -> np.ndarray:
-    """Return the samples of one epoch in order, before windows are mixed and dealt to ranks.
+class _Sequence(Protocol):
+    """The samples of one epoch in order, before windows are mixed and dealt to ranks; any part of them can be asked for."""
+
+    count: int
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return the samples at ``[start, stop)``, int64."""
+
+
+class RankOrder:
+    """What one rank reads in one epoch, in order: an array that is computed where it is sliced, a window at a time.
+
+    Whole windows of the sequence go round by round, one to each rank. What is left is cut into one smaller window per rank, all of the
+    same size: whole batches only with ``drop_last``, else with padding where the sequence does not divide.
+    """
+
+    def __init__(self, sequence: _Sequence, options: OrderOptions, *, epoch: int, phase: int, rank: int, world_size: int) -> None:
+        self._sequence, self._options = sequence, options
+        self._seed = (options.seed, epoch, _WINDOWS, phase)
+        self._rank, self._world_size = rank, world_size
+        self._rounds, self._last = _cut(sequence.count, options, world_size)
+        self._mixed: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        return self._rounds * self._options.window_samples + self._last
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        """Return int64 ``[n]``, -1 where a row is padding."""
+        start, stop, _ = rows.indices(len(self))
+        samples = np.empty(max(0, stop - start), np.int64)
+        done = 0
+        while done < len(samples):
+            turn, offset = divmod(start + done, self._options.window_samples)
+            piece = self._window(turn)[offset : offset + len(samples) - done]
+            samples[done : done + len(piece)] = piece
+            done += len(piece)
+        return samples
+
+    def _window(self, turn: int) -> np.ndarray:
+        if self._mixed[0] != turn:
+            number, window = turn * self._world_size + self._rank, self._options.window_samples
+            start, rows = number * window, window
+            if turn == self._rounds:
+                start, rows = self._rounds * self._world_size * window + self._rank * self._last, self._last
+            samples = self._sequence.part(min(start, self._sequence.count), min(start + rows, self._sequence.count))
+            if self._options.shuffle == "window":
+                samples = np.random.default_rng((*self._seed, number)).permutation(samples)
+            self._mixed = turn, np.concatenate((samples, np.full(rows - len(samples), PADDING, np.int64)))
+        return self._mixed[1]
+
+
+def rank_order(
+    shard_sizes: np.ndarray,
+    labels: np.ndarray,
+    options: OrderOptions,
+    *,
+    epoch: int,
+    rank: int,
+    world_size: int,
+    phases: Sequence[Phase] = (),
+) -> RankOrder | np.ndarray:
+    """Return what one rank reads in one epoch, in order, to be sliced.
 
     Args:
         shard_sizes: int64 ``[shards]``, samples per shard of the split.
-        labels: int64 ``[N]``, read only for weighted draws.
+        labels: ``[N]``, read only for weighted draws.
         options: The order's options.
         epoch: Counted from 0.
+        rank: The rank that asks, ``0 <= rank < world_size``.
+        world_size: Number of ranks.
+        phases: What was consumed of this epoch on other numbers of ranks, oldest first.
 
     Returns:
-        int64 ``[N]``, every sample number once; or ``[draws]`` for weighted draws, where a class of ``n`` samples that
-        gets ``d`` draws gives each of them ``d // n`` or ``d // n + 1`` times.
+        As if int64 ``[n]``, of the same length on every rank; -1 is padding.
     """
-    total = int(shard_sizes.sum())
-    if options.shuffle == "none":
-        return np.arange(total)
-    if options.shuffle == "full":
-        base = np.random.default_rng((options.seed, epoch, _RUNS)).permutation(total)
-    else:
-        base = _permute_runs(shard_sizes, options, epoch)
-    if options.weights is None:
-        return base
-    draws = total if options.draws is None else options.draws
-    return _weighted(base, labels, options, epoch, draws)
-
-
-def deal(sequence: np.ndarray, options: OrderOptions, *, epoch: int, phase: int, world_size: int) -> np.ndarray:
-    """Deal the windows of a sequence to ranks, and mix each window.
-
-    Whole windows go round by round, one to each rank. What is left is cut into one smaller window a rank, all of the same
-    size: whole batches only with ``drop_last``, else with padding where the sequence does not divide.
-
-    Returns:
-        int64 ``[world_size, n]``: the samples of each rank in reading order; -1 is padding.
-    """
-    window, batch = options.window_samples, options.batch_size
-    rounds = len(sequence) // (window * world_size)
-    left = len(sequence) - rounds * window * world_size
-    last = left // (batch * world_size) * batch if options.drop_last else -(-left // world_size)
-    dealt = np.full((world_size, rounds * window + last), PADDING, np.int64)
-    for number in range(rounds * world_size):
-        turn, rank = divmod(number, world_size)
-        part = sequence[number * window : (number + 1) * window]
-        dealt[rank, turn * window : (turn + 1) * window] = _mixed(part, options, epoch, phase, number)
-    tail = sequence[rounds * window * world_size :]
-    for rank in range(world_size):
-        part = tail[rank * last : (rank + 1) * last]
-        dealt[rank, rounds * window : rounds * window + len(part)] = _mixed(part, options, epoch, phase, rounds * world_size + rank)
-    return dealt
+    if not 0 <= rank < world_size:
+        raise OptionError(f"rank {rank} of {world_size}: expected 0 <= rank < world_size")
+    sequence = _sequence(shard_sizes, labels, options, epoch)
+    for number, phase in enumerate(phases):
+        sequence = _Remaining(sequence, options, epoch, number, phase)
+    order = RankOrder(sequence, options, epoch=epoch, phase=len(phases), rank=rank, world_size=world_size)
+    return order if options.weights is None else order[:]  # draws were made for all ranks: what is kept is this one's part
 
 
 def rank_sequence(
@@ -225,61 +262,117 @@ def rank_sequence(
     world_size: int,
     phases: Sequence[Phase] = (),
 ) -> np.ndarray:
-    """Return what one rank reads in one epoch, in order.
+    """Return the whole of :func:`rank_order`, int64 ``[n]``."""
+    sequence: np.ndarray = rank_order(shard_sizes, labels, options, epoch=epoch, rank=rank, world_size=world_size, phases=phases)[:]
+    return sequence
 
-    Args:
-        shard_sizes: int64 ``[shards]``, samples per shard of the split.
-        labels: int64 ``[N]``.
-        options: The order's options.
-        epoch: Counted from 0.
-        rank: The rank that asks, ``0 <= rank < world_size``.
-        world_size: Number of ranks.
-        phases: What was consumed of this epoch on other numbers of ranks, oldest first.
+
+def epoch_sequence(shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int) -> np.ndarray:
+    """Return the samples of one epoch in order, before windows are mixed and dealt to ranks.
 
     Returns:
-        int64 ``[n]``, of the same length on every rank; -1 is padding.
+        int64 ``[N]``, every sample number once; or ``[draws]`` for weighted draws, where a class of ``n`` samples that
+        gets ``d`` draws gives each of them ``d // n`` or ``d // n + 1`` times.
     """
-    if not 0 <= rank < world_size:
-        raise OptionError(f"rank {rank} of {world_size}: expected 0 <= rank < world_size")
-    sequence = epoch_sequence(shard_sizes, labels, options, epoch)
-    for number, phase in enumerate(phases):
-        sequence = _remaining(sequence, options, epoch, number, phase)
-    mine: np.ndarray = deal(sequence, options, epoch=epoch, phase=len(phases), world_size=world_size)[rank]
-    return mine
+    sequence = _sequence(shard_sizes, labels, options, epoch)
+    return sequence.part(0, sequence.count)
 
 
 def rank_batches(total: int, options: OrderOptions, *, world_size: int) -> int:
     """Return the number of batches every rank gets from a sequence of ``total`` samples."""
-    share = total // (options.batch_size * world_size) * options.batch_size if options.drop_last else -(-total // world_size)
-    return -(-share // options.batch_size)
+    rounds, last = _cut(total, options, world_size)
+    return -(-(rounds * options.window_samples + last) // options.batch_size)
 
 
 def remaining_samples(total: int, options: OrderOptions, phases: Sequence[Phase]) -> int:
     """Return how many of ``total`` samples of an epoch are left after ``phases``; padding that was consumed counts for nothing."""
     for phase in phases:
-        rounds, left = divmod(total, options.window_samples * phase.world_size)
-        last = (
-            rank_batches(left, options, world_size=phase.world_size) * options.batch_size
-            if options.drop_last
-            else -(-left // phase.world_size)
-        )
-        tails = np.clip(left - last * np.arange(phase.world_size), 0, last)
-        total -= int(np.minimum(rounds * options.window_samples + tails, phase.consumed).sum())
+        total -= int(np.minimum(_samples_of_ranks(total, options, phase.world_size), phase.consumed).sum())
     return total
 
 
-def _permute_runs(shard_sizes: np.ndarray, options: OrderOptions, epoch: int) -> np.ndarray:
-    size = options.run_samples
-    counts = -(-shard_sizes // size)
-    shard = np.repeat(np.arange(len(shard_sizes)), counts)
-    number = np.arange(len(shard)) - np.repeat(np.cumsum(counts) - counts, counts)
-    starts = (np.cumsum(shard_sizes) - shard_sizes)[shard] + number * size
-    lengths = np.minimum(size, shard_sizes[shard] - number * size)
-    order = np.random.default_rng((options.seed, epoch, _RUNS)).permutation(len(starts))
-    starts, lengths = starts[order], lengths[order]
-    before = np.cumsum(lengths) - lengths
-    numbers: np.ndarray = np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
-    return numbers
+def _cut(total: int, options: OrderOptions, world_size: int) -> tuple[int, int]:
+    """Return how many whole windows every rank gets of ``total`` samples, and the rows of its last, smaller one."""
+    rounds, left = divmod(total, options.window_samples * world_size)
+    return rounds, left // (options.batch_size * world_size) * options.batch_size if options.drop_last else -(-left // world_size)
+
+
+def _samples_of_ranks(total: int, options: OrderOptions, world_size: int) -> np.ndarray:
+    """Return int64 ``[world_size]``, the rows of each rank that are not padding."""
+    rounds, last = _cut(total, options, world_size)
+    left = total - rounds * options.window_samples * world_size
+    samples: np.ndarray = rounds * options.window_samples + np.clip(left - last * np.arange(world_size), 0, last)
+    return samples
+
+
+class _Remaining:
+    """What an earlier phase left: the unread parts of its ranks' orders, then what it would have dropped."""
+
+    def __init__(self, sequence: _Sequence, options: OrderOptions, epoch: int, number: int, phase: Phase) -> None:
+        self._sequence = sequence
+        self._consumed = phase.consumed
+        self._order = lru_cache(1)(
+            lambda rank: RankOrder(sequence, options, epoch=epoch, phase=number, rank=rank, world_size=phase.world_size)
+        )
+        dealt = _samples_of_ranks(sequence.count, options, phase.world_size)
+        self._unread = np.maximum(dealt - phase.consumed, 0)
+        self._ends = np.cumsum(self._unread)
+        self._dealt = int(dealt.sum())
+        self.count = int(self._ends[-1]) + sequence.count - self._dealt
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return the samples at ``[start, stop)``, int64."""
+        pieces = [np.empty(0, np.int64)]
+        while start < stop:
+            rank = int(np.searchsorted(self._ends, start, side="right"))
+            if rank == len(self._ends):
+                skipped = self._dealt - int(self._ends[-1])
+                pieces.append(self._sequence.part(start + skipped, stop + skipped))
+                break
+            end = min(stop, int(self._ends[rank]))
+            skipped = self._consumed - int(self._ends[rank] - self._unread[rank])
+            pieces.append(self._order(rank)[start + skipped : end + skipped])
+            start = end
+        return np.concatenate(pieces)
+
+
+class _Stored:
+    """A sequence that is kept whole."""
+
+    def __init__(self, samples: np.ndarray) -> None:
+        self._samples = samples
+        self.count = len(samples)
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return the samples at ``[start, stop)``, int64."""
+        part: np.ndarray = self._samples[start:stop]
+        return part
+
+
+class _InReadingOrder:
+    """Every sample where it stands."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return the samples at ``[start, stop)``, int64."""
+        return np.arange(start, stop)
+
+
+def _sequence(shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int) -> _Sequence:
+    seed = (options.seed, epoch, _RUNS)
+    if options.shuffle == "none":
+        return _InReadingOrder(int(shard_sizes.sum()))
+    base: _Sequence
+    if options.shuffle == "full":
+        base = Permutation(int(shard_sizes.sum()), seed)
+    else:
+        base = RunPermutation(shard_sizes, options.run_samples, seed)
+    if options.weights is None:
+        return base
+    draws = base.count if options.draws is None else options.draws
+    return _Stored(_weighted(base.part(0, base.count), labels, options, epoch, draws))
 
 
 def _weighted(base: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int, draws: int) -> np.ndarray:
@@ -302,17 +395,3 @@ def _weighted(base: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch
         picked += [*[own] * (share // len(own)), own[rest]]
         times.append((np.arange(share) + np.random.default_rng((options.seed, epoch, _TIMES, label)).random(share)) / share)
     return np.concatenate(picked)[np.argsort(np.concatenate(times), kind="stable")]
-
-
-def _mixed(part: np.ndarray, options: OrderOptions, epoch: int, phase: int, number: int) -> np.ndarray:
-    if options.shuffle != "window":
-        return part
-    return np.random.default_rng((options.seed, epoch, _WINDOWS, phase, number)).permutation(part)
-
-
-def _remaining(sequence: np.ndarray, options: OrderOptions, epoch: int, number: int, phase: Phase) -> np.ndarray:
-    """Return what an earlier phase left: the unread parts of its ranks' sequences, then what it would have dropped."""
-    dealt = deal(sequence, options, epoch=epoch, phase=number, world_size=phase.world_size)
-    unread = dealt[:, phase.consumed :].ravel()
-    undealt = sequence[int((dealt != PADDING).sum()) :]
-    return np.concatenate([unread[unread != PADDING], undealt])

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ferdata.stream.order import RankOrder
+
 __all__ = ["Checked", "ShardMap", "Window", "cut_windows", "sort_window"]
 
 
@@ -49,8 +51,10 @@ class Checked:
     def note(self, window: Window) -> None:
         """Note that a window was read without an error."""
         if self._missing:
-            self._seen[window.samples[window.samples >= 0]] = True
-            self._missing = len(self._seen) - int(np.count_nonzero(self._seen))
+            samples = window.samples[window.samples >= 0]
+            fresh = np.unique(samples[~self._seen[samples]])  # a weighted draw may have one twice
+            self._seen[fresh] = True
+            self._missing -= len(fresh)
 
 
 class ShardMap:
@@ -70,7 +74,7 @@ class ShardMap:
             done = stop
 
 
-def cut_windows(sequence: np.ndarray, *, batch_size: int, window_samples: int, start: int = 0, epoch: int = 0) -> Iterator[Window]:
+def cut_windows(sequence: np.ndarray | RankOrder, *, batch_size: int, window_samples: int, start: int = 0, epoch: int = 0) -> Iterator[Window]:
     """Yield the windows of a rank's sequence from sample ``start`` on; after a resume the first one is only what is left of it."""
     total = len(sequence)
     while start < total:

@@ -1,11 +1,11 @@
-"""What one rank reads of a split. In: the split, the order, the rank. Out: sequences, windows, exact numbers of batches. Pure."""
+"""What one rank reads of a split. In: the split, the order, the rank. Out: orders, windows, exact numbers of batches. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ferdata.stream.order import OrderOptions, Phase, rank_batches, rank_sequence, remaining_samples
+from ferdata.stream.order import OrderOptions, Phase, RankOrder, rank_batches, rank_order, remaining_samples
 from ferdata.stream.plan import Window, cut_windows
 from ferdata.stream.state import Position
 
@@ -18,7 +18,7 @@ class Share:
 
     Attributes:
         shard_sizes: int64 ``[shards]``, samples per shard of the split.
-        labels: int64 ``[N]``.
+        labels: ``[N]``, of any width.
         order: The order's options.
         rank: The rank, ``0 <= rank < world_size``.
         world_size: Number of ranks.
@@ -39,16 +39,16 @@ class Share:
         """Return the batches of this rank in what ``phases`` have left of an epoch."""
         return rank_batches(remaining_samples(self.total, self.order, phases), self.order, world_size=self.world_size)
 
-    def sequence(self, epoch: int, phases: Sequence[Phase] = ()) -> np.ndarray:
-        """Return what this rank reads of what ``phases`` have left of an epoch, int64 ``[n]``, in order; -1 is padding."""
+    def samples(self, epoch: int, phases: Sequence[Phase] = ()) -> RankOrder | np.ndarray:
+        """Return what this rank reads of what ``phases`` have left of an epoch, in order; -1 is padding. Slices are int64 ``[n]``."""
         place = {"epoch": epoch, "rank": self.rank, "world_size": self.world_size}
-        return rank_sequence(self.shard_sizes, self.labels, self.order, phases=phases, **place)
+        return rank_order(self.shard_sizes, self.labels, self.order, phases=phases, **place)
 
     def windows(self, position: Position, *, ahead: bool) -> Iterator[Window]:
         """Yield the windows from a position to the end of its epoch and, when reading ahead, of all epochs after it."""
         sizes = {"batch_size": self.order.batch_size, "window_samples": self.order.window_samples}
         while True:
-            samples = self.sequence(position.epoch, position.phases)
+            samples = self.samples(position.epoch, position.phases)
             yield from cut_windows(samples, start=position.consumed, epoch=position.epoch, **sizes)
             if not ahead:
                 return

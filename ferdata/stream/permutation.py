@@ -1,0 +1,153 @@
+"""Permutations that can be asked for any part of themselves, so that a rank pays for its own part of an epoch and no other.
+
+In: sizes and a seed. Out: int64 arrays, what stands at the places asked for. Few places are drawn as a table; many cost no memory, a
+fraction of a microsecond per place that is asked for, and of runs some 50 bytes per shard.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+__all__ = ["Permutation", "RunPermutation"]
+
+TABLE_PLACES = 1 << 20
+"""Up to so many places a table of 8 MB is drawn, uniform among all permutations. Beyond, a Feistel network whose round functions are
+keyed by the seed computes each place: a table would grow with the data set on every rank."""
+TABLE_RUNS = 1 << 17
+"""Likewise of runs, which take three numbers each."""
+_ROUNDS = 6
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+"""Of splitmix64, the mixing function."""
+_BLOCK_PLACES = 1 << 16
+"""Places computed at a time: temporary arrays stay in the processor's cache."""
+
+
+class Permutation:
+    """A random order of ``0 ... count - 1``, a pure function of count and seed."""
+
+    def __init__(self, count: int, seed: Sequence[int], *, table_places: int | None = None) -> None:
+        self.count = count
+        rng = np.random.default_rng(seed)
+        self._table = rng.permutation(count) if count <= (TABLE_PLACES if table_places is None else table_places) else None
+        if self._table is None:
+            bits = (count - 1).bit_length()
+            self._half = np.uint64((bits + 1) // 2)
+            self._mask = np.uint64((1 << (bits + 1) // 2) - 1)
+            self._keys = rng.integers(0, 1 << 64, _ROUNDS, np.uint64)
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return what stands at the places ``[start, stop)``, int64."""
+        if self._table is not None:
+            part: np.ndarray = self._table[start:stop]
+            return part
+        places = np.empty(stop - start, np.int64)
+        for first in range(0, len(places), _BLOCK_PLACES):
+            block = places[first : first + _BLOCK_PLACES]
+            block[:] = self._walk(np.arange(start + first, start + first + len(block), dtype=np.uint64))
+        return places
+
+    def _walk(self, places: np.ndarray) -> np.ndarray:
+        """Map places through the network until they are below the count: its domain is a power of 4, up to four times as large."""
+        places = self._network(places)
+        while len(outside := np.flatnonzero(places >= np.uint64(self.count))):
+            places[outside] = self._network(places[outside])
+        return places.astype(np.int64)
+
+    def _network(self, places: np.ndarray) -> np.ndarray:
+        left, right = places >> self._half, places & self._mask
+        for key in self._keys:
+            mixed = right + key
+            mixed ^= mixed >> np.uint64(30)
+            mixed *= _MIX_1
+            mixed ^= mixed >> np.uint64(27)
+            mixed *= _MIX_2
+            mixed ^= mixed >> np.uint64(31)
+            left, right = right, left ^ (mixed & self._mask)
+        return (left << self._half) | right
+
+
+class RunPermutation:
+    """All samples of a split, run by run, the runs in random order. A run is so many neighbours of one shard; its last one may be shorter.
+
+    Many runs are not tabled: those of full length follow a :class:`Permutation`, and the short ones, at most one per shard, are spread
+    evenly between them, so that where a run begins is arithmetic.
+
+    Args:
+        shard_sizes: int64 ``[shards]``, samples per shard.
+        run_samples: Samples of a run.
+        seed: Of the order.
+    """
+
+    def __init__(self, shard_sizes: np.ndarray, run_samples: int, seed: Sequence[int]) -> None:
+        self.count = int(shard_sizes.sum())
+        self._size = run_samples
+        self._shard_starts = np.cumsum(shard_sizes) - shard_sizes
+        self._full = shard_sizes // run_samples
+        self._rest = shard_sizes - self._full * run_samples
+        self._is_table = int(self._full.sum()) + int(np.count_nonzero(self._rest)) <= TABLE_RUNS
+        if self._is_table:
+            self._draw_table(seed)
+        else:
+            self._place_short_runs(seed)
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return what stands at the places ``[start, stop)``, int64."""
+        if start >= stop:
+            return np.empty(0, np.int64)
+        first, before = self._run_at(start)
+        last, _ = self._run_at(stop - 1)
+        starts, lengths = self._runs(first, last + 1)
+        ends = np.cumsum(lengths)
+        samples: np.ndarray = np.arange(int(ends[-1])) + np.repeat(starts - (ends - lengths), lengths)
+        return samples[start - before : stop - before]
+
+    def _run_at(self, place: int) -> tuple[int, int]:
+        """Return the run that covers a place, and the place it begins at."""
+        if self._is_table:
+            run = int(np.searchsorted(self._ends, place, side="right"))
+            return run, int(self._ends[run] - self._lengths[run])
+        number = int(np.searchsorted(self._short_places, place, side="right"))  # short runs that begin at or before it
+        if number and place < self._short_places[number - 1] + self._short_lengths[number - 1]:
+            return int(self._short_runs[number - 1]), int(self._short_places[number - 1])
+        before = int(self._short_ends[number])
+        full = (place - before) // self._size
+        return full + number, full * self._size + before
+
+    def _runs(self, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first sample and the length of the runs ``[first, stop)``."""
+        if self._is_table:
+            return self._starts[first:stop], self._lengths[first:stop]
+        runs = np.arange(first, stop)
+        starts, lengths = np.empty(len(runs), np.int64), np.full(len(runs), self._size)
+        short = slice(*np.searchsorted(self._short_runs, (first, stop)).tolist())
+        is_full = np.ones(len(runs), bool)
+        is_full[self._short_runs[short] - first] = False
+        shards = self._short_shards[short]
+        starts[~is_full] = self._shard_starts[shards] + self._full[shards] * self._size
+        lengths[~is_full] = self._short_lengths[short]
+        number = self._permutation.part(first - short.start, stop - short.stop)
+        shards = np.searchsorted(self._full_ends, number, side="right")
+        starts[is_full] = self._shard_starts[shards] + (number - self._full_ends[shards] + self._full[shards]) * self._size
+        return starts, lengths
+
+    def _draw_table(self, seed: Sequence[int]) -> None:
+        counts = self._full + (self._rest > 0)
+        shard = np.repeat(np.arange(len(counts)), counts)
+        number = np.arange(len(shard)) - np.repeat(np.cumsum(counts) - counts, counts)
+        order = np.random.default_rng(seed).permutation(len(shard))
+        self._starts = (self._shard_starts[shard] + number * self._size)[order]
+        self._lengths = np.where(number < self._full[shard], self._size, self._rest[shard])[order]
+        self._ends = np.cumsum(self._lengths)
+
+    def _place_short_runs(self, seed: Sequence[int]) -> None:
+        self._permutation = Permutation(int(self._full.sum()), seed, table_places=TABLE_RUNS)
+        self._full_ends = np.cumsum(self._full)
+        rng = np.random.default_rng((*seed, self.count))
+        self._short_shards = rng.permutation(np.flatnonzero(self._rest))
+        self._short_lengths = self._rest[self._short_shards]
+        self._short_ends = np.concatenate(([0], np.cumsum(self._short_lengths)))
+        number = np.arange(len(self._short_shards) + 1)
+        # One in each of as many equal parts of the epoch as there are short runs.
+        bounds = number * (self._permutation.count + len(self._short_shards)) // max(1, len(self._short_shards))
+        self._short_runs = rng.integers(bounds[:-1], bounds[1:])
+        self._short_places = (self._short_runs - number[:-1]) * self._size + self._short_ends[:-1]
