@@ -5,7 +5,6 @@ In: options and ranks. Out: :class:`StepBatch` after :class:`StepBatch`, and loa
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,16 @@ import torch
 from ferdata.errors import OptionError
 from ferdata.format import read_index
 from ferdata.store import Store
+from ferdata.strata import draw_stratified
 from ferdata.stream import Loader
+from ferdata.stream.batch import SampleTable
 from model.distributed import Ranks
 from model.options import TrainOptions
 
 __all__ = ["StepBatch", "TrainData", "open_evaluation"]
+
+_LIMIT = 6
+"""Keeps the draw of a limit apart from the other random streams of a run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +85,21 @@ class TrainData:
                 f"use a larger --limit, or --batch-size {max(1, options.limit // share) * share}"
             )
         assert options.shards is not None
-        samples = sum(read_index(Store(options.shards)).counts.get("train", ()))
+        store = Store(options.shards)
+        index = read_index(store)
+        samples = index.num_samples("train")
         if 0 < samples < options.batch_size:
             raise OptionError(
                 f"{options.shards} train: {samples} samples found, expected at least batch_size = {options.batch_size} for one step; "
                 f"use --batch-size {max(1, samples // share) * share} or less"
             )
+        self.class_counts = index.counts.get("train", [])
+        self.indices: np.ndarray | None = None
+        if options.limit is not None and options.limit < samples:
+            labels = SampleTable(store, index, "train", ()).labels.numpy()
+            self.indices = draw_stratified(labels, options.limit, (options.seed, _LIMIT))
+            self.class_counts = np.bincount(labels[self.indices], minlength=len(index.classes)).tolist()
+        self._limit, self._samples = options.limit, samples
         self._by_rows = options.deal == "rows"
         self._pieces = options.accumulate
         self._ranks = ranks
@@ -97,24 +110,31 @@ class TrainData:
         self.loader = Loader(
             options.shards,
             split="train",
+            indices=self.indices,
             batch_size=options.batch_size if self._by_rows else self.rank_samples,
             num_workers=options.num_workers,
             seed=options.seed,
             fields=self._fields,
-            sampling=options.sampling,
+            sampling=options.sampling or "balanced",
             memory_bytes=options.memory_bytes,
             rank=0 if self._by_rows else ranks.rank,
             world_size=1 if self._by_rows else ranks.world_size,
             device=ranks.device,
         )
-        limit = len(self.loader) if options.limit is None else options.limit // options.batch_size
-        self.steps_per_epoch = min(len(self.loader), limit)
+        self.steps_per_epoch = len(self.loader)
+
+    def describe_limit(self) -> str | None:
+        """Return one sentence on what a limit takes, or None without one."""
+        if self._limit is None:
+            return None
+        if self.indices is None:
+            return f"limit {self._limit:,}: train holds {self._samples:,} samples, so all of it is trained on"
+        return f"trained on {len(self.indices):,} of {self._samples:,} train samples, stratified by class and the same in every epoch"
 
     def epoch(self, epoch: int, first_step: int) -> Iterator[StepBatch]:
         """Yield the batches of an epoch from ``first_step`` on; what a loaded state has left of it is what is read."""
         self.loader.set_epoch(epoch)
-        steps_left = self.steps_per_epoch - first_step
-        for step, batch in enumerate(islice(self.loader, steps_left), first_step):
+        for step, batch in enumerate(self.loader, first_step):
             yield self._own_part(batch, step, epoch)
 
     def _own_part(self, batch: Any, step: int, epoch: int) -> StepBatch:
@@ -136,16 +156,19 @@ class TrainData:
         return pieces[:, self._ranks.rank].reshape(self.rank_samples, *rows.shape[1:])
 
 
-def open_evaluation(options: TrainOptions, ranks: Ranks, split: str, *, batch_size: int) -> Loader:
+def open_evaluation(
+    options: TrainOptions, ranks: Ranks, split: str, *, batch_size: int, indices: np.ndarray | None = None
+) -> Loader:
     """Return a loader of a split in reading order, each sample on exactly one rank; the last batches are padded and masked."""
     assert options.shards is not None
     return Loader(
         options.shards,
         split=split,
+        indices=indices,
         batch_size=batch_size,
         num_workers=options.num_workers,
         shuffle="none",
-        fields=("images", "labels", "valence", "arousal", "mask", "keys", "numbers"),
+        fields=("images", "labels", "valence", "arousal", "mask", "keys"),
         memory_bytes=options.memory_bytes,
         rank=ranks.rank,
         world_size=ranks.world_size,

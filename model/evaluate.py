@@ -85,21 +85,15 @@ def evaluate(
     network.eval()
     metric = SplitMetric(len(loader.classes)).to(ranks.device)
     mistakes: list[Mistake] = []
-    limit = loader.num_samples if options.limit is None else options.limit
     loader.set_epoch(0)
     with torch.inference_mode():
         for batch in loader:
-            # by the sample's number in the split, so that a limit means the same samples for any batch size and number of ranks
-            counted = batch.mask & (batch.numbers < limit)
-            if options.limit is not None and not bool(counted.any()):
-                break
-            labels = batch.labels.masked_fill(~counted, IGNORED_LABEL)
-            actual = torch.stack([batch.valence, batch.arousal], 1).masked_fill(~counted[:, None], float("nan"))
+            actual = torch.stack([batch.valence, batch.arousal], 1)
             context = BatchContext(seed=0, epoch=0, rank=ranks.rank, positions=np.arange(len(batch.images)))
             logits, values = run_network(network, batch.images, transform, context, options, None)
-            metric.update(logits, labels, values, actual)
+            metric.update(logits, batch.labels, values, actual)
             if num_mistakes:
-                mistakes = _surest([*mistakes, *_mistakes(batch, counted, logits, num_mistakes)], num_mistakes)
+                mistakes = _surest([*mistakes, *_mistakes(batch, logits, num_mistakes)], num_mistakes)
     confusion, loss, moments = metric.compute()
     scores = scores_from_confusion(
         confusion, loss=loss / max(1, int(confusion.sum())), moments=None if network.va_head is None else moments
@@ -108,9 +102,9 @@ def evaluate(
     return Evaluation(scores=scores, mistakes=tuple(_surest(gathered, num_mistakes)))
 
 
-def _mistakes(batch: Any, counted: torch.Tensor, logits: torch.Tensor, count: int) -> list[Mistake]:
+def _mistakes(batch: Any, logits: torch.Tensor, count: int) -> list[Mistake]:
     sure, predicted = functional.softmax(logits.float(), 1).max(1)
-    wrong = torch.where((predicted != batch.labels) & counted, sure, -1.0)
+    wrong = torch.where((predicted != batch.labels) & batch.mask, sure, -1.0)
     best = wrong.topk(min(count, len(wrong)))
     return [
         Mistake(

@@ -11,11 +11,15 @@ from torch.nn import functional
 
 from ferdata.stream import IGNORED_LABEL
 
-__all__ = ["class_weights", "concordance_loss", "cross_entropy_sum", "weight_sum"]
+__all__ = ["class_weights", "concordance_loss", "cross_entropy_sum"]
 
 
 def class_weights(counts: Sequence[int]) -> torch.Tensor:
-    """Return float32 ``[classes]``: inverse frequencies, scaled so that their mean over the samples is 1; 0 for empty classes."""
+    """Return float32 ``[classes]``: inverse frequencies, scaled so that their mean over the samples is 1; 0 for empty classes.
+
+    So weighted losses are divided by the number of samples. Divided by the weights in the batch, as torch's ``mean`` does, rare classes
+    would weigh less than was asked: a batch without them would count as much as one that they fill.
+    """
     numbers = torch.tensor(counts, dtype=torch.float64)
     present = int((numbers > 0).sum())
     return torch.where(numbers > 0, numbers.sum() / (max(1, present) * numbers.clamp(min=1)), 0.0).to(torch.float32)
@@ -29,12 +33,6 @@ def cross_entropy_sum(logits: torch.Tensor, labels: torch.Tensor, *, weights: to
     return functional.cross_entropy(
         logits.float(), labels, weight=weights, reduction="sum", ignore_index=IGNORED_LABEL, label_smoothing=smoothing
     )
-
-
-def weight_sum(labels: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-    """Return what a sum of cross-entropies is divided by to be a mean: the number of samples, or the sum of their weights."""
-    real = labels != IGNORED_LABEL
-    return real.sum().float() if weights is None else (weights[labels.clamp(min=0)] * real).sum()
 
 
 def concordance_loss(predicted: torch.Tensor, actual: torch.Tensor) -> torch.Tensor:

@@ -46,14 +46,15 @@ class TrainOptions:
         warmup: Share of all steps over which the learning rate rises from zero.
         loss: ``mean`` or ``sum`` over a batch. None: what the model's design says.
         class_weights: Weigh each class's loss by the inverse of its frequency.
-        sampling: ``balanced`` over classes, ``uniform`` (every sample once an epoch), or a weight per class name.
+        sampling: ``balanced`` over classes, ``uniform`` (every sample once an epoch), or a weight per class name. None: ``balanced``, or
+            ``uniform`` with ``class_weights``.
         dropout: Share of features left out before the last layer. None: what the model's design says.
         label_smoothing: Share of the target spread over all classes.
         valence_arousal: Train a second head for valence and arousal where the samples have them.
         va_weight: Weight of its loss.
         augment: Names out of ``flip``, ``crop`` and ``color``.
         size: Height and width to train at. None: the shards' own.
-        limit: At most this many samples of every split in an epoch.
+        limit: Train on this many samples of the train split, the same ones in every epoch, each class with its share.
         amp: ``off``, ``bf16`` or ``fp16``.
         channels_last: Keep images channels-last in memory.
         compile: Run the network through ``torch.compile``.
@@ -84,7 +85,7 @@ class TrainOptions:
     warmup: float = 0.05
     loss: str | None = None
     class_weights: bool = False
-    sampling: str | Mapping[str, float] = "balanced"
+    sampling: str | Mapping[str, float] | None = None
     dropout: float | None = None
     label_smoothing: float = 0.0
     valence_arousal: bool = False
@@ -135,6 +136,11 @@ class TrainOptions:
             )
         if self.freeze and not (self.init_from or self.pretrained):
             raise OptionError("freeze: a backbone with fresh weights would stay random, expected init_from or pretrained with it")
+        if self.class_weights and self.sampling not in (None, "uniform"):
+            raise OptionError(
+                f"class_weights with sampling {self.sampling!r}: two remedies for rare classes found, which together weigh them twice over, "
+                "expected one; leave one of them out (class weights alone take every sample once an epoch)"
+            )
         if self.init_from and self.pretrained:
             raise OptionError("init_from and pretrained: both found, expected one source of weights")
 
@@ -149,11 +155,13 @@ class TrainOptions:
         """``mean`` or ``sum``."""
         return self.loss or find_design(self.model_name).loss
 
-    def with_model(self, size: int) -> "TrainOptions":
-        """Return the settings with the network for images of this size filled in, where none was chosen."""
-        if self.model is not None:
-            return self
-        return replace(self, model="mod4" if (self.size or size) >= SMALL_IMAGE else "basic1")
+    def resolved(self, size: int) -> "TrainOptions":
+        """Return the settings with what was left open filled in: the network for images of this size, and the sampling."""
+        return replace(
+            self,
+            model=self.model or ("mod4" if (self.size or size) >= SMALL_IMAGE else "basic1"),
+            sampling=self.sampling or ("uniform" if self.class_weights else "balanced"),
+        )
 
     def located(self) -> "TrainOptions":
         """Return the settings with whole paths, which mean the same wherever the run is gone on with."""
@@ -162,7 +170,7 @@ class TrainOptions:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain values."""
-        return asdict(self) | {"sampling": self.sampling if isinstance(self.sampling, str) else dict(self.sampling)}
+        return asdict(self) | {"sampling": dict(self.sampling) if isinstance(self.sampling, Mapping) else self.sampling}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any], where: str) -> "TrainOptions":

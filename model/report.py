@@ -58,7 +58,7 @@ def _page(
     confusion: bytes,
 ) -> str:
     height, width = index.spec.shape[1:] if options.size is None else (options.size, options.size)
-    samples = ", ".join(f"{sum(counts):,} {split}" for split, counts in index.counts.items())
+    samples = ", ".join(f"{scores.samples:,} {split}" for split, scores in result.scores.items())
     lead = (
         f"{escape(result.model)} with {result.parameters:,} parameters, {result.epochs} epochs on {escape(index.source)} "
         f"at {width} x {height} ({samples}); best after epoch {result.best_epoch + 1}."

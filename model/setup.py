@@ -3,6 +3,7 @@
 In: settings and a data set's index. Out: a network, and what became of the weights it starts with.
 """
 
+import numpy as np
 import pyarrow as pa
 import torch
 
@@ -24,17 +25,23 @@ def input_size(options: TrainOptions, index: DatasetIndex) -> tuple[int, int]:
     return (height, width) if options.size is None else (options.size, options.size)
 
 
-def require_values(options: TrainOptions, index: DatasetIndex) -> None:
+def require_values(options: TrainOptions, index: DatasetIndex, indices: np.ndarray | None) -> None:
     """Look whether there is anything to train a head for valence and arousal with, where one is asked for.
 
+    Args:
+        options: The run's settings.
+        index: Of the data set.
+        indices: The samples that are trained on; None for the whole train split.
+
     Raises:
-        OptionError: If no sample of the train split has values.
+        OptionError: If none of them has values.
     """
     if not options.valence_arousal:
         return
     assert options.shards is not None
     table = read_samples(Store(options.shards), index, ["split", "valence", "arousal"])
     table = table.filter(pa.compute.equal(table.column("split").cast(pa.string()), "train"))
+    table = table if indices is None else table.take(indices)
     known = [int(pa.compute.sum(pa.compute.is_finite(table.column(name))).as_py() or 0) for name in ("valence", "arousal")]
     if not any(known):
         raise OptionError(

@@ -14,7 +14,7 @@ from ferdata.stream import BatchContext, BatchTransform
 from model.data import StepBatch
 from model.distributed import Ranks
 from model.dropout import kept_features, sample_keys
-from model.losses import concordance_loss, cross_entropy_sum, weight_sum
+from model.losses import concordance_loss, cross_entropy_sum
 from model.networks import FerNetwork
 from model.optim import learning_rate, make_optimizer
 from model.options import TrainOptions
@@ -78,14 +78,12 @@ class Stepper:
             number: The step's number in the run, counted from 0.
         """
         self._begin(number)
-        divisor = weight_sum(batch.labels, self._weights)
-        divisor = self._ranks.sum(divisor) if self._weights is not None else divisor * self._ranks.world_size
         outcome = torch.zeros(3, dtype=torch.float64, device=self._ranks.device)
         pieces = batch.pieces(self._options.accumulate)
         for piece in pieces[:-1]:
             with self._ranks.without_sync(self._wrapped):
-                outcome += self._backward(piece, divisor)
-        outcome += self._backward(pieces[-1], divisor)
+                outcome += self._backward(piece)
+        outcome += self._backward(pieces[-1])
         self._end()
         return outcome
 
@@ -115,13 +113,14 @@ class Stepper:
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
-    def _backward(self, piece: StepBatch, divisor: torch.Tensor) -> torch.Tensor:
+    def _backward(self, piece: StepBatch) -> torch.Tensor:
         """Add a piece's gradients; return its part of the step's outcome."""
         options, ranks = self._options, self._ranks
         context = BatchContext(seed=options.seed, epoch=piece.epoch, rank=0, positions=piece.positions)
         logits, values = self._forward(self._run, piece.images, context)
-        expression = cross_entropy_sum(logits, piece.labels, weights=self._weights, smoothing=options.label_smoothing) / divisor
-        loss = expression * divisor if options.loss_reduction == "sum" else expression
+        total = cross_entropy_sum(logits, piece.labels, weights=self._weights, smoothing=options.label_smoothing)
+        expression = total / options.batch_size
+        loss = total if options.loss_reduction == "sum" else expression
         logged = expression.detach()
         if values is not None and piece.values is not None:
             feeling = concordance_loss(ranks.gather_rows(values.float()), ranks.gather_rows(piece.values))

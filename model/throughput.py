@@ -66,7 +66,7 @@ def measure_throughput(options: TrainOptions, *, steps: int, rounds: int) -> Thr
     assert options.shards is not None
     index = read_index(Store(options.shards))
     height, width = index.spec.shape[1:]
-    options = options.with_model(min(height, width))
+    options = options.resolved(min(height, width))
     ranks = join_ranks(options.device)
     size = (height, width) if options.size is None else (options.size, options.size)
     torch.manual_seed(options.seed)

@@ -68,7 +68,7 @@ def train(options: TrainOptions, *, progress: TrainProgress | None = None, given
     if options.resume is not None:
         path, saved = open_run(options.resume)
         options = replace(options.resumed(saved.located(), str(path), given), resume=None)
-    options = options.with_model(min(_open_index(options, path).spec.shape[1:]))
+    options = options.resolved(min(_open_index(options, path).spec.shape[1:]))
     ranks = join_ranks(options.device)
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
@@ -96,7 +96,7 @@ class _Training:
         self.index = self.data.loader.index
         self.total_steps = options.epochs * self.data.steps_per_epoch
         self.eval_transform = evaluation_transform(options, self.index)
-        require_values(options, self.index)
+        require_values(options, self.index, self.data.indices)
         self.val = self._open("val") if "val" in self.index.splits else None
         if self.val is not None:
             stack.callback(self.val.close)
@@ -104,12 +104,13 @@ class _Training:
         self.size = input_size(options, self.index)
         network, note = make_network(options, self.index, resumes=path is not None)
         self._note(note)
+        self._note(self.data.describe_limit())
         self.stepper = Stepper(
             network,
             options,
             ranks,
             transform=training_transform(options, self.index),
-            weights=class_weights(self.index.counts["train"]) if options.class_weights else None,
+            weights=class_weights(self.data.class_counts) if options.class_weights else None,
             total_steps=self.total_steps,
         )
         self.network = self.stepper.network
@@ -352,7 +353,8 @@ class _Training:
         )
 
     def _open(self, split: str) -> Loader:
-        return open_evaluation(self.options, self.ranks, split, batch_size=self.data.piece_samples)
+        indices = self.data.indices if split == "train" else None  # what is called accuracy on train is of images that were trained on
+        return open_evaluation(self.options, self.ranks, split, batch_size=self.data.piece_samples, indices=indices)
 
     def _evaluate(self, loader: Loader, split: str, num_mistakes: int = 0) -> Evaluation:
         evaluation = evaluate(

@@ -200,7 +200,7 @@ def test_another_codec_of_the_same_samples_goes_on(truth: Truth, tmp_path: Path)
         ({"drop_last": False}, "drop_last True found, expected False"),
         ({"window_samples": 96}, "window_samples 48 found, expected 96"),
         ({"sampling": "balanced"}, r"weights None found, expected \(0.125"),
-        ({"split": "val"}, "split train found, expected val; it belongs to another data set or split"),
+        ({"split": "val"}, "split train found, expected val; it belongs to another data set, split or subset"),
     ],
 )
 def test_a_state_of_another_order_is_refused_by_name(truth: Truth, options: dict[str, Any], text: str) -> None:
@@ -215,7 +215,7 @@ def test_a_state_of_another_order_is_refused_by_name(truth: Truth, options: dict
 def test_a_state_of_another_data_set_is_refused(truth: Truth, tmp_path: Path) -> None:
     """One more sample and every number means another face."""
     other = make_truth(tmp_path, samples={**SPLITS, "train": SPLITS["train"] + 1})
-    with pytest.raises(StateError, match=r"loader state: fingerprint .* found, expected .*; it belongs to another data set or split"):
+    with pytest.raises(StateError, match=r"loader state: fingerprint .* found, expected .*; it belongs to another data set, split or subset"):
         Loader(other.root, num_workers=0, **SMALL).load_state_dict(Loader(truth.root, num_workers=0, **SMALL).state_dict())
 
 

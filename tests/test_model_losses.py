@@ -5,34 +5,31 @@ import pytest
 import torch
 from torch.nn import functional
 
-from model.losses import class_weights, concordance_loss, cross_entropy_sum, weight_sum
+from model.losses import class_weights, concordance_loss, cross_entropy_sum
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_pieces_of_a_batch_add_up_to_torch_s_mean(weighted: bool, smoothing: float) -> None:
-    """Accumulation and ranks rest on it: sums over pieces, divided by the whole batch's weight, are the batch's mean loss."""
+def test_pieces_of_a_batch_add_up_to_torch_s_sum(weighted: bool, smoothing: float) -> None:
+    """Accumulation and ranks rest on it: sums over pieces are the batch's sum."""
     torch.manual_seed(0)
     logits, labels = torch.randn(12, 5, dtype=torch.float64), torch.arange(12) % 5
     weights = torch.tensor([0.5, 1.0, 2.0, 0.25, 3.0]) if weighted else None
-    expected = functional.cross_entropy(logits.float(), labels, weight=weights, label_smoothing=smoothing)
+    expected = functional.cross_entropy(logits.float(), labels, weight=weights, label_smoothing=smoothing, reduction="sum")
 
     total = sum(
         cross_entropy_sum(logits[rows], labels[rows], weights=weights, smoothing=smoothing)
         for rows in (slice(0, 5), slice(5, 6), slice(6, 12))
     )
 
-    assert float(total / weight_sum(labels, weights)) == pytest.approx(float(expected), rel=1e-6)
+    assert float(total) == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_padding_rows_count_for_nothing() -> None:
-    """Their label is -100, and neither the sum nor what it is divided by may know of them."""
+    """Their label is -100, and the sum may not know of them."""
     logits = torch.randn(4, 3)
     labels = torch.tensor([0, 2, -100, -100])
-    weights = torch.tensor([1.0, 2.0, 4.0])
 
-    assert float(weight_sum(labels, None)) == 2
-    assert float(weight_sum(labels, weights)) == 5
     assert float(cross_entropy_sum(logits, labels, weights=None, smoothing=0)) == pytest.approx(
         float(functional.cross_entropy(logits[:2], labels[:2], reduction="sum"))
     )
@@ -46,6 +43,21 @@ def test_class_weights_are_inverse_frequencies_with_a_mean_of_one_over_samples()
 
     assert weights.tolist() == pytest.approx([160 / 300, 160 / 150, 0.0, 160 / 30])
     assert float((weights * torch.tensor(counts)).sum() / 160) == pytest.approx(1.0)
+
+
+def test_weighted_losses_pull_as_hard_as_asked_whatever_a_batch_holds() -> None:
+    """Gradients of batches of 10 out of 90 and 10 samples of two classes add up to nothing at one half each.
+
+    Divided by the weights of each batch, the rare class lost: a network that cannot tell the classes apart said 0.57 and 0.43.
+    """
+    labels = torch.tensor([0] * 90 + [1] * 10)[torch.randperm(100, generator=torch.Generator().manual_seed(0))]
+    logits = torch.zeros(2, requires_grad=True)
+    weights = class_weights([90, 10])
+
+    for batch in labels.split(10):
+        (cross_entropy_sum(logits.expand(len(batch), 2), batch, weights=weights, smoothing=0) / len(batch)).backward()  # type: ignore[no-untyped-call]
+
+    assert logits.grad is not None and logits.grad.abs().max() < 1e-5
 
 
 def test_concordance_is_lin_s_formula_and_leaves_out_unknown_values() -> None:

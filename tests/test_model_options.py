@@ -32,6 +32,7 @@ from model.optim import learning_rate, make_optimizer
         ({"freeze": True}, r"freeze: .*stay random"),
         ({"init_from": "a", "pretrained": True}, r"init_from and pretrained"),
         ({"limit": 0}, r"limit: 0 found"),
+        ({"class_weights": True, "sampling": "balanced"}, r"class_weights with sampling 'balanced': two remedies .* weigh them twice over"),
         ({"label_smoothing": -0.1}, r"label_smoothing"),
     ],
 )
@@ -96,8 +97,8 @@ def test_paths_are_made_whole_and_urls_are_left_alone(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(("size", "asked", "model"), [(224, None, "mod4"), (64, None, "basic1"), (224, 64, "basic1"), (64, 224, "mod4")])
 def test_the_network_follows_the_image_size_where_none_is_chosen(size: int, asked: int | None, model: str) -> None:
     """mod4 on thumbnails is slow and no better; a choice is always kept."""
-    assert TrainOptions(size=asked).with_model(size).model == model
-    assert TrainOptions(size=asked, model="new1").with_model(size).model == "new1"
+    assert TrainOptions(size=asked).resolved(size).model == model
+    assert TrainOptions(size=asked, model="new1").resolved(size).model == "new1"
 
 
 def test_the_rate_rises_linearly_and_falls_as_half_a_cosine() -> None:

@@ -12,7 +12,6 @@ from ferdata.ingest.select import (
     SHARD_BYTES,
     SMALL_SHARD_BYTES,
     Selection,
-    apportion,
     choose_limit,
     choose_order,
     cut_holdout,
@@ -21,6 +20,7 @@ from ferdata.ingest.select import (
     num_shards,
     plan_shards,
 )
+from ferdata.strata import apportion
 
 AFFECTNET_TRAIN = [74874, 134415, 25459, 14090, 6378, 3803, 24882, 3750]
 

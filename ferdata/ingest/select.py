@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ferdata.errors import OptionError
+from ferdata.strata import apportion
 
 __all__ = [
     "LEFT_OUT",
     "Selection",
     "ShardPlan",
-    "apportion",
     "choose_limit",
     "choose_order",
     "cut_holdout",
@@ -69,39 +69,6 @@ class ShardPlan:
     split: str
     number: int
     positions: np.ndarray
-
-
-def apportion(counts: Sequence[int], total: int, *, spare: int = 0) -> list[int]:
-    """Share ``total`` out over groups in proportion to their sizes.
-
-    Every group that is not empty gets at least one where ``total`` allows it; no group gets more than its count less
-    ``spare``; the sum is ``total``, or less if the groups hold less. Ties go to the earlier group.
-
-    Args:
-        counts: Size of every group.
-        total: How many to share out.
-        spare: How many every group keeps back.
-    """
-    caps = [max(0, count - spare) for count in counts]
-    total = min(total, sum(caps))
-    everything = sum(counts)
-    if total <= 0:
-        return [0] * len(counts)
-    floor = 1 if total >= sum(cap > 0 for cap in caps) else 0
-    shares = [min(cap, max(min(floor, cap), count * total // everything)) for cap, count in zip(caps, counts, strict=True)]
-
-    def owed(group: int) -> int:
-        return counts[group] * total - shares[group] * everything
-
-    while (missing := total - sum(shares)) > 0:
-        open_groups = sorted(
-            (group for group in range(len(counts)) if shares[group] < caps[group]), key=lambda group: (-owed(group), group)
-        )
-        for group in open_groups[:missing]:
-            shares[group] += 1
-    while sum(shares) > total:
-        shares[min((group for group in range(len(counts)) if shares[group] > floor), key=lambda group: (owed(group), group))] -= 1
-    return shares
 
 
 def choose_limit(selection: Selection, limit: int, seed: int) -> Selection:

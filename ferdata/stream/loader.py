@@ -25,7 +25,7 @@ from ferdata.stream.order import class_weights, order_options, whole_number
 from ferdata.stream.plan import Checked
 from ferdata.stream.ranks import find_rank
 from ferdata.stream.ring import Ring
-from ferdata.stream.share import Share
+from ferdata.stream.share import Extent, Share
 from ferdata.stream.state import Identity, Position
 from ferdata.stream.transforms import BatchContext
 from ferdata.stream.worker import open_split
@@ -48,6 +48,7 @@ class Loader:
     Args:
         root: Folder or fsspec URL of a data set that ``shard`` has finished.
         split: ``train``, ``val`` or ``test``.
+        indices: Sample numbers to read instead of the whole split, each at most once; their order says nothing.
         batch_size: Samples of a batch, on this rank.
         num_workers: Worker processes of this rank; 0 decodes in this process. None: one per core, at most 8.
         shuffle: ``"window"`` (or True): runs of neighbours are permuted over the whole split and the samples of each window
@@ -82,6 +83,7 @@ class Loader:
         root: str | os.PathLike[str],
         *,
         split: str = "train",
+        indices: Sequence[int] | np.ndarray | None = None,
         batch_size: int = 128,
         num_workers: int | None = None,
         shuffle: str | bool = "window",
@@ -117,8 +119,7 @@ class Loader:
         self.fields = tuple(fields)
         self._batch_type = batch_type(self.fields)
         self._table = SampleTable(store, self.index, split, self.fields)
-        shard_sizes = np.array([info.samples for info in self.index.shards if info.split == split], np.int64)
-        labels = self._table.labels
+        extent = Extent.of(self.index, split, self._table.labels, indices)
         row_bytes = self.index.spec.num_bytes
         budget = (memory_bytes // (row_bytes * batch_size) - HELD_BATCHES) // 2
         if budget < 1:
@@ -131,7 +132,7 @@ class Loader:
             shuffle=shuffle,
             seed=seed,
             batch_size=batch_size,
-            weights=class_weights(sampling, self.index.classes, labels),
+            weights=class_weights(sampling, self.index.classes, extent.labels),
             draws=draws,
             drop_last=drop_last,
             window_samples=window_samples,
@@ -140,7 +141,7 @@ class Loader:
         )
         self._given = (rank, world_size)
         rank, world_size = find_rank(rank, world_size, early=True)
-        self._share = Share(shard_sizes=shard_sizes, labels=labels, order=self.order, rank=rank, world_size=world_size)
+        self._share = Share(extent=extent, order=self.order, rank=rank, world_size=world_size)
         self._check_share()
         longest = replace(self._share, rank=0, world_size=1).num_batches()  # ranks may be fewer where an epoch begins
         window_batches = min(self.order.window_samples // batch_size, longest)
@@ -161,13 +162,12 @@ class Loader:
         self._transform = transform
         self._checked = Checked(len(self._table), always=verify == "always")
         self._meter = Meter()
-        self._identity = Identity(fingerprint=self.index.fingerprint, split=split, order=self.order)
+        self._identity = Identity(fingerprint=self.index.fingerprint + extent.digest, split=split, order=self.order)
         self._start = self._position = Position(epoch=0, world_size=world_size)
-        self._begun = False
+        self._begun = self._reads_ahead = False
         self._process = os.getpid()
         self._iteration = 0
         self._persistent = persistent and self.num_workers > 0
-        self._reads_ahead = False
         self._feed: Feed | None = None
         self._feed_at: Position | None = None
 
@@ -200,8 +200,8 @@ class Loader:
 
     @property
     def num_samples(self) -> int:
-        """Samples of the split."""
-        return len(self._table)
+        """Samples that are read of the split."""
+        return len(self._share.extent.labels)
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch on this rank, exactly; after a resume, those that came before it included.

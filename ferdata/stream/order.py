@@ -16,6 +16,7 @@ from ferdata.errors import OptionError
 from ferdata.stream.permutation import Permutation, RunPermutation
 
 __all__ = [
+    "PADDING",
     "OrderOptions",
     "Phase",
     "RankOrder",
