@@ -300,14 +300,18 @@ def train(
     schedule: Annotated[str, typer.Option(help="constant or cosine.")] = "cosine",
     warmup: Annotated[float, typer.Option(help="Share of the steps with a rising rate.")] = 0.05,
     loss: Annotated[str | None, typer.Option(help="mean or sum over a batch.")] = None,
-    class_weights: Annotated[bool, typer.Option(help="Weigh each class's loss by the inverse of its frequency; sampling is then uniform.")] = False,
+    class_weights: Annotated[
+        bool, typer.Option(help="Weigh each class's loss by the inverse of its frequency; sampling is then uniform.")
+    ] = False,
     sampling: Annotated[str | None, typer.Option(help="uniform or balanced; balanced when left out, uniform with --class-weights.")] = None,
     dropout: Annotated[float | None, typer.Option(help="Before the last layer.")] = None,
     label_smoothing: Annotated[float, typer.Option(help="Share of the target spread over all classes.")] = 0.0,
     valence_arousal: Annotated[bool, typer.Option(help="Train a second head for valence and arousal.")] = False,
     augment: Annotated[str, typer.Option(help="Out of flip, crop and color; comma-separated; none for nothing.")] = "flip,crop",
     size: Annotated[int | None, typer.Option(help="Side to train at; the shards' own when left out.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Train on so many samples of train, the same in every epoch, each class with its share.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Train on so many samples of train, the same in every epoch, each class with its share.")
+    ] = None,
     amp: Annotated[str, typer.Option(help="off, bf16 or fp16.")] = "off",
     channels_last: Annotated[bool, typer.Option(help="Keep images channels-last.")] = False,
     compile_model: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,

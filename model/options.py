@@ -138,8 +138,8 @@ class TrainOptions:
             raise OptionError("freeze: a backbone with fresh weights would stay random, expected init_from or pretrained with it")
         if self.class_weights and self.sampling not in (None, "uniform"):
             raise OptionError(
-                f"class_weights with sampling {self.sampling!r}: two remedies for rare classes found, which together weigh them twice over, "
-                "expected one; leave one of them out (class weights alone take every sample once an epoch)"
+                f"class_weights with sampling {self.sampling!r}: two remedies for rare classes found, which together weigh them twice, "
+                "expected one; leave one out (class weights alone take every sample once an epoch)"
             )
         if self.init_from and self.pretrained:
             raise OptionError("init_from and pretrained: both found, expected one source of weights")

@@ -215,7 +215,9 @@ def test_a_state_of_another_order_is_refused_by_name(truth: Truth, options: dict
 def test_a_state_of_another_data_set_is_refused(truth: Truth, tmp_path: Path) -> None:
     """One more sample and every number means another face."""
     other = make_truth(tmp_path, samples={**SPLITS, "train": SPLITS["train"] + 1})
-    with pytest.raises(StateError, match=r"loader state: fingerprint .* found, expected .*; it belongs to another data set, split or subset"):
+    with pytest.raises(
+        StateError, match=r"loader state: fingerprint .* found, expected .*; it belongs to another data set, split or subset"
+    ):
         Loader(other.root, num_workers=0, **SMALL).load_state_dict(Loader(truth.root, num_workers=0, **SMALL).state_dict())
 
 

@@ -32,7 +32,7 @@ from model.optim import learning_rate, make_optimizer
         ({"freeze": True}, r"freeze: .*stay random"),
         ({"init_from": "a", "pretrained": True}, r"init_from and pretrained"),
         ({"limit": 0}, r"limit: 0 found"),
-        ({"class_weights": True, "sampling": "balanced"}, r"class_weights with sampling 'balanced': two remedies .* weigh them twice over"),
+        ({"class_weights": True, "sampling": "balanced"}, r"class_weights with sampling 'balanced': two remedies .* weigh them twice"),
         ({"label_smoothing": -0.1}, r"label_smoothing"),
     ],
 )

@@ -74,7 +74,9 @@ class Position:
         expected = {"fingerprint": identity.fingerprint, "split": identity.split}
         for name, value in expected.items():
             if state[name] != value:
-                raise StateError(f"loader state: {name} {state[name]} found, expected {value}; it belongs to another data set, split or subset")
+                raise StateError(
+                    f"loader state: {name} {state[name]} found, expected {value}; it belongs to another data set, split or subset"
+                )
         order = asdict(identity.order)
         saved = {name: tuple(value) if isinstance(value, list) else value for name, value in state["order"].items()}
         differing = sorted(name for name in order if saved.get(name) != order[name])
