@@ -96,7 +96,7 @@ class TrainData:
         self.class_counts = index.counts.get("train", [])
         self.indices: np.ndarray | None = None
         if options.limit is not None and options.limit < samples:
-            labels = SampleTable(store, index, "train", ()).labels.numpy()
+            labels = SampleTable(store, index, "train", ()).labels
             self.indices = draw_stratified(labels, options.limit, (options.seed, _LIMIT))
             self.class_counts = np.bincount(labels[self.indices], minlength=len(index.classes)).tolist()
         self._limit, self._samples = options.limit, samples

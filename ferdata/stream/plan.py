@@ -6,12 +6,20 @@ What a window holds never depends on the number of workers.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from ferdata.stream.order import RankOrder
+__all__ = ["Checked", "Order", "ShardMap", "Window", "cut_windows", "sort_window"]
 
-__all__ = ["Checked", "ShardMap", "Window", "cut_windows", "sort_window"]
+
+class Order(Protocol):
+    """What one rank reads in one epoch, in order: sample numbers that may be computed where they are sliced; -1 is padding."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> np.ndarray:
+        """Return int64 ``[n]``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,7 @@ class ShardMap:
             done = stop
 
 
-def cut_windows(sequence: np.ndarray | RankOrder, *, batch_size: int, window_samples: int, start: int = 0, epoch: int = 0) -> Iterator[Window]:
+def cut_windows(sequence: Order, *, batch_size: int, window_samples: int, start: int = 0, epoch: int = 0) -> Iterator[Window]:
     """Yield the windows of a rank's sequence from sample ``start`` on; after a resume the first one is only what is left of it."""
     total = len(sequence)
     while start < total:

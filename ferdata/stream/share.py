@@ -8,8 +8,8 @@ import xxhash
 
 from ferdata.errors import OptionError
 from ferdata.format import DatasetIndex
-from ferdata.stream.order import PADDING, OrderOptions, Phase, RankOrder, rank_batches, rank_order, remaining_samples
-from ferdata.stream.plan import Window, cut_windows
+from ferdata.stream.order import PADDING, OrderOptions, Phase, rank_batches, rank_order, remaining_samples
+from ferdata.stream.plan import Order, Window, cut_windows
 from ferdata.stream.state import Position
 
 __all__ = ["Extent", "Share"]
@@ -85,7 +85,7 @@ class Share:
         """Return the batches of this rank in what ``phases`` have left of an epoch."""
         return rank_batches(remaining_samples(self.total, self.order, phases), self.order, world_size=self.world_size)
 
-    def samples(self, epoch: int, phases: Sequence[Phase] = ()) -> "RankOrder | _Numbered | np.ndarray":
+    def samples(self, epoch: int, phases: Sequence[Phase] = ()) -> Order:
         """Return what this rank reads of what ``phases`` have left of an epoch, in order; -1 is padding. Slices are int64 ``[n]``."""
         place = {"epoch": epoch, "rank": self.rank, "world_size": self.world_size}
         order = rank_order(self.extent.shard_sizes, self.extent.labels, self.order, phases=phases, **place)
