@@ -105,7 +105,7 @@ class Share:
 class _Numbered:
     """A rank's order within a subset, as sample numbers of the split, where it is sliced."""
 
-    def __init__(self, order: RankOrder | np.ndarray, numbers: np.ndarray) -> None:
+    def __init__(self, order: Order, numbers: np.ndarray) -> None:
         self._order, self._numbers = order, numbers
 
     def __len__(self) -> int:
