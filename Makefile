@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint bench bench-check bench-record bench-docs soak clean
+.PHONY: setup demo test fresh lint bench bench-check bench-record bench-docs soak clean
 
 setup: $(VENV)/.ready
 
@@ -16,6 +16,10 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+# The README on a bare machine, committed state only: newest and oldest versions, without a compiler, with Pillow-SIMD. WAYS=oldest takes some.
+fresh:
+	$(PYTHON) tools/fresh.py $(WAYS)
 
 lint: setup
 	@$(BIN)/python -c "import ruff, mypy" 2>/dev/null || { echo "installing ruff and mypy into $(VENV)"; $(BIN)/python -m pip install -qq 'ruff>=0.6' 'mypy>=1.11'; }

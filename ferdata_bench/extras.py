@@ -27,13 +27,11 @@ class Wanted:
     Attributes:
         requirements: Given to pip together, so that they fit each other.
         module: Imported afterwards, as the proof.
-        options: Further options of pip.
         system: What the system must have, to be named when it fails.
     """
 
     requirements: tuple[str, ...]
     module: str
-    options: tuple[str, ...] = ()
     system: str = ""
 
 
@@ -50,7 +48,6 @@ ENVIRONMENTS: dict[str, tuple[Wanted, ...]] = {
         Wanted(
             requirements=("ffcv", "numba", "numpy<2.3"),
             module="ffcv",
-            options=("--no-build-isolation",),
             system="a C++ compiler, pkg-config and the headers of OpenCV and libjpeg-turbo "
             "(Debian: g++ pkg-config libopencv-dev libturbojpeg0-dev)",
         ),
@@ -80,8 +77,8 @@ def make_environment(folder: Path, wanted: tuple[Wanted, ...]) -> list[Installed
 def _install(python: Path, wanted: Wanted) -> Installed:
     if _try([str(python), "-c", f"import {wanted.module}"]) is None:
         return Installed(module=wanted.module, reason=None)
-    # our own setuptools and wheel build it (shared like torch), which isolation would fetch again
-    failed = _try([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted.options, *wanted.requirements])
+    # pip builds apart, with setuptools of its own: what this environment happens to hold must not matter
+    failed = _try([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted.requirements])
     failed = failed or _try([str(python), "-c", f"import {wanted.module}"])
     needs = f" (it needs {wanted.system})" if failed and wanted.system else ""
     return Installed(module=wanted.module, reason=f"{failed}{needs}" if failed else None)

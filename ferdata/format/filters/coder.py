@@ -164,7 +164,7 @@ def kernel_notice() -> str:
     return (
         f"compact codec: the compiled kernels are missing ({why_missing()}), so NumPy undoes the pixel filter: "
         "more than a hundred times slower, some 100 images of 224 px a second and core; "
-        "install a C compiler and install ferdata again, or run 'python setup.py build_ext --inplace' in its folder"
+        "install a C compiler, then install ferdata again (in its repository: make -B setup)"
     )
 
 

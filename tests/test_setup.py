@@ -1,0 +1,25 @@
+"""What the set-up leaves behind, and what it asks for."""
+
+import configparser
+import re
+from pathlib import Path
+
+import pytest
+from PIL import features
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("decoder", ["jpg", "zlib", "libtiff", "webp", "jpg_2000", "avif"])
+def test_the_environment_has_every_decoder_of_the_pillow_wheel(decoder: str) -> None:
+    """A Pillow built here without WebP's headers would refuse images on this machine that every other one reads."""
+    assert features.check(decoder)
+
+
+def test_every_requirement_names_the_oldest_release_that_does() -> None:
+    """`make fresh` installs just these versions and runs the tests; a requirement without a bound would be tried by nobody."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    wanted = config["options"]["install_requires"].split() + config["options.extras_require"]["test"].split()
+
+    assert not [line for line in wanted if not re.fullmatch(r"[a-z0-9-]+(\[[a-z0-9,]+\])?>=\d+(\.\d+)*", line)]
