@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ferdata.errors import OptionError
-from ferdata.format import CodecOptions, DatasetIndex, ShardInfo, ShardReader, make_layout, read_index, read_samples
+from ferdata.format import CodecOptions, DatasetIndex, ShardInfo, make_layout, read_index, read_samples, read_whole
 from ferdata.format.layout import END_OF_TAR, pad_to_block
 from ferdata.parallel import Progress, map_in_threads
 from ferdata.store import Store
@@ -105,7 +105,7 @@ def _write_tar(store: Store, target: Store, index: DatasetIndex, info: ShardInfo
     layout = make_layout(index.spec, CodecOptions.create("raw"), num_classes=len(index.classes), json_bytes=index.json_bytes)
     pixels = np.empty(index.spec.shape, np.uint8)
     padding = bytes(pad_to_block(layout.member_bytes(pixels.nbytes)))
-    with ShardReader(store, info, index) as reader, target.write_atomic(f"{info.name.split('.')[0]}.tar") as file:
+    with read_whole(store, info, index) as reader, target.write_atomic(f"{info.name.split('.')[0]}.tar") as file:
         for position in range(len(reader)):
             sample = reader.read(position, pixels)
             file.write(layout.head(sample.key, sample.label, sample.record, pixels.nbytes))
@@ -119,7 +119,7 @@ def _write_pictures(store: Store, target: Store, index: DatasetIndex, info: Shar
     """Write one shard's samples as PNG files, and return their bytes."""
     pixels = np.empty(index.spec.shape, np.uint8)
     num_bytes = 0
-    with ShardReader(store, info, index) as reader:
+    with read_whole(store, info, index) as reader:
         for position in range(len(reader)):
             sample = reader.read(position, pixels)
             data = _png(pixels)

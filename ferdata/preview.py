@@ -164,10 +164,13 @@ def _read_pictures(store: Store, index: DatasetIndex, split: str, rows: list[_Ro
     """Return the faces, scaled to fit their places; one shard is open at a time."""
     shards = [info for info in index.shards if info.split == split]
     faces = sorted((face for row in rows for face in row.faces), key=lambda face: (face.shard, face.position))
-    pictures = {}
+    pictures: dict[_Face, Image.Image] = {}
     for shard, of_shard in groupby(faces, key=lambda face: face.shard):
         with ShardReader(store, shards[shard], index) as reader:
-            pictures.update({face: _picture(reader.read(face.position).pixels) for face in of_shard})
+            shown = list(of_shard)
+            pixels = np.empty((len(shown), *index.spec.shape), np.uint8)
+            reader.read_rows(np.array([face.position for face in shown]), pixels.reshape(len(shown), -1), np.arange(len(shown)))
+            pictures.update(zip(shown, map(_picture, pixels), strict=True))
     return pictures
 
 

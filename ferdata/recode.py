@@ -12,13 +12,12 @@ from ferdata.format import (
     CodecOptions,
     DatasetIndex,
     ShardInfo,
-    ShardReader,
     ShardWriter,
-    check_file,
     make_layout,
     read_file,
     read_index,
     read_samples,
+    read_whole,
     write_file,
     write_index,
 )
@@ -88,8 +87,7 @@ def _recode_shard(store: Store, target: Store, index: DatasetIndex, info: ShardI
     layout = make_layout(index.spec, options, num_classes=len(index.classes), json_bytes=index.json_bytes)
     stem = info.name.split(".")[0]
     name = f"{stem}.tar.zst" if options.kind.compressed else f"{stem}.tar"
-    check_file(store, info)
-    with ShardReader(store, info, index) as reader, target.write_atomic(name) as file:
+    with read_whole(store, info, index, is_checked=True) as reader, target.write_atomic(name) as file:
         writer = ShardWriter(file, layout, options)
         for sample in reader:
             writer.add(sample.key, sample.label, sample.record, sample.pixels)

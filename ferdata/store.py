@@ -16,6 +16,7 @@ from typing import IO, Any
 
 import fsspec
 
+from ferdata import remote
 from ferdata.errors import FerdataError, ShardMissingError, StoreError
 
 __all__ = ["Entry", "Store", "check_file", "check_folder", "join", "write_file_at"]
@@ -65,14 +66,15 @@ class Store:
         if self._fs is None:
             return os.path.exists(self.path(relative))
         with self._reading(relative):
-            return bool(self._fs.exists(self._fresh(relative)))
+            ask = remote.http_exists if self._is_http else type(self._fs).exists
+            return bool(remote.persistently(lambda: ask(self._fs, self._fresh(relative))))
 
     def is_dir(self, relative: str = "") -> bool:
         """Tell whether a folder is there."""
         if self._fs is None:
             return os.path.isdir(self.path(relative))
         with self._reading(relative):
-            return bool(self._fs.isdir(self._fresh(relative)))
+            return bool(remote.persistently(lambda: self._fs.isdir(self._fresh(relative))))
 
     def num_bytes(self, relative: str) -> int:
         """Return the size of a file."""
@@ -80,7 +82,7 @@ class Store:
             if self._fs is None:
                 return os.stat(self.path(relative)).st_size
             with self._reading(relative):
-                return int(self._fs.size(self._fresh(relative)))
+                return remote.persistently(lambda: self._size(relative))
         except FileNotFoundError as error:
             raise ShardMissingError(f"{self.path(relative)}: no such file; check the folder or write it again") from error
 
@@ -100,7 +102,7 @@ class Store:
                     entries = [Entry(e.name, e.is_dir(), None) for e in found]
             else:
                 with self._reading(relative):
-                    entries = [*self._iter_remote(relative)]
+                    entries = remote.persistently(lambda: [*self._iter_remote(relative)])
         except FileNotFoundError as error:
             if missing_ok:
                 return []
@@ -118,29 +120,51 @@ class Store:
             elif not is_dir and not found["name"].endswith("/") and found.get("size"):
                 raise NotADirectoryError(base)  # else the empty object by which some tools mark a folder
 
-    def read(self, relative: str) -> bytes:
-        """Return all bytes of one file."""
+    def read(self, relative: str, *, is_fresh: bool = False) -> bytes:
+        """Return all bytes of one file; ``is_fresh`` passes by whatever cache there is on the way."""
         with self._reading(relative):
             if self._fs is None:
                 with open(self.path(relative), "rb", buffering=0, opener=_open_regular) as file:
                     return file.read()
-            return bytes(self._fs.cat_file(self._key(relative)))
+            return remote.persistently(lambda: self._fetch(relative, None, is_fresh))[0]
 
-    def read_range(self, relative: str, start: int, stop: int) -> bytes:
-        """Return the bytes ``[start, stop)`` of one file; an HTTP range where the store is remote."""
+    def read_range(self, relative: str, start: int, stop: int, *, is_fresh: bool = False) -> bytes:
+        """Return the bytes ``[start, stop)`` of one file, fewer only where it ends; a range where the store is remote.
+
+        Behind a URL, what failed for a moment and what arrived incomplete is asked for again.
+        """
         with self._reading(relative):
             if self._fs is None:
                 with open(self.path(relative), "rb", opener=_open_regular) as file:
                     file.seek(start)
                     return file.read(stop - start)
-            data = bytes(self._fs.cat_file(self._key(relative), start=start, end=stop))
-        if self._is_http and len(data) != stop - start and len(data) == (size := self.num_bytes(relative)) != min(stop, size) - start:
+            if start >= stop:
+                return b""
+            data, is_whole = remote.persistently(lambda: self._fetch(relative, (start, stop), is_fresh))
+        if is_whole:
             warnings.warn(
                 f"{self.root}: this server sends whole files where parts are asked for, which is slow; use one that knows HTTP ranges",
                 stacklevel=2,
             )
-            return data[start:stop]
         return data
+
+    def _fetch(self, relative: str, part: tuple[int, int] | None, is_fresh: bool) -> tuple[bytes, bool]:
+        """Ask once for a file or a part of it; return it, and whether a web server sent the whole file for a part."""
+        start, stop = part or (0, None)
+        is_whole = False
+        if self._is_http:
+            data, is_whole = remote.http_read(self._fs, self._key(relative), start, stop, is_fresh=is_fresh)
+        else:
+            if is_fresh:
+                self._fs.invalidate_cache()
+            data = bytes(self._fs.cat_file(self._key(relative), start=start or None, end=stop))
+        if stop is not None and len(data) != stop - start and len(data) != (left := max(0, min(stop, self._size(relative)) - start)):
+            raise remote.IncompleteAnswerError(f"{len(data):,} bytes arrived, expected {left:,}")
+        return data, is_whole
+
+    def _size(self, relative: str) -> int:
+        key = self._fresh(relative)
+        return remote.http_size(self._fs, key) if self._is_http else int(self._fs.size(key))
 
     def make_dir(self, relative: str = "") -> None:
         """Make a folder and its parents; nothing happens where it is there already, nor in an object store, which has none."""
@@ -234,7 +258,7 @@ class Store:
             raise
         except self._failures as error:
             raise StoreError(
-                f"{self.path(relative)}: {_reason(error)}, expected a file that can be read; check it and try again"
+                f"{self.path(relative)}: {remote.reason(error)}, expected a file that can be read; {remote.advice(error)}"
             ) from error
 
     @contextlib.contextmanager
@@ -249,7 +273,7 @@ class Store:
             raise self._unwritable(relative, error) from error
 
     def _unwritable(self, relative: str, error: Exception) -> StoreError:
-        return StoreError(f"{self.path(relative)}: {_reason(error)}, expected a place with room that can be written; choose another")
+        return StoreError(f"{self.path(relative)}: {remote.reason(error)}, expected a place with room that can be written; choose another")
 
     @property
     def _failures(self) -> type[Exception]:
@@ -309,11 +333,6 @@ def _folder_and_name(path: str) -> tuple[Store, str]:
     return Store(folder or slash or "."), name
 
 
-def _reason(error: Exception) -> str:
-    lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
-
-
 def _open_regular(path: str, flags: int) -> int:
     """Open a file as :func:`open` asks; a pipe would wait for ever for someone to write, and a device need not end."""
     descriptor = os.open(path, flags | _NONBLOCK)
@@ -326,7 +345,7 @@ def _open_regular(path: str, flags: int) -> int:
 
 def _open_fs(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     try:
-        fs, base = fsspec.core.url_to_fs(url)
+        fs, base = fsspec.core.url_to_fs(url, **(remote.request_options() if url.startswith(_HTTP) else {}))
     except (ImportError, ValueError) as error:
         raise StoreError(
             f"{url}: {error}; install the fsspec package for this kind of address (for s3://: pip install 'ferdata[s3]')"

@@ -6,14 +6,25 @@ In: a folder. Out: a report that lists every fault found. Costs one read of ever
 from collections import Counter
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ferdata.errors import FerdataError, StoreError
-from ferdata.format import INDEX_NAME, SAMPLES_NAME, DatasetIndex, FileInfo, ShardInfo, ShardReader, check_file, read_index, read_samples
+from ferdata.format import (
+    INDEX_NAME,
+    SAMPLES_NAME,
+    DatasetIndex,
+    FileInfo,
+    ShardInfo,
+    ShardReader,
+    check_file,
+    read_index,
+    read_samples,
+    shard_copy,
+)
 from ferdata.parallel import Progress, map_in_threads
 from ferdata.store import Store
 
@@ -92,9 +103,9 @@ def _check_strays(store: Store, index: DatasetIndex) -> list[str]:
     ]
 
 
-def _check_file(store: Store, info: FileInfo | ShardInfo) -> list[str]:
+def _check_file(store: Store, info: FileInfo | ShardInfo, copy: IO[bytes] | None = None) -> list[str]:
     try:
-        check_file(store, info)
+        check_file(store, info, copy=copy)
     except FerdataError as error:
         return [str(error)]
     except OSError as error:
@@ -137,14 +148,15 @@ def _row_ranges(index: DatasetIndex) -> list[tuple[ShardInfo, int, int]]:
 def _check_shard(store: Store, index: DatasetIndex, info: ShardInfo, rows: pa.Table | None, deep: bool) -> _ShardResult:
     channels = index.spec.shape[0]
     sums, squares = np.zeros(channels, np.uint64), np.zeros(channels, np.uint64)
-    errors = _check_file(store, info)
-    try:
-        with ShardReader(store, info, index) as reader:
-            if deep:
-                errors += _check_samples(reader, store.path(info.name), rows, sums, squares)
-    except FerdataError as error:
-        if not errors:  # otherwise the same fault, seen twice
-            errors.append(str(error))
+    with shard_copy(store) as copy:
+        errors = _check_file(store, info, copy)
+        try:
+            with ShardReader(store, info, index, copy=copy) as reader:
+                if deep:
+                    errors += _check_samples(reader, store.path(info.name), rows, sums, squares)
+        except FerdataError as error:
+            if not errors:  # otherwise the same fault, seen twice
+                errors.append(str(error))
     return _ShardResult(errors=errors, sums=sums, squares=squares)
 
 

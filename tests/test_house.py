@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = [
     {"ferdata.errors"},
     {"ferdata.sample"},
-    {"ferdata.store", "ferdata.labels", "ferdata.parallel", "ferdata.strata"},
+    {"ferdata.store", "ferdata.remote", "ferdata.labels", "ferdata.parallel", "ferdata.strata"},
     {"ferdata.sources", "ferdata.transform", "ferdata.decode", "ferdata.jpeg", "ferdata.format"},
     {"ferdata.ingest", "ferdata.verify", "ferdata.export", "ferdata.preview", "ferdata.info", "ferdata.recode", "ferdata.webdataset"},
     {"ferdata.builtin", "ferdata.screen", "ferdata.flags"},

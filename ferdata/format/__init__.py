@@ -15,8 +15,9 @@ from ferdata.format.index import (
     write_index,
 )
 from ferdata.format.layout import FORMAT_VERSION, SampleLayout, json_bytes_for, shard_name
-from ferdata.format.reader import Sample, ShardReader
+from ferdata.format.reader import Sample, ShardReader, read_whole
 from ferdata.format.samples import SAMPLES_SCHEMA, read_samples, write_samples
+from ferdata.format.shardfile import shard_copy
 from ferdata.format.writer import ShardWriter, WrittenShard, make_layout
 
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
     "read_file",
     "read_index",
     "read_samples",
+    "read_whole",
+    "shard_copy",
     "shard_name",
     "write_file",
     "write_index",

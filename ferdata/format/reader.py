@@ -3,9 +3,11 @@
 In: sample positions. Out: uint8 rows. Costs the codec's decoding and nothing per sample beside it but a few microseconds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from functools import partial
+from typing import IO, Any, Self, TypeVar
 
 import numpy as np
 import xxhash
@@ -14,13 +16,15 @@ from numpy.lib.stride_tricks import as_strided
 from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format.codec import Decompressor, check_frame_end, checksum32
 from ferdata.format.filters import scatter
-from ferdata.format.index import DatasetIndex, ShardInfo
+from ferdata.format.index import DatasetIndex, ShardInfo, check_file
 from ferdata.format.layout import CHECKSUM_BYTES, END_OF_TAR, TABLE_NAME, TAR_BLOCK_BYTES, HeaderTemplate, pad_to_block
-from ferdata.format.shardfile import open_shard_file
+from ferdata.format.shardfile import open_shard_file, shard_copy
 from ferdata.format.tables import body_table_bytes, parse_body_table, parse_seek_table, seek_table_bytes
 from ferdata.store import Store
 
-__all__ = ["Sample", "ShardReader"]
+__all__ = ["Sample", "ShardReader", "read_whole"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,18 +44,19 @@ class ShardReader:
         store: The data set's folder.
         info: The shard, as the index lists it.
         index: The data set's index.
+        copy: A file that the shard was copied to; None to read the shard where it is.
 
     Raises:
         ShardMissingError: If the file is not there.
         ShardCorruptError: If its size or its table is not what was written.
     """
 
-    def __init__(self, store: Store, info: ShardInfo, index: DatasetIndex) -> None:
+    def __init__(self, store: Store, info: ShardInfo, index: DatasetIndex, *, copy: IO[bytes] | None = None) -> None:
         self.info = info
         self.layout = index.layout
         self._codec = index.codec
         self._where = store.path(info.name)
-        self._file = open_shard_file(store, info.name)
+        self._file = open_shard_file(store, info.name, copy)
         self._decode = index.codec.kind.decoder(index.spec, index.codec)
         self._inflate = Decompressor().into
         self._checksums: list[int] | None = None
@@ -63,7 +68,7 @@ class ShardReader:
                     f"{self._where}: {self._file.num_bytes:,} bytes found, expected {info.num_bytes:,} as index.json says; "
                     "copy or write the shard again"
                 )
-            self._read_table()
+            self._twice(self._read_table)
         except BaseException:
             self.close()
             raise
@@ -115,10 +120,11 @@ class ShardReader:
             first, last = positions[start], positions[stop - 1]
             base = int(self._starts[first])
             run_bytes = int(self._stops[last]) - base
-            self._file.expect(base, run_bytes)
             num_bytes += run_bytes
             if grid is None:
-                self._decode_run(int(first), out, rows[start:stop], verify)
+                self._twice(partial(self._decode_run, int(first), out, rows[start:stop], verify or self._file.is_remote))
+            else:
+                self._file.expect(base, run_bytes)
         if grid is not None:
             scatter(grid, out, rows, picks=positions)
             if verify:
@@ -135,7 +141,8 @@ class ShardReader:
         """
         pixels = np.empty(self.layout.spec.shape, np.uint8) if out is None else out
         self.read_rows(np.array([position]), pixels.reshape(1, -1), np.array([0]))
-        key, label, record = self.layout.parse_head(self.read_head(position), int(self._body_bytes[position]), self._where)
+        head = self._twice(partial(self.read_head, position))
+        key, label, record = self.layout.parse_head(head, int(self._body_bytes[position]), self._where)
         return Sample(key=key, label=label, record=record, pixels=pixels)
 
     def __iter__(self) -> Iterator[Sample]:
@@ -158,6 +165,16 @@ class ShardReader:
         """Return the stored bytes of a body as they are in the file."""
         return self._file.view(int(self._starts[position]), int(self._stops[position] - self._starts[position]))
 
+    def _twice(self, read: Callable[[], T]) -> T:
+        """Return what ``read`` does; where checksums do not fit what came from a URL, from bytes that are asked for once more."""
+        try:
+            return read()
+        except ShardCorruptError:
+            if not self._file.is_remote:
+                raise
+        with self._file.fetched_anew():
+            return read()
+
     def _raw_grid(self) -> np.ndarray | None:
         """Return all bodies as one uint8 ``[samples, C * H * W]`` view of the file, where they are plain pixels in a mapped file."""
         if self._codec.name != "raw" or self._file.array is None:
@@ -171,6 +188,7 @@ class ShardReader:
         """Decode neighbouring samples, the first of them at position ``first``."""
         last = first + len(rows) - 1
         starts, stops = self._starts[first : last + 1].tolist(), self._stops[first : last + 1].tolist()
+        self._file.expect(starts[0], stops[-1] - starts[0])
         for position, start, stop, row in zip(range(first, last + 1), starts, stops, rows.tolist(), strict=True):
             body = self._file.view(start, stop - start)
             if verify and self._checksums is not None:
@@ -262,6 +280,23 @@ class ShardReader:
     def _paddings(self) -> np.ndarray:
         """Return int64 ``[samples]``, the zero bytes behind every body."""
         return -(len(self.layout.tensor_header) + self._body_bytes) % TAR_BLOCK_BYTES
+
+
+@contextmanager
+def read_whole(store: Store, info: ShardInfo, index: DatasetIndex, *, is_checked: bool = False) -> Iterator[ShardReader]:
+    """Open a shard of which every sample is to be read: behind a URL it is fetched once, in large pieces, to a temporary file.
+
+    Args:
+        store: The data set's folder.
+        info: The shard.
+        index: The data set's index.
+        is_checked: Compare its size and XXH64 with the index first; what is fetched is compared always.
+    """
+    with shard_copy(store) as copy:
+        if is_checked or copy is not None:
+            check_file(store, info, copy=copy)
+        with ShardReader(store, info, index, copy=copy) as reader:
+            yield reader
 
 
 _END_BYTES = 2048

@@ -3,31 +3,36 @@
 In: an offset and a length. Out: a view. A mapped view costs no copy; on pages that are not in memory yet it costs the disk.
 """
 
+import contextlib
 import mmap
 import os
+import tempfile
+from collections.abc import Iterator
+from typing import IO
 
 import numpy as np
 
 from ferdata.errors import ShardCorruptError, ShardMissingError, StoreError
 from ferdata.store import Store
 
-__all__ = ["LocalFile", "RemoteFile", "open_shard_file"]
+__all__ = ["LocalFile", "RemoteFile", "open_shard_file", "shard_copy"]
 
 
 class LocalFile:
     """A mapped file. It is told apart from a file that was changed or cut since, before each use."""
 
-    def __init__(self, store: Store, name: str) -> None:
-        path = store.path(name)
+    is_remote = False
+
+    def __init__(self, path: str, where: str) -> None:
         try:
             self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         except FileNotFoundError as error:
             raise ShardMissingError(
-                f"{path}: no such file, though index.json lists it; copy the whole folder or run 'shard' again"
+                f"{where}: no such file, though index.json lists it; copy the whole folder or run 'shard' again"
             ) from error
         except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}, expected a file that can be read; check its permissions") from error
-        self._where = path
+            raise StoreError(f"{where}: {error.strerror}, expected a file that can be read; check its permissions") from error
+        self._where = where
         status = os.fstat(self._fd)
         self.num_bytes = status.st_size
         self._mtime_ns = status.st_mtime_ns
@@ -35,7 +40,7 @@ class LocalFile:
             mapped = mmap.mmap(self._fd, 0, prot=mmap.PROT_READ) if self.num_bytes else b""
         except (OSError, ValueError) as error:
             self.close()
-            raise StoreError(f"{path}: {error}, expected a file that can be mapped; check the disk and the path") from error
+            raise StoreError(f"{where}: {error}, expected a file that can be mapped; check the disk and the path") from error
         self._view = memoryview(mapped)
         self._probe = bytearray(1)
         self.array: np.ndarray | None = np.frombuffer(mapped, np.uint8)
@@ -67,6 +72,10 @@ class LocalFile:
             raise ShardCorruptError(f"{self._where}: the file ends {num_bytes - len(data):,} bytes early; copy or write the shard again")
         return data
 
+    def fetched_anew(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context without effect: a file's bytes are what they are."""
+        return contextlib.nullcontext()
+
     def close(self) -> None:
         """Close the file; it stays mapped as long as a view of it is alive."""
         if self._fd >= 0:
@@ -78,6 +87,7 @@ class LocalFile:
 class RemoteFile:
     """A file behind an fsspec URL, read by ranges."""
 
+    is_remote = True
     array: np.ndarray | None = None
 
     def __init__(self, store: Store, name: str) -> None:
@@ -85,13 +95,15 @@ class RemoteFile:
         self._where = store.path(name)
         self.num_bytes = store.num_bytes(name)
         self._start, self._ahead = 0, memoryview(b"")
+        self._is_fresh = False
 
     def check_unchanged(self) -> None:
         """Object stores replace whole objects; the checksums of what arrives must do."""
 
     def expect(self, start: int, num_bytes: int) -> None:
-        """Fetch a stretch with one request; views of it cost none."""
-        self._start, self._ahead = start, self._fetch(start, num_bytes)
+        """Fetch a stretch with one request, unless it is here; views of it cost none."""
+        if not self._start <= start <= start + num_bytes <= self._start + len(self._ahead):
+            self._start, self._ahead = start, self._fetch(start, num_bytes)
 
     def view(self, start: int, num_bytes: int) -> memoryview:
         """Return the bytes ``[start, start + num_bytes)``."""
@@ -100,22 +112,45 @@ class RemoteFile:
             return self._ahead[offset : offset + num_bytes]
         return self._fetch(start, num_bytes)
 
-    def close(self) -> None:
+    @contextlib.contextmanager
+    def fetched_anew(self) -> Iterator[None]:
+        """Let go of what was fetched; in the block, bytes are asked for past any cache."""
+        self.rest()
+        self._is_fresh = True
+        try:
+            yield
+        finally:
+            self._is_fresh = False
+
+    def rest(self) -> None:
         """Let go of what was fetched."""
         self._ahead = memoryview(b"")
 
+    close = rest
+
     def _fetch(self, start: int, num_bytes: int) -> memoryview:
         try:
-            data = self._store.read_range(self._name, start, start + num_bytes)
+            options = {"is_fresh": True} if self._is_fresh else {}
+            data = self._store.read_range(self._name, max(0, start), start + num_bytes, **options)
         except FileNotFoundError as error:
             raise ShardMissingError(f"{self._where}: the file has gone while it was being read; write it again") from error
-        except OSError as error:
-            raise StoreError(f"{self._where}: {error.strerror or error}, expected bytes; check the connection and try again") from error
         if start < 0 or len(data) != num_bytes:
             raise ShardCorruptError(f"{self._where}: {len(data):,} bytes arrived, expected {num_bytes:,}; copy or write the shard again")
         return memoryview(data)
 
 
-def open_shard_file(store: Store, name: str) -> LocalFile | RemoteFile:
-    """Open a shard wherever it is."""
-    return LocalFile(store, name) if store.is_local else RemoteFile(store, name)
+def open_shard_file(store: Store, name: str, copy: IO[bytes] | None = None) -> LocalFile | RemoteFile:
+    """Open a shard wherever it is, or a copy of it."""
+    if copy is not None:
+        return LocalFile(copy.name, store.path(name))
+    return LocalFile(store.path(name), store.path(name)) if store.is_local else RemoteFile(store, name)
+
+
+@contextlib.contextmanager
+def shard_copy(store: Store) -> Iterator[IO[bytes] | None]:
+    """Yield a temporary file to fetch a shard into that is to be read as a whole, where it is behind a URL; else None."""
+    if store.is_local:
+        yield None
+    else:
+        with tempfile.NamedTemporaryFile() as file:
+            yield file
