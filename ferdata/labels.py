@@ -3,6 +3,7 @@
 Ids are AffectNet's own everywhere inside ferdata; RAF-DB and other orders are mapped by name when they are read.
 """
 
+import unicodedata
 from collections.abc import Sequence
 
 from ferdata.errors import OptionError
@@ -18,6 +19,8 @@ __all__ = [
     "RAFDB_COMPOUND",
     "canonical_name",
     "map_ids",
+    "name_key",
+    "plain_name",
 ]
 
 AFFECTNET_ALL: tuple[str, ...] = (
@@ -52,10 +55,37 @@ _ALIASES: dict[str, str] = {
     "contempt": "Contempt",
 }  # fmt: skip
 
+_JOINERS = "\u200c\u200d"
+"""Invisible too, but Persian and Indian words are written with them."""
+
+_NOT_IN_KEY = dict.fromkeys((*map(ord, _JOINERS), *range(0xFE00, 0xFE10)))
+_BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0")
+
 
 def canonical_name(name: str) -> str | None:
-    """Return the official AffectNet name for a class name or alias (any case), or None if it is not one."""
-    return _ALIASES.get(name.strip().lower())
+    """Return the official AffectNet name for a class name or alias (as :func:`name_key` compares), or None if it is not one."""
+    return _ALIASES.get(name_key(name))
+
+
+def plain_name(name: str) -> str:
+    """Return a name as it is meant: composed characters, single spaces, none at the ends, and nothing that cannot be seen."""
+    if name.isascii() and name.isprintable():
+        return " ".join(name.split())
+    seen = "".join(char for char in unicodedata.normalize("NFC", name) if char in _JOINERS or not _is_invisible(char))
+    return " ".join(seen.split()).strip(_JOINERS)
+
+
+def name_key(name: str) -> str:
+    """Return what two spellings of one name share: neither case, spaces, Unicode form nor invisible characters count."""
+    plain = plain_name(name)
+    if plain.isascii():
+        return plain.lower()
+    folded = unicodedata.normalize("NFKC", plain).casefold().translate(_NOT_IN_KEY)
+    return unicodedata.normalize("NFKC", folded)
+
+
+def _is_invisible(char: str) -> bool:
+    return char in _BLANK_LETTERS or (unicodedata.category(char) in ("Cc", "Cf") and not char.isspace())
 
 
 def map_ids(names_from: Sequence[str], names_to: Sequence[str]) -> list[int]:

@@ -19,7 +19,7 @@ import fsspec
 from ferdata import remote
 from ferdata.errors import FerdataError, ShardMissingError, StoreError
 
-__all__ = ["Entry", "Store", "check_file", "check_folder", "join", "write_file_at"]
+__all__ = ["Entry", "Store", "check_file", "check_folder", "is_folder", "join", "write_file_at"]
 
 _HTTP = ("http://", "https://")
 
@@ -99,7 +99,7 @@ class Store:
         try:
             if self._fs is None:
                 with os.scandir(self.path(relative)) as found:
-                    entries = [Entry(e.name, e.is_dir(), None) for e in found]
+                    entries = [Entry(e.name, is_folder(e), None) for e in found]
             else:
                 with self._reading(relative):
                     entries = remote.persistently(lambda: [*self._iter_remote(relative)])
@@ -279,6 +279,14 @@ class Store:
     def _failures(self) -> type[Exception]:
         # What stands behind a URL has errors of its own library: no credentials, no such host, access denied.
         return OSError if self._fs is None else Exception
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Tell whether a name is a folder or a link to one; a link that cannot be followed, to itself or into a locked folder, is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def check_file(path: str, *, option: str) -> None:

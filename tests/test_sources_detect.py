@@ -317,18 +317,20 @@ def test_an_empty_or_missing_folder_says_so(tmp_path: Path) -> None:
 
 
 def test_anything_else_is_listed_with_what_was_looked_for(tmp_path: Path) -> None:
-    """The user sees at once what is there instead."""
+    """Where there is no image, the user sees what is there instead."""
     for i in range(30):
-        put(tmp_path / f"photo {i}.jpg")
-    put(tmp_path / "train_set/images/0.jpg")
+        put(tmp_path / f"note {i}.md")
+    put(tmp_path / "train_set/images/0.md")
+    put(tmp_path / "more/0.md")
 
     with pytest.raises(LayoutError) as caught:
         detect_layout(str(tmp_path))
 
     text = str(caught.value)
+    assert "class folders (train/<class>/); " in text
     assert "train_set/ or val_set/ with images/ and annotations/ (AN-npy)" in text
-    assert "the folder holds train_set/, photo 0.jpg, photo 1.jpg, photo 2.jpg" in text
-    assert "and 11 more" in text
+    assert "the folder holds more/, train_set/, note 0.md, note 1.md" in text
+    assert "and 12 more" in text
 
 
 @pytest.mark.parametrize("layout", ["AN-npy", "AN-csv", "AN-plus"])

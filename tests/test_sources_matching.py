@@ -25,7 +25,7 @@ def test_whole_numbers_are_whole(text: str, number: int | None) -> None:
 
 def test_a_stem_in_its_own_case_wins() -> None:
     """On disks that tell case apart, ``A.png`` and ``a.png`` are two images."""
-    index = StemIndex(["A.png", "a.png", "b.PNG", "c.txt"])
+    index = StemIndex(["A.png", "a.png", "b.PNG"])
 
     assert index.find_stem("a") == ["a.png"]
     assert index.find("B.jpg") == ["b.PNG"]

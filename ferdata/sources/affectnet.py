@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ferdata.labels import AFFECTNET_ALL
-from ferdata.sources.listing import Folder, below, is_image, iter_names
+from ferdata.sources.listing import Folder, below, is_image_at, iter_names
 from ferdata.sources.matching import whole_number
 from ferdata.sources.scan import ScanBuilder, ScanOptions
 from ferdata.store import Store
@@ -81,7 +81,7 @@ def number_order(stem: str) -> tuple[int, int, str]:
 
 def reject_strays(builder: ScanBuilder, split_folder: Folder, split: str) -> None:
     """Reject the images that lie in a split folder itself, where no label can name them."""
-    for name in filter(is_image, split_folder.files):
+    for name in split_folder.images:
         builder.reject(below(split_folder.path, name), "label_missing", "not in images/", split=split)
 
 
@@ -90,15 +90,19 @@ class ImageStems:
 
     Attributes:
         folders: Paths of the sub-folders, which no label can mean.
+        others: Paths of the files that are no images.
     """
 
     def __init__(self, store: Store, folder: str | None) -> None:
         self._names: dict[str, str | list[str]] = {}
         self.folders: list[str] = []
+        self.others: list[str] = []
         for name, is_dir in iter_names(store, folder) if folder is not None else ():
             if is_dir:
                 self.folders.append(below(folder or "", name))
-            elif is_image(name):
+            elif not is_image_at(store, folder or "", name):
+                self.others.append(below(folder or "", name))
+            else:
                 stem = os.path.splitext(name)[0].lower()
                 known = self._names.setdefault(stem, name)
                 if known is not name:

@@ -16,11 +16,11 @@ from ferdata.sources.affectnet import ClassRule, clean_score
 from ferdata.sources.affectnet_rows import is_header, iter_csv_rows, landmark_text, parse_box, parse_landmarks
 from ferdata.sources.csv_head import AFFECTNET_COLUMNS, AFFECTNET_WIDE_COLUMNS
 from ferdata.sources.detection import Detection
-from ferdata.sources.listing import NameIndex, below, is_image, iter_names, natural_key
+from ferdata.sources.listing import NameIndex, below, is_image_at, iter_names, natural_key
 from ferdata.sources.matching import stop_if_most_labels_invalid, stop_if_no_image_found
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
 from ferdata.sources.totals import finish_scan
-from ferdata.sources.unread import ignored_images
+from ferdata.sources.unread import ignored_files, ignored_images
 from ferdata.store import Store
 
 __all__ = ["ImageFolder", "scan"]
@@ -65,10 +65,16 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
 
 
 class ImageFolder:
-    """The images of an AN-csv image folder, as ``<n>/<hash>.<ext>`` or flattened; each folder is listed once, when it is first needed."""
+    """The images of an AN-csv image folder, as ``<n>/<hash>.<ext>`` or flattened; each folder is listed once, when it is first needed.
+
+    Attributes:
+        home: The folder, relative to the store's root.
+        others: Paths of the files that are no images, of the folders that have been listed.
+    """
 
     def __init__(self, store: Store, home: str) -> None:
         self.home = home
+        self.others: list[str] = []
         self._store = store
         self._indices: dict[str, NameIndex] = {}
         self._used: dict[str, set[str]] = {}
@@ -102,8 +108,10 @@ class ImageFolder:
             for name, is_dir in iter_names(self._store, below(self.home, folder)):
                 if is_dir:
                     self._inner.append(below(folder, name))
-                elif is_image(name):
+                elif is_image_at(self._store, below(self.home, folder), name):
                     names.append(name)
+                else:
+                    self.others.append(below(self.home, below(folder, name)))
             self._indices[folder] = NameIndex(names)
         return self._indices[folder]
 
@@ -192,7 +200,7 @@ class _Reader:
         for path in images.unused():
             self.builder.reject(path, "label_missing", f"not in {csv_files}")
         others = [path for path in images.other_folders() if not any(f"{home}/".startswith(f"{path}/") for home in self._homes)]
-        self.builder.notes += ignored_images(self._store, others, "AN-csv")
+        self.builder.notes += ignored_images(self._store, others, "AN-csv") + ignored_files(self._store, images.others)
 
     def report_repeats(self) -> None:
         """Say how many rows name a file again."""

@@ -14,7 +14,7 @@ from ferdata.sources.matching import KeyMaker, stop_if_most_labels_invalid, stop
 from ferdata.sources.npy_values import KINDS, Annotation, AnnotationIndex, index_annotations, read_annotations
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
 from ferdata.sources.totals import finish_scan
-from ferdata.sources.unread import ignored_images
+from ferdata.sources.unread import ignored_files, ignored_images
 from ferdata.store import Store
 
 __all__ = ["scan"]
@@ -55,7 +55,7 @@ class _Reader:
         images = here.dir("images")
         names = ImageStems(self._store, images)
         reject_strays(self.builder, here, split)
-        self.builder.notes += ignored_images(self._store, names.folders, self._layout)
+        self.builder.notes += ignored_images(self._store, names.folders, self._layout) + ignored_files(self._store, names.others)
         kinds = {kind: _VA_FOLDERS.get(kind, "") if self._layout == "AN-va" else "annotations" for kind in KINDS}
         folders = {kind: path for kind, name in kinds.items() if name and (path := here.dir(name)) is not None}
         index = index_annotations(self._store, folders)

@@ -19,7 +19,7 @@ from ferdata.sources.matching import KeyMaker, stop_if_most_labels_invalid, stop
 from ferdata.sources.pool import FILES_PER_JOB, read_in_order
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
 from ferdata.sources.totals import finish_scan
-from ferdata.sources.unread import ignored_images
+from ferdata.sources.unread import ignored_files, ignored_images
 from ferdata.store import Store
 
 __all__ = ["scan"]
@@ -69,7 +69,7 @@ class _Reader:
         images, annotations = here.dir("images"), here.dir("annotations")
         names = ImageStems(self._store, images)
         reject_strays(self.builder, here, split)
-        self.builder.notes += ignored_images(self._store, names.folders, "AN-plus")
+        self.builder.notes += ignored_images(self._store, names.folders, "AN-plus") + ignored_files(self._store, names.others)
         labels = _json_files(self._store, annotations)
         counts_before = Counter(self.rule.left_out)
         matched: list[tuple[str, str, str]] = []

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError
-from ferdata.labels import canonical_name
-from ferdata.sources.listing import below, is_image, list_folder, split_of
+from ferdata.labels import canonical_name, name_key
+from ferdata.sources.listing import below, is_within, list_folder, says_no_image, split_of
+from ferdata.sources.unread import ignored_files
 from ferdata.store import Store
 
 __all__ = ["ClassTree", "list_class_tree", "refuse_other_classes_inside"]
@@ -26,7 +27,7 @@ class ClassTree:
         folder: The split folder, relative to the source root.
         loose: Images that lie in the split folder itself, in no class folder.
         by_class: Name of a class folder as on disk -> paths of its images, relative to the source root.
-        notes: Links that were not followed.
+        notes: Links that were not followed, and files that are no images.
     """
 
     folder: str
@@ -51,7 +52,7 @@ def list_class_tree(store: Store, folder: str, *, only: Collection[str] | None =
     """List a split folder.
 
     Sub-folders of a class folder (by person, by source) belong to the class. A link inside a class folder that leads back into the
-    source is not followed: what it shows is read where it lies.
+    source is not followed: what it shows is read where it lies. Nor is a link beside a class folder of the same class that leads there.
 
     Args:
         store: Where the source lives.
@@ -59,19 +60,49 @@ def list_class_tree(store: Store, folder: str, *, only: Collection[str] | None =
         only: Names of the class folders to list, else all.
 
     Raises:
-        AmbiguousLayoutError: If a class folder holds split folders, folders of other classes, or labels of its own.
+        AmbiguousLayoutError: If a class folder holds split folders, folders of other classes, or labels of its own, or if two class
+            folders are one.
         LayoutError: If folders are nested too deeply.
     """
     here = list_folder(store, folder)
     names = [name for name in here.dirs if only is None or name in only]
     walker = _Walker(store, names if only is None else only)
-    by_class = {name: tuple(walker.images(name, below(folder, name))) for name in names}
+    twice = _second_links(store, folder, names)
+    by_class = {name: tuple(walker.images(name, below(folder, name))) for name in names if name not in twice}
+    walker.skipped += [below(folder, name) for name in twice]
+    walker.others += [path for path in here.others if not says_no_image(path)]
     return ClassTree(
         folder=folder,
-        loose=tuple(below(folder, name) for name in here.files if is_image(name)),
+        loose=tuple(below(folder, name) for name in here.images),
         by_class=by_class,
-        notes=tuple(f"Ignored link {path}: it leads back into the source, where its images are read already." for path in walker.skipped),
+        notes=(
+            *(f"Ignored link {path}: it leads back into the source, where its images are read already." for path in walker.skipped),
+            *ignored_files(store, walker.others),
+        ),
     )
+
+
+def _second_links(store: Store, folder: str, names: Collection[str]) -> list[str]:
+    """Return the class folders that are links to (or into, or above) another class folder of their class.
+
+    Raises:
+        AmbiguousLayoutError: If the other one is of another class.
+    """
+    links = [name for name in names if store.is_local and os.path.islink(store.path(below(folder, name)))]
+    real = {name: os.path.realpath(store.path(below(folder, name))) for name in names} if links else {}
+    found: list[str] = []
+    for name in links:
+        for other in (other for other in names if other != name and other not in found):
+            if not is_within(real[name], real[other]) and not is_within(real[other], real[name]):
+                continue
+            if not _is_same_class(name, other):
+                raise AmbiguousLayoutError(
+                    f"{store.path(folder)}: class folders {name!r} and {other!r} found, which are both {real[name]} or a part of it, "
+                    f"expected images of their own in each; remove the link that is wrong"
+                )
+            found.append(name)
+            break
+    return found
 
 
 def refuse_other_classes_inside(store: Store, class_folder: str, folder: str, dirs: Collection[str], classes: Collection[str]) -> None:
@@ -87,8 +118,8 @@ def refuse_other_classes_inside(store: Store, class_folder: str, folder: str, di
     Raises:
         AmbiguousLayoutError: If it is so.
     """
-    known = {name.lower() for name in classes}
-    wrong = [name for name in dirs if (name.lower() in known or _says_more(name)) and not _is_same_class(name, class_folder)]
+    known = {name_key(name) for name in classes}
+    wrong = [name for name in dirs if (name_key(name) in known or _says_more(name)) and not _is_same_class(name, class_folder)]
     if wrong:
         raise AmbiguousLayoutError(
             f"{store.path(folder)}: {', '.join(map(repr, wrong[:8]))} found inside class folder {class_folder!r}, expected its images, or "
@@ -102,7 +133,7 @@ def _says_more(name: str) -> bool:
 
 
 def _is_same_class(name: str, class_folder: str) -> bool:
-    return name.lower() == class_folder.lower() or (canonical_name(name) or name) == canonical_name(class_folder)
+    return name_key(name) == name_key(class_folder) or (canonical_name(name) or name) == canonical_name(class_folder)
 
 
 class _Walker:
@@ -110,6 +141,7 @@ class _Walker:
 
     def __init__(self, store: Store, classes: Collection[str]) -> None:
         self.skipped: list[str] = []
+        self.others: list[str] = []
         self._store, self._classes = store, classes
 
     def images(self, class_folder: str, folder: str) -> Iterator[str]:
@@ -119,9 +151,10 @@ class _Walker:
 
     def _walk(self, class_folder: str, folder: str, depth: int, homes: tuple[str, ...]) -> Iterator[str]:
         here = list_folder(self._store, folder)
-        for name in here.files:
-            if is_image(name):
-                yield below(folder, name)
+        self.others += here.others
+        self.skipped += [below(folder, name) for name in here.loops]
+        for name in here.images:
+            yield below(folder, name)
         if not here.dirs:
             return
         refuse_other_classes_inside(self._store, class_folder, folder, here.dirs, self._classes)
@@ -135,7 +168,7 @@ class _Walker:
             inner = homes
             if self._store.is_local and os.path.islink(self._store.path(path)):
                 target = self._real(path)
-                if any(_is_within(target, home) or _is_within(home, target) for home in homes):
+                if any(is_within(target, home) or is_within(home, target) for home in homes):
                     self.skipped.append(path)
                     continue
                 inner = (*homes, target)
@@ -143,7 +176,3 @@ class _Walker:
 
     def _real(self, relative: str) -> str:
         return os.path.realpath(self._store.path(relative))
-
-
-def _is_within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")

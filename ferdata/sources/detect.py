@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError, StoreError
+from ferdata.sources.advice import advise_on_images
 from ferdata.sources.csv_head import read_head
 from ferdata.sources.detection import Detection
-from ferdata.sources.listing import Tree, below, is_archive, is_image, shorten, split_of
+from ferdata.sources.listing import Tree, below, is_archive, shorten, split_of
 from ferdata.sources.markers.affectnet_2017 import find_affectnet_csv
 from ferdata.sources.markers.class_folders import class_places, find_class_folders
 from ferdata.sources.markers.own_classes import holds_images
@@ -43,12 +44,12 @@ _DERIVED_FILES = frozenset(
 _LABEL_ENDINGS = (".csv", ".npy", ".parquet", ".pkl", ".pickle", ".lst")
 _OTHER_SETS = frozenset(("rafce_emolabel.txt", "partition_label.txt"))
 _DATA_SETS = {"affectnet": "AffectNet", "rafdb": "RAF-DB", "folder": "class folders"}
-_LOOKED_FOR = (
-    "human_annotated/ (AN-plus), train_set/ or val_set/ with images/ and annotations/ (AN-npy), split folders with images/ and emotion/ "
-    "(AN-va) or labels/ (AN-yolo), training.csv with Manually_Annotated_Images/ (AN-csv), EmoLabel/list_patition_label.txt (RAF-basic, "
-    "RAF-compound), train_labels.csv with folders 1..7 (RAF-kaggle), labels.csv with pth and label (AN-kaggle), parquet files with image "
-    "and label, class folders"
-)
+_LOOKED_FOR = {
+    "affectnet": "human_annotated/ (AN-plus), train_set/ or val_set/ with images/ and annotations/ (AN-npy), split folders with images/ "
+    "and emotion/ (AN-va) or labels/ (AN-yolo), training.csv with Manually_Annotated_Images/ (AN-csv), labels.csv with pth and label "
+    "(AN-kaggle), parquet files with image and label",
+    "rafdb": "EmoLabel/list_patition_label.txt (RAF-basic, RAF-compound), train_labels.csv with folders 1..7 (RAF-kaggle)",
+}
 
 
 def detect_layout(root: str, *, source: str | None = None, labels: str | None = None) -> Detection:
@@ -102,7 +103,7 @@ def _strong_layout_in(tree: Tree, folder: str) -> Detection | None:
 
 def _only_folder(tree: Tree, folder: str) -> str | None:
     here = tree.folder(folder)
-    if len(here.dirs) != 1 or any(is_image(name) or _is_label_file(name) for name in here.files):
+    if len(here.dirs) != 1 or here.images or any(map(_is_label_file, here.files)):
         return None
     return below(folder, here.dirs[0])
 
@@ -201,11 +202,15 @@ def _paths(found: Detection) -> list[str]:
 
 def _ignored(tree: Tree, found: Detection) -> list[str]:
     used = set(_paths(found))
-    derived, archives, pickles = [], [], []
+    derived, archives, pickles, loops = [], [], [], []
+    parts = found.root.split("/")
+    for wrapper in ("/".join(parts[:level]) for level in range(len(parts)) if found.root):
+        loops += [below(wrapper, name) for name in tree.folder(wrapper).loops]
     for folder in dict.fromkeys((found.root, *found.splits.values())):
         here = tree.folder(folder)
+        loops += [below(folder, name) for name in here.loops]
         derived += [below(folder, name) + "/" for name in here.dirs if name.lower() in DERIVED_FOLDERS]
-        files = [(below(folder, name), name.lower()) for name in here.files if below(folder, name) not in used and not is_image(name)]
+        files = [(path, path.rsplit("/", 1)[-1].lower()) for path in here.others if path not in used]
         derived += [path for path, name in files if name in _DERIVED_FILES or (name.endswith(".csv") and _is_dump(tree, path))]
         archives += [path for path, name in files if is_archive(name)]
         pickles += [path for path, name in files if name.endswith((".pkl", ".pickle"))]
@@ -213,6 +218,7 @@ def _ignored(tree: Tree, found: Detection) -> list[str]:
         ("derived files, which are no labels", derived),
         ("archives beside the unpacked data", archives),
         ("pickles, which are never loaded", pickles),
+        ("links that lead back to a folder above them", loops),
     )
     return [*(f"Ignored {kind}: {shorten(paths)}." for kind, paths in kinds if paths), *note_unread(tree, found)]
 
@@ -232,7 +238,8 @@ def _deeper_layouts(tree: Tree, folders: list[str], source: str | None, labels: 
         except (LayoutError, StoreError):
             continue
         else:
-            if found is not None:
+            # Class folders below one split folder alone are not what the user should give instead of both.
+            if found is not None and not (found.class_folders and split_of(found.root.rsplit("/", 1)[-1])):
                 yield found.root, found.layout
 
 
@@ -262,17 +269,23 @@ def _nothing_found(tree: Tree, source: str | None, labels: str | None) -> Layout
         return LayoutError(
             f"{where}: {shorten(pickles)} found, expected labels as text or .npy; pickles are not loaded, use the CSV release"
         )
-    if archives and not any(is_image(path) for path in files):
+    if archives and not any(place.images for place in (*passed, here, *inside)):
         return LayoutError(f"{tree.store}: only archives found ({shorten(archives)}), expected the unpacked data set; unpack first")
     other = [path for path in files if path.lower().rsplit("/", 1)[-1] in _OTHER_SETS]
     if other:
         return LayoutError(
             f"{where}: {shorten(other)} found, expected RAF-DB basic or compound; RAF-ML and RAF-CE are other data sets, not read"
         )
+    expected = "; ".join(("class folders (train/<class>/)", *(text for name, text in _LOOKED_FOR.items() if source in (name, None))))
     if not here.dirs and not here.files:
-        return LayoutError(f"{where}: an empty folder found, expected {_LOOKED_FOR}; check the path")
+        return LayoutError(f"{where}: an empty folder found, expected {expected}; check the path")
     held = shorten([*(f"{name}/" for name in here.dirs), *here.files])
     numbers = sum(name.isdecimal() for name in here.dirs)
     if numbers and numbers == len(here.dirs):
-        held += f"; {numbers:,} numbered folders are AffectNet's images of 2017 without their CSV files"
-    return LayoutError(f"{where}: no known layout found, expected {_LOOKED_FOR}; the folder holds {held}; give the folder of a data set")
+        return LayoutError(
+            f"{where}: {numbers:,} numbered folders are AffectNet's images of 2017 without their CSV files, or classes; give the folder "
+            f"that holds training.csv too, or use source 'folder'"
+        )
+    return advise_on_images(tree, folder, source) or LayoutError(
+        f"{where}: no image found and no known layout, expected {expected}; the folder holds {held}; give the folder of a data set"
+    )

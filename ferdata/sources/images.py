@@ -4,6 +4,7 @@ In: a source root and an item path. Out: the bytes as they are stored. A parquet
 that is among the last ones read, of which up to 192 MB are kept in memory.
 """
 
+import errno
 import io
 import os
 import re
@@ -40,7 +41,11 @@ def read_image(root: str, path: str) -> bytes:
     row = _ROW.fullmatch(path)
     try:
         return _store(root).read(path) if row is None else _read_row(root, row[1], int(row[2]))
-    except FerdataError:
+    except FerdataError as error:
+        if getattr(error.__cause__, "errno", None) == errno.ELOOP:  # it leads nowhere, as a dangling link does
+            raise StoreError(
+                f"{_store(root).path(path)}: a link to itself found, expected an image file; remove it"
+            ) from FileNotFoundError()
         raise
     except (OSError, pa.ArrowException) as error:
         text = getattr(error, "strerror", None) or str(error)

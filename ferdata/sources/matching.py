@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ferdata.errors import SourceError
-from ferdata.sources.listing import is_image, natural_key
+from ferdata.sources.listing import natural_key
 from ferdata.sources.scan import Reject
 
 __all__ = [
@@ -81,15 +81,13 @@ class KeyMaker:
 
 
 class StemIndex:
-    """Finds an image by its name: exactly, else by its stem in any case and with any image extension."""
+    """Finds one of a folder's images by its name: exactly, else by its stem in any case and with any extension."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._names: set[str] = set()
+        self._names = set(names)
         self._by_stem: dict[str, list[str]] = {}
-        for name in names:
-            if is_image(name):
-                self._names.add(name)
-                self._by_stem.setdefault(stem_of(name).lower(), []).append(name)
+        for name in self._names:
+            self._by_stem.setdefault(stem_of(name).lower(), []).append(name)
 
     def __len__(self) -> int:
         return len(self._names)

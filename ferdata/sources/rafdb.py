@@ -13,12 +13,12 @@ from typing import Any
 from ferdata.errors import LayoutError
 from ferdata.labels import AFFECTNET_7, RAFDB_BASIC, RAFDB_COMPOUND, map_ids
 from ferdata.sources.detection import Detection
-from ferdata.sources.listing import Folder, below, is_image, list_folder
+from ferdata.sources.listing import Folder, below, list_folder
 from ferdata.sources.matching import StemIndex, decode_text, stem_of, stop_if_most_labels_invalid, stop_if_no_image_found, whole_number
 from ferdata.sources.rafdb_annotations import AnnotationReader, Annotations, read_distribution
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
 from ferdata.sources.totals import finish_scan
-from ferdata.sources.unread import ignored_images
+from ferdata.sources.unread import ignored_files, ignored_images
 from ferdata.store import Store
 
 __all__ = ["RAF_SETS", "RAF_STEM", "ListRow", "RafSet", "parse_list", "scan"]
@@ -81,6 +81,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     _accept_all(store, top, found, raf, options, builder)
     if images.path not in ("", top.dir("Image") or top.dir("Images")):
         builder.notes += ignored_images(store, [below(images.path, name) for name in images.dirs], detection.layout)
+        builder.notes += ignored_files(store, images.others)
     _note_repeats(rows, builder)
     _note_gaps(rows, raf, builder)
     return finish_scan(builder, detection, raf.classes)
@@ -162,7 +163,7 @@ def _find_images(store: Store, top: Folder, kind: str) -> Folder:
         if folder is not None:
             return folder
     for flat in (inner, top):
-        if flat is not None and any(_is_kind(name, kind) for name in flat.files):
+        if flat is not None and any(_is_kind(name, kind) for name in flat.images):
             return flat
     other = "original" if kind == "aligned" else "aligned"
     has_other = any(folder is not None and folder.dir(other) for folder in (inner, top))
@@ -174,7 +175,7 @@ def _descend(store: Store, start: str, kind: str) -> Folder | None:
     """Return the first folder with images at or below ``start``: ``aligned/``, ``aligned/aligned/``, ``aligned/imgs/``."""
     folder = list_folder(store, start)
     for _ in range(4):
-        if any(map(is_image, folder.files)):
+        if folder.images:
             return folder
         named = next((path for path in map(folder.dir, (kind, *_IMAGE_FOLDERS)) if path), None)
         path = named or (below(folder.path, folder.dirs[0]) if len(folder.dirs) == 1 else None)
@@ -185,7 +186,7 @@ def _descend(store: Store, start: str, kind: str) -> Folder | None:
 
 
 def _is_kind(name: str, kind: str) -> bool:
-    stem = RAF_STEM.fullmatch(stem_of(name)) if is_image(name) else None
+    stem = RAF_STEM.fullmatch(stem_of(name))
     return stem is not None and bool(stem[3]) == (kind == "aligned")
 
 
@@ -193,9 +194,9 @@ def _match(rows: Sequence[ListRow], images: Folder, kind: str, builder: ScanBuil
     """Return the rows that find exactly one image; rows without one and images without a row become rejects."""
     other = "original" if kind == "aligned" else "aligned"
     # A folder of aligned images whose names have lost the mark is still one; originals among marked images are not.
-    is_marked = kind == "original" or any(_is_kind(name, kind) for name in images.files)
-    apart = [name for name in images.files if is_marked and _is_kind(name, other)]
-    index = StemIndex(set(images.files).difference(apart))
+    is_marked = kind == "original" or any(_is_kind(name, kind) for name in images.images)
+    apart = [name for name in images.images if is_marked and _is_kind(name, other)]
+    index = StemIndex(set(images.images).difference(apart))
     mark = "_aligned" if kind == "aligned" and is_marked else ""
     found: list[tuple[ListRow, str]] = []
     used: set[str] = set()

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from ferdata.errors import LayoutError
 from ferdata.labels import AFFECTNET_7, RAFDB_BASIC, map_ids
 from ferdata.sources.detection import Detection
-from ferdata.sources.listing import below, is_image, list_folder, natural_key
+from ferdata.sources.listing import below, list_folder, natural_key
 from ferdata.sources.matching import (
     SPLIT_ORDER,
     KeyMaker,
@@ -24,7 +24,7 @@ from ferdata.sources.matching import (
 from ferdata.sources.rafdb import RAF_STEM
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
 from ferdata.sources.totals import finish_scan
-from ferdata.sources.unread import ignored_images
+from ferdata.sources.unread import ignored_files, ignored_images
 from ferdata.store import Store
 
 __all__ = ["scan"]
@@ -71,11 +71,11 @@ def _list_split(store: Store, split_folder: str, split: str, builder: ScanBuilde
             )
         path = below(split_folder, name)
         here = list_folder(store, path)
-        folders[raf_id] = path, [file for file in here.files if is_image(file)]
+        folders[raf_id] = path, list(here.images)
         builder.notes += ignored_images(store, [below(path, inner) for inner in here.dirs], "RAF-kaggle")
-    for name in listed.files:
-        if is_image(name):
-            builder.reject(below(split_folder, name), "label_missing", "in no class folder", split=split)
+        builder.notes += ignored_files(store, here.others)
+    for name in listed.images:
+        builder.reject(below(split_folder, name), "label_missing", "in no class folder", split=split)
     for raf_id in _RAF_IDS:
         if not folders.get(raf_id, ("", []))[1]:
             builder.notes.append(f"Warning: {split_folder}/{raf_id} ({RAFDB_BASIC[raf_id - 1]}) holds no image.")

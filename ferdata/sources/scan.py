@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from ferdata.errors import OptionError
 from ferdata.sample import ITEM_SCHEMA, ItemTable
+from ferdata.sources.listing import printable
 
 __all__ = ["LABEL_ORDERS", "Reject", "Scan", "ScanBuilder", "ScanOptions"]
 
@@ -124,7 +125,7 @@ class ScanBuilder:
 
         A path that is not UTF-8 on the disk cannot be written down and found again, so it becomes a reject.
         """
-        if not path.isascii() and _printable(path) != path:
+        if not path.isascii() and printable(path) != path:
             self.reject(path, "name_invalid", "the file's name or a folder's is not UTF-8; rename it", split=split, key=key)
             return
         columns = self._columns
@@ -143,7 +144,7 @@ class ScanBuilder:
 
     def reject(self, path: str, reason: str, detail: str, *, split: str = "", row: int | None = None, key: str = "") -> None:
         """Record a row or image that cannot be used."""
-        self.rejects.append(Reject(path=_printable(path), reason=reason, detail=_printable(detail), split=split, row=row, key=key))
+        self.rejects.append(Reject(path=printable(path), reason=reason, detail=printable(detail), split=split, row=row, key=key))
 
     def build(self, *, source: str, layout: str, root: str, classes: Sequence[str], complete: bool | None = None) -> Scan:
         """Return the finished scan."""
@@ -166,11 +167,6 @@ class ScanBuilder:
         if self._columns["key"]:
             self._batches.append(pa.RecordBatch.from_pydict(self._columns, schema=_PLAIN_SCHEMA))
             self._columns = {name: [] for name in ITEM_SCHEMA.names}
-
-
-def _printable(text: str) -> str:
-    """Return a text that can be encoded; bytes that were not UTF-8 in a file name are shown as escapes."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 _PLAIN_SCHEMA = pa.schema([(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in ITEM_SCHEMA])

@@ -1,6 +1,7 @@
-"""Images that a layout does not read: found and counted, so that none is left out without a word.
+"""What a layout does not read: images and other files, counted, so that none is left out without a word.
 
-In: a detected layout. Out: notes with the number of images in each folder. Costs one listing of each folder that is not read.
+In: a detected layout, or paths. Out: notes with the number of images in each folder, and of other files by their ending. Costs one
+listing of each folder that is not read.
 """
 
 import os
@@ -8,10 +9,10 @@ from collections.abc import Iterable, Iterator
 
 from ferdata.errors import StoreError
 from ferdata.sources.detection import Detection
-from ferdata.sources.listing import Tree, below, is_image, iter_names, natural_key, shorten
+from ferdata.sources.listing import Tree, below, is_image_at, iter_names, natural_key, says_no_image, shorten
 from ferdata.store import Store
 
-__all__ = ["DERIVED_FOLDERS", "ignored_images", "note_unread"]
+__all__ = ["DERIVED_FOLDERS", "ignored_files", "ignored_images", "note_unread"]
 
 DERIVED_FOLDERS = frozenset(("images_cropped", "fan_landmarks"))
 """Folders that users' own tools leave in a release; they have a note of their own."""
@@ -25,10 +26,11 @@ _SPLIT_PARTS = {
 _RAFDB_PARTS = ("image", "images", "aligned", "original", "annotation", "annotations", "emolabel", "feature")
 _MAX_FOLDERS = 2048
 _MAX_REMOTE_FOLDERS = 64
+_MAX_PATH_SHOWN = 200
 
 
 def note_unread(tree: Tree, found: Detection) -> list[str]:
-    """Return a note on the images in folders that no reader of this layout looks at.
+    """Return notes on the images in folders that no reader of this layout looks at, and on odd files beside those that are read.
 
     Args:
         tree: Listings of the source.
@@ -39,20 +41,26 @@ def note_unread(tree: Tree, found: Detection) -> list[str]:
     above = {ancestor for path in paths for ancestor in _ancestors(path, found.root)}
     folders: list[str] = []
     beside: list[str] = []
+    odd: list[str] = []
     for place in sorted(above - read):
         here = tree.folder(place)
         inner = (below(place, name) for name in here.dirs if name.lower() not in DERIVED_FOLDERS)
         folders += [path for path in inner if path not in above | paths and not _is_part(path, found)]
-        if found.layout not in ("RAF-basic", "RAF-compound") and (number := sum(map(is_image, here.files))):
+        if found.layout not in ("RAF-basic", "RAF-compound") and (number := len(here.images)):
             beside.append(f"{place or '.'} itself ({_images(number)})")
+        odd += here.others
     for place in sorted(read) if found.layout in _SPLIT_PARTS else ():
         unread = (name for name in tree.folder(place).dirs if name.lower() not in {*_SPLIT_PARTS[found.layout], *DERIVED_FOLDERS})
         folders += [path for name in unread if (path := below(place, name)) not in above | paths]
-    return ignored_images(tree.store, folders, found.layout, also=beside)
+        odd += tree.folder(place).others
+    return [
+        *ignored_images(tree.store, folders, found.layout, also=beside),
+        *ignored_files(tree.store, (path for path in odd if not says_no_image(path))),
+    ]
 
 
 def ignored_images(store: Store, folders: Iterable[str], layout: str, *, also: Iterable[str] = ()) -> list[str]:
-    """Return one note on the folders that hold images at any depth, or none.
+    """Return a note on the folders that hold images at any depth, and one on those that cannot be listed, where there are any.
 
     Args:
         store: Where the source lives.
@@ -61,18 +69,46 @@ def ignored_images(store: Store, folders: Iterable[str], layout: str, *, also: I
         also: Other places and what they hold.
     """
     shown = list(also)
+    closed: list[str] = []
     budget = _MAX_FOLDERS if store.is_local else _MAX_REMOTE_FOLDERS
     for folder in sorted(folders, key=natural_key):
-        number, listed = _count(store, folder, budget)
+        number, listed, locked = _count(store, folder, budget)
         budget -= listed
         if number:
             shown.append(f"{folder}/ ({'at least ' if budget <= 0 else ''}{_images(number)})")
-    return [f"Ignored images that {layout} does not read: {shorten(shown)}."] if shown else []
+        closed += locked
+    notes = [f"Ignored images that {layout} does not read: {shorten(shown)}."] if shown else []
+    return notes + ([f"Ignored folders that cannot be listed: {shorten(closed)}."] if closed else [])
 
 
-def _count(store: Store, folder: str, budget: int) -> tuple[int, int]:
-    """Return the images at or below a folder, and how many folders were listed, at most ``budget``; links in it are not followed."""
+def ignored_files(store: Store, paths: Iterable[str]) -> list[str]:
+    """Return one note on files that lie among images and are none, by their endings, or no note.
+
+    Args:
+        store: Where the source lives.
+        paths: The files, relative to the store's root.
+    """
+    kinds: dict[str, list[str]] = {}
+    for path in paths:
+        kinds.setdefault(_kind(store, path), []).append(path)
+    shown = [f"{len(found):,} {kind} ({found[0]}{', ...' if len(found) > 1 else ''})" for kind, found in kinds.items()]
+    return [f"Ignored files that hold no image which can be read: {shorten(shown)}."] if shown else []
+
+
+def _kind(store: Store, path: str) -> str:
+    full = store.path(path)
+    if store.is_local and os.path.islink(full) and not os.path.exists(full):
+        return "link that cannot be followed"
+    return os.path.splitext(path)[1].lower() or "without suffix"
+
+
+def _count(store: Store, folder: str, budget: int) -> tuple[int, int, list[str]]:
+    """Return the images at or below a folder, how many folders were listed, at most ``budget``, and those that cannot be listed.
+
+    Links in the folder are not followed.
+    """
     number = listed = 0
+    locked: list[str] = []
     waiting = [folder]
     while waiting and listed < budget:
         path = waiting.pop()
@@ -80,12 +116,12 @@ def _count(store: Store, folder: str, budget: int) -> tuple[int, int]:
         try:
             for name, is_dir in iter_names(store, path):
                 if not is_dir:
-                    number += is_image(name)
+                    number += is_image_at(store, path, name)
                 elif not (store.is_local and os.path.islink(store.path(below(path, name)))):
                     waiting.append(below(path, name))
         except StoreError:
-            continue
-    return number, listed
+            locked.append(f"{path[:_MAX_PATH_SHOWN]}{'...' if len(path) > _MAX_PATH_SHOWN else '/'}")
+    return number, listed, locked
 
 
 def _ancestors(path: str, root: str) -> Iterator[str]:

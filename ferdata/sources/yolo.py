@@ -27,7 +27,7 @@ from ferdata.sources.matching import (
 )
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
 from ferdata.sources.totals import finish_scan
-from ferdata.sources.unread import ignored_images
+from ferdata.sources.unread import ignored_files, ignored_images
 from ferdata.sources.yolo_names import parse_names
 from ferdata.store import Store
 
@@ -131,9 +131,10 @@ def _pair(store: Store, folder: str, split: str, builder: ScanBuilder) -> tuple[
     here = list_folder(store, folder)
     image_dir, label_dir = here.dir("images"), here.dir("labels")
     listed = list_folder(store, image_dir) if image_dir else None
-    images = StemIndex(listed.files if listed else ())
+    images = StemIndex(listed.images if listed else ())
     reject_strays(builder, here, split)
     builder.notes += ignored_images(store, [below(listed.path, name) for name in listed.dirs] if listed else (), "AN-yolo")
+    builder.notes += ignored_files(store, listed.others if listed else ())
     labels = [name for name in list_folder(store, label_dir).files if name.lower().endswith(".txt")] if label_dir else []
     pairs: list[tuple[str, str]] = []
     without: list[str] = []

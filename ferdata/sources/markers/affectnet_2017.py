@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ferdata.errors import AmbiguousLayoutError, LayoutError
 from ferdata.sources.csv_head import has_affectnet_path, is_affectnet_head, read_head
 from ferdata.sources.detection import Detection
-from ferdata.sources.listing import Tree, below, is_archive, is_image, iter_names
+from ferdata.sources.listing import Tree, below, is_archive, is_image_at, iter_names
 
 __all__ = ["find_affectnet_csv"]
 
@@ -125,7 +125,7 @@ def _home(tree: Tree, path: str, *, down: bool = True, depth: int = 0) -> str | 
     """Return the folder at or below ``path`` that holds ``<n>/`` folders or the images themselves."""
     inside = []
     for name, is_dir in iter_names(tree.store, path):
-        if (is_dir and name.isdecimal()) or (not is_dir and is_image(name)):
+        if (is_dir and name.isdecimal()) or (not is_dir and is_image_at(tree.store, path, name)):
             return path
         if is_dir:
             inside.append(name)

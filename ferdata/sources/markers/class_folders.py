@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError
-from ferdata.labels import AFFECTNET_8, AFFECTNET_ALL, ALPHABETICAL_7, ALPHABETICAL_8, FER2013, RAFDB_BASIC, canonical_name
+from ferdata.labels import AFFECTNET_8, AFFECTNET_ALL, ALPHABETICAL_7, ALPHABETICAL_8, FER2013, RAFDB_BASIC, canonical_name, name_key
 from ferdata.sources.class_tree import refuse_other_classes_inside
 from ferdata.sources.detection import Detection
-from ferdata.sources.listing import Tree, below, is_image, split_of
-from ferdata.sources.markers.own_classes import find_own_classes, holds_images
+from ferdata.sources.listing import Tree, below, split_of
+from ferdata.sources.markers.own_classes import PARTS, find_own_classes, holds_images, merged_spellings
 from ferdata.sources.markers.rafdb_official import RAF_BASIC_STEM
 from ferdata.sources.totals import AFFECTNET_TRAIN, RAFDB_TRAIN
 from ferdata.sources.unread import DERIVED_FOLDERS
@@ -23,7 +23,6 @@ _TABLES = (
     dict(RAFDB_TRAIN),
 )
 _OTHER_NAMES = {"none": "None", "uncertain": "Uncertain", "no-face": "No-Face", "noface": "No-Face", "no_face": "No-Face"}
-_PARTS = frozenset(("images", "image", "annotations", "annotation", "labels", "valence", "arousal", "emotion", "landmarks"))
 _MOST_NAMES = 40
 _ALIASES = (
     "neutral, normal, calm, happy, happiness, joy, sad, sadness, surprise, surprised, fear, fearful, afraid, disgust, disgusted, "
@@ -50,16 +49,16 @@ def find_class_folders(tree: Tree, folder: str, *, source: str | None, labels: s
     """
     splits = _splits(tree, folder)
     names = sorted({name for path in splits.values() for name in _class_dirs(tree, path)})
-    numbers = {name: int(name) for name in names if name.isdecimal()}
-    known = {name: alias for name in names if (alias := canonical_name(name) or _OTHER_NAMES.get(name.strip().lower()))}
+    numbers = {name: int(name_key(name)) for name in names if name_key(name).isdecimal()}
+    known = {name: alias for name in names if (alias := canonical_name(name) or _OTHER_NAMES.get(name_key(name)))}
     has_splits = splits.get("train") != folder
     if split_names := [name for name in names if split_of(name)]:
         _refuse_splits_beside_classes(tree, folder, splits, split_names, names if source == "folder" else [*known, *numbers])
         return None
     if source == "folder" and (own := find_own_classes(tree, splits, names)):
-        given, notes = tree.store.path(), _split_notes(splits)
+        given, notes = tree.store.path(), (*_split_notes(splits), *merged_spellings(own), *_note_one_class(own))
         return Detection(layout="folder", source="folder", root=folder, given=given, splits=splits, class_folders=own, notes=notes)
-    if not (known or numbers or has_splits) or not 0 < len(names) <= _MOST_NAMES or _PARTS & {name.lower() for name in names}:
+    if not (known or numbers or has_splits) or not 0 < len(names) <= _MOST_NAMES or PARTS & {name_key(name) for name in names}:
         return None
     is_rafdb = _has_raf_stems(tree, splits)
     for place in class_places(tree, folder):
@@ -71,10 +70,16 @@ def find_class_folders(tree: Tree, folder: str, *, source: str | None, labels: s
         counts = {split: _counts(tree, path) for split, path in splits.items()}
         known, notes = find_number_order(tree.store.path(folder), numbers, counts, is_rafdb=is_rafdb, labels=labels)
     unknown = [name for name in names if name not in known]
-    if unknown and (has_splits or len(known) > 1) and any(any(_counts(tree, path).values()) for path in splits.values()):
+    is_own = source != "folder" and bool(unknown) and _may_be_own(tree, splits, names)
+    if (
+        unknown
+        and (known or is_own)
+        and (has_splits or len(known) > 1)
+        and any(any(_counts(tree, path).values()) for path in splits.values())
+    ):
         raise LayoutError(
             f"{tree.store.path(folder)}: class folder {', '.join(map(repr, unknown))} found, expected only known class names ({_ALIASES}); "
-            f"rename the folder or move it away"
+            f"rename the folder or move it away{', or use source ' + repr('folder') + ' for classes of your own' if is_own else ''}"
         )
     if unknown:
         return None
@@ -82,8 +87,15 @@ def find_class_folders(tree: Tree, folder: str, *, source: str | None, labels: s
     layout, of_source = ("RAF-folders", "rafdb") if is_rafdb else ("AN-folders", "affectnet")
     if source == "folder":
         layout, of_source = "folder", "folder"
-    notes += _split_notes(splits)
+    notes += (*_split_notes(splits), *merged_spellings(known))
     return Detection(layout=layout, source=of_source, root=folder, given=tree.store.path(), splits=splits, class_folders=known, notes=notes)
+
+
+def _may_be_own(tree: Tree, splits: Mapping[str, str], names: Sequence[str]) -> bool:
+    try:
+        return find_own_classes(tree, splits, names) is not None
+    except AmbiguousLayoutError:
+        return False
 
 
 def class_places(tree: Tree, folder: str) -> list[str]:
@@ -199,7 +211,7 @@ def _splits(tree: Tree, folder: str) -> dict[str, str]:
     with_classes = [name for _, name in named if _class_dirs(tree, below(folder, name))]
     found: dict[str, str] = {}
     for split, name in named if with_classes else ():
-        if name not in with_classes and not any(map(is_image, tree.folder(below(folder, name)).files)):
+        if name not in with_classes and not tree.folder(below(folder, name)).images:
             continue
         if split in found:
             raise AmbiguousLayoutError(
@@ -215,15 +227,20 @@ def _split_notes(splits: Mapping[str, str]) -> tuple[str, ...]:
     return ("No val and no test split found.",) if len(splits) == 1 else ()
 
 
+def _note_one_class(class_folders: Mapping[str, str]) -> tuple[str, ...]:
+    only = set(class_folders.values())
+    return tuple(f"Warning: all images are of one class, {name}, as there is one class folder." for name in only if len(only) == 1)
+
+
 def _class_dirs(tree: Tree, split_folder: str) -> list[str]:
     return [name for name in tree.folder(split_folder).dirs if name.lower() not in DERIVED_FOLDERS]
 
 
 def _counts(tree: Tree, split_folder: str) -> dict[str, int]:
-    return {name: sum(map(is_image, tree.folder(below(split_folder, name)).files)) for name in _class_dirs(tree, split_folder)}
+    return {name: len(tree.folder(below(split_folder, name)).images) for name in _class_dirs(tree, split_folder)}
 
 
 def _has_raf_stems(tree: Tree, splits: Mapping[str, str]) -> bool:
     folders = [tree.folder(below(path, name)) for path in splits.values() for name in _class_dirs(tree, path)]
-    files = [file for folder in folders for file in folder.files if is_image(file)]
+    files = [file for folder in folders for file in folder.images]
     return bool(files) and all(RAF_BASIC_STEM.fullmatch(file) for file in files)

@@ -11,6 +11,7 @@ __all__ = ["find_affectnet_npy", "find_affectnet_plus", "find_affectnet_va", "fi
 
 _HUMAN, _AUTOMATIC = "human_annotated", "no_human_annotated"
 _ENOUGH_NAMES = 4096
+_MAX_WRAPPERS = 8
 
 
 def split_folders(tree: Tree, folder: str, kinds: Sequence[str]) -> dict[str, str]:
@@ -48,8 +49,8 @@ def find_affectnet_plus(tree: Tree, folder: str) -> Detection | None:
     here = tree.folder(folder)
     automatic = _with_pairs(tree, here.dir(_AUTOMATIC))
     human = here.dir(_HUMAN)
-    while human and (inner := tree.folder(human).dir(_HUMAN)):
-        human = inner
+    for _ in range(_MAX_WRAPPERS):
+        human = (human and tree.folder(human).dir(_HUMAN)) or human
     splits = split_folders(tree, human, ("images", "annotations")) if human else {}
     if not splits and not automatic:
         splits = split_folders(tree, folder, ("images", "annotations"))
@@ -122,11 +123,11 @@ def _labels(tree: Tree, split_folder: str) -> bool:
 
 
 def _with_pairs(tree: Tree, folder: str | None) -> str | None:
-    while folder is not None:
-        here = tree.folder(folder)
-        if here.dir("images") and here.dir("annotations"):
+    for _ in range(_MAX_WRAPPERS):
+        here = tree.folder(folder) if folder is not None else None
+        if here is None or (here.dir("images") and here.dir("annotations")):
             return folder
-        folder = below(folder, here.dirs[0]) if len(here.dirs) == 1 else None
+        folder = below(here.path, here.dirs[0]) if len(here.dirs) == 1 else None
     return None
 
 

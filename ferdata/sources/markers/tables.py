@@ -1,8 +1,9 @@
 """Markers 9 and 10: re-releases whose labels are in one table: Kaggle's ``labels.csv`` and parquet files."""
 
+import contextlib
 import re
 
-from ferdata.errors import AmbiguousLayoutError
+from ferdata.errors import AmbiguousLayoutError, StoreError
 from ferdata.labels import canonical_name
 from ferdata.sources.csv_head import read_head
 from ferdata.sources.detection import Detection
@@ -78,8 +79,9 @@ def _labels_csv(tree: Tree, folder: str) -> str | None:
 def _parquet_files(tree: Tree, folder: str, *, depth: int) -> list[str]:
     here = tree.folder(folder)
     found = [below(folder, name) for name in here.files if name.lower().endswith(".parquet")]
-    if depth and len(here.dirs) <= 16:
-        found += [path for name in here.dirs for path in _parquet_files(tree, below(folder, name), depth=depth - 1)]
+    for name in here.dirs if depth and len(here.dirs) <= 16 else ():
+        with contextlib.suppress(StoreError):  # one that cannot be listed is an error of whoever has to read it
+            found += _parquet_files(tree, below(folder, name), depth=depth - 1)
     return found
 
 
