@@ -3,14 +3,16 @@
 In: a folder. Out: figures of its index; no shard is opened, so it costs one small file.
 """
 
+import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ferdata.format import DatasetIndex, read_index
+from ferdata.ingest import IngestOptions
 from ferdata.store import Store
 
-__all__ = ["DatasetDescription", "describe"]
+__all__ = ["DatasetDescription", "describe", "shard_command"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +106,17 @@ def describe(root: str) -> DatasetDescription:
         summary=dict(index.summary),
         notes=_notes(index),
     )
+
+
+def shard_command(index: DatasetIndex, out: str, **changes: object) -> str:
+    """Return the command that makes a data set anew from its images, with ``changes`` to the settings it was made with."""
+    made = {**index.settings, "size": index.spec.shape[1], "codec": index.codec.name, "level": index.codec.level, **changes}
+    usual = {field.name: field.default for field in fields(IngestOptions)} | {"level": index.codec.create(index.codec.name, None).level}
+    words = ["ferdata", "shard", index.source, "--src", "DIR", "--out", out]
+    for name, value in made.items():
+        if name in usual and value is not None and value != usual[name]:
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [f"{value:g}" if isinstance(value, float) else str(value)])]
+    return shlex.join(words)
 
 
 def _notes(index: DatasetIndex) -> list[str]:

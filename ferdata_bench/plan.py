@@ -196,7 +196,15 @@ def _plan_source(scan: Scan, asked: IngestOptions, total: int, folder: Path) -> 
     sample = replace(scan, items=items, rejects=[], skipped={}, repairs={})
     keeps_source = asked.level is None and not count_refused(scan.root, items, Transform(asked.transform_options()))
     options = replace(
-        asked, out=str(folder / "sample"), codec="jpeg" if keeps_source else "raw", level=None, limit=None, holdout=None, drop_leaks=False
+        asked,
+        out=str(folder / "sample"),
+        codec="jpeg" if keeps_source else "raw",
+        level=None,
+        limit=None,
+        val=None,
+        test=None,
+        group_by=None,
+        drop_leaks=False,
     )
     ingest_scan(sample, options)
     store = Store(options.out)

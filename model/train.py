@@ -16,6 +16,7 @@ import torch
 
 from ferdata.errors import OptionError, ShardMissingError, TrainError, WorkerError
 from ferdata.format import DatasetIndex, read_index
+from ferdata.info import shard_command
 from ferdata.store import Store
 from ferdata.stream import Loader
 from model.advice import advise
@@ -128,7 +129,8 @@ class _Training:
             RunLog(self.path, active=ranks.is_first, first_step=self.standing.step, first_epoch=self.standing.epoch)
         )
         if self.val is None:
-            self._note("no val split: the last weights are kept as the best; shard with --holdout to have one")
+            made = shard_command(self.index, f"{options.shards}-val", val=0.1)
+            self._note(f"no val split: the last weights are kept as the best; to cut one off train: {made}")
         if self.standing.epoch == options.epochs:
             self._tell(f"{self.path}: all of its {options.epochs} epochs are trained; measuring it again (--epochs makes it longer)")
 

@@ -218,22 +218,6 @@ def test_boxes_and_landmarks_go_through_the_crop(tmp_path: Path) -> None:
     assert whole.repairs == {"box_invalid": 1} and whole.rejected == {}
 
 
-def test_a_holdout_without_an_image_is_told(tmp_path: Path) -> None:
-    """Whoever asks for a split and gets none must not find out in training."""
-    for name in ("Happy", "Sad"):
-        put(tmp_path / f"src/train/{name}/a.jpg", jpeg(len(name)))
-
-    summary = ingest(options(tmp_path / "src", tmp_path / "out", holdout=0.5))
-
-    assert summary.samples == {"train": 2}
-    assert any("--holdout 0.5 gave no image" in note for note in summary.notes)
-
-    put(tmp_path / "src/train/Sad/b.jpg", jpeg(9))
-    summary = ingest(options(tmp_path / "src", tmp_path / "more", holdout=0.5))
-    assert summary.samples == {"train": 2, "test": 1}
-    assert not any("gave no image" in note for note in summary.notes)
-
-
 def test_a_pipe_with_the_name_of_an_image_is_rejected(tmp_path: Path) -> None:
     """The other images of its shard are written as ever."""
     put(tmp_path / "src/train/Happy/a.jpg", jpeg(1))

@@ -45,17 +45,6 @@ def affectnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_affectnet(tmp_path_factory.mktemp("source") / "affectnet")
 
 
-def test_a_limit_and_a_holdout_are_counted(affectnet: Path, tmp_path: Path) -> None:
-    """Rows that are left out are skipped, not lost; the new split is called test."""
-    summary = ingest(options(affectnet, tmp_path / "out", limit=40, holdout=0.25))
-
-    assert summary.accepted == 40 and summary.skipped == {"limit": 32}
-    assert sum(summary.samples.values()) == 40 and set(summary.samples) == {"train", "val", "test"}
-    assert all(count >= 1 for split in summary.class_counts.values() for count in split.values())
-    found = samples(tmp_path / "out")
-    assert all(s["json"]["path"].startswith("val_set" if s["split"] == "val" else "train_set") for s in found.values())
-
-
 def leaky_scan(root: Path) -> Scan:
     """24 train and 12 val images; val 3 and val 7 are copies of train 3 and (twice) train 7; train 8 and 9 are twins."""
     files = {f"train/{number}.jpg": jpeg(number) for number in range(24)} | {
@@ -264,7 +253,12 @@ def test_the_scan_hash_sees_every_value_and_nothing_else() -> None:
         ({"num_workers": 0}, "workers: 0 found, expected at least 1"),
         ({"limit": 0}, "limit: 0 found, expected at least 1"),
         ({"seed": -1}, "seed: -1 found, expected 0 or more"),
-        ({"holdout": 1.0}, "holdout: 1.0 found, expected a share between 0 and 1"),
+        ({"val": 1.5}, r"val: 1.5 found, expected a share of train below 1 \(0.1\), or how many images of each class \(500\)"),
+        ({"test": 0}, "test: 0 found, expected a share"),
+        ({"val": 0.5, "test": 0.5}, "val 0.5 and test 0.5: all of train found, expected some of it to be left"),
+        ({"group_by": "person"}, "group-by: 'person' found, but no split is cut, expected --val or --test with it"),
+        ({"val": 0.1, "group_by": "(p"}, r"group-by: '\(p' is no regular expression"),
+        ({"val": 0.1, "group_by": "(?:p)"}, "group-by: .* expected parentheses around the part of the path"),
         ({"size": 0}, "size: 0 found"),
         ({"codec": "gzip"}, "codec: 'gzip' found, expected one of"),
         ({"classes": 6}, "classes: 6 found, expected 8 or 7"),

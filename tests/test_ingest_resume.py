@@ -231,9 +231,7 @@ def test_a_finished_data_set_is_left_alone(affectnet: Path, tmp_path: Path) -> N
     assert {name: again.to_json()[name] for name in same} == {name: first.to_json()[name] for name in same}
 
 
-@pytest.mark.parametrize(
-    "change", [{"seed": 5}, {"size": 20}, {"codec": "raw"}, {"level": 3}, {"limit": 10}, {"classes": 7}, {"holdout": 0.2}]
-)
+@pytest.mark.parametrize("change", [{"seed": 5}, {"size": 20}, {"codec": "raw"}, {"level": 3}, {"limit": 10}, {"classes": 7}, {"val": 0.2}])
 def test_a_finished_data_set_of_other_settings_is_not_touched(
     affectnet: Path, finished: tuple[Path, IngestSummary], change: dict[str, object]
 ) -> None:

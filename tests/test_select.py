@@ -1,11 +1,10 @@
-"""Which item goes where: limits and holdouts keep proportions, orders are permutations, shards cover everything once."""
+"""Which item goes where: limits and cut splits keep proportions, orders are permutations, shards cover everything once."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ferdata.errors import OptionError
 from ferdata.ingest.select import (
     LEFT_OUT,
     MAX_SMALL_SHARDS,
@@ -14,8 +13,7 @@ from ferdata.ingest.select import (
     Selection,
     choose_limit,
     choose_order,
-    cut_holdout,
-    holdout_split,
+    cut_split,
     leave_out,
     num_shards,
     plan_shards,
@@ -110,27 +108,76 @@ def test_a_larger_limit_keeps_what_a_smaller_one_kept() -> None:
     assert (large[small]).all()
 
 
+def cut(counts: dict[str, list[int]], amount: float, *, seed: int = 0, name: str = "test") -> Selection:
+    """A split cut off the train split of these counts."""
+    return cut_split(select(counts), name, amount, seed, train_size=sum(counts["train"]))
+
+
 @pytest.mark.parametrize("fraction", [0.001, 0.1, 0.37, 0.9])
-def test_a_holdout_is_cut_from_train_by_class(fraction: float) -> None:
+def test_a_share_is_cut_from_train_by_class(fraction: float) -> None:
     """Official splits stay whole; the new one has train's proportions; every class keeps an item in train."""
     counts = {"train": [400, 900, 31, 1], "val": [50, 50, 50, 50]}
 
-    cut = table(cut_holdout(select(counts), fraction, 0, name="test"), 4)
+    found = table(cut(counts, fraction), 4)
 
-    assert cut["val"] == counts["val"]
-    assert [a + b for a, b in zip(cut["train"], cut["test"], strict=True)] == counts["train"]
-    assert sum(cut["test"]) == min(round(1332 * fraction), 1332 - 4)
-    assert cut["test"][3] == 0 and min(cut["train"]) >= 1
-    assert abs(cut["test"][1] - 900 * fraction) <= 3
+    assert found["val"] == counts["val"]
+    assert [a + b for a, b in zip(found["train"], found["test"], strict=True)] == counts["train"]
+    assert sum(found["test"]) == min(round(1332 * fraction), 1332 - 4)
+    assert found["test"][3] == 0 and min(found["train"]) >= 1
+    assert abs(found["test"][1] - 900 * fraction) <= 3
 
 
-def test_a_holdout_depends_on_the_seed_and_on_nothing_else() -> None:
+def test_a_number_is_cut_from_every_class_alike() -> None:
+    """As AffectNet's own val split is: accuracy on it is the mean over classes."""
+    found = table(cut({"train": [400, 900, 31, 0]}, 30), 4)
+
+    assert found == {"train": [370, 870, 1, 0], "test": [30, 30, 30, 0]}
+
+
+def test_a_cut_depends_on_the_seed_and_on_nothing_else() -> None:
     """Runs meant to differ must not share their test set, and runs meant to agree must."""
-    selection = select({"train": [100, 200], "val": [9, 9]})
+    counts = {"train": [100, 200], "val": [9, 9]}
 
-    first, again, other = (cut_holdout(selection, 0.2, seed, name="test").codes for seed in (1, 1, 2))
+    first, again, other = (cut(counts, 0.2, seed=seed).codes for seed in (1, 1, 2))
 
     assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_a_test_split_is_the_same_with_and_without_a_val_split() -> None:
+    """Who adds a val split later must not find trained images in test. Both shares are of all that train held."""
+    alone = cut({"train": [300, 500]}, 0.2)
+    both = cut_split(alone, "val", 0.2, 0, train_size=800)
+
+    assert np.array_equal(alone.positions("test"), both.positions("test"))
+    assert table(both, 2) == {"train": [180, 300], "test": [60, 100], "val": [60, 100]}
+
+
+@given(sizes=st.lists(st.integers(1, 30), min_size=3, max_size=40), amount=st.sampled_from([0.1, 0.3, 5.0]), seed=st.integers(0, 3))
+@settings(max_examples=150, deadline=None)
+def test_groups_are_never_cut_apart(sizes: list[int], amount: float, seed: int) -> None:
+    """A person in train and in val is a network that knows the face; classes come as near as whole groups allow, and none leaves train."""
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    labels = (np.arange(len(group)) * 7 + group) % 3
+    selection = Selection(splits=("train",), codes=np.zeros(len(group), np.int8), labels=labels)
+
+    found = cut_split(selection, "val", amount, seed, train_size=len(group), groups=group + 100)
+
+    assert all(len(set(found.codes[group == number].tolist())) == 1 for number in range(len(sizes)))
+    assert set(labels[found.codes == 0]) == set(labels)
+
+
+def test_groups_come_near_to_what_is_asked() -> None:
+    """Of 60 persons with 5 to 25 images each, a fifth of every class to within the size of a person."""
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(60), rng.integers(5, 26, 60))
+    labels = rng.choice(4, len(group), p=[0.5, 0.3, 0.15, 0.05])
+    selection = Selection(splits=("train",), codes=np.zeros(len(group), np.int8), labels=labels)
+
+    for seed in range(5):
+        found = cut_split(selection, "val", 0.2, seed, train_size=len(group), groups=group)
+
+        wanted = np.bincount(labels) * 0.2
+        assert np.abs(np.bincount(labels[found.codes == 1], minlength=4) - wanted).max() <= 13  # half of the largest
 
 
 def test_limit_and_order_draw_apart() -> None:
@@ -140,31 +187,6 @@ def test_limit_and_order_draw_apart() -> None:
     kept = np.flatnonzero(choose_limit(selection, 100, 0).codes != LEFT_OUT)
 
     assert len(set(kept) & set(choose_order(selection, "train", 0)[:100])) < 30
-
-
-@pytest.mark.parametrize(
-    ("source", "splits", "name"),
-    [
-        ("affectnet", ["train", "val"], "test"),
-        ("rafdb", ["train", "test"], "val"),
-        ("folder", ["train"], "test"),
-        ("folder", ["train", "test"], "val"),
-        ("affectnet", ["train", "test"], "val"),
-    ],
-)
-def test_the_holdout_is_named_after_what_the_release_lacks(source: str, splits: list[str], name: str) -> None:
-    """An official split is never mixed with a home-made one."""
-    assert holdout_split(source, splits) == name
-
-
-def test_a_holdout_without_a_free_name_or_without_train_is_refused() -> None:
-    """Nothing is renamed in silence."""
-    with pytest.raises(
-        OptionError, match=r"holdout: the source has splits \['train', 'val', 'test'\] already, expected val or test to be free"
-    ):
-        holdout_split("rafdb", ["train", "val", "test"])
-    with pytest.raises(OptionError, match=r"holdout: the source holds \['val'\], expected a train split to cut from"):
-        holdout_split("affectnet", ["val"])
 
 
 @given(n=st.integers(1, 300), seed=st.integers(0, 3))

@@ -66,7 +66,7 @@ def test_split_folders_are_found_under_their_usual_names(
 
 
 def test_class_folders_without_splits_are_all_train(tmp_path: Path) -> None:
-    """A home-made split comes out of train, by ``--holdout``."""
+    """A home-made split comes out of train, by ``--val`` and ``--test``."""
     class_folders(tmp_path, {".": dict.fromkeys(KAGGLE_NAMES, 2)})
 
     found = scanned(tmp_path)

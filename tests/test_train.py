@@ -251,7 +251,7 @@ def test_without_a_val_split_the_last_weights_are_the_best(tmp_path: Path) -> No
     assert result.main_split == "test"
     assert result.best_epoch == 1
     assert same_weights(result.run, result.run, "best.pt")
-    assert any("no val split" in note and "--holdout" in note for note in progress.notes)
+    assert any("no val split" in note and "ferdata shard folder --src DIR" in note and "--val 0.1" in note for note in progress.notes)
 
 
 def test_a_name_that_is_taken_is_refused(shards: str, tmp_path: Path) -> None:

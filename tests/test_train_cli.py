@@ -169,7 +169,7 @@ def test_every_option_that_texts_name_exists(run: Path) -> None:
     """Advice that the command line does not know sends people to the source."""
     known = set(re.findall(r"--[a-z][a-z-]+", train("--help")))
     texts = "".join(path.read_text() for path in (ROOT / "model").glob("*.py") if path.name not in ("study.py", "throughput.py", "page.py"))
-    others = {"--codec", "--holdout", "--nproc-per-node"}
+    others = {"--codec", "--nproc-per-node"}
     """Of the other commands, and torchrun's."""
 
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", texts)) - others <= known

@@ -75,7 +75,7 @@ class DatasetIndex:
         spec: dtype and shape of every tensor.
         json_bytes: Fixed size of every json member.
         transform: ``fingerprint`` (hex), ``settings`` and ``libraries`` of the transform.
-        settings: Every other setting that decides which samples are where (seed, limit, holdout ...).
+        settings: Every other setting that decides which samples are where (seed, limit, val ...).
         classes: Class names; labels are indices into them.
         counts: Split -> samples per class.
         mean: Per channel, of pixel values in [0, 255], over the train split (or all, where there is none).

@@ -6,6 +6,7 @@ from typing import Any
 
 from ferdata.errors import OptionError
 from ferdata.format.codec import CodecOptions
+from ferdata.ingest.groups import check_group_by
 from ferdata.parallel import usable_cores
 from ferdata.sources.scan import ScanOptions
 from ferdata.transform import TransformOptions
@@ -27,14 +28,17 @@ class IngestOptions:
         engine: What runs the tasks: ``local`` processes, or a ``ray`` cluster; the bytes are the same.
         num_workers: Processes; None takes every core this process may use.
         limit: Take at most so many items, stratified by split and class; None takes all.
-        seed: Of the order in the shards, the holdout and the limit.
+        seed: Of the order in the shards, the splits and the limit.
         classes: 8 or 7 AffectNet classes.
         labels: Order of numeric class folders, where they are ambiguous.
         crop: ``"box"`` cuts to the face box where the layout has one; ``"none"`` takes whole images.
         rafdb_images: ``"aligned"`` or ``"original"``.
         automatic: Add AffectNet's automatically annotated part to train.
         keep_non_emotion: Keep AffectNet's classes 8 to 10.
-        holdout: Share of train that becomes a split of its own; None cuts none.
+        val: Cuts a val split off train: a share of it below 1, or a whole number of images of each class. None cuts none.
+        test: Likewise a test split.
+        group_by: Keeps images that belong together in one of the cut splits: a field of theirs, or a regular expression with parentheses
+            around the part of their path that names the group.
         drop_leaks: Leave out train images whose very bytes are in another split too.
         resume: Go on where a stopped run with the same settings left off; False starts afresh and removes what is there.
     """
@@ -55,7 +59,9 @@ class IngestOptions:
     rafdb_images: str = "aligned"
     automatic: bool = False
     keep_non_emotion: bool = False
-    holdout: float | None = None
+    val: float | None = None
+    test: float | None = None
+    group_by: str | None = None
     drop_leaks: bool = False
     resume: bool = True
 
@@ -68,8 +74,20 @@ class IngestOptions:
             raise OptionError(f"limit: {self.limit} found, expected at least 1")
         if self.seed < 0:
             raise OptionError(f"seed: {self.seed} found, expected 0 or more")
-        if self.holdout is not None and not 0 < self.holdout < 1:
-            raise OptionError(f"holdout: {self.holdout} found, expected a share between 0 and 1, such as 0.1")
+        for name in ("val", "test"):
+            amount = getattr(self, name)
+            if amount is not None and not (0 < amount < 1 or (amount >= 1 and amount == amount // 1)):
+                raise OptionError(
+                    f"{name}: {amount:g} found, expected a share of train below 1 (0.1), or how many images of each class (500)"
+                )
+        if sum(amount for amount in (self.val, self.test) if amount is not None and amount < 1) >= 1:
+            raise OptionError(
+                f"val {self.val:g} and test {self.test:g}: all of train found, expected some of it to be left; use smaller shares"
+            )
+        if self.group_by is not None:
+            if self.val is None and self.test is None:
+                raise OptionError(f"group-by: {self.group_by!r} found, but no split is cut, expected --val or --test with it")
+            check_group_by(self.group_by)
         self.scan_options(), self.transform_options(), self.codec_options()
 
     def scan_options(self) -> ScanOptions:
@@ -98,7 +116,20 @@ class IngestOptions:
 
     def selection_settings(self) -> dict[str, Any]:
         """Return the settings that decide which samples are where, as they stand in the index."""
-        names = ("limit", "seed", "classes", "labels", "crop", "rafdb_images", "automatic", "keep_non_emotion", "holdout", "drop_leaks")
+        names = (
+            "limit",
+            "seed",
+            "classes",
+            "labels",
+            "crop",
+            "rafdb_images",
+            "automatic",
+            "keep_non_emotion",
+            "val",
+            "test",
+            "group_by",
+            "drop_leaks",
+        )
         return {name: getattr(self, name) for name in names}
 
 

@@ -112,7 +112,7 @@ class _Run:
             check_empty(self.store)
         check_keys(self.scan)
         started = time.monotonic()
-        selection, skipped = choose_items(
+        selection, skipped, notes = choose_items(
             self.scan, self.options, on_tick=lambda done, total: self._report("leaks", started, done=done, total=total)
         )
         plan = plan_shards(selection, seed=self.options.seed, sample_bytes=self._transform.spec.num_bytes)
@@ -124,7 +124,7 @@ class _Run:
         skipped = dict(Counter(self.scan.skipped) + Counter(skipped))
         if not outcome.shards:
             self._give_up(outcome, skipped)
-        return self._finish(plan, written, outcome, skipped)
+        return self._finish(plan, written, outcome, skipped, notes)
 
     def _check_jpegs(self, plan: list[ShardPlan]) -> None:
         started = time.monotonic()
@@ -199,7 +199,9 @@ class _Run:
         listed = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common(4)) or "it holds none"
         raise SourceError(f"{self.scan.root}: not one image could be used ({listed}), expected some; check the folder and --src")
 
-    def _finish(self, plan: Sequence[ShardPlan], written: WrittenParts, outcome: Outcome, skipped: Mapping[str, int]) -> IngestSummary:
+    def _finish(
+        self, plan: Sequence[ShardPlan], written: WrittenParts, outcome: Outcome, skipped: Mapping[str, int], notes: Sequence[str]
+    ) -> IngestSummary:
         self._report("finish", time.monotonic())
         files = [write_table(self.store, outcome), write_rejects(self.store, self.scan, plan, written.parts)]
         accepted = sum(info.samples for info in outcome.shards)
@@ -220,13 +222,13 @@ class _Run:
             leaked_images=outcome.leaks.images,
             leak_examples=outcome.leaks.examples,
             complete=self.scan.complete,
-            notes=(*self.scan.notes, *self._notes(outcome)),
+            notes=(*self.scan.notes, *notes, *self._notes(outcome)),
             scan_seconds=self._scan_seconds,
             images_written=accepted - sum(part.accepted for part in written.resumed),
             resumed_shards=len(written.resumed),
         )
         # The same tree in another place gives the same files.
-        notes = tuple(without_root(note, self.scan.root) for note in summary.notes)
+        kept = tuple(without_root(note, self.scan.root) for note in summary.notes)
         index = make_index(
             self.scan,
             self._transform,
@@ -235,7 +237,7 @@ class _Run:
             json_bytes=self._json_bytes,
             settings=self._settings,
             files=files,
-            summary=replace(summary, notes=notes).for_index(),
+            summary=replace(summary, notes=kept).for_index(),
         )
         write_index(self.store, index)
         self.store.remove(PARTS_FOLDER)
@@ -246,9 +248,6 @@ class _Run:
 
     def _notes(self, outcome: Outcome) -> list[str]:
         notes = []
-        if self.options.holdout is not None and set(outcome.counts) <= set(self.scan.items.splits()):
-            share = self.options.holdout
-            notes.append(f"Warning: --holdout {share:g} gave no image: the share is too small, or train is; every class keeps one there.")
         if unusual := outcome.repairs.get("unusual_size"):
             side = self._usual_size()
             notes.append(f"{unusual:,} images are not of {side} x {side} pixels, the size of {self.scan.layout}; they were accepted.")

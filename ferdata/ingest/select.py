@@ -4,12 +4,10 @@ In: split and class of every item. Out: positions, cut into shards. Costs a few 
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ferdata.errors import OptionError
 from ferdata.strata import apportion
 
 __all__ = [
@@ -18,8 +16,7 @@ __all__ = [
     "ShardPlan",
     "choose_limit",
     "choose_order",
-    "cut_holdout",
-    "holdout_split",
+    "cut_split",
     "leave_out",
     "num_shards",
     "plan_shards",
@@ -33,9 +30,8 @@ SMALL_SHARD_BYTES = 16 << 20
 MAX_SMALL_SHARDS = 32
 """Sets of few shards are cut finer, so that many workers share them; this is how far."""
 
-_LIMIT, _HOLDOUT, _ORDER = 1, 2, 3
+_LIMIT, _SPLIT, _ORDER = 1, 2, 3
 _SPLIT_ORDER = ("train", "val", "test")
-_HOLDOUT_NAMES = {"affectnet": ("test", "val"), "rafdb": ("val", "test")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,32 +82,50 @@ def choose_limit(selection: Selection, limit: int, seed: int) -> Selection:
     return replace(selection, codes=codes)
 
 
-def holdout_split(source: str, splits: Sequence[str]) -> str:
-    """Return the name of the split a holdout becomes: ``test`` for AffectNet, ``val`` for RAF-DB, the free one where that is taken.
+def cut_split(selection: Selection, name: str, amount: float, seed: int, *, train_size: int, groups: np.ndarray | None = None) -> Selection:
+    """Move a part of the train split to a new split, by class; every class keeps at least one item in train.
 
-    Raises:
-        OptionError: If both names belong to official splits, or there is no train split to cut from.
+    Args:
+        selection: Has a train split, and none called ``name``.
+        name: Of the new split.
+        amount: Below 1: this share of ``train_size`` items, each class with its own share. Else: this many items of each class.
+        seed: Of the draws; every name has draws of its own, so a test split stays the same whether or not a val split is cut too.
+        train_size: Items that train held before anything was cut from it.
+        groups: int64 ``[items]``, which belong together and go as one, so that the wanted numbers are met as nearly as whole groups can.
     """
-    if "train" not in splits:
-        raise OptionError(f"holdout: the source holds {list(splits)}, expected a train split to cut from; leave --holdout out")
-    for name in _HOLDOUT_NAMES.get(source, ("test", "val")):
-        if name not in splits:
-            return name
-    raise OptionError(f"holdout: the source has splits {list(splits)} already, expected val or test to be free; leave --holdout out")
-
-
-def cut_holdout(selection: Selection, fraction: float, seed: int, *, name: str) -> Selection:
-    """Move a share of the train split to a new split, stratified by class; every class keeps at least one item in train."""
     train = selection.positions("train")
-    labels = selection.labels[train]
-    classes = np.unique(labels)
-    members = [train[labels == label] for label in classes]
-    shares = apportion([len(group) for group in members], round(len(train) * fraction), spare=1)
+    classes, members = np.unique(selection.labels[train], return_inverse=True)
+    counts = np.bincount(members, minlength=len(classes))
+    wanted = (
+        apportion(counts.tolist(), round(train_size * amount), spare=1)
+        if amount < 1
+        else [min(int(amount), int(count) - 1) for count in counts]
+    )
+    if groups is None:
+        taken = [
+            np.flatnonzero(members == number)[_generator(seed, _SPLIT, name, int(label)).permutation(count)[:share]]
+            for number, (label, count, share) in enumerate(zip(classes, counts, wanted, strict=True))
+        ]
+        moved = train[np.concatenate(taken)] if taken else train
+    else:
+        moved = train[_whole_groups(groups[train], members, np.array(wanted), _generator(seed, _SPLIT, name))]
     codes = selection.codes.copy()
-    for label, group, share in zip(classes, members, shares, strict=True):
-        order = _generator(seed, _HOLDOUT, "train", int(label)).permutation(len(group))
-        codes[group[order[:share]]] = len(selection.splits)
+    codes[moved] = len(selection.splits)
     return replace(selection, splits=(*selection.splits, name), codes=codes)
+
+
+def _whole_groups(groups: np.ndarray, classes: np.ndarray, wanted: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return bool ``[items]``: groups in a seeded order, each taken if it brings the classes nearer to what is wanted of them."""
+    _, group = np.unique(groups, return_inverse=True)
+    table = np.zeros((int(group.max(initial=-1)) + 1, len(wanted)), np.int64)
+    np.add.at(table, (group, classes), 1)
+    missing, left = wanted.astype(np.int64), table.sum(0)
+    taken = np.zeros(len(table), bool)
+    for number in generator.permutation(len(table)):
+        row = table[number]
+        if np.abs(missing - row).sum() < np.abs(missing).sum() and (left - row >= (row > 0)).all():
+            missing, left, taken[number] = missing - row, left - row, True
+    return taken[group]
 
 
 def leave_out(selection: Selection, positions: np.ndarray) -> Selection:
