@@ -19,11 +19,12 @@ import fsspec
 from ferdata import remote
 from ferdata.errors import FerdataError, ShardMissingError, StoreError
 
-__all__ = ["Entry", "Store", "check_file", "check_folder", "is_folder", "join", "write_file_at"]
+__all__ = ["Entry", "Store", "check_file", "check_folder", "is_folder", "join", "open_regular", "write_file_at"]
 
 _HTTP = ("http://", "https://")
 
 _NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
+_CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,9 @@ class Store:
     def num_bytes(self, relative: str) -> int:
         """Return the size of a file."""
         try:
-            if self._fs is None:
-                return os.stat(self.path(relative)).st_size
             with self._reading(relative):
+                if self._fs is None:
+                    return os.stat(self.path(relative)).st_size
                 return remote.persistently(lambda: self._size(relative))
         except FileNotFoundError as error:
             raise ShardMissingError(f"{self.path(relative)}: no such file; check the folder or write it again") from error
@@ -98,7 +99,7 @@ class Store:
         """
         try:
             if self._fs is None:
-                with os.scandir(self.path(relative)) as found:
+                with self._reading(relative), os.scandir(self.path(relative)) as found:
                     entries = [Entry(e.name, is_folder(e), None) for e in found]
             else:
                 with self._reading(relative):
@@ -124,7 +125,7 @@ class Store:
         """Return all bytes of one file; ``is_fresh`` passes by whatever cache there is on the way."""
         with self._reading(relative):
             if self._fs is None:
-                with open(self.path(relative), "rb", buffering=0, opener=_open_regular) as file:
+                with open(self.path(relative), "rb", buffering=0, opener=open_regular) as file:
                     return file.read()
             return remote.persistently(lambda: self._fetch(relative, None, is_fresh))[0]
 
@@ -135,7 +136,7 @@ class Store:
         """
         with self._reading(relative):
             if self._fs is None:
-                with open(self.path(relative), "rb", opener=_open_regular) as file:
+                with open(self.path(relative), "rb", opener=open_regular) as file:
                     file.seek(start)
                     return file.read(stop - start)
             if start >= stop:
@@ -289,6 +290,21 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
+    """Open a file as :func:`open` asks of its opener: never wait, as for someone to write to a pipe, and refuse what need not end.
+
+    Raises:
+        StoreError: If it is no regular file.
+    """
+    descriptor = os.open(path, flags | _NONBLOCK | _CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        found = "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
+        raise StoreError(f"{path}: {found} found, expected a regular file; remove it")
+    return descriptor
+
+
 def check_file(path: str, *, option: str) -> None:
     """See that a file can be written, before the work whose result it is to hold; nothing is made yet.
 
@@ -339,16 +355,6 @@ def write_file_at(path: str, data: bytes) -> None:
 def _folder_and_name(path: str) -> tuple[Store, str]:
     folder, slash, name = path.rpartition("/")
     return Store(folder or slash or "."), name
-
-
-def _open_regular(path: str, flags: int) -> int:
-    """Open a file as :func:`open` asks; a pipe would wait for ever for someone to write, and a device need not end."""
-    descriptor = os.open(path, flags | _NONBLOCK)
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        os.close(descriptor)
-        raise StoreError(f"{path}: a pipe or device found, expected a regular file; remove it")
-    return descriptor
 
 
 def _open_fs(url: str) -> tuple[fsspec.AbstractFileSystem, str]:

@@ -15,15 +15,23 @@ import psutil
 import pytest
 from make_dataset import expected_label, expected_pixels, make_dataset
 
+from ferdata.errors import FerdataError
+from ferdata.format import ShardReader, read_index
+from ferdata.store import Store
+from ferdata.stream import Loader
+
 __all__ = [
     "ENVIRONMENT",
     "SPLITS",
     "Truth",
+    "corrupt",
+    "first_error",
     "is_running",
     "limit_seconds",
     "make_truth",
     "open_files",
     "run_script",
+    "shard_of",
     "shm_bytes",
     "small_jobs",
     "wait_until",
@@ -147,3 +155,34 @@ def run_script(path: Path, text: str, *arguments: str, timeout_seconds: float = 
     return subprocess.run(
         [sys.executable, str(path), *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout_seconds, **options
     )
+
+
+def shard_of(truth: Truth, number: int = 7) -> Path:
+    """Return one shard of the train split of a data set."""
+    return sorted(truth.root.glob("train-*"))[number]
+
+
+def corrupt(path: Path, position: int) -> None:
+    """Flip one bit in the midst of a sample's stored pixels, and leave the file's times as they are."""
+    store = Store(path.parent)
+    index = read_index(store)
+    with ShardReader(store, next(info for info in index.shards if info.name == path.name), index) as reader:
+        body = bytes(reader.read_body(position))
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    data = bytearray(path.read_bytes())
+    data[data.index(body) + len(body) // 2] ^= 1
+    with path.open("r+b") as file:
+        file.write(data)
+    os.utime(path, ns=times)
+
+
+def first_error(loader: Loader, *, epochs: int = 3) -> FerdataError:
+    """Read until the loader raises, within the limit, and return the error, which must be of our own making."""
+    start = time.monotonic()
+    with pytest.raises(FerdataError) as caught:
+        for _ in range(epochs):
+            for _ in loader:
+                pass
+    assert time.monotonic() - start < limit_seconds()
+    assert "Traceback" not in str(caught.value) and "DataLoader" not in str(caught.value)
+    return caught.value

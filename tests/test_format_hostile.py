@@ -188,7 +188,7 @@ def test_an_error_of_the_system_names_the_file(tmp_path: Path) -> None:
         ShardReader(Store(str(tmp_path)), index.shards[0], index)
     (tmp_path / "index.json").unlink()
     (tmp_path / "index.json").mkdir()
-    with pytest.raises(StoreError, match=f"{tmp_path}/index.json: Is a directory, expected a file that can be read"):
+    with pytest.raises(StoreError, match=f"{tmp_path}/index.json: a folder found, expected a regular file"):
         read_index(Store(str(tmp_path)))
 
 

@@ -4,28 +4,56 @@ In: an offset and a length. Out: a view. A mapped view costs no copy; on pages t
 """
 
 import contextlib
+import ctypes
 import mmap
 import os
 import tempfile
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
-from ferdata.errors import ShardCorruptError, ShardMissingError, StoreError
-from ferdata.store import Store
+from ferdata.errors import FerdataError, ShardCorruptError, ShardMissingError, StoreError
+from ferdata.format.filters.native import Kernels, load
+from ferdata.store import Store, open_regular
 
 __all__ = ["LocalFile", "RemoteFile", "open_shard_file", "shard_copy"]
 
 
+class _GuardedMap(mmap.mmap):
+    """A file's bytes; where the file was cut since, zeros and :attr:`is_cut` instead of a signal that ends the process."""
+
+    _guard: Any = None
+    _kernels: Kernels
+
+    def begin(self, kernels: Kernels) -> bool:
+        """Guard the mapping; tell whether that was possible."""
+        self._kernels = kernels
+        start = np.frombuffer(self, np.uint8).ctypes.data
+        self._guard = kernels.guard(start, len(self))
+        self._cut = ctypes.c_int32.from_address(self._guard) if self._guard else ctypes.c_int32()
+        return self._guard is not None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether pages were found missing."""
+        return bool(self._cut.value)
+
+    def __del__(self) -> None:
+        if self._guard is not None:
+            self._kernels.unguard(self._guard)
+
+
 class LocalFile:
-    """A mapped file. It is told apart from a file that was changed or cut since, before each use."""
+    """A file that is mapped, or read piece by piece where a mapping could not be guarded against the file being cut."""
 
     is_remote = False
 
     def __init__(self, path: str, where: str) -> None:
         try:
-            self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            self._fd = open_regular(path)
+        except FerdataError:
+            raise
         except FileNotFoundError as error:
             raise ShardMissingError(
                 f"{where}: no such file, though index.json lists it; copy the whole folder or run 'shard' again"
@@ -37,20 +65,31 @@ class LocalFile:
         self.num_bytes = status.st_size
         self._mtime_ns = status.st_mtime_ns
         try:
-            mapped = mmap.mmap(self._fd, 0, prot=mmap.PROT_READ) if self.num_bytes else b""
+            self._map = _guarded_map(self._fd, self.num_bytes)
         except (OSError, ValueError) as error:
-            self.close()
+            os.close(self._fd)
             raise StoreError(f"{where}: {error}, expected a file that can be mapped; check the disk and the path") from error
-        self._view = memoryview(mapped)
+        self._view = memoryview(self._map) if self._map is not None else None
         self._probe = bytearray(1)
-        self.array: np.ndarray | None = np.frombuffer(mapped, np.uint8)
+        self.array: np.ndarray | None = np.frombuffer(self._map, np.uint8) if self._map is not None else None
 
     def check_unchanged(self) -> None:
-        """Raise where the file is not the one that was opened: beyond its new end there would be no bytes to read."""
-        status = os.fstat(self._fd)
+        """Raise where the file is not the one that was opened. To be asked after its bytes were used: they may be zeros that it never had.
+
+        Raises:
+            ShardCorruptError: If it was changed or cut since, or the disk could not give its bytes.
+        """
+        try:
+            status = os.fstat(self._fd)
+        except OSError as error:
+            raise StoreError(f"{self._where}: {error.strerror}, expected a file that can be read; check the disk") from error
         if (status.st_size, status.st_mtime_ns) != (self.num_bytes, self._mtime_ns):
             raise ShardCorruptError(
                 f"{self._where}: the file was changed while it was being read; write shards to a new folder and then swap folders"
+            )
+        if self._map is not None and self._map.is_cut:
+            raise ShardCorruptError(
+                f"{self._where}: bytes of it could not be read, expected all {self.num_bytes:,}; check the disk, or copy the file again"
             )
 
     def expect(self, start: int, num_bytes: int) -> None:
@@ -66,11 +105,27 @@ class LocalFile:
                 os.posix_fadvise(self._fd, start, num_bytes, os.POSIX_FADV_WILLNEED)
 
     def view(self, start: int, num_bytes: int) -> memoryview:
-        """Return the bytes ``[start, start + num_bytes)``."""
-        data = self._view[start : start + num_bytes]
-        if start < 0 or len(data) != num_bytes:
+        """Return the bytes ``[start, start + num_bytes)``; what was done with them counts once :meth:`check_unchanged` was asked."""
+        if start < 0 or start + num_bytes > self.num_bytes:
+            raise ShardCorruptError(
+                f"{self._where}: {self.num_bytes:,} bytes found, expected {start + num_bytes:,}; copy or write the shard again"
+            )
+        if self._view is not None:
+            return self._view[start : start + num_bytes]
+        try:
+            data = os.pread(self._fd, num_bytes, start)
+        except OSError as error:
+            raise StoreError(f"{self._where}: {error.strerror}, expected bytes that can be read; check the disk") from error
+        if len(data) != num_bytes:
             raise ShardCorruptError(f"{self._where}: the file ends {num_bytes - len(data):,} bytes early; copy or write the shard again")
-        return data
+        return memoryview(data)
+
+    def read(self, start: int, num_bytes: int) -> bytes:
+        """Return a copy of the bytes ``[start, start + num_bytes)``, which is what the file held."""
+        try:
+            return bytes(self.view(start, num_bytes))
+        finally:
+            self.check_unchanged()
 
     def fetched_anew(self) -> contextlib.AbstractContextManager[None]:
         """Return a context without effect: a file's bytes are what they are."""
@@ -81,7 +136,15 @@ class LocalFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        self._view, self.array = memoryview(b""), None
+        self._view, self._map, self.array = memoryview(b""), None, None
+
+
+def _guarded_map(fd: int, num_bytes: int) -> _GuardedMap | None:
+    kernels = load()
+    if kernels is None or not num_bytes:
+        return None
+    mapped = _GuardedMap(fd, num_bytes, prot=mmap.PROT_READ)
+    return mapped if mapped.begin(kernels) else None
 
 
 class RemoteFile:
@@ -121,6 +184,10 @@ class RemoteFile:
             yield
         finally:
             self._is_fresh = False
+
+    def read(self, start: int, num_bytes: int) -> bytes:
+        """Return a copy of the bytes ``[start, start + num_bytes)``."""
+        return bytes(self.view(start, num_bytes))
 
     def rest(self) -> None:
         """Let go of what was fetched."""

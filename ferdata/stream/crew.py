@@ -66,8 +66,9 @@ class Crew:
         start_method: str | None,
         persistent: bool,
     ) -> None:
-        self._board = PlanBoard(window_samples=window_samples, num_windows=WINDOWS_UNDER_WAY)
+        self._board = PlanBoard(window_samples=window_samples, num_windows=WINDOWS_UNDER_WAY, num_workers=num_workers)
         self._reader = JobReader(root, index, split, memory, self._board)
+        self._shards = [info.name for info in index.shards if info.split == split]
         self._num_workers = num_workers
         self._job_samples = job_samples
         self._start_method = start_method
@@ -110,7 +111,7 @@ class Crew:
             self._regions = dict.fromkeys(self._regions, 0)
             self._region_of.clear()
 
-    def submit(self, window: int, samples: np.ndarray, rows: np.ndarray, *, verify: bool) -> int | None:
+    def submit(self, window: int, samples: np.ndarray, rows: np.ndarray, *, verify: int) -> int | None:
         """Hand out a window's jobs; see :class:`ferdata.stream.feed.Desk`."""
         region = next((region for region, jobs in self._regions.items() if not jobs), None)
         if region is None:
@@ -217,7 +218,7 @@ class Crew:
         """
         for worker in self._lives._workers if self._lives is not None else ():
             if not worker.is_alive():
-                raise self._death(f"pid {worker.pid} exited unexpectedly, exit code {worker.exitcode}")
+                raise self._death_of(worker)
 
     def _receive(self) -> list[Ack]:
         """Wait for acknowledgements, and for a worker's death."""
@@ -249,7 +250,7 @@ class Crew:
         for worker in self._lives._workers:
             if worker.sentinel == fd:
                 worker.join(1)
-                raise self._death(f"pid {worker.pid} exited unexpectedly, exit code {worker.exitcode}")
+                raise self._death_of(worker)
         try:
             next(self._lives)
         finally:
@@ -309,15 +310,27 @@ class Crew:
         if line is not None:
             line.close()
 
-    def _death(self, found: str) -> WorkerError:
+    def _death_of(self, worker: Any) -> WorkerError:
+        """Return the error to raise for a worker's death: how it ended and what it was reading."""
+        shard = self._board.reading(worker.pid)
+        while_reading = f" while it read {self._shards[shard]}" if shard >= 0 else ""
+        return self._death(f"pid {worker.pid} exited unexpectedly, exit code {worker.exitcode}{while_reading}", exit_code=worker.exitcode)
+
+    def _death(self, found: str, *, exit_code: int | None = None) -> WorkerError:
         """Return the error to raise for a death, with nothing left running."""
         self._abandon()
         self.close()
         return WorkerError(
             f"loader: a worker process died ({found}), expected it to live until the loader is closed; "
-            "look for the kernel's out-of-memory killer, and under spawn or forkserver for a script without "
-            "`if __name__ == '__main__':`; then make a new loader and load the last state"
+            f"look for {_CAUSES.get(exit_code or 0, _OTHER_CAUSES)}; then make a new loader and load the last state"
         )
+
+
+_CAUSES = {
+    -signal.SIGKILL: "the kernel's out-of-memory killer",
+    -signal.SIGBUS: "full shared memory (df /dev/shm) and errors of the disk in the kernel's log (dmesg)",
+}
+_OTHER_CAUSES = "what it printed, and under spawn or forkserver for a script without `if __name__ == '__main__':`"
 
 
 def _let_go(reader: JobReader, num_workers: int) -> None:

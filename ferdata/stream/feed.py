@@ -21,7 +21,7 @@ __all__ = ["Desk", "Feed", "Filling"]
 class Desk(Protocol):
     """Where a window's work is handed in."""
 
-    def submit(self, window: int, samples: np.ndarray, rows: np.ndarray, *, verify: bool) -> int | None:
+    def submit(self, window: int, samples: np.ndarray, rows: np.ndarray, *, verify: int) -> int | None:
         """Take in a window's samples, int64 ``[n]`` ascending, and their ring rows.
 
         Returns:
@@ -57,10 +57,10 @@ class Feed:
         windows: The windows in order; those of later epochs follow where the next epoch is to begin before this one ends.
         ring: Where batches are built.
         desk: Who does the work.
-        verify: Tells of a window whether workers verify its checksums.
+        verify: Tells of a window whose checksums workers verify, see :func:`ferdata.stream.plan.due`.
     """
 
-    def __init__(self, windows: Iterator[Window], ring: Ring, desk: Desk, *, verify: Callable[[Window], bool]) -> None:
+    def __init__(self, windows: Iterator[Window], ring: Ring, desk: Desk, *, verify: Callable[[Window], int]) -> None:
         self._windows = windows
         self._ring = ring
         self._desk = desk

@@ -39,14 +39,14 @@ class JobRecord:
         generation: The start it belongs to, see :attr:`PlanBoard.generation`; a worker skips jobs of epochs that were given up.
         start: Where its sample numbers begin.
         count: Samples.
-        verify: Whether to verify checksums.
+        verify: Whose checksums to verify, see :func:`ferdata.stream.plan.due`.
     """
 
     window: int
     generation: int
     start: int
     count: int
-    verify: bool
+    verify: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +60,18 @@ class Ack:
 
 
 class PlanBoard:
-    """Sample numbers and rows of the windows under way, in memory that all workers see.
+    """Sample numbers and rows of the windows under way, and what each worker is at, in memory that all of them see.
 
     Args:
         window_samples: Samples of the largest window.
         num_windows: Windows that may be under way at once.
+        num_workers: Workers.
     """
 
-    def __init__(self, *, window_samples: int, num_windows: int) -> None:
+    def __init__(self, *, window_samples: int, num_windows: int, num_workers: int) -> None:
         self.window_samples = window_samples
-        self._num_windows = num_windows
-        self._memory = SharedBytes(8 * (1 + 2 * num_windows * window_samples))
+        self._num_workers = num_workers
+        self._memory = SharedBytes(8 * (1 + 2 * num_workers + 2 * num_windows * window_samples))
         self._map()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -91,7 +92,7 @@ class PlanBoard:
 
     def write(self, region: int, samples: np.ndarray, rows: np.ndarray) -> int:
         """Put a window's samples and rows, int64 ``[n]``, into one of the regions; return where they begin."""
-        start = 1 + 2 * region * self.window_samples
+        start = 1 + 2 * self._num_workers + 2 * region * self.window_samples
         self._words[start : start + len(samples)] = samples
         self._words[start + self.window_samples : start + self.window_samples + len(rows)] = rows
         return start
@@ -100,6 +101,15 @@ class PlanBoard:
         """Return views of a job's sample numbers and rows."""
         rows = start + self.window_samples
         return self._words[start : start + count], self._words[rows : rows + count]
+
+    def place(self, number: int) -> np.ndarray:
+        """Return a view of where a worker notes its process and the shard it is reading, int64 ``[2]``; of no shard, -1."""
+        return self._words[1 + 2 * number : 3 + 2 * number]
+
+    def reading(self, pid: int) -> int:
+        """Return which shard a worker's process is reading, or -1."""
+        places = self._words[1 : 1 + 2 * self._num_workers].reshape(-1, 2)
+        return int(places[places[:, 0] == pid, 1].max(initial=-1))
 
     def _map(self) -> None:
         self._words = self._memory.array()[: self._memory.num_bytes].view(np.int64)
@@ -206,7 +216,7 @@ class Line:
             window, generation, start, count, verify = _JOB.unpack(data)
             if generation == _STOP:
                 return
-            yield JobRecord(window, generation, start, count, bool(verify))
+            yield JobRecord(window, generation, start, count, verify)
 
     def acknowledge(self, ack: Ack) -> None:
         """Tell the parent that a job is over."""

@@ -24,7 +24,7 @@ from ferdata.stream.metrics import LoaderMetrics, Meter
 from ferdata.stream.order import class_weights, order_options, whole_number
 from ferdata.stream.plan import Checked
 from ferdata.stream.ranks import find_rank
-from ferdata.stream.ring import Ring
+from ferdata.stream.ring import HELD_BATCHES, Ring, window_batches_within
 from ferdata.stream.share import Extent, Share
 from ferdata.stream.state import Identity, Position
 from ferdata.stream.transforms import BatchContext
@@ -34,8 +34,6 @@ __all__ = ["Loader"]
 
 JOBS_PER_WORKER = 4
 """Pieces each worker's part of a window comes in: few, since each wakes the consumer's process, enough that workers end together."""
-HELD_BATCHES = 4
-"""Batches that a consumer may keep before further ones are copies."""
 
 
 class Loader:
@@ -67,7 +65,8 @@ class Loader:
         pin_memory: Page-lock the ring, for a consumer that copies to CUDA by itself.
         start_method: ``fork``, ``forkserver`` or ``spawn``; None: Python's own default.
         persistent: Keep workers from epoch to epoch.
-        verify: ``"first"`` checks the checksums of what this loader has not read before, ``"always"`` all; zstd's are always checked.
+        verify: Of raw pixels, ``"first"`` checks the checksums of what this loader has not read before, and in every epoch those of
+            another 64th, so that what changes later is found within 64 epochs; ``"always"`` all. Other codecs' are always checked.
 
     Raises:
         OptionError: If an option is out of range, or there are too few samples for one batch on every rank.
@@ -121,13 +120,6 @@ class Loader:
         self._table = SampleTable(store, self.index, split, self.fields)
         extent = Extent.of(self.index, split, self._table.labels, indices)
         row_bytes = self.index.spec.num_bytes
-        budget = (memory_bytes // (row_bytes * batch_size) - HELD_BATCHES) // 2
-        if budget < 1:
-            needed = (HELD_BATCHES + 2) * row_bytes * batch_size
-            raise OptionError(
-                f"memory_bytes: {memory_bytes:,} found, expected at least {needed:,} for batches of {batch_size}; "
-                "raise it or use smaller batches"
-            )
         self.order = order_options(
             shuffle=shuffle,
             seed=seed,
@@ -136,7 +128,7 @@ class Loader:
             draws=draws,
             drop_last=drop_last,
             window_samples=window_samples,
-            max_window_batches=budget,
+            max_window_batches=window_batches_within(memory_bytes, batch_size=batch_size, row_bytes=row_bytes),
             row_bytes=row_bytes,
         )
         self._given = (rank, world_size)

@@ -14,9 +14,28 @@ from typing import Any
 
 import numpy as np
 
-from ferdata.errors import WorkerError
+from ferdata.errors import OptionError, WorkerError
 
-__all__ = ["Ring", "SharedBytes"]
+__all__ = ["HELD_BATCHES", "Ring", "SharedBytes", "window_batches_within"]
+
+HELD_BATCHES = 4
+"""Batches that a consumer may keep before further ones are copies."""
+
+
+def window_batches_within(memory_bytes: int, *, batch_size: int, row_bytes: int) -> int:
+    """Return the batches of the largest window for a ring of ``memory_bytes``, which has room for two and for what a consumer keeps.
+
+    Raises:
+        OptionError: If there is no room for one batch a window.
+    """
+    window_batches = (memory_bytes // (row_bytes * batch_size) - HELD_BATCHES) // 2
+    if window_batches < 1:
+        needed = (HELD_BATCHES + 2) * row_bytes * batch_size
+        raise OptionError(
+            f"memory_bytes: {memory_bytes:,} found, expected at least {needed:,} for batches of {batch_size}; "
+            "raise it or use smaller batches"
+        )
+    return window_batches
 
 
 class SharedBytes:

@@ -14,7 +14,7 @@ from ferdata.errors import FerdataError, OptionError
 from ferdata.format import DatasetIndex, ShardReader, read_index
 from ferdata.store import Store
 from ferdata.stream.line import Ack, JobRecord, Line, PlanBoard
-from ferdata.stream.plan import ShardMap
+from ferdata.stream.plan import ShardMap, due
 from ferdata.stream.ring import SharedBytes
 
 __all__ = ["JobReader", "ShardPool", "open_split"]
@@ -35,23 +35,34 @@ def open_split(root: str | os.PathLike[str], split: str) -> tuple[Store, Dataset
 
 
 class ShardPool:
-    """Open shards of one split, the most recently used ones kept; fills rows from any sample numbers."""
+    """Open shards of one split, the most recently used ones kept; fills rows from any sample numbers.
 
-    def __init__(self, store: Store, index: DatasetIndex, split: str, *, max_open: int = 256) -> None:
+    Args:
+        store: The data set's folder.
+        index: Its index.
+        split: The split.
+        max_open: Shards to keep open.
+        reading: int64 ``[1]``: the number of the shard that is being read is kept there, for whoever finds this process dead.
+    """
+
+    def __init__(self, store: Store, index: DatasetIndex, split: str, *, max_open: int = 256, reading: np.ndarray | None = None) -> None:
         self._store, self._index = store, index
         self._infos = [info for info in index.shards if info.split == split]
         self._map = ShardMap(np.array([info.samples for info in self._infos], np.int64))
         self._max_open = max_open
+        self._reading = np.empty(1, np.int64) if reading is None else reading
         self._open: OrderedDict[int, ShardReader] = OrderedDict()
 
-    def read_rows(self, samples: np.ndarray, out: np.ndarray, rows: np.ndarray, *, verify: bool) -> int:
-        """Decode samples (numbers ascending) into ``out[rows]``; return the bytes read."""
+    def read_rows(self, samples: np.ndarray, out: np.ndarray, rows: np.ndarray, *, verify: bool | np.ndarray) -> int:
+        """Decode samples (numbers ascending) into ``out[rows]``, verified as :meth:`ShardReader.read_rows` does; return the bytes read."""
         return sum(
-            self.shard(shard).read_rows(positions, out, rows[piece], verify=verify) for shard, piece, positions in self._map.pieces(samples)
+            self.shard(shard).read_rows(positions, out, rows[piece], verify=verify if isinstance(verify, bool) else verify[piece])
+            for shard, piece, positions in self._map.pieces(samples)
         )
 
     def shard(self, number: int) -> ShardReader:
         """Return the reader of a shard, opening it when needed."""
+        self._reading[0] = number
         reader = self._open.pop(number, None)
         if reader is None:
             reader = ShardReader(self._store, self._infos[number], self._index)
@@ -75,14 +86,17 @@ class JobReader(Dataset[None]):
         self.line: Line | None = None
         self._pool: ShardPool | None = None
         self._rows = np.empty((0, 0), np.uint8)
+        self._place = np.full(2, -1)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_pool": None, "_rows": np.empty((0, 0), np.uint8)}
 
-    def __getitem__(self, _: object) -> None:
-        """Serve jobs until told to stop."""
+    def __getitem__(self, number: int) -> None:
+        """Serve jobs as the worker of this number until told to stop."""
         assert self.line is not None
         self._memory.map_again()
+        self._place = self.board.place(number)
+        self._place[:] = os.getpid(), -1
         for job in self.line.jobs():
             if self.board.generation < 0:
                 return
@@ -98,9 +112,11 @@ class JobReader(Dataset[None]):
                 self._open()
             assert self._pool is not None
             samples, rows = self.board.read(job.start, job.count)
-            num_bytes = self._pool.read_rows(samples, self._rows, rows, verify=job.verify)
+            num_bytes = self._pool.read_rows(samples, self._rows, rows, verify=due(samples, job.verify))
         except FerdataError as error:
             return Ack(job.window, 0, 0, error)
+        finally:
+            self._place[1] = -1
         return Ack(job.window, num_bytes, time.perf_counter_ns() - start)
 
     def close(self) -> None:
@@ -110,7 +126,7 @@ class JobReader(Dataset[None]):
             self._pool = None
 
     def _open(self) -> None:
-        self._pool = ShardPool(Store(self._root), self._index, self._split)
+        self._pool = ShardPool(Store(self._root), self._index, self._split, reading=self._place[1:])
         row_bytes = self._index.spec.num_bytes
         memory = self._memory.array()
         self._rows = memory[: len(memory) // row_bytes * row_bytes].reshape(-1, row_bytes)

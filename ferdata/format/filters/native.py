@@ -56,6 +56,8 @@ class Kernels:
         split_rgbx: ``(rgbx, pixels, chw)``.
         scatter: ``(samples, stride, picks, count, out, row bytes, rows, streaming)``.
         moments: ``(values, channels, count, moments)``.
+        guard: ``(start, bytes) -> guard``, or None where a mapping cannot be guarded; its first int32 says whether pages were missing.
+        unguard: ``(guard)``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,6 +72,8 @@ class Kernels:
         self.split_rgbx = _declare(library, "split_rgbx", None, pointer, size, pointer)
         self.scatter = _declare(library, "scatter", None, pointer, size, pointer, size, pointer, size, pointer, ctypes.c_int32)
         self.moments = _declare(library, "moments", None, pointer, size, size, pointer)
+        self.guard = _declare(library, "guard", pointer, pointer, size)
+        self.unguard = _declare(library, "unguard", None, pointer)
         self.select(BEST)
 
     def select(self, limit: int) -> str:
