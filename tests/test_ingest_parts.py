@@ -69,6 +69,23 @@ def test_leaks_are_reported_and_on_request_left_out_of_train(tmp_path: Path) -> 
     assert gone == {"item_3", "item_7", "item_17"}
 
 
+def test_the_same_bytes_under_two_labels_of_one_split_are_reported(tmp_path: Path) -> None:
+    """One of the two labels is wrong; copies under one label, and in two splits, are something else."""
+    for number, name in enumerate(("angry/0", "happy/0", "happy/1", "sad/0", "sad/1", "angry/1")):
+        for split in ("train", "val"):
+            path = tmp_path / f"src/{split}/{name}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(jpeg({"train/happy/0": 0, "train/sad/1": 3}.get(f"{split}/{name}", number + 10 * (split == "val"))))
+
+    summary = ingest(options(tmp_path / "src", tmp_path / "out", source="folder"))
+
+    found = [note for note in summary.notes if "different labels" in note]
+    assert [note.split(";")[0] for note in found] == [
+        "Warning: 1 images are, byte for byte, in one split under different labels (such as train/train_happy_0 = train/train_angry_0)"
+    ]
+    assert summary.leaked_images == 0
+
+
 @given(
     rows=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4), st.integers(0, 2)), max_size=40),
 )

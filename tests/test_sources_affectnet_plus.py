@@ -100,7 +100,7 @@ def test_plus_values_that_cannot_be_used_are_left_out(tmp_path: Path) -> None:
     assert (one.valence, one.arousal, one.landmarks) == (None, None, points(1))
     assert (two.valence, two.arousal, two.landmarks) == (None, meta["arousal"], None)
     assert (three.label, three.valence, three.landmarks, three.extra) == (3, None, None, None)
-    assert found.repairs == {"va_invalid": 1}
+    assert found.repairs == {"va_invalid": 1, "landmarks_missing": 1}
 
 
 def test_plus_images_and_documents_without_each_other_are_rejected(tmp_path: Path) -> None:
@@ -145,3 +145,53 @@ def test_the_json_form_of_split_folders_needs_no_wrapper(tmp_path: Path) -> None
     found = scanned(tmp_path / "x/human_annotated")
 
     assert (found.layout, len(found.items)) == ("AN-plus", 24)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000, "brackets found"),
+        ('{"a":' * 400 + "1" + "}" * 400 + "{" * 200, "brackets found"),
+        ('{"human-label": ' + "9" * 5000 + "}", "Exceeds the limit"),
+        ('{"human-label": 1, "human-label": 2}', "stands twice"),
+        ('{"human-label": 1, "Human_Label": 2}', "stands twice"),
+        ('{"human-label": 1' + " " * (1 << 20) + "}", "bytes or 500 brackets found"),
+        ('{"human-label": 1}\0', "Extra data"),
+        ("", "Expecting value"),
+    ],
+)
+def test_a_forged_json_file_is_one_corrupt_label(tmp_path: Path, text: str, reason: str) -> None:
+    """Depth, size and doubled keys must end neither in a traceback nor in a guess."""
+    plus_tree(tmp_path)
+    (tmp_path / "human_annotated/train_set/annotations/2.json").write_text(text)
+
+    found = scanned(tmp_path)
+
+    assert [reject.reason for reject in found.rejects] == ["label_corrupt"]
+    assert reason in found.rejects[0].detail
+
+
+@pytest.mark.parametrize("value", ["1e999", "-1e999", "1" + "0" * 400, '"\\ud800"', "NaN", '{"x": ["\\udfff"]}'])
+def test_values_that_cannot_be_written_are_left_out_and_the_label_stays(tmp_path: Path, value: str) -> None:
+    """An infinite age or half a letter would stop the ingest where records are written."""
+    plus_tree(tmp_path)
+    text = f'{{"human-label": 2, "meta-data": {{"age": {value}, "pose": [1], "valence": {value}, "landmark-68": [{value}]}}}}'
+    (tmp_path / "human_annotated/train_set/annotations/2.json").write_text(text)
+
+    item = scanned(tmp_path).items[2]
+
+    assert (item.label, item.valence, item.landmarks) == (2, None, None)
+    assert item.extra is not None
+    assert item.extra["pose"] == [1]
+    assert ("age" in item.extra) == (value == "NaN" or value.startswith("10"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_json_in_any_encoding_is_read(tmp_path: Path, encoding: str) -> None:
+    """Windows' own tools save UTF-16."""
+    plus_tree(tmp_path)
+    plain = scanned(tmp_path)
+    for path in tmp_path.rglob("*.json"):
+        path.write_bytes(path.read_text().encode(encoding))
+
+    assert scanned(tmp_path).items.table.equals(plain.items.table)

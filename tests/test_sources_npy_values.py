@@ -120,6 +120,98 @@ def test_landmarks_are_136_numbers_or_missing(tmp_path: Path, value: np.ndarray,
     assert scanned(tmp_path).items[5].landmarks == (points(5) if is_kept else None)
 
 
+NUMBERS = np.array(points(5)).reshape(68, 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "is_kept"),
+    [
+        (np.asfortranarray(NUMBERS), True),
+        (np.asfortranarray(NUMBERS, np.float32), True),
+        (NUMBERS.T, True),
+        (np.ascontiguousarray(NUMBERS.T), True),
+        (NUMBERS.reshape(1, 136), True),
+        (NUMBERS.reshape(136, 1), True),
+        (NUMBERS[None], True),
+        (np.asfortranarray(NUMBERS[:, None]), True),
+        (NUMBERS.T[None].copy(), True),
+        (NUMBERS.astype(">f8"), True),
+        (np.asfortranarray(NUMBERS.astype(">f4")), True),
+        (NUMBERS.astype("U8"), True),
+        (NUMBERS.reshape(4, 34), False),
+        (NUMBERS.reshape(34, 2, 2), False),
+        (NUMBERS.astype(complex), False),
+        (NUMBERS * 1e300, False),
+        (NUMBERS.astype("M8[s]"), False),
+        (np.zeros((68, 2), [("x", "f4")]), False),
+    ],
+)
+def test_landmarks_of_any_order_and_shape_give_x_and_y_in_turn_or_are_missing(tmp_path: Path, value: np.ndarray, is_kept: bool) -> None:
+    """Taken as they lie in the file, x and y would be mixed without a word."""
+    npy_tree(tmp_path)
+    annotation(tmp_path, 5, "lnd").write_bytes(npy_bytes(value))
+
+    found = scanned(tmp_path)
+
+    assert found.items[5].landmarks == (points(5) if is_kept else None)
+    assert found.repairs == ({} if is_kept else {"landmarks_missing": 1})
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+@pytest.mark.parametrize(
+    "value", [np.array("3"), np.array(["3"], ">U4"), np.array([[3]], ">i8"), np.array([[[3.0]]], ">f4"), np.array(b"3")]
+)
+def test_labels_of_any_type_order_and_version_are_numbers(tmp_path: Path, version: tuple[int, int], value: np.ndarray) -> None:
+    """Users save the files again with what they have."""
+    npy_tree(tmp_path)
+    with annotation(tmp_path, 5, "exp").open("wb") as file:
+        np.lib.format.write_array(file, value, version=version)
+
+    assert scanned(tmp_path).items[5].label == 3
+
+
+def header(text: str, version: int = 1) -> bytes:
+    return b"\x93NUMPY" + bytes((version, 0)) + len(text).to_bytes(2 if version == 1 else 4, "little") + text.encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (npy_bytes(np.array("3")).replace(b"False", b"Fclse"), "broken .npy header"),
+        (npy_bytes(np.array("3")).replace(b"False", b"print"), "broken .npy header"),
+        (header("[" * 2000), "broken .npy header"),
+        (header("{'descr': '<U1', 'fortran_order': False, 'shape': (1000000000, 1000000000), }\n"), "bytes found, expected"),
+        (header("{'descr': '<U0', 'fortran_order': False, 'shape': (99999999999999,), }\n"), "of 0 bytes each found"),
+        (header("{'descr': '<U1', 'fortran_order': False, 'shape': (-1,), }\n"), "expected values"),
+        (header("{'descr': '|O', 'fortran_order': False, 'shape': (), }\n") + b"cos\nsystem\n", "pickled objects found"),
+        (header(" " * 60000), "header of 60,010 bytes found"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + b"x" * 99, "header of 4,294,967,307 bytes found"),
+        (npy_bytes(np.array(["1", "2"])), "2 values found, expected one"),
+    ],
+)
+def test_a_forged_or_damaged_label_is_one_reject_with_the_same_text_anywhere(tmp_path: Path, data: bytes, reason: str) -> None:
+    """An address or a folder's name in the text would give other bytes for the same source, and end a resume."""
+    details = []
+    for folder in ("one", "another"):
+        npy_tree(tmp_path / folder)
+        annotation(tmp_path / folder, 5, "exp").write_bytes(data)
+        details += [(reject.reason, reject.detail) for reject in scanned(tmp_path / folder).rejects]
+
+    assert details[0] == details[1]
+    assert details[0][0] == "label_corrupt"
+    assert reason in details[0][1]
+    assert " at 0x" not in details[0][1]
+
+
+def test_a_label_that_cannot_be_opened_is_told_without_its_place(tmp_path: Path) -> None:
+    """The reject names the image already; where the source lies is no part of it."""
+    npy_tree(tmp_path)
+    annotation(tmp_path, 5, "exp").unlink()
+    annotation(tmp_path, 5, "exp").symlink_to("nowhere")
+
+    assert [reject.detail for reject in scanned(tmp_path).rejects] == ["5_exp.npy: No such file or directory"]
+
+
 def test_a_pool_reads_the_same_annotations_in_the_same_order(tmp_path: Path) -> None:
     """From about 8,000 images on, processes share the work; nothing else may change."""
     npy_tree(tmp_path, train=range(12), val=())

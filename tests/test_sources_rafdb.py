@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trees_rafdb import RAF_CLASSES, jpeg_bytes, only, put, raf_kaggle_tree, rafdb_tree, reasons
+from trees_rafdb import jpeg_bytes, only, put, raf_kaggle_tree, rafdb_tree, reasons
 
 from ferdata.errors import LayoutError, SourceError
 from ferdata.labels import AFFECTNET_7, RAFDB_BASIC, RAFDB_COMPOUND
 from ferdata.sources import Scan, ScanOptions, read_image, scan_source
-from ferdata.sources.rafdb import RAF_SETS, parse_list
-from ferdata.sources.scan import ScanBuilder
 
 LIST = "EmoLabel/list_patition_label.txt"
 TO_AFFECTNET = {1: 3, 2: 4, 3: 5, 4: 1, 5: 2, 6: 6, 7: 0}
@@ -151,22 +149,25 @@ def test_no_image_at_all_stops(tmp_path: Path) -> None:
         scanned(tmp_path)
 
 
-@pytest.mark.parametrize(("layout", "kind"), [("RAF-basic", "basic"), ("RAF-compound", "compound")])
-@pytest.mark.parametrize("extra", [0, 1])
-def test_ids_out_of_the_set_stop(tmp_path: Path, layout: str, kind: str, extra: int) -> None:
-    """Id 0 is a 0-based list; an id above the last is the other set's. Both would shift or mix the classes."""
-    rafdb_tree(tmp_path, kind=kind)
-    bad = 0 if not extra else RAF_CLASSES[kind] + 1
-    edit_list(tmp_path, lambda text: text.replace(" 2\n", f" {bad}\n", 1))
+def test_aligned_images_in_folders_for_train_and_test_are_read(tmp_path: Path) -> None:
+    """Some people sort them; one name in two folders is a doubt."""
+    rows = rafdb_tree(tmp_path)
+    aligned = tmp_path / "Image/aligned"
+    for stem, _ in rows:
+        target = aligned / stem.split("_")[0] / f"{stem}_aligned.jpg"
+        target.parent.mkdir(exist_ok=True)
+        (aligned / f"{stem}_aligned.jpg").rename(target)
+    put(aligned / "test/train_00002_aligned.jpg")
+    put(aligned / "train/train_00099_aligned.jpg")
 
-    with pytest.raises(LayoutError, match="0-based"):
-        scanned(tmp_path)
-    with pytest.raises(LayoutError, match=f"id {bad}, expected 1..{RAF_CLASSES[kind]}"):
-        parse(tmp_path, layout)
+    found = scanned(tmp_path)
 
-
-def parse(root: Path, layout: str) -> None:
-    parse_list((root / LIST).read_bytes(), LIST, RAF_SETS[layout], ScanBuilder())
+    assert [item.path for item in found.items][:2] == [f"Image/aligned/train/train_0000{i}_aligned.jpg" for i in (1, 3)]
+    assert reasons(found) == [
+        ("Image/aligned/train/train_00099_aligned.jpg", "label_missing"),
+        ("Image/aligned/train_00002_aligned.jpg", "image_ambiguous"),
+    ]
+    assert len(found.items) == 20
 
 
 def test_stems_of_both_sets_in_one_list_stop(tmp_path: Path) -> None:
@@ -176,8 +177,6 @@ def test_stems_of_both_sets_in_one_list_stop(tmp_path: Path) -> None:
 
     with pytest.raises(LayoutError, match="keep the two sets apart"):
         scanned(tmp_path)
-    with pytest.raises(LayoutError, match=r"1 train stems of 4 digits, 14 train stems of 5 digits.*RAF-DB basic"):
-        parse(tmp_path, "RAF-basic")
 
 
 def test_compound_stems_with_basic_labels_stop(tmp_path: Path) -> None:
@@ -255,6 +254,18 @@ def test_the_correctly_spelled_list_beside_the_images_is_read_too(tmp_path: Path
     (tmp_path / "EmoLabel").rmdir()
 
     assert len(scanned(tmp_path).items) == 21
+
+
+def test_original_images_are_read_where_there_are_no_aligned_ones(tmp_path: Path) -> None:
+    """Whoever has unpacked one archive means it; a note says which, and their boxes and sizes count."""
+    rows = rafdb_tree(tmp_path, images=("original",), annotations=True)
+
+    found = scanned(tmp_path)
+
+    assert [item.path for item in found.items] == [f"Image/original/{stem}.jpg" for stem, _ in rows]
+    assert "There are no aligned images, so the original ones in Image/original are read." in found.notes
+    assert found.has_originals
+    assert found.items.table.equals(scanned(tmp_path, rafdb_images="original").items.table)
 
 
 def test_asking_for_images_that_are_not_there_says_which_are(tmp_path: Path) -> None:

@@ -44,10 +44,40 @@ def test_kaggle_ids_out_of_range_stop(tmp_path: Path, bad: str) -> None:
     """A 0-based copy would shift every class."""
     raf_kaggle_tree(tmp_path)
     path = tmp_path / "train_labels.csv"
+    path.write_text(path.read_text().replace("_aligned.jpg,4", f"_aligned.jpg,{bad}"))
+
+    with pytest.raises(LayoutError, match=f"ids from {min(int(bad), 1)} to {max(int(bad), 7)} found, expected 1..7"):
+        scanned(tmp_path)
+
+
+@pytest.mark.parametrize("bad", ["0", "8"])
+def test_a_few_kaggle_ids_out_of_range_are_rejected_rows(tmp_path: Path, bad: str) -> None:
+    """One typing error is no reason to refuse the other rows."""
+    raf_kaggle_tree(tmp_path)
+    path = tmp_path / "train_labels.csv"
     path.write_text(path.read_text().replace("train_00003_aligned.jpg,4", f"train_00003_aligned.jpg,{bad}"))
 
-    with pytest.raises(LayoutError, match=f"id {bad}, expected 1..7"):
-        scanned(tmp_path)
+    found = scanned(tmp_path)
+
+    assert reasons(found) == [("train_00003_aligned.jpg", "label_invalid")]
+    assert len(found.items) == 20
+
+
+@pytest.mark.parametrize("header", ["image,label", "label;FILENAME", "Label\tImage Path", "class|img_path"])
+def test_kaggle_tables_are_read_by_the_names_of_their_columns(tmp_path: Path, header: str) -> None:
+    """The order of the columns is whatever the last program that saved the file made it."""
+    raf_kaggle_tree(tmp_path)
+    plain = scanned(tmp_path)
+    mark = next(mark for mark in ",;\t|" if mark in header)
+    for split in ("train", "test"):
+        rows = [line.split(",") for line in (tmp_path / f"{split}_labels.csv").read_text().splitlines()[1:]]
+        lines = [header, *(mark.join(row if header.startswith("image") else row[::-1]) for row in rows)]
+        (tmp_path / f"{split}_labels.csv").write_bytes("\r\n".join(lines).encode("utf-16"))
+
+    found = scanned(tmp_path)
+
+    assert found.layout == "RAF-kaggle"
+    assert found.items.table.equals(plain.items.table)
 
 
 def test_kaggle_rejects_are_named(tmp_path: Path) -> None:

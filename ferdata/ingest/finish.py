@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import PIL
@@ -20,7 +20,7 @@ from PIL import features
 from ferdata.format.codec import CodecOptions
 from ferdata.format.index import REJECTS_NAME, DatasetIndex, FileInfo, ShardInfo, write_file
 from ferdata.format.samples import SAMPLES_SCHEMA, write_samples
-from ferdata.ingest.leaks import Leaks, find_leaks
+from ferdata.ingest.leaks import Leaks, find_leaks, find_relabelled
 from ferdata.ingest.parts import PartRecord
 from ferdata.ingest.select import Selection, ShardPlan
 from ferdata.sample import ItemTable
@@ -42,6 +42,7 @@ class Outcome:
         repairs: Repair -> samples.
         rejected: Reason -> images.
         leaks: Images in more than one split.
+        relabelled: Images under more than one label of one split.
         bytes_in: Bytes of image files read.
         mean: Per channel.
         std: Per channel.
@@ -53,6 +54,7 @@ class Outcome:
     repairs: Mapping[str, int]
     rejected: Mapping[str, int]
     leaks: Leaks
+    relabelled: Leaks
     bytes_in: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -85,6 +87,10 @@ def gather(items: ItemTable, selection: Selection, plan: Sequence[ShardPlan], pa
         }
     ).select(SAMPLES_SCHEMA.names)
     labels = columns.column("label").to_numpy().astype(np.int64)
+
+    def keys(rows: np.ndarray) -> list[str]:
+        return cast(list[str], columns.column("key").take(pa.array(rows)).to_pylist())
+
     mean, std = _mean_and_std(parts)
     return Outcome(
         table=table,
@@ -103,7 +109,8 @@ def gather(items: ItemTable, selection: Selection, plan: Sequence[ShardPlan], pa
         counts={split: np.bincount(labels[codes == code], minlength=num_classes).tolist() for code, split in enumerate(splits)},
         repairs=_total(part.repairs for part in parts),
         rejected=Counter(reason for part in parts for _, reason, _ in part.rejects),
-        leaks=find_leaks(splits, codes, lambda rows: columns.column("key").take(pa.array(rows)).to_pylist(), sizes, hashes),
+        leaks=find_leaks(splits, codes, keys, sizes, hashes),
+        relabelled=find_relabelled(splits, codes, labels, keys, sizes, hashes),
         bytes_in=sum(part.bytes_in for part in parts),
         mean=mean,
         std=std,

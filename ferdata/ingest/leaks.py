@@ -1,4 +1,4 @@
-"""Images whose very bytes are in more than one split: found, counted, and on request left out of train.
+"""Images whose very bytes are in more than one split, or under two labels of one: found, counted, and leaks on request left out of train.
 
 In: sizes and XXH64 of image files. Out: counts and positions. Finding them after an ingest costs one sort; removing them before it
 costs one read of every file whose size occurs in two splits.
@@ -19,7 +19,7 @@ from ferdata.ingest.tasks import Beat, read_sources
 from ferdata.sample import ItemTable
 from ferdata.store import Store
 
-__all__ = ["Leaks", "find_leaks", "find_train_copies", "shared_between_splits"]
+__all__ = ["Leaks", "find_leaks", "find_relabelled", "find_train_copies", "shared_between_splits"]
 
 _MAX_EXAMPLES = 5
 _HASH_ITEMS = 512
@@ -27,7 +27,7 @@ _HASH_ITEMS = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaks:
-    """Images in more than one split: how many different ones, and ``(split/key, split/key)`` of a few."""
+    """Images whose copies differ in split, or in label: how many different ones, and ``(split/key, split/key)`` of a few."""
 
     images: int
     examples: tuple[tuple[str, str], ...]
@@ -51,6 +51,18 @@ def shared_between_splits(codes: np.ndarray, *identity: np.ndarray) -> np.ndarra
     return result
 
 
+def find_relabelled(
+    splits: list[str],
+    codes: np.ndarray,
+    labels: np.ndarray,
+    keys: Callable[[np.ndarray], list[str]],
+    sizes: np.ndarray,
+    hashes: np.ndarray,
+) -> Leaks:
+    """Return the images that one split holds under several labels; arguments as for :func:`find_leaks`, and ``labels`` int ``[n]``."""
+    return _different(labels, (codes, sizes, hashes), splits, codes, keys)
+
+
 def find_leaks(
     splits: list[str], codes: np.ndarray, keys: Callable[[np.ndarray], list[str]], sizes: np.ndarray, hashes: np.ndarray
 ) -> Leaks:
@@ -63,12 +75,21 @@ def find_leaks(
         sizes: int64 ``[n]``, bytes of the image file.
         hashes: uint64 ``[n]``, its XXH64.
     """
-    shared = np.flatnonzero(shared_between_splits(codes, sizes, hashes))
+    return _different(codes, (sizes, hashes), splits, codes, keys)
+
+
+def _different(
+    values: np.ndarray, identity: tuple[np.ndarray, ...], splits: list[str], codes: np.ndarray, keys: Callable[[np.ndarray], list[str]]
+) -> Leaks:
+    """Return the groups of samples that are equal in ``identity`` and not in ``values``."""
+    shared = np.flatnonzero(shared_between_splits(values, *identity))
     if not len(shared):
         return Leaks(images=0, examples=())
-    order = shared[np.lexsort((codes[shared], sizes[shared], hashes[shared]))]
-    is_new = np.ones(len(order), bool)
-    is_new[1:] = (hashes[order][1:] != hashes[order][:-1]) | (sizes[order][1:] != sizes[order][:-1])
+    order = shared[np.lexsort((values[shared], *(column[shared] for column in identity)))]
+    is_new = np.zeros(len(order), bool)
+    is_new[0] = True
+    for column in identity:
+        is_new[1:] |= column[order][1:] != column[order][:-1]
     starts = np.flatnonzero(is_new)
     ends = np.append(starts[1:], len(order)) - 1
     chosen = np.stack([order[starts], order[ends]], axis=1)

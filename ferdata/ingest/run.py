@@ -190,8 +190,7 @@ class _Run:
         return write_shards(self.store, self.scan.items, plan, settings, run=run, num_workers=self.options.resolved_workers(), on_tick=tick)
 
     def _usual_size(self) -> int | None:
-        is_original = self.scan.layout.startswith("RAF") and self.options.rafdb_images == "original"
-        return None if is_original else _CROPPED_LAYOUTS.get(self.scan.layout)
+        return None if self.scan.has_originals else _CROPPED_LAYOUTS.get(self.scan.layout)
 
     def _give_up(self, outcome: Outcome, skipped: Mapping[str, int]) -> None:
         self.store.remove(PARTS_FOLDER)
@@ -256,6 +255,12 @@ class _Run:
             advice = "" if self.options.drop_leaks else "; --drop-leaks leaves out the copies in train"
             notes.append(
                 f"{outcome.leaks.images:,} images are, byte for byte, in more than one split (such as {first} = {second}){advice}."
+            )
+        if outcome.relabelled.images:
+            first, second = outcome.relabelled.examples[0]
+            notes.append(
+                f"Warning: {outcome.relabelled.images:,} images are, byte for byte, in one split under different labels (such as {first} = "
+                f"{second}); all are kept: correct their labels, or remove the copies."
             )
         return notes
 

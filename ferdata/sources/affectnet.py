@@ -56,7 +56,7 @@ def clean_score(value: Any) -> tuple[float | None, bool]:
     """
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None, True
     if -1.0 <= number <= 1.0:
         return number, False
@@ -69,7 +69,7 @@ def clean_landmarks(values: Any) -> Sequence[float] | None:
         return None
     try:
         numbers = [float(value) for value in values]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return numbers if all(map(math.isfinite, numbers)) else None
 

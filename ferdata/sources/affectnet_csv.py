@@ -13,8 +13,7 @@ from typing import Any, cast
 from ferdata.errors import LayoutError
 from ferdata.labels import AFFECTNET_ALL
 from ferdata.sources.affectnet import ClassRule, clean_score
-from ferdata.sources.affectnet_rows import is_header, iter_csv_rows, landmark_text, parse_box, parse_landmarks
-from ferdata.sources.csv_head import AFFECTNET_COLUMNS, AFFECTNET_WIDE_COLUMNS
+from ferdata.sources.affectnet_rows import iter_official_rows, landmark_text, parse_box, parse_landmarks
 from ferdata.sources.detection import Detection
 from ferdata.sources.listing import NameIndex, below, is_image_at, iter_names, natural_key
 from ferdata.sources.matching import stop_if_most_labels_invalid, stop_if_no_image_found
@@ -149,15 +148,12 @@ class _Reader:
         counts_before = Counter(rule.left_out)
         seen: set[str] = set()
         number = -1
-        for line, fields in iter_csv_rows(self._store, path):
-            if number < 0 and is_header(fields):
-                continue
-            number += 1
+        for number, (line, fields, problem) in enumerate(iter_official_rows(self._store, path)):
             written = fields[0].strip().replace("\\", "/")
             found = images.find(written)
             shown = found[0] if len(found) == 1 else below(images.home, written)
             row = _Row(shown, split, number, line)
-            class_id = self._class_of(fields, row)
+            class_id = self._class_of(fields, row, problem)
             if class_id is None:
                 continue
             position = rule.index(class_id)
@@ -210,10 +206,10 @@ class _Reader:
                 f"its number is in the key."
             )
 
-    def _class_of(self, fields: Sequence[str], row: _Row) -> int | None:
+    def _class_of(self, fields: Sequence[str], row: _Row, problem: str) -> int | None:
         """Return the official id of a row, or reject it."""
-        if len(fields) not in (AFFECTNET_COLUMNS, AFFECTNET_WIDE_COLUMNS):
-            row.reject(self.builder, "bad_row", f"{len(fields)} columns, expected {AFFECTNET_COLUMNS} or {AFFECTNET_WIDE_COLUMNS}")
+        if problem:
+            row.reject(self.builder, "bad_row", problem)
             return None
         if not fields[0].strip() or any(field.strip() in _EMPTY for field in fields[1:5]):
             row.reject(self.builder, "bad_row", f"face_x, face_y, face_width, face_height are {', '.join(fields[1:5])}")

@@ -5,7 +5,7 @@ In: AN-kaggle-A (no splits) or AN-kaggle-B (Train and Test). Out: a :class:`Scan
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,22 +14,22 @@ from ferdata.labels import AFFECTNET_8, canonical_name
 from ferdata.sources.class_rules import ClassRules
 from ferdata.sources.class_tree import list_class_tree
 from ferdata.sources.detection import Detection
-from ferdata.sources.listing import NameIndex, below
+from ferdata.sources.listing import NameIndex, below, split_of
 from ferdata.sources.matching import (
     KNOWN_ALIASES,
     PART_OF_AFFECTNET,
     SPLIT_ORDER,
     KeyMaker,
-    read_csv,
     stem_of,
     stop_if_most_labels_invalid,
     stop_if_no_image_found,
 )
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
+from ferdata.sources.text_tables import find_columns, plain_name, read_table
 from ferdata.sources.totals import finish_scan
 from ferdata.store import Store
 
-__all__ = ["LabelRow", "parse_labels", "scan"]
+__all__ = ["LabelRow", "read_labels", "scan"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,18 +59,17 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     return finish_scan(reader.builder, detection, reader.rules.names, left_out=reader.rules.left_out)
 
 
-def parse_labels(data: bytes, where: str, builder: ScanBuilder) -> list[LabelRow]:
+def read_labels(store: Store, table: str, builder: ScanBuilder) -> list[LabelRow]:
     """Return every row of a ``labels.csv``; a row that cannot be used is a reject too, and has no class.
 
     Raises:
-        LayoutError: If the columns ``pth`` and ``label`` are not there.
-        SourceError: If most labels are not classes.
+        LayoutError: If the columns of image and label are not there, once each.
+        SourceError: If the file is no table, or most labels are not classes.
     """
-    header, lines = read_csv(data)
-    if "pth" not in header or "label" not in header:
-        raise LayoutError(f"{where}: header {','.join(header)} found, expected columns pth and label; this is not AN-kaggle's label file")
-    path_column, label_column = header.index("pth"), header.index("label")
-    confidence = header.index("relfcs") if "relfcs" in header else None
+    where = store.path(table)
+    header, lines = read_table(store, table)
+    path_column, label_column = find_columns(header, where)
+    confidence = next((column for column, name in enumerate(header) if plain_name(name) == "relfcs"), None)
     rows: list[LabelRow] = []
     for line, fields in lines:
         fields = fields + [""] * (len(header) - len(fields))
@@ -104,13 +103,13 @@ class _Reader:
     def read_rows(self) -> None:
         """Accept, skip or reject every row of the label file."""
         where = self._store.path(self._csv)
-        rows = parse_labels(self._store.read(self._csv), where, self.builder)
+        rows = read_labels(self._store, self._csv, self.builder)
         # A label file inside a split folder means its own images first; one beside them leaves open which split a row means.
         inside = [split for split, tree in self._trees.items() if tree.folder and self._csv.startswith(f"{tree.folder}/")]
         found: dict[str, list[tuple[LabelRow, str]]] = {split: [] for split in self._trees}
         num_found = num_several = 0
         for row in rows:
-            places = self._places(row.path, inside) or self._places(row.path, self._trees)
+            places = next(filter(None, (self._places(path, inside) or self._places(path, self._trees) for path in _tails(row.path))), {})
             num_found += bool(places)
             for names in places.values():
                 self._named.update(names)
@@ -188,6 +187,15 @@ class _Reader:
             return
         key = f"{split}_{stem_of(self._trees[split].inside(path))}" + (f"_row{repeat}" if repeat else "")
         self.builder.accept(key=self._keys.make(key), path=path, split=split, label=label, source_label=source_label, extra=extra)
+
+
+def _tails(path: str) -> Iterator[str]:
+    """Yield a row's path, then without the folders above the class folder that its writer had, but never without the split it names."""
+    while path:
+        yield path
+        first, _, path = path.partition("/")
+        if split_of(first) or "/" not in path:
+            return
 
 
 def _folder_of(path: str) -> str:

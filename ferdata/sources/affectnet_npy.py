@@ -104,6 +104,8 @@ class _Reader:
             return
         if annotation.is_va_invalid:
             builder.repairs["va_invalid"] += 1
+        if annotation.is_landmarks_invalid:
+            builder.repairs["landmarks_missing"] += 1
         builder.accept(
             key=self._keys.make(f"{split}_{annotation.stem}"),
             path=path,

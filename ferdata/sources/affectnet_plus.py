@@ -15,7 +15,7 @@ from ferdata.labels import AFFECTNET_ALL
 from ferdata.sources.affectnet import ClassRule, ImageStems, clean_landmarks, clean_score, number_order, reject_strays
 from ferdata.sources.detection import Detection
 from ferdata.sources.listing import Tree, below, iter_names
-from ferdata.sources.matching import KeyMaker, stop_if_most_labels_invalid, stop_if_no_image_found
+from ferdata.sources.matching import KeyMaker, plain_reason, stop_if_most_labels_invalid, stop_if_no_image_found
 from ferdata.sources.pool import FILES_PER_JOB, read_in_order
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
 from ferdata.sources.totals import finish_scan
@@ -24,6 +24,8 @@ from ferdata.store import Store
 
 __all__ = ["scan"]
 
+_MAX_BYTES = 1 << 20
+_MAX_BRACKETS = 500
 _META = ("gender", "race", "age", "pose")
 _TOP = ("soft-label", "subset")
 
@@ -135,6 +137,10 @@ class _Reader:
             return ""
         if found.is_va_invalid:
             builder.repairs["va_invalid"] += 1
+        if found.is_landmarks_invalid:
+            builder.repairs["landmarks_missing"] += 1
+        if found.is_extra_invalid:
+            builder.repairs["extra_invalid"] += 1
         builder.accept(
             key=self._keys.make(key),
             path=path,
@@ -159,7 +165,9 @@ class _Document:
     arousal: float | None = None
     is_va_invalid: bool = False
     landmarks: Sequence[float] | None = None
+    is_landmarks_invalid: bool = False
     extra: Mapping[str, Any] | None = None
+    is_extra_invalid: bool = False
 
 
 def _read_documents(store: Store, paths: Sequence[str]) -> list[_Document]:
@@ -168,25 +176,52 @@ def _read_documents(store: Store, paths: Sequence[str]) -> list[_Document]:
 
 def _read_document(store: Store, path: str) -> _Document:
     try:
+        data = store.read_range(path, 0, _MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES or data.count(b"[") + data.count(b"{") > _MAX_BRACKETS:
+            raise ValueError(f"more than {_MAX_BYTES:,} bytes or {_MAX_BRACKETS} brackets found, expected one image's annotation")
         # NaN and Infinity are not JSON; as text they are refused as numbers and can be written again.
-        found = json.loads(store.read(path).decode("utf-8-sig"), parse_constant=str)
-    except (ValueError, RecursionError, OSError, FerdataError) as error:
-        return _Document(error=str(error))
+        found = json.loads(data, parse_constant=str, object_pairs_hook=_without_doubles)
+    except (ValueError, OSError, FerdataError) as error:
+        return _Document(error=plain_reason(error, store))
     if not isinstance(found, dict):
         return _Document(error=f"a JSON {type(found).__name__} found, expected an object")
-    found = _lower_keys(found)
-    label, meta = found.get("human-label"), found.get("meta-data")
-    meta = _lower_keys(meta) if isinstance(meta, dict) else {}
+    try:
+        found = _lower_keys(found)
+        label, meta = found.get("human-label"), found.get("meta-data")
+        meta = _lower_keys(meta) if isinstance(meta, dict) else {}
+    except ValueError as error:
+        return _Document(error=str(error))
     scores = [(None, False) if meta.get(name) is None else clean_score(meta[name]) for name in ("valence", "arousal")]
     extra = {name: values[name] for values, names in ((meta, _META), (found, _TOP)) for name in names if values.get(name) is not None}
+    kept = extra if _is_writable(extra) else {name: value for name, value in extra.items() if _is_writable(value)}
+    landmarks = meta.get("landmark-68")
+    points = clean_landmarks(landmarks)
     return _Document(
         label=None if label is None else str(label),
         valence=scores[0][0],
         arousal=scores[1][0],
         is_va_invalid=scores[0][1] or scores[1][1],
-        landmarks=clean_landmarks(meta.get("landmark-68")),
-        extra=extra,
+        landmarks=points,
+        is_landmarks_invalid=landmarks is not None and points is None,
+        extra=kept,
+        is_extra_invalid=len(kept) < len(extra),
     )
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key that stands twice in one object found, expected each once")
+    return found
+
+
+def _is_writable(value: Any) -> bool:
+    """Tell whether a value can be written as JSON in UTF-8: infinite numbers (``1e999``) and half surrogates cannot."""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError:
+        return False
+    return True
 
 
 def _json_files(store: Store, folder: str | None) -> dict[str, list[str]]:
@@ -198,4 +233,4 @@ def _json_files(store: Store, folder: str | None) -> dict[str, list[str]]:
 
 
 def _lower_keys(found: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(name).lower().replace("_", "-"): value for name, value in found.items()}
+    return _without_doubles([(name.lower().replace("_", "-"), value) for name, value in found.items()])

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError, StoreError
 from ferdata.sources.advice import advise_on_images
-from ferdata.sources.csv_head import read_head
 from ferdata.sources.detection import Detection
+from ferdata.sources.label_tables import DERIVED_TABLES, check_tables, is_derived
 from ferdata.sources.listing import Tree, below, is_archive, shorten, split_of
 from ferdata.sources.markers.affectnet_2017 import find_affectnet_csv
 from ferdata.sources.markers.class_folders import class_places, find_class_folders
@@ -18,6 +18,7 @@ from ferdata.sources.markers.own_classes import holds_images
 from ferdata.sources.markers.rafdb_official import find_rafdb_kaggle, find_rafdb_list
 from ferdata.sources.markers.split_folders import find_affectnet_npy, find_affectnet_plus, find_affectnet_va, find_one_split, find_yolo
 from ferdata.sources.markers.tables import find_affectnet_kaggle, find_parquet
+from ferdata.sources.text_tables import is_table
 from ferdata.sources.unread import DERIVED_FOLDERS, note_unread
 from ferdata.store import Store
 
@@ -38,10 +39,7 @@ _MARKERS = (
 
 _MAX_LEVELS = 4
 _MAX_CHILDREN = 64
-_DERIVED_FILES = frozenset(
-    ("affectnet.csv", "affectnet_train.csv", "affectnet_val.csv", "train_annotations_7class.txt", "valid_annotations_7class.txt")
-)
-_LABEL_ENDINGS = (".csv", ".npy", ".parquet", ".pkl", ".pickle", ".lst")
+_LABEL_ENDINGS = (".csv", ".tsv", ".tab", ".npy", ".parquet", ".pkl", ".pickle", ".lst")
 _OTHER_SETS = frozenset(("rafce_emolabel.txt", "partition_label.txt"))
 _DATA_SETS = {"affectnet": "AffectNet", "rafdb": "RAF-DB", "folder": "class folders"}
 _LOOKED_FOR = {
@@ -110,7 +108,7 @@ def _only_folder(tree: Tree, folder: str) -> str | None:
 
 def _is_label_file(name: str) -> bool:
     lower = name.lower()
-    if lower in _DERIVED_FILES:
+    if lower in DERIVED_TABLES:
         return False
     return lower.endswith(_LABEL_ENDINGS) or (lower.endswith(".txt") and ("label" in lower or "annot" in lower))
 
@@ -127,8 +125,12 @@ def _check_source(found: Detection, source: str | None) -> None:
     if source is not None and found.source != source:
         raise LayoutError(
             f"{found.root}: {found.layout} found, which is {_DATA_SETS[found.source]}, expected {_DATA_SETS[source]}; "
-            f"use source {found.source!r} or give another folder"
+            f"use source {found.source!r} or give another folder{_by_files(found)}"
         )
+
+
+def _by_files(found: Detection) -> str:
+    return f" (its labels are in {shorten(sorted(found.files.values()))})" if found.files else ""
 
 
 def _refuse_second_layout(tree: Tree, found: Detection) -> None:
@@ -211,7 +213,7 @@ def _ignored(tree: Tree, found: Detection) -> list[str]:
         loops += [below(folder, name) for name in here.loops]
         derived += [below(folder, name) + "/" for name in here.dirs if name.lower() in DERIVED_FOLDERS]
         files = [(path, path.rsplit("/", 1)[-1].lower()) for path in here.others if path not in used]
-        derived += [path for path, name in files if name in _DERIVED_FILES or (name.endswith(".csv") and _is_dump(tree, path))]
+        derived += [path for path, _ in files if is_derived(tree, path)]
         archives += [path for path, name in files if is_archive(name)]
         pickles += [path for path, name in files if name.endswith((".pkl", ".pickle"))]
     kinds = (
@@ -220,12 +222,8 @@ def _ignored(tree: Tree, found: Detection) -> list[str]:
         ("pickles, which are never loaded", pickles),
         ("links that lead back to a folder above them", loops),
     )
-    return [*(f"Ignored {kind}: {shorten(paths)}." for kind, paths in kinds if paths), *note_unread(tree, found)]
-
-
-def _is_dump(tree: Tree, path: str) -> bool:
-    header = [name.lower() for name in next(iter(read_head(tree.store, path)), [])]
-    return header[-3:] == ["phase", "img_path", "label"] or {"number", "exp", "val", "aro"} <= set(header)
+    ignored = [f"Ignored {kind}: {shorten(paths)}." for kind, paths in kinds if paths]
+    return [*ignored, *check_tables(tree, found, used), *note_unread(tree, found)]
 
 
 def _deeper_layouts(tree: Tree, folders: list[str], source: str | None, labels: str | None) -> Iterator[tuple[str, str]]:
@@ -264,7 +262,9 @@ def _nothing_found(tree: Tree, source: str | None, labels: str | None) -> Layout
         )
     if deeper:
         path, layout = deeper[0]
-        return LayoutError(f"{where}: {layout} found deeper down, in {path}, expected its own folder; give {tree.store.path(path)}")
+        tables = [path for path in files if is_table(path)]
+        beside = f" ({shorten(tables)} found too, which would not be read)" if tables else ""
+        return LayoutError(f"{where}: {layout} found deeper down, in {path}, expected its own folder; give {tree.store.path(path)}{beside}")
     if pickles:
         return LayoutError(
             f"{where}: {shorten(pickles)} found, expected labels as text or .npy; pickles are not loaded, use the CSV release"

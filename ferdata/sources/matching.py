@@ -3,22 +3,21 @@
 In: names from a listing and text from a label file. Out: paths, keys and whole numbers. About 1 µs a name.
 """
 
-import csv
-import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ferdata.errors import SourceError
 from ferdata.sources.listing import natural_key
 from ferdata.sources.scan import Reject
+from ferdata.store import Store
 
 __all__ = [
     "KeyMaker",
     "StemIndex",
-    "decode_text",
-    "read_csv",
+    "has_wrong_order",
+    "plain_reason",
     "stem_of",
     "stop_if_most_labels_invalid",
     "stop_if_no_image_found",
@@ -35,6 +34,7 @@ PART_OF_AFFECTNET = "Note: a re-release of a part of AffectNet, not the full set
 
 SPLIT_ORDER = ("train", "val", "test")
 MAX_KEY_CHARS = 80
+_WRONG_SHARE = 10
 _NOT_IN_KEY = re.compile(r"[^A-Za-z0-9_-]+")
 _WHOLE = re.compile(r"[+-]?\d{1,9}(\.0*)?")
 
@@ -44,16 +44,9 @@ def stem_of(path: str) -> str:
     return os.path.splitext(path)[0]
 
 
-def decode_text(data: bytes) -> str:
-    """Return the text of a label file: UTF-8 with or without byte-order mark; a byte that is not UTF-8 becomes U+FFFD."""
-    return data.decode("utf-8-sig", "replace")
-
-
-def read_csv(data: bytes) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return the header in lower case and ``(line number, fields)`` for every row that is not blank; lines count from 1."""
-    reader = csv.reader(io.StringIO(decode_text(data), newline=""))
-    rows = [(reader.line_num, [field.strip() for field in row]) for row in reader if any(field.strip() for field in row)]
-    return ([field.lower() for field in rows[0][1]], rows[1:]) if rows else ([], [])
+def plain_reason(error: Exception, store: Store) -> str:
+    """Return an error's text for a reject: without the place of the source, so that a copy of it elsewhere gives the same rejects."""
+    return str(getattr(error, "strerror", None) or error).replace(f"{store.root.rstrip('/')}/", "")
 
 
 def whole_number(text: str) -> int | None:
@@ -132,3 +125,12 @@ def stop_if_no_image_found(where: str, num_rows: int, num_found: int, looked_for
             f"{where}: none of {num_rows:,} label rows finds its image, expected for instance {', '.join(looked_for[:3])}; "
             "point to the folder that holds labels and images together, and unpack archives first"
         )
+
+
+def has_wrong_order(counts: Mapping[int, int], num_classes: int) -> bool:
+    """Tell whether ids that should run from 1 to ``num_classes`` are those of another list, or only wrong in a few rows.
+
+    Another list is one with a tenth of its ids outside, or one from 0 that lacks the last id: 0 stands for the first class then.
+    """
+    outside = sum(count for number, count in counts.items() if not 1 <= number <= num_classes)
+    return outside * _WRONG_SHARE > sum(counts.values()) or (bool(counts.get(0)) and not counts.get(num_classes))

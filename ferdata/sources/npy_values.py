@@ -7,6 +7,7 @@ A file costs about 10 µs of one core with a warm page cache, and 2 µs to list 
 """
 
 import io
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ import numpy as np
 from ferdata.errors import FerdataError
 from ferdata.sources.affectnet import NUM_LANDMARK_VALUES, clean_score
 from ferdata.sources.listing import below, iter_names
+from ferdata.sources.matching import plain_reason
 from ferdata.sources.pool import FILES_PER_JOB, read_in_order
 from ferdata.store import Store
 
@@ -27,7 +29,9 @@ KINDS = ("exp", "val", "aro", "lnd")
 _READ_BYTES = 1 << 16
 _NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
 _MAX_HEADERS = 4096
-_Layout = tuple[np.dtype, int, int]
+_MAX_HEADER_BYTES = 4096
+_POINT_SHAPES = ((NUM_LANDMARK_VALUES // 2, 2), (2, NUM_LANDMARK_VALUES // 2))
+_Layout = tuple[np.dtype, tuple[int, ...], bool, int, int]
 _headers: dict[bytes, _Layout] = {}
 
 
@@ -67,6 +71,7 @@ class Annotation:
         arousal: The same.
         is_va_invalid: Valence or arousal is there, but no number in [-1, 1] nor the mark for missing.
         landmarks: ``float32 [136]``, None where the file is missing or holds something else.
+        is_landmarks_invalid: The landmark file is there and holds something else.
         error: Why the label cannot be read.
     """
 
@@ -76,6 +81,7 @@ class Annotation:
     arousal: float | None
     is_va_invalid: bool
     landmarks: np.ndarray | None
+    is_landmarks_invalid: bool
     error: str
 
 
@@ -118,12 +124,12 @@ def read_annotations(store: Store, index: AnnotationIndex, stems: Sequence[str],
 
 
 def parse_npy(data: bytes) -> str | np.ndarray:
-    """Return the text of the one value in a ``.npy`` file, or its values where it holds none or several.
+    """Return the text of the one value in a ``.npy`` file, or its values, in the file's own shape, where it holds none or several.
 
     Raises:
         ValueError: If the bytes are no ``.npy`` file, are cut short, or hold pickled objects.
     """
-    dtype, count, offset = _layout(data)
+    dtype, shape, is_fortran, count, offset = _layout(data)
     end = offset + count * dtype.itemsize
     if len(data) < end:
         raise ValueError(f"{len(data):,} bytes found, expected {end:,}")
@@ -131,7 +137,7 @@ def parse_npy(data: bytes) -> str | np.ndarray:
         return data[offset:end].decode("utf-32-be" if dtype.byteorder == ">" else "utf-32-le").rstrip("\0")
     values = np.frombuffer(data, dtype, count, offset)
     if count != 1:
-        return values
+        return values.reshape(shape, order="F" if is_fortran else "C")
     value = values[0]
     return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
 
@@ -141,6 +147,8 @@ def _layout(data: bytes) -> _Layout:
         raise ValueError("no .npy header found")
     size_bytes = 2 if data[6] == 1 else 4
     offset = 8 + size_bytes + int.from_bytes(data[8 : 8 + size_bytes], "little")
+    if offset > _MAX_HEADER_BYTES:
+        raise ValueError(f".npy header of {offset:,} bytes found, expected at most {_MAX_HEADER_BYTES:,}")
     header = data[:offset]
     known = _headers.get(header)
     if known is None:
@@ -150,20 +158,19 @@ def _layout(data: bytes) -> _Layout:
     return known
 
 
-def _read_header(header: bytes) -> tuple[np.dtype, int]:
+def _read_header(header: bytes) -> tuple[np.dtype, tuple[int, ...], bool, int]:
     stream = io.BytesIO(header)
     try:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(stream)
-    except Exception as error:  # numpy evaluates the header as Python, so a broken one can raise anything
-        raise ValueError(f"broken .npy header: {error}") from error
+        shape, is_fortran, dtype = read(stream)
+    except Exception as error:  # numpy evaluates the header as Python, so a broken one can raise anything, with addresses in its text
+        raise ValueError("broken .npy header") from error
     if dtype.hasobject:
         raise ValueError("pickled objects found, which are never loaded")
-    count = 1
-    for extent in shape:
-        count *= max(int(extent), 0)
-    return dtype, count
+    if any(extent < 0 for extent in shape) or not dtype.itemsize:
+        raise ValueError(f"shape {shape} of {dtype.itemsize} bytes each found, expected values")
+    return dtype, shape, is_fortran, math.prod(shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +196,7 @@ class _Columns:
     arousals: list[float | None]
     invalid: list[bool]
     has_landmarks: list[bool]
+    invalid_landmarks: list[bool]
     landmarks: np.ndarray
     errors: dict[int, str]
 
@@ -203,36 +211,38 @@ def _rows(job: _Job, columns: _Columns) -> Iterator[Annotation]:
             columns.arousals[position],
             columns.invalid[position],
             columns.landmarks[where[position]] if columns.has_landmarks[position] else None,
+            columns.invalid_landmarks[position],
             columns.errors.get(position, ""),
         )
 
 
 def _read_chunk(store: Store, job: _Job) -> _Columns:
-    columns = _Columns([], [], [], [], [], np.empty(0), {})
+    columns = _Columns([], [], [], [], [], [], np.empty(0), {})
     landmarks: list[np.ndarray] = []
     for position, (stem, present) in enumerate(zip(job.stems, job.present, strict=True)):
-        values, error = _read_files(store, job, stem, present)
+        values, errors = _read_files(store, job, stem, present)
         exp, valence, arousal, points = values
         if isinstance(exp, np.ndarray):
-            error = f"{exp.size:,} values found, expected one"
-        if error:
-            columns.errors[position] = error
+            columns.errors[position] = f"{exp.size:,} values found, expected one"
+        elif "exp" in errors:
+            columns.errors[position] = errors["exp"]
         columns.labels.append(exp if isinstance(exp, str) else None)
         scores = [(None, False) if value is None else clean_score(value) for value in (valence, arousal)]
         columns.valences.append(scores[0][0])
         columns.arousals.append(scores[1][0])
-        columns.invalid.append(scores[0][1] or scores[1][1])
+        columns.invalid.append(scores[0][1] or scores[1][1] or "val" in errors or "aro" in errors)
         numbers = _landmarks(points)
         columns.has_landmarks.append(numbers is not None)
+        columns.invalid_landmarks.append("lnd" in errors or (points is not None and numbers is None))
         if numbers is not None:
             landmarks.append(numbers)
     return replace(columns, landmarks=np.stack(landmarks) if landmarks else np.empty((0, NUM_LANDMARK_VALUES), np.float32))
 
 
-def _read_files(store: Store, job: _Job, stem: str, present: int) -> tuple[list[str | np.ndarray | None], str]:
-    """Return the value of each kind, None where there is none, and why the label cannot be read."""
+def _read_files(store: Store, job: _Job, stem: str, present: int) -> tuple[list[str | np.ndarray | None], dict[str, str]]:
+    """Return the value of each kind, None where there is none, and why those that are there cannot be read."""
     values: list[str | np.ndarray | None] = []
-    error = ""
+    errors: dict[str, str] = {}
     for position, kind in enumerate(KINDS):
         value: str | np.ndarray | None = None
         paths = [f"{job.folders[kind]}/{stem}_{kind}.npy"] if present >> position & 1 else job.other_names.get((stem, kind), [])
@@ -242,28 +252,34 @@ def _read_files(store: Store, job: _Job, stem: str, present: int) -> tuple[list[
             elif paths:
                 raise ValueError(f"{' and '.join(sorted(paths))} found, expected one file")
         except (ValueError, OSError, FerdataError) as caught:
-            error = str(caught) if kind == "exp" else error
+            errors[kind] = plain_reason(caught, store)
         values.append(value)
-    return values, error
+    return values, errors
 
 
 def _landmarks(values: str | np.ndarray | None) -> np.ndarray | None:
-    if not isinstance(values, np.ndarray) or values.size != NUM_LANDMARK_VALUES:
+    """Return ``x0, y0, ...`` of 68 points, which may also stand as 68 x 2 or 2 x 68 numbers; no other shape says which is x."""
+    if not isinstance(values, np.ndarray) or values.size != NUM_LANDMARK_VALUES or values.dtype.kind not in "iufUS":
         return None
+    shape = tuple(extent for extent in values.shape if extent != 1)
+    if len(shape) != 1 and shape not in _POINT_SHAPES:
+        return None
+    points = values.reshape(shape)
     try:
-        numbers = values.astype(np.float32)
+        with np.errstate(all="ignore"):
+            numbers = (points.T if shape == _POINT_SHAPES[1] else points).astype(np.float32).ravel()
     except (TypeError, ValueError):
         return None
     return numbers if np.isfinite(numbers).all() else None
 
 
 def _read(store: Store, path: str) -> bytes:
+    # A file of one value or 68 points is far smaller; of a larger one the start says what it holds instead.
     if not store.is_local:
-        return store.read(path)
+        return store.read_range(path, 0, _READ_BYTES)
     # Opened like this, a pipe that nobody writes to is empty and does not wait.
     file = os.open(f"{store.root}/{path}", os.O_RDONLY | _NONBLOCK)
     try:
-        data = os.read(file, _READ_BYTES)
+        return os.read(file, _READ_BYTES)
     finally:
         os.close(file)
-    return data if len(data) < _READ_BYTES else store.read(path)

@@ -6,17 +6,19 @@ annotation file that the chosen images can use; no image is opened.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ferdata.errors import LayoutError
 from ferdata.labels import AFFECTNET_7, RAFDB_BASIC, RAFDB_COMPOUND, map_ids
 from ferdata.sources.detection import Detection
-from ferdata.sources.listing import Folder, below, list_folder
-from ferdata.sources.matching import StemIndex, decode_text, stem_of, stop_if_most_labels_invalid, stop_if_no_image_found, whole_number
+from ferdata.sources.listing import Folder, below, list_folder, split_of
+from ferdata.sources.markers.rafdb_official import iter_list
+from ferdata.sources.matching import StemIndex, has_wrong_order, stem_of, stop_if_most_labels_invalid, stop_if_no_image_found, whole_number
 from ferdata.sources.rafdb_annotations import AnnotationReader, Annotations, read_distribution
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
+from ferdata.sources.text_tables import iter_lines
 from ferdata.sources.totals import finish_scan
 from ferdata.sources.unread import ignored_files, ignored_images
 from ferdata.store import Store
@@ -64,8 +66,27 @@ class ListRow:
     raf_id: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Images:
+    """The images of one kind.
+
+    Attributes:
+        path: Their folder.
+        by_name: File name -> path relative to the root; several where folders for train and test inside hold the same name.
+        others: Files among them that are no images.
+        unread: Folders inside that are not read.
+    """
+
+    path: str
+    by_name: Mapping[str, Sequence[str]]
+    others: Sequence[str]
+    unread: Sequence[str]
+
+
 def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     """Sort every row and image of a RAF-DB basic or compound tree into accepted, skipped or rejected.
+
+    Where there are no aligned images, the original ones are read and a note says so.
 
     Raises:
         LayoutError: If stems and labels disagree, the ids are not RAF-DB's, or there is no folder of the images asked for.
@@ -74,109 +95,109 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     raf = RAF_SETS[detection.layout]
     builder = ScanBuilder()
     where = store.path(detection.files["labels"])
-    rows = parse_list(store.read(detection.files["labels"]), where, raf, builder)
+    rows = parse_list(store, detection.files["labels"], raf, builder)
     top = list_folder(store)
     images = _find_images(store, top, options.rafdb_images)
+    if images is None and options.rafdb_images == "aligned":
+        images = _find_images(store, top, "original")
+        options = replace(options, rafdb_images="original")
+        if images is not None:
+            builder.notes.append(f"There are no aligned images, so the original ones in {images.path or '.'} are read.")
+    if images is None:
+        raise _no_images(store, top, options.rafdb_images)
     found = _match(rows, images, options.rafdb_images, builder, where)
     _accept_all(store, top, found, raf, options, builder)
     if images.path not in ("", top.dir("Image") or top.dir("Images")):
-        builder.notes += ignored_images(store, [below(images.path, name) for name in images.dirs], detection.layout)
+        builder.notes += ignored_images(store, images.unread, detection.layout)
         builder.notes += ignored_files(store, images.others)
     _note_repeats(rows, builder)
     _note_gaps(rows, raf, builder)
-    return finish_scan(builder, detection, raf.classes)
+    return replace(finish_scan(builder, detection, raf.classes), has_originals=options.rafdb_images == "original")
 
 
-def parse_list(data: bytes, where: str, raf: RafSet, builder: ScanBuilder) -> list[ListRow]:
+def parse_list(store: Store, path: str, raf: RafSet, builder: ScanBuilder) -> list[ListRow]:
     """Return the usable lines of a label list, train before test; unusable ones become rejects.
 
-    Accepted: CRLF, no final newline, blank lines, spaces or tabs in any number, a third column, names with ``_aligned``.
+    Accepted: any line ends, no final newline, blank lines, spaces, tabs, commas or semicolons, a third column, names with ``_aligned``.
 
     Raises:
-        LayoutError: If ids or stems belong to another numbering or to the other set.
-        SourceError: If most labels are not whole numbers.
+        LayoutError: If ids belong to another numbering or to the other set.
+        SourceError: If most labels are not whole numbers, or the file is no text.
     """
+    where = store.path(path)
     rows: list[ListRow] = []
     num_lines = 0
-    for line, text in enumerate(decode_text(data).splitlines(), start=1):
-        parts = text.split()
-        if not parts:
-            continue
+    for line, written, label in iter_list(store, path):
         num_lines += 1
-        name = parts[0].replace("\\", "/").rsplit("/", 1)[-1]
+        name = written.replace("\\", "/").rsplit("/", 1)[-1]
         stem = RAF_STEM.fullmatch(stem_of(name))
         if stem is None:
-            builder.reject(parts[0], "bad_row", f"line {line}: not the name of a RAF-DB image", row=line)
+            builder.reject(written, "bad_row", f"line {line}: not the name of a RAF-DB image", row=line)
             continue
         split, key = stem[1].lower(), f"{stem[1].lower()}_{stem[2]}"
-        raf_id = whole_number(parts[1]) if len(parts) > 1 else None
-        if len(parts) < 2:
-            builder.reject(parts[0], "label_missing", f"line {line}: no label", split=split, row=line, key=key)
+        raf_id = whole_number(label or "")
+        if label is None:
+            builder.reject(written, "label_missing", f"line {line}: no label", split=split, row=line, key=key)
         elif raf_id is None or raf_id < 0:
-            builder.reject(parts[0], "label_invalid", f"label {parts[1]!r}", split=split, row=line, key=key)
+            builder.reject(written, "label_invalid", f"label {label!r}", split=split, row=line, key=key)
         else:
             rows.append(ListRow(line=line, stem=key, suffix=name[len(stem[0]) :], split=split, raf_id=raf_id))
     stop_if_most_labels_invalid(builder.rejects, where, num_lines, f"RAF-DB ids 1..{len(raf.source_classes)}")
     if not rows:
         raise LayoutError(f"{where}: no usable line in {num_lines:,}, expected lines like 'train_00001.jpg 5'; take the official list")
-    _check_digits(rows, where, raf)
-    _check_ids(rows, where, raf)
+    rows = _with_known_ids(rows, where, raf, builder)
     return sorted(rows, key=lambda row: row.split != "train")
 
 
-def _check_digits(rows: Sequence[ListRow], where: str, raf: RafSet) -> None:
-    found = Counter((row.split, len(row.stem) - len(row.split) - 1) for row in rows)
-    if any(raf.digits[split] != digits for split, digits in found):
-        shown = ", ".join(f"{count:,} {split} stems of {digits} digits" for (split, digits), count in sorted(found.items()))
-        raise LayoutError(
-            f"{where}: {shown} found, expected {raf.digits['train']} digits in train and {raf.digits['test']} in test (RAF-DB {raf.name}); "
-            "basic and compound must not be mixed: keep the list of one of them"
-        )
-
-
-def _check_ids(rows: Sequence[ListRow], where: str, raf: RafSet) -> None:
+def _with_known_ids(rows: Sequence[ListRow], where: str, raf: RafSet, builder: ScanBuilder) -> list[ListRow]:
+    """Return the rows whose id is one of the set's; the others become rejects where they are few."""
     top = len(raf.source_classes)
-    for row in rows:
-        if row.raf_id == 0:
-            raise LayoutError(
-                f"{where}: line {row.line} gives {row.stem} the id 0, expected 1..{top}; this is a 0-based list: take the official one"
-            )
-        if row.raf_id > top:
-            raise LayoutError(
-                f"{where}: line {row.line} gives {row.stem} the id {row.raf_id}, expected 1..{top} for the stems of RAF-DB {raf.name}; "
-                "digits and labels disagree, basic and compound are mixed: take the official list of one of them"
-            )
+    wrong = [row for row in rows if not 1 <= row.raf_id <= top]
+    if has_wrong_order(Counter(row.raf_id for row in rows), top):
+        raise LayoutError(
+            f"{where}: line {wrong[0].line} gives {wrong[0].stem} the id {wrong[0].raf_id}, expected 1..{top} for the stems of RAF-DB "
+            f"{raf.name}, as {len(wrong):,} of {len(rows):,} lines are not; this is a 0-based list, or basic and compound are mixed: take "
+            "the official list of one of them"
+        )
     # Nearly half of the real compound rows have an id above 7; that many rows without one carry the labels of basic.
     if raf.name == "compound" and len(rows) >= _SUSPICIOUS_ROWS and max(row.raf_id for row in rows) <= len(RAFDB_BASIC):
         raise LayoutError(
             f"{where}: no id above {len(RAFDB_BASIC)} in {len(rows):,} rows with the stems of RAF-DB compound, expected 1..{top}; "
             "digits and labels disagree: take the official list"
         )
+    for row in wrong:
+        builder.reject(f"{row.stem}{row.suffix}", "label_invalid", f"label '{row.raf_id}'", split=row.split, row=row.line, key=row.stem)
+    return [row for row in rows if 1 <= row.raf_id <= top]
 
 
-def _find_images(store: Store, top: Folder, kind: str) -> Folder:
-    """Return the listing of the folder that holds the aligned or original images."""
+def _find_images(store: Store, top: Folder, kind: str) -> _Images | None:
+    """Return the aligned or original images, or None where there are none."""
     wrapper = top.dir("Image") or top.dir("Images")
     inner = list_folder(store, wrapper) if wrapper else None
     for start in (inner and inner.dir(kind), top.dir(kind)):
-        folder = _descend(store, start, kind) if start else None
-        if folder is not None:
-            return folder
+        images = _descend(store, start, kind) if start else None
+        if images is not None:
+            return images
     for flat in (inner, top):
-        if flat is not None and any(_is_kind(name, kind) for name in flat.images):
-            return flat
-    other = "original" if kind == "aligned" else "aligned"
-    has_other = any(folder is not None and folder.dir(other) for folder in (inner, top))
-    advice = f"unpack {kind}.zip" + (f", or choose --rafdb-images {other}, which are there" if has_other else "")
-    raise LayoutError(f"{store.path()}: no folder of {kind} images found, expected Image/{kind}; {advice}")
+        images = _gather(store, flat) if flat is not None else None
+        if images is not None and any(_is_kind(name, kind) for name in images.by_name):
+            return images
+    return None
 
 
-def _descend(store: Store, start: str, kind: str) -> Folder | None:
-    """Return the first folder with images at or below ``start``: ``aligned/``, ``aligned/aligned/``, ``aligned/imgs/``."""
+def _no_images(store: Store, top: Folder, kind: str) -> LayoutError:
+    aligned = _find_images(store, top, "aligned") if kind == "original" else None
+    advice = f"unpack {kind}.zip" + (f", or choose --rafdb-images aligned, which are in {aligned.path or '.'}" if aligned else "")
+    return LayoutError(f"{store.path()}: no folder of {kind} images found, expected Image/{kind}; {advice}")
+
+
+def _descend(store: Store, start: str, kind: str) -> _Images | None:
+    """Return the images of the first folder with any, at or below ``start``: ``aligned/``, ``aligned/aligned/``, ``aligned/imgs/``."""
     folder = list_folder(store, start)
     for _ in range(4):
-        if folder.images:
-            return folder
+        images = _gather(store, folder)
+        if images.by_name:
+            return images
         named = next((path for path in map(folder.dir, (kind, *_IMAGE_FOLDERS)) if path), None)
         path = named or (below(folder.path, folder.dirs[0]) if len(folder.dirs) == 1 else None)
         if path is None:
@@ -185,18 +206,31 @@ def _descend(store: Store, start: str, kind: str) -> Folder | None:
     return None
 
 
+def _gather(store: Store, folder: Folder) -> _Images:
+    """Return the images of one folder and of the folders for train and test inside it."""
+    by_name: dict[str, list[str]] = {}
+    inside = [below(folder.path, name) for name in folder.dirs if split_of(name)]
+    places = [folder, *(list_folder(store, path) for path in inside)]
+    for place in places:
+        for name in place.images:
+            by_name.setdefault(name, []).append(below(place.path, name))
+    unread = [below(folder.path, name) for name in folder.dirs if not split_of(name)]
+    return _Images(path=folder.path, by_name=by_name, others=[path for place in places for path in place.others], unread=unread)
+
+
 def _is_kind(name: str, kind: str) -> bool:
     stem = RAF_STEM.fullmatch(stem_of(name))
     return stem is not None and bool(stem[3]) == (kind == "aligned")
 
 
-def _match(rows: Sequence[ListRow], images: Folder, kind: str, builder: ScanBuilder, where: str) -> list[tuple[ListRow, str]]:
+def _match(rows: Sequence[ListRow], images: _Images, kind: str, builder: ScanBuilder, where: str) -> list[tuple[ListRow, str]]:
     """Return the rows that find exactly one image; rows without one and images without a row become rejects."""
     other = "original" if kind == "aligned" else "aligned"
     # A folder of aligned images whose names have lost the mark is still one; originals among marked images are not.
-    is_marked = kind == "original" or any(_is_kind(name, kind) for name in images.images)
-    apart = [name for name in images.images if is_marked and _is_kind(name, other)]
-    index = StemIndex(set(images.images).difference(apart))
+    is_marked = kind == "original" or any(_is_kind(name, kind) for name in images.by_name)
+    apart = [name for name in images.by_name if is_marked and _is_kind(name, other)]
+    left_alone = frozenset(apart)
+    index = StemIndex(name for name in images.by_name if name not in left_alone)
     mark = "_aligned" if kind == "aligned" and is_marked else ""
     found: list[tuple[ListRow, str]] = []
     used: set[str] = set()
@@ -205,12 +239,14 @@ def _match(rows: Sequence[ListRow], images: Folder, kind: str, builder: ScanBuil
         names = index.find(name)
         path = below(images.path, name)
         used.update(names)
-        if len(names) == 1:
-            found.append((row, below(images.path, names[0])))
+        paths = [path for one in names for path in images.by_name[one]]
+        if len(paths) == 1:
+            found.append((row, paths[0]))
             if names[0] != name:
                 builder.repairs["name_matched"] += 1
-        elif names:
-            builder.reject(path, "image_ambiguous", f"can be {' or '.join(names)}", split=row.split, row=row.line, key=row.stem)
+        elif paths:
+            shown = names if len(names) > 1 else paths
+            builder.reject(path, "image_ambiguous", f"can be {' or '.join(shown)}", split=row.split, row=row.line, key=row.stem)
         else:
             builder.reject(path, "image_missing", "no such image", split=row.split, row=row.line, key=row.stem)
     stop_if_no_image_found(where, len(rows), len(used), [below(images.path, f"{row.stem}{mark}.jpg") for row in rows[:3]])
@@ -219,7 +255,8 @@ def _match(rows: Sequence[ListRow], images: Folder, kind: str, builder: ScanBuil
             used.update(index.find(f"{reject.key}{mark}.jpg"))
     for name in index.rest(used):
         stem = RAF_STEM.fullmatch(stem_of(name))
-        builder.reject(below(images.path, name), "label_missing", "not in the label list", split=stem[1].lower() if stem else "")
+        for path in images.by_name[name]:
+            builder.reject(path, "label_missing", "not in the label list", split=stem[1].lower() if stem else "")
     if apart:
         builder.notes.append(f"{images.path or '.'}: {len(apart):,} {other} images lie beside the {kind} ones and are left alone.")
     return found
@@ -279,7 +316,7 @@ def _distribution(store: Store, top: Folder) -> dict[str, list[float]]:
     folder = top.dir("EmoLabel")
     listed: Iterator[Folder] = (list_folder(store, path) for path in (folder, "") if path is not None)
     path = next((path for path in (one.file("distribution_basic.txt") for one in listed) if path), None)
-    return read_distribution(store.read(path)) if path else {}
+    return read_distribution(iter_lines(store, path)) if path else {}
 
 
 def _note_annotations(reader: AnnotationReader, original: bool, crop: str, builder: ScanBuilder) -> None:

@@ -4,12 +4,13 @@ In: the root of a RAF-DB tree and stems. Out: what each image's files say, in pi
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from ferdata.sources.listing import Folder, NameIndex, below, iter_names, list_folder
-from ferdata.sources.matching import decode_text, whole_number
+from ferdata.sources.matching import whole_number
+from ferdata.sources.text_tables import decode_text
 from ferdata.store import Store
 
 __all__ = ["AnnotationReader", "Annotations", "parse_box", "parse_manual", "parse_points", "read_distribution"]
@@ -18,6 +19,7 @@ GENDERS = ("male", "female", "unsure")
 RACES = ("Caucasian", "African-American", "Asian")
 AGES = ("0-3", "4-19", "20-39", "40-69", "70+")
 NUM_AUTO_POINTS = 37
+_MAX_BYTES = 1 << 16
 _SUFFIXES = {"manual": "_manu_attri.txt", "auto": "_auto_attri.txt", "boundingbox": "_boundingbox.txt"}
 
 
@@ -84,7 +86,7 @@ class AnnotationReader:
             return ""
         path, names = self._folders[kind]
         found = names.find(f"{stem}{_SUFFIXES[kind]}")
-        return decode_text(self._store.read(below(path, found[0]))) if len(found) == 1 else ""
+        return decode_text(self._store.read_range(below(path, found[0]), 0, _MAX_BYTES)) if len(found) == 1 else ""
 
 
 def parse_manual(text: str) -> tuple[list[float] | None, dict[str, str]]:
@@ -113,10 +115,10 @@ def parse_box(text: str) -> tuple[float, float, float, float] | None:
     return (row[0], row[1], row[2], row[3]) if len(row) == 4 else None
 
 
-def read_distribution(data: bytes) -> dict[str, list[float]]:
+def read_distribution(lines: Iterable[str]) -> dict[str, list[float]]:
     """Return stem -> seven class shares in RAF id order, from ``distribution_basic.txt``; malformed lines are left out."""
     found: dict[str, list[float]] = {}
-    for line in decode_text(data).splitlines():
+    for line in lines:
         name, _, rest = line.strip().partition(" ")
         shares = _numbers(rest)
         if len(shares) == 7:

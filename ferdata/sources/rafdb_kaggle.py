@@ -15,7 +15,7 @@ from ferdata.sources.matching import (
     SPLIT_ORDER,
     KeyMaker,
     StemIndex,
-    read_csv,
+    has_wrong_order,
     stem_of,
     stop_if_most_labels_invalid,
     stop_if_no_image_found,
@@ -23,6 +23,7 @@ from ferdata.sources.matching import (
 )
 from ferdata.sources.rafdb import RAF_STEM
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
+from ferdata.sources.text_tables import find_columns, read_table
 from ferdata.sources.totals import finish_scan
 from ferdata.sources.unread import ignored_files, ignored_images
 from ferdata.store import Store
@@ -87,10 +88,12 @@ def _read_split(
 ) -> tuple[int, int]:
     """Read one CSV file against its class folders; return its rows and how many of them find an image."""
     where = store.path(csv_path)
-    header, rows = read_csv(store.read(csv_path))
-    if "image" not in header or "label" not in header:
-        raise LayoutError(f"{where}: header {','.join(header)} found, expected image,label; this is not RAF-kaggle's label file")
-    image_column, label_column = header.index("image"), header.index("label")
+    header, rows = read_table(store, csv_path)
+    image_column, label_column = find_columns(header, where)
+    numbers = Counter(whole_number(fields[label_column]) for _, fields in rows if label_column < len(fields))
+    ids = {number: count for number, count in numbers.items() if number is not None}
+    if has_wrong_order(ids, len(_RAF_IDS)):
+        raise LayoutError(f"{where}: ids from {min(ids)} to {max(ids)} found, expected 1..7; a 0-based or altered list: take the original")
     indices = {raf_id: StemIndex(names) for raf_id, (_, names) in folders.items()}
     used: dict[int, set[str]] = {raf_id: set() for raf_id in folders}
     seen: Counter[str] = Counter()
@@ -105,12 +108,8 @@ def _read_split(
         raf_id = whole_number(label)
         if not name or not label:
             builder.reject(name, "label_missing" if name else "bad_row", f"line {line}: {','.join(fields)}", split=split, row=line)
-        elif raf_id is None or raf_id < 0:
+        elif raf_id is None or raf_id not in _RAF_IDS:
             builder.reject(name, "label_invalid", f"label {label!r}", split=split, row=line)
-        elif raf_id not in _RAF_IDS:
-            raise LayoutError(
-                f"{where}: line {line} gives {name} the id {raf_id}, expected 1..7; a 0-based or altered list: take the original"
-            )
         elif not found:
             builder.reject(name, "image_missing", f"in no class folder of {split}", split=split, row=line)
         elif any(folder_id != raf_id for folder_id, _ in found):

@@ -82,6 +82,7 @@ class Scan:
         repairs: Repair -> number of rows accepted after it (``box_clamped``, ``va_invalid`` ...).
         notes: Sentences for the user: layout found, completeness against the known totals, warnings.
         complete: True if the counts equal a known release exactly, False if they differ, None if there is none to compare.
+        has_originals: The images are the original photographs, where the layout also has crops of one size.
     """
 
     source: str
@@ -94,6 +95,7 @@ class Scan:
     repairs: Mapping[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     complete: bool | None = None
+    has_originals: bool = False
 
 
 class ScanBuilder:

@@ -19,13 +19,13 @@ from ferdata.sources.matching import (
     PART_OF_AFFECTNET,
     KeyMaker,
     StemIndex,
-    decode_text,
     stem_of,
     stop_if_most_labels_invalid,
     stop_if_no_image_found,
     whole_number,
 )
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
+from ferdata.sources.text_tables import decode_text
 from ferdata.sources.totals import finish_scan
 from ferdata.sources.unread import ignored_files, ignored_images
 from ferdata.sources.yolo_names import parse_names

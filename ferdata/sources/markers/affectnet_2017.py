@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError
-from ferdata.sources.csv_head import has_affectnet_path, is_affectnet_head, read_head
+from ferdata.sources.affectnet_rows import sample_paths
 from ferdata.sources.detection import Detection
 from ferdata.sources.listing import Tree, below, is_archive, is_image_at, iter_names
+from ferdata.sources.text_tables import is_table, read_head
 
 __all__ = ["find_affectnet_csv"]
 
@@ -25,18 +26,25 @@ def find_affectnet_csv(tree: Tree, folder: str) -> Detection | None:
 
     Raises:
         AmbiguousLayoutError: If two CSV files claim one role, or two image folders hold the images.
-        LayoutError: If the CSV files are there and their images are not.
+        LayoutError: If the CSV files are there and their images are not, or one of them cannot be understood.
     """
-    files, notes = _by_role(tree, [path for path in _csv_files(tree, folder, depth=0) if is_affectnet_head(read_head(tree.store, path))])
+    samples = {path: sample_paths(read_head(tree.store, path).rows) for path in _csv_files(tree, folder, depth=0)}
+    files, notes = _by_role(tree, [path for path, sample in samples.items() if sample is not None])
     if not files:
         return None
+    strange = [path for path, sample in samples.items() if sample is None and path.rsplit("/", 1)[-1].lower() in _OFFICIAL]
+    if strange:
+        raise LayoutError(
+            f"{tree.store.path(strange[0])}: no row of AffectNet's release found in its first lines, expected columns like those of "
+            f"{next(iter(files.values()))}; take an intact copy, or move it away"
+        )
     folders = {}
     if any(role != "automatic" for role in files):
-        rows = [row for role, path in files.items() if role != "automatic" for row in _sample(tree, path)]
-        folders["manual"] = _images(tree, folder, "manually", rows, files)
+        paths = [path for role, name in files.items() if role != "automatic" for path in (samples[name] or ())[:_SAMPLE_ROWS]]
+        folders["manual"] = _images(tree, folder, "manually", paths, files)
     if "automatic" in files:
         try:
-            folders["automatic"] = _images(tree, folder, "automatically", _sample(tree, files["automatic"]), files)
+            folders["automatic"] = _images(tree, folder, "automatically", (samples[files["automatic"]] or [])[:_SAMPLE_ROWS], files)
         except AmbiguousLayoutError:
             raise
         except LayoutError as error:
@@ -51,7 +59,7 @@ def find_affectnet_csv(tree: Tree, folder: str) -> Detection | None:
 
 def _csv_files(tree: Tree, folder: str, *, depth: int) -> Iterator[str]:
     here = tree.folder(folder)
-    yield from (below(folder, name) for name in here.files if name.lower().endswith(".csv"))
+    yield from (below(folder, name) for name in here.files if is_table(name))
     for name in here.dirs if depth < _MAX_DEPTH else ():
         path = below(folder, name)
         if not any(word in name.lower() for word in _CSV_FOLDERS):
@@ -60,7 +68,7 @@ def _csv_files(tree: Tree, folder: str, *, depth: int) -> Iterator[str]:
             yield from _csv_files(tree, path, depth=depth + 1)
         else:
             # An image folder may hold 400,000 files: read its names, but keep only the lists among them.
-            yield from (below(path, file) for file in sorted(tree.peek(path, lambda file: file.lower().endswith(".csv"), at_most=9)))
+            yield from (below(path, file) for file in sorted(tree.peek(path, is_table, at_most=9)))
 
 
 def _by_role(tree: Tree, paths: list[str]) -> tuple[dict[str, str], list[str]]:
@@ -94,14 +102,14 @@ def _by_role(tree: Tree, paths: list[str]) -> tuple[dict[str, str], list[str]]:
     return files, notes
 
 
-def _images(tree: Tree, folder: str, word: str, rows: list[list[str]], files: dict[str, str]) -> str:
+def _images(tree: Tree, folder: str, word: str, written: list[str], files: dict[str, str]) -> str:
     named = [below(folder, name) for name in tree.folder(folder).dirs if name.lower().startswith(word)]
     homes = [home for path in named if (home := _home(tree, path)) is not None]
     other = "automatically" if word == "manually" else "manually"
     if not homes:
-        homes = [path for path in _any_home(tree, folder, other) if _holds_any(tree, path, rows)]
+        homes = [path for path in _any_home(tree, folder, other) if _holds_any(tree, path, written)]
     if len(homes) > 1:
-        homes = [home for home in homes if _holds_any(tree, home, rows)] or homes
+        homes = [home for home in homes if _holds_any(tree, home, written)] or homes
     if len(homes) > 1:
         raise AmbiguousLayoutError(
             f"{tree.store.path(folder)}: image folders {' and '.join(map(repr, homes))} found, expected one; move the others away"
@@ -144,13 +152,9 @@ def _any_home(tree: Tree, folder: str, not_word: str, *, depth: int = 0) -> Iter
                 yield from _any_home(tree, below(folder, name), not_word, depth=depth + 1)
 
 
-def _holds_any(tree: Tree, home: str, rows: list[list[str]]) -> bool:
-    paths = (row[0].replace("\\", "/") for row in rows)
+def _holds_any(tree: Tree, home: str, written: list[str]) -> bool:
+    paths = (path.replace("\\", "/") for path in written)
     return any(tree.store.exists(below(home, path)) or tree.store.exists(below(home, path.rsplit("/", 1)[-1])) for path in paths)
-
-
-def _sample(tree: Tree, path: str) -> list[list[str]]:
-    return [row for row in read_head(tree.store, path) if has_affectnet_path(row)][:_SAMPLE_ROWS]
 
 
 def _archives(tree: Tree, folder: str, *, depth: int) -> list[str]:

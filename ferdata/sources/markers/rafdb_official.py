@@ -1,20 +1,22 @@
 """Markers 7 and 8: RAF-DB's own label list (basic, compound) and the Kaggle form with a CSV file a split."""
 
 import re
+from collections.abc import Iterator
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError
-from ferdata.sources.csv_head import read_head
 from ferdata.sources.detection import Detection
 from ferdata.sources.listing import Tree, below, split_of
+from ferdata.sources.matching import stem_of
+from ferdata.sources.text_tables import is_table, iter_rows, read_head, role_columns
+from ferdata.store import Store
 
-__all__ = ["RAF_BASIC_STEM", "RAF_STEM", "find_rafdb_kaggle", "find_rafdb_list"]
+__all__ = ["RAF_BASIC_STEM", "RAF_STEM", "find_rafdb_kaggle", "find_rafdb_list", "iter_list"]
 
 RAF_STEM = re.compile(r"(train|test)_(\d+)(?:_aligned)?\.\w+", re.IGNORECASE)
 RAF_BASIC_STEM = re.compile(r"(?:train_\d{5}|test_\d{4})(?:_aligned)?\.\w+", re.IGNORECASE)
 _CLASS_FOLDERS = frozenset("1234567")
-_LISTS = ("list_patition_label.txt", "list_partition_label.txt")
+_LISTS = ("list_patition_label", "list_partition_label")
 _DIGITS = {("train", 5): "RAF-basic", ("test", 4): "RAF-basic", ("train", 4): "RAF-compound", ("test", 3): "RAF-compound"}
-_MAX_LABEL = {"RAF-basic": 7, "RAF-compound": 11}
 
 
 def find_rafdb_list(tree: Tree, folder: str) -> Detection | None:
@@ -22,18 +24,40 @@ def find_rafdb_list(tree: Tree, folder: str) -> Detection | None:
 
     Raises:
         AmbiguousLayoutError: If two different lists are found.
-        LayoutError: If digits and labels disagree, or if the list names no RAF-DB images.
+        LayoutError: If basic and compound are mixed, or if the list names no RAF-DB images.
     """
     here = tree.folder(folder)
     labels = here.dir("EmoLabel")
     places = [here, tree.folder(labels)] if labels else [here]
-    lists = [path for place in places for name in _LISTS if (path := place.file(name)) is not None]
+    lists = [below(place.path, name) for place in places for stem in _LISTS for name in place.files if _is_list(name, stem)]
     if not lists:
         return None
     if len({tree.store.read(path) for path in lists}) > 1:
         raise AmbiguousLayoutError(f"{tree.store}: {' and '.join(lists)} differ, expected one label list; move the other away")
-    layout = _basic_or_compound(f"{tree.store.path(lists[0])}", tree.store.read(lists[0]).decode("utf-8-sig", errors="replace"))
+    layout = _basic_or_compound(tree.store, lists[0])
     return Detection(layout=layout, source="rafdb", root=folder, given=tree.store.path(), files={"labels": lists[0]})
+
+
+def iter_list(store: Store, path: str) -> Iterator[tuple[int, str, str | None]]:
+    """Yield ``(line, name, label)`` for every line of a label list that is not blank, a header included; the label is None where it lacks.
+
+    The name comes first unless a header says otherwise, or the label alone stands before it. Names hold no spaces, so a tab is one.
+
+    Raises:
+        SourceError: If the file is no table.
+    """
+    delimiter = read_head(store, path).delimiter
+    columns: tuple[list[int], list[int]] | None = None
+    for line, row in iter_rows(store, path, " " if delimiter == "\t" else delimiter):
+        fields = [field.strip() for field in row]
+        if columns is None:
+            columns = role_columns(fields) if not any(map(_is_raf, fields)) else ([], [])
+        if all(len(found) == 1 for found in columns):
+            order = columns[0][0], columns[1][0]
+        else:
+            order = (1, 0) if len(fields) == 2 and _is_raf(fields[1]) and not _is_raf(fields[0]) else (0, 1)
+        name, label = (fields[at] if at < len(fields) else "" for at in order)
+        yield line, name, label or None
 
 
 def find_rafdb_kaggle(tree: Tree, folder: str) -> Detection | None:
@@ -41,9 +65,9 @@ def find_rafdb_kaggle(tree: Tree, folder: str) -> Detection | None:
     here = tree.folder(folder)
     files = {}
     for name in ("train", "test"):
-        path = here.file(f"{name}_labels.csv")
-        if path is not None and [column.lower() for column in next(iter(read_head(tree.store, path)), [])[:2]] == ["image", "label"]:
-            files[name] = path
+        tables = [below(folder, file) for file in here.files if is_table(file) and stem_of(file).lower() == f"{name}_labels"]
+        if tables and all(len(columns) == 1 for columns in role_columns(read_head(tree.store, tables[0]).header)):
+            files[name] = tables[0]
     if not files:
         return None
     for base in (folder, *(below(folder, name) for name in here.dirs)):
@@ -58,34 +82,34 @@ def find_rafdb_kaggle(tree: Tree, folder: str) -> Detection | None:
     return None
 
 
-def _basic_or_compound(where: str, text: str) -> str:
+def _basic_or_compound(store: Store, path: str) -> str:
     digits: dict[str, set[str]] = {}
-    largest, smallest, num_rows = 0, 1, 0
-    for line in text.splitlines():
-        fields = line.split()
-        stem = RAF_STEM.fullmatch(fields[0]) if len(fields) > 1 else None
-        if stem is None:
-            continue
-        num_rows += 1
-        layout = _DIGITS.get((stem[1].lower(), len(stem[2])), "neither")
-        digits.setdefault(layout, set()).add(f"{stem[1]}_{len(stem[2])} digits")
-        if fields[1].isdecimal():
-            largest, smallest = max(largest, int(fields[1])), min(smallest, int(fields[1]))
-    if not num_rows:
+    for _, name, label in iter_list(store, path):
+        stem = RAF_STEM.fullmatch(_file_of(name)) if label is not None else None
+        if stem is not None:
+            layout = _DIGITS.get((stem[1].lower(), len(stem[2])), "neither")
+            digits.setdefault(layout, set()).add(f"{stem[1]}_{len(stem[2])} digits")
+    if not digits:
         raise LayoutError(
-            f"{where}: no line like 'train_00001.jpg 5' found, expected RAF-DB's label list; "
+            f"{store.path(path)}: no line like 'train_00001.jpg 5' found, expected RAF-DB's label list; "
             f"RAF-ML and RAF-CE are other data sets and are not read"
         )
-    found = ", ".join(sorted(name for names in digits.values() for name in names))
     if len(digits) > 1 or "neither" in digits:
+        found = ", ".join(sorted(name for names in digits.values() for name in names))
         raise LayoutError(
-            f"{where}: stems of {found} found, expected train 5 and test 4 digits (basic) or train 4 and test 3 (compound); "
+            f"{store.path(path)}: stems of {found} found, expected train 5 and test 4 digits (basic) or train 4 and test 3 (compound); "
             f"keep the two sets apart"
         )
-    layout = next(iter(digits))
-    if largest > _MAX_LABEL[layout] or smallest < 1:
-        raise LayoutError(
-            f"{where}: {layout} by its digits ({found}), but labels from {smallest} to {largest} found, expected 1 to "
-            f"{_MAX_LABEL[layout]}; this is a 0-based list, or basic and compound are mixed"
-        )
-    return layout
+    return next(iter(digits))
+
+
+def _is_list(name: str, stem: str) -> bool:
+    return (is_table(name) or name.lower().endswith(".txt")) and stem_of(name).lower() == stem
+
+
+def _is_raf(field: str) -> bool:
+    return RAF_STEM.fullmatch(_file_of(field)) is not None
+
+
+def _file_of(field: str) -> str:
+    return field.replace("\\", "/").rsplit("/", 1)[-1]

@@ -5,10 +5,11 @@ import re
 
 from ferdata.errors import AmbiguousLayoutError, StoreError
 from ferdata.labels import canonical_name
-from ferdata.sources.csv_head import read_head
 from ferdata.sources.detection import Detection
 from ferdata.sources.images import open_parquet
+from ferdata.sources.label_tables import is_class_table
 from ferdata.sources.listing import Tree, below, split_of
+from ferdata.sources.text_tables import is_table, read_head, role_columns
 
 __all__ = ["find_affectnet_kaggle", "find_parquet"]
 
@@ -16,13 +17,17 @@ _PARQUET_DEPTH = 3
 
 
 def find_affectnet_kaggle(tree: Tree, folder: str) -> Detection | None:
-    """Marker 9: ``labels.csv`` with ``pth`` and ``label``: AN-kaggle-A without splits, AN-kaggle-B with train and test."""
+    """Marker 9: a table of images and class names, ``labels.csv`` by rights: AN-kaggle-A without splits, AN-kaggle-B with train and test.
+
+    Raises:
+        AmbiguousLayoutError: If one folder holds two such tables, and none of them is ``labels.csv``.
+    """
     here = tree.folder(folder)
-    labels = _labels_csv(tree, folder)
+    labels = _label_table(tree, folder)
     bases = [folder, below(folder, here.dirs[0])] if labels and len(here.dirs) == 1 else [folder]
     for base in bases:
         splits = {split: below(base, name) for name in tree.folder(base).dirs if (split := split_of(name))}
-        found = labels or next((path for place in (base, *splits.values()) if (path := _labels_csv(tree, place))), None)
+        found = labels or next((path for place in (base, *splits.values()) if (path := _label_table(tree, place))), None)
         if found and splits:
             return _kaggle(tree, folder, "AN-kaggle-B", splits, found)
     for base in bases:
@@ -68,12 +73,18 @@ def _kaggle(tree: Tree, folder: str, layout: str, splits: dict[str, str], labels
     return Detection(layout=layout, source="affectnet", root=folder, given=tree.store.path(), splits=splits, files={"labels": labels})
 
 
-def _labels_csv(tree: Tree, folder: str) -> str | None:
-    path = tree.folder(folder).file("labels.csv")
-    if path is None:
-        return None
-    header = {name.lower() for name in next(iter(read_head(tree.store, path)), [])}
-    return path if {"pth", "label"} <= header else None
+def _label_table(tree: Tree, folder: str) -> str | None:
+    here = tree.folder(folder)
+    path = here.file("labels.csv")
+    if path is not None and all(len(columns) == 1 for columns in role_columns(read_head(tree.store, path).header)):
+        return path
+    paths = [path for path in (below(folder, name) for name in here.files if is_table(name)) if is_class_table(tree, path)]
+    if len(paths) > 1:
+        raise AmbiguousLayoutError(
+            f"{tree.store.path(folder)}: {' and '.join(paths)} found, which all name images and classes, expected one table; name the "
+            f"one to use labels.csv, or move the others away"
+        )
+    return paths[0] if paths else None
 
 
 def _parquet_files(tree: Tree, folder: str, *, depth: int) -> list[str]:
