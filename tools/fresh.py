@@ -1,7 +1,7 @@
 """Follows the README on a machine that has next to nothing, once for each way a machine may differ; ends with 1 if any of them fails.
 
 In: the committed state of this repository. Out: a line per step, and the whole output of a failed one. Each way is a clone in a new folder,
-with a new environment, an empty HOME, no locale, and a PATH of a dozen programs; ``make demo`` and ``make test`` must pass there. Costs 10 to
+with a new environment, an empty HOME, no locale and a PATH of a dozen programs; ``make demo`` and ``make test`` must pass. Costs 10 to
 15 minutes a way on two cores, and 8 GB of disk while one runs.
 
     python tools/fresh.py [WAY ...]      all of them when none is named
