@@ -3,7 +3,7 @@
 In: the bytes of one image file. Out: its stored pixels, its EXIF orientation, and RGB of them. Costs no more than Pillow's decoding.
 """
 
-import io
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -13,10 +13,27 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ferdata.errors import TransformError
-from ferdata.jpeg import JPEG_MAGIC, decode_rgbx, read_head
+from ferdata.imageformats import (
+    GIF,
+    JPEG,
+    MAGIC_BYTES,
+    PNG,
+    TIFF,
+    WEBP,
+    HeaderTooLargeError,
+    ImageFormat,
+    is_decoder_missing,
+    open_image,
+    promised_size,
+    recognise,
+    what_to_install,
+)
+from ferdata.jpeg import check_whole, decode_rgbx, read_head, without_metadata
+from ferdata.orientation import ORIENTATION, orientation
 
 __all__ = [
     "TURNS",
+    "DecoderMissingError",
     "Decoded",
     "ImageCorruptError",
     "ImageRejectedError",
@@ -51,6 +68,12 @@ class ImageUnsupportedError(ImageRejectedError):
     reason = "image_unsupported"
 
 
+class DecoderMissingError(ImageRejectedError):
+    """An image of a format that Pillow, as it is installed here, has no decoder for."""
+
+    reason = "decoder_missing"
+
+
 TURNS: dict[int, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -63,13 +86,12 @@ TURNS: dict[int, Image.Transpose] = {
 """EXIF orientation -> what turns stored pixels upright; 1 and every value that is not listed leave them as they are."""
 
 _TURNED_BACK = TURNS | {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
-_ORIENTATION_TAG = 0x0112
-_EXIF_SOURCES = frozenset({"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"})
-# Only formats that are plain pictures: others of Pillow's start programs (EPS) or accept bytes that are no image (TGA).
-_COMMON_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "PPM")
-_RARE_FORMATS = ("TIFF", "WEBP", "JPEG2000", "AVIF", "MPO")
-_PAGED_FORMATS = frozenset({"GIF", "TIFF", "WEBP", "PNG"})
+_PAGED_FORMATS = frozenset({GIF, TIFF, WEBP, PNG})
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_REMARKS = frozenset({b"iCCP", b"tEXt", b"zTXt", b"iTXt"})
+_MAX_REMARK_BYTES = 1 << 20
+_RAW_EXIF = b"Raw profile type exif\0"
+_XMP_CHUNK = b"XML:com.adobe.xmp\0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,19 +134,27 @@ def decode(data: bytes, *, max_pixels: int, where: str) -> Decoded:
         ImageCorruptError: If the bytes are empty, cut short, damaged or no image.
         ImageTooLargeError: If there are more than ``max_pixels``.
     """
-    if not data:
-        raise ImageCorruptError(f"{where}: 0 bytes found, expected an image; copy the file again")
+    found = recognise(data[:MAGIC_BYTES])
+    if found is None:
+        text = f"{len(data):,} bytes that start with {data[:12]!r}" if data else "0 bytes"
+        raise ImageCorruptError(f"{where}: {text} found, expected an image; copy the file again")
+    if is_decoder_missing(data, found):
+        raise DecoderMissingError(f"{where}: {what_to_install(data, found)}")
     try:
-        return _decode_usual_jpeg(data, max_pixels) or _decode_with_pillow(data, max_pixels)
+        return _decode_jpeg(data, max_pixels) if found is JPEG else _decode_with_pillow(data, found, max_pixels)
     except _TooManyPixelsError as error:
         raise ImageTooLargeError(f"{where}: {error} found, expected at most {max_pixels:,}; shrink it or raise the limit") from error
-    except (Image.DecompressionBombError, MemoryError) as error:
+    except HeaderTooLargeError as error:
+        raise ImageTooLargeError(f"{where}: {error}; save it anew") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
         raise ImageTooLargeError(f"{where}: {error}, expected at most {max_pixels:,} pixels; shrink it") from error
-    except UnidentifiedImageError as error:
-        raise ImageCorruptError(
-            f"{where}: {len(data):,} bytes that start with {data[:12]!r} found, expected an image; copy it again"
-        ) from error
+    except _UnsupportedError as error:
+        raise ImageUnsupportedError(f"{where}: {error}") from error
     except Exception as error:  # Pillow's decoders raise nearly every builtin for damaged bytes
+        if is_decoder_missing(data, found, has_failed=True):
+            raise DecoderMissingError(f"{where}: {what_to_install(data, found)}") from error
+        if isinstance(error, UnidentifiedImageError):  # its text holds an address in memory
+            error = ValueError("its header makes no sense")
         raise ImageCorruptError(f"{where}: {type(error).__name__}: {error}, expected an intact image; copy it again") from error
 
 
@@ -132,35 +162,44 @@ class _TooManyPixelsError(Exception):
     """A picture is larger than the guard allows."""
 
 
-def _decode_usual_jpeg(data: bytes, max_pixels: int) -> Decoded | None:
-    head = read_head(data) if data.startswith(JPEG_MAGIC) else None
-    if head is None:
-        return None
+class _UnsupportedError(Exception):
+    """A kind of file within a known format that is decoded by some builds of a library and not by others."""
+
+
+def _decode_jpeg(data: bytes, max_pixels: int) -> Decoded:
+    head = read_head(data)
+    if head is None:  # what libjpeg thinks of it counts
+        if data.rfind(b"\xff\xd9") < 0:
+            raise OSError("no end-of-image marker")
+        return _decode_with_pillow(data, JPEG, max_pixels)
     _check_size(head.width, head.height, max_pixels)
-    _check_jpeg_end(data, head.scan_start)
+    if head.oddity:
+        raise _UnsupportedError(f"a JPEG with {head.oddity} found, expected a baseline or progressive one of 8 bits; save it as PNG")
+    check_whole(data, head)
     rgbx = decode_rgbx(data, head)
-    if rgbx is None:
-        return None
-    orientation, repairs = _orientation(_open(io.BytesIO(data))) if head.has_app1 else (1, ())
-    if head.is_grey:
-        repairs = (*repairs, "grey_to_rgb")
-    return Decoded(size=(head.width, head.height), orientation=orientation, repairs=repairs, rgbx=rgbx)
-
-
-def _decode_with_pillow(data: bytes, max_pixels: int) -> Decoded:
-    file = io.BytesIO(data)
-    image = _open(file)
+    turned, repairs = _orientation(head.exif, head.xmp)
+    if rgbx is not None:
+        repairs += ("grey_to_rgb",) if head.is_grey else ()
+        return Decoded(size=(head.width, head.height), orientation=turned, repairs=repairs, rgbx=rgbx)
+    image = open_image(without_metadata(data, head), JPEG)
     _check_size(*image.size, max_pixels)
-    if image.format in ("JPEG", "MPO"):
-        _check_jpeg_end(data, file.tell())
-    elif image.format == "PNG":
-        _check_png_chunks(data)
-    tiff_orientation = image.tag_v2.get(_ORIENTATION_TAG, 1) if image.format == "TIFF" else None  # type: ignore[attr-defined]
     image.load()
-    repairs: tuple[str, ...] = ("first_page",) if image.format in _PAGED_FORMATS and _has_more_pages(data, image.format) else ()
+    return Decoded(size=image.size, orientation=turned, repairs=repairs, image=image)
+
+
+def _decode_with_pillow(data: bytes, found: ImageFormat, max_pixels: int) -> Decoded:
+    _check_size(*promised_size(data, found), max_pixels)
+    remarks = _PngRemarks()
+    plain = _read_png(data, remarks) if found is PNG else data
+    image = open_image(plain, found)
+    _check_size(*image.size, max_pixels)
+    tiff_orientation = image.tag_v2.get(ORIENTATION, 1) if found is TIFF else None  # type: ignore[attr-defined]
+    image.load()
+    repairs: tuple[str, ...] = ("first_page",) if found in _PAGED_FORMATS and _has_more_pages(plain, found) else ()
     if tiff_orientation is None:
-        orientation, more = _orientation(image)
-        return Decoded(size=image.size, orientation=orientation, repairs=repairs + more, image=image)
+        exif, xmp = (remarks.exif, remarks.xmp) if found is PNG else _exif_and_xmp(image, found)
+        turned, more = _orientation(exif, xmp)
+        return Decoded(size=image.size, orientation=turned, repairs=repairs + more, image=image)
     if tiff_orientation not in TURNS:
         return Decoded(size=image.size, orientation=1, repairs=repairs, image=image)
     # Pillow turns TIFF upright while loading; boxes and landmarks are given in stored pixels, so turn it back.
@@ -173,14 +212,18 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         raise _TooManyPixelsError(f"{width:,} x {height:,} pixels")
 
 
-def _orientation(image: Image.Image) -> tuple[int, tuple[str, ...]]:
-    if _EXIF_SOURCES.isdisjoint(image.info):
+def _orientation(exif: bytes, xmp: bytes) -> tuple[int, tuple[str, ...]]:
+    if not exif and not xmp:
         return 1, ()
-    try:
-        found = image.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # a damaged EXIF block does not harm the pixels
-        return 1, ("exif_unreadable",)
-    return (found if found in TURNS else 1), ()
+    turned, is_sound = orientation(exif, xmp)
+    return turned, () if is_sound else ("exif_unreadable",)  # a damaged EXIF block does not harm the pixels
+
+
+def _exif_and_xmp(image: Image.Image, found: ImageFormat) -> tuple[bytes, bytes]:
+    if found is GIF:  # newer versions of Pillow find XMP there, which no viewer minds
+        return b"", b""
+    exif, xmp = image.info.get("exif"), image.info.get("xmp")
+    return exif if isinstance(exif, bytes) else b"", xmp if isinstance(xmp, bytes) else b""
 
 
 def to_rgb(image: Image.Image, background: tuple[int, int, int], *, where: str) -> tuple[Image.Image, list[str]]:
@@ -254,41 +297,64 @@ def _deep_to_grey(values: np.ndarray, where: str) -> Image.Image:
     return Image.fromarray(grey.astype(np.uint8))
 
 
-def _open(file: io.BytesIO) -> Image.Image:
-    try:
-        return Image.open(file, formats=_COMMON_FORMATS)
-    except UnidentifiedImageError:
-        Image.init()
-        return Image.open(file, formats=[name for name in _RARE_FORMATS if name in Image.OPEN])
-
-
-def _has_more_pages(data: bytes, format_name: str) -> bool:
+def _has_more_pages(data: bytes, found: ImageFormat) -> bool:
     # Asking moves to the second page and drops the first one's pixels, so it is asked of another image object.
     try:
-        return bool(getattr(Image.open(io.BytesIO(data), formats=[format_name]), "is_animated", False))
+        return bool(getattr(open_image(data, found), "is_animated", False))
     except Exception:  # a damaged second page does not harm the first
         return False
 
 
-def _check_jpeg_end(data: bytes, scan_start: int) -> None:
-    # Zeros at the end of a file that was not copied whole decode as grey without an error; only the missing end marker tells.
-    if data.rfind(b"\xff\xd9", scan_start) < 0:
-        raise OSError("no end-of-image marker after the scan")
+@dataclass(slots=True)
+class _PngRemarks:
+    exif: bytes = b""
+    xmp: bytes = b""
 
 
-def _check_png_chunks(data: bytes) -> None:
+def _read_png(data: bytes, remarks: _PngRemarks) -> bytes:
+    """Check a PNG's chunks and return it without texts and profiles, which change no pixel and may inflate to gigabytes."""
     # Pillow skips the checksums of pixel chunks, and the last row is out before zlib reaches its own.
-    position = len(_PNG_SIGNATURE)
+    position = start = len(_PNG_SIGNATURE)
+    kept = [data[:position]]
     view = memoryview(data)
     while position + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 8 + length
         if end + 4 > len(data):
             break
+        if kind == b"CgBI":
+            raise _UnsupportedError("a PNG as Xcode packs it for phones (CgBI) found, expected an ordinary one; convert it")
         is_critical = not kind[0] & 0x20
         if is_critical and zlib.crc32(view[position + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
             raise OSError(f"chunk {kind!r} at byte {position:,} does not match its checksum")
+        if kind == b"eXIf":
+            remarks.exif = remarks.exif or data[position + 8 : end]
+        if kind in _PNG_REMARKS:
+            _read_remark(kind, data[position + 8 : end], remarks)
+            kept.append(data[start:position])
+            start = end + 4
         if kind == b"IEND":
-            return
+            return b"".join([*kept, data[start:]]) if len(kept) > 1 else data
         position = end + 4
     raise OSError("no end chunk")
+
+
+def _read_remark(kind: bytes, body: bytes, remarks: _PngRemarks) -> None:
+    if kind == b"iTXt" and body.startswith(_XMP_CHUNK):
+        is_packed, text = body[len(_XMP_CHUNK) : len(_XMP_CHUNK) + 1], body[len(_XMP_CHUNK) + 2 :].split(b"\0", 2)[-1]
+        remarks.xmp = _inflate(text) if is_packed == b"\1" else text
+    elif kind in (b"zTXt", b"tEXt") and body.startswith(_RAW_EXIF):
+        text = _inflate(body[len(_RAW_EXIF) + 1 :]) if kind == b"zTXt" else body[len(_RAW_EXIF) :]
+        lines = text.split(b"\n", 3)
+        digits = re.sub(rb"\s", b"", lines[3]) if len(lines) == 4 else b"no digits"
+        try:
+            remarks.exif = remarks.exif or bytes.fromhex(digits.decode("ascii"))
+        except ValueError:
+            remarks.exif = b"no hexadecimal digits"
+
+
+def _inflate(packed: bytes) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(packed, _MAX_REMARK_BYTES)
+    except zlib.error:
+        return b""

@@ -14,7 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ferdata.decode import TURNS, ImageCorruptError, ImageRejectedError, ImageTooLargeError, ImageUnsupportedError, decode, to_rgb
+from ferdata.decode import (
+    TURNS,
+    DecoderMissingError,
+    ImageCorruptError,
+    ImageRejectedError,
+    ImageTooLargeError,
+    ImageUnsupportedError,
+    decode,
+    to_rgb,
+)
 from ferdata.errors import OptionError
 from ferdata.sample import SourceItem, TensorSpec
 
@@ -22,6 +31,7 @@ __all__ = [
     "RESAMPLE",
     "TRANSFORM_VERSION",
     "BoxInvalidError",
+    "DecoderMissingError",
     "ImageCorruptError",
     "ImageRejectedError",
     "ImageTooLargeError",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import HEIGHT, WIDTH, apply, encoded, expected, gradient, item, sixteen_bit_rgb_png
+from pictures import HEIGHT, WEBP, WIDTH, apply, encoded, expected, gradient, item, sixteen_bit_rgb_png
 from PIL import Image, features
 
 from ferdata.decode import to_rgb
@@ -201,7 +201,7 @@ def test_values_without_an_agreed_scale_are_rejected(values: np.ndarray) -> None
 def test_the_first_page_of_several_is_taken() -> None:
     """Multi-page TIFF and animated GIF occur; the page is said."""
     pages = [Image.new("RGB", (24, 24), (value, 0, 0)) for value in (200, 100)]
-    for format_name in ("TIFF", "GIF", "WEBP"):
+    for format_name in ("TIFF", "GIF", *WEBP):
         data = encoded(
             pages[0], format_name, save_all=True, append_images=pages[1:], **({"lossless": True} if format_name == "WEBP" else {})
         )
@@ -262,7 +262,7 @@ def test_a_png_with_a_wrong_checksum_is_rejected() -> None:
         corrupt_reason(bytes(broken))
 
 
-@pytest.mark.parametrize("format_name", ["PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM"])
+@pytest.mark.parametrize("format_name", ["PNG", "BMP", "GIF", "TIFF", *WEBP, "PPM"])
 def test_other_formats_cut_short_are_rejected(format_name: str) -> None:
     """None of them may come back with an invented lower half."""
     data = encoded(gradient(), format_name)
@@ -291,7 +291,7 @@ def test_what_is_no_image_is_rejected(data: bytes) -> None:
     corrupt_reason(data)
 
 
-@given(position=st.integers(0, 10_000), value=st.integers(0, 255), kind=st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"]))
+@given(position=st.integers(0, 10_000), value=st.integers(0, 255), kind=st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "TIFF", *WEBP]))
 @settings(max_examples=150, deadline=None)
 def test_damaged_files_never_raise_anything_but_a_reject(position: int, value: int, kind: str) -> None:
     """One byte of two million files must not end the run."""

@@ -10,7 +10,8 @@ ROOMS = [
     {"ferdata.errors"},
     {"ferdata.sample"},
     {"ferdata.store", "ferdata.remote", "ferdata.labels", "ferdata.parallel", "ferdata.strata"},
-    {"ferdata.sources", "ferdata.transform", "ferdata.decode", "ferdata.jpeg", "ferdata.format"},
+    {"ferdata.sources", "ferdata.transform", "ferdata.format"}
+    | {f"ferdata.{name}" for name in ("decode", "imageformats", "jpeg", "jpeg_scans", "orientation")},
     {"ferdata.ingest", "ferdata.verify", "ferdata.export", "ferdata.preview", "ferdata.info", "ferdata.recode", "ferdata.webdataset"},
     {"ferdata.builtin", "ferdata.screen", "ferdata.flags"},
     {"ferdata.stream"},
@@ -20,7 +21,7 @@ ROOMS = [
 ]
 """From left to right; a module imports only from its own room and rooms to its left."""
 
-APART = [{"ferdata.sources", "ferdata.transform", "ferdata.decode", "ferdata.jpeg"}, {"ferdata.format"}]
+APART = [ROOMS[3] - {"ferdata.format"}, {"ferdata.format"}]
 """Neighbours of one room that do not know each other."""
 
 OWNERS = {"zstandard": "ferdata/format/codec.py", "fsspec": "ferdata/store.py"}

@@ -17,9 +17,9 @@ from trees import csv_tree, npy_tree, plus_tree, va_tree
 from trees_rafdb import class_folders, jpeg_bytes, kaggle_a_tree, put, raf_kaggle_tree, rafdb_tree, reasons, yolo_tree
 
 from ferdata.errors import AmbiguousLayoutError
+from ferdata.imageformats import MAGIC_BYTES, starts_like_image
 from ferdata.sources import Scan, ScanOptions, read_image, scan_source
 from ferdata.sources.listing import is_junk
-from ferdata.sources.magic import HEAD_BYTES, starts_like_image
 
 SERVICE_FOLDERS = [
     "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX", ".Trash-1000", ".AppleDouble",
@@ -55,7 +55,7 @@ def noted(scan: Scan, start: str) -> list[str]:
 )
 def test_an_image_is_known_by_its_first_bytes(kind: str, mode: str) -> None:
     """The name may say nothing, and every kind that the decoder reads must be seen for what it is."""
-    assert starts_like_image(encoded(kind, mode)[:HEAD_BYTES])
+    assert starts_like_image(encoded(kind, mode)[:MAGIC_BYTES])
 
 
 @pytest.mark.parametrize(

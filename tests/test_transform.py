@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import HEIGHT, ORIENTATION_TAG, WIDTH, apply, encoded, expected, gradient, item
+from pictures import HEIGHT, ORIENTATION_TAG, WEBP, WIDTH, apply, encoded, expected, gradient, item
 from PIL import Image, ImageOps
 
 from ferdata.errors import OptionError, TransformError
@@ -41,7 +41,7 @@ def test_a_file_of_another_size_is_resized_as_pillow_does() -> None:
     assert not result.unchanged and result.source_size == (WIDTH, HEIGHT)
 
 
-@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM"])
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "BMP", "GIF", "TIFF", *WEBP, "PPM"])
 def test_the_content_decides_the_format_and_not_the_name(format_name: str) -> None:
     """AffectNet holds PNG and BMP files called .jpg."""
     data = encoded(gradient(), format_name)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ferdata.errors import FerdataError
 from ferdata.ingest.tasks import jpeg_refusal, read_sources
-from ferdata.jpeg import JPEG_MAGIC, read_head
+from ferdata.jpeg import read_head
 from ferdata.parallel import Progress, map_in_threads
 from ferdata.sample import ItemTable, SourceItem
 from ferdata.transform import ImageRejectedError, Transform, crop_box
@@ -62,7 +62,7 @@ def count_refused(
 def _refusal_by_head(data: bytes, item: SourceItem, transform: Transform) -> str | None:
     """Return why the image is refused, empty where it is not, None where only decoding can tell."""
     head = read_head(data)
-    if head is None or not head.is_usual or head.has_app1 or not data.startswith(JPEG_MAGIC):
+    if head is None or not head.is_usual or head.has_app1:
         return None
     size = (head.width, head.height)
     if transform.options.crop == "box" and item.box is not None:

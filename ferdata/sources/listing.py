@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ferdata.errors import FerdataError, StoreError
+from ferdata.imageformats import MAGIC_BYTES, starts_like_image
 from ferdata.labels import name_key
-from ferdata.sources.magic import HEAD_BYTES, starts_like_image
 from ferdata.store import Store, is_folder
 
 __all__ = [
@@ -87,7 +87,7 @@ def is_image_at(store: Store, folder: str, name: str) -> bool:
     if says_no_image(name):
         return False
     try:
-        return starts_like_image(store.read_range(below(folder, name), 0, HEAD_BYTES))
+        return starts_like_image(store.read_range(below(folder, name), 0, MAGIC_BYTES))
     except (FerdataError, OSError):  # a pipe, a link to nowhere, a file that may not be read
         return False
 
