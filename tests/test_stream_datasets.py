@@ -195,3 +195,36 @@ def test_options_out_of_range_are_refused(truth: Truth, options: dict[str, Any],
     for kind in (ShardDataset, IterableShardDataset):
         with pytest.raises(OptionError, match=text):
             kind(truth.root, **options)
+
+
+def test_a_loader_and_a_dataset_have_what_training_loops_ask_for(tmp_path: Path) -> None:
+    """``len(loader.dataset)`` and ``dataset.class_to_idx`` stand in most loops written for DataLoader and ImageFolder."""
+    truth = make_truth(tmp_path)
+    with Loader(truth.root, batch_size=7, num_workers=0, shuffle=False) as loader:
+        dataset = loader.dataset
+        assert isinstance(dataset, ShardDataset) and dataset is loader.dataset
+        assert len(dataset) == TOTAL and loader.drop_last is False
+        assert dataset.targets == truth.labels[:TOTAL].tolist() and isinstance(dataset.targets[0], int)
+        assert dataset.classes == loader.classes
+        assert dataset.class_to_idx == {name: number for number, name in enumerate(loader.classes)}
+        assert np.array_equal(dataset[3].images, truth.pixels[3])
+    with Loader(truth.root, batch_size=7, num_workers=0) as loader:
+        assert loader.drop_last is True
+
+    some = [5, 250, 7]
+    with Loader(truth.root, batch_size=2, num_workers=0, indices=some, fields=FIELDS) as loader:
+        dataset = loader.dataset
+        assert [sample.numbers for sample in (dataset[0], dataset[-1])] == [5, 250]
+        assert (len(dataset), dataset.targets) == (3, truth.labels[sorted(some)].tolist())
+        assert len(pickle.loads(pickle.dumps(dataset))) == 3
+
+
+@pytest.mark.parametrize("kind", [ShardDataset, IterableShardDataset])
+def test_a_transform_of_a_dataset_is_called_with_each_image(tmp_path: Path, kind: Any) -> None:
+    """As ImageFolder's: one image in, whatever the batch is to be made of out."""
+    truth = make_truth(tmp_path)
+    dataset = kind(truth.root, fields=FIELDS, transform=lambda image: image[0, :2, :3].float() / 255)
+    for sample in list(dataset)[:20] if kind is IterableShardDataset else [dataset[number] for number in range(20)]:
+        assert np.allclose(sample.images, truth.pixels[sample.numbers, 0, :2, :3] / 255)
+    with pytest.raises(OptionError, match="transform: 'flip' found, expected a callable of one image"):
+        kind(truth.root, transform="flip")

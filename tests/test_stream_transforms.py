@@ -1,15 +1,19 @@
 """Batch transforms: what they do to pixels, and that what a sample gets depends on where it stands and on nothing else."""
 
+import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from streams import make_truth
+from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as reference
 
 from ferdata.errors import OptionError
-from ferdata.stream import BatchContext, BatchTransform, ColorJitter, Compose, HorizontalFlip, Normalize, RandomResizedCrop
+from ferdata.stream import BatchContext, BatchTransform, ColorJitter, Compose, HorizontalFlip, Loader, Normalize, RandomResizedCrop
 
 RANDOM: dict[str, Callable[[], BatchTransform]] = {
     "flip": HorizontalFlip,
@@ -192,3 +196,85 @@ def test_settings_out_of_range_are_refused(make: Callable[[], Any], text: str) -
     """At construction and by name."""
     with pytest.raises(OptionError, match=text):
         make()
+
+
+class Brighter(torch.nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images + 1
+
+
+class WithContext(torch.nn.Module):
+    def forward(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
+        return images + 1 if context.epoch == 0 else images
+
+
+def plain(images: torch.Tensor, amount: int = 1) -> torch.Tensor:
+    return images + amount
+
+
+def optional(images: torch.Tensor, context: BatchContext | None = None) -> torch.Tensor:
+    return images + int(context is not None)
+
+
+def renamed(pixels: torch.Tensor, where: BatchContext) -> torch.Tensor:
+    return pixels + int(where.epoch == 0)
+
+
+CALLABLES: dict[str, Any] = {
+    "a function of images": lambda images: images + 1,
+    "a function with an option": plain,
+    "a function of any arguments": lambda *inputs: inputs[0] + len(inputs),
+    "a partial": functools.partial(plain, amount=1),
+    "a module": Brighter(),
+    "a v2 pipeline": v2.Compose([v2.Lambda(lambda images: images + 1)]),
+    "a compiled function": torch.Tensor.bitwise_not,
+    "a function of images and context": renamed,
+    "a context that may be left out": optional,
+    "a module with context": WithContext(),
+    "both kinds in one": Compose([v2.RandomHorizontalFlip(p=0.0), renamed]),
+}
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_a_transform_is_called_as_its_signature_says(tmp_path: Path, name: str) -> None:
+    """A torchvision pipeline as it is, or any function of images, is what people hand in first."""
+    truth = make_truth(tmp_path, samples={"train": 20})
+    with Loader(truth.root, num_workers=0, batch_size=5, shuffle=False, transform=CALLABLES[name]) as loader:
+        [images, *_] = [each.images for each in loader]
+    assert np.array_equal(images, 255 - truth.pixels[:5] if name == "a compiled function" else truth.pixels[:5] + np.uint8(1))
+
+
+@pytest.mark.parametrize(
+    ("transform", "text"),
+    [
+        ("flip", "transform: str found, expected a callable"),
+        (lambda: 1, r"transform: <lambda>\(\) found, expected \(images\) or \(images, context\)"),
+        (lambda a, b, c: a, r"transform: <lambda>\(a, b, c\) found"),
+        (lambda a, *, seed: a, r"transform: <lambda>\(a, \*, seed\) found"),
+    ],
+)
+def test_what_cannot_be_called_with_images_is_refused_at_once(tmp_path: Path, transform: Any, text: str) -> None:
+    """Not after the workers have been started and the first window was read."""
+    make_truth(tmp_path, samples={"train": 20})
+    with pytest.raises(OptionError, match=text):
+        Loader(tmp_path, num_workers=0, batch_size=5, transform=transform)
+
+
+@pytest.mark.parametrize(
+    ("transform", "found"),
+    [
+        (lambda images: images[:3], r"a tensor of uint8 \[3, 3, 8, 8\]"),
+        (lambda images: images.numpy(), r"ndarray \[5, 3, 8, 8\]"),
+        (lambda images: (images, 1), "tuple of 2"),
+        (lambda images: list(images), "list of 5"),
+        (lambda images: None, "NoneType"),
+        (lambda images: images.float().mean(), r"a tensor of float32 \[\]"),
+        (lambda images: images > 3, r"a tensor of bool \[5, 3, 8, 8\]"),
+    ],
+)
+def test_what_is_no_batch_is_named_and_not_handed_on(tmp_path: Path, transform: Any, found: str) -> None:
+    """Five images beside eight labels train a model that is wrong, without a word."""
+    make_truth(tmp_path, samples={"train": 20})
+    loader = Loader(tmp_path, num_workers=0, batch_size=5, transform=transform)
+    with loader, pytest.raises(OptionError, match=f"^transform: {found} came back, expected a tensor of uint8 or float with 5 rows"):
+        next(iter(loader))

@@ -6,7 +6,7 @@ built from these cost what every ``DataLoader`` costs, so use :class:`ferdata.st
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,10 +14,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from ferdata.errors import OptionError
 from ferdata.store import Store
 from ferdata.stream.batch import SampleTable, batch_type
 from ferdata.stream.order import OrderOptions, rank_order, whole_number
 from ferdata.stream.ranks import find_rank
+from ferdata.stream.share import Extent
 from ferdata.stream.worker import ShardPool, open_split
 
 __all__ = ["IterableShardDataset", "ShardDataset"]
@@ -29,35 +31,60 @@ _READ_SAMPLES = 64
 class ShardDataset(Dataset[Any]):
     """Map-style: ``dataset[number]`` is a named tuple of ``fields``, images uint8 ``[3, H, W]``, labels int.
 
-    Works with any sampler, in any number of threads; ``dataset.labels`` (int64 ``[N]``) is there for weighted ones.
+    Works with any sampler, in any number of threads; ``dataset.labels`` (int64 ``[N]``) is there for weighted ones, and ``classes``,
+    ``class_to_idx`` and ``targets`` as torchvision's ``ImageFolder`` has them.
 
     Args:
         root: Folder or URL of a data set.
         split: ``train``, ``val`` or ``test``.
+        indices: Sample numbers to hold instead of the whole split, each at most once; they are held in ascending order.
         fields: As for :class:`ferdata.stream.Loader`.
+        transform: Called with each image; its result takes the image's place.
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, split: str = "train", fields: Sequence[str] = ("images", "labels")) -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        split: str = "train",
+        indices: Sequence[int] | np.ndarray | None = None,
+        fields: Sequence[str] = ("images", "labels"),
+        transform: Callable[[torch.Tensor], Any] | None = None,
+    ) -> None:
         store, self.index = open_split(root, split)
         self.split = split
         self.fields = tuple(fields)
         batch_type(self.fields)
         self._root = store.root
         self._table = SampleTable(store, self.index, split, self.fields)
+        self._extent = Extent.of(self.index, split, self._table.labels, indices)
+        if transform is not None and not callable(transform):
+            raise OptionError(f"transform: {transform!r} found, expected a callable of one image")
+        self.transform = transform
         self._own = threading.local()
 
     @cached_property
     def labels(self) -> torch.Tensor:
         """int64 ``[N]``, the label of every sample."""
-        return torch.from_numpy(self._table.labels.astype(np.int64))
+        return torch.from_numpy(self._extent.labels.astype(np.int64))
+
+    @property
+    def targets(self) -> list[int]:
+        """The label of every sample."""
+        return [*self._extent.labels.tolist()]
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names."""
         return self.index.classes
 
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """Class name -> label."""
+        return {name: label for label, name in enumerate(self.classes)}
+
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self._extent.labels)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_own": None}
@@ -74,11 +101,13 @@ class ShardDataset(Dataset[Any]):
         outside = wanted[(wanted < -len(self)) | (wanted >= len(self))]
         if len(outside):
             raise IndexError(f"sample {outside[0]} of {len(self)}")
-        wanted = wanted % len(self)
+        wanted = wanted % len(self) if self._extent.numbers is None else self._extent.numbers[wanted]
         order = np.argsort(wanted, kind="stable")
         pixels = np.empty((len(wanted), self.index.spec.num_bytes), np.uint8)
         self._pool().read_rows(wanted[order], pixels, order, verify=True)
-        images = torch.from_numpy(pixels).view(-1, *self.index.spec.shape)
+        images: Any = torch.from_numpy(pixels).view(-1, *self.index.spec.shape)
+        if self.transform is not None:
+            images = [self.transform(image) for image in images]
         values = self._table.values(self.fields, wanted)
         kind = batch_type(self.fields)
         return [kind(*(_one(images[row] if name == "images" else values[name][row]) for name in self.fields)) for row in range(len(wanted))]
@@ -103,6 +132,7 @@ class IterableShardDataset(IterableDataset[Any]):
         shuffle: ``"window"`` (or True), ``"full"`` or ``"none"`` (or False).
         seed: Seed of the order.
         fields: As for :class:`ferdata.stream.Loader`.
+        transform: Called with each image; its result takes the image's place.
         window_samples: Samples mixed together.
         rank: This rank; None: found where an epoch begins, as the loader finds it.
         world_size: Number of ranks.
@@ -116,11 +146,12 @@ class IterableShardDataset(IterableDataset[Any]):
         shuffle: str | bool = "window",
         seed: int = 0,
         fields: Sequence[str] = ("images", "labels"),
+        transform: Callable[[torch.Tensor], Any] | None = None,
         window_samples: int = 2048,
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        self._samples = ShardDataset(root, split=split, fields=fields)
+        self._samples = ShardDataset(root, split=split, fields=fields, transform=transform)
         if isinstance(shuffle, bool):
             shuffle = "window" if shuffle else "none"
         self._order = OrderOptions(shuffle=shuffle, seed=whole_number("seed", seed), batch_size=1, window_samples=window_samples)

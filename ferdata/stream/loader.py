@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from ferdata.errors import OptionError, StateError
 from ferdata.parallel import usable_cores
 from ferdata.stream.batch import SampleTable, batch_type
 from ferdata.stream.crew import Crew
+from ferdata.stream.datasets import ShardDataset
 from ferdata.stream.device import Delivery, DeviceMover, PinnedRing
 from ferdata.stream.feed import Feed, Filling
 from ferdata.stream.metrics import LoaderMetrics, Meter
@@ -27,7 +29,7 @@ from ferdata.stream.ranks import find_rank
 from ferdata.stream.ring import HELD_BATCHES, Ring, window_batches_within
 from ferdata.stream.share import Extent, Share
 from ferdata.stream.state import Identity, Position
-from ferdata.stream.transforms import BatchContext
+from ferdata.stream.transforms import BatchContext, BatchTransform, as_batch_transform, check_transformed
 from ferdata.stream.worker import open_split
 
 __all__ = ["Loader"]
@@ -60,7 +62,7 @@ class Loader:
         memory_bytes: Bound of the ring: two windows and a few batches.
         rank: This process's rank; None: from ``torch.distributed``, else ``RANK``, else 0, looked up again where an epoch begins.
         world_size: Number of ranks; None: likewise from ``WORLD_SIZE``, else 1.
-        transform: Called with uint8 images ``[N, 3, H, W]`` and a :class:`BatchContext`; its result takes their place.
+        transform: Called with uint8 images ``[N, 3, H, W]`` and, if it takes a second argument, a :class:`BatchContext`; gives a tensor.
         device: Where images and labels go; on ``cuda`` the ring is page-locked and copies run on a side stream.
         pin_memory: Page-lock the ring, for a consumer that copies to CUDA by itself.
         start_method: ``fork``, ``forkserver`` or ``spawn``; None: Python's own default.
@@ -95,7 +97,7 @@ class Loader:
         memory_bytes: int = 1 << 30,
         rank: int | None = None,
         world_size: int | None = None,
-        transform: Callable[[torch.Tensor, BatchContext], torch.Tensor] | None = None,
+        transform: BatchTransform | Callable[[torch.Tensor], torch.Tensor] | None = None,
         device: str | torch.device | None = None,
         pin_memory: bool = False,
         start_method: str | None = None,
@@ -103,7 +105,7 @@ class Loader:
         verify: str = "first",
     ) -> None:
         store, self.index = open_split(root, split)
-        self.split, self._where = split, f"{store} {split}"
+        self.split, self._root, self._where = split, store.root, f"{store} {split}"
         batch_size, seed = whole_number("batch_size", batch_size), whole_number("seed", seed)
         if batch_size < 1:
             raise OptionError(f"batch_size: {batch_size} found, expected at least 1")
@@ -151,7 +153,8 @@ class Loader:
         )
         self._mover = None if device is None or torch.device(device).type == "cpu" else DeviceMover(torch.device(device), self._ring)
         self._pinned = PinnedRing(self._ring) if pin_memory and self._mover is None else None
-        self._transform = transform
+        self._transform = None if transform is None else as_batch_transform(transform)
+        self.drop_last = self.order.drop_last
         self._checked = Checked(len(self._table), always=verify == "always")
         self._meter = Meter()
         self._identity = Identity(fingerprint=self.index.fingerprint + extent.digest, split=split, order=self.order)
@@ -189,6 +192,11 @@ class Loader:
     def classes(self) -> tuple[str, ...]:
         """Class names; labels are indices into them."""
         return self.index.classes
+
+    @cached_property
+    def dataset(self) -> ShardDataset:
+        """What it reads, sample by sample: code written for ``DataLoader`` asks it for its length, classes and targets."""
+        return ShardDataset(self._root, split=self.split, indices=self._share.extent.numbers, fields=self.fields)
 
     @property
     def num_samples(self) -> int:
@@ -302,7 +310,7 @@ class Loader:
             if self._transform is not None:
                 positions = np.arange(first, first + len(delivery.images))
                 context = BatchContext(seed=self.order.seed, epoch=start.epoch, rank=self.rank, positions=positions)
-                delivery.images = self._transform(delivery.images, context)
+                delivery.images = check_transformed(self._transform(delivery.images, context), len(positions))
             consumed = first + self.batch_size
             self._position = Position(epoch=start.epoch, world_size=start.world_size, phases=start.phases, consumed=consumed)
             self._meter.images += len(delivery.images)

@@ -4,10 +4,11 @@ In: uint8 ``[N, 3, H, W]`` and where the samples stand. Out: a tensor of the sam
 position) alone, so a resumed run augments exactly as the uninterrupted one.
 """
 
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +16,17 @@ from torch.nn import functional
 
 from ferdata.errors import OptionError
 
-__all__ = ["BatchContext", "BatchTransform", "ColorJitter", "Compose", "HorizontalFlip", "Normalize", "RandomResizedCrop"]
+__all__ = [
+    "BatchContext",
+    "BatchTransform",
+    "ColorJitter",
+    "Compose",
+    "HorizontalFlip",
+    "Normalize",
+    "RandomResizedCrop",
+    "as_batch_transform",
+    "check_transformed",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +57,73 @@ class BatchContext:
 
 
 class BatchTransform(Protocol):
-    """Anything a loader accepts as ``transform``."""
+    """What a loader calls. It takes callables of images alone as well; a torchvision v2 pipeline draws once for a whole batch."""
 
     def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
         """Return the transformed batch; ``images`` itself must stay as it is."""
 
 
 @dataclass(frozen=True, slots=True)
-class Compose:
-    """Several transforms, one after the other."""
+class _ImagesOnly:
+    """A transform of images alone, such as a torchvision v2 pipeline."""
 
-    transforms: Sequence[BatchTransform]
+    transform: Callable[[torch.Tensor], torch.Tensor]
+
+    def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
+        return self.transform(images)
+
+
+def as_batch_transform(transform: Any) -> BatchTransform:
+    """Return a transform as loaders call it: one whose second argument is needed or called ``context`` as it is, others with images alone.
+
+    Raises:
+        OptionError: If it cannot be called in either way.
+    """
+    try:
+        called = transform.forward if isinstance(transform, torch.nn.Module) else transform
+        parameters = [*inspect.signature(called).parameters.values()]
+    except TypeError as error:
+        raise OptionError(f"transform: {_name(transform)} found, expected a callable of (images) or (images, context)") from error
+    except ValueError:  # compiled functions do not say what they take
+        return _ImagesOnly(transform)
+    needed = [one for one in parameters if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    places = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    takes_many = any(one.kind is one.VAR_POSITIONAL for one in parameters)
+    if len(needed) > 2 or any(one.kind is one.KEYWORD_ONLY for one in needed) or not (places or takes_many):
+        raise OptionError(f"transform: {_name(transform)}{inspect.signature(called)} found, expected (images) or (images, context)")
+    takes_context = len(needed) == 2 or (len(places) > 1 and places[1].name == "context")
+    chosen: BatchTransform = transform if takes_context else _ImagesOnly(transform)
+    return chosen
+
+
+def check_transformed(images: Any, num_samples: int) -> torch.Tensor:
+    """Return what a transform gave, if it is a batch.
+
+    Raises:
+        OptionError: If it is no uint8 or floating tensor of ``num_samples`` rows.
+    """
+    is_tensor = isinstance(images, torch.Tensor)
+    if is_tensor and images.ndim and len(images) == num_samples and (images.dtype == torch.uint8 or images.is_floating_point()):
+        return images  # type: ignore[no-any-return]
+    found = f"a tensor of {str(images.dtype).removeprefix('torch.')} {list(images.shape)}" if is_tensor else _name(images)
+    raise OptionError(
+        f"transform: {found} came back, expected a tensor of uint8 or float with {num_samples} rows, one per image; return images alone"
+    )
+
+
+def _name(value: Any) -> str:
+    size = f" of {len(value)}" if isinstance(value, tuple | list | dict) else f" {list(value.shape)}" if hasattr(value, "shape") else ""
+    return f"{getattr(value, '__name__', type(value).__name__)}{size}"
+
+
+@dataclass(frozen=True, slots=True)
+class Compose:
+    """Several transforms, one after the other; of images alone, or of images and context."""
+
+    transforms: Sequence[Any]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "transforms", tuple(as_batch_transform(transform) for transform in self.transforms))
 
     def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
         for transform in self.transforms:
