@@ -121,11 +121,22 @@ class Store:
             elif not is_dir and not found["name"].endswith("/") and found.get("size"):
                 raise NotADirectoryError(base)  # else the empty object by which some tools mark a folder
 
-    def read(self, relative: str, *, is_fresh: bool = False) -> bytes:
-        """Return all bytes of one file; ``is_fresh`` passes by whatever cache there is on the way."""
+    def read(self, relative: str, *, is_fresh: bool = False, max_bytes: int | None = None) -> bytes:
+        """Return all bytes of one file.
+
+        Args:
+            relative: The file.
+            is_fresh: Pass by whatever cache there is on the way.
+            max_bytes: A larger local file is not read. Behind a URL, asking for the size would be a second request.
+
+        Raises:
+            StoreError: If it cannot be read, or is larger.
+        """
         with self._reading(relative):
             if self._fs is None:
                 with open(self.path(relative), "rb", buffering=0, opener=open_regular) as file:
+                    if max_bytes is not None and (size := os.fstat(file.fileno()).st_size) > max_bytes:
+                        raise StoreError(f"{self.path(relative)}: {size:,} bytes found, expected at most {max_bytes:,}; remove it")
                     return file.read()
             return remote.persistently(lambda: self._fetch(relative, None, is_fresh))[0]
 

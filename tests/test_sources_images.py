@@ -53,6 +53,26 @@ def test_what_is_no_regular_file_is_an_error_at_once(tmp_path: Path, kind: str) 
     assert len(errors) == 1 and "x.jpg" in errors[0]
 
 
+def test_a_file_that_is_too_large_for_an_image_is_not_read(tmp_path: Path) -> None:
+    """A disk image or a video under an image's name would be read into memory as a whole."""
+    with open(tmp_path / "x.png", "wb") as file:
+        file.truncate(40 << 30)
+
+    with pytest.raises(StoreError, match=r"x\.png: 42,949,672,960 bytes found, expected at most 536,870,912; remove it"):
+        read_image(str(tmp_path), "x.png")
+
+
+@pytest.mark.parametrize("rows", [[bytes(3 << 20)], [bytes(range(256)) * 1024] * 40], ids=["one cell", "one value many times"])
+def test_a_row_group_that_inflates_without_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[bytes]) -> None:
+    """Images are compressed already: kilobytes that become gigabytes hold none."""
+    monkeypatch.setattr(images, "_MAX_FILE_BYTES", 1 << 20)
+    pq.write_table(pa.table({"image": pa.array(rows, pa.binary())}), tmp_path / "x.parquet", compression="zstd")
+    assert os.path.getsize(tmp_path / "x.parquet") < 1 << 19
+
+    with pytest.raises(StoreError, match=r"x\.parquet#0: [\d,]+ bytes in [\d,]+ found, expected images"):
+        read_image(str(tmp_path), "x.parquet#0")
+
+
 @pytest.mark.parametrize("binary", [True, False])
 def test_a_parquet_row_is_the_image_stored_there(tmp_path: Path, binary: bool) -> None:
     """Rows come in any order, from groups of four and from more than one file."""
@@ -107,7 +127,7 @@ def test_a_parquet_file_behind_a_url_is_read_by_ranges(tmp_path: Path) -> None:
     ("path", "match"),
     [
         ("nowhere.jpg", r"nowhere.jpg: .*No such file.*, expected an? .*file that can be read"),
-        ("folder", r"folder: .*, expected an? .*file that can be read"),
+        ("folder", r"folder: .*, expected a regular file"),
         ("x.parquet#9", r"x.parquet#9: 9 rows found, expected more; scan the source again"),
         ("y.parquet#0", r"y.parquet: .*expected a parquet file"),
         ("z.parquet#0", "z.parquet: .*"),

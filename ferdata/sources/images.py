@@ -26,6 +26,11 @@ __all__ = ["IMAGE_COLUMN", "open_parquet", "read_image"]
 IMAGE_COLUMN = "image"
 _ROW = re.compile(r"(.+\.parquet)#(\d+)", re.IGNORECASE | re.DOTALL)
 _CACHE_BYTES = 192 << 20
+_MAX_FILE_BYTES = 512 << 20
+"""Twice what the most pixels that are accepted take uncompressed: nothing larger is a photograph."""
+_MAX_INFLATION = 20
+"""Images in a row group are compressed already; one that inflates further than this, to more than a file may hold, holds none."""
+_BATCH_ROWS = 8
 
 
 def read_image(root: str, path: str) -> bytes:
@@ -40,7 +45,7 @@ def read_image(root: str, path: str) -> bytes:
     """
     row = _ROW.fullmatch(path)
     try:
-        return _store(root).read(path) if row is None else _read_row(root, row[1], int(row[2]))
+        return _store(root).read(path, max_bytes=_MAX_FILE_BYTES) if row is None else _read_row(root, row[1], int(row[2]))
     except FerdataError as error:
         if getattr(error.__cause__, "errno", None) == errno.ELOOP:  # it leads nowhere, as a dangling link does
             raise StoreError(
@@ -86,7 +91,7 @@ class _RowGroups:
             group = bisect_right(starts, row) - 1
             key = (root, path, group)
             if key not in self._groups:
-                self._groups[key] = file.read_row_group(group, columns=[IMAGE_COLUMN]).column(0)
+                self._groups[key] = _read_group(file, group, f"{path}#{row}")
                 self._num_bytes += self._groups[key].nbytes
                 while self._num_bytes > _CACHE_BYTES and len(self._groups) > 1:
                     self._num_bytes -= self._groups.popitem(last=False)[1].nbytes
@@ -100,6 +105,25 @@ class _RowGroups:
             rows = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
             self._files[key] = file, [0, *accumulate(rows)]
         return self._files[key]
+
+
+def _read_group(file: pq.ParquetFile, group: int, where: str) -> pa.ChunkedArray:
+    # A few kilobytes can inflate to gigabytes: by compression, which the metadata tell, or by rows that repeat one value, which only
+    # reading tells.
+    found = file.metadata.row_group(group)
+    columns = [found.column(number) for number in range(found.num_columns)]
+    columns = [column for column in columns if column.path_in_schema.split(".")[0] == IMAGE_COLUMN]
+    packed, unpacked = (sum(getattr(column, f"total_{kind}_size") for column in columns) for kind in ("compressed", "uncompressed"))
+    most = max(_MAX_FILE_BYTES, _MAX_INFLATION * packed)
+    num_bytes, batches = 0, []
+    for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[IMAGE_COLUMN]) if unpacked <= most else ():
+        batches.append(batch.column(0))
+        num_bytes += batch.nbytes
+        if num_bytes > most:
+            break
+    if max(unpacked, num_bytes) > most:
+        raise StoreError(f"{where}: {max(unpacked, num_bytes):,} bytes in {packed:,} found, expected images; remove those rows")
+    return pa.chunked_array(batches)
 
 
 _ROW_GROUPS = _RowGroups()
