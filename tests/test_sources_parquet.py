@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -156,3 +157,90 @@ def test_parquet_behind_a_url_is_read_like_a_local_file(tmp_path: Path) -> None:
     assert list(there.items) == list(here.items)
     assert reasons(there) == reasons(here) == [("train.parquet#2", "label_missing")]
     assert read_image(there.root, there.items[3].path) == jpeg_bytes(4)
+
+
+IMAGES = [jpeg_bytes(i) for i in range(8)]
+NAMES = ["happy", "sad"] * 4
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pa.array(NAMES, pa.large_string()),
+        pa.array(NAMES).dictionary_encode(),
+        pa.array(NAMES, pa.large_string()).dictionary_encode(),
+        pa.chunked_array([NAMES[:3], NAMES[3:]]),
+    ],
+)
+def test_text_of_any_type_is_read(tmp_path: Path, labels: pa.Array) -> None:
+    """Each library writes the type that it likes."""
+    pq.write_table(pa.table({"image": IMAGES, "label": labels}), tmp_path / "train.parquet")
+
+    assert names_of(scanned(tmp_path)) == ["Happy", "Sad"] * 4
+
+
+@pytest.mark.parametrize(
+    ("labels", "match"),
+    [
+        (pa.nulls(8), "of type null"),
+        (pa.array([[name] for name in NAMES]), "of type list"),
+        (pa.array([{"name": name} for name in NAMES]), "of type struct"),
+        (pa.array([b"happy"] * 8), "of type binary"),
+        (pa.array([True] * 8), "of type bool"),
+        (pa.array([1] * 8, pa.decimal128(5)), "of type decimal"),
+    ],
+)
+def test_labels_of_other_types_stop(tmp_path: Path, labels: pa.Array, match: str) -> None:
+    """What a nested value means as a label, nobody has said."""
+    pq.write_table(pa.table({"image": IMAGES, "label": labels}), tmp_path / "train.parquet")
+
+    with pytest.raises(LayoutError, match=rf"train.parquet: label column {match}.* found, expected class numbers or class names"):
+        scanned(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["label", "image"])
+def test_a_doubled_column_stops(tmp_path: Path, name: str) -> None:
+    """The first of two is a guess."""
+    columns = {"image": pa.array(IMAGES), "label": pa.array(NAMES)}
+    pq.write_table(pa.table([*columns.values(), columns[name]], names=[*columns, name]), tmp_path / "train.parquet")
+
+    with pytest.raises(LayoutError, match=f"2 columns '{name}' found, expected one"):
+        scanned(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("image", "label", "match"),
+    [
+        (bytes(96 << 20), "happy", "row group 0 of 1[0-9,]+ bytes found in a file of"),
+        (b"", "x" * (96 << 20), "row group 0 of 1[0-9,]+ bytes found in a file of"),
+    ],
+)
+def test_a_small_file_that_unpacks_to_far_more_stops(tmp_path: Path, image: bytes, label: str, match: str) -> None:
+    """One cell of zeros took gigabytes of memory; nothing of it is read."""
+    table = pa.table({"image": [*IMAGES[:7], image], "label": [*NAMES[:7], label]})
+    pq.write_table(table, tmp_path / "train.parquet", compression="zstd")
+
+    with pytest.raises(SourceError, match=f"train.parquet: {match}"):
+        scanned(tmp_path)
+
+
+def test_more_rows_than_bytes_stop(tmp_path: Path) -> None:
+    """A run of one value packs to nothing, and unpacks to whatever the file says."""
+    column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1_000_000, np.int8)), [b"x"])
+    pq.write_table(pa.table({"image": column, "label": np.zeros(1_000_000, np.int8)}), tmp_path / "train.parquet")
+
+    with pytest.raises(SourceError, match=r"1,000,000 rows in .* bytes found, expected an image in each"):
+        scanned(tmp_path)
+
+
+def test_names_of_a_forged_schema_are_none_or_told(tmp_path: Path) -> None:
+    """Too deep to parse, they are not there; half a letter in one must not break the line that says so."""
+    table = pa.table({"image": IMAGES, "label": NAMES})
+    pq.write_table(table.replace_schema_metadata({b"huggingface": b"[" * 100_000}), tmp_path / "train.parquet")
+    assert len(scanned(tmp_path).items) == 8
+
+    names = b'{"info":{"features":{"label":{"names":["happy","\\ud800"]}}}}'
+    pq.write_table(table.replace_schema_metadata({b"huggingface": names}), tmp_path / "train.parquet")
+    with pytest.raises(LayoutError) as caught:
+        scanned(tmp_path)
+    assert r"stored class names \ud800 found" in str(caught.value)

@@ -140,10 +140,41 @@ def test_every_form_of_names_is_read(form: str) -> None:
     assert parse_names(YAMLS[form]) == ["Anger", "Sad"]
 
 
-@pytest.mark.parametrize("text", ["", "nc: 8\n", "names: []\n", "names:\n  1: Anger\n", "names:\nnc: 2\n"])
+@pytest.mark.parametrize("text", ["", "nc: 8\n", "names: []\n", "names:\nnc: 2\n"])
 def test_a_yaml_without_usable_names_has_none(text: str) -> None:
     """The reader then says which order it takes."""
     assert parse_names(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("names:\n  1: Anger\n", "numbers from 1 to 1 of 1 names"),
+        ("names:\n  0: Anger\n  0: Sad\n", "entry '0: Sad'"),
+        ("names: {0: Anger, 2: Sad}\n", "numbers from 0 to 2 of 2 names"),
+        ("names: names.txt\n", "names: names.txt"),
+        ("names: [Anger]\0\n", "zero bytes"),
+        ("names: [" + "Anger, " * 200_000 + "]", "more than 1,048,576 bytes"),
+    ],
+)
+def test_names_that_cannot_be_understood_stop(tmp_path: Path, text: str, found: str) -> None:
+    """A guess at the alphabetical order would leave names aside that are there."""
+    yolo_tree(tmp_path)
+    put(tmp_path / "data.yaml", text)
+
+    with pytest.raises(LayoutError, match=rf"data.yaml: .*{found}.* found where the class names stand"):
+        scanned(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
+@pytest.mark.parametrize("name", ["data.yaml", "affectnet.yml", "classes.txt", "obj.names", "train/labels/classes.txt"])
+def test_names_in_any_encoding_and_usual_file_are_read(tmp_path: Path, name: str, encoding: str) -> None:
+    """Each tool has a file of its own for them."""
+    yolo_tree(tmp_path, names=None)
+    names = KAGGLE_NAMES[::-1]
+    put(tmp_path / name, (f'"Names": {list(names)}\r\n' if name.endswith("ml") else "\r\n".join(names)).encode(encoding))
+
+    assert names_of(scanned(tmp_path))[:8] == [canonical_name(name) for name in names]
 
 
 def test_several_faces_of_one_class_are_one_label() -> None:

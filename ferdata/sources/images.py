@@ -4,6 +4,7 @@ In: a source root and an item path. Out: the bytes as they are stored. A parquet
 that is among the last ones read, of which up to 192 MB are kept in memory.
 """
 
+import contextlib
 import errno
 import io
 import os
@@ -11,6 +12,7 @@ import re
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any
@@ -21,7 +23,7 @@ import pyarrow.parquet as pq
 from ferdata.errors import FerdataError, StoreError
 from ferdata.store import Store
 
-__all__ = ["IMAGE_COLUMN", "open_parquet", "read_image"]
+__all__ = ["IMAGE_COLUMN", "open_parquet", "parquet_errors", "read_image"]
 
 IMAGE_COLUMN = "image"
 _ROW = re.compile(r"(.+\.parquet)#(\d+)", re.IGNORECASE | re.DOTALL)
@@ -57,12 +59,29 @@ def read_image(root: str, path: str) -> bytes:
         raise StoreError(f"{_store(root).path(path)}: {text}, expected an image file that can be read; check the source") from error
 
 
-def open_parquet(store: Store, path: str) -> pq.ParquetFile:
-    """Open a parquet file wherever it lives; only the parts that are asked for are read."""
+def open_parquet(store: Store, path: str, *, as_dictionary: Sequence[str] = ()) -> pq.ParquetFile:
+    """Open a parquet file wherever it lives; only the parts that are asked for are read.
+
+    Args:
+        store: Holds the file.
+        path: The file.
+        as_dictionary: Columns of text whose repeated values are held once, as the file holds them.
+    """
+    with parquet_errors(store, path):
+        source = store.path(path) if store.is_local else pa.PythonFile(_RangeFile(store, path), mode="r")
+        return pq.ParquetFile(source, read_dictionary=list(as_dictionary))
+
+
+@contextlib.contextmanager
+def parquet_errors(store: Store, path: str) -> Iterator[None]:
+    """Turn the errors that a damaged parquet file gives into one that names it."""
     try:
-        return pq.ParquetFile(store.path(path) if store.is_local else pa.PythonFile(_RangeFile(store, path), mode="r"))
-    except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{store.path(path)}: {error}, expected a parquet file; check it or remove it") from error
+        yield
+    except FerdataError:
+        raise
+    except (OSError, pa.ArrowException, ValueError) as error:
+        text = " ".join(str(error).split())
+        raise StoreError(f"{store.path(path)}: {text}, expected a parquet file; check it or remove it") from error
 
 
 def _read_row(root: str, path: str, row: int) -> bytes:

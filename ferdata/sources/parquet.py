@@ -19,7 +19,8 @@ from ferdata.labels import AFFECTNET_ALL, canonical_name
 from ferdata.sources.class_rules import ClassRules
 from ferdata.sources.detection import Detection
 from ferdata.sources.idle_options import refuse_labels
-from ferdata.sources.images import IMAGE_COLUMN, open_parquet
+from ferdata.sources.images import IMAGE_COLUMN, open_parquet, parquet_errors
+from ferdata.sources.listing import shorten
 from ferdata.sources.markers.class_folders import find_number_order
 from ferdata.sources.matching import KNOWN_ALIASES, PART_OF_AFFECTNET, KeyMaker, stem_of, stop_if_most_labels_invalid, whole_number
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
@@ -29,6 +30,8 @@ from ferdata.store import Store
 __all__ = ["LabelColumn", "read_labels", "scan", "stored_names"]
 
 LABEL_COLUMN = "label"
+_FREE_BYTES = 64 << 20
+_MAX_PACKED_RATIO = 8
 _CLASS_NUMBERS = range(len(AFFECTNET_ALL))
 
 
@@ -101,13 +104,17 @@ def read_labels(store: Store, path: str, split: str) -> LabelColumn:
     """Read the label column of one file, and which of its rows have no image.
 
     Raises:
-        LayoutError: If labels are neither numbers nor text.
+        LayoutError: If labels are neither numbers nor text, or there are two label or image columns.
+        SourceError: If the file holds, packed, far more than labels and images.
+        StoreError: If the file is damaged.
     """
-    with open_parquet(store, path) as file:
+    where = store.path(path)
+    with parquet_errors(store, path), open_parquet(store, path) as file:
+        is_text = _check_columns(file.schema_arrow, where)
+        _refuse_bombs(file.metadata, store.num_bytes(path), where)
+    # Repeated text is held once, as the file holds it: unpacked, a short file could fill any memory.
+    with parquet_errors(store, path), open_parquet(store, path, as_dictionary=[LABEL_COLUMN] if is_text else []) as file:
         column = file.read(columns=[LABEL_COLUMN]).column(0)
-        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            raise LayoutError(f"{store.path(path)}: label column of type {column.type} found, expected class numbers or class names")
         return LabelColumn(
             split=split,
             path=path,
@@ -117,12 +124,47 @@ def read_labels(store: Store, path: str, split: str) -> LabelColumn:
         )
 
 
+def _check_columns(schema: pa.Schema, where: str) -> bool:
+    """Return whether labels are text.
+
+    Raises:
+        LayoutError: If they are neither numbers nor text, or there are two label or image columns.
+    """
+    for name in (LABEL_COLUMN, IMAGE_COLUMN):
+        if schema.names.count(name) > 1:
+            raise LayoutError(f"{where}: {schema.names.count(name)} columns {name!r} found, expected one; write the file again without")
+    kind = schema.field(LABEL_COLUMN).type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    is_text = bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    if not (is_text or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        raise LayoutError(f"{where}: label column of type {kind} found, expected class numbers or class names")
+    return is_text
+
+
+def _refuse_bombs(meta: pq.FileMetaData, num_bytes: int, where: str) -> None:
+    """Refuse a small file that unpacks to gigabytes: images are packed already.
+
+    Raises:
+        SourceError: If it does.
+    """
+    if meta.num_rows > num_bytes:
+        raise SourceError(f"{where}: {meta.num_rows:,} rows in {num_bytes:,} bytes found, expected an image in each; take another copy")
+    most = max(_MAX_PACKED_RATIO * num_bytes, _FREE_BYTES)
+    for group in range(meta.num_row_groups):
+        unpacked = meta.row_group(group).total_byte_size
+        if not 0 <= unpacked <= most:
+            raise SourceError(
+                f"{where}: row group {group} of {unpacked:,} bytes found in a file of {num_bytes:,}, expected at most {most:,}, since "
+                f"images are packed already; take another copy"
+            )
+
+
 def stored_names(schema: pa.Schema) -> tuple[str, ...] | None:
     """Return the class names that the ``datasets`` library stores in a file's schema, or None."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         names = features[LABEL_COLUMN]["names"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
     is_list = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
     return tuple(names) if is_list and not all(name.strip().isdecimal() for name in names) else None
@@ -178,7 +220,7 @@ def _order_of_numbers(columns: Sequence[LabelColumn], where: str, labels: str | 
 def _canonical(names: Sequence[str], where: str) -> list[str]:
     unknown = [name for name in names if canonical_name(name) is None]
     if unknown:
-        raise LayoutError(f"{where}: stored class names {', '.join(unknown)} found, expected known names ({KNOWN_ALIASES})")
+        raise LayoutError(f"{where}: stored class names {shorten(unknown)} found, expected known names ({KNOWN_ALIASES})")
     return [str(canonical_name(name)) for name in names]
 
 

@@ -17,6 +17,7 @@ from ferdata.sources.listing import printable
 
 __all__ = ["LABEL_ORDERS", "Reject", "Scan", "ScanBuilder", "ScanOptions"]
 
+_MAX_DETAIL_CHARS = 1000
 LABEL_ORDERS = ("affectnet", "rafdb", "alphabetical")
 
 
@@ -145,7 +146,9 @@ class ScanBuilder:
             self._flush()
 
     def reject(self, path: str, reason: str, detail: str, *, split: str = "", row: int | None = None, key: str = "") -> None:
-        """Record a row or image that cannot be used."""
+        """Record a row or image that cannot be used; of a detail that is no sentence any more only the start is kept."""
+        if len(detail) > _MAX_DETAIL_CHARS:
+            detail = f"{detail[:_MAX_DETAIL_CHARS]} ..."
         self.rejects.append(Reject(path=printable(path), reason=reason, detail=printable(detail), split=split, row=row, key=key))
 
     def build(self, *, source: str, layout: str, root: str, classes: Sequence[str], complete: bool | None = None) -> Scan:

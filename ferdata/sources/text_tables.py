@@ -17,6 +17,7 @@ from ferdata.store import Store
 
 __all__ = [
     "Head",
+    "are_equal",
     "decode_text",
     "find_columns",
     "is_table",
@@ -174,6 +175,15 @@ def read_head(store: Store, path: str) -> Head:
 def is_table(name: str) -> bool:
     """Tell whether a file name ends like a table written as text, in any case."""
     return name.lower().endswith(_SUFFIXES)
+
+
+def are_equal(store: Store, paths: Sequence[str]) -> bool:
+    """Tell whether files hold the same bytes; they are compared block by block."""
+    sizes = {store.num_bytes(path) for path in paths}
+    starts = range(0, max(sizes, default=0), _BLOCK_BYTES)
+    return len(sizes) < 2 and all(
+        len({store.read_range(path, start, min(start + _BLOCK_BYTES, starts.stop)) for path in paths}) == 1 for start in starts
+    )
 
 
 def role_columns(header: Sequence[str]) -> tuple[list[int], list[int]]:

@@ -33,6 +33,8 @@ from ferdata.store import Store
 
 __all__ = ["class_names", "parse_label", "scan"]
 
+_MAX_BYTES = 1 << 20
+
 
 def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     """Sort every label file and image of an AN-yolo tree into accepted, skipped or rejected.
@@ -54,7 +56,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         num_found += len(pairs)
         examples += labels_without[:1]
         with ThreadPoolExecutor(options.num_workers) as pool:
-            texts = pool.map(lambda pair: decode_text(store.read(pair[0])), pairs)
+            texts = pool.map(lambda pair: decode_text(store.read_range(pair[0], 0, _MAX_BYTES)), pairs)
             for (label_path, image_path), text in zip(pairs, texts, strict=True):
                 class_id, box, problem = parse_label(text, len(names))
                 if class_id is None:
@@ -85,7 +87,7 @@ def class_names(store: Store, detection: Detection, labels: str | None, builder:
         OptionError: If there are no names and ``labels`` is an order of RAF-DB, or there are names and it is any order.
     """
     path = detection.files.get("names")
-    found = parse_names(decode_text(store.read(path))) if path else None
+    found = _stored_names(store, path) if path else None
     if found is not None and not all(name.isdecimal() for name in found):
         unknown = [name for name in found if canonical_name(name) is None]
         if unknown:
@@ -103,6 +105,23 @@ def class_names(store: Store, detection: Detection, labels: str | None, builder:
         return AFFECTNET_8
     builder.notes.append(f"Warning: {lacking}; class ids are read in the alphabetical order of the 8 classes.")
     return ALPHABETICAL_8
+
+
+def _stored_names(store: Store, path: str) -> list[str] | None:
+    """Return the names in ``data.yaml``, or in a file of one name a line, such as ``classes.txt``."""
+    data = store.read_range(path, 0, _MAX_BYTES + 1)
+    text = decode_text(data)
+    try:
+        if len(data) > _MAX_BYTES or "\0" in text:
+            raise ValueError(f"zero bytes, or more than {_MAX_BYTES:,} bytes,")
+        if path.lower().endswith((".yaml", ".yml")):
+            return parse_names(text)
+        return [line.strip() for line in text.splitlines() if line.strip()] or None
+    except ValueError as error:
+        raise LayoutError(
+            f"{store.path(path)}: {error} found where the class names stand, expected names: [anger, ...] or one name a line, in the order "
+            f"of their numbers; correct the file"
+        ) from error
 
 
 def parse_label(text: str, num_classes: int) -> tuple[int | None, list[float] | None, str]:

@@ -8,15 +8,18 @@ from collections.abc import Iterator
 
 __all__ = ["parse_names"]
 
-_KEY = re.compile(r"names\s*:\s*(.*)")
-_PAIR = re.compile(r"""(?:['"]?(\d+)['"]?\s*:\s+|-\s+)?(.+)""")
+_KEY = re.compile(r"""['"]?names['"]?\s*:\s*(.*)""", re.IGNORECASE)
+_PAIR = re.compile(r"""(?:['"]?(\d{1,9})['"]?\s*:\s+|-\s+)?(.+)""")
 _QUOTED_OR_PLAIN = re.compile(r"""\s*((?:\d+\s*:\s*)?(?:'(?:[^']|'')*'|"(?:[^"\\]|\\.)*"|[^,\[\]{}]+))""")
 
 
 def parse_names(text: str) -> list[str] | None:
-    """Return the class names by id, or None where the file has none that are numbered from 0 without a gap.
+    """Return the class names by id, or None where the file has none.
 
     Read are ``names: [a, b]`` and ``names: {0: a, 1: b}``, on one line or several, and block lists of ``- a`` or ``0: a``.
+
+    Raises:
+        ValueError: If there are entries that are not names numbered from 0, without a gap and each number once.
     """
     lines = [line for line in (_without_comment(raw) for raw in text.splitlines()) if line.strip()]
     start = next((i for i, line in enumerate(lines) if _KEY.fullmatch(line.rstrip())), None)
@@ -28,20 +31,23 @@ def parse_names(text: str) -> list[str] | None:
     names: dict[int, str] = {}
     for position, entry in enumerate(entries):
         pair = _PAIR.fullmatch(entry.strip())
-        if pair is None:
-            return None
-        names[int(pair[1]) if pair[1] else position] = _unquoted(pair[2].strip())
-    return [names[i] for i in range(len(names))] if names and set(names) == set(range(len(names))) else None
+        number = int(pair[1]) if pair and pair[1] else position
+        if pair is None or number in names:
+            raise ValueError(f"entry {entry.strip()!r}")
+        names[number] = _unquoted(pair[2].strip())
+    if set(names) != set(range(len(names))) or (first and not entries and first not in ("[]", "{}")):
+        raise ValueError(f"numbers from {min(names)} to {max(names)} of {len(names):,} names" if names else f"names: {first}")
+    return [names[number] for number in range(len(names))] or None
 
 
 def _flow_entries(first: str, rest: list[str]) -> Iterator[str]:
     close = "]" if first[0] == "[" else "}"
-    text = first[1:]
+    parts = [first[1:]]
     for line in rest:
-        if close in text:
+        if close in parts[-1]:
             break
-        text += " " + line.strip()
-    for found in _QUOTED_OR_PLAIN.finditer(text.split(close)[0]):
+        parts.append(line.strip())
+    for found in _QUOTED_OR_PLAIN.finditer(" ".join(parts).split(close)[0]):
         if found[1].strip():
             yield found[1].strip()
 

@@ -6,7 +6,7 @@ from ferdata.errors import AmbiguousLayoutError, LayoutError
 from ferdata.sources.affectnet_rows import sample_paths
 from ferdata.sources.detection import Detection
 from ferdata.sources.listing import Tree, below, is_archive, is_image_at, iter_names
-from ferdata.sources.text_tables import is_table, read_head
+from ferdata.sources.text_tables import are_equal, is_table, read_head
 
 __all__ = ["find_affectnet_csv"]
 
@@ -92,7 +92,7 @@ def _by_role(tree: Tree, paths: list[str]) -> tuple[dict[str, str], list[str]]:
     files = {}
     for role in ("train", "val", "test", "automatic"):
         claims = official.get(role) or named.get(role, [])
-        if len(claims) > 1 and len({tree.store.read(path) for path in claims}) > 1:
+        if len(claims) > 1 and not are_equal(tree.store, claims):
             raise AmbiguousLayoutError(
                 f"{tree.store}: {' and '.join(claims)} differ, expected one CSV file for the {role} rows; move the others away"
             )

@@ -7,7 +7,7 @@ from ferdata.errors import AmbiguousLayoutError, LayoutError
 from ferdata.sources.detection import Detection
 from ferdata.sources.listing import Tree, below, split_of
 from ferdata.sources.matching import stem_of
-from ferdata.sources.text_tables import is_table, iter_rows, read_head, role_columns
+from ferdata.sources.text_tables import are_equal, is_table, iter_rows, read_head, role_columns
 from ferdata.store import Store
 
 __all__ = ["RAF_BASIC_STEM", "RAF_STEM", "find_rafdb_kaggle", "find_rafdb_list", "iter_list"]
@@ -32,7 +32,7 @@ def find_rafdb_list(tree: Tree, folder: str) -> Detection | None:
     lists = [below(place.path, name) for place in places for stem in _LISTS for name in place.files if _is_list(name, stem)]
     if not lists:
         return None
-    if len({tree.store.read(path) for path in lists}) > 1:
+    if not are_equal(tree.store, lists):
         raise AmbiguousLayoutError(f"{tree.store}: {' and '.join(lists)} differ, expected one label list; move the other away")
     layout = _basic_or_compound(tree.store, lists[0])
     return Detection(layout=layout, source="rafdb", root=folder, given=tree.store.path(), files={"labels": lists[0]})

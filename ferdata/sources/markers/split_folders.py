@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from ferdata.errors import AmbiguousLayoutError
 from ferdata.sources.detection import Detection
-from ferdata.sources.listing import Tree, below, iter_names, split_of
+from ferdata.sources.listing import Folder, Tree, below, iter_names, split_of
 
 __all__ = ["find_affectnet_npy", "find_affectnet_plus", "find_affectnet_va", "find_one_split", "find_yolo", "split_folders"]
 
@@ -102,7 +102,7 @@ def find_affectnet_va(tree: Tree, folder: str) -> Detection | None:
 def find_yolo(tree: Tree, folder: str) -> Detection | None:
     """Marker 5: split folders with ``images/`` and ``labels/*.txt``; ``data.yaml`` beside them or one folder up."""
     here = tree.folder(folder)
-    names = here.file("data.yaml") or here.file("data.yml")
+    names = _names_file(here)
     bases = [folder, below(folder, here.dirs[0])] if names and len(here.dirs) == 1 else [folder]
     for base in bases:
         splits = {
@@ -111,10 +111,19 @@ def find_yolo(tree: Tree, folder: str) -> Detection | None:
             if tree.folder(path).dir("images") or _labels(tree, path)
         }
         if any(tree.folder(path).dir("images") and _labels(tree, path) for path in splits.values()):
-            names = names or tree.folder(base).file("data.yaml") or tree.folder(base).file("data.yml")
+            inside = (f"{labels}/classes.txt" for path in splits.values() if (labels := tree.folder(path).dir("labels")))
+            names = names or _names_file(tree.folder(base)) or next(filter(tree.store.exists, inside), None)
             wanted = ("train", "val", "test")
             return _detection(tree, folder, "AN-yolo", splits, files={"names": names} if names else {}, wanted=wanted)
     return None
+
+
+def _names_file(folder: Folder) -> str | None:
+    """Return the file with the names of the classes: ``data.yaml``, else the only other YAML file, else a list of names."""
+    yamls = [name for name in folder.files if name.lower().endswith((".yaml", ".yml"))]
+    official = folder.file("data.yaml") or folder.file("data.yml")
+    only = below(folder.path, yamls[0]) if len(yamls) == 1 else None
+    return official or only or folder.file("classes.txt") or folder.file("obj.names")
 
 
 def _labels(tree: Tree, split_folder: str) -> bool:

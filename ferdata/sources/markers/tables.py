@@ -6,7 +6,7 @@ import re
 from ferdata.errors import AmbiguousLayoutError, StoreError
 from ferdata.labels import canonical_name
 from ferdata.sources.detection import Detection
-from ferdata.sources.images import open_parquet
+from ferdata.sources.images import open_parquet, parquet_errors
 from ferdata.sources.label_tables import is_class_table
 from ferdata.sources.listing import Tree, below, split_of
 from ferdata.sources.text_tables import is_table, read_head, role_columns
@@ -97,7 +97,7 @@ def _parquet_files(tree: Tree, folder: str, *, depth: int) -> list[str]:
 
 
 def _column_names(tree: Tree, path: str) -> list[str]:
-    with open_parquet(tree.store, path) as file:
+    with parquet_errors(tree.store, path), open_parquet(tree.store, path) as file:
         return list(file.schema_arrow.names)
 
 
