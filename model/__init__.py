@@ -1,6 +1,7 @@
 """Networks, the training loop, metrics, checkpoints and reports."""
 
 from model.distributed import FollowingError, is_first_process
+from model.load import TrainedNetwork, load_run
 from model.networks import MODEL_NAMES
 from model.options import TrainOptions
 from model.progress import EpochStatus, RichProgress, StepStatus, TrainProgress
@@ -16,6 +17,8 @@ __all__ = [
     "TrainOptions",
     "TrainProgress",
     "TrainResult",
+    "TrainedNetwork",
     "is_first_process",
+    "load_run",
     "train",
 ]

@@ -22,6 +22,7 @@ import ferdata
 from ferdata.errors import OptionError, TrainError
 from ferdata.parallel import usable_cores
 from ferdata.store import Store
+from model.checkpoint import load_checkpoint
 from model.disk import json_line, naming, read_json, write_json
 from model.distributed import Ranks
 from model.options import TrainOptions
@@ -65,11 +66,16 @@ def open_run(run: str | os.PathLike[str]) -> tuple[Path, TrainOptions]:
         TrainError: If it is no run's folder.
     """
     path = Path(run)
+    if path.is_file():
+        load_checkpoint(path)  # says what it is where it is no checkpoint of ours
+        raise TrainError(f"{path}: a checkpoint found, expected the folder of its run; go on with --resume {path.parent}")
     config = path / CONFIG_NAME
     try:
         record = read_json(config, what="the settings ferdata wrote")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise TrainError(f"{path}: no {CONFIG_NAME} found, expected the folder of a run; check the path") from error
+    if not {"shards", "model", "epochs"} <= set(record):
+        raise TrainError(f"{config}: the settings of another program found, expected the folder of a run of ferdata; check the path")
     try:
         return path, TrainOptions.from_json(record, str(config))
     except OptionError as error:

@@ -3,6 +3,8 @@
 In: settings and a data set's index. Out: a network, and what became of the weights it starts with.
 """
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import torch
@@ -10,19 +12,38 @@ import torch
 from ferdata.errors import OptionError, TrainError
 from ferdata.format import DatasetIndex, read_samples
 from ferdata.store import Store
+from model.augment import normalising
 from model.checkpoint import WEIGHTS, find_checkpoint, load_checkpoint
 from model.memory import is_out_of_memory
 from model.networks import FerNetwork, build_network
 from model.options import TrainOptions
 from model.transfer import start_from
 
-__all__ = ["input_size", "make_network", "require_values"]
+__all__ = ["input_size", "make_facts", "make_network", "require_values"]
 
 
 def input_size(options: TrainOptions, index: DatasetIndex) -> tuple[int, int]:
     """Return height and width of what the network sees."""
     height, width = index.spec.shape[1:]
     return (height, width) if options.size is None else (options.size, options.size)
+
+
+def make_facts(options: TrainOptions, index: DatasetIndex, network: FerNetwork) -> dict[str, Any]:
+    """Return what every checkpoint says beside its weights, so that they can be used where the shards are not."""
+    normalise = normalising(index)
+    return {
+        "network": {
+            "name": options.model_name,
+            "size": list(input_size(options, index)),
+            "channels": index.spec.shape[0],
+            "dropout": network.dropout.probability,
+            "valence_arousal": options.valence_arousal,
+        },
+        "classes": list(index.classes),
+        "normalisation": {"mean": list(normalise.mean), "std": list(normalise.std), "unit": "pixel values from 0 to 255"},
+        "transform": {name: index.transform[name] for name in ("fingerprint", "settings")},
+        "dataset": index.fingerprint,
+    }
 
 
 def require_values(options: TrainOptions, index: DatasetIndex, indices: np.ndarray | None) -> None:

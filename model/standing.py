@@ -56,7 +56,7 @@ class Keeper:
     Args:
         stepper: Holds the network, the optimizer and the scale of the gradients.
         loader: Of the train split; its state says which sample is next.
-        facts: What the network is and what it was trained on: ``network``, ``classes``, ``dataset``.
+        facts: What the network is and what it was trained on: see :func:`model.setup.make_facts`.
     """
 
     def __init__(self, stepper: Stepper, loader: Loader, facts: Mapping[str, Any]) -> None:

@@ -35,7 +35,7 @@ from model.report import write_report
 from model.result import TrainResult
 from model.runs import RunLog, keep_run, make_run, open_run
 from model.scores import Mistake, SplitScores
-from model.setup import input_size, make_network, require_values
+from model.setup import make_facts, make_network, require_values
 from model.standing import Keeper, Standing
 from model.step import Stepper
 from model.stopping import StopSignal
@@ -102,7 +102,6 @@ class _Training:
         if self.val is not None:
             stack.callback(self.val.close)
 
-        self.size = input_size(options, self.index)
         network, note = make_network(options, self.index, resumes=path is not None)
         self._note(note)
         self._note(self.data.describe_limit())
@@ -115,9 +114,7 @@ class _Training:
             total_steps=self.total_steps,
         )
         self.network = self.stepper.network
-        kind = {"name": options.model_name, "size": list(self.size), "valence_arousal": options.valence_arousal}
-        facts = {"network": kind, "classes": list(self.index.classes), "dataset": self.index.fingerprint}
-        self.keeper = Keeper(self.stepper, self.data.loader, facts)
+        self.keeper = Keeper(self.stepper, self.data.loader, make_facts(options, self.index, network))
         self.clock = WaitClock(ranks.device)
 
         if path is not None:

@@ -89,12 +89,12 @@ def test_a_checkpoint_is_read_without_running_code(tmp_path: Path) -> None:
     torch.save({"version": 1, "model": Path("x")}, tmp_path / "code.pt")
     save_checkpoint(tmp_path / "good.pt", {"model": {"w": torch.arange(1000.0)}})
     (tmp_path / "cut.pt").write_bytes((tmp_path / "good.pt").read_bytes()[:2000])
-    torch.save({"version": 9}, tmp_path / "other.pt")
+    torch.save({"ferdata": "2.0", "version": 9}, tmp_path / "other.pt")
 
     for name, text in (
         ("code.pt", "expected a checkpoint"),
         ("cut.pt", "expected a checkpoint"),
-        ("other.pt", "version 9 found"),
+        ("other.pt", "a checkpoint of ferdata 2.0 \\(version 9\\) found"),
         ("no.pt", "no such"),
     ):
         with pytest.raises(TrainError, match=rf"{name}: .*{text}"):

@@ -1,0 +1,105 @@
+"""A trained network out of a checkpoint alone: no shards, no settings.
+
+In: a run's folder, or a checkpoint of one. Out: a module that takes images as they come out of a decoder.
+"""
+
+import os
+
+import numpy as np
+import torch
+from torch import nn
+
+from ferdata.errors import OptionError, TrainError
+from ferdata.stream import BatchContext, Normalize
+from model.augment import Resize
+from model.checkpoint import WEIGHTS, find_checkpoint, load_checkpoint
+from model.networks import FerNetwork, build_network
+from model.transfer import load_weights
+
+__all__ = ["TrainedNetwork", "load_run"]
+
+_NO_CONTEXT = BatchContext(seed=0, epoch=0, rank=0, positions=np.zeros(0, np.int64))
+
+
+class TrainedNetwork(nn.Module):
+    """A trained network with the way its images have to go before it.
+
+    Attributes:
+        network: The network, which takes normalised images.
+        classes: Names; a class's number is its column in the logits.
+        size: Height and width the network takes; other images are resized to them as in training.
+        mean: Per channel, of pixel values in [0, 255].
+        std: Likewise.
+        transform: ``fingerprint`` and ``settings`` (size, crop ...) of what made the pixels of the shards it was trained on.
+    """
+
+    def __init__(
+        self,
+        network: FerNetwork,
+        *,
+        classes: tuple[str, ...],
+        size: tuple[int, int],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        transform: dict[str, object],
+    ) -> None:
+        super().__init__()
+        self.network, self.classes, self.size, self.mean, self.std, self.transform = network, classes, size, mean, std, transform
+        self._normalise, self._resize = Normalize(mean=mean, std=std), Resize(size[0])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return logits, float ``[N, classes]``, of images uint8 ``[N, 3, H, W]``."""
+        return self._run(images)[0]
+
+    def valence_arousal(self, images: torch.Tensor) -> torch.Tensor:
+        """Return valence and arousal in [-1, 1], float ``[N, 2]``, of images uint8 ``[N, 3, H, W]``.
+
+        Raises:
+            OptionError: If the network was trained without them.
+        """
+        values = self._run(images)[1]
+        if values is None:
+            raise OptionError("valence_arousal: a network without a head for them found, expected one trained with --valence-arousal")
+        return values
+
+    def _run(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != len(self.mean):
+            raise OptionError(
+                f"images: {images.dtype} {list(images.shape)} found, expected torch.uint8 [N, {len(self.mean)}, H, W], as a loader "
+                "gives them; leave out whatever scales or normalises them before"
+            )
+        if tuple(images.shape[2:]) != self.size:
+            images = self._resize(images, _NO_CONTEXT)
+        outputs: tuple[torch.Tensor, torch.Tensor | None] = self.network(self._normalise(images, _NO_CONTEXT))
+        return outputs
+
+
+def load_run(run: str | os.PathLike[str]) -> TrainedNetwork:
+    """Return the best network of a run, ready for use on the CPU, from its checkpoint alone.
+
+    Args:
+        run: The run's folder (its best weights, else its last ones), or a checkpoint.
+
+    Raises:
+        TrainError: If there is no checkpoint, or it is damaged or another program's.
+    """
+    path = find_checkpoint(run)
+    record = load_checkpoint(path, needed=WEIGHTS)
+    try:
+        kind, normalisation = record["network"], record["normalisation"]
+        size = (int(kind["size"][0]), int(kind["size"][1]))
+        network = build_network(
+            kind["name"], size=size, num_classes=len(record["classes"]), dropout=kind["dropout"], valence_arousal=kind["valence_arousal"]
+        )
+        trained = TrainedNetwork(
+            network,
+            classes=tuple(record["classes"]),
+            size=size,
+            mean=tuple(normalisation["mean"]),
+            std=tuple(normalisation["std"]),
+            transform=record["transform"],
+        )
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise TrainError(f"{path}: {error}, expected what ferdata writes of a network; take another checkpoint of the run") from error
+    load_weights(network, record, str(path))
+    return trained.eval()
