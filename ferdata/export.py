@@ -5,10 +5,11 @@ In: shards of any codec. Out: files with exactly the pixels of the tensors. Memo
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import BytesIO, StringIO
-from typing import Any
+from typing import IO, Any, Self
 
 import numpy as np
 from PIL import Image
@@ -16,6 +17,7 @@ from PIL import Image
 from ferdata.errors import OptionError
 from ferdata.format import CodecOptions, DatasetIndex, ShardInfo, make_layout, read_index, read_samples, read_whole
 from ferdata.format.layout import END_OF_TAR, pad_to_block
+from ferdata.lock import check_vacant, hold_lock
 from ferdata.parallel import Progress, map_in_threads
 from ferdata.store import Store
 
@@ -59,38 +61,33 @@ def export(root: str, *, to: str, out: str, num_workers: int | None = None, prog
 
     Raises:
         OptionError: If ``to`` is neither, ``out`` holds anything, or the tensors are no pictures.
+        IngestError: If another run is writing there.
         StoreError: If ``out`` cannot be written.
-        ShardCorruptError: If a sample cannot be read; what was written until then is removed.
+        ShardCorruptError: If a sample cannot be read; what this run has written until then is removed.
     """
     if to not in EXPORT_FORMS:
-        raise OptionError(f"to: {to!r} found, expected one of {', '.join(EXPORT_FORMS)}")
+        raise OptionError(f"--to: {to!r} found, expected one of {', '.join(EXPORT_FORMS)}")
     store, target = Store(root), Store(out)
     index = read_index(store)
     if to == "folder" and (len(index.spec.shape) != 3 or index.spec.shape[0] not in (1, 3)):
         raise OptionError(f"{store}: tensors of {list(index.spec.shape)} found, expected [3, H, W] or [1, H, W] for PNG; export to tar")
-    if target.list(missing_ok=True):
-        raise OptionError(f"{target}: a folder that is not empty found, expected a new or an empty one; choose another")
+    check_vacant(target)
     names = _folder_names(index.classes)
+    with hold_lock(target), _Output(target) as output:
 
-    def write_tar(info: ShardInfo) -> tuple[int, int]:
-        return 1, _write_tar(store, target, index, info)
+        def write_tar(info: ShardInfo) -> tuple[int, int]:
+            return 1, _write_tar(store, output, index, info)
 
-    def write_pictures(info: ShardInfo) -> tuple[int, int]:
-        return info.samples, _write_pictures(store, target, index, info, names)
+        def write_pictures(info: ShardInfo) -> tuple[int, int]:
+            return info.samples, _write_pictures(store, output, index, info, names)
 
-    target.make_dir()
-    try:
         if to == "folder":
-            _make_folders(target, index, names)
+            _make_folders(output, index, names)
         written = map_in_threads(write_tar if to == "tar" else write_pictures, index.shards, num_workers=num_workers, progress=progress)
         if to == "folder":
-            target.write(LABELS_NAME, _labels_csv(store, index, names))
+            output.write(LABELS_NAME, _labels_csv(store, index, names))
         else:
-            target.write(CLASSES_NAME, "".join(f"{name}\n" for name in index.classes).encode())
-    except BaseException:  # all that lies there is from this call; what stays would look whole, and stand in a second try's way
-        for entry in target.list(missing_ok=True):
-            target.remove(entry.name)
-        raise
+            output.write(CLASSES_NAME, "".join(f"{name}\n" for name in index.classes).encode())
     return ExportReport(
         to=to,
         out=out,
@@ -100,12 +97,52 @@ def export(root: str, *, to: str, out: str, num_workers: int | None = None, prog
     )
 
 
-def _write_tar(store: Store, target: Store, index: DatasetIndex, info: ShardInfo) -> int:
+class _Output:
+    """A folder that is empty at first; what this run has written there, and nothing else, goes if it fails."""
+
+    def __init__(self, target: Store) -> None:
+        self._target = target
+        self._files: list[str] = []
+        self._folders: list[str] = []
+
+    def __enter__(self) -> Self:
+        check_vacant(self._target)
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            return
+        # What stays would look whole, and stand in a second try's way.
+        for path in self._files:
+            self._target.remove(path)
+        for folder in sorted(self._folders, key=len, reverse=True):
+            self._target.remove_empty_dir(folder)
+
+    def make_dir(self, folder: str) -> None:
+        """Make a folder and those above it."""
+        parts = folder.split("/")
+        self._folders += [above for end in range(1, len(parts) + 1) if (above := "/".join(parts[:end])) not in self._folders]
+        self._target.make_dir(folder)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a file in one go."""
+        self._files.append(path)
+        self._target.write(path, data)
+
+    @contextmanager
+    def write_atomic(self, path: str) -> Iterator[IO[bytes]]:
+        """Write a file that is there when the block has ended."""
+        with self._target.write_atomic(path) as file:
+            yield file
+        self._files.append(path)
+
+
+def _write_tar(store: Store, output: _Output, index: DatasetIndex, info: ShardInfo) -> int:
     """Write one shard as a plain tar, and return its bytes."""
     layout = make_layout(index.spec, CodecOptions.create("raw"), num_classes=len(index.classes), json_bytes=index.json_bytes)
     pixels = np.empty(index.spec.shape, np.uint8)
     padding = bytes(pad_to_block(layout.member_bytes(pixels.nbytes)))
-    with read_whole(store, info, index) as reader, target.write_atomic(f"{info.name.split('.')[0]}.tar") as file:
+    with read_whole(store, info, index) as reader, output.write_atomic(f"{info.name.split('.')[0]}.tar") as file:
         for position in range(len(reader)):
             sample = reader.read(position, pixels)
             file.write(layout.head(sample.key, sample.label, sample.record, pixels.nbytes))
@@ -115,7 +152,7 @@ def _write_tar(store: Store, target: Store, index: DatasetIndex, info: ShardInfo
         return file.tell()
 
 
-def _write_pictures(store: Store, target: Store, index: DatasetIndex, info: ShardInfo, names: Sequence[str]) -> int:
+def _write_pictures(store: Store, output: _Output, index: DatasetIndex, info: ShardInfo, names: Sequence[str]) -> int:
     """Write one shard's samples as PNG files, and return their bytes."""
     pixels = np.empty(index.spec.shape, np.uint8)
     num_bytes = 0
@@ -123,7 +160,7 @@ def _write_pictures(store: Store, target: Store, index: DatasetIndex, info: Shar
         for position in range(len(reader)):
             sample = reader.read(position, pixels)
             data = _png(pixels)
-            target.write(_picture_path(info.split, names[sample.label], sample.key), data)
+            output.write(_picture_path(info.split, names[sample.label], sample.key), data)
             num_bytes += len(data)
     return num_bytes
 
@@ -161,7 +198,7 @@ def _picture_path(split: str, folder: str, key: str) -> str:
     return f"{_SEPARATORS.sub('_', split)}/{folder}/{key}.png"
 
 
-def _make_folders(target: Store, index: DatasetIndex, names: Sequence[str]) -> None:
+def _make_folders(output: _Output, index: DatasetIndex, names: Sequence[str]) -> None:
     """Make every split's folders of all classes that occur anywhere.
 
     Readers of class folders number the folders they find: a class that is missing from one split would shift the numbers of
@@ -170,7 +207,7 @@ def _make_folders(target: Store, index: DatasetIndex, names: Sequence[str]) -> N
     used = [any(column) for column in zip(*index.counts.values(), strict=True)]
     for split in index.splits:
         for name in (name for name, some in zip(names, used, strict=True) if some):
-            target.make_dir(_picture_path(split, name, "").rpartition("/")[0])
+            output.make_dir(_picture_path(split, name, "").rpartition("/")[0])
 
 
 def _folder_names(classes: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ In: a data set. Out: another folder with the same samples in the same order. Cos
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ferdata.errors import IngestError, OptionError
+from ferdata.errors import OptionError
 from ferdata.format import (
     CodecOptions,
     DatasetIndex,
@@ -21,7 +21,8 @@ from ferdata.format import (
     write_file,
     write_index,
 )
-from ferdata.format.index import INDEX_NAME
+from ferdata.ingest.place import new_data_set
+from ferdata.lock import hold_lock
 from ferdata.parallel import Progress, map_in_threads
 from ferdata.store import Store
 
@@ -50,7 +51,8 @@ def recode(
 
     Args:
         root: Folder or URL of a finished data set.
-        out: Folder or URL for the new one; must hold no data set.
+        out: Folder or URL for the new one; must hold no data set. What a run that fails or is killed has written there is removed,
+            by itself or by the next one.
         codec: ``raw``, ``zstd`` or ``compact``; ``jpeg`` needs the source's own bytes, so only ``shard`` can make it.
         level: zstd level; None takes the codec's own.
         num_workers: Threads; None: one per core.
@@ -58,7 +60,7 @@ def recode(
 
     Raises:
         OptionError: If the codec cannot be made from pixels.
-        IngestError: If there is a data set at ``out`` already.
+        IngestError: If there is a data set at ``out`` already, or files of its names, or another run is writing there.
         ShardMissingError: If a file is not there.
         ShardCorruptError: If a file is not what the index says.
     """
@@ -66,27 +68,29 @@ def recode(
     index = read_index(store)
     options = CodecOptions.create(codec, level)
     if options.kind.needs_source:
-        raise OptionError(f"codec: {codec} found, expected one that stores pixels; run 'shard --codec {codec}' on the images themselves")
-    if target.exists(INDEX_NAME):
-        raise IngestError(f"{out}: a data set found, expected an empty folder; choose another --out or remove it")
+        raise OptionError(f"--codec: {codec} found, expected one that stores pixels; run 'shard --codec {codec}' on the images themselves")
     files = {info.name: read_file(store, info) for info in index.files}
     read_samples(store, index)
-    target.make_dir()
-    shards = map_in_threads(
-        lambda info: _recode_shard(store, target, index, info, options), index.shards, num_workers=num_workers, progress=progress
-    )
-    for name, data in files.items():
-        write_file(target, name, data)
-    bytes_in, bytes_out = sum(i.num_bytes for i in index.shards), sum(i.num_bytes for i in shards)
-    summary = {**index.summary, "bytes_out": bytes_out}
-    write_index(target, replace(index, codec=options, shards=tuple(shards), summary=summary))
+    with hold_lock(target), new_data_set(target, [_shard_name(info, options) for info in index.shards]):
+        shards = map_in_threads(
+            lambda info: _recode_shard(store, target, index, info, options), index.shards, num_workers=num_workers, progress=progress
+        )
+        for name, data in files.items():
+            write_file(target, name, data)
+        bytes_in, bytes_out = sum(i.num_bytes for i in index.shards), sum(i.num_bytes for i in shards)
+        summary = {**index.summary, "bytes_out": bytes_out}
+        write_index(target, replace(index, codec=options, shards=tuple(shards), summary=summary))
     return RecodeReport(out=out, codec=codec, samples=index.num_samples(), bytes_in=bytes_in, bytes_out=bytes_out)
+
+
+def _shard_name(info: ShardInfo, options: CodecOptions) -> str:
+    stem = info.name.split(".")[0]
+    return f"{stem}.tar.zst" if options.kind.compressed else f"{stem}.tar"
 
 
 def _recode_shard(store: Store, target: Store, index: DatasetIndex, info: ShardInfo, options: CodecOptions) -> ShardInfo:
     layout = make_layout(index.spec, options, num_classes=len(index.classes), json_bytes=index.json_bytes)
-    stem = info.name.split(".")[0]
-    name = f"{stem}.tar.zst" if options.kind.compressed else f"{stem}.tar"
+    name = _shard_name(info, options)
     with read_whole(store, info, index, is_checked=True) as reader, target.write_atomic(name) as file:
         writer = ShardWriter(file, layout, options)
         for sample in reader:

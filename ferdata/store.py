@@ -197,6 +197,12 @@ class Store:
                 self._fs.invalidate_cache()
                 self._fs.rm(self._key(relative), recursive=True)
 
+    def remove_empty_dir(self, relative: str) -> None:
+        """Remove a folder that holds nothing; nothing happens where it does, nor in an object store, which has none."""
+        if self._fs is None:
+            with contextlib.suppress(OSError):
+                os.rmdir(self.path(relative))
+
     def write(self, relative: str, data: bytes) -> None:
         """Write one of many small files; locally without the sync of an atomic write, which costs more than the file."""
         if self._fs is None:

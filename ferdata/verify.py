@@ -97,7 +97,7 @@ def _check_strays(store: Store, index: DatasetIndex) -> list[str]:
         return []  # a web server that lists no folders
     listed = {info.name for info in index.shards}
     return [
-        f"{store.path(name)}: a shard that {INDEX_NAME} does not list, expected none; move it away or run 'shard' again"
+        f"{store.path(name)}: a shard that {INDEX_NAME} does not list, expected none; move it away or run 'shard --fresh'"
         for name in names
         if name.endswith((".tar", ".tar.zst")) and name not in listed
     ]
@@ -109,7 +109,8 @@ def _check_file(store: Store, info: FileInfo | ShardInfo, copy: IO[bytes] | None
     except FerdataError as error:
         return [str(error)]
     except OSError as error:
-        return [f"{store.path(info.name)}: {error.strerror or error}, expected a file that can be read; copy it again or run 'shard' again"]
+        text = f"{error.strerror or error}, expected a file that can be read"
+        return [f"{store.path(info.name)}: {text}; copy it again or run 'shard --fresh'"]
     return []
 
 
@@ -128,15 +129,15 @@ def _check_rows(store: Store, index: DatasetIndex) -> tuple[pa.Table | None, lis
         numbers[info.split] += 1
         in_place = np.arange(stop - start)
         if not ((shards[part] == number) & (positions[part] == in_place) & (frames[part] == 2 * in_place + 1)).all():
-            errors.append(f"{where}: the rows {start:,} to {stop:,} are not those of {info.name}, sample by sample; run 'shard' again")
+            errors.append(f"{where}: the rows {start:,} to {stop:,} are not those of {info.name}, sample by sample; run 'shard --fresh'")
     for split, expected in index.counts.items():
         found = np.bincount(labels[index.rows(split)], minlength=len(index.classes)).tolist()
         if found != list(expected):
             errors.append(
-                f"{where}: {found} samples per class in split {split!r}, expected {expected} as {INDEX_NAME} says; run 'shard' again"
+                f"{where}: {found} samples per class in split {split!r}, expected {expected} as {INDEX_NAME} says; run 'shard --fresh'"
             )
     if (repeats := rows.num_rows - pc.count_distinct(rows.column("key")).as_py()) > 0:
-        errors.append(f"{where}: {repeats:,} keys found twice, expected every key once; run 'shard' again")
+        errors.append(f"{where}: {repeats:,} keys found twice, expected every key once; run 'shard --fresh'")
     return (None if errors else rows), errors
 
 
@@ -174,7 +175,7 @@ def _check_samples(reader: ShardReader, where: str, rows: pa.Table | None, sums:
         if expected_rows is not None:
             found = {**sample.record, "key": sample.key, "label": sample.label}
             errors += [
-                f"{where}: sample {position} has {name} {found[name]!r}, expected {expected!r} as in {SAMPLES_NAME}; run 'shard' again"
+                f"{where}: sample {position} has {name} {found[name]!r}, expected {expected!r} as in {SAMPLES_NAME}; run 'shard --fresh'"
                 for name, expected in expected_rows[position].items()
                 if name in found and found[name] != expected
             ]
@@ -203,6 +204,6 @@ def _check_moments(store: Store, index: DatasetIndex, results: list[_ShardResult
         if not np.allclose(found, (mean, std), rtol=_MOMENT_TOLERANCE, atol=_MOMENT_TOLERANCE):
             errors.append(
                 f"{store.path(INDEX_NAME)}: mean {mean:.6f} and deviation {std:.6f} of channel {channel}, expected {found[0]:.6f} and "
-                f"{found[1]:.6f} as the pixels give; run 'shard' again"
+                f"{found[1]:.6f} as the pixels give; run 'shard --fresh'"
             )
     return errors

@@ -166,3 +166,22 @@ def test_export_reads_and_writes_urls_and_tells_how_far_it_is(tmp_path: Path) ->
     names = [entry.name for entry in Store(target).list("train/Happy")]
     assert names == [f"{expected_key(number)}.png" for number in range(20) if expected_label(number) == 1]
     Store(f"memory://{tmp_path}").remove("")
+
+
+@pytest.mark.parametrize("to", ["tar", "folder"])
+def test_an_export_that_is_interrupted_removes_its_own_files_and_no_others(tmp_path: Path, to: str) -> None:
+    """What somebody puts there meanwhile is not part of it, wherever it lies."""
+    make_dataset(tmp_path / "shards")
+
+    def stop(done: int, total: int) -> None:
+        for name in ("thesis/chapter1.tex", "train/Happy/mine.png"):
+            (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "out" / name).write_text("three years of work")
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(str(tmp_path / "shards"), to=to, out=str(tmp_path / "out"), num_workers=1, progress=stop)
+
+    left = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*"))
+    assert left == ["thesis", "thesis/chapter1.tex", "train", "train/Happy", "train/Happy/mine.png"]

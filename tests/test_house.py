@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = [
     {"ferdata.errors"},
     {"ferdata.sample"},
-    {"ferdata.store", "ferdata.remote", "ferdata.labels", "ferdata.parallel", "ferdata.strata"},
+    {"ferdata.store", "ferdata.remote", "ferdata.lock", "ferdata.labels", "ferdata.parallel", "ferdata.strata"},
     {"ferdata.sources", "ferdata.transform", "ferdata.format"}
     | {f"ferdata.{name}" for name in ("decode", "imageformats", "jpeg", "jpeg_scans", "orientation")},
     {"ferdata.ingest", "ferdata.verify", "ferdata.export", "ferdata.preview", "ferdata.info", "ferdata.recode", "ferdata.webdataset"},

@@ -127,7 +127,7 @@ def test_bad_images_are_rejected_with_their_reasons(tmp_path: Path) -> None:
 
     summary = ingest_scan(scan, options(tmp_path / "src", tmp_path / "out", source="folder"))
 
-    assert summary.accepted == 31 and summary.rejected == {"image_corrupt": 3, "image_missing": 2, "bad_row": 1}
+    assert summary.accepted == 31 and summary.rejected == {"image_corrupt": 3, "image_missing": 1, "image_unreadable": 1, "bad_row": 1}
     assert summary.rows == 37
     listed = {(row["path"], row["reason"]) for row in rejects(tmp_path / "out")}
     assert listed == {
@@ -135,7 +135,7 @@ def test_bad_images_are_rejected_with_their_reasons(tmp_path: Path) -> None:
         ("cut.jpg", "image_corrupt"),
         ("page.jpg", "image_corrupt"),
         ("gone.jpg", "image_missing"),
-        ("folder.jpg", "image_missing"),
+        ("folder.jpg", "image_unreadable"),
         ("training.csv", "bad_row"),
     }
     rows = rejects(tmp_path / "out")
@@ -170,13 +170,18 @@ def test_a_shard_of_nothing_but_rejects_is_not_written(tmp_path: Path) -> None:
 
 
 def test_a_source_without_one_usable_image_is_an_error(tmp_path: Path) -> None:
-    """No empty data set, nothing left behind, and the reasons are said."""
+    """No empty data set; the reasons are said, with the first file, and listed; the run can be repeated there."""
     scan = folder_scan(tmp_path / "src", {f"{number}.jpg": b"broken" for number in range(9)})
 
-    with pytest.raises(SourceError, match=r"src: not one image could be used \(image_corrupt 9\), expected some; check the folder"):
-        ingest_scan(scan, options(tmp_path / "src", tmp_path / "out", source="folder"))
+    for fields in ({}, {}, {"resume": False}):
+        with pytest.raises(
+            SourceError,
+            match=r"src: not one image could be used \(image_corrupt 9\), expected some; check the folder and --src; the first is "
+            r"\d\.jpg: 6 bytes that start with .*out/rejects\.csv lists every one\)$",
+        ):
+            ingest_scan(scan, options(tmp_path / "src", tmp_path / "out", source="folder", **fields))
 
-    assert contents(tmp_path / "out") == {}
+        assert list(contents(tmp_path / "out")) == ["rejects.csv"] and len(rejects(tmp_path / "out")) == 9
 
 
 def test_boxes_and_landmarks_go_through_the_crop(tmp_path: Path) -> None:

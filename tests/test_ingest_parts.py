@@ -272,7 +272,7 @@ def test_the_scan_hash_sees_every_value_and_nothing_else() -> None:
         ({"seed": -1}, "seed: -1 found, expected 0 or more"),
         ({"val": 1.5}, r"val: 1.5 found, expected a share of train below 1 \(0.1\), or how many images of each class \(500\)"),
         ({"test": 0}, "test: 0 found, expected a share"),
-        ({"val": 0.5, "test": 0.5}, "val 0.5 and test 0.5: all of train found, expected some of it to be left"),
+        ({"val": 0.5, "test": 0.5}, "--val 0.5 and --test 0.5: all of train found, expected some of it to be left"),
         ({"group_by": "person"}, "group-by: 'person' found, but no split is cut, expected --val or --test with it"),
         ({"val": 0.1, "group_by": "(p"}, r"group-by: '\(p' is no regular expression"),
         ({"val": 0.1, "group_by": "(?:p)"}, "group-by: .* expected parentheses around the part of the path"),

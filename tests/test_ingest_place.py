@@ -1,12 +1,15 @@
 """Where a data set goes: never among the images, and never over files that ferdata did not write."""
 
+import shutil
 from pathlib import Path
 
+import objects  # noqa: F401 - registers objects://
 import pytest
 from ingest_sources import contents, options, samples, write_affectnet
 
-from ferdata.errors import IngestError, OptionError
-from ferdata.ingest import ingest
+from ferdata.errors import IngestError, OptionError, ShardMissingError
+from ferdata.info import describe
+from ferdata.ingest import ingest, run
 from ferdata.ingest.place import clear, without_root
 from ferdata.store import Store
 
@@ -97,6 +100,78 @@ def test_a_damaged_index_of_ours_can_be_replaced(affectnet: Path, tmp_path: Path
     assert (tmp_path / "index.json").read_bytes() == whole
 
 
+def test_a_data_set_whose_index_is_lost_is_finished_again_by_the_same_command(affectnet: Path, tmp_path: Path) -> None:
+    """As the error about the lost index says; the shards must come out the same, or nothing is touched."""
+    ingest(options(affectnet, tmp_path))
+    whole = contents(tmp_path)
+    (tmp_path / "index.json").unlink()
+    lost = contents(tmp_path)
+
+    with pytest.raises(ShardMissingError, match=r"no index\.json found, .*; run 'shard' \(it resumes\)"):
+        describe(str(tmp_path))
+    with pytest.warns(UserWarning, match=r"index\.json is lost; the shards are made again and must come out the same"):
+        assert ingest(options(affectnet, tmp_path)).is_new
+    assert contents(tmp_path) == whole
+
+    (tmp_path / "index.json").unlink()
+    for change in ({"size": 32}, {"seed": 1}, {"codec": "raw"}):
+        with (
+            pytest.warns(UserWarning, match="is lost"),
+            pytest.raises(IngestError, match=r"000000.*whose index\.json is lost, expected the very shard .* with --fresh, or choose"),
+        ):
+            ingest(options(affectnet, tmp_path, **change))
+        assert contents(tmp_path) == lost
+    assert ingest(options(affectnet, tmp_path, size=32, resume=False)).is_new
+
+
+def test_in_an_object_store_a_data_set_whose_index_is_lost_is_replaced_by_fresh_alone(affectnet: Path, tmp_path: Path) -> None:
+    """An upload replaces at once, so nothing could be compared before."""
+    out = f"objects://{tmp_path}/out"
+    ingest(options(affectnet, out))
+    Store(out).remove("index.json")
+
+    with pytest.raises(IngestError, match=r"whose index\.json is lost, .* with --fresh, or choose another --out"):
+        ingest(options(affectnet, out))
+    assert ingest(options(affectnet, out, resume=False)).is_new
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_folders_that_are_called_like_our_files_are_somebody_s(affectnet: Path, tmp_path: Path, fresh: bool) -> None:
+    """Removing or replacing one would remove all it holds; a link to one is followed by neither."""
+    for number, name in enumerate([".parts", "train-000000.tar", "index.json", "samples.parquet", "link/.parts", "other/train-000000.tar"]):
+        out = tmp_path / str(number)
+        place = out / name.rpartition("/")[2]
+        (tmp_path / "elsewhere" / str(number)).mkdir(parents=True)
+        (tmp_path / "elsewhere" / str(number) / "thesis.tex").write_text("mine")
+        out.mkdir()
+        if "/" in name:
+            place.symlink_to(tmp_path / "elsewhere" / str(number))
+        else:
+            shutil.copytree(tmp_path / "elsewhere" / str(number), place)
+
+        with pytest.raises(IngestError, match=f"such as {place.name} found that no run of ferdata is known to have written"):
+            ingest(options(affectnet, out, resume=not fresh))
+
+        assert (place / "thesis.tex").read_text() == "mine" and [path.name for path in out.iterdir()] == [place.name]
+
+
+def test_a_foreign_shard_beside_an_unfinished_run_is_not_removed_by_fresh(affectnet: Path, tmp_path: Path) -> None:
+    """It was not there when the run began, so it is not the run's."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(IngestError, match="stopped by Ctrl-C"):
+        patch.setattr(run, "write_index", stop)
+        ingest(options(affectnet, tmp_path))
+    (tmp_path / "other-000000.tar").write_bytes(b"precious")
+
+    with pytest.raises(IngestError, match=r"such as other-000000\.tar found"):
+        ingest(options(affectnet, tmp_path, resume=False))
+    assert (tmp_path / "other-000000.tar").read_bytes() == b"precious"
+    assert ingest(options(affectnet, tmp_path)).is_new
+
+
+def stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("place", ["{tmp}/affectnet", "{tmp}/affectnet/", ".", "/", "affectnet"])
 def test_notes_in_the_index_do_not_name_the_place_of_the_source(place: str, tmp_path: Path) -> None:
     """The same tree elsewhere gives the same files; and SRC, which stood there, told a reader nothing."""
@@ -111,8 +186,10 @@ def test_notes_in_the_index_do_not_name_the_place_of_the_source(place: str, tmp_
 
 
 def test_other_settings_are_told_in_words(affectnet: Path, tmp_path: Path) -> None:
-    """The reader of a terminal knows no CodecOptions."""
+    """As the options that were typed; a hash would tell nobody what to type."""
     ingest(options(affectnet, tmp_path))
 
-    with pytest.raises(IngestError, match=r"codec zstd at level -?\d+ \(now raw\)"):
+    with pytest.raises(IngestError, match=r"found: --codec zstd \(now raw\); expected"):
         ingest(options(affectnet, tmp_path, codec="raw"))
+    with pytest.raises(IngestError, match=r"found: --size 24 \(now 32\), --limit none \(now 10\), --drop-leaks no \(now yes\); expected"):
+        ingest(options(affectnet, tmp_path, size=32, limit=10, drop_leaks=True))

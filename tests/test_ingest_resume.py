@@ -270,10 +270,10 @@ def test_an_unfinished_run_is_not_continued_with_other_settings(large: tuple[Sca
     wait_for_parts(run, out, 1)
     run.kill()
 
-    with pytest.raises(IngestError, match=r"out: unfinished shards with other settings found: seed 0 \(now 4\); expected the same; repeat"):
+    with pytest.raises(IngestError, match=r"unfinished shards with other settings found: --seed 0 \(now 4\); expected the same; repeat"):
         resume(scan, out, seed=4)
     changed = replace(scan, items=scan.items.take(np.arange(1, len(scan.items))))
-    with pytest.raises(IngestError, match=r"unfinished shards with other settings found: scan [0-9a-f]{32} \(now [0-9a-f]{32}\)"):
+    with pytest.raises(IngestError, match=r"unfinished shards with other settings found: other images or labels in the source \(they"):
         resume(changed, out)
 
 
@@ -293,7 +293,7 @@ def test_two_runs_do_not_write_to_one_folder(affectnet: Path, tmp_path: Path, mo
     """The second one is told so."""
     import fcntl
 
-    monkeypatch.setattr("ferdata.ingest.parts._LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("ferdata.lock._WAIT_SECONDS", 0.1)
     (tmp_path / "out").mkdir()
     descriptor = os.open(tmp_path / "out", os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -113,7 +113,8 @@ def test_a_run_to_an_object_store_goes_on_where_it_stopped(
     with monkeypatch.context() as patch, pytest.raises(IngestError, match="stopped by Ctrl-C; finished shards are kept"):
         patch.setattr(write, "commit_part", stop_after_two)
         ingest(options(affectnet, out))
-    assert not Store(out).exists("index.json") and len(Store(out).list(PARTS_FOLDER)) == 3
+    records = [entry.name for entry in Store(out).list(PARTS_FOLDER) if ".tar" in entry.name]
+    assert not Store(out).exists("index.json") and len(records) == 2
 
     summary = ingest(options(affectnet, out, num_workers=2))
 

@@ -1,11 +1,15 @@
 """recode gives the same samples under another codec, and nothing that was not sound before."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+from ingest_sources import contents
 from make_dataset import CODECS, SAMPLES, assert_expected, make_dataset, read_all
 
-from ferdata.errors import ShardCorruptError, ShardMissingError
+from ferdata.errors import IngestError, ShardCorruptError, ShardMissingError
 from ferdata.format import read_index
 from ferdata.recode import recode
 from ferdata.store import Store
@@ -56,3 +60,60 @@ def test_a_flipped_bit_that_no_sample_shows_is_found(tmp_path: Path) -> None:
     with pytest.raises(ShardCorruptError, match=f"^{path}: XXH64 .* found, expected"):
         recode(str(tmp_path / "a"), out=str(tmp_path / "b"), codec="zstd", num_workers=1)
     assert not (tmp_path / "b" / "index.json").exists()
+
+
+@pytest.mark.parametrize("name", ["train-000000.tar", "val-000009.tar.zst", "samples.parquet", "rejects.csv", "index.json"])
+def test_files_of_somebody_else_s_are_not_written_over(tmp_path: Path, name: str) -> None:
+    """They may be the only copy; what has other names may stay beside the data set."""
+    make_dataset(tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / name).write_text("mine")
+    (tmp_path / "b" / "notes.txt").write_text("mine too")
+    before = contents(tmp_path / "b")
+
+    with pytest.raises(IngestError, match="expected an empty folder"):
+        recode(str(tmp_path / "a"), out=str(tmp_path / "b"), codec="raw")
+    assert contents(tmp_path / "b") == before
+
+    (tmp_path / "b" / name).unlink()
+    recode(str(tmp_path / "a"), out=str(tmp_path / "b"), codec="raw")
+    assert verify(str(tmp_path / "b")).ok and (tmp_path / "b" / "notes.txt").read_text() == "mine too"
+
+
+def test_a_recode_that_fails_removes_what_it_wrote_and_nothing_else(tmp_path: Path) -> None:
+    """Shards without an index would stand in the next one's way; a file that came meanwhile is not its own."""
+    index = make_dataset(tmp_path / "a", codec="raw")
+    path = tmp_path / "a" / index.shards[2].name
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + b"x")
+    (tmp_path / "b").mkdir()
+
+    def come(done: int, total: int) -> None:
+        (tmp_path / "b" / "other-000000.tar").write_text("mine")
+
+    with pytest.raises(ShardCorruptError, match=path.name):
+        recode(str(tmp_path / "a"), out=str(tmp_path / "b"), codec="zstd", num_workers=1, progress=come)
+    assert contents(tmp_path / "b") == {"other-000000.tar": b"mine"}
+
+    path.write_bytes(whole)
+    (tmp_path / "b" / "other-000000.tar").unlink()
+    assert recode(str(tmp_path / "a"), out=str(tmp_path / "b"), codec="zstd").samples == index.num_samples()
+
+
+def test_a_recode_that_was_killed_does_not_stand_in_the_next_one_s_way(tmp_path: Path) -> None:
+    """Its shards have no index, yet they are known to be its own."""
+    make_dataset(tmp_path / "a")
+    code = (
+        "import sys, time; from ferdata.recode import recode; "
+        "recode(sys.argv[1], out=sys.argv[2], codec='raw', num_workers=1, progress=lambda *_: time.sleep(600))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, tmp_path / "a", tmp_path / "b"], cwd=Path(__file__).parent.parent)
+    while not (tmp_path / "b" / "train-000000.tar").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+
+    recode(str(tmp_path / "a"), out=str(tmp_path / "b"), codec="zstd")
+
+    assert verify(str(tmp_path / "b")).ok and not list((tmp_path / "b").glob("*.tar")) and not (tmp_path / "b" / ".parts").exists()

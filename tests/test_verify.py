@@ -189,7 +189,7 @@ def test_deep_finds_samples_that_are_not_the_table_s(tmp_path: Path) -> None:
         rewrite_shard(tmp_path, index, 1, samples)
         assert verify(str(tmp_path), num_workers=1).ok
         errors = verify(str(tmp_path), deep=True, num_workers=1).errors
-        assert f"{tmp_path}/train-000001.tar.zst: {message}; run 'shard' again" in errors
+        assert f"{tmp_path}/train-000001.tar.zst: {message}; run 'shard --fresh'" in errors
 
 
 def test_deep_finds_pixels_that_do_not_give_the_index_s_mean_and_deviation(tmp_path: Path) -> None:

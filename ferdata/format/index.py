@@ -156,7 +156,7 @@ def read_index(store: Store) -> DatasetIndex:
     cut = len(data) - len(_tail(b""))
     if cut < 0 or data[cut:] != _tail(data[:cut]):
         raise ShardCorruptError(
-            f"{where}: its checksum does not fit its text, so a byte was changed or lost; copy it again or run 'shard' again"
+            f"{where}: its checksum does not fit its text, so a byte was changed or lost; copy it again or run 'shard --fresh'"
         )
     try:
         record = json.loads(data.decode("ascii"), parse_constant=_refuse)
@@ -220,7 +220,7 @@ def read_file(store: Store, info: FileInfo) -> bytes:
     except FileNotFoundError as error:
         raise ShardMissingError(f"{store.path(info.name)}: no such file, expected it beside {INDEX_NAME}; copy the whole folder") from error
     if xxhash.xxh64_hexdigest(data) != info.xxh64:
-        raise ShardCorruptError(f"{store.path(info.name)}: its XXH64 is not the one in {INDEX_NAME}; copy it again or run 'shard' again")
+        raise ShardCorruptError(f"{store.path(info.name)}: its XXH64 is not the one in {INDEX_NAME}; copy it again or run 'shard --fresh'")
     return data
 
 
@@ -245,14 +245,14 @@ def check_file(store: Store, info: FileInfo | ShardInfo, *, copy: IO[bytes] | No
     where, num_bytes = store.path(info.name), store.num_bytes(info.name)
     if num_bytes != info.num_bytes:
         raise ShardCorruptError(
-            f"{where}: {num_bytes:,} bytes found, expected {info.num_bytes:,} as {INDEX_NAME} says; copy it again or run 'shard' again"
+            f"{where}: {num_bytes:,} bytes found, expected {info.num_bytes:,} as {INDEX_NAME} says; copy it again or run 'shard --fresh'"
         )
     digest = _read_through(store, info.name, num_bytes, copy)
     if digest != info.xxh64 and not store.is_local:
         digest = _read_through(store, info.name, num_bytes, copy, is_fresh=True)
     if digest != info.xxh64:
         raise ShardCorruptError(
-            f"{where}: XXH64 {digest} found, expected {info.xxh64} as {INDEX_NAME} says; copy it again or run 'shard' again"
+            f"{where}: XXH64 {digest} found, expected {info.xxh64} as {INDEX_NAME} says; copy it again or run 'shard --fresh'"
         )
 
 

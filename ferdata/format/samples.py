@@ -66,9 +66,9 @@ def read_samples(store: Store, index: DatasetIndex, columns: list[str] | None = 
             problem = _row_problem(table, index)
     except (pa.ArrowException, OSError, ValueError) as error:
         text = " ".join(str(error).split())  # Arrow's may have several lines
-        raise ShardCorruptError(f"{where}: {text}, expected a Parquet file; run 'shard' again") from error
+        raise ShardCorruptError(f"{where}: {text}, expected a Parquet file; run 'shard --fresh'") from error
     if problem:
-        raise ShardCorruptError(f"{where}: {problem}; run 'shard' again")
+        raise ShardCorruptError(f"{where}: {problem}; run 'shard --fresh'")
     return table
 
 

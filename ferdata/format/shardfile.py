@@ -56,7 +56,7 @@ class LocalFile:
             raise
         except FileNotFoundError as error:
             raise ShardMissingError(
-                f"{where}: no such file, though index.json lists it; copy the whole folder or run 'shard' again"
+                f"{where}: no such file, though index.json lists it; copy the whole folder or run 'shard --fresh'"
             ) from error
         except OSError as error:
             raise StoreError(f"{where}: {error.strerror}, expected a file that can be read; check its permissions") from error

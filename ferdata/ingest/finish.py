@@ -28,7 +28,10 @@ from ferdata.sources.scan import Scan
 from ferdata.store import Store
 from ferdata.transform import Transform
 
-__all__ = ["Outcome", "gather", "libraries", "make_index", "write_rejects", "write_table"]
+__all__ = ["REJECTS_HEAD", "Outcome", "gather", "libraries", "make_index", "write_rejects", "write_table"]
+
+REJECTS_HEAD = ("split", "key", "path", "row", "reason", "detail")
+"""Columns of ``rejects.csv``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,18 +97,7 @@ def gather(items: ItemTable, selection: Selection, plan: Sequence[ShardPlan], pa
     mean, std = _mean_and_std(parts)
     return Outcome(
         table=table,
-        shards=tuple(
-            ShardInfo(
-                name=part.name,
-                split=part.split,
-                samples=part.accepted,
-                num_bytes=part.num_bytes,
-                xxh64=part.xxh64,
-                tail_xxh64=part.tail_xxh64,
-            )
-            for part in parts
-            if part.accepted
-        ),
+        shards=tuple(part.shard_info() for part in parts if part.accepted),
         counts={split: np.bincount(labels[codes == code], minlength=num_classes).tolist() for code, split in enumerate(splits)},
         repairs=_total(part.repairs for part in parts),
         rejected=Counter(reason for part in parts for _, reason, _ in part.rejects),
@@ -121,7 +113,7 @@ def write_rejects(store: Store, scan: Scan, plan: Sequence[ShardPlan], parts: Se
     """Write ``rejects.csv``: what the scan rejected, then what the shards did, in reading order."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("split", "key", "path", "row", "reason", "detail"))
+    writer.writerow(REJECTS_HEAD)
     for reject in scan.rejects:
         row = "" if reject.row is None else reject.row
         writer.writerow((reject.split, reject.key, reject.path, row, reject.reason, reject.detail))

@@ -1,6 +1,6 @@
 """What an ingest is asked to do, and what it tells while it runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,18 @@ from ferdata.parallel import usable_cores
 from ferdata.sources.scan import ScanOptions
 from ferdata.transform import TransformOptions
 
-__all__ = ["IngestOptions", "IngestProgress", "ProgressCallback"]
+__all__ = ["IngestOptions", "IngestProgress", "ProgressCallback", "describe_changes"]
+
+_IMPLIED = {"level": "codec", "filter": "codec"}
+"""Settings that follow another one, unless they alone are another."""
+_NO_OPTIONS = {
+    "source": "source",
+    "filter": "filter",
+    "resample": "resampling",
+    "background": "background",
+    "transform_version": "version of the transform",
+    "format_version": "version of the shard format",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,26 +78,26 @@ class IngestOptions:
 
     def __post_init__(self) -> None:
         if self.engine not in ("local", "ray"):
-            raise OptionError(f"engine: {self.engine!r} found, expected local or ray")
+            raise OptionError(f"--engine: {self.engine!r} found, expected local or ray")
         if self.num_workers is not None and self.num_workers < 1:
-            raise OptionError(f"workers: {self.num_workers} found, expected at least 1")
+            raise OptionError(f"--workers: {self.num_workers} found, expected at least 1")
         if self.limit is not None and self.limit < 1:
-            raise OptionError(f"limit: {self.limit} found, expected at least 1")
+            raise OptionError(f"--limit: {self.limit} found, expected at least 1")
         if self.seed < 0:
-            raise OptionError(f"seed: {self.seed} found, expected 0 or more")
+            raise OptionError(f"--seed: {self.seed} found, expected 0 or more")
         for name in ("val", "test"):
             amount = getattr(self, name)
             if amount is not None and not (0 < amount < 1 or (amount >= 1 and amount == amount // 1)):
                 raise OptionError(
-                    f"{name}: {amount:g} found, expected a share of train below 1 (0.1), or how many images of each class (500)"
+                    f"--{name}: {amount:g} found, expected a share of train below 1 (0.1), or how many images of each class (500)"
                 )
         if sum(amount for amount in (self.val, self.test) if amount is not None and amount < 1) >= 1:
             raise OptionError(
-                f"val {self.val:g} and test {self.test:g}: all of train found, expected some of it to be left; use smaller shares"
+                f"--val {self.val:g} and --test {self.test:g}: all of train found, expected some of it to be left; use smaller shares"
             )
         if self.group_by is not None:
             if self.val is None and self.test is None:
-                raise OptionError(f"group-by: {self.group_by!r} found, but no split is cut, expected --val or --test with it")
+                raise OptionError(f"--group-by: {self.group_by!r} found, but no split is cut, expected --val or --test with it")
             check_group_by(self.group_by)
         self.scan_options(), self.transform_options(), self.codec_options()
 
@@ -138,7 +149,7 @@ class IngestProgress:
     """Where an ingest stands.
 
     Attributes:
-        phase: ``scan``, ``leaks``, ``check`` (codec jpeg), ``write`` or ``finish``.
+        phase: ``scan``, ``leaks``, ``check`` (codec jpeg), ``resume`` (finished shards are read), ``write`` or ``finish``.
         done: Images dealt with, those of an earlier, stopped run included.
         total: Images to deal with in this phase; 0 while that is not known.
         accepted: Images stored so far in this run.
@@ -159,6 +170,28 @@ class IngestProgress:
     def images_per_second(self) -> float:
         """Rate of this run."""
         return (self.accepted + self.rejected) / self.seconds if self.seconds > 0 else 0.0
+
+
+def describe_changes(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """Return how the settings of a data set differ from those asked for, as the options that were typed; empty where they do not."""
+    names = [name for name in (*expected, *(name for name in found if name not in expected)) if found.get(name) != expected.get(name)]
+    texts = []
+    for name in names:
+        old, new = found.get(name), expected.get(name)
+        if name == "libraries":
+            old, new = (dict(value) if isinstance(value, Mapping) else {} for value in (old, new))
+            changed = (each for each in {**old, **new} if old.get(each) != new.get(each))
+            texts += [f"{each} {_word(old.get(each))} (now {_word(new.get(each))})" for each in changed]
+        elif name == "scan":
+            if names == ["scan"]:
+                texts.append("other images or labels in the source (they were changed since, or --src is another)")
+        elif _IMPLIED.get(name) not in names:
+            texts.append(f"{_NO_OPTIONS.get(name) or '--' + name.replace('_', '-')} {_word(old)} (now {_word(new)})")
+    return ", ".join(texts)
+
+
+def _word(value: object) -> object:
+    return {None: "none", True: "yes", False: "no"}.get(value, value) if value is None or isinstance(value, bool) else value
 
 
 ProgressCallback = Callable[[IngestProgress], None]

@@ -4,11 +4,9 @@ In: shard files and what became of their items. Out: ``.parts/`` beside the shar
 Costs one small file a shard.
 """
 
-import fcntl
 import json
 import os
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +14,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from ferdata.errors import FerdataError, IngestError
+from ferdata.errors import FerdataError, IngestError, ShardCorruptError, ShardMissingError
+from ferdata.format.index import ShardInfo, check_file
+from ferdata.ingest.options import describe_changes
 from ferdata.store import Store
 
 __all__ = [
@@ -24,15 +24,17 @@ __all__ = [
     "NothingAcceptedError",
     "PartRecord",
     "commit_part",
-    "hold_lock",
+    "is_whole",
     "match_settings",
+    "note_names",
+    "noted_names",
     "open_shard",
     "read_parts",
 ]
 
 PARTS_FOLDER = ".parts"
 _SETTINGS = f"{PARTS_FOLDER}/settings.json"
-_LOCK_SECONDS = 5.0
+_NAMES = f"{PARTS_FOLDER}/shards.json"
 _BUFFER_BYTES = 1 << 20
 
 
@@ -47,7 +49,7 @@ class PartRecord:
     Attributes:
         name: File name of the shard.
         split: Its split.
-        accepted: Samples in it; 0 means that there is no such file.
+        accepted: Samples in it; 0 means that there is no such file, nor a record.
         num_bytes: Size of the file.
         xxh64: XXH64 of the file, hex.
         tail_xxh64: XXH64 of its tail, hex.
@@ -75,6 +77,17 @@ class PartRecord:
     pixels: int
     sums: tuple[int, ...]
     squares: tuple[int, ...]
+
+    def shard_info(self) -> ShardInfo:
+        """Return the shard's entry for the index."""
+        return ShardInfo(
+            name=self.name,
+            split=self.split,
+            samples=self.accepted,
+            num_bytes=self.num_bytes,
+            xxh64=self.xxh64,
+            tail_xxh64=self.tail_xxh64,
+        )
 
     def to_json(self) -> bytes:
         """Return the record as JSON text."""
@@ -120,8 +133,15 @@ def open_shard(store: Store, name: str) -> Iterator[IO[bytes]]:
 
 
 def commit_part(store: Store, part: PartRecord) -> None:
-    """Give a written shard its name, and record it; only a recorded shard is ever used."""
-    if part.accepted and store.is_local:
+    """Give a written shard its name, and record it; only a recorded shard is ever used.
+
+    Where every image was rejected there is nothing to keep: the next run tries them again.
+    """
+    if not part.accepted:
+        store.remove(_record_name(part.name))
+        store.remove(part.name)
+        return
+    if store.is_local:
         path = _partial_path(store, part.name)
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -134,7 +154,7 @@ def commit_part(store: Store, part: PartRecord) -> None:
 
 
 def read_parts(store: Store, names: Mapping[str, int]) -> dict[str, PartRecord]:
-    """Return the records of the shards that are whole.
+    """Return the records of shards that may be whole; see :func:`is_whole`.
 
     Args:
         store: The unfinished data set.
@@ -149,14 +169,22 @@ def read_parts(store: Store, names: Mapping[str, int]) -> dict[str, PartRecord]:
             part = PartRecord.from_json(store.read(f"{PARTS_FOLDER}/{entry.name}"))
         except ValueError:  # cut short by a power failure; the shard is written again
             continue
-        is_whole = not part.accepted or (store.exists(name) and store.num_bytes(name) == part.num_bytes)
-        if is_whole and len(part.source_bytes) == names[name]:
+        if len(part.source_bytes) == names[name]:
             parts[name] = part
     return parts
 
 
-def match_settings(store: Store, settings: Mapping[str, Any]) -> None:
-    """Record the settings of a run, or check that a stopped run had the same.
+def is_whole(store: Store, part: PartRecord) -> bool:
+    """Tell whether a shard is, to the last bit, what was written; costs one read of it."""
+    try:
+        check_file(store, part.shard_info())
+    except (ShardMissingError, ShardCorruptError):
+        return False
+    return True
+
+
+def match_settings(store: Store, settings: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Record the settings of a run and the shards it is going to write, or check that a stopped run had the same settings.
 
     Raises:
         IngestError: If the stopped run had others.
@@ -167,49 +195,33 @@ def match_settings(store: Store, settings: Mapping[str, Any]) -> None:
         found = json.loads(store.read(_SETTINGS)) if store.exists(_SETTINGS) else None
     except ValueError:
         found = None
-    if found is None:
+    if not isinstance(found, dict):
         for entry in store.list(PARTS_FOLDER, missing_ok=True):  # records without settings cannot be trusted
             store.remove(f"{PARTS_FOLDER}/{entry.name}")
+        note_names(store, names)
         with store.write_atomic(_SETTINGS) as file:
             file.write(text.encode())
         return
-    expected = json.loads(text)
-    if different := [name for name in sorted({*found, *expected}) if found.get(name) != expected.get(name)]:
-        listed = ", ".join(f"{name} {found.get(name)} (now {expected.get(name)})" for name in different)
+    if changes := describe_changes(found, json.loads(text)):
         raise IngestError(
-            f"{store}: unfinished shards with other settings found: {listed}; expected the same; "
+            f"{store}: unfinished shards with other settings found: {changes}; expected the same; "
             "repeat the settings of that run, choose another --out, or start over with --fresh"
         )
 
 
-@contextmanager
-def hold_lock(store: Store) -> Iterator[None]:
-    """Keep other ingests out of a local folder; the operating system drops the lock with the last process of a killed run.
+def note_names(store: Store, names: Iterable[str]) -> None:
+    """Record the shards that a run is going to write, so that others beside them are told apart."""
+    store.make_dir(PARTS_FOLDER)
+    with store.write_atomic(_NAMES) as file:
+        file.write(json.dumps(sorted(names)).encode())
 
-    Raises:
-        IngestError: If another ingest is at work there.
-    """
-    if not store.is_local:
-        yield
-        return
-    descriptor = os.open(store.path(), os.O_RDONLY | os.O_DIRECTORY)
+
+def noted_names(store: Store) -> set[str]:
+    """Return the shards that an unfinished run was going to write."""
     try:
-        deadline = time.monotonic() + _LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise IngestError(
-                        f"{store}: another run is writing here, expected none; wait for it, or choose another --out"
-                    ) from error
-                time.sleep(0.05)
-            except OSError:  # some network file systems have no locks; there the user must see to it
-                break
-        yield
-    finally:
-        os.close(descriptor)
+        return set(map(str, json.loads(store.read(_NAMES))))
+    except (FileNotFoundError, ValueError, TypeError):
+        return set()
 
 
 def _partial_path(store: Store, name: str) -> str:

@@ -1,23 +1,35 @@
-"""Where a data set goes: apart from the images, and nothing is removed there that ferdata did not write.
+"""Where a data set goes: apart from the images, and nothing is removed or replaced there that ferdata did not write.
 
-In: two places. Out: errors before anything is written or removed. Costs one listing, and one read of the index that is there.
+In: two places. Out: errors before anything is written or removed. Costs one listing, and a read of the tables that are there.
 """
 
-import json
+import contextlib
 import os
 import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ferdata.errors import IngestError, OptionError
 from ferdata.format.index import INDEX_NAME, REJECTS_NAME, SAMPLES_NAME
-from ferdata.ingest.parts import PARTS_FOLDER
+from ferdata.format.layout import shard_name
+from ferdata.format.samples import SAMPLES_SCHEMA
+from ferdata.ingest.finish import REJECTS_HEAD
+from ferdata.ingest.parts import PARTS_FOLDER, note_names, noted_names
 from ferdata.store import Store
 
-__all__ = ["check_apart", "check_empty", "clear", "sweep", "without_root"]
+__all__ = ["check_apart", "check_empty", "clear", "find_unlisted", "new_data_set", "sweep", "without_root"]
 
 _SHARD = re.compile(r"[A-Za-z0-9_]+-\d{6}\.tar(\.zst)?")
 _BESIDE = (SAMPLES_NAME, REJECTS_NAME)
-_LEFTOVER = re.compile(rf"({'|'.join(map(re.escape, (INDEX_NAME, *_BESIDE)))})\.partial-\d+")
+_LEFTOVER = re.compile(rf"({'|'.join(map(re.escape, (INDEX_NAME, *_BESIDE)))}|{_SHARD.pattern})\.partial-\d+")
 _CLEARING = f"{PARTS_FOLDER}/clearing"
+_PART = re.compile(rf"((settings|shards|{_SHARD.pattern})\.json|clearing)(\.partial-\d+)?|{_SHARD.pattern}\.partial")
+_RECORD = re.compile(rf"{_SHARD.pattern}\.json")
+_LISTED = re.compile(rf'"name": "({_SHARD.pattern})"')
 
 
 def check_apart(src: str, out: str) -> None:
@@ -36,14 +48,72 @@ def check_apart(src: str, out: str) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The names in a folder, and those among them that a shard can have."""
+
+    names: frozenset[str]
+    shards: frozenset[str]
+
+    @property
+    def beside(self) -> set[str]:
+        return {*_BESIDE} & self.names
+
+    @property
+    def has_index(self) -> bool:
+        return INDEX_NAME in self.names
+
+    @property
+    def has_parts(self) -> bool:
+        return PARTS_FOLDER in self.names
+
+
 def check_empty(store: Store) -> None:
-    """See that a new data set, of which nothing is there yet, takes no other files' names.
+    """See that a new data set takes no other files' names, be they ferdata's.
 
     Raises:
         IngestError: If there are shards, or what stands beside them.
     """
-    if foreign := [name for name in _names(store) if _SHARD.fullmatch(name) or name in _BESIDE]:
+    found = _look(store)
+    if found.has_index:
+        raise IngestError(f"{store}: a data set found, expected an empty folder; choose another --out or remove it")
+    if taken := sorted(found.shards | found.beside):
+        raise _foreign(store, taken)
+
+
+def find_unlisted(store: Store) -> frozenset[str]:
+    """Return the shards of a data set whose index was lost, as its table of samples names them; none in an empty folder.
+
+    Raises:
+        IngestError: If there are shards, or what stands beside them, that no run of ferdata wrote.
+    """
+    found = _look(store)
+    ours = _named_by_table(store, found)
+    if REJECTS_NAME in found.beside and store.read(REJECTS_NAME).startswith((",".join(REJECTS_HEAD) + "\n").encode()):
+        ours.add(REJECTS_NAME)
+    if foreign := sorted((found.shards | found.beside) - ours):
         raise _foreign(store, foreign)
+    return found.shards
+
+
+@contextlib.contextmanager
+def new_data_set(store: Store, names: Collection[str]) -> Iterator[None]:
+    """Write the shards of these names, and what stands beside them, in one go; what the block has written goes if it fails.
+
+    If it is killed, the next run that writes there removes that first. The caller holds the lock.
+
+    Raises:
+        IngestError: If there is a data set, or a file that has such a name.
+    """
+    sweep(store)
+    check_empty(store)
+    _mark(store, names)
+    try:
+        yield
+    except BaseException:
+        _remove_marked(store)
+        raise
+    store.remove(PARTS_FOLDER)
 
 
 def clear(store: Store) -> None:
@@ -52,31 +122,41 @@ def clear(store: Store) -> None:
     Raises:
         IngestError: If there are shards or an index that no run of ferdata wrote; then nothing is removed.
     """
-    names = _names(store)
-    shards = {name for name in names if _SHARD.fullmatch(name)}
-    if PARTS_FOLDER in names:  # of an unfinished run, which began in a folder without any
-        ours = shards
-    elif INDEX_NAME in names:
-        ours = _listed(store, shards)
+    found = _look(store)
+    if found.has_parts or found.has_index:
+        if foreign := sorted(found.shards - noted_names(store) - _listed(store, found) - _named_by_table(store, found)):
+            raise _foreign(store, foreign)
     else:
-        check_empty(store)
+        find_unlisted(store)
+    if not (found.shards or found.beside or found.has_index or found.has_parts):
         return
-    if foreign := sorted(shards - ours):
-        raise _foreign(store, foreign)
-    store.make_dir(PARTS_FOLDER)
-    with store.write_atomic(_CLEARING):  # a run that is killed now leaves no shards that seem to be nobody's
-        pass
-    for name in (INDEX_NAME, *_BESIDE, *sorted(ours), PARTS_FOLDER):
-        store.remove(name)
+    _mark(store, found.shards)  # a run that is killed now leaves no shards that seem to be nobody's
+    store.remove(INDEX_NAME)
+    _remove_marked(store)
 
 
 def sweep(store: Store) -> None:
-    """Remove what a run that was killed in its first or last moments has left half done; the caller holds the lock."""
-    for name in _names(store):
+    """Remove what a run that was killed in its first or last moments has left half done; the caller holds the lock.
+
+    Raises:
+        IngestError: If a folder of somebody else's is called like the one for unfinished runs.
+    """
+    found = _look(store)
+    for name in sorted(found.names):
         if _LEFTOVER.fullmatch(name):
             store.remove(name)
+    if not found.has_parts:
+        return
+    parts = [entry.name for entry in store.list(PARTS_FOLDER, missing_ok=True)]
+    if os.path.islink(store.path(PARTS_FOLDER)) or not all(_PART.fullmatch(name) for name in parts):
+        raise _foreign(store, [PARTS_FOLDER])
     if store.exists(_CLEARING):
-        clear(store)
+        if found.has_index:  # either all was done, or nothing yet
+            store.remove(PARTS_FOLDER)
+        else:
+            _remove_marked(store)
+    elif not found.has_index and not any(_RECORD.fullmatch(name) for name in parts):  # it had finished no shard
+        _remove_marked(store, beside=())
 
 
 def without_root(note: str, root: str) -> str:
@@ -86,15 +166,52 @@ def without_root(note: str, root: str) -> str:
     return re.sub(rf"(?<![\w./-]){place or '/'}/?(?=[.,:;)]*(\s|$))", "the source folder", note)
 
 
-def _listed(store: Store, shards: set[str]) -> set[str]:
-    """Return the shards that belong to the index."""
+def _mark(store: Store, names: Collection[str]) -> None:
+    """Note that the shards of these names are to go unless the index is there."""
+    note_names(store, names)
+    with store.write_atomic(_CLEARING):
+        pass
+
+
+def _remove_marked(store: Store, beside: tuple[str, ...] = _BESIDE) -> None:
+    names = _look(store).names & {*beside, *noted_names(store)}
+    for name in (*sorted(names), PARTS_FOLDER):
+        store.remove(name)
+
+
+def _look(store: Store) -> _Found:
+    entries = store.list(missing_ok=True)
+    shards = frozenset(entry.name for entry in entries if _SHARD.fullmatch(entry.name))
+    if folders := sorted({entry.name for entry in entries if entry.is_dir} & {*shards, INDEX_NAME, *_BESIDE}):
+        raise _foreign(store, folders)
+    return _Found(frozenset(entry.name for entry in entries), shards)
+
+
+def _listed(store: Store, found: _Found) -> set[str]:
+    """Return the shards that the index lists; where it is damaged, those that can still be read from it."""
+    if not found.has_index:
+        return set()
     data = store.read(INDEX_NAME)
     if b'"format": "ferdata"' not in data[:64]:
         raise _foreign(store, [INDEX_NAME])
+    return {match[1] for match in _LISTED.finditer(data.decode("ascii", "replace"))}
+
+
+def _named_by_table(store: Store, found: _Found) -> set[str]:
+    """Return the names of a data set's table of samples and of the shards its rows stand in; none where there is none of ours."""
+    if SAMPLES_NAME not in found.beside:
+        return set()
+    names = {SAMPLES_NAME}
     try:
-        return {INDEX_NAME, *(str(info["name"]) for info in json.loads(data)["shards"])} & shards
-    except (ValueError, KeyError, TypeError):  # damaged, but ours
-        return shards
+        table = pq.ParquetFile(BytesIO(store.read(SAMPLES_NAME)))
+        if table.schema_arrow.names != SAMPLES_SCHEMA.names:
+            return set()
+        for batch in table.iter_batches(columns=["split", "shard"]):
+            for row in pa.Table.from_batches([batch]).group_by(["split", "shard"]).aggregate([]).to_pylist():
+                names.update(shard_name(row["split"], row["shard"], compressed=compressed) for compressed in (False, True))
+    except (pa.ArrowException, OSError, ValueError, TypeError):  # damaged, or of somebody else's
+        return set()
+    return names
 
 
 def _foreign(store: Store, names: list[str]) -> IngestError:
@@ -102,10 +219,6 @@ def _foreign(store: Store, names: list[str]) -> IngestError:
         f"{store}: {len(names):,} file{'s' * (len(names) > 1)} such as {names[0]} found that no run of ferdata is known to have written, "
         "expected an empty folder, or a data set or an unfinished run of ferdata's; choose another --out, or remove them yourself"
     )
-
-
-def _names(store: Store) -> list[str]:
-    return [entry.name for entry in store.list(missing_ok=True)]
 
 
 def _whole(place: str) -> str:

@@ -3,8 +3,10 @@
 In: :class:`IngestOptions`. Out: a data set folder and an :class:`IngestSummary`. Memory: the item table and a few samples a worker.
 """
 
+import json
 import os
 import time
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,21 +16,23 @@ import numpy as np
 
 from ferdata.errors import FerdataError, IngestError, SourceError
 from ferdata.format.codec import CodecOptions
-from ferdata.format.index import INDEX_NAME, read_index, write_index
+from ferdata.format.index import INDEX_NAME, REJECTS_NAME, read_index, write_index
 from ferdata.format.layout import FORMAT_VERSION, json_bytes_for
 from ferdata.ingest.choose import check_jpegs, check_keys, choose_items
 from ferdata.ingest.finish import Outcome, gather, libraries, make_index, write_rejects, write_table
+from ferdata.ingest.finished import check_finished
 from ferdata.ingest.identity import scan_hash
-from ferdata.ingest.options import IngestOptions, IngestProgress, ProgressCallback
-from ferdata.ingest.parts import PARTS_FOLDER, hold_lock, match_settings
-from ferdata.ingest.place import check_apart, check_empty, clear, sweep, without_root
+from ferdata.ingest.options import IngestOptions, IngestProgress, ProgressCallback, describe_changes
+from ferdata.ingest.parts import PARTS_FOLDER, match_settings
+from ferdata.ingest.place import check_apart, clear, find_unlisted, sweep, without_root
 from ferdata.ingest.pool import run_tasks
 from ferdata.ingest.ray_pool import run_tasks_on_ray
 from ferdata.ingest.records import longest_record
 from ferdata.ingest.select import ShardPlan, plan_shards
 from ferdata.ingest.summary import IngestSummary
 from ferdata.ingest.tasks import TaskSettings
-from ferdata.ingest.write import WrittenParts, write_shards
+from ferdata.ingest.write import UnlistedError, WrittenParts, named, unlisted_error, write_shards
+from ferdata.lock import hold_lock
 from ferdata.sample import ItemTable
 from ferdata.sources import scan_source
 from ferdata.sources.scan import Scan
@@ -52,7 +56,7 @@ def ingest(options: IngestOptions, *, progress: ProgressCallback | None = None) 
 
     Raises:
         OptionError: If the data set would go into the source tree.
-        SourceError: If the source cannot be used, or not one of its images can.
+        SourceError: If the source cannot be used, is gone before the end, or not one of its images can.
         IngestError: If what is in the folder belongs to other settings, or the run was stopped; then it can be continued.
         WorkerError: If a worker process was killed; the run can be continued.
     """
@@ -74,7 +78,6 @@ def ingest_scan(
     scan = replace(scan, items=ItemTable(scan.items.table.combine_chunks()))
     try:
         run = _Run(scan, options, progress, scan_seconds)
-        run.store.make_dir()
         with hold_lock(run.store):
             return run.go()
     except KeyboardInterrupt as error:
@@ -108,8 +111,11 @@ class _Run:
             clear(self.store)
         if self.store.exists(INDEX_NAME):
             return self._finished()
-        if not self.store.exists(PARTS_FOLDER):
-            check_empty(self.store)
+        unlisted = frozenset[str]() if self.store.exists(PARTS_FOLDER) else find_unlisted(self.store)
+        if unlisted:
+            if not self.store.is_local:  # an upload is its own commit: there, nothing can be compared before it is replaced
+                raise unlisted_error(self.store, min(unlisted))
+            warnings.warn(f"{self.store}: {INDEX_NAME} is lost; the shards are made again and must come out the same", stacklevel=4)
         check_keys(self.scan)
         started = time.monotonic()
         selection, skipped, notes = choose_items(
@@ -118,12 +124,16 @@ class _Run:
         plan = plan_shards(selection, seed=self.options.seed, sample_bytes=self._transform.spec.num_bytes)
         if self._codec.name == "jpeg" and plan:
             self._check_jpegs(plan)
-        match_settings(self.store, self._all_settings())
-        written = self._write(plan)
+        match_settings(self.store, self._all_settings(), named(plan, self._codec).keys() - unlisted)
+        try:
+            written = self._write(plan, unlisted)
+        except UnlistedError:
+            self.store.remove(PARTS_FOLDER)
+            raise
         outcome = gather(self.scan.items, selection, plan, written.parts, len(self.scan.classes))
         skipped = dict(Counter(self.scan.skipped) + Counter(skipped))
         if not outcome.shards:
-            self._give_up(outcome, skipped)
+            self._give_up(plan, written, outcome, skipped)
         return self._finish(plan, written, outcome, skipped, notes)
 
     def _check_jpegs(self, plan: list[ShardPlan]) -> None:
@@ -136,32 +146,22 @@ class _Run:
             on_tick=lambda done, total: self._report("check", started, done=done, total=total),
         )
 
+    def _own_settings(self) -> dict[str, Any]:
+        """Return what makes a data set what it is, whatever wrote it."""
+        return _flat(self.scan.source, self._codec, self._transform.settings(), self._settings)
+
     def _all_settings(self) -> dict[str, Any]:
-        return self._settings | {
-            "source": self.scan.source,
-            "codec": self._codec.name,
-            "level": self._codec.level,
-            "filter": self._codec.filter,
-            "transform": self._transform.fingerprint(),
-            "libraries": libraries(),
-            "format_version": FORMAT_VERSION,
-        }
+        return self._own_settings() | {"libraries": libraries(), "format_version": FORMAT_VERSION}
 
     def _finished(self) -> IngestSummary:
         index = read_index(self.store)
-        found: dict[str, Any] = {
-            "source": index.source,
-            "codec": index.codec,
-            "transform": index.transform["fingerprint"],
-            **index.settings,
-        }
-        expected = {"source": self.scan.source, "codec": self._codec, "transform": self._transform.fingerprint(), **self._settings}
-        if different := [name for name in expected if found.get(name) != expected[name]]:
-            listed = ", ".join(f"{name} {_words(found.get(name))} (now {_words(expected[name])})" for name in different)
+        found = _flat(index.source, index.codec, index.transform.get("settings", {}), index.settings)
+        if changes := describe_changes(found, json.loads(json.dumps(self._own_settings()))):
             raise IngestError(
-                f"{self.store}: a finished data set with other settings found: {listed}; expected the same; "
+                f"{self.store}: a finished data set with other settings found: {changes}; expected the same; "
                 "choose another --out, or replace it with --fresh"
             )
+        check_finished(self.store, index, self.scan, num_workers=self.options.resolved_workers())
         self.store.remove(PARTS_FOLDER)
         return replace(
             IngestSummary.from_index(index, out=str(self.store)),
@@ -169,11 +169,17 @@ class _Run:
             seconds=time.monotonic() - self._started,
         )
 
-    def _write(self, plan: Sequence[ShardPlan]) -> WrittenParts:
-        started, total = time.monotonic(), sum(len(shard.positions) for shard in plan)
+    def _write(self, plan: Sequence[ShardPlan], unlisted: frozenset[str]) -> WrittenParts:
+        begun = time.monotonic()
+        started, total = begun, sum(len(shard.positions) for shard in plan)
+
+        def tell_check(done: int, shards: int) -> None:
+            nonlocal started
+            started = time.monotonic()
+            self._report("resume", begun, done=done, total=shards)
 
         def tick(found_done: int, accepted: int, rejected: int, bytes_in: int) -> None:
-            done = found_done + accepted + rejected
+            done = min(found_done + accepted + rejected, total)  # images that are tried again were counted before
             self._report("write", started, done=done, total=total, accepted=accepted, rejected=rejected, bytes_in=bytes_in)
 
         on_ray = self.options.engine == "ray"
@@ -187,16 +193,35 @@ class _Run:
             usual_size=self._usual_size(),
         )
         run = run_tasks_on_ray if on_ray else run_tasks
-        return write_shards(self.store, self.scan.items, plan, settings, run=run, num_workers=self.options.resolved_workers(), on_tick=tick)
+        return write_shards(
+            self.store,
+            self.scan.items,
+            plan,
+            settings,
+            unlisted=unlisted,
+            run=run,
+            num_workers=self.options.resolved_workers(),
+            on_check=tell_check,
+            on_tick=tick,
+        )
 
     def _usual_size(self) -> int | None:
         return None if self.scan.has_originals else _CROPPED_LAYOUTS.get(self.scan.layout)
 
-    def _give_up(self, outcome: Outcome, skipped: Mapping[str, int]) -> None:
+    def _give_up(self, plan: Sequence[ShardPlan], written: WrittenParts, outcome: Outcome, skipped: Mapping[str, int]) -> None:
+        reasons = self._rejected(outcome)
+        listed = ", ".join(f"{reason} {count:,}" for reason, count in (reasons + Counter(skipped)).most_common(4)) or "it holds none"
+        more = ""
+        if reasons:
+            write_rejects(self.store, self.scan, plan, written.parts)
+            more = f"; the first is {self._first_reject(written)} ({self.store.path(REJECTS_NAME)} lists every one)"
         self.store.remove(PARTS_FOLDER)
-        reasons = self._rejected(outcome) + Counter(skipped)
-        listed = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common(4)) or "it holds none"
-        raise SourceError(f"{self.scan.root}: not one image could be used ({listed}), expected some; check the folder and --src")
+        raise SourceError(f"{self.scan.root}: not one image could be used ({listed}), expected some; check the folder and --src{more}")
+
+    def _first_reject(self, written: WrittenParts) -> str:
+        if self.scan.rejects:
+            return f"{self.scan.rejects[0].path}: {self.scan.rejects[0].detail}"
+        return next(detail for part in written.parts for _, _, detail in part.rejects)
 
     def _finish(
         self, plan: Sequence[ShardPlan], written: WrittenParts, outcome: Outcome, skipped: Mapping[str, int], notes: Sequence[str]
@@ -269,10 +294,15 @@ class _Run:
             self._progress(IngestProgress(phase=phase, seconds=time.monotonic() - started, **counts))
 
 
-def _words(value: object) -> object:
-    if not isinstance(value, CodecOptions):
-        return value
-    return value.name + (f" at level {value.level}" if value.level is not None else "") + (f" {value.filter}" if value.filter else "")
+def _flat(source: str, codec: CodecOptions, transform: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "source": source,
+        "codec": codec.name,
+        "level": codec.level,
+        "filter": codec.filter,
+        **{name if name != "version" else "transform_version": value for name, value in transform.items()},
+        **settings,
+    }
 
 
 def _absolute(place: str) -> str:

@@ -4,6 +4,7 @@ In: a slice of the item table. Out: a shard file that waits to be committed, and
 parquet sources, the image files of one shard).
 """
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from ferdata.errors import FerdataError, IngestError
 from ferdata.format.codec import CodecOptions
 from ferdata.format.filters import channel_moments, split_rgbx_into
 from ferdata.format.writer import ShardWriter, WrittenShard, make_layout
+from ferdata.ingest.doubt import Streak
 from ferdata.ingest.parts import NothingAcceptedError, PartRecord, open_shard
 from ferdata.ingest.records import make_record
 from ferdata.sample import ItemTable, SourceItem
@@ -24,16 +26,17 @@ from ferdata.sources.images import read_image
 from ferdata.store import Store
 from ferdata.transform import ImageRejectedError, Transform, Transformed, TransformOptions
 
-__all__ = ["Beat", "ShardTask", "TaskSettings", "jpeg_refusal", "read_sources", "write_shard"]
+__all__ = ["Beat", "ShardTask", "TaskSettings", "any_usable", "jpeg_refusal", "read_sources", "write_shard"]
 
 Beat = Callable[[int, int, int], None]
 """Called after every image with the accepted, the rejected and the bytes it added; may end the worker."""
 
-_MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_MISSING = (FileNotFoundError, NotADirectoryError)
 _BATCH_IMAGES = 8
 _READ_AHEAD_FILES = 32
 _READ_AHEAD_BYTES = 8 << 20
 _JPEG_MAGIC = b"\xff\xd8\xff"
+_streak = Streak()  # of this worker process: a shard of few images must not hide that every one fails
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +78,7 @@ def write_shard(settings: TaskSettings, task: ShardTask, beat: Beat) -> PartReco
 
     Raises:
         IngestError: If the codec must keep an image's own bytes and cannot.
+        SourceError: If many images in a row fail alike.
     """
     spec = Transform(settings.transform).spec
     layout = make_layout(spec, settings.codec, num_classes=settings.num_classes, json_bytes=settings.json_bytes)
@@ -112,6 +116,17 @@ def _usable(settings: TaskSettings, task: ShardTask, tally: "_Tally", beat: Beat
         if settings.codec.name == "jpeg" and (refusal := jpeg_refusal(data, result)):
             raise IngestError(f"{item.path}: {refusal}, expected a JPEG that the transform leaves as it is; choose --codec zstd")
         yield number, item, data, result
+
+
+def any_usable(settings: TaskSettings, items: ItemTable) -> bool:
+    """Tell whether any of these images could be stored now; for those that were rejected once."""
+    transform = Transform(settings.transform)
+    for item, data in zip(_items(items), read_sources(settings.root, items), strict=True):
+        if not isinstance(data, FerdataError):
+            with contextlib.suppress(ImageRejectedError):
+                transform.apply(data, item)
+                return True
+    return False
 
 
 def jpeg_refusal(data: bytes, result: Transformed) -> str | None:
@@ -203,8 +218,10 @@ class _Tally:
         self._squares += squares
         self._pixels += result.pixels[0].size
         self.accepted += 1
+        _streak.end()
 
     def reject(self, number: int, reason: str, error: FerdataError, num_bytes: int) -> None:
+        _streak.add(self._root, reason, error)
         self._source_bytes[number] = -1
         self._bytes_in += num_bytes
         self._rejects.append((number, reason, str(error).replace(f"{self._root}/", "")))

@@ -3,22 +3,32 @@
 In: a plan. Out: one :class:`PartRecord` a shard, in the order of the plan.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from ferdata.errors import IngestError
+from ferdata.format.codec import CodecOptions
+from ferdata.format.index import INDEX_NAME
 from ferdata.format.layout import shard_name
-from ferdata.ingest.parts import PartRecord, commit_part, read_parts
+from ferdata.ingest.doubt import NOT_READ, check_source
+from ferdata.ingest.parts import PartRecord, commit_part, is_whole, read_parts
 from ferdata.ingest.select import ShardPlan
-from ferdata.ingest.tasks import ShardTask, TaskSettings, write_shard
+from ferdata.ingest.tasks import ShardTask, TaskSettings, any_usable, write_shard
+from ferdata.parallel import map_in_threads
 from ferdata.sample import ItemTable
 from ferdata.store import Store
 
-__all__ = ["WrittenParts", "write_shards"]
+__all__ = ["UnlistedError", "WrittenParts", "named", "unlisted_error", "write_shards"]
 
 _COMMIT_THREADS = 2
 _MAX_WAITING_COMMITS = 4
+_ROUNDS = 2
+
+
+class UnlistedError(IngestError):
+    """Shards of a data set without an index are not those of this run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,51 +45,93 @@ def write_shards(
     plan: Sequence[ShardPlan],
     settings: TaskSettings,
     *,
+    unlisted: Collection[str],
     run: Callable[..., None],
     num_workers: int,
+    on_check: Callable[[int, int], None],
     on_tick: Callable[[int, int, int, int], None],
 ) -> WrittenParts:
     """Write what is missing of a plan.
+
+    An earlier run's shard is missing too where it is not, to the last bit, what was written, or where an image can be used now that was
+    rejected then. Images that could not be read are tried once more at the end.
 
     Args:
         store: Where to.
         items: All items of the scan.
         plan: Every shard of the data set.
         settings: What the tasks share.
-        run: What runs them: :func:`ferdata.ingest.pool.run_tasks`, or the like.
+        unlisted: Shards there of which nothing is known but that ferdata wrote them; they are replaced by the same bytes only.
+        run: What runs the tasks: :func:`ferdata.ingest.pool.run_tasks`, or the like.
         num_workers: Processes.
+        on_check: Called with (finished shards read, finished shards).
         on_tick: Called with the images found done, and those accepted, rejected, and the bytes read since.
+
+    Raises:
+        SourceError: If the source is gone, or many images in a row fail alike.
+        UnlistedError: If an unlisted shard is not what would be written.
     """
-    names = [shard_name(shard.split, shard.number, compressed=settings.codec.kind.compressed) for shard in plan]
-    parts = read_parts(store, {name: len(shard.positions) for name, shard in zip(names, plan, strict=True)})
+    by_name = named(plan, settings.codec)
+    if foreign := sorted(set(unlisted) - set(by_name)):
+        raise unlisted_error(store, foreign[0])
+
+    def is_stale(part: PartRecord, reasons: Collection[str] | None = None) -> bool:
+        numbers = [number for number, reason, _ in part.rejects if reasons is None or reason in reasons]
+        return bool(numbers) and any_usable(settings, items.take(by_name[part.name].positions[numbers]))
+
+    parts = read_parts(store, {name: len(shard.positions) for name, shard in by_name.items()})
+    whole = map_in_threads(partial(is_whole, store), [*parts.values()], num_workers=num_workers, progress=on_check)
+    parts = {name: part for (name, part), sound in zip(parts.items(), whole, strict=True) if sound and not is_stale(part)}
     resumed = list(parts.values())
     found_done = sum(len(part.source_bytes) for part in resumed)
     on_tick(found_done, 0, 0, 0)
-    missing = [(name, shard) for name, shard in zip(names, plan, strict=True) if name not in parts]
 
-    def tasks() -> Iterator[ShardTask]:
-        for name, shard in missing:
-            yield ShardTask(name=name, split=shard.split, items=items.take(shard.positions))
+    def tasks(missing: Sequence[str]) -> Iterator[ShardTask]:
+        for name in missing:
+            yield ShardTask(name=name, split=by_name[name].split, items=items.take(by_name[name].positions))
+
+    def commit(part: PartRecord) -> None:
+        if part.name in unlisted and not (part.accepted and is_whole(store, part)):
+            raise unlisted_error(store, part.name)
+        commit_part(store, part)
 
     # Waiting for the disk happens in these threads, beside the workers, so that these never do.
     with ThreadPoolExecutor(_COMMIT_THREADS) as committer:
         waiting: list[Future[None]] = []
 
         def keep(part: PartRecord) -> None:
-            waiting.append(committer.submit(commit_part, store, part))
+            waiting.append(committer.submit(commit, part))
             while len(waiting) > _MAX_WAITING_COMMITS:
                 waiting.pop(0).result()
             parts[part.name] = part
 
-        if missing:
-            run(
-                partial(write_shard, settings),
-                tasks(),
-                num_workers=min(num_workers, len(missing)),
-                on_result=keep,
-                on_tick=partial(on_tick, found_done),
-                where=str(store),
-            )
-        for commit in waiting:
-            commit.result()
-    return WrittenParts(parts=[parts[name] for name in names], resumed=resumed)
+        missing = [name for name in by_name if name not in parts]
+        for _ in range(_ROUNDS):
+            if missing:
+                run(
+                    partial(write_shard, settings),
+                    tasks(missing),
+                    num_workers=min(num_workers, len(missing)),
+                    on_result=keep,
+                    on_tick=partial(on_tick, found_done),
+                    where=str(store),
+                )
+            while waiting:
+                waiting.pop(0).result()
+            missing = [name for name, part in parts.items() if is_stale(part, NOT_READ)]
+    ordered = [parts[name] for name in by_name]
+    check_source(settings.root, items, plan, ordered)
+    return WrittenParts(parts=ordered, resumed=[part for part in resumed if parts[part.name] is part])
+
+
+def named(plan: Sequence[ShardPlan], codec: CodecOptions) -> dict[str, ShardPlan]:
+    """Return the shards of a plan by their file names."""
+    return {shard_name(shard.split, shard.number, compressed=codec.kind.compressed): shard for shard in plan}
+
+
+def unlisted_error(store: Store, name: str) -> UnlistedError:
+    """Return the error about a shard of a data set without an index that these settings do not make."""
+    return UnlistedError(
+        f"{store}: {name} found, of a ferdata data set whose {INDEX_NAME} is lost, expected the very shard that this source and these "
+        "settings give; replace that data set with --fresh, or choose another --out"
+    )

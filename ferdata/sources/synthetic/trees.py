@@ -11,6 +11,7 @@ from typing import IO
 
 from ferdata.errors import OptionError
 from ferdata.labels import AFFECTNET_8, AFFECTNET_ALL, RAFDB_BASIC
+from ferdata.lock import check_vacant, hold_lock
 from ferdata.parallel import Progress, usable_cores
 from ferdata.sources.synthetic.affectnet_files import CSV_HEADER, PHOTO_FOLDER, draw_an_csv, draw_an_npy
 from ferdata.sources.synthetic.face import LARGEST, SMALLEST
@@ -169,6 +170,7 @@ def write_synthetic(
 
     Raises:
         OptionError: If an option is outside what is allowed, or the folder is not empty.
+        IngestError: If another run is writing there.
         StoreError: If the tree cannot be written.
         WorkerError: If a process dies.
     """
@@ -180,12 +182,14 @@ def write_synthetic(
     _check(size=size, seed=seed, num_workers=num_workers)
     splits = plan_splits(plan.totals(), count, seed=seed, gaps=plan.gaps, first_number=plan.first_number)
     store = Store(root)
-    _prepare(store, plan)
+    check_vacant(store)
 
     batches = list(_batches(name, plan, splits, size, seed))
     num_bytes = done = 0
-    with ExitStack() as open_lists:
-        lists = _open_lists(store, plan, splits, open_lists)
+    with ExitStack() as closing:
+        closing.enter_context(hold_lock(store))
+        _prepare(store, plan)
+        lists = _open_lists(store, plan, splits, closing)
         for batch, drawn in zip(batches, draw_batches(store, plan.draw, batches, num_workers=num_workers), strict=True):
             num_bytes += drawn.image_bytes
             if drawn.rows:
@@ -219,12 +223,7 @@ def _check(*, size: int, seed: int, num_workers: int) -> None:
 
 def _prepare(store: Store, plan: Layout) -> None:
     """Make the folders; a tree that stands there already is never mixed with a new one."""
-    store.make_dir()
-    found = store.list(missing_ok=True)
-    if found:
-        raise OptionError(
-            f"{store}: {found[0].name!r} found, expected a new or empty folder; remove what is there or choose another folder"
-        )
+    check_vacant(store)
     for folder in plan.folders:
         store.make_dir(folder)
 

@@ -1,0 +1,182 @@
+"""One writer to a folder at a time: every verb that writes one holds its lock for as long as it takes.
+
+In: a folder or URL. Out: a context, or an error that somebody else is at work there. The operating system keeps the lock where it can;
+elsewhere a small file does, which its owner renews every few seconds, so that one whose owner is gone is told from one that is held.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ferdata.errors import FerdataError, IngestError, OptionError, StoreError
+from ferdata.store import Store
+
+__all__ = ["LOCK_NAME", "check_vacant", "hold_lock"]
+
+LOCK_NAME = ".ferdata-lock"
+_WAIT_SECONDS = 5.0
+_SETTLE_SECONDS = 0.3
+_RENEW_SECONDS = 5.0
+_STALE_SECONDS = 30.0
+_CLOCK_SECONDS = 2.0
+"""What two processes may make of one start, when the clock is set between."""
+
+
+@contextlib.contextmanager
+def hold_lock(store: Store) -> Iterator[None]:
+    """Keep other writers out of a folder, which is made where it is not there.
+
+    A lock ends with its owner, however that ends: the operating system drops its own with the last process of a killed run; a lock file
+    is taken over at once where its owner ran on this machine, and after 30 seconds without a renewal where it ran on another.
+
+    Raises:
+        IngestError: If another run is writing there.
+        StoreError: If the folder cannot be made.
+    """
+    store.make_dir()
+    descriptor = _system_lock(store) if store.is_local else None
+    if descriptor is None:
+        with _lock_file(store):
+            yield
+        return
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def check_vacant(store: Store) -> None:
+    """See that a folder holds nothing but, perhaps, the lock of whoever writes there.
+
+    Raises:
+        OptionError: If it does.
+    """
+    if any(not entry.name.startswith(LOCK_NAME) for entry in store.list(missing_ok=True)):
+        raise OptionError(f"{store}: a folder that is not empty found, expected a new or an empty one; choose another, or empty it")
+
+
+def _system_lock(store: Store) -> int | None:
+    """Return the open folder whose lock is held, or None where the file system has no locks."""
+    try:
+        descriptor = os.open(store.path(), os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise StoreError(f"{store}: {error.strerror}, expected a folder that can be read and written; choose another") from error
+    deadline = time.monotonic() + _WAIT_SECONDS  # the workers of a run that was killed need a moment to end
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return descriptor
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise _is_held(store) from None
+                time.sleep(0.05)
+    except OSError:
+        os.close(descriptor)
+        return None
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+@contextlib.contextmanager
+def _lock_file(store: Store) -> Iterator[None]:
+    own = {"run": uuid.uuid4().hex, "machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
+    if (found := _read(store)) is not None and not _is_stale(store, found):
+        raise _is_held(store)
+    _write(store, own, 0)
+    time.sleep(_SETTLE_SECONDS)  # two that found the folder free at one moment: the later one's file is there now
+    if not _is_own(store, own):
+        raise _is_held(store)
+    ended, lost = threading.Event(), threading.Event()
+
+    def renew() -> None:
+        count = 0
+        while not ended.wait(_RENEW_SECONDS):
+            count += 1
+            with contextlib.suppress(FerdataError, OSError):  # it may be reached again the next time
+                if not _is_own(store, own):
+                    lost.set()
+                    return
+                _write(store, own, count)
+
+    renewing = threading.Thread(target=renew, daemon=True)
+    renewing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        renewing.join()
+        if not lost.is_set() and _is_own(store, own):
+            store.remove(LOCK_NAME)
+    if lost.is_set():
+        raise IngestError(
+            f"{store}: another run took this folder over while this one stood still, expected to be alone; "
+            "write it again, or choose another --out"
+        )
+
+
+def _is_stale(store: Store, found: dict[str, Any]) -> bool:
+    """Tell whether the owner of a lock file is gone; that of another machine is watched for a while."""
+    if found.get("machine") == _machine():
+        began, noted = _started(found.get("pid")), found.get("started")
+        return began is None or not isinstance(noted, float) or abs(began - noted) > _CLOCK_SECONDS
+    deadline = time.monotonic() + _STALE_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(min(1.0, _STALE_SECONDS))
+        if (now := _read(store)) != found:
+            return now is None
+    return True
+
+
+def _is_own(store: Store, own: dict[str, Any]) -> bool:
+    return bool((_read(store) or {}).get("run") == own["run"])
+
+
+def _read(store: Store) -> dict[str, Any] | None:
+    try:
+        data = store.read(LOCK_NAME)
+    except FileNotFoundError:
+        return None
+    try:
+        found = json.loads(data)
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {"run": data.hex()}
+
+
+def _write(store: Store, own: dict[str, Any], count: int) -> None:
+    with store.write_atomic(LOCK_NAME) as file:
+        file.write(json.dumps(own | {"renewed": count}).encode())
+
+
+def _started(pid: object) -> float | None:
+    """Return when a process began, None where there is none (any more); numbers of processes are used again."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+    except (psutil.Error, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _machine() -> str:
+    """Return what tells this machine from others, this start of it from earlier ones, and a container from its neighbours."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
+
+
+def _is_held(store: Store) -> IngestError:
+    return IngestError(f"{store}: another run is writing here, expected none; wait for it, or choose another --out")
