@@ -16,7 +16,7 @@ from PIL import Image
 from trees import csv_tree, npy_tree, plus_tree, va_tree
 from trees_rafdb import class_folders, jpeg_bytes, kaggle_a_tree, put, raf_kaggle_tree, rafdb_tree, reasons, yolo_tree
 
-from ferdata.errors import AmbiguousLayoutError
+from ferdata.errors import AmbiguousLayoutError, StoreError
 from ferdata.imageformats import MAGIC_BYTES, starts_like_image
 from ferdata.sources import Scan, ScanOptions, read_image, scan_source
 from ferdata.sources.listing import is_junk
@@ -217,6 +217,24 @@ def test_links_that_lead_back_are_passed_over_with_a_note(tmp_path: Path) -> Non
         "Ignored link train/happy/up: it leads back into the source, where its images are read already.",
         "Ignored link train/happy/other: it leads back into the source, where its images are read already.",
     ]
+
+
+def test_a_link_back_among_the_images_of_a_release_is_noted(tmp_path: Path) -> None:
+    """Its images are the source's own, which are read where they lie."""
+    npy_tree(tmp_path)
+    (tmp_path / "train_set/images/loop").symlink_to("..")
+
+    assert noted(scanned(tmp_path, "affectnet"), "Ignored") == [
+        "Ignored links that lead back to a folder above them: train_set/images/loop."
+    ]
+
+
+def test_a_pipe_called_parquet_is_no_table_to_wait_for(tmp_path: Path) -> None:
+    """To open it would wait for ever for somebody who writes."""
+    os.mkfifo(tmp_path / "train.parquet")
+
+    with pytest.raises(StoreError, match=r"train.parquet: a pipe or device found, expected a parquet file"):
+        scanned(tmp_path)
 
 
 @pytest.mark.parametrize("inner", ["inner", "inner/inner"])

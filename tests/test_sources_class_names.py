@@ -107,6 +107,7 @@ def test_a_row_finds_its_image_in_the_other_unicode_form() -> None:
         ("train/{i}.jpg", ["train/_annotations.coco.json"], "train/_annotations.coco.json"),
         ("images/train/{i}.jpg", ["labels/train/0.txt"], "labels/"),
         ("train2017/{i}.jpg", ["annotations/instances_train2017.json"], "annotations/"),
+        ("train/images/{i}.jpg", ["train/annotations/instances.json"], "train/annotations/"),
         ("VOC2007/JPEGImages/{i}.jpg", ["VOC2007/Annotations/0.xml"], "VOC2007/Annotations/"),
     ],
 )
@@ -125,6 +126,16 @@ def test_images_whose_labels_lie_elsewhere_are_no_class(tmp_path: Path, source: 
     assert f"beside {shown}, whose labels are not read, expected a folder for each class; put images in train/<class>/" in error
     assert ("source 'folder'" in error) == (source != "folder")
     assert "AN-npy" not in error
+
+
+@pytest.mark.parametrize(
+    "names", [("aligned", "original"), ("train_images", "test_images"), ("Aligned", "resized"), ("trainset A", "val B")]
+)
+def test_forms_and_splits_of_the_images_are_no_classes(tmp_path: Path, names: tuple[str, str]) -> None:
+    """RAF-DB without its list is two folders of the same faces."""
+    class_folders(tmp_path, {".": dict.fromkeys(names, 2)})
+
+    assert refused(tmp_path, "folder").startswith("images in ")
 
 
 @pytest.mark.parametrize("source", ["folder", "affectnet", "rafdb"])

@@ -19,7 +19,7 @@ from ferdata.sources.markers.rafdb_official import find_rafdb_kaggle, find_rafdb
 from ferdata.sources.markers.split_folders import find_affectnet_npy, find_affectnet_plus, find_affectnet_va, find_one_split, find_yolo
 from ferdata.sources.markers.tables import find_affectnet_kaggle, find_parquet
 from ferdata.sources.text_tables import is_table
-from ferdata.sources.unread import DERIVED_FOLDERS, note_unread
+from ferdata.sources.unread import DERIVED_FOLDERS, LOOPS, note_unread
 from ferdata.store import Store
 
 __all__ = ["Detection", "detect_layout"]
@@ -220,9 +220,9 @@ def _ignored(tree: Tree, found: Detection) -> list[str]:
         ("derived files, which are no labels", derived),
         ("archives beside the unpacked data", archives),
         ("pickles, which are never loaded", pickles),
-        ("links that lead back to a folder above them", loops),
     )
     ignored = [f"Ignored {kind}: {shorten(paths)}." for kind, paths in kinds if paths]
+    ignored += [f"{LOOPS}: {shorten(loops)}."] if loops else []
     return [*ignored, *check_tables(tree, found, used), *note_unread(tree, found)]
 
 

@@ -67,6 +67,9 @@ def open_parquet(store: Store, path: str, *, as_dictionary: Sequence[str] = ()) 
         path: The file.
         as_dictionary: Columns of text whose repeated values are held once, as the file holds them.
     """
+    if store.is_local and os.path.exists(store.path(path)) and not os.path.isfile(store.path(path)):
+        # Opening a pipe would wait for ever for somebody to write.
+        raise StoreError(f"{store.path(path)}: a pipe or device found, expected a parquet file; remove it")
     with parquet_errors(store, path):
         source = store.path(path) if store.is_local else pa.PythonFile(_RangeFile(store, path), mode="r")
         return pq.ParquetFile(source, read_dictionary=list(as_dictionary))

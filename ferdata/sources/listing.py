@@ -27,6 +27,7 @@ __all__ = [
     "is_junk",
     "is_within",
     "iter_names",
+    "leads_up",
     "list_folder",
     "natural_key",
     "peek",
@@ -52,7 +53,7 @@ _JUNK = frozenset((
     "$recycle.bin", "recycler", "system volume information", "found.000",
     "network trash folder", "temporary items", "thevolumesettingsfolder", "thefindbyfolder",
     # Linux, Synology, QNAP, NetApp and others
-    "lost+found", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "@snapshot", "@sharebin", "@sharesnap", "@__thumb",
+    "lost+found", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "@snapshot", "@snapshots", "@sharebin", "@sharesnap", "@__thumb",
     "#recycle", "#snapshot", "~snapshot", "__pycache__",
 ))  # fmt: skip
 """Names, in lower case, of what systems and services leave in any folder; names with a dot in front are theirs too."""
@@ -133,6 +134,12 @@ def is_within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
+def leads_up(store: Store, folder: str) -> bool:
+    """Tell whether a folder is a link to the one it lies in, or to one above that."""
+    path = store.path(folder)
+    return store.is_local and os.path.islink(path) and is_within(os.path.realpath(os.path.dirname(path)), os.path.realpath(path))
+
+
 def iter_names(store: Store, relative: str = "") -> Iterator[tuple[str, bool]]:
     """Yield ``(name, is_dir)`` for one folder without junk, in the disk's own order, without holding the listing in memory.
 
@@ -209,7 +216,7 @@ def list_folder(store: Store, relative: str = "") -> Folder:
     files: list[str] = []
     for name, is_dir in iter_names(store, relative):
         (dirs if is_dir else files).append(name)
-    loops = [name for name in dirs if _leads_up(store, relative, name)]
+    loops = [name for name in dirs if leads_up(store, below(relative, name))]
     files.sort(key=natural_key)
     return Folder(
         relative,
@@ -267,11 +274,6 @@ class NameIndex:
 
 def _folded(name: str) -> str:
     return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).lower()
-
-
-def _leads_up(store: Store, folder: str, name: str) -> bool:
-    path = store.path(below(folder, name))
-    return store.is_local and os.path.islink(path) and is_within(os.path.realpath(store.path(folder)), os.path.realpath(path))
 
 
 def _find(folder: str, names: tuple[str, ...], name: str) -> str | None:

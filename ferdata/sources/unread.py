@@ -9,13 +9,15 @@ from collections.abc import Iterable, Iterator
 
 from ferdata.errors import StoreError
 from ferdata.sources.detection import Detection
-from ferdata.sources.listing import Tree, below, is_image_at, iter_names, natural_key, says_no_image, shorten
+from ferdata.sources.listing import Tree, below, is_image_at, iter_names, leads_up, natural_key, says_no_image, shorten
 from ferdata.store import Store
 
-__all__ = ["DERIVED_FOLDERS", "ignored_files", "ignored_images", "note_unread"]
+__all__ = ["DERIVED_FOLDERS", "LOOPS", "ignored_files", "ignored_images", "note_unread"]
 
 DERIVED_FOLDERS = frozenset(("images_cropped", "fan_landmarks"))
 """Folders that users' own tools leave in a release; they have a note of their own."""
+
+LOOPS = "Ignored links that lead back to a folder above them"
 
 _SPLIT_PARTS = {
     "AN-npy": ("images", "annotations"),
@@ -60,7 +62,7 @@ def note_unread(tree: Tree, found: Detection) -> list[str]:
 
 
 def ignored_images(store: Store, folders: Iterable[str], layout: str, *, also: Iterable[str] = ()) -> list[str]:
-    """Return a note on the folders that hold images at any depth, and one on those that cannot be listed, where there are any.
+    """Return notes on the folders that hold images at any depth, that cannot be listed, and that are links to a folder above.
 
     Args:
         store: Where the source lives.
@@ -71,14 +73,17 @@ def ignored_images(store: Store, folders: Iterable[str], layout: str, *, also: I
     shown = list(also)
     closed: list[str] = []
     budget = _MAX_FOLDERS if store.is_local else _MAX_REMOTE_FOLDERS
-    for folder in sorted(folders, key=natural_key):
+    folders = sorted(folders, key=natural_key)
+    loops = [folder for folder in folders if leads_up(store, folder)]
+    for folder in (folder for folder in folders if folder not in loops):
         number, listed, locked = _count(store, folder, budget)
         budget -= listed
         if number:
             shown.append(f"{folder}/ ({'at least ' if budget <= 0 else ''}{_images(number)})")
         closed += locked
     notes = [f"Ignored images that {layout} does not read: {shorten(shown)}."] if shown else []
-    return notes + ([f"Ignored folders that cannot be listed: {shorten(closed)}."] if closed else [])
+    notes += [f"Ignored folders that cannot be listed: {shorten(closed)}."] if closed else []
+    return notes + ([f"{LOOPS}: {shorten(loops)}."] if loops else [])
 
 
 def ignored_files(store: Store, paths: Iterable[str]) -> list[str]:

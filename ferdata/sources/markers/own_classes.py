@@ -15,6 +15,7 @@ PARTS = frozenset((
 ))  # fmt: skip
 """Folders that hold all images, or all labels, of a data set whose labels are not folder names (COCO, VOC, YOLO, AN-npy)."""
 
+_FORMS = re.compile(r"(original|aligned|cropped|resized|mask)s?([ _-]?(images?|faces?))?|(manually|automatically)_annotated.*")
 _MIN_FOLDERS_WITH_IMAGES = 2
 _ANNOTATION_ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".xml", ".npy", ".parquet", ".pkl", ".pickle", ".lst", ".yaml", ".yml")
 
@@ -38,7 +39,7 @@ def find_own_classes(tree: Tree, splits: Mapping[str, str], names: Sequence[str]
     holding = [name for name in names if any(holds_images(tree, below(path, name)) for path in splits.values())]
     if not holding or (not has_splits and len(holding) < _MIN_FOLDERS_WITH_IMAGES) or not any(map(_is_own, names)):
         return None
-    if PARTS & {name_key(name) for name in names} or all(map(_names_a_split, holding)) or _is_all_images(tree, splits, holding):
+    if PARTS & {name_key(name) for name in names} or all(map(_names_no_class, holding)) or _is_all_images(tree, splits, holding):
         return None
     if not has_splits:
         _refuse_wrapper(tree, splits, names, holding)
@@ -74,8 +75,10 @@ def _is_all_images(tree: Tree, splits: Mapping[str, str], holding: Sequence[str]
     return any(is_annotation_file(name) for path in {*above, *splits.values(), *inside} for name in tree.folder(path).files)
 
 
-def _names_a_split(name: str) -> bool:
-    return any(map(split_of, re.findall(r"[a-z]+", name_key(name))))
+def _names_no_class(name: str) -> bool:
+    """Tell whether a folder's name says which split, or which form of the images, it holds: ``train2017``, ``aligned``."""
+    key = name_key(name)
+    return _FORMS.fullmatch(key) is not None or any(map(split_of, re.findall(r"[a-z]+", key)))
 
 
 def _refuse_wrapper(tree: Tree, splits: Mapping[str, str], names: Sequence[str], holding: Sequence[str]) -> None:

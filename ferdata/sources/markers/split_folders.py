@@ -11,6 +11,7 @@ __all__ = ["find_affectnet_npy", "find_affectnet_plus", "find_affectnet_va", "fi
 
 _HUMAN, _AUTOMATIC = "human_annotated", "no_human_annotated"
 _ENOUGH_NAMES = 4096
+_ENOUGH_JSON = 16
 _MAX_WRAPPERS = 8
 
 
@@ -146,16 +147,27 @@ def _any_annotation(tree: Tree, splits: Mapping[str, str], layout: str) -> bool:
 
 
 def _annotation_layout(tree: Tree, annotations: str) -> str | None:
-    """Return the layout whose annotation files a folder holds; of a folder of a million ``.npy`` files only the first are read."""
+    """Return the layout whose annotation files a folder holds; of a folder of a million ``.npy`` files only the first are read.
+
+    AN-plus has one JSON file an image; a folder whose first ones belong to no image holds another data set's (COCO).
+    """
     has_npy = False
-    for count, (name, _) in enumerate(iter_names(tree.store, annotations)):
+    others = 0
+    for count, (name, is_dir) in enumerate(iter_names(tree.store, annotations)):
         lower = name.lower()
-        if lower.endswith(".json"):
-            return "AN-plus"
+        if lower.endswith(".json") and not is_dir and others < _ENOUGH_JSON:
+            if _is_of_image(tree, annotations, name[: -len(".json")]):
+                return "AN-plus"
+            others += 1
         has_npy = has_npy or lower.endswith("_exp.npy")
         if has_npy and count >= _ENOUGH_NAMES:
             break
     return "AN-npy" if has_npy else None
+
+
+def _is_of_image(tree: Tree, annotations: str, stem: str) -> bool:
+    images = tree.folder(annotations.rpartition("/")[0]).dir("images")
+    return stem.isdecimal() or any(tree.store.exists(below(images or "", stem + suffix)) for suffix in (".jpg", ".png", ".jpeg"))
 
 
 def _detection(
