@@ -225,3 +225,36 @@ def test_nothing_is_written_outside_the_folder_that_was_named(tmp_path: Path) ->
         assert not verify(str(tmp_path / "set"), num_workers=1).ok
         (tmp_path / "set" / "index.json").write_bytes(original)
     assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+
+
+def put_setting(text: str) -> Callable[[bytes], bytes]:
+    return lambda data: data.replace(b'"settings": {', b'"settings": {"forged": ' + text.encode() + b", ", 1)
+
+
+ODD = {
+    "deep": (put_setting("[" * 500 + "]" * 500), "at most 16 values one in the other"),
+    "deeper": (put_setting("[" * 100_000 + "]" * 100_000), "expected ASCII JSON"),
+    "half a character": (put_setting('"\\ud800"'), "expected whole characters"),
+    "half a character in a class": (lambda data: data.replace(b'"classes": [', b'"classes": ["\\udfff", ', 1), "4,096 whole characters"),
+    "no number": (put_setting("NaN"), "NaN found"),
+    "endless": (put_setting("1e999"), "inf found, expected a number"),
+    "huge": (put_setting("9" * 4000), "expected a number"),
+    "longer than Python reads": (put_setting("9" * 10_000), "expected ASCII JSON"),
+    "twice": (lambda data: data.replace(b'"counts": {', b'"classes": [], "counts": {', 1), "the member 'classes' found twice"),
+    "twice within": (put_setting('{"a": 1, "a": 2}'), "the member 'a' found twice"),
+}
+
+
+@pytest.mark.parametrize(("forge", "message"), ODD.values(), ids=ODD)
+def test_json_that_python_takes_and_others_do_not_is_refused(tmp_path: Path, forge: Callable[[bytes], bytes], message: str) -> None:
+    """Each of these went through, and ended in a traceback where it was shown, copied or written again."""
+    make_dataset(tmp_path, **SMALL)
+    path = tmp_path / "index.json"
+    data = path.read_bytes()
+    forged = forge(data[: data.rindex(b',\n "xxh64"')])
+    path.write_bytes(forged + f',\n "xxh64": "{xxhash.xxh64_hexdigest(forged)}"\n}}\n'.encode())
+
+    with pytest.raises(ShardCorruptError, match=f"^{path}: ") as caught:
+        read_index(Store(str(tmp_path)))
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 1000

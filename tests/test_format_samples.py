@@ -1,19 +1,20 @@
 """samples.parquet with a checksum that fits, and wrong: whatever reads it says so, and names it."""
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from forging import forge_file
+from forging import forge_file, rewrite_index
 from make_dataset import make_dataset
 
 import ferdata
 from ferdata.errors import ShardCorruptError
 from ferdata.export import export
-from ferdata.format import read_index, read_samples
+from ferdata.format import read_file, read_index, read_samples
 from ferdata.preview import preview
 from ferdata.recode import recode
 from ferdata.store import Store
@@ -88,3 +89,64 @@ def test_text_that_is_no_utf_8_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ShardCorruptError, match=r"samples\.parquet: .*(UTF8|UTF-8)"):
         ferdata.ShardDataset(tmp_path, fields=("images", "keys"))
+
+
+@pytest.mark.parametrize("column", ["key", "split", "path", "source_label"])
+def test_a_small_table_that_would_fill_gigabytes_is_refused_before_it_does(tmp_path: Path, column: str) -> None:
+    """One text of half a megabyte, repeated by a few bits a row: 60 kB of file, and two gigabytes of memory."""
+    root = tmp_path / "set"
+    index = make_dataset(root, samples={"train": 4000}, size=4)
+    bomb = pa.DictionaryArray.from_arrays(pa.array([0] * 4000, pa.int32()), pa.array(["a" * (1 << 19)]))
+    buffer = io.BytesIO()
+    table = put(column, bomb)(read_samples(Store(str(root)), index))
+    pq.write_table(table, buffer, compression="zstd", store_schema=False, dictionary_pagesize_limit=1 << 28)
+    assert len(buffer.getvalue()) < 200_000
+    forge_file(root, "samples.parquet", buffer.getvalue())
+    before = pa.default_memory_pool().max_memory()
+
+    with pytest.raises(ShardCorruptError, match=f"{root}/samples.parquet: 2,097,[0-9,]* bytes in 4,000 rows found, expected at most"):
+        read_samples(Store(str(root)), read_index(Store(str(root))))
+    assert pa.default_memory_pool().max_memory() - before < 1 << 28
+
+
+def test_texts_that_are_all_one_long_one_are_refused_whatever_their_page_is(tmp_path: Path) -> None:
+    """The same without a dictionary: what a compressed page claims is looked at before it is inflated."""
+    root = tmp_path / "set"
+    index = make_dataset(root)
+    table = put("path", pa.array(["a" * (1 << 22)] * 52))(read_samples(Store(str(root)), index))
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=False)
+    forge_file(root, "samples.parquet", buffer.getvalue())
+    with pytest.raises(ShardCorruptError, match=r"218,1[0-9,]* bytes in 52 rows found, expected at most 1,474,560"):
+        read_samples(Store(str(root)), read_index(Store(str(root))))
+
+
+def test_more_rows_than_the_file_has_bytes_for_are_refused(tmp_path: Path) -> None:
+    """An index that agrees may claim two thousand million samples, and a column of zeros holds as many in a few bytes."""
+    index = make_dataset(tmp_path, samples={"train": 1})
+    rows = read_samples(Store(str(tmp_path)), index)
+    many = pa.table(
+        {name: pa.chunked_array([rows.column(name).combine_chunks().take(pa.array([0] * 500_000))]) for name in rows.column_names}
+    )
+    buffer = io.BytesIO()
+    pq.write_table(many, buffer, compression="zstd", store_schema=False)
+    assert len(buffer.getvalue()) < 500_000 // 16
+    forge_file(tmp_path, "samples.parquet", buffer.getvalue())
+
+    def claim(record: dict) -> None:
+        record["counts"]["train"][0] += 500_000 - sum(record["counts"]["train"])
+        record["shards"][0].update(samples=500_000, num_bytes=1 << 40)
+
+    rewrite_index(tmp_path, claim)
+    with pytest.raises(ShardCorruptError, match=r"500,000 rows in [0-9,]+ bytes found"):
+        read_samples(Store(str(tmp_path)), read_index(Store(str(tmp_path))))
+
+
+@pytest.mark.parametrize("name", ["index.json", "samples.parquet", "rejects.csv"])
+def test_a_file_that_has_grown_to_gigabytes_is_refused_by_its_size(tmp_path: Path, name: str) -> None:
+    """A sparse file of a terabyte takes no room on the disk; read whole, it ends the process."""
+    index = make_dataset(tmp_path)
+    os.truncate(tmp_path / name, 1 << 40)
+    with pytest.raises(ShardCorruptError, match=f"{tmp_path}/{name}: 1,099,511,627,776 bytes found, expected"):
+        read_index(Store(str(tmp_path)))
+        read_file(Store(str(tmp_path)), next(info for info in index.files if info.name == name))

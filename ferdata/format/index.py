@@ -38,6 +38,10 @@ __all__ = [
 _CHUNK_BYTES = 8 << 20
 
 
+_MOST_INDEX_BYTES = 1 << 26
+"""Some 200,000 shards; parsed, it takes twenty times its size at worst."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileInfo:
     """One file beside the shards: name, size and XXH64 (hex)."""
@@ -146,7 +150,7 @@ def read_index(store: Store) -> DatasetIndex:
     """
     where = store.path(INDEX_NAME)
     try:
-        data = _read_sound(store, INDEX_NAME, lambda data: data.endswith(_tail(data[: len(data) - len(_tail(b""))])))
+        data = _read_sound(store, INDEX_NAME, _MOST_INDEX_BYTES, lambda data: data.endswith(_tail(data[: len(data) - len(_tail(b""))])))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ShardMissingError(
             f"{store}: no {INDEX_NAME} found, expected a folder that 'shard' has finished; run 'shard' (it resumes), or check the path"
@@ -159,7 +163,7 @@ def read_index(store: Store) -> DatasetIndex:
             f"{where}: its checksum does not fit its text, so a byte was changed or lost; copy it again or run 'shard --fresh'"
         )
     try:
-        record = json.loads(data.decode("ascii"), parse_constant=_refuse)
+        record = json.loads(data.decode("ascii"), parse_constant=_refuse, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise ShardCorruptError(f"{where}: {error}, expected ASCII JSON; write it again with ferdata") from error
     version = record.get("format_version")
@@ -201,6 +205,14 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} found")
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the member {reprlib.repr(next(name for name in names if names.count(name) > 1))} found twice")
+    return found
+
+
 def write_file(store: Store, name: str, data: bytes) -> FileInfo:
     """Write a small file atomically and return its entry for the index."""
     with store.write_atomic(name) as file:
@@ -216,7 +228,7 @@ def read_file(store: Store, info: FileInfo) -> bytes:
         ShardCorruptError: If it is not what the index says.
     """
     try:
-        data = _read_sound(store, info.name, lambda data: xxhash.xxh64_hexdigest(data) == info.xxh64)
+        data = _read_sound(store, info.name, info.num_bytes, lambda data: xxhash.xxh64_hexdigest(data) == info.xxh64)
     except FileNotFoundError as error:
         raise ShardMissingError(f"{store.path(info.name)}: no such file, expected it beside {INDEX_NAME}; copy the whole folder") from error
     if xxhash.xxh64_hexdigest(data) != info.xxh64:
@@ -224,8 +236,10 @@ def read_file(store: Store, info: FileInfo) -> bytes:
     return data
 
 
-def _read_sound(store: Store, name: str, is_sound: Callable[[bytes], bool]) -> bytes:
+def _read_sound(store: Store, name: str, most_bytes: int, is_sound: Callable[[bytes], bool]) -> bytes:
     """Return a file; what came from a URL and is not sound is asked for once more, past any cache."""
+    if store.is_local and (num_bytes := store.num_bytes(name)) > most_bytes:  # before memory is asked for
+        raise ShardCorruptError(f"{store.path(name)}: {num_bytes:,} bytes found, expected at most {most_bytes:,}; copy it again")
     data = store.read(name)
     return data if store.is_local or is_sound(data) else store.read(name, is_fresh=True)
 

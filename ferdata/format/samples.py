@@ -1,6 +1,7 @@
 """``samples.parquet``: one row per sample, in reading order.
 
-In: rows. Out: a table whose rows are those that the index counts. Costs milliseconds per 100,000 rows.
+In: rows. Out: a table whose rows are those that the index counts. Costs milliseconds per 100,000 rows, and no more memory than such a
+table can need: a file may claim more than it holds, and repeat a long text for a byte a row.
 """
 
 from io import BytesIO
@@ -37,6 +38,12 @@ SAMPLES_SCHEMA = pa.schema(
 
 _TYPES = {field.name: field.type.value_type if pa.types.is_dictionary(field.type) else field.type for field in SAMPLES_SCHEMA}
 """As they are stored."""
+_TEXTS = [name for name, kind in _TYPES.items() if pa.types.is_string(kind)]
+_MOST_ROW_BYTES = 8192
+"""Of a row, on average: a path may have 4,096."""
+_MOST_ROWS_A_BYTE = 16
+"""Keys are unique, so a row takes about a byte at least, however well the table is compressed."""
+_FREE_BYTES = 1 << 20
 _NEEDED = ("key", "split", "label", "shard", "frame", "position")
 """Columns that every row has a value in."""
 
@@ -58,11 +65,14 @@ def read_samples(store: Store, index: DatasetIndex, columns: list[str] | None = 
     where = store.path(SAMPLES_NAME)
     data = read_file(store, next(info for info in index.files if info.name == SAMPLES_NAME))
     try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-        problem = _schema_problem(file, index)
+        file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=_TEXTS)
+        problem = _schema_problem(file, index) or _size_problem(file.metadata, len(data))
         if not problem:
             table = file.read(columns)
             table.validate(full=True)
+            problem = _text_problem(table)
+        if not problem:
+            table = pa.table([_plain(column) for column in table.columns], table.column_names)
             problem = _row_problem(table, index)
     except (pa.ArrowException, OSError, ValueError) as error:
         text = " ".join(str(error).split())  # Arrow's may have several lines
@@ -73,13 +83,41 @@ def read_samples(store: Store, index: DatasetIndex, columns: list[str] | None = 
 
 
 def _schema_problem(file: pq.ParquetFile, index: DatasetIndex) -> str:
-    found = {field.name: field.type for field in file.schema_arrow}
+    found = {field.name: field.type.value_type if pa.types.is_dictionary(field.type) else field.type for field in file.schema_arrow}
     if wrong := [name for name, kind in _TYPES.items() if found.get(name) != kind]:
         listed = ", ".join(f"{name} {found.get(name, 'missing')} (expected {_TYPES[name]})" for name in wrong)
         return f"columns of other types found: {listed}"
     if file.metadata.num_rows != index.num_samples():
         return f"{file.metadata.num_rows:,} rows found, expected {index.num_samples():,} as {INDEX_NAME} says"
     return ""
+
+
+def _size_problem(metadata: pq.FileMetaData, num_bytes: int) -> str:
+    """Return why a table cannot be one of ours by what it says of its size."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    rows, claimed = sum(group.num_rows for group in groups), 0
+    for group in groups:
+        claimed += sum(abs(group.column(number).total_uncompressed_size) for number in range(group.num_columns))
+    if rows != metadata.num_rows or rows > _MOST_ROWS_A_BYTE * num_bytes:
+        return f"{rows:,} rows in {num_bytes:,} bytes found, expected {metadata.num_rows:,} and at least a byte per {_MOST_ROWS_A_BYTE}"
+    return _excess(claimed, rows)
+
+
+def _text_problem(table: pa.Table) -> str:
+    """Return why the texts of a table, of which every different one is here once, cannot be ours: how long they are repeated in full."""
+    num_bytes = 0
+    for chunk in (chunk for column in table.columns if pa.types.is_dictionary(column.type) for chunk in column.chunks):
+        num_bytes += pc.sum(pc.take(pc.binary_length(chunk.dictionary).cast(pa.int64()), chunk.indices)).as_py() or 0
+    return _excess(num_bytes, table.num_rows)
+
+
+def _excess(num_bytes: int, rows: int) -> str:
+    most = _FREE_BYTES + rows * _MOST_ROW_BYTES
+    return f"{num_bytes:,} bytes in {rows:,} rows found, expected at most {most:,}" if num_bytes > most else ""
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
 def _row_problem(table: pa.Table, index: DatasetIndex) -> str:

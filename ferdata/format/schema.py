@@ -159,16 +159,35 @@ def _json_bytes(name: str, value: Any) -> None:
     _expect(value % 512 == 0, name, value, "a multiple of 512")
 
 
-def _anything(name: str, value: Any) -> None:
-    """Whatever JSON there is."""
+_MOST_NESTED = 16
+_MOST_NUMBER = float(1 << 64)
+_HALVES = "\ud800-\udc7f\udd00-\udfff"
+"""Halves of characters that nobody writes; those between stand for bytes of file names that are no text."""
+
+
+def _plain_value(name: str, value: Any, depth: int = 0) -> None:
+    """Whatever JSON there is, as long as it can be shown and written again."""
+
+    def inner(at: str, element: Any) -> None:
+        _plain_value(at, element, depth + 1)
+
+    _expect(depth < _MOST_NESTED, name, value, f"at most {_MOST_NESTED} values one in the other")
+    if isinstance(value, dict):
+        _table(_WORDS, inner)(name, value)
+    elif isinstance(value, list):
+        _array(inner)(name, value)
+    elif isinstance(value, str):
+        _expect(not re.search(f"[{_HALVES}]", value), name, value, "whole characters")
+    elif value is not None:
+        _number(-_MOST_NUMBER, _MOST_NUMBER)(name, int(value) if isinstance(value, bool) else value)
 
 
 _SPLIT = _text(r"[A-Za-z0-9_]{1,64}", "a split's name: 1 to 64 letters, digits and '_'")
 _HASH = _text(r"[0-9a-f]{16}", "16 lower-case hexadecimal digits")
 _COUNT = _whole(0, MAX_SAMPLES)
 _BYTES = _whole(0, (1 << 63) - 1)
-_WORDS = _text(r".{0,4096}", "text")
-_SETTINGS = _table(_WORDS, _anything)
+_WORDS = _text(f"[^{_HALVES}]{{0,4096}}", "text of at most 4,096 whole characters")
+_SETTINGS = _table(_WORDS, _plain_value)
 _TALLY = _table(_WORDS, _BYTES)
 _SUMMARY = {
     "rows": _BYTES,
