@@ -325,3 +325,48 @@ def test_a_picture_of_thousands_of_scans_is_refused() -> None:
 
     with pytest.raises(ImageCorruptError, match="scans found, expected at most 100"):
         apply(data[:-2] + data[last:-2] * 200 + data[-2:])
+
+
+def shard(source: Path, out: Path, prelude: str, *more: str) -> subprocess.CompletedProcess[str]:
+    script = prelude + "import cli\nsys.argv[0] = 'ferdata'\nsys.exit(cli.main())"
+    arguments = ["shard", "folder", "--src", str(source), "--out", str(out), "--size", "24", "--workers", "1", *more]
+    return subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, cwd=TESTS.parent)
+
+
+def make_source(root: Path, *, undecoded: int, decoded: int) -> Path:
+    (root / "train/happy").mkdir(parents=True)
+    for number in range(undecoded + decoded):
+        data = rare("tiff_lzw") if number < undecoded else encoded(gradient(24, 24), "JPEG", quality=50 + number)
+        (root / f"train/happy/{number}.{'tif' if number < undecoded else 'jpg'}").write_bytes(data)
+    return root
+
+
+def test_a_source_that_mostly_needs_a_missing_decoder_stops_before_it_is_converted(tmp_path: Path) -> None:
+    """An hour later it would be a data set of the few images that were left."""
+    run = shard(make_source(tmp_path / "src", undecoded=8, decoded=4), tmp_path / "out", STRIPPED)
+
+    assert run.returncode == 1 and "Traceback" not in run.stderr
+    assert "8 of 12 images looked at need a decoder that is missing" in " ".join((run.stdout + run.stderr).split())
+    assert not (tmp_path / "out/index.json").exists()
+
+
+def test_images_without_a_decoder_are_counted_and_the_way_back_is_said(tmp_path: Path) -> None:
+    """Each is a row of rejects.csv, and a note names the command that takes them in."""
+    run = shard(make_source(tmp_path / "src", undecoded=2, decoded=10), tmp_path / "out", STRIPPED)
+
+    text = " ".join(run.stdout.split())
+    assert run.returncode == 0 and "decoder_missing 2" in text
+    assert "2 images need a decoder that is not installed" in text and "write the data set again with --fresh" in text
+
+
+def test_a_finished_data_set_is_not_called_done_once_the_decoder_is_there(tmp_path: Path) -> None:
+    """The same command that left images out would else say that there is nothing to do."""
+    source, out = make_source(tmp_path / "src", undecoded=2, decoded=10), tmp_path / "out"
+
+    assert shard(source, out, STRIPPED).returncode == 0
+    assert shard(source, out, STRIPPED).returncode == 0
+    refused = shard(source, out, "import sys\n")
+    again = shard(source, out, "import sys\n", "--fresh")
+
+    assert refused.returncode == 1 and "2 images that could not be read or decoded" in " ".join((refused.stdout + refused.stderr).split())
+    assert again.returncode == 0 and "12 of 12 rows" in again.stdout

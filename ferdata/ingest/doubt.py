@@ -7,6 +7,7 @@ comparison an image, and one more look at every image that was rejected.
 from collections.abc import Sequence
 
 from ferdata.errors import FerdataError, SourceError
+from ferdata.imageformats import is_decoder_missing, recognise
 from ferdata.ingest.parts import PartRecord
 from ferdata.ingest.select import ShardPlan
 from ferdata.sample import ItemTable
@@ -82,9 +83,10 @@ def _container(path: str) -> str:
 
 
 def can_be_read(root: str, path: str) -> bool:
-    """Tell whether the file of an image can be read."""
+    """Tell whether the file of an image can be read, and whether there is a decoder for it."""
     try:
-        read_image(root, path)
+        data = read_image(root, path)
     except FerdataError:
         return False
-    return True
+    found = recognise(data)
+    return found is None or not is_decoder_missing(data, found)

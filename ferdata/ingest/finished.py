@@ -34,13 +34,13 @@ def check_finished(store: Store, index: DatasetIndex, scan: Scan, *, num_workers
     except (ShardMissingError, ShardCorruptError) as error:
         raise IngestError(f"{error}; without --fresh, nothing of a finished data set is written again") from error
     rows = csv.DictReader(io.StringIO(files[REJECTS_NAME].decode(), newline=""))
-    lost = pa.array([row["path"] for row in rows if row["reason"] in NOT_READ], pa.string())
+    lost = pa.array([row["path"] for row in rows if row["reason"] in {*NOT_READ, "decoder_missing"}], pa.string())
     paths = scan.items.table.column("path")
     # What the scan itself found missing would be another scan by now.
     tried = paths.filter(pc.is_in(paths.cast(pa.string()), lost)).to_pylist() if len(lost) else []
     if back := [path for path in tried if can_be_read(scan.root, path)]:
         raise IngestError(
-            f"{store}: a finished data set found without {len(back):,} images that could not be read when it was made and can be now, "
+            f"{store}: a finished data set found without {len(back):,} images that could not be read or decoded when it was made and can be now, "
             f"such as {back[0]}, expected all that can be read; write it again with --fresh, or choose another --out"
         )
 

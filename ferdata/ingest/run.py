@@ -19,6 +19,7 @@ from ferdata.format.codec import CodecOptions
 from ferdata.format.index import INDEX_NAME, REJECTS_NAME, read_index, write_index
 from ferdata.format.layout import FORMAT_VERSION, json_bytes_for
 from ferdata.ingest.choose import check_jpegs, check_keys, choose_items
+from ferdata.ingest.decoders import check_decoders
 from ferdata.ingest.finish import Outcome, gather, libraries, make_index, write_rejects, write_table
 from ferdata.ingest.finished import check_finished
 from ferdata.ingest.identity import scan_hash
@@ -122,6 +123,8 @@ class _Run:
             self.scan, self.options, on_tick=lambda done, total: self._report("leaks", started, done=done, total=total)
         )
         plan = plan_shards(selection, seed=self.options.seed, sample_bytes=self._transform.spec.num_bytes)
+        if plan and not self.store.exists(PARTS_FOLDER):
+            check_decoders(self.scan.root, self.scan.items, np.concatenate([shard.positions for shard in plan]))
         if self._codec.name == "jpeg" and plan:
             self._check_jpegs(plan)
         match_settings(self.store, self._all_settings(), named(plan, self._codec).keys() - unlisted)
@@ -275,6 +278,11 @@ class _Run:
         if unusual := outcome.repairs.get("unusual_size"):
             side = self._usual_size()
             notes.append(f"{unusual:,} images are not of {side} x {side} pixels, the size of {self.scan.layout}; they were accepted.")
+        if undecoded := outcome.rejected.get("decoder_missing"):
+            notes.append(
+                f"Warning: {undecoded:,} images need a decoder that is not installed; {REJECTS_NAME} says which and how. "
+                "Once it is there, write the data set again with --fresh."
+            )
         if outcome.leaks.images:
             first, second = outcome.leaks.examples[0]
             advice = "" if self.options.drop_leaks else "; --drop-leaks leaves out the copies in train"
