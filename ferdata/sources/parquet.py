@@ -31,7 +31,8 @@ __all__ = ["LabelColumn", "read_labels", "scan", "stored_names"]
 
 LABEL_COLUMN = "label"
 _FREE_BYTES = 64 << 20
-_MAX_PACKED_RATIO = 8
+_MAX_PACKED_RATIO = 20
+_MAX_LABEL_BYTES = 256
 _CLASS_NUMBERS = range(len(AFFECTNET_ALL))
 
 
@@ -105,7 +106,7 @@ def read_labels(store: Store, path: str, split: str) -> LabelColumn:
 
     Raises:
         LayoutError: If labels are neither numbers nor text, or there are two label or image columns.
-        SourceError: If the file holds, packed, far more than labels and images.
+        SourceError: If the file holds more labels than it can.
         StoreError: If the file is damaged.
     """
     where = store.path(path)
@@ -142,20 +143,20 @@ def _check_columns(schema: pa.Schema, where: str) -> bool:
 
 
 def _refuse_bombs(meta: pq.FileMetaData, num_bytes: int, where: str) -> None:
-    """Refuse a small file that unpacks to gigabytes: images are packed already.
+    """Refuse a file whose labels alone unpack to gigabytes; images that do are rejected one by one, where they are read.
 
     Raises:
-        SourceError: If it does.
+        SourceError: If they do.
     """
     if meta.num_rows > num_bytes:
         raise SourceError(f"{where}: {meta.num_rows:,} rows in {num_bytes:,} bytes found, expected an image in each; take another copy")
-    most = max(_MAX_PACKED_RATIO * num_bytes, _FREE_BYTES)
-    for group in range(meta.num_row_groups):
-        unpacked = meta.row_group(group).total_byte_size
-        if not 0 <= unpacked <= most:
+    for group in map(meta.row_group, range(meta.num_row_groups)):
+        columns = map(group.column, range(group.num_columns))
+        unpacked = sum(column.total_uncompressed_size for column in columns if column.path_in_schema == LABEL_COLUMN)
+        most = _FREE_BYTES + _MAX_LABEL_BYTES * group.num_rows
+        if unpacked > most:
             raise SourceError(
-                f"{where}: row group {group} of {unpacked:,} bytes found in a file of {num_bytes:,}, expected at most {most:,}, since "
-                f"images are packed already; take another copy"
+                f"{where}: {unpacked:,} bytes of labels found in {group.num_rows:,} rows, expected at most {most:,}; take another copy"
             )
 
 
@@ -171,7 +172,7 @@ def stored_names(schema: pa.Schema) -> tuple[str, ...] | None:
 
 
 def _rows_without_image(file: pq.ParquetFile) -> frozenset[int]:
-    """Return the rows whose image is null; the column is read only in row groups whose statistics count nulls."""
+    """Return the rows whose image is null; the column is read only where statistics count nulls, and it unpacks to what images do."""
     found: set[int] = set()
     start = 0
     for group in range(file.num_row_groups):
@@ -181,7 +182,7 @@ def _rows_without_image(file: pq.ParquetFile) -> frozenset[int]:
             leaf = column.path_in_schema
             is_bytes = leaf == IMAGE_COLUMN or leaf == f"{IMAGE_COLUMN}.bytes"
             nulls = column.statistics.null_count if is_bytes and column.statistics is not None else 0
-            if nulls:
+            if nulls and column.total_uncompressed_size <= _FREE_BYTES + _MAX_PACKED_RATIO * column.total_compressed_size:
                 values = file.read_row_group(group, columns=[leaf]).column(0).combine_chunks()
                 data = pc.struct_field(values, [0]) if pa.types.is_struct(values.type) else values
                 found.update(start + int(row) for row in pc.indices_nonzero(pc.is_null(data)).to_pylist())
