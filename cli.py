@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ferdata.errors import FerdataError, OptionError
-from ferdata.flags import Folder, Json, LocalOut, Out, OutOrUsual, Plot, Shards, Workers, check_codec
+from ferdata.flags import Folder, Json, LocalOut, Out, OutOrUsual, Plot, Shards, Workers, as_typed, check_codec
 from ferdata.flags import names as _names
 from ferdata.flags import write_json as _write_json
 
@@ -372,7 +372,7 @@ def main() -> None:
     try:
         app()
     except FerdataError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {as_typed(error, app)}", file=sys.stderr)
         sys.exit(1)
 
 

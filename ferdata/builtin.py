@@ -4,7 +4,7 @@ In: how many, how large. Out: a data set folder, built once. 4,000 images at 224
 """
 
 import os
-import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,10 +93,9 @@ def builtin_shards(options: BuiltinOptions, *, say: Callable[[str], None] | None
         return str(out)
     if say is not None:
         say(f"building {options.count:,} synthetic faces of {options.size} px once, in {out}")
-    drawn = out.with_name(out.name + f".source-{os.getpid()}")
-    try:
-        write_synthetic(options.source, str(drawn), count=options.count, size=options.size, seed=options.seed)
-        ingest(IngestOptions(source=options.source, src=str(drawn), out=str(out), size=options.size, codec=options.codec, resume=False))
-    finally:
-        shutil.rmtree(drawn, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{out.name}.source-", dir=out.parent) as drawn:
+        write_synthetic(options.source, drawn, count=options.count, size=options.size, seed=options.seed)
+        if not has_shards(out):  # another process may have been faster
+            ingest(IngestOptions(source=options.source, src=drawn, out=str(out), size=options.size, codec=options.codec, resume=False))
     return str(out)

@@ -66,7 +66,7 @@ def export(root: str, *, to: str, out: str, num_workers: int | None = None, prog
         ShardCorruptError: If a sample cannot be read; what this run has written until then is removed.
     """
     if to not in EXPORT_FORMS:
-        raise OptionError(f"--to: {to!r} found, expected one of {', '.join(EXPORT_FORMS)}")
+        raise OptionError(f"to: {to!r} found, expected one of {', '.join(EXPORT_FORMS)}")
     store, target = Store(root), Store(out)
     index = read_index(store)
     if to == "folder" and (len(index.spec.shape) != 3 or index.spec.shape[0] not in (1, 3)):

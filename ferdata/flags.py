@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ferdata.errors import OptionError
+from ferdata.errors import FerdataError, OptionError
 from ferdata.store import check_file, check_folder, write_file_at
 
-__all__ = ["Folder", "Json", "LocalOut", "Out", "OutOrUsual", "Plot", "Shards", "Workers", "check_codec", "names", "write_json"]
+__all__ = ["Folder", "Json", "LocalOut", "Out", "OutOrUsual", "Plot", "Shards", "Workers", "as_typed", "check_codec", "names", "write_json"]
 
 PICTURES = (".png", ".svg")
 
@@ -67,6 +67,15 @@ def check_codec(codec: str, known: list[str]) -> None:
     """
     if codec not in known:
         raise OptionError(f"--codec: {codec!r} found, expected {', '.join(known[:-1])} or {known[-1]}")
+
+
+def as_typed(error: FerdataError, app: typer.Typer) -> str:
+    """Return the text of an error with the option that it begins with as it was typed: ``batch_size`` is ``--batch-size`` there."""
+    name, colon, rest = str(error).partition(":")
+    commands = getattr(typer.main.get_command(app), "commands", {}).values()
+    flags = {flag for command in commands for parameter in command.params for flag in parameter.opts}
+    flag = "--" + {"num_workers": "workers"}.get(name, name.replace("_", "-"))
+    return f"{flag}{colon}{rest}" if isinstance(error, OptionError) and flag in flags else str(error)
 
 
 def names(text: str) -> list[str]:

@@ -3,6 +3,7 @@
 In: a data set. Out: one PNG. Reads only the samples it shows.
 """
 
+import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from ferdata.errors import OptionError
 from ferdata.format import DatasetIndex, ShardReader, read_index, read_samples
@@ -21,6 +23,8 @@ __all__ = ["preview"]
 _FACE = 120
 _GAP = 8
 _MARGIN = 28
+_SOFTWARE = "ferdata preview"
+_HEAD_BYTES = 4096
 _CAPTION = 18
 _MAX_CLASSES = 32
 _MAX_LABEL_WIDTH = 280
@@ -56,7 +60,7 @@ def preview(root: str, out: str, *, split: str = "train", per_class: int = 8, se
         seed: Of the draw.
 
     Raises:
-        OptionError: If there is no such split, or the tensors are no pictures.
+        OptionError: If there is no such split, ``out`` is another picture, or the tensors are no pictures.
     """
     store = Store(root)
     index = read_index(store)
@@ -69,14 +73,27 @@ def preview(root: str, out: str, *, split: str = "train", per_class: int = 8, se
     if not out.lower().endswith(".png"):
         raise OptionError(f"out: {out} found, expected the name of a .png file")
     check_file(out, option="--out")
+    _check_own(out)
     if len(index.spec.shape) != 3 or index.spec.shape[0] not in (1, 3):
         raise OptionError(f"{store}: tensors of {list(index.spec.shape)} found, expected [3, H, W] or [1, H, W] to draw")
     rows = _choose(store, index, split, per_class, seed)
     sheet = _draw(store, index, split, rows, per_class, seed)
     picture = BytesIO()
-    sheet.save(picture, "PNG")
+    info = PngInfo()
+    info.add_text("Software", _SOFTWARE)
+    sheet.save(picture, "PNG", pnginfo=info)
     write_file_at(out, picture.getvalue())
     return out
+
+
+def _check_own(path: str) -> None:
+    """See that a picture that is replaced is an earlier contact sheet."""
+    folder, slash, name = path.rpartition("/")
+    store = Store(folder or slash or ".")
+    if not (os.path.isfile(path) if store.is_local else store.exists(name)) or not (num_bytes := store.num_bytes(name)):
+        return
+    if _SOFTWARE.encode() not in store.read_range(name, 0, min(_HEAD_BYTES, num_bytes)):
+        raise OptionError(f"--out {path}: a file that is no contact sheet of ferdata's found, expected none; choose another name")
 
 
 def _choose(store: Store, index: DatasetIndex, split: str, per_class: int, seed: int) -> list[_Row]:

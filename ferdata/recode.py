@@ -68,7 +68,7 @@ def recode(
     index = read_index(store)
     options = CodecOptions.create(codec, level)
     if options.kind.needs_source:
-        raise OptionError(f"--codec: {codec} found, expected one that stores pixels; run 'shard --codec {codec}' on the images themselves")
+        raise OptionError(f"codec: {codec} found, expected one that stores pixels; run 'shard --codec {codec}' on the images themselves")
     files = {info.name: read_file(store, info) for info in index.files}
     read_samples(store, index)
     with hold_lock(target), new_data_set(target, [_shard_name(info, options) for info in index.shards]):

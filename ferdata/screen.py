@@ -23,6 +23,7 @@ _PHASES = {
     "scan": "scanning",
     "leaks": "comparing splits",
     "check": "looking at every JPEG",
+    "resume": "reading finished shards",
     "write": "writing shards",
     "finish": "finishing",
 }

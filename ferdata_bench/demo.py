@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from ferdata.errors import FerdataError
+from ferdata.errors import FerdataError, OptionError
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.parallel import usable_cores
 from ferdata.preview import preview
@@ -31,6 +31,8 @@ __all__ = ["run_demo"]
 FACES = 4000
 SIZE = 224
 TRAIN_SIZE = 80
+PAGES = ("report.html", "sheet.png", "bench.png", "bench.svg")
+"""What the demo makes anew each time."""
 
 
 def run_demo(out: Path) -> Path:
@@ -39,6 +41,11 @@ def run_demo(out: Path) -> Path:
     workers = usable_cores()
     source, shards, small = out / "source", out / "shards", out / f"shards-{TRAIN_SIZE}"
     figures: list[tuple[str, str]] = []
+    foreign = [name for name in PAGES if (out / name).exists() and not (source / "done.json").exists()]
+    if foreign:
+        raise OptionError(
+            f"--out {out}: {foreign[0]} found, which no demo has written, expected a new folder or an earlier demo's; choose another"
+        )
 
     with _step(f"1. draw {FACES:,} synthetic faces in AffectNet's layout"):
         if not (source / "done.json").exists():

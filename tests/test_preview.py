@@ -93,3 +93,18 @@ def test_a_missing_data_set_is_said_and_a_url_is_written(tmp_path: Path) -> None
     make_dataset(tmp_path)
     preview(str(tmp_path), f"local://{tmp_path}/new/sheet.PNG")
     assert read_sheet(tmp_path / "new" / "sheet.PNG").shape[2] == 3
+
+
+def test_a_picture_of_somebody_else_s_is_not_replaced(tmp_path: Path) -> None:
+    """A sheet is drawn anew as often as one likes; a photograph of the same name is gone for good."""
+    make_dataset(tmp_path / "shards", samples={"train": 4})
+    out = tmp_path / "sheet.png"
+    Image.new("RGB", (9, 9)).save(out)
+    before = out.read_bytes()
+    with pytest.raises(OptionError, match=r"sheet\.png: a file that is no contact sheet of ferdata's found, expected none; choose another"):
+        preview(str(tmp_path / "shards"), str(out))
+    assert out.read_bytes() == before
+
+    out.unlink()
+    for seed in (0, 1):
+        preview(str(tmp_path / "shards"), str(out), seed=seed)

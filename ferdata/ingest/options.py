@@ -78,18 +78,18 @@ class IngestOptions:
 
     def __post_init__(self) -> None:
         if self.engine not in ("local", "ray"):
-            raise OptionError(f"--engine: {self.engine!r} found, expected local or ray")
+            raise OptionError(f"engine: {self.engine!r} found, expected local or ray")
         if self.num_workers is not None and self.num_workers < 1:
-            raise OptionError(f"--workers: {self.num_workers} found, expected at least 1")
+            raise OptionError(f"workers: {self.num_workers} found, expected at least 1")
         if self.limit is not None and self.limit < 1:
-            raise OptionError(f"--limit: {self.limit} found, expected at least 1")
+            raise OptionError(f"limit: {self.limit} found, expected at least 1")
         if self.seed < 0:
-            raise OptionError(f"--seed: {self.seed} found, expected 0 or more")
+            raise OptionError(f"seed: {self.seed} found, expected 0 or more")
         for name in ("val", "test"):
             amount = getattr(self, name)
             if amount is not None and not (0 < amount < 1 or (amount >= 1 and amount == amount // 1)):
                 raise OptionError(
-                    f"--{name}: {amount:g} found, expected a share of train below 1 (0.1), or how many images of each class (500)"
+                    f"{name}: {amount:g} found, expected a share of train below 1 (0.1), or how many images of each class (500)"
                 )
         if sum(amount for amount in (self.val, self.test) if amount is not None and amount < 1) >= 1:
             raise OptionError(
@@ -97,7 +97,7 @@ class IngestOptions:
             )
         if self.group_by is not None:
             if self.val is None and self.test is None:
-                raise OptionError(f"--group-by: {self.group_by!r} found, but no split is cut, expected --val or --test with it")
+                raise OptionError(f"group-by: {self.group_by!r} found, but no split is cut, expected --val or --test with it")
             check_group_by(self.group_by)
         self.scan_options(), self.transform_options(), self.codec_options()
 
