@@ -116,7 +116,7 @@ def test_a_flipped_bit_is_fetched_once_more_and_then_called_damage(tmp_path: Pat
         assert np.array_equal(reader.read(3).pixels, expected_pixels(3, 16))
         web.of_shards()
         web.faults[:] = ["flip"] * 9
-        with pytest.raises(ShardCorruptError, match="the checksum of sample 4 does not fit its bytes"):
+        with pytest.raises(ShardCorruptError, match="the checksum of the head of sample 4 does not fit its bytes"):
             reader.read(4)
     assert len(web.of_shards()) == 2
 

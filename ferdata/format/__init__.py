@@ -15,7 +15,7 @@ from ferdata.format.index import (
     write_index,
 )
 from ferdata.format.layout import FORMAT_VERSION, SampleLayout, json_bytes_for, shard_name
-from ferdata.format.reader import Sample, ShardReader, read_whole
+from ferdata.format.reader import Decoders, Sample, ShardReader, read_whole
 from ferdata.format.samples import SAMPLES_SCHEMA, read_samples, write_samples
 from ferdata.format.shardfile import shard_copy
 from ferdata.format.writer import ShardWriter, WrittenShard, make_layout
@@ -28,6 +28,7 @@ __all__ = [
     "SAMPLES_SCHEMA",
     "CodecOptions",
     "DatasetIndex",
+    "Decoders",
     "FileInfo",
     "Sample",
     "SampleLayout",

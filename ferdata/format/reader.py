@@ -3,6 +3,7 @@
 In: sample positions. Out: uint8 rows. Costs the codec's decoding and nothing per sample beside it but a few microseconds.
 """
 
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from ferdata.format.shardfile import open_shard_file, shard_copy
 from ferdata.format.tables import body_table_bytes, parse_body_table, parse_seek_table, seek_table_bytes
 from ferdata.store import Store
 
-__all__ = ["Sample", "ShardReader", "read_whole"]
+__all__ = ["Decoders", "Sample", "ShardReader", "read_whole"]
 
 T = TypeVar("T")
 
@@ -37,31 +38,48 @@ class Sample:
     pixels: np.ndarray
 
 
+class Decoders:
+    """What decoding needs beside a shard: contexts and scratch memory, of the size of an image. Not to be shared between threads."""
+
+    def __init__(self, index: DatasetIndex) -> None:
+        self.decode = index.codec.kind.decoder(index.spec, index.codec)
+        self.inflate = Decompressor().into
+
+
 class ShardReader:
-    """One open shard. Not to be shared between threads; cheap to make in each worker.
+    """One open shard. Not to be shared between threads; cheap to make in each worker, and small: about 30 bytes per sample.
 
     Args:
         store: The data set's folder.
         info: The shard, as the index lists it.
         index: The data set's index.
         copy: A file that the shard was copied to; None to read the shard where it is.
+        decoders: Those that several readers of one thread share; None for the reader's own.
 
     Raises:
         ShardMissingError: If the file is not there.
         ShardCorruptError: If its size or its table is not what was written.
     """
 
-    def __init__(self, store: Store, info: ShardInfo, index: DatasetIndex, *, copy: IO[bytes] | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        info: ShardInfo,
+        index: DatasetIndex,
+        *,
+        copy: IO[bytes] | None = None,
+        decoders: Decoders | None = None,
+    ) -> None:
+        decoders = decoders or Decoders(index)
         self.info = info
         self.layout = index.layout
         self._codec = index.codec
         self._where = store.path(info.name)
         self._file = open_shard_file(store, info.name, copy)
-        self._decode = index.codec.kind.decoder(index.spec, index.codec)
-        self._inflate = Decompressor().into
-        self._checksums: list[int] | None = None
+        self._decode, self._inflate = decoders.decode, decoders.inflate
+        self._checksums: array[int] | None = None
         self._grid: np.ndarray | None = None
-        self._head_checksums: list[int] = []
+        self._head_checksums = array("I")
         try:
             if self._file.num_bytes != info.num_bytes:
                 raise ShardCorruptError(
@@ -81,6 +99,14 @@ class ShardReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def rest(self) -> None:
+        """Let go of what is scarce, a descriptor or fetched bytes, and keep what was learnt of the shard; call :meth:`wake` to read on."""
+        self._file.rest()
+
+    def wake(self) -> bool:
+        """Get ready to read after :meth:`rest`; tell whether the shard is still the file that was opened."""
+        return self._file.wake()
 
     def close(self) -> None:
         """Close the file; rows that were filled stay valid."""
@@ -106,8 +132,7 @@ class ShardReader:
         """
         if not len(positions):
             return 0
-        if positions[0] < 0 or positions[-1] >= len(self):
-            raise OptionError(f"{self._where}: positions up to {positions[-1]} found, expected 0 to {len(self) - 1}; correct the caller")
+        self._check_positions(int(positions[0]), int(positions[-1]))
         steps = np.diff(positions)
         if (steps < 0).any():
             raise OptionError(f"{self._where}: positions out of order found, expected ascending ones; correct the caller")
@@ -133,6 +158,8 @@ class ShardReader:
             chosen = slice(None if verify else 0) if isinstance(verify, bool) else verify
             for position, row in zip(positions[chosen].tolist(), rows[chosen].tolist(), strict=True):
                 self._check(position, out[row])
+        if self._file.is_remote:
+            self._file.rest()  # or every open shard would keep its last stretch
         return num_bytes
 
     def read(self, position: int, out: np.ndarray | None = None) -> Sample:
@@ -143,8 +170,12 @@ class ShardReader:
             out: uint8 ``[C, H, W]``, C-contiguous: filled, and the sample's pixels; fresh memory where None.
         """
         pixels = np.empty(self.layout.spec.shape, np.uint8) if out is None else out
-        self.read_rows(np.array([position]), pixels.reshape(1, -1), np.array([0]))
+        self._check_positions(position, position)
+        if self._file.is_remote:
+            start = int(self._stops[position - 1]) if position else 0
+            self._file.expect(start, int(self._stops[position]) - start)
         head = self._twice(partial(self.read_head, position))
+        self.read_rows(np.array([position]), pixels.reshape(1, -1), np.array([0]))
         key, label, record = self.layout.parse_head(head, int(self._body_bytes[position]), self._where)
         return Sample(key=key, label=label, record=record, pixels=pixels)
 
@@ -167,6 +198,10 @@ class ShardReader:
     def read_body(self, position: int) -> bytes:
         """Return the stored bytes of a body as they are in the file."""
         return self._file.read(int(self._starts[position]), int(self._stops[position] - self._starts[position]))
+
+    def _check_positions(self, first: int, last: int) -> None:
+        if first < 0 or last >= len(self):
+            raise OptionError(f"{self._where}: positions up to {last} found, expected 0 to {len(self) - 1}; correct the caller")
 
     def _twice(self, read: Callable[[], T]) -> T:
         """Return what ``read`` does; where checksums do not fit what came from a URL, from bytes that are asked for once more."""
@@ -262,7 +297,7 @@ class ShardReader:
         ends = bytes(pad_to_block(content)) + END_OF_TAR
         if data[:TAR_BLOCK_BYTES] != HeaderTemplate("").fill(TABLE_NAME, content) or data[TAR_BLOCK_BYTES + content :] != ends:
             raise ShardCorruptError(f"{self._where}: the last member of the tar is not its table; copy or write the shard again")
-        self._body_bytes = table[:, 0]
+        self._body_bytes = table[:, 0].copy()
         strides = layout.head_bytes + self._body_bytes + self._paddings()
         if int(strides.sum()) + stored != size:
             raise ShardCorruptError(
@@ -270,7 +305,7 @@ class ShardReader:
             )
         self._starts = np.cumsum(strides) - strides + layout.head_bytes
         self._stops = self._starts + self._body_bytes
-        self._checksums, self._head_checksums = table[:, 1].tolist(), table[:, 2].tolist()
+        self._checksums, self._head_checksums = (array("I", table[:, column].astype(np.uint32).tobytes()) for column in (1, 2))
 
     def _check_tail(self, tail: bytes) -> None:
         """Tell the shard from others of the same size: every raw shard of so many samples has it."""

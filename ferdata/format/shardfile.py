@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import mmap
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import IO, Any
@@ -60,10 +61,11 @@ class LocalFile:
             ) from error
         except OSError as error:
             raise StoreError(f"{where}: {error.strerror}, expected a file that can be read; check its permissions") from error
-        self._where = where
+        self._path, self._where = path, where
         status = os.fstat(self._fd)
         self.num_bytes = status.st_size
         self._mtime_ns = status.st_mtime_ns
+        self._file = status.st_dev, status.st_ino
         try:
             self._map = _guarded_map(self._fd, self.num_bytes)
         except (OSError, ValueError) as error:
@@ -131,19 +133,39 @@ class LocalFile:
         """Return a context without effect: a file's bytes are what they are."""
         return contextlib.nullcontext()
 
-    def close(self) -> None:
-        """Close the file; it stays mapped as long as a view of it is alive."""
+    def rest(self) -> None:
+        """Close the file and keep it mapped: descriptors are few, and mapping it again costs page faults all over it."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def wake(self) -> bool:
+        """Open the file again after :meth:`rest`; tell whether it is still the one under its name."""
+        try:
+            self._fd = os.open(self._path, _WAKE_FLAGS)
+            status = os.fstat(self._fd)
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self._file
+
+    def close(self) -> None:
+        """Close the file; it stays mapped as long as a view of it is alive."""
+        self.rest()
         self._view, self._map, self.array = memoryview(b""), None, None
+
+
+_WAKE_FLAGS: int = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+"""A pipe that has taken the file's name is not waited for."""
+
+_WITHOUT_DESCRIPTOR: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+"""Where Python can: it keeps a descriptor of its own for every mapping otherwise."""
 
 
 def _guarded_map(fd: int, num_bytes: int) -> _GuardedMap | None:
     kernels = load()
     if kernels is None or not num_bytes:
         return None
-    mapped = _GuardedMap(fd, num_bytes, prot=mmap.PROT_READ)
+    mapped = _GuardedMap(fd, num_bytes, prot=mmap.PROT_READ, **_WITHOUT_DESCRIPTOR)
     return mapped if mapped.begin(kernels) else None
 
 
@@ -192,6 +214,10 @@ class RemoteFile:
     def rest(self) -> None:
         """Let go of what was fetched."""
         self._ahead = memoryview(b"")
+
+    def wake(self) -> bool:
+        """Do nothing: there is no connection to open."""
+        return True
 
     close = rest
 

@@ -3,6 +3,7 @@
 In: sample numbers and ring rows. Out: pixels in shared memory and a small acknowledgement; no tensor is ever sent.
 """
 
+import contextlib
 import os
 import time
 from collections import OrderedDict
@@ -11,13 +12,16 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from ferdata.errors import FerdataError, OptionError
-from ferdata.format import DatasetIndex, ShardReader, read_index
+from ferdata.format import DatasetIndex, Decoders, ShardReader, read_index
 from ferdata.store import Store
 from ferdata.stream.line import Ack, JobRecord, Line, PlanBoard
 from ferdata.stream.plan import ShardMap, due
 from ferdata.stream.ring import SharedBytes
 
 __all__ = ["JobReader", "ShardPool", "open_split"]
+
+_MOST_FILES = 1 << 13
+"""A process may have 65,530 mappings, and guards for 16,384 of them."""
 
 
 def open_split(root: str | os.PathLike[str], split: str) -> tuple[Store, DatasetIndex]:
@@ -35,13 +39,15 @@ def open_split(root: str | os.PathLike[str], split: str) -> tuple[Store, Dataset
 
 
 class ShardPool:
-    """Open shards of one split, the most recently used ones kept; fills rows from any sample numbers.
+    """The shards of one split, opened once each; fills rows from any sample numbers.
+
+    What is kept of a shard is its mapping and where its samples stand. Only the most recently used ones hold a descriptor too.
 
     Args:
         store: The data set's folder.
         index: Its index.
         split: The split.
-        max_open: Shards to keep open.
+        max_open: Shards that hold a descriptor.
         reading: int64 ``[1]``: the number of the shard that is being read is kept there, for whoever finds this process dead.
     """
 
@@ -49,9 +55,12 @@ class ShardPool:
         self._store, self._index = store, index
         self._infos = [info for info in index.shards if info.split == split]
         self._map = ShardMap(np.array([info.samples for info in self._infos], np.int64))
-        self._max_open = max_open
+        most = _most_files()
+        self._max_open, self._max_kept = min(max_open, most), most
+        self._decoders = Decoders(index)
         self._reading = np.empty(1, np.int64) if reading is None else reading
         self._open: OrderedDict[int, ShardReader] = OrderedDict()
+        self._resting: OrderedDict[int, ShardReader] = OrderedDict()
 
     def read_rows(self, samples: np.ndarray, out: np.ndarray, rows: np.ndarray, *, verify: bool | np.ndarray) -> int:
         """Decode samples (numbers ascending) into ``out[rows]``, verified as :meth:`ShardReader.read_rows` does; return the bytes read."""
@@ -63,18 +72,50 @@ class ShardPool:
     def shard(self, number: int) -> ShardReader:
         """Return the reader of a shard, opening it when needed."""
         self._reading[0] = number
-        reader = self._open.pop(number, None)
+        reader = self._open.get(number)
+        if reader is not None:
+            self._open.move_to_end(number)
+            return reader
+        while len(self._open) >= self._max_open:
+            other, reader = self._open.popitem(last=False)
+            reader.rest()
+            self._resting[other] = reader
+        reader = self._resting.pop(number, None)
+        if reader is not None and not reader.wake():
+            reader.close()
+            reader = None
         if reader is None:
-            reader = ShardReader(self._store, self._infos[number], self._index)
-            while len(self._open) >= self._max_open:
-                self._open.popitem(last=False)[1].close()
+            while len(self._resting) >= self._max_kept:
+                self._resting.popitem(last=False)[1].close()
+            reader = ShardReader(self._store, self._infos[number], self._index, decoders=self._decoders)
         self._open[number] = reader
         return reader
 
     def close(self) -> None:
         """Close all shards."""
-        while self._open:
-            self._open.popitem()[1].close()
+        for readers in (self._open, self._resting):
+            while readers:
+                readers.popitem()[1].close()
+
+
+def _most_files() -> int:
+    """Return how many shards may rest, and as many again be open, which takes one descriptor and two: half of them are left to others."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return _MOST_FILES if limit == resource.RLIM_INFINITY else max(4, min(_MOST_FILES, limit // 6))
+    return _MOST_FILES
+
+
+def _raise_file_limit() -> None:
+    """Let this process, a worker that does nothing else, have as many files open as it may ask for."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = 8 * _MOST_FILES
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if most == resource.RLIM_INFINITY else min(most, wanted), most))
 
 
 class JobReader(Dataset[None]):
@@ -95,6 +136,7 @@ class JobReader(Dataset[None]):
         """Serve jobs as the worker of this number until told to stop."""
         assert self.line is not None
         self._memory.map_again()
+        _raise_file_limit()
         self._place = self.board.place(number)
         self._place[:] = os.getpid(), -1
         for job in self.line.jobs():
