@@ -7,7 +7,7 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -88,6 +88,7 @@ TURNS: dict[int, Image.Transpose] = {
 _TURNED_BACK = TURNS | {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 _PAGED_FORMATS = frozenset({GIF, TIFF, WEBP, PNG})
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TIFF_HEIGHT = 257
 _PNG_REMARKS = frozenset({b"iCCP", b"tEXt", b"zTXt", b"iTXt"})
 _MAX_REMARK_BYTES = 1 << 20
 _RAW_EXIF = b"Raw profile type exif\0"
@@ -193,7 +194,7 @@ def _decode_with_pillow(data: bytes, found: ImageFormat, max_pixels: int) -> Dec
     plain = _read_png(data, remarks) if found is PNG else data
     image = open_image(plain, found)
     _check_size(*image.size, max_pixels)
-    tiff_orientation = image.tag_v2.get(ORIENTATION, 1) if found is TIFF else None  # type: ignore[attr-defined]
+    tiff_orientation = _check_tiff(image) if found is TIFF else None
     image.load()
     repairs: tuple[str, ...] = ("first_page",) if found in _PAGED_FORMATS and _has_more_pages(plain, found) else ()
     if tiff_orientation is None:
@@ -205,6 +206,15 @@ def _decode_with_pillow(data: bytes, found: ImageFormat, max_pixels: int) -> Dec
     # Pillow turns TIFF upright while loading; boxes and landmarks are given in stored pixels, so turn it back.
     stored = image.transpose(_TURNED_BACK[tiff_orientation])
     return Decoded(size=stored.size, orientation=tiff_orientation, repairs=repairs, image=stored)
+
+
+def _check_tiff(image: Any) -> Any:
+    """See that a TIFF's strips reach its last row, since Pillow would leave the rest black; return its orientation."""
+    tags = image.tag_v2
+    height, last = tags.get(_TIFF_HEIGHT, 0), max((tile[1][3] for tile in image.tile), default=0)
+    if last < height:
+        raise OSError(f"its strips end at row {last:,} of {height:,}")
+    return tags.get(ORIENTATION, 1)
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

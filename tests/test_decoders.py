@@ -318,6 +318,12 @@ def test_a_damaged_remark_of_a_tiff_does_not_cost_the_picture() -> None:
     assert apply(tiff((40_000, 4, 1 << 30, 8))).pixels.shape == (3, 24, 24)
 
 
+def test_a_tiff_whose_strips_end_early_is_rejected() -> None:
+    """Pillow leaves the rest black and says nothing."""
+    with pytest.raises(ImageCorruptError, match="its strips end at row 8 of 4,096"):
+        apply(tiff((257, 3, 1, 4096), (278, 3, 1, 8)))
+
+
 def test_a_picture_of_thousands_of_scans_is_refused() -> None:
     """Each one goes over the whole picture: a megabyte of them would take an hour."""
     data = encoded(gradient(24, 24), "JPEG", progressive=True)

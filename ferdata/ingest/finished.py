@@ -40,8 +40,8 @@ def check_finished(store: Store, index: DatasetIndex, scan: Scan, *, num_workers
     tried = paths.filter(pc.is_in(paths.cast(pa.string()), lost)).to_pylist() if len(lost) else []
     if back := [path for path in tried if can_be_read(scan.root, path)]:
         raise IngestError(
-            f"{store}: a finished data set found without {len(back):,} images that could not be read or decoded when it was made and can be now, "
-            f"such as {back[0]}, expected all that can be read; write it again with --fresh, or choose another --out"
+            f"{store}: a finished data set found without {len(back):,} images that could not be read or decoded when it was made and "
+            f"can be now, such as {back[0]}, expected all that can be read; write it again with --fresh, or choose another --out"
         )
 
 
