@@ -325,7 +325,9 @@ def train(
     pretrained: Annotated[bool, typer.Option(help="Start a timm:<name> network with its published weights.")] = False,
     init_from: Annotated[str | None, typer.Option(help="A run whose weights to start with; labels are mapped by name.")] = None,
     freeze: Annotated[bool, typer.Option(help="Train the heads only.")] = False,
-    resume: Annotated[str | None, typer.Option(help="A run to go on with, at the exact sample.")] = None,
+    resume: Annotated[
+        str | None, typer.Option(help="A run to go on with, at the exact sample; auto: the newest unfinished one, if any.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
     workers: Workers = None,
     deal: Annotated[str, typer.Option(help="What ranks read: rows of one process's batches, or windows of their own.")] = "rows",
@@ -344,9 +346,10 @@ def train(
     say = _say if is_first_process() else lambda text: None
     settings, typed = _train_settings(context)
     try:
-        if resume is None:
+        starts = resume in (None, "auto")
+        if starts:
             settings["shards"] = find_shards(shards, say=say)
-        if resume is None and settings["shards"] is None:
+        if starts and settings["shards"] is None:
             built = builtin_settings(device, say=say)
             settings = settings | built.settings | {name: settings[name] for name in typed} | {"shards": built.shards}
         options = TrainOptions(**settings)

@@ -15,9 +15,12 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from ferdata.errors import FerdataError, OptionError, TrainError
+from model.attempts import attempt
 
 __all__ = ["FollowingError", "Ranks", "is_first_process", "join_ranks"]
 
@@ -161,7 +164,12 @@ def join_ranks(device: str) -> Ranks:
         torch.cuda.set_device(chosen)
     if not joined and world_size > 1:
         on_gpu = chosen.type == "cuda"
-        dist.init_process_group("nccl" if on_gpu else "gloo", device_id=chosen if on_gpu else None)
+        meeting: dict[str, Any] = {}
+        if attempt() > 0 and os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
+            # torchrun's store still holds where the processes of the last attempt were to be reached: waiting for them never ends
+            store, rank, size = next(rendezvous("env://"))
+            meeting = {"store": PrefixStore(f"attempt-{attempt()}", store), "rank": rank, "world_size": size}
+        dist.init_process_group("nccl" if on_gpu else "gloo", device_id=chosen if on_gpu else None, **meeting)
         # not after each run: the same processes cannot meet a second time under the names torchrun gave them
         atexit.register(_leave)
         joined = True

@@ -68,7 +68,7 @@ class TrainOptions:
         checkpoint_steps: Write a checkpoint every so many steps, beside the one after every epoch; 0 for never.
         out: Folder of runs.
         name: Of the run's folder. None: model, data set and time.
-        resume: A run to go on with; it keeps its own settings.
+        resume: A run to go on with, which keeps its own settings; ``auto``: the newest unfinished one of ``out`` (and ``name``), if any.
     """
 
     shards: str | None = None

@@ -22,6 +22,7 @@ import ferdata
 from ferdata.errors import OptionError, TrainError
 from ferdata.parallel import usable_cores
 from ferdata.store import Store
+from model.attempts import find_begun, launch
 from model.checkpoint import load_checkpoint
 from model.disk import json_line, naming, read_json, write_json
 from model.distributed import Ranks
@@ -51,10 +52,12 @@ def make_run(options: TrainOptions, ranks: Ranks, *, source: str) -> Path:
     if options.name is None:
         while path.exists():
             path = path.with_name(f"{path.name}-again")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    begun, _ = find_begun(options)  # it ended before its first checkpoint, or it would be gone on with
+    path = begun or path
+    if begun is None and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise TrainError(f"{path}: a run of this name is there already, expected a new name; choose another, or go on with --resume {path}")
     Store(path).make_dir()
-    write_json(path / CONFIG_NAME, options.to_json())
+    write_json(path / CONFIG_NAME, options.to_json() | {"resume": None})
     write_json(path / ENVIRONMENT_NAME, _environment(ranks))
     return path
 
@@ -228,6 +231,7 @@ def _environment(ranks: Ranks) -> dict[str, Any]:
         "torch_threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(ranks.device) if on_gpu else "cpu",
         "world_size": ranks.world_size,
+        "launch": launch(),
         "command": sys.argv,
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "commit": _commit(),

@@ -20,6 +20,7 @@ from ferdata.info import shard_command
 from ferdata.store import Store
 from ferdata.stream import Loader
 from model.advice import advise
+from model.attempts import AUTO, find_resume
 from model.augment import evaluation_transform, training_transform
 from model.checkpoint import BEST_NAME, LAST_NAME, WEIGHTS, load_checkpoint
 from model.clock import WaitClock
@@ -65,8 +66,8 @@ def train(options: TrainOptions, *, progress: TrainProgress | None = None, given
         TrainError: If the loss is not finite, memory is full, a run does not fit, or the run was asked to stop.
     """
     path: Path | None = None
-    options = options.located()
-    if options.resume is not None:
+    options, given = find_resume(options.located(), given)
+    if options.resume not in (None, AUTO):
         path, saved = open_run(options.resume)
         options = replace(options.resumed(saved.located(), str(path), given), resume=None)
     options = options.resolved(min(_open_index(options, path).spec.shape[1:]))
