@@ -15,6 +15,7 @@ from ferdata.errors import FerdataError, OptionError
 from ferdata.flags import Folder, Json, LocalOut, Out, OutOrUsual, Plot, Shards, Workers, as_typed, check_codec
 from ferdata.flags import names as _names
 from ferdata.flags import write_json as _write_json
+from ferdata.own import prefer_own
 
 __all__ = ["app", "main"]
 
@@ -372,6 +373,7 @@ def demo(out: LocalOut = "demo") -> None:
 
 def main() -> None:
     """Run the command line; an error of ours ends it with one line and exit code 1."""
+    prefer_own()
     try:
         app()
     except FerdataError as error:

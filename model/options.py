@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ferdata.errors import OptionError, TrainError
-from model.networks import find_design
+from model.networks import TIMM_PREFIX, find_design
 
 __all__ = ["AUGMENTATIONS", "TrainOptions"]
 
@@ -141,6 +141,10 @@ class TrainOptions:
                 f"class_weights with sampling {self.sampling!r}: two remedies for rare classes found, which together weigh them twice, "
                 "expected one; leave one out (class weights alone take every sample once an epoch)"
             )
+        if self.va_weight != 1.0 and not self.valence_arousal:
+            raise OptionError(f"va_weight: {self.va_weight} found without a head that it weighs, expected valence_arousal with it")
+        if self.pretrained and self.model is not None and not self.model.startswith(TIMM_PREFIX):
+            raise OptionError(f"pretrained: the report's {self.model} has no published weights, expected timm:<name>; use --init-from RUN")
         if self.init_from and self.pretrained:
             raise OptionError("init_from and pretrained: both found, expected one source of weights")
 

@@ -29,7 +29,7 @@ from model.distributed import Ranks, join_ranks
 from model.evaluate import Evaluation, evaluate
 from model.losses import class_weights
 from model.memory import is_out_of_memory, out_of_memory
-from model.optim import learning_rate
+from model.optim import describe_longer, learning_rate
 from model.options import TrainOptions
 from model.progress import EpochStatus, StepStatus, TrainProgress
 from model.report import write_report
@@ -66,16 +66,19 @@ def train(options: TrainOptions, *, progress: TrainProgress | None = None, given
         TrainError: If the loss is not finite, memory is full, a run does not fit, or the run was asked to stop.
     """
     path: Path | None = None
+    epochs_before: int | None = None
     options, given = find_resume(options.located(), given)
     if options.resume not in (None, AUTO):
         path, saved = open_run(options.resume)
         options = replace(options.resumed(saved.located(), str(path), given), resume=None)
+        epochs_before = saved.epochs
     options = options.resolved(min(_open_index(options, path).spec.shape[1:]))
     ranks = join_ranks(options.device)
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
         training = _Training(options, ranks, stop, progress, path, stack)
         stack.enter_context(ranks.watched(training.how_to_go_on))
+        training.note_unseen(epochs_before)
         for epoch in range(training.standing.epoch, options.epochs):
             training.train_epoch(epoch)
             training.finish_epoch(epoch)
@@ -131,6 +134,13 @@ class _Training:
             self._note(f"no val split: the last weights are kept as the best; to cut one off train: {made}")
         if self.standing.epoch == options.epochs:
             self._tell(f"{self.path}: all of its {options.epochs} epochs are trained; measuring it again (--epochs makes it longer)")
+
+    def note_unseen(self, epochs_before: int | None) -> None:
+        """Say what settings do that nobody would see: nothing, or more than they say."""
+        if self.options.deal == "windows" and self.ranks.world_size == 1:
+            self._note("deal windows: with one process there is nothing to deal, so it is as if it had been left out")
+        if epochs_before is not None:
+            self._note(describe_longer(self.options, self.standing.step, epochs_before, self.data.steps_per_epoch))
 
     def train_epoch(self, epoch: int) -> None:
         """Take the steps of an epoch that are still to be taken."""

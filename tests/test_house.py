@@ -13,7 +13,7 @@ ROOMS = [
     {"ferdata.sources", "ferdata.transform", "ferdata.format"}
     | {f"ferdata.{name}" for name in ("decode", "imageformats", "jpeg", "jpeg_scans", "orientation")},
     {"ferdata.ingest", "ferdata.verify", "ferdata.export", "ferdata.preview", "ferdata.info", "ferdata.recode", "ferdata.webdataset"},
-    {"ferdata.builtin", "ferdata.screen", "ferdata.flags"},
+    {"ferdata.builtin", "ferdata.screen", "ferdata.flags", "ferdata.own"},
     {"ferdata.stream"},
     {"model"},
     {"ferdata_bench"},

@@ -32,6 +32,8 @@ from model.optim import learning_rate, make_optimizer
         ({"freeze": True}, r"freeze: .*stay random"),
         ({"init_from": "a", "pretrained": True}, r"init_from and pretrained"),
         ({"limit": 0}, r"limit: 0 found"),
+        ({"va_weight": 0.5}, r"va_weight: 0.5 found without a head that it weighs, expected valence_arousal with it"),
+        ({"model": "mod4", "pretrained": True}, r"pretrained: the report's mod4 has no published weights, expected timm:<name>"),
         ({"class_weights": True, "sampling": "balanced"}, r"class_weights with sampling 'balanced': two remedies .* weigh them twice"),
         ({"label_smoothing": -0.1}, r"label_smoothing"),
     ],

@@ -182,3 +182,29 @@ def test_augment_none_trains_on_images_as_they_are(shards: str, tmp_path: Path) 
 
     saved = TrainOptions.from_json(json.loads((tmp_path / "r" / "config.json").read_text()), "r")
     assert (saved.augment, saved.deal) == ((), "windows")
+
+
+@pytest.mark.parametrize("name", ["model", "ferdata_bench"])
+def test_a_module_of_the_user_s_with_our_package_s_name_is_not_taken_for_it(name: str, shards: str, tmp_path: Path) -> None:
+    """Every course project has a model.py, and PYTHONPATH=. puts it in front."""
+    (tmp_path / f"{name}.py").write_text("raise SystemExit('the user's own')\n")
+    code = "import sys; from cli import main; main()"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    typed = ["train", "--shards", shards, "--epochs", "1", "--batch-size", "16", "--workers", "1", "--limit", "16", "--name", "r"]
+
+    done = subprocess.run([sys.executable, "-c", code, *typed], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs/r/report.html").is_file()
+
+
+def test_a_run_made_longer_under_a_schedule_is_told_what_that_does(run: Path, tmp_path: Path) -> None:
+    """The rate had come down to nothing and jumps up again: the curve that follows is not that of a run of so many epochs."""
+    longer = shutil.copytree(run, tmp_path / "longer")
+
+    train("--resume", str(longer), "--epochs", "3")
+
+    notes = json.loads((longer / "result.json").read_text())["notes"]
+    assert any(re.match(r"epochs 3, 1 before: .* learning rate of step 4 is \S+ instead of 0", note) for note in notes)
+    train("--resume", str(longer))
+    assert json.loads((longer / "result.json").read_text())["notes"] == notes

@@ -121,7 +121,7 @@ def test_a_note_of_the_last_epoch_is_in_its_checkpoint(shards: str, tmp_path: Pa
 
     assert sum("waiting for data" in note for note in first.notes) == 1
     assert again.to_json() == first.to_json()
-    assert longer.notes == first.notes
+    assert [note for note in longer.notes if "waiting" in note] == list(first.notes)
 
 
 def test_more_epochs_may_be_asked_for(shards: str, tmp_path: Path) -> None:
