@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
+from ferdata.console.options import Folder, Json, LocalOut, Out, OutOrUsual, Plot, Shards, Workers, as_typed, check_codec
+from ferdata.console.options import names as _names
+from ferdata.console.options import write_json as _write_json
 from ferdata.errors import FerdataError, OptionError
-from ferdata.flags import Folder, Json, LocalOut, Out, OutOrUsual, Plot, Shards, Workers, as_typed, check_codec
-from ferdata.flags import names as _names
-from ferdata.flags import write_json as _write_json
 from ferdata.own import prefer_own
 
 __all__ = ["app", "main"]
@@ -73,9 +73,9 @@ def shard(
     json_file: Json = None,
 ) -> None:
     """Convert a folder of images to shards."""
+    from ferdata.console.screen import ingest_bar, show_ingest
     from ferdata.format import codec_names
     from ferdata.ingest import IngestOptions, ingest
-    from ferdata.screen import ingest_bar, show_ingest
     from ferdata.store import Store
 
     check_codec(codec, [*codec_names(), "auto"])
@@ -112,7 +112,7 @@ def shard(
         resume=resume,
     )
     if codec == "auto":
-        from ferdata_bench.plan import choose_codec
+        from ferdata.plan.advise import choose_codec
 
         options = replace(options, codec=choose_codec(source.value, source_root, size=size, options=options))
     with ingest_bar() as progress:
@@ -135,9 +135,9 @@ def synth(
     """Draw synthetic faces as a source tree in the data set's true layout."""
     from dataclasses import asdict
 
-    from ferdata.screen import class_table, counting_bar, pairs
-    from ferdata.screen import size as size_of
-    from ferdata.sources.synthetic import write_synthetic
+    from ferdata.console.screen import class_table, counting_bar, pairs
+    from ferdata.console.screen import size as size_of
+    from ferdata.synth import write_synthetic
 
     with counting_bar("drawing faces") as progress:
         summary = write_synthetic(
@@ -154,8 +154,8 @@ def synth(
 @app.command()
 def info(folder: Folder, json_file: Json = None) -> None:
     """Say what a data set holds."""
-    from ferdata.info import describe
-    from ferdata.screen import show_description
+    from ferdata.console.screen import show_description
+    from ferdata.dataset.info import describe
 
     description = describe(folder)
     show_description(description)
@@ -170,8 +170,8 @@ def verify(
     json_file: Json = None,
 ) -> None:
     """Check every checksum and every count."""
-    from ferdata.screen import console, counting_bar
-    from ferdata.verify import verify as check
+    from ferdata.console.screen import console, counting_bar
+    from ferdata.dataset.verify import verify as check
 
     with counting_bar("verifying shards") as progress:
         report = check(folder, deep=deep, num_workers=workers, progress=progress)
@@ -189,9 +189,9 @@ def verify(
 @app.command()
 def plan(folder: Folder, json_file: Json = None) -> None:
     """Measure this machine and say which codec and how many workers suit a data set here."""
-    from ferdata.screen import console
-    from ferdata_bench.plan import plan as measure
-    from ferdata_bench.plan import show_plan
+    from ferdata.console.screen import console
+    from ferdata.plan.advise import plan as measure
+    from ferdata.plan.advise import show_plan
 
     found = measure(folder, say=lambda text: console.print(text, style="dim"))
     show_plan(found)
@@ -207,8 +207,8 @@ def preview(
     seed: Annotated[int, typer.Option(help="Which faces.")] = 0,
 ) -> None:
     """Draw a contact sheet with class names."""
-    from ferdata.preview import preview as draw
-    from ferdata.screen import console
+    from ferdata.console.screen import console
+    from ferdata.dataset.preview import preview as draw
 
     console.print(f"wrote {draw(folder, out, split=split, per_class=per_class, seed=seed)}")
 
@@ -222,8 +222,8 @@ def export(
     json_file: Json = None,
 ) -> None:
     """Get the samples out as plain tars or pictures."""
-    from ferdata.export import export as write
-    from ferdata.screen import console, counting_bar
+    from ferdata.console.screen import console, counting_bar
+    from ferdata.dataset.export import export as write
 
     with counting_bar("exporting") as progress:
         report = write(folder, to=to, out=out, num_workers=workers, progress=progress)
@@ -241,9 +241,9 @@ def recode(
     json_file: Json = None,
 ) -> None:
     """Change the codec without going back to the images."""
+    from ferdata.console.screen import console, counting_bar, size
+    from ferdata.dataset.recode import recode as write
     from ferdata.format import codec_names
-    from ferdata.recode import recode as write
-    from ferdata.screen import console, counting_bar, size
 
     if codec not in codec_names():  # the library says what to do where it cannot be made from pixels
         check_codec(codec, ["raw", "zstd", "compact"])
@@ -268,10 +268,10 @@ def bench_loader(
     plot: Plot = None,
 ) -> None:
     """Measure the loader beside the alternatives, with this machine's ceilings."""
-    from ferdata.builtin import find_shards
-    from ferdata.screen import console
+    from ferdata.console.screen import console
+    from ferdata.dataset.builtin import find_shards
     from ferdata_bench import BenchOptions, run_bench
-    from ferdata_bench.report import print_result, save_plot
+    from ferdata_bench.loaders.report import print_result, save_plot
 
     found = find_shards(shards, say=_say)
     options = BenchOptions(
@@ -338,8 +338,8 @@ def train(
     json_file: Json = None,
 ) -> None:
     """Train a network on shards, and write a report of the run."""
-    from ferdata.builtin import find_shards
-    from ferdata.screen import console
+    from ferdata.console.screen import console
+    from ferdata.dataset.builtin import find_shards
     from model import FollowingError, RichProgress, TrainOptions, is_first_process
     from model import train as run
     from model.builtin import builtin_settings
@@ -391,7 +391,7 @@ def _train_settings(context: typer.Context) -> tuple[dict[str, Any], list[str]]:
 
 
 def _say(text: str) -> None:
-    from ferdata.screen import console
+    from ferdata.console.screen import console
 
     console.print(text, style="dim", highlight=False)
 

@@ -7,12 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ferdata.dataset.webdataset import webdataset_decoder as webdataset_decoder
     from ferdata.errors import FerdataError as FerdataError
     from ferdata.format import read_index as read_index
     from ferdata.stream import IterableShardDataset as IterableShardDataset
     from ferdata.stream import Loader as Loader
     from ferdata.stream import ShardDataset as ShardDataset
-    from ferdata.webdataset import webdataset_decoder as webdataset_decoder
 
 __version__ = "0.1.0"
 
@@ -22,7 +22,7 @@ _HOMES = {
     "Loader": "ferdata.stream",
     "ShardDataset": "ferdata.stream",
     "read_index": "ferdata.format",
-    "webdataset_decoder": "ferdata.webdataset",
+    "webdataset_decoder": "ferdata.dataset.webdataset",
 }
 
 __all__ = ["FerdataError", "IterableShardDataset", "Loader", "ShardDataset", "__version__", "read_index", "webdataset_decoder"]

@@ -13,16 +13,16 @@ from pathlib import Path
 
 from rich.text import Text
 
+from ferdata.console.screen import console, ingest_bar, show_ingest, size
+from ferdata.dataset.preview import preview
+from ferdata.dataset.verify import verify
 from ferdata.errors import FerdataError, OptionError
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.parallel import usable_cores
-from ferdata.preview import preview
-from ferdata.screen import console, ingest_bar, show_ingest, size
-from ferdata.sources.synthetic import write_synthetic
-from ferdata.verify import verify
-from ferdata_bench.harness import run_bench
-from ferdata_bench.options import BenchOptions
-from ferdata_bench.report import print_result, save_plot
+from ferdata.synth import write_synthetic
+from ferdata_bench.loaders.harness import run_bench
+from ferdata_bench.loaders.options import BenchOptions
+from ferdata_bench.loaders.report import print_result, save_plot
 from model import RichProgress, TrainOptions, train
 from model.builtin import BUILTIN_SETTINGS
 

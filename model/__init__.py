@@ -2,10 +2,10 @@
 
 from model.distributed import FollowingError, is_first_process
 from model.load import TrainedNetwork, load_run
-from model.networks import MODEL_NAMES
+from model.nets.networks import MODEL_NAMES
 from model.options import TrainOptions
-from model.progress import EpochStatus, RichProgress, StepStatus, TrainProgress
-from model.result import TrainResult
+from model.run.progress import EpochStatus, RichProgress, StepStatus, TrainProgress
+from model.run.result import TrainResult
 from model.train import train
 
 __all__ = [

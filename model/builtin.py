@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ferdata.builtin import BuiltinOptions, builtin_shards
+from ferdata.dataset.builtin import BuiltinOptions, builtin_shards
 from model.distributed import join_ranks
 
 __all__ = ["BUILTIN_SETTINGS", "BuiltinRun", "builtin_settings"]

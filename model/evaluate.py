@@ -14,9 +14,9 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from ferdata.stream import IGNORED_LABEL, BatchContext, BatchTransform, Loader
 from model.distributed import Ranks
-from model.networks import FerNetwork
+from model.nets.networks import FerNetwork
 from model.options import TrainOptions
-from model.scores import Mistake, SplitScores, scores_from_confusion
+from model.report.scores import Mistake, SplitScores, scores_from_confusion
 from model.step import run_network
 
 __all__ = ["Evaluation", "evaluate"]

@@ -12,9 +12,9 @@ from torch import nn
 from ferdata.errors import OptionError, TrainError
 from ferdata.stream import BatchContext, Normalize
 from model.augment import Resize
-from model.checkpoint import WEIGHTS, find_checkpoint, load_checkpoint
-from model.networks import FerNetwork, build_network
-from model.transfer import load_weights
+from model.nets.networks import FerNetwork, build_network
+from model.nets.transfer import load_weights
+from model.run.checkpoint import WEIGHTS, find_checkpoint, load_checkpoint
 
 __all__ = ["TrainedNetwork", "load_run"]
 

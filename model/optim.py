@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from model.networks import find_design
+from model.nets.networks import find_design
 from model.options import TrainOptions
 
 __all__ = ["describe_longer", "learning_rate", "make_optimizer"]

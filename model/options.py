@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ferdata.errors import OptionError, TrainError
-from model.networks import TIMM_PREFIX, find_design
+from model.nets.networks import TIMM_PREFIX, find_design
 
 __all__ = ["AUGMENTATIONS", "TrainOptions"]
 

@@ -13,11 +13,11 @@ from ferdata.errors import OptionError, TrainError
 from ferdata.format import DatasetIndex, read_samples
 from ferdata.store import Store
 from model.augment import normalising
-from model.checkpoint import WEIGHTS, find_checkpoint, load_checkpoint
 from model.memory import is_out_of_memory
-from model.networks import FerNetwork, build_network
+from model.nets.networks import FerNetwork, build_network
+from model.nets.transfer import start_from
 from model.options import TrainOptions
-from model.transfer import start_from
+from model.run.checkpoint import WEIGHTS, find_checkpoint, load_checkpoint
 
 __all__ = ["input_size", "make_facts", "make_network", "require_values"]
 

@@ -13,9 +13,9 @@ from ferdata.errors import OptionError
 from ferdata.stream import BatchContext, BatchTransform
 from model.data import StepBatch
 from model.distributed import Ranks
-from model.dropout import kept_features, sample_keys
 from model.losses import concordance_loss, cross_entropy_sum
-from model.networks import FerNetwork
+from model.nets.dropout import kept_features, sample_keys
+from model.nets.networks import FerNetwork
 from model.optim import learning_rate, make_optimizer
 from model.options import TrainOptions
 

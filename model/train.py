@@ -14,33 +14,33 @@ from typing import Any
 
 import torch
 
+from ferdata.dataset.info import shard_command
 from ferdata.errors import OptionError, ShardMissingError, TrainError, WorkerError
 from ferdata.format import DatasetIndex, read_index
-from ferdata.info import shard_command
 from ferdata.store import Store
 from ferdata.stream import Loader
-from model.advice import advise
 from model.attempts import AUTO, find_resume
 from model.augment import evaluation_transform, training_transform
-from model.checkpoint import BEST_NAME, LAST_NAME, WEIGHTS, load_checkpoint
-from model.clock import WaitClock
 from model.data import StepBatch, TrainData, open_evaluation
 from model.distributed import Ranks, join_ranks
 from model.evaluate import Evaluation, evaluate
 from model.losses import class_weights
 from model.memory import is_out_of_memory, out_of_memory
+from model.nets.transfer import load_weights
 from model.optim import describe_longer, learning_rate
 from model.options import TrainOptions
-from model.progress import EpochStatus, StepStatus, TrainProgress
-from model.report import write_report
-from model.result import TrainResult
-from model.runs import RunLog, keep_run, make_run, open_run
-from model.scores import Mistake, SplitScores
+from model.report.advice import advise
+from model.report.scores import Mistake, SplitScores
+from model.report.write import write_report
+from model.run.checkpoint import BEST_NAME, LAST_NAME, WEIGHTS, load_checkpoint
+from model.run.clock import WaitClock
+from model.run.folder import RunLog, keep_run, make_run, open_run
+from model.run.progress import EpochStatus, StepStatus, TrainProgress
+from model.run.result import TrainResult
+from model.run.state import Keeper, Standing
+from model.run.stopping import StopSignal
 from model.setup import make_facts, make_network, require_values
-from model.standing import Keeper, Standing
 from model.step import Stepper
-from model.stopping import StopSignal
-from model.transfer import load_weights
 
 __all__ = ["train"]
 

@@ -7,11 +7,11 @@ import zlib
 import numpy as np
 from PIL import Image, features
 
-from ferdata.sample import SourceItem
-from ferdata.transform import (
+from ferdata.images.transform import (
     Transform,
     TransformOptions,
 )
+from ferdata.sample import SourceItem
 
 WEBP = ["WEBP"] if features.check("webp") else []
 """So that the tests pass with a Pillow that cannot write it, too."""

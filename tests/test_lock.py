@@ -15,14 +15,14 @@ from ingest_sources import folder_scan, jpeg, options
 from make_dataset import make_dataset
 
 from ferdata import lock
+from ferdata.dataset.export import export
+from ferdata.dataset.recode import recode
+from ferdata.dataset.verify import verify
 from ferdata.errors import FerdataError, IngestError, OptionError
-from ferdata.export import export
 from ferdata.ingest import ingest_scan
 from ferdata.lock import LOCK_NAME, check_vacant, hold_lock
-from ferdata.recode import recode
-from ferdata.sources.synthetic import write_synthetic
 from ferdata.store import Store
-from ferdata.verify import verify
+from ferdata.synth import write_synthetic
 
 HOLD = """
 import sys, time, fcntl

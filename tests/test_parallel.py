@@ -55,7 +55,7 @@ class _Forking(Executor):
         return future
 
 
-@pytest.mark.parametrize("path", ["ferdata/ingest/pool.py", "ferdata/sources/pool.py", "ferdata/sources/synthetic/work.py"])
+@pytest.mark.parametrize("path", ["ferdata/ingest/pool.py", "ferdata/sources/pool.py", "ferdata/synth/trees/draw.py"])
 def test_a_pool_that_forks_beside_a_progress_bar_warns_nobody(path: str) -> None:
     """The workers touch no lock of that thread, and a user can do nothing about it; here warnings are errors."""
     assert submit_quietly(_Forking(), max, 1, 2).result() == 2

@@ -16,7 +16,7 @@ from webserver import serve
 from ferdata.errors import ShardCorruptError
 from ferdata.format import read_index
 from ferdata.store import Store
-from ferdata.stream.worker import ShardPool
+from ferdata.stream.workers.worker import ShardPool
 
 SIZE, PER_SHARD = 16, 5
 
@@ -69,7 +69,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (96, 96))
 from test_shard_pool import check
 from ferdata.format import read_index
 from ferdata.store import Store
-from ferdata.stream.worker import ShardPool
+from ferdata.stream.workers.worker import ShardPool
 store = Store(sys.argv[1])
 pool = ShardPool(store, read_index(store), "train")
 for turn in range(2):

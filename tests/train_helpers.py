@@ -10,7 +10,7 @@ import torch
 from make_dataset import make_dataset
 
 from model import EpochStatus, StepStatus, TrainOptions
-from model.runs import read_metrics
+from model.run.folder import read_metrics
 
 torch.set_num_threads(1)  # these networks are so small that threads cost more than they save
 

@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow.compute as pc
 
 from ferdata.errors import IngestError, OptionError, SourceError
+from ferdata.images.transform import Transform
 from ferdata.ingest.groups import find_groups
 from ferdata.ingest.jpegs import count_refused
 from ferdata.ingest.leaks import find_train_copies
 from ferdata.ingest.options import IngestOptions
 from ferdata.ingest.select import LEFT_OUT, Selection, choose_limit, cut_split, leave_out
 from ferdata.sources.scan import Scan
-from ferdata.transform import Transform
 
 __all__ = ["check_jpegs", "check_keys", "choose_items"]
 

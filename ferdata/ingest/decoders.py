@@ -6,7 +6,7 @@ In: items. Out: nothing, or an error that says what to install. Costs one read o
 import numpy as np
 
 from ferdata.errors import FerdataError, SourceError
-from ferdata.imageformats import is_decoder_missing, recognise, what_to_install
+from ferdata.images.formats import is_decoder_missing, recognise, what_to_install
 from ferdata.ingest.tasks import read_sources
 from ferdata.sample import ItemTable
 

@@ -7,7 +7,7 @@ comparison an image, and one more look at every image that was rejected.
 from collections.abc import Sequence
 
 from ferdata.errors import FerdataError, SourceError
-from ferdata.imageformats import is_decoder_missing, recognise
+from ferdata.images.formats import is_decoder_missing, recognise
 from ferdata.ingest.parts import PartRecord
 from ferdata.ingest.select import ShardPlan
 from ferdata.sample import ItemTable

@@ -20,13 +20,13 @@ from PIL import features
 from ferdata.format.codec import CodecOptions
 from ferdata.format.index import REJECTS_NAME, DatasetIndex, FileInfo, ShardInfo, write_file
 from ferdata.format.samples import SAMPLES_SCHEMA, write_samples
+from ferdata.images.transform import Transform
 from ferdata.ingest.leaks import Leaks, find_leaks, find_relabelled
 from ferdata.ingest.parts import PartRecord
 from ferdata.ingest.select import Selection, ShardPlan
 from ferdata.sample import ItemTable
 from ferdata.sources.scan import Scan
 from ferdata.store import Store
-from ferdata.transform import Transform
 
 __all__ = ["REJECTS_HEAD", "Outcome", "gather", "libraries", "make_index", "write_rejects", "write_table"]
 

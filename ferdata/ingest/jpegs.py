@@ -9,11 +9,11 @@ from threading import Lock
 import numpy as np
 
 from ferdata.errors import FerdataError
+from ferdata.images.jpeg import read_head
+from ferdata.images.transform import ImageRejectedError, Transform, crop_box
 from ferdata.ingest.tasks import jpeg_refusal, read_sources
-from ferdata.jpeg import read_head
 from ferdata.parallel import Progress, map_in_threads
 from ferdata.sample import ItemTable, SourceItem
-from ferdata.transform import ImageRejectedError, Transform, crop_box
 
 __all__ = ["count_refused"]
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from ferdata.errors import OptionError
 from ferdata.format.codec import CodecOptions
+from ferdata.images.transform import TransformOptions
 from ferdata.ingest.groups import check_group_by
 from ferdata.parallel import usable_cores
 from ferdata.sources.scan import ScanOptions
-from ferdata.transform import TransformOptions
 
 __all__ = ["IngestOptions", "IngestProgress", "ProgressCallback", "describe_changes"]
 

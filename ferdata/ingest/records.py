@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ferdata.images.transform import Transformed
 from ferdata.sample import ItemTable, SourceItem
-from ferdata.transform import Transformed
 
 __all__ = ["landmarks_fit", "longest_record", "make_record"]
 

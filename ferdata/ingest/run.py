@@ -18,6 +18,7 @@ from ferdata.errors import FerdataError, IngestError, SourceError
 from ferdata.format.codec import CodecOptions
 from ferdata.format.index import INDEX_NAME, REJECTS_NAME, read_index, write_index
 from ferdata.format.layout import FORMAT_VERSION, json_bytes_for
+from ferdata.images.transform import Transform
 from ferdata.ingest.choose import check_jpegs, check_keys, choose_items
 from ferdata.ingest.decoders import check_decoders
 from ferdata.ingest.finish import Outcome, gather, libraries, make_index, write_rejects, write_table
@@ -38,7 +39,6 @@ from ferdata.sample import ItemTable
 from ferdata.sources import scan_source
 from ferdata.sources.scan import Scan
 from ferdata.store import Store
-from ferdata.transform import Transform
 
 __all__ = ["ingest", "ingest_scan"]
 

@@ -18,13 +18,13 @@ from ferdata.errors import FerdataError, IngestError
 from ferdata.format.codec import CodecOptions
 from ferdata.format.filters import channel_moments, split_rgbx_into
 from ferdata.format.writer import ShardWriter, WrittenShard, make_layout
+from ferdata.images.transform import ImageRejectedError, Transform, Transformed, TransformOptions
 from ferdata.ingest.doubt import Streak
 from ferdata.ingest.parts import NothingAcceptedError, PartRecord, open_shard
 from ferdata.ingest.records import make_record
 from ferdata.sample import ItemTable, SourceItem
 from ferdata.sources.images import read_image
 from ferdata.store import Store
-from ferdata.transform import ImageRejectedError, Transform, Transformed, TransformOptions
 
 __all__ = ["Beat", "ShardTask", "TaskSettings", "any_usable", "jpeg_refusal", "read_sources", "write_shard"]
 

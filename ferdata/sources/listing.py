@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ferdata.errors import FerdataError, StoreError
-from ferdata.imageformats import MAGIC_BYTES, starts_like_image
+from ferdata.images.formats import MAGIC_BYTES, starts_like_image
 from ferdata.labels import name_key
 from ferdata.store import Store, is_folder
 

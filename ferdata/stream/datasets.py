@@ -17,10 +17,10 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from ferdata.errors import OptionError
 from ferdata.store import Store
 from ferdata.stream.batch import SampleTable, batch_type
-from ferdata.stream.order import OrderOptions, rank_order, whole_number
-from ferdata.stream.ranks import find_rank
-from ferdata.stream.share import Extent
-from ferdata.stream.worker import ShardPool, open_split
+from ferdata.stream.order.partition import Extent
+from ferdata.stream.order.ranks import find_rank
+from ferdata.stream.order.sequence import OrderOptions, rank_order, whole_number
+from ferdata.stream.workers.worker import ShardPool, open_split
 
 __all__ = ["IterableShardDataset", "ShardDataset"]
 

@@ -18,19 +18,19 @@ import torch
 from ferdata.errors import OptionError, StateError
 from ferdata.parallel import usable_cores
 from ferdata.stream.batch import SampleTable, batch_type
-from ferdata.stream.crew import Crew
 from ferdata.stream.datasets import ShardDataset
-from ferdata.stream.device import Delivery, DeviceMover, PinnedRing
-from ferdata.stream.feed import Feed, Filling
+from ferdata.stream.device.transfer import Delivery, DeviceMover, PinnedRing
+from ferdata.stream.memory.ring import HELD_BATCHES, Ring, window_batches_within
 from ferdata.stream.metrics import LoaderMetrics, Meter
-from ferdata.stream.order import class_weights, order_options, whole_number
-from ferdata.stream.plan import Checked
-from ferdata.stream.ranks import find_rank
-from ferdata.stream.ring import HELD_BATCHES, Ring, window_batches_within
-from ferdata.stream.share import Extent, Share
+from ferdata.stream.order.partition import Extent, Share
+from ferdata.stream.order.ranks import find_rank
+from ferdata.stream.order.sequence import class_weights, order_options, whole_number
+from ferdata.stream.order.windows import Checked
 from ferdata.stream.state import Identity, Position
 from ferdata.stream.transforms import BatchContext, BatchTransform, as_batch_transform, check_transformed
-from ferdata.stream.worker import open_split
+from ferdata.stream.workers.prefetch import Feed, Filling
+from ferdata.stream.workers.processes import Crew
+from ferdata.stream.workers.worker import open_split
 
 __all__ = ["Loader"]
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ferdata.errors import StateError
-from ferdata.stream.order import OrderOptions, Phase
+from ferdata.stream.order.sequence import OrderOptions, Phase
 
 __all__ = ["Identity", "Position"]
 

@@ -12,8 +12,8 @@ import numpy as np
 from ferdata import read_index
 from ferdata.format import ShardReader
 from ferdata.ingest import IngestOptions, ingest
+from ferdata.plan.ceilings import Job
 from ferdata.store import Store
-from ferdata_bench.ceilings import Job
 from ferdata_bench.contenders.common import list_source, read_pixels
 
 if TYPE_CHECKING:

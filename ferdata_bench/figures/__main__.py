@@ -14,7 +14,7 @@ from pathlib import Path
 from ferdata_bench.figures.catalog import CATALOG, FIGURES, Entry
 from ferdata_bench.figures.common import WORK, is_quick
 from ferdata_bench.figures.page import PAGE, write_page
-from ferdata_bench.process import PACKAGE_ROOT
+from ferdata_bench.loaders.process import PACKAGE_ROOT
 
 __all__ = ["main"]
 

@@ -15,11 +15,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ferdata_bench.ceilings import Job, Team
-from ferdata_bench.conditions import describe_machine
+from ferdata.plan.ceilings import Job, Team
+from ferdata.plan.conditions import describe_machine
+from ferdata.plan.timing import now
 from ferdata_bench.figures.bars_ways import COPIES, DECODERS, copying, read_epoch, start_loader, start_plain
 from ferdata_bench.figures.common import Figure, FigureOptions, parse, photo_shards, summary, tree_bytes_per_image
-from ferdata_bench.timing import now
 
 __all__ = ["SETS", "BarSet", "main", "measure_set", "run_bars"]
 

@@ -1,6 +1,6 @@
 """What is timed for the bars: the machine's best copy, bare decoders, the loader, and a plain ``DataLoader``.
 
-In: shards of one codec. Out: jobs for a :class:`ferdata_bench.ceilings.Team`, and loaders that give epochs. Ceilings touch only bytes and
+In: shards of one codec. Out: jobs for a :class:`ferdata.plan.ceilings.Team`, and loaders that give epochs. Ceilings touch only bytes and
 bare libraries; ``compact`` has no library but ours, so its ceiling is our reader into one small buffer.
 """
 
@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader
 from ferdata import Loader, ShardDataset, read_index
 from ferdata.format import ShardReader
 from ferdata.format.filters import scatter
+from ferdata.plan.ceilings import Job
 from ferdata.store import Store
-from ferdata.stream.ring import SharedBytes
-from ferdata_bench.ceilings import Job
+from ferdata.stream.memory.ring import SharedBytes
 from ferdata_bench.contenders.ferdata_shards import decoding
 
 __all__ = ["COPIES", "DECODERS", "copying", "read_epoch", "start_loader", "start_plain"]

@@ -99,26 +99,26 @@ CATALOG: Sequence[Entry] = (
         name="shuffle",
         title="How well the window shuffle mixes",
         question="How far apart are neighbours of a shard after shuffling, against a true permutation?",
-        arguments=("-m", "ferdata_bench.shuffle_quality", "--json", "{json}"),
+        arguments=("-m", "ferdata_bench.studies.shuffle_quality", "--json", "{json}"),
     ),
     Entry(
         name="study",
         title="The codec study",
         question="Which codec settings are worth having? [codecs.md](codecs.md) has the ways that matter and the reasons, "
         "[study.json](figures/study.json) every way.",
-        arguments=("-m", "ferdata_bench.study", "--json", "{json}", "--plot", "{figures}/study.png"),
+        arguments=("-m", "ferdata_bench.studies.codecs", "--json", "{json}", "--plot", "{figures}/study.png"),
     ),
     Entry(
         name="plan",
         title="What `plan` says of this machine, and whether it is right",
         question="Which codec and how many workers are right here, how fast will they be, and how fast are they?",
-        arguments=("-m", "ferdata_bench.plan_check", "--json", "{json}"),
+        arguments=("-m", "ferdata_bench.studies.plan_check", "--json", "{json}"),
     ),
     Entry(
         name="plan-tight",
         title="What `plan` says of a set that does not fit memory",
         question="And when the page cache cannot keep it: is the recommended codec still the fastest?",
-        arguments=("-m", "ferdata_bench.plan_check", "--leave-gb", "3", "--count", "24576", "--json", "{json}"),
+        arguments=("-m", "ferdata_bench.studies.plan_check", "--leave-gb", "3", "--count", "24576", "--json", "{json}"),
     ),
     Entry(
         name="train",
@@ -130,7 +130,7 @@ CATALOG: Sequence[Entry] = (
         name="wait",
         title="Does training wait for data?",
         question="How much slower is a step fed by the loader than the same step on one batch that stays where it is?",
-        arguments=("-m", "model.throughput", "--shards", "{work}/photos-224-8192-0.zstd", *_MOD4, "--json", "{json}"),
+        arguments=("-m", "ferdata_bench.studies.waiting", "--shards", "{work}/photos-224-8192-0.zstd", *_MOD4, "--json", "{json}"),
     ),
     Entry(
         name="gpu",

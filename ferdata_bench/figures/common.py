@@ -14,12 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ferdata.builtin import has_shards
+from ferdata.dataset.builtin import has_shards
 from ferdata.errors import OptionError
 from ferdata.ingest import IngestOptions, ingest
-from ferdata_bench.photos import write_photos
-from ferdata_bench.process import PACKAGE_ROOT
-from ferdata_bench.usage import MemoryUse, folder_bytes, memory_of_tree
+from ferdata_bench.loaders.photos import write_photos
+from ferdata_bench.loaders.process import PACKAGE_ROOT
+from ferdata_bench.loaders.usage import MemoryUse, folder_bytes, memory_of_tree
 
 __all__ = ["QUICK_VARIABLE", "Figure", "FigureOptions", "SlowPeakMemory", "is_quick", "parse", "photo_shards", "photo_tree", "summary"]
 

@@ -23,11 +23,11 @@ from PIL import Image
 
 from ferdata.errors import IngestError
 from ferdata.format.codec import default_level
-from ferdata_bench.ceilings import Team
-from ferdata_bench.conditions import describe_machine
+from ferdata.plan.ceilings import Team
+from ferdata.plan.conditions import describe_machine
 from ferdata_bench.figures.common import Figure, FigureOptions, parse, photo_tree, summary, tree_bytes_per_image
-from ferdata_bench.process import PACKAGE_ROOT
-from ferdata_bench.usage import MemoryUse, PeakMemory
+from ferdata_bench.loaders.process import PACKAGE_ROOT
+from ferdata_bench.loaders.usage import MemoryUse, PeakMemory
 
 __all__ = ["BAR", "main", "run_ingest_limit"]
 

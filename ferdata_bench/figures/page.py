@@ -18,7 +18,7 @@ from ferdata_bench.figures.sections import SECTIONS, bench_command, guard_sectio
 __all__ = ["GUARD", "PAGE", "main", "render", "write_page"]
 
 PAGE = Path("docs/benchmarks.md")
-GUARD = Path(__file__).resolve().parent.parent / "recorded_ratios.json"
+GUARD = Path(__file__).resolve().parent.parent / "guard" / "recorded_ratios.json"
 QUICK_WARNING = "**From a quick run of tens of images: these figures mean nothing.**"
 
 HEAD = """# Benchmarks

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ferdata_bench.options import BenchResult
-from ferdata_bench.report import save_plot
+from ferdata_bench.loaders.options import BenchResult
+from ferdata_bench.loaders.report import save_plot
 
 __all__ = ["draw"]
 

@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ferdata.errors import IngestError
-from ferdata_bench.conditions import describe_machine
+from ferdata.plan.conditions import describe_machine
+from ferdata.plan.timing import now
 from ferdata_bench.figures.common import Figure, FigureOptions, SlowPeakMemory, parse
-from ferdata_bench.process import PACKAGE_ROOT
-from ferdata_bench.timing import now
-from ferdata_bench.usage import folder_bytes
+from ferdata_bench.loaders.process import PACKAGE_ROOT
+from ferdata_bench.loaders.usage import folder_bytes
 
 __all__ = ["main", "run_pipeline"]
 

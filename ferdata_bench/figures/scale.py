@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ferdata.errors import WorkerError
-from ferdata_bench.conditions import describe_machine
+from ferdata.plan.conditions import describe_machine
+from ferdata.plan.timing import now
 from ferdata_bench.figures.common import Figure, FigureOptions, parse, photo_shards, summary
 from ferdata_bench.figures.scale_data import first_shards, read_pixels, tile
-from ferdata_bench.timing import now
-from ferdata_bench.usage import memory_of_tree
+from ferdata_bench.loaders.usage import memory_of_tree
 
 __all__ = ["main", "run_scale"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ferdata.builtin import has_shards
+from ferdata.dataset.builtin import has_shards
 from ferdata.format import (
     REJECTS_NAME,
     SAMPLES_SCHEMA,

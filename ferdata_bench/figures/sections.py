@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ferdata_bench.figures.markdown import generic, megabytes, percent, rate, table
-from ferdata_bench.options import BenchResult
+from ferdata_bench.loaders.options import BenchResult
 
 __all__ = ["SECTIONS", "bench_command", "guard_section"]
 

@@ -1,0 +1,1 @@
+"""The command line: its options, what it prints, and the data it has where there is none."""

@@ -1,0 +1,1 @@
+"""What this machine can do: measured, predicted, and turned into advice."""

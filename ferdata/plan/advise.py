@@ -1,0 +1,306 @@
+"""Measures this machine in under half a minute and says which codec and how many workers serve a data set best here.
+
+In: a data set, or a source tree. Out: a :class:`MachinePlan`, a table and a sentence. Costs 10 to 30 s; writes to a temporary folder.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from ferdata.console.screen import console, show_note, size
+from ferdata.errors import SourceError
+from ferdata.format import INDEX_NAME, DatasetIndex, codec_names, read_index
+from ferdata.format.codec import default_level
+from ferdata.format.filters import kernel_notice
+from ferdata.images.transform import Transform
+from ferdata.ingest import IngestOptions, ingest_scan
+from ferdata.ingest.jpegs import count_refused
+from ferdata.ingest.place import check_apart
+from ferdata.parallel import usable_cores
+from ferdata.plan.conditions import describe_machine
+from ferdata.plan.measure import (
+    available_memory,
+    decode_rate,
+    describe_gpu,
+    disk_rate,
+    loader_overhead,
+    make_ring,
+    nearest_folder,
+    ring_bytes,
+)
+from ferdata.plan.predict import CodecFacts, MachineFacts, PlanRow, Recommendation, predict, recommend, worker_counts
+from ferdata.plan.sample import SAMPLE_BYTES, SampleSet, write_sample_sets
+from ferdata.plan.timing import now
+from ferdata.sample import ItemTable
+from ferdata.sources import scan_source
+from ferdata.sources.scan import Scan
+from ferdata.store import Store
+
+__all__ = ["MachinePlan", "choose_codec", "plan", "show_plan"]
+
+DECODE_SECONDS = 10.0
+"""For all codecs and numbers of processes together."""
+MOST_SECONDS_EACH = 1.0
+LOADER_SECONDS = 1.2
+DISK_PROBE_BYTES = 128 << 20
+
+_CAPTION = "images a second: warm, all in memory; cold, the first epoch; later, every other epoch on this machine"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachinePlan:
+    """What was measured, what follows, and what to do.
+
+    Attributes:
+        root: The data set, or the source tree.
+        num_samples: Its images.
+        shape: Of an image.
+        codec: The codec it has now; None for a source tree.
+        conditions: Machine, versions, how busy it was.
+        machine: What was measured of the machine.
+        gpu: Name, memory and copy rate; None without one.
+        codecs: What was measured of each codec.
+        rows: The prediction, codec by codec.
+        recommendation: What to use.
+        notes: What the reader should know.
+        seconds: How long all this took.
+    """
+
+    root: str
+    num_samples: int
+    shape: tuple[int, ...]
+    codec: str | None
+    conditions: dict[str, Any]
+    machine: MachineFacts
+    gpu: dict[str, Any] | None
+    codecs: tuple[CodecFacts, ...]
+    rows: tuple[PlanRow, ...]
+    recommendation: Recommendation
+    notes: tuple[str, ...]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every figure as JSON-ready values."""
+        record = asdict(self)
+        for facts in record["codecs"]:
+            facts["rates"] = {str(workers): rate for workers, rate in facts["rates"].items()}
+        for row, found in zip([*record["rows"], record["recommendation"]["row"]], [*self.rows, self.recommendation.row], strict=True):
+            row["fits_memory"] = found.fits_memory
+        return json.loads(json.dumps(record))  # type: ignore[no-any-return]
+
+
+def plan(root: str, *, work: Path | None = None, say: Say = lambda text: None) -> MachinePlan:
+    """Measure this machine with a data set's own images.
+
+    Args:
+        root: Folder or URL of a finished data set.
+        work: Folder for the sample; None takes the system's temporary one.
+        say: Is told what goes on.
+
+    Raises:
+        ShardMissingError, ShardCorruptError: If the data set is not there or not sound.
+        OptionError: If it holds no samples.
+    """
+    store = Store(root)
+    index = read_index(store)
+    names = [info.name for info in index.shards]
+    free = shutil.disk_usage(store.root).free if store.is_local else None
+    return _measure(
+        store,
+        index,
+        num_samples=index.num_samples(),
+        work=work,
+        say=say,
+        disk=lambda cores: (disk_rate(store, names, num_processes=cores), free),
+    )
+
+
+def show_plan(found: MachinePlan) -> None:
+    """Print a plan: what was measured, a row for each codec and number of workers, and the sentence."""
+    machine = found.machine
+    disk = "memory speed" if machine.disk_bytes_per_second > 20e9 else f"{size(machine.disk_bytes_per_second)}/s"
+    gpu = f", {found.gpu['count']} x {found.gpu['name']} ({size(found.gpu['copy_bytes_per_second'])}/s)" if found.gpu else ", no GPU"
+    console.print(
+        f"{found.root}: {found.num_samples:,} images of {list(found.shape)}; {found.conditions['cpu']}, {machine.cores} cores{gpu}; "
+        f"{size(machine.memory_bytes)} for the page cache, disk {disk}; measured in {found.seconds:.0f} s",
+        highlight=False,
+    )
+    names = ("codec", "on disk", "cached", "workers", "warm", "cold", "later", "limit", "cold limit")
+    table = Table(*names, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=_CAPTION)
+    for column in table.columns[1:7]:
+        column.justify = "right"
+    last = ""
+    for row in found.rows:
+        first = (row.codec, size(row.num_bytes), f"{row.cached_share:.0%}") if row.codec != last else ("", "", "")
+        chosen = (row.codec, row.workers) == (found.recommendation.codec, found.recommendation.workers)
+        rates = (f"{rate:,.0f}" for rate in (row.warm, row.cold, row.steady))
+        table.add_row(*first, str(row.workers), *rates, row.limit, row.cold_limit, style="bold green" if chosen else None)
+        last = row.codec
+    console.print(table)
+    for note in found.notes:
+        show_note(note)
+    console.print(found.recommendation.sentence, style="bold", highlight=False)
+
+
+def choose_codec(source: str, source_root: str, *, size: int, options: IngestOptions | None = None) -> str:
+    """Return the codec that would serve the images of a source tree best on this machine, and print why.
+
+    A run that is resumed keeps its codec. ``jpeg`` is chosen only after a look at every image.
+
+    Args:
+        source: ``affectnet``, ``rafdb`` or ``folder``.
+        source_root: Folder or URL of the images.
+        size: Height and width of the tensors.
+        options: Everything else that was asked of the ingest; None for its defaults, and no folder to write to yet.
+
+    Raises:
+        SourceError: If the source cannot be used, or has no image that can.
+    """
+    asked = options or IngestOptions(source=source, src=source_root, out="", size=size)
+    if asked.out:
+        check_apart(source_root, asked.out)
+    if asked.out and asked.resume and (kept := _kept_codec(Store(asked.out))):
+        console.print(f"codec {kept}: as in {asked.out}, which is there already (--fresh chooses anew)", highlight=False)
+        return kept
+    scan = scan_source(source, source_root, asked.scan_options())
+    total = len(scan.items) if asked.limit is None else min(asked.limit, len(scan.items))
+    if not total:
+        raise SourceError(f"{source_root}: not one image found that could be used, expected some; check the folder and --src")
+    with tempfile.TemporaryDirectory(prefix="ferdata-plan-") as folder:
+        found = _plan_source(scan, asked, total, Path(folder))
+    if found.recommendation.codec == "jpeg":
+        refused = count_refused(scan.root, scan.items, Transform(asked.transform_options()))
+        if refused:
+            listed = ", ".join(f"{count:,} {reason}" for reason, count in refused.most_common())
+            rows = tuple(row for row in found.rows if row.codec != "jpeg")
+            console.print(f"codec jpeg would be best, but of the images {listed}", highlight=False)
+            found = replace(found, rows=rows, recommendation=recommend(rows))
+    console.print(f"codec {found.recommendation.codec}: {found.recommendation.sentence}", highlight=False)
+    return found.recommendation.codec
+
+
+def _plan_source(scan: Scan, asked: IngestOptions, total: int, folder: Path) -> MachinePlan:
+    """Ingest a sample of a source's items and plan with it for all of them."""
+    count = min(len(scan.items), max(256, SAMPLE_BYTES // (3 * asked.size * asked.size)))
+    items = ItemTable(scan.items.take(np.linspace(0, len(scan.items) - 1, count).astype(np.int64)).table.combine_chunks())
+    sample = replace(scan, items=items, rejects=[], skipped={}, repairs={})
+    keeps_source = asked.level is None and not count_refused(scan.root, items, Transform(asked.transform_options()))
+    options = replace(
+        asked,
+        out=str(folder / "sample"),
+        codec="jpeg" if keeps_source else "raw",
+        level=None,
+        limit=None,
+        val=None,
+        test=None,
+        group_by=None,
+        drop_leaks=False,
+    )
+    ingest_scan(sample, options)
+    store = Store(options.out)
+    index = read_index(store)
+    target = nearest_folder(Store(asked.out).root) if asked.out and Store(asked.out).is_local else folder
+
+    def disk(cores: int) -> tuple[float, int | None]:
+        with tempfile.TemporaryDirectory(prefix=".ferdata-plan-", dir=target, ignore_cleanup_errors=True) as probe:
+            Path(probe, "probe").write_bytes(np.random.default_rng(0).bytes(DISK_PROBE_BYTES))
+            return disk_rate(Store(probe), ["probe"], num_processes=cores), shutil.disk_usage(target).free
+
+    codecs = [name for name in codec_names() if asked.level is None or default_level(name) is not None]
+    return _measure(store, index, num_samples=total, work=folder, say=lambda text: None, disk=disk, codecs=codecs, root=scan.root)
+
+
+def _measure(
+    store: Store,
+    index: DatasetIndex,
+    *,
+    num_samples: int,
+    work: Path | None,
+    say: Say,
+    disk: Callable[[int], tuple[float, int | None]],
+    codecs: Sequence[str] | None = None,
+    root: str | None = None,
+) -> MachinePlan:
+    start = now()
+    conditions = describe_machine()
+    cores = usable_cores()
+    with tempfile.TemporaryDirectory(prefix="ferdata-plan-", dir=work, ignore_cleanup_errors=True) as folder:
+        say("writing a sample of the images under every codec")
+        sets = write_sample_sets(store, index, Path(folder))
+        sets = {name: sample for name, sample in sets.items() if codecs is None or name in codecs}
+        say("decoding it with every number of processes")
+        memory = available_memory()
+        facts = _codec_facts(sets, cores, memory_bytes=memory, from_source=root is not None)
+        say("reading the disk")
+        rate, free = disk(cores)
+        say("the loader itself")
+        quickest = max(facts, key=lambda each: each.rates[1]).name
+        own, beside = loader_overhead(sets[quickest], seconds=LOADER_SECONDS)
+    machine = MachineFacts(
+        cores=cores,
+        memory_bytes=max(0, memory - ring_bytes(index.spec.num_bytes)),
+        disk_bytes_per_second=rate,
+        disk_free_bytes=free,
+        loader_seconds_per_image=own,
+        worker_seconds_per_image=beside,
+    )
+    rows = predict(machine, facts, num_samples=num_samples)
+    return MachinePlan(
+        root=root or str(store),
+        num_samples=num_samples,
+        shape=index.spec.shape,
+        codec=index.codec.name if root is None else None,
+        conditions=conditions,
+        machine=machine,
+        gpu=describe_gpu(),
+        codecs=facts,
+        rows=rows,
+        recommendation=recommend(rows, notes={each.name: each.note for each in facts}),
+        notes=_notes(facts, conditions, cores),
+        seconds=now() - start,
+    )
+
+
+def _codec_facts(sets: dict[str, SampleSet], cores: int, *, memory_bytes: int, from_source: bool) -> tuple[CodecFacts, ...]:
+    counts = worker_counts(cores)
+    seconds = min(MOST_SECONDS_EACH, DECODE_SECONDS / (len(sets) * len(counts)))
+    ring = make_ring(next(iter(sets.values())).index.spec.num_bytes, memory_bytes=memory_bytes)
+    return tuple(
+        CodecFacts(
+            name=name,
+            bytes_per_image=sample.bytes_per_image,
+            rates={count: decode_rate(sample, ring, num_processes=count, seconds=seconds) for count in counts},
+            is_copy=not sample.index.codec.kind.compressed and sample.index.codec.kind.fixed_size,
+            is_stored=sample.is_stored and not from_source,
+            note=sample.note,
+        )
+        for name, sample in sets.items()
+    )
+
+
+def _notes(facts: Sequence[CodecFacts], conditions: dict[str, Any], cores: int) -> tuple[str, ...]:
+    notes = [f"{each.name}: {each.note}" for each in facts if each.note]
+    if conditions["load_before"] > cores / 2:
+        notes.append(f"the machine was busy (load {conditions['load_before']} on {cores} cores), so rates may be too low")
+    return tuple(notes + ([kernel_notice()] if kernel_notice() else []))
+
+
+def _kept_codec(store: Store) -> str | None:
+    """Return the codec of what is in a folder already."""
+    if store.exists(INDEX_NAME):
+        return read_index(store).codec.name
+    settings = ".parts/settings.json"
+    try:
+        return str(json.loads(store.read(settings))["codec"]) if store.exists(settings) else None
+    except (ValueError, KeyError):
+        return None

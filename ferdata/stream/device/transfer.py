@@ -1,0 +1,125 @@
+"""Batches on another device: on CUDA the ring is page-locked once, and copies run on a stream of their own, one batch ahead.
+
+In: batches in the ring. Out: the same on the device. Where no device is asked for, nothing of this runs.
+"""
+
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ferdata.errors import OptionError
+from ferdata.stream.memory.ring import Ring, SharedBytes
+
+__all__ = ["Delivery", "DeviceMover", "PinnedRing"]
+
+
+@dataclass(slots=True)
+class Delivery:
+    """A batch on its way to the consumer.
+
+    Attributes:
+        images: uint8 ``[N, 3, H, W]``.
+        values: The other fields.
+        number: Number of the batch in the rank's epoch.
+    """
+
+    images: torch.Tensor
+    values: dict[str, Any]
+    number: int
+
+
+class PinnedRing:
+    """The ring's memory, page-locked so that the bus can read it while the processor works."""
+
+    def __init__(self, ring: Ring) -> None:
+        if not torch.cuda.is_available():
+            raise OptionError("pin_memory: this torch sees no CUDA device, expected one; leave pin_memory off on this machine")
+        if int(torch.cuda.cudart().cudaHostRegister(ring.address, ring.rows.nbytes, 0)):
+            raise OptionError(
+                f"pin_memory: {ring.rows.nbytes / 1e6:,.0f} MB could not be page-locked; "
+                "raise the limit on locked memory or lower memory_bytes"
+            )
+        # Called at the latest when nobody refers to this any more: memory that is given back locked cannot be locked again. It
+        # holds the memory until then.
+        self.close = weakref.finalize(self, _unlock, ring.memory, ring.address)
+        self.close.atexit = False  # the driver may be gone by then
+
+
+class DeviceMover:
+    """Moves batches to a device.
+
+    Args:
+        device: Where to.
+        ring: Where batches come from; page-locked for a CUDA device.
+    """
+
+    def __init__(self, device: torch.device, ring: Ring) -> None:
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise OptionError(f"device: {device} found, but this torch sees no CUDA device; use device='cpu'")
+        self._device = device
+        self._pinned = PinnedRing(ring) if device.type == "cuda" else None
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._sources: deque[tuple[torch.cuda.Event, torch.Tensor]] = deque()
+
+    def ahead(self, deliveries: Iterator[Delivery]) -> Iterator[Delivery]:
+        """Yield the deliveries on the device; the copy of the one after is always under way."""
+        waiting: tuple[Delivery, Callable[[], None]] | None = None
+        for delivery in deliveries:
+            moved = self._start(delivery)
+            del delivery
+            if waiting is not None:
+                waiting[1]()
+                yield waiting[0]
+            waiting = moved
+        if waiting is not None:
+            waiting[1]()
+            yield waiting[0]
+
+    def close(self) -> None:
+        """Wait for copies under way and unlock the ring."""
+        if self._stream is not None:
+            self._stream.synchronize()
+        self._sources.clear()
+        if self._pinned is not None:
+            self._pinned.close()
+
+    def _start(self, delivery: Delivery) -> tuple[Delivery, Callable[[], None]]:
+        """Start a copy; the second value makes the consumer's stream wait for it."""
+        if self._stream is None:
+            return self._copied(delivery), _nothing
+        stream = self._stream
+        while self._sources and self._sources[0][0].query():
+            self._sources.popleft()
+        with torch.cuda.stream(stream):
+            moved = self._copied(delivery)
+            done = torch.cuda.Event()
+            done.record(stream)
+        self._sources.append((done, delivery.images))
+
+        def wait() -> None:
+            consumer = torch.cuda.current_stream(self._device)
+            consumer.wait_event(done)
+            for value in (moved.images, *moved.values.values()):
+                if isinstance(value, torch.Tensor):
+                    value.record_stream(consumer)
+
+        return moved, wait
+
+    def _copied(self, delivery: Delivery) -> Delivery:
+        values = {
+            name: value.to(self._device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+            for name, value in delivery.values.items()
+        }
+        return Delivery(delivery.images.to(self._device, non_blocking=True), values, delivery.number)
+
+
+def _unlock(_: SharedBytes, address: int) -> None:
+    torch.cuda.cudart().cudaHostUnregister(address)
+
+
+def _nothing() -> None:
+    """Copies that are not asynchronous need no waiting."""

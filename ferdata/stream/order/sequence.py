@@ -1,0 +1,398 @@
+"""Which sample stands where in an epoch: pure arithmetic of (samples, seed, epoch), the same in every process.
+
+In: shard sizes, labels, options. Out: int64 arrays of sample numbers. A rank computes its own part alone, window by window as it is asked
+for; weighted draws, which depend on every label, are computed whole. A sample's number is its row in reading order within its split.
+"""
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+
+from ferdata.errors import OptionError
+from ferdata.stream.order.permutation import Permutation, RunPermutation
+
+__all__ = [
+    "PADDING",
+    "OrderOptions",
+    "Phase",
+    "RankOrder",
+    "class_weights",
+    "epoch_sequence",
+    "order_options",
+    "rank_batches",
+    "rank_order",
+    "rank_sequence",
+    "remaining_samples",
+    "whole_number",
+]
+
+RUN_BYTES = 4 << 20
+"""Neighbouring samples worth about this much are read together: a disk's seek costs little against 4 MiB."""
+RUNS_PER_WINDOW = 32
+"""A window mixes at least this many runs, so that small images are mixed as well as large ones."""
+WINDOW_SAMPLES = 2048
+
+PADDING = -1
+"""Stands for a row that repeats a sample only to fill a batch."""
+
+_RUNS, _WINDOWS, _DRAWS, _TIMES = 1, 2, 3, 4
+"""Purposes of random streams; mixed into every seed so that no two of them are the same stream."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderOptions:
+    """Everything that decides the order, but for the epoch and the rank.
+
+    Attributes:
+        shuffle: ``window`` permutes runs over the whole split and mixes the samples of each window; ``full`` is an
+            exact permutation of all samples; ``none`` keeps reading order.
+        seed: The run's seed.
+        batch_size: Samples of a batch on one rank.
+        window_samples: Samples that are mixed together, a multiple of ``batch_size``.
+        run_samples: Neighbouring samples that are read together and stay in one window (or two, at its edge).
+        weights: Share of the draws per class, summing to 1; None draws every sample exactly once.
+        draws: Samples of an epoch where ``weights`` are given; None means as many as the split has.
+        drop_last: Leave out what does not fill a batch on every rank; else the last batches are short or padded.
+    """
+
+    shuffle: str = "window"
+    seed: int = 0
+    batch_size: int = 128
+    window_samples: int = 2048
+    run_samples: int = 32
+    weights: tuple[float, ...] | None = None
+    draws: int | None = None
+    drop_last: bool = True
+
+    def __post_init__(self) -> None:
+        if self.shuffle not in ("window", "full", "none"):
+            raise OptionError(f"shuffle: {self.shuffle!r} found, expected window, full or none")
+        if self.batch_size < 1 or self.run_samples < 1:
+            raise OptionError(f"batch_size {self.batch_size}, run_samples {self.run_samples}: expected at least 1")
+        if self.window_samples < 1 or self.window_samples % self.batch_size:
+            raise OptionError(f"window_samples: {self.window_samples} found, expected a multiple of batch_size {self.batch_size}")
+        if self.seed < 0:
+            raise OptionError(f"seed: {self.seed} found, expected 0 or more")
+        if self.weights is not None and self.shuffle == "none":
+            raise OptionError("weights: weighted draws have no reading order; use shuffle window or full")
+        if self.draws is not None and self.weights is None:
+            raise OptionError(
+                f"draws: {self.draws} found, but every sample is drawn once under uniform sampling; set sampling or leave it out"
+            )
+        if self.draws is not None and self.draws < 1:
+            raise OptionError(f"draws: {self.draws} found, expected at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of an epoch that was consumed on some number of ranks before the ranks were changed."""
+
+    world_size: int
+    consumed: int
+
+
+def order_options(
+    *,
+    shuffle: str | bool,
+    seed: int,
+    batch_size: int,
+    weights: tuple[float, ...] | None,
+    draws: int | None,
+    drop_last: bool | None,
+    window_samples: int | None,
+    max_window_batches: int,
+    row_bytes: int,
+) -> OrderOptions:
+    """Turn a loader's arguments into the order's options; the same on every machine, so that a state fits everywhere."""
+    if isinstance(shuffle, bool):
+        shuffle = "window" if shuffle else "none"
+    asked = WINDOW_SAMPLES if window_samples is None else window_samples
+    if asked < 1:
+        raise OptionError(f"window_samples: {asked} found, expected at least 1")
+    window = batch_size * max(1, min(asked // batch_size, max_window_batches))
+    return OrderOptions(
+        shuffle=shuffle,
+        seed=seed,
+        batch_size=batch_size,
+        window_samples=window,
+        run_samples=max(1, min(RUN_BYTES // row_bytes, window // RUNS_PER_WINDOW)),
+        weights=weights,
+        draws=draws,
+        drop_last=shuffle != "none" if drop_last is None else drop_last,
+    )
+
+
+def whole_number(name: str, value: int) -> int:
+    """Return an option that must be a whole number, NumPy's included, as Python's own.
+
+    Raises:
+        OptionError: If it is something else.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise OptionError(f"{name}: {value!r} found, expected a whole number") from None
+
+
+def class_weights(sampling: str | Mapping[str, float], classes: Sequence[str], labels: np.ndarray) -> tuple[float, ...] | None:
+    """Return each class's share of the draws, or None for uniform sampling.
+
+    Args:
+        sampling: ``uniform``, ``balanced`` (every class that has samples gets the same share), or class name -> weight.
+        classes: Class names.
+        labels: int64 ``[N]``, the labels of the split.
+
+    Raises:
+        OptionError: If a name is unknown, a weight is negative, or weight falls on a class without samples.
+    """
+    counts = np.bincount(labels, minlength=len(classes))
+    if sampling == "uniform":
+        return None
+    if sampling == "balanced":
+        weights = (counts > 0).astype(np.float64)
+    elif isinstance(sampling, str):
+        raise OptionError(f"sampling: {sampling!r} found, expected uniform, balanced or a weight per class name")
+    else:
+        unknown = sorted(set(sampling) - set(classes))
+        if unknown:
+            raise OptionError(f"sampling: classes {unknown} found, expected names out of {list(classes)}")
+        weights = np.array([float(sampling.get(name, 0.0)) for name in classes])
+        empty = [name for name, weight, count in zip(classes, weights, counts, strict=True) if weight > 0 and count == 0]
+        if (weights < 0).any() or not 0 < weights.sum() < np.inf or empty:
+            raise OptionError(
+                f"sampling: weights {dict(sampling)} found, expected none below 0, one above 0, none on classes without samples {empty}"
+            )
+    return tuple((weights / weights.sum()).tolist())
+
+
+class _Sequence(Protocol):
+    """The samples of one epoch in order, before windows are mixed and dealt to ranks; any part of them can be asked for."""
+
+    count: int
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return the samples at ``[start, stop)``, int64."""
+
+
+class RankOrder:
+    """What one rank reads in one epoch, in order: an array that is computed where it is sliced, a window at a time.
+
+    Whole windows of the sequence go round by round, one to each rank. What is left is cut into one smaller window per rank, all of the
+    same size: whole batches only with ``drop_last``, else with padding where the sequence does not divide.
+    """
+
+    def __init__(self, sequence: _Sequence, options: OrderOptions, *, epoch: int, phase: int, rank: int, world_size: int) -> None:
+        self._sequence, self._options = sequence, options
+        self._seed = (options.seed, epoch, _WINDOWS, phase)
+        self._rank, self._world_size = rank, world_size
+        self._rounds, self._last = _cut(sequence.count, options, world_size)
+        self._mixed: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        return self._rounds * self._options.window_samples + self._last
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        """Return int64 ``[n]``, -1 where a row is padding."""
+        start, stop, _ = rows.indices(len(self))
+        samples = np.empty(max(0, stop - start), np.int64)
+        done = 0
+        while done < len(samples):
+            turn, offset = divmod(start + done, self._options.window_samples)
+            piece = self._window(turn)[offset : offset + len(samples) - done]
+            samples[done : done + len(piece)] = piece
+            done += len(piece)
+        return samples
+
+    def _window(self, turn: int) -> np.ndarray:
+        if self._mixed[0] != turn:
+            number, window = turn * self._world_size + self._rank, self._options.window_samples
+            start, rows = number * window, window
+            if turn == self._rounds:
+                start, rows = self._rounds * self._world_size * window + self._rank * self._last, self._last
+            samples = self._sequence.part(min(start, self._sequence.count), min(start + rows, self._sequence.count))
+            if self._options.shuffle == "window":
+                samples = np.random.default_rng((*self._seed, number)).permutation(samples)
+            self._mixed = turn, np.concatenate((samples, np.full(rows - len(samples), PADDING, np.int64)))
+        return self._mixed[1]
+
+
+def rank_order(
+    shard_sizes: np.ndarray,
+    labels: np.ndarray,
+    options: OrderOptions,
+    *,
+    epoch: int,
+    rank: int,
+    world_size: int,
+    phases: Sequence[Phase] = (),
+) -> RankOrder | np.ndarray:
+    """Return what one rank reads in one epoch, in order, to be sliced.
+
+    Args:
+        shard_sizes: int64 ``[shards]``, samples per shard of the split.
+        labels: ``[N]``, read only for weighted draws.
+        options: The order's options.
+        epoch: Counted from 0.
+        rank: The rank that asks, ``0 <= rank < world_size``.
+        world_size: Number of ranks.
+        phases: What was consumed of this epoch on other numbers of ranks, oldest first.
+
+    Returns:
+        As if int64 ``[n]``, of the same length on every rank; -1 is padding.
+    """
+    if not 0 <= rank < world_size:
+        raise OptionError(f"rank {rank} of {world_size}: expected 0 <= rank < world_size")
+    sequence = _sequence(shard_sizes, labels, options, epoch)
+    for number, phase in enumerate(phases):
+        sequence = _Remaining(sequence, options, epoch, number, phase)
+    order = RankOrder(sequence, options, epoch=epoch, phase=len(phases), rank=rank, world_size=world_size)
+    return order if options.weights is None else order[:]  # draws were made for all ranks: what is kept is this one's part
+
+
+def rank_sequence(
+    shard_sizes: np.ndarray,
+    labels: np.ndarray,
+    options: OrderOptions,
+    *,
+    epoch: int,
+    rank: int,
+    world_size: int,
+    phases: Sequence[Phase] = (),
+) -> np.ndarray:
+    """Return the whole of :func:`rank_order`, int64 ``[n]``."""
+    sequence: np.ndarray = rank_order(shard_sizes, labels, options, epoch=epoch, rank=rank, world_size=world_size, phases=phases)[:]
+    return sequence
+
+
+def epoch_sequence(shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int) -> np.ndarray:
+    """Return the samples of one epoch in order, before windows are mixed and dealt to ranks.
+
+    Returns:
+        int64 ``[N]``, every sample number once; or ``[draws]`` for weighted draws, where a class of ``n`` samples that
+        gets ``d`` draws gives each of them ``d // n`` or ``d // n + 1`` times.
+    """
+    sequence = _sequence(shard_sizes, labels, options, epoch)
+    return sequence.part(0, sequence.count)
+
+
+def rank_batches(total: int, options: OrderOptions, *, world_size: int) -> int:
+    """Return the number of batches every rank gets from a sequence of ``total`` samples."""
+    rounds, last = _cut(total, options, world_size)
+    return -(-(rounds * options.window_samples + last) // options.batch_size)
+
+
+def remaining_samples(total: int, options: OrderOptions, phases: Sequence[Phase]) -> int:
+    """Return how many of ``total`` samples of an epoch are left after ``phases``; padding that was consumed counts for nothing."""
+    for phase in phases:
+        total -= int(np.minimum(_samples_of_ranks(total, options, phase.world_size), phase.consumed).sum())
+    return total
+
+
+def _cut(total: int, options: OrderOptions, world_size: int) -> tuple[int, int]:
+    """Return how many whole windows every rank gets of ``total`` samples, and the rows of its last, smaller one."""
+    rounds, left = divmod(total, options.window_samples * world_size)
+    return rounds, left // (options.batch_size * world_size) * options.batch_size if options.drop_last else -(-left // world_size)
+
+
+def _samples_of_ranks(total: int, options: OrderOptions, world_size: int) -> np.ndarray:
+    """Return int64 ``[world_size]``, the rows of each rank that are not padding."""
+    rounds, last = _cut(total, options, world_size)
+    left = total - rounds * options.window_samples * world_size
+    samples: np.ndarray = rounds * options.window_samples + np.clip(left - last * np.arange(world_size), 0, last)
+    return samples
+
+
+class _Remaining:
+    """What an earlier phase left: the unread parts of its ranks' orders, then what it would have dropped."""
+
+    def __init__(self, sequence: _Sequence, options: OrderOptions, epoch: int, number: int, phase: Phase) -> None:
+        self._sequence = sequence
+        self._consumed = phase.consumed
+        self._order = lru_cache(1)(
+            lambda rank: RankOrder(sequence, options, epoch=epoch, phase=number, rank=rank, world_size=phase.world_size)
+        )
+        dealt = _samples_of_ranks(sequence.count, options, phase.world_size)
+        self._unread = np.maximum(dealt - phase.consumed, 0)
+        self._ends = np.cumsum(self._unread)
+        self._dealt = int(dealt.sum())
+        self.count = int(self._ends[-1]) + sequence.count - self._dealt
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return the samples at ``[start, stop)``, int64."""
+        pieces = [np.empty(0, np.int64)]
+        while start < stop:
+            rank = int(np.searchsorted(self._ends, start, side="right"))
+            if rank == len(self._ends):
+                skipped = self._dealt - int(self._ends[-1])
+                pieces.append(self._sequence.part(start + skipped, stop + skipped))
+                break
+            end = min(stop, int(self._ends[rank]))
+            skipped = self._consumed - int(self._ends[rank] - self._unread[rank])
+            pieces.append(self._order(rank)[start + skipped : end + skipped])
+            start = end
+        return np.concatenate(pieces)
+
+
+class _Stored:
+    """A sequence that is kept whole."""
+
+    def __init__(self, samples: np.ndarray) -> None:
+        self._samples = samples
+        self.count = len(samples)
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return the samples at ``[start, stop)``, int64."""
+        part: np.ndarray = self._samples[start:stop]
+        return part
+
+
+class _InReadingOrder:
+    """Every sample where it stands."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return the samples at ``[start, stop)``, int64."""
+        return np.arange(start, stop)
+
+
+def _sequence(shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int) -> _Sequence:
+    seed = (options.seed, epoch, _RUNS)
+    if options.shuffle == "none":
+        return _InReadingOrder(int(shard_sizes.sum()))
+    base: _Sequence
+    if options.shuffle == "full":
+        base = Permutation(int(shard_sizes.sum()), seed)
+    else:
+        base = RunPermutation(shard_sizes, options.run_samples, seed)
+    if options.weights is None:
+        return base
+    draws = base.count if options.draws is None else options.draws
+    return _Stored(_weighted(base.part(0, base.count), labels, options, epoch, draws))
+
+
+def _weighted(base: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int, draws: int) -> np.ndarray:
+    """Draw each class's share in rounds over its own samples, and spread every class evenly over the epoch.
+
+    A class keeps the order of the runs, so that what a window draws of it stands close together on the disk.
+    """
+    assert options.weights is not None
+    exact = np.round(np.array(options.weights) * draws, 6)  # 0.29 * 100 is 28.999... and means 29
+    shares = np.floor(exact).astype(np.int64)
+    shares[np.argsort(shares - exact, kind="stable")[: draws - int(shares.sum())]] += 1
+    picked, times = [], []
+    base_labels = labels[base]
+    for label, share in enumerate(shares.tolist()):
+        own = base[base_labels == label]
+        if not share:
+            continue
+        rng = np.random.default_rng((options.seed, epoch, _DRAWS, label))
+        rest = np.sort(rng.choice(len(own), share % len(own), replace=False))
+        picked += [*[own] * (share // len(own)), own[rest]]
+        times.append((np.arange(share) + np.random.default_rng((options.seed, epoch, _TIMES, label)).random(share)) / share)
+    return np.concatenate(picked)[np.argsort(np.concatenate(times), kind="stable")]

@@ -1,0 +1,1 @@
+"""Worker processes, what they are told, and what they do."""

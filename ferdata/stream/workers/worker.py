@@ -1,0 +1,174 @@
+"""What a worker does: fill rows of the ring with decoded samples, and say so in a few integers.
+
+In: sample numbers and ring rows. Out: pixels in shared memory and a small acknowledgement; no tensor is ever sent.
+"""
+
+import contextlib
+import os
+import time
+from collections import OrderedDict
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from ferdata.errors import FerdataError, OptionError
+from ferdata.format import DatasetIndex, Decoders, ShardReader, read_index
+from ferdata.store import Store
+from ferdata.stream.memory.ring import SharedBytes
+from ferdata.stream.order.windows import ShardMap, due
+from ferdata.stream.workers.channel import Ack, JobRecord, Line, PlanBoard
+
+__all__ = ["JobReader", "ShardPool", "open_split"]
+
+_MOST_FILES = 1 << 13
+"""A process may have 65,530 mappings, and guards for 16,384 of them."""
+
+
+def open_split(root: str | os.PathLike[str], split: str) -> tuple[Store, DatasetIndex]:
+    """Return a data set's place, which holds wherever the process goes, and its index.
+
+    Raises:
+        OptionError: If it has no such split.
+        ShardMissingError, ShardCorruptError: If the data set is not there or not sound.
+    """
+    store = Store(root)
+    index = read_index(store)
+    if split not in index.splits:
+        raise OptionError(f"split: {split!r} found, expected one of {', '.join(index.splits)} ({store})")
+    return (Store(os.path.abspath(store.root)) if store.is_local else store), index
+
+
+class ShardPool:
+    """The shards of one split, opened once each; fills rows from any sample numbers.
+
+    What is kept of a shard is its mapping and where its samples stand. Only the most recently used ones hold a descriptor too.
+
+    Args:
+        store: The data set's folder.
+        index: Its index.
+        split: The split.
+        max_open: Shards that hold a descriptor.
+        reading: int64 ``[1]``: the number of the shard that is being read is kept there, for whoever finds this process dead.
+    """
+
+    def __init__(self, store: Store, index: DatasetIndex, split: str, *, max_open: int = 256, reading: np.ndarray | None = None) -> None:
+        self._store, self._index = store, index
+        self._infos = [info for info in index.shards if info.split == split]
+        self._map = ShardMap(np.array([info.samples for info in self._infos], np.int64))
+        most = _most_files()
+        self._max_open, self._max_kept = min(max_open, most), most
+        self._decoders = Decoders(index)
+        self._reading = np.empty(1, np.int64) if reading is None else reading
+        self._open: OrderedDict[int, ShardReader] = OrderedDict()
+        self._resting: OrderedDict[int, ShardReader] = OrderedDict()
+
+    def read_rows(self, samples: np.ndarray, out: np.ndarray, rows: np.ndarray, *, verify: bool | np.ndarray) -> int:
+        """Decode samples (numbers ascending) into ``out[rows]``, verified as :meth:`ShardReader.read_rows` does; return the bytes read."""
+        return sum(
+            self.shard(shard).read_rows(positions, out, rows[piece], verify=verify if isinstance(verify, bool) else verify[piece])
+            for shard, piece, positions in self._map.pieces(samples)
+        )
+
+    def shard(self, number: int) -> ShardReader:
+        """Return the reader of a shard, opening it when needed."""
+        self._reading[0] = number
+        reader = self._open.get(number)
+        if reader is not None:
+            self._open.move_to_end(number)
+            return reader
+        while len(self._open) >= self._max_open:
+            other, reader = self._open.popitem(last=False)
+            reader.rest()
+            self._resting[other] = reader
+        reader = self._resting.pop(number, None)
+        if reader is not None and not reader.wake():
+            reader.close()
+            reader = None
+        if reader is None:
+            while len(self._resting) >= self._max_kept:
+                self._resting.popitem(last=False)[1].close()
+            reader = ShardReader(self._store, self._infos[number], self._index, decoders=self._decoders)
+        self._open[number] = reader
+        return reader
+
+    def close(self) -> None:
+        """Close all shards."""
+        for readers in (self._open, self._resting):
+            while readers:
+                readers.popitem()[1].close()
+
+
+def _most_files() -> int:
+    """Return how many shards may rest, and as many again be open, which takes one descriptor and two: half of them are left to others."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return _MOST_FILES if limit == resource.RLIM_INFINITY else max(4, min(_MOST_FILES, limit // 6))
+    return _MOST_FILES
+
+
+def _raise_file_limit() -> None:
+    """Let this process, a worker that does nothing else, have as many files open as it may ask for."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = 8 * _MOST_FILES
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if most == resource.RLIM_INFINITY else min(most, wanted), most))
+
+
+class JobReader(Dataset[None]):
+    """The dataset a ``DataLoader`` worker holds: its one item is the worker's whole life."""
+
+    def __init__(self, root: str, index: DatasetIndex, split: str, memory: SharedBytes, board: PlanBoard) -> None:
+        self._root, self._index, self._split, self._memory = root, index, split, memory
+        self.board = board
+        self.line: Line | None = None
+        self._pool: ShardPool | None = None
+        self._rows = np.empty((0, 0), np.uint8)
+        self._place = np.full(2, -1)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_pool": None, "_rows": np.empty((0, 0), np.uint8)}
+
+    def __getitem__(self, number: int) -> None:
+        """Serve jobs as the worker of this number until told to stop."""
+        assert self.line is not None
+        self._memory.map_again()
+        _raise_file_limit()
+        self._place = self.board.place(number)
+        self._place[:] = os.getpid(), -1
+        for job in self.line.jobs():
+            if self.board.generation < 0:
+                return
+            self.line.acknowledge(self.work(job))
+
+    def work(self, job: JobRecord) -> Ack:
+        """Fill a job's rows, unless its epoch was given up meanwhile."""
+        if job.generation != self.board.generation:
+            return Ack(job.window, 0, 0)
+        start = time.perf_counter_ns()
+        try:
+            if self._pool is None:
+                self._open()
+            assert self._pool is not None
+            samples, rows = self.board.read(job.start, job.count)
+            num_bytes = self._pool.read_rows(samples, self._rows, rows, verify=due(samples, job.verify))
+        except FerdataError as error:
+            return Ack(job.window, 0, 0, error)
+        finally:
+            self._place[1] = -1
+        return Ack(job.window, num_bytes, time.perf_counter_ns() - start)
+
+    def close(self) -> None:
+        """Close the shards this process opened."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    def _open(self) -> None:
+        self._pool = ShardPool(Store(self._root), self._index, self._split, reading=self._place[1:])
+        row_bytes = self._index.spec.num_bytes
+        memory = self._memory.array()
+        self._rows = memory[: len(memory) // row_bytes * row_bytes].reshape(-1, row_bytes)

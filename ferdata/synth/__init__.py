@@ -1,0 +1,10 @@
+"""Synthetic faces: pictures whose expression is really visible, and source trees full of them in the true layouts.
+
+In: a class and a seed, or a source and a count. Out: one picture with its truth, or a folder that any reader of AffectNet or RAF-DB
+reads unchanged. Costs about 3 ms of one core an image at 224 px.
+"""
+
+from ferdata.synth.face.face import DrawnFace, draw_face
+from ferdata.synth.trees.layouts import LAYOUTS, SyntheticSummary, write_synthetic
+
+__all__ = ["LAYOUTS", "DrawnFace", "SyntheticSummary", "draw_face", "write_synthetic"]

@@ -1,0 +1,1 @@
+"""One synthetic face: geometry, skin, hair, features, expression."""

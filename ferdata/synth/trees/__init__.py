@@ -1,0 +1,1 @@
+"""Synthetic faces as source trees, in the layouts of the real data sets."""

@@ -1,0 +1,1 @@
+"""The guard against getting slower: ``make bench-check``."""

@@ -1,0 +1,1 @@
+"""The loader beside the alternatives: the harness behind ``bench-loader``."""

@@ -1,0 +1,92 @@
+"""The benchmark's files: a folder that goes away at the end, room for it, cold copies, warm reading.
+
+In: paths. Out: context managers and side effects on the page cache. Nothing is ever dropped from the cache by force.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ferdata.errors import OptionError
+from ferdata.format import INDEX_NAME, read_index
+from ferdata.plan.ceilings import drop_from_cache
+from ferdata.store import Store
+from ferdata_bench.contenders import Entry
+
+__all__ = ["cold_copy", "fetch_shards", "read_through", "require_room", "work_folder"]
+
+CHUNK_BYTES = 8 << 20
+
+
+@contextmanager
+def work_folder(parent: Path | None) -> Iterator[Path]:
+    """Give a new folder below ``parent`` (or the user's cache), and remove it with all it holds at the end."""
+    if parent is None:
+        parent = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ferdata"
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=parent, ignore_cleanup_errors=True) as folder:
+        yield Path(folder).resolve()
+
+
+def require_room(folder: Path, pixel_bytes: int, entries: Sequence[Entry]) -> None:
+    """See that the disk can hold every contender's files.
+
+    Raises:
+        OptionError: If it can't.
+    """
+    needed = int(pixel_bytes * (1.5 + sum(entry.stored for entry in entries)))
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OptionError(
+            f"{folder}: {free / 1e9:.1f} GB free found, expected {needed / 1e9:.1f} GB for {len(entries)} contenders; "
+            "name fewer of them, fewer images (--count) or another work folder"
+        )
+
+
+def fetch_shards(store: Store, folder: Path) -> Path:
+    """Copy the files of a data set that lies behind a URL to a folder, and return it.
+
+    Raises:
+        OptionError: If the disk can't hold it.
+    """
+    index = read_index(store)
+    sizes = {info.name: info.num_bytes for info in index.shards} | {info.name: info.num_bytes for info in index.files}
+    needed, free = sum(sizes.values()), shutil.disk_usage(folder.parent).free
+    if needed > free:
+        raise OptionError(
+            f"{folder.parent}: {free / 1e9:.1f} GB free found, expected {needed / 1e9:.1f} GB for a copy of {store}; make room, or copy "
+            "a part of it to a folder and name that"
+        )
+    target = Store(folder)
+    target.make_dir()
+    for name, num_bytes in sizes.items():
+        with open(folder / name, "wb") as file:
+            for start in range(0, num_bytes, CHUNK_BYTES):
+                file.write(store.read_range(name, start, min(start + CHUNK_BYTES, num_bytes)))
+    target.write(INDEX_NAME, store.read(INDEX_NAME))
+    return folder
+
+
+@contextmanager
+def cold_copy(source: Path, copy: Path) -> Iterator[Path]:
+    """Give a fresh copy of a folder whose pages the kernel has been asked to forget; remove it afterwards."""
+    shutil.copytree(source.resolve(), copy)
+    try:
+        drop_from_cache([path for path in copy.rglob("*") if path.is_file()])
+        yield copy
+    finally:
+        shutil.rmtree(copy)
+
+
+def read_through(folder: Path) -> None:
+    """Read a file, or every file of a folder, once, so that the page cache holds it."""
+    buffer = bytearray(CHUNK_BYTES)
+    root = folder.resolve()
+    for path in [root, *root.rglob("*")]:
+        if path.is_file():
+            with open(path, "rb", buffering=0) as file:
+                while file.readinto(buffer):
+                    pass

@@ -1,0 +1,173 @@
+"""Does training wait for data? The same step fed by the loader, and on one batch that stays where it is, timed in turns.
+
+    python -m ferdata_bench.studies.waiting --shards DIR --model mod4 --batch-size 256 --amp bf16 --channels-last --workers 8 --json out.json
+
+In: settings. Out: images/s of both, their ratio, and the share of the time the loader-fed steps waited. The resident batch is the compute
+limit: augmentation and all else a step does are in both. Rounds alternate, so that a machine that slows down slows both; medians count.
+"""
+
+import argparse
+import itertools
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ferdata.format import read_index
+from ferdata.parallel import usable_cores
+from ferdata.store import Store
+from model.augment import training_transform
+from model.data import StepBatch, TrainData
+from model.distributed import join_ranks
+from model.nets.networks import build_network
+from model.options import TrainOptions
+from model.run.clock import WaitClock
+from model.step import Stepper
+
+__all__ = ["Throughput", "measure_throughput"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throughput:
+    """What was measured; rates in images/s, medians over rounds.
+
+    Attributes:
+        loader: Fed by the loader.
+        resident: On one resident batch.
+        ratio: ``loader / resident``, of the medians.
+        data_wait_share: Of the loader-fed steps' time.
+        loader_rounds: Every round's rate.
+        resident_rounds: Likewise.
+        conditions: What was run, and where.
+    """
+
+    loader: float
+    resident: float
+    ratio: float
+    data_wait_share: float
+    loader_rounds: tuple[float, ...]
+    resident_rounds: tuple[float, ...]
+    conditions: dict[str, Any]
+
+
+def measure_throughput(options: TrainOptions, *, steps: int, rounds: int) -> Throughput:
+    """Time ``rounds`` rounds of ``steps`` steps in both ways, after a warm-up round of each.
+
+    Args:
+        options: Settings of a run; nothing is written.
+        steps: Steps of a round.
+        rounds: Rounds that count.
+    """
+    assert options.shards is not None
+    index = read_index(Store(options.shards))
+    height, width = index.spec.shape[1:]
+    options = options.resolved(min(height, width))
+    ranks = join_ranks(options.device)
+    size = (height, width) if options.size is None else (options.size, options.size)
+    torch.manual_seed(options.seed)
+    network = build_network(
+        options.model_name, size=size, num_classes=len(index.classes), dropout=options.dropout, valence_arousal=options.valence_arousal
+    )
+    stepper = Stepper(network, options, ranks, transform=training_transform(options, index), weights=None, total_steps=steps * (rounds + 1))
+    data = TrainData(options, ranks)
+    try:
+        batches = _endless(data)
+        first = next(batches)
+        values = None if first.values is None else first.values.clone()
+        resident = StepBatch(
+            images=first.images.clone(), labels=first.labels.clone(), values=values, positions=first.positions, epoch=first.epoch
+        )
+        clock = WaitClock(ranks.device)
+        fed_rates, resident_rates = [], []
+        for number in range(rounds + 1):
+            resident_rates.append(_time(stepper, itertools.repeat(resident), steps, options, WaitClock(ranks.device)))
+            clock = WaitClock(ranks.device) if number <= 1 else clock
+            clock.skip()
+            fed_rates.append(_time(stepper, batches, steps, options, clock))
+    finally:
+        data.loader.close()
+    loader, compute = statistics.median(fed_rates[1:]), statistics.median(resident_rates[1:])
+    on_gpu = ranks.device.type == "cuda"
+    return Throughput(
+        loader=loader,
+        resident=compute,
+        ratio=loader / compute,
+        data_wait_share=clock.wait_share,
+        loader_rounds=tuple(fed_rates[1:]),
+        resident_rounds=tuple(resident_rates[1:]),
+        conditions={
+            "device": torch.cuda.get_device_name(ranks.device) if on_gpu else "cpu",
+            "cpu_cores": usable_cores(),
+            "torch": torch.__version__,
+            "torch_threads": torch.get_num_threads(),
+            "model": options.model_name,
+            "size": list(size),
+            "batch_size": options.batch_size,
+            "amp": options.amp,
+            "channels_last": options.channels_last,
+            "compile": options.compile,
+            "augment": list(options.augment),
+            "num_workers": data.loader.num_workers,
+            "codec": index.codec.name,
+            "samples": data.loader.num_samples,
+            "steps": steps,
+            "rounds": rounds,
+        },
+    )
+
+
+def _endless(data: TrainData) -> Iterator[StepBatch]:
+    for epoch in itertools.count():
+        yield from data.epoch(epoch, 0)
+
+
+def _time(stepper: Stepper, batches: Iterator[StepBatch], steps: int, options: TrainOptions, clock: WaitClock) -> float:
+    """Return images/s over some steps, the device's work included."""
+    _finish(options)
+    start = time.perf_counter()
+    for number, batch in enumerate(itertools.islice(batches, steps)):
+        clock.batch_arrived()
+        stepper.step(batch, number)
+        clock.step_done(options.batch_size)
+        del batch
+    _finish(options)
+    clock.settle()
+    return steps * options.batch_size / (time.perf_counter() - start)
+
+
+def _finish(options: TrainOptions) -> None:
+    if options.device != "cpu" and torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def main() -> None:
+    """Read the command line, measure, print."""
+    parser = argparse.ArgumentParser(prog="python -m ferdata_bench.studies.waiting", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--shards", required=True)
+    parser.add_argument("--model")
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--amp", default="off")
+    parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--workers", type=int, dest="num_workers")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    given = vars(parser.parse_args())
+    path, steps, rounds = given.pop("json"), given.pop("steps"), given.pop("rounds")
+    result = asdict(measure_throughput(TrainOptions(**given), steps=steps, rounds=rounds))
+    text = json.dumps(result, indent=1)
+    print(text)
+    if path is not None:
+        path.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The networks, and starting from another run's weights."""

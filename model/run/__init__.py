@@ -1,0 +1,1 @@
+"""A run on disk and while it runs: folder, checkpoint, state, progress."""

@@ -1,0 +1,334 @@
+"""The pixel filter: bit-exact for every shape and content, the same bytes from every implementation, and safe on damaged input."""
+
+import _ctypes
+import itertools
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from ferdata.errors import OptionError, ShardCorruptError
+from ferdata.format import filters
+from ferdata.format.filters import (
+    ARRANGEMENTS,
+    COLOURS,
+    DEFAULT_FILTER,
+    PREDICTORS,
+    SLACK_BYTES,
+    FilterCoder,
+    FilterSpec,
+    filter_header,
+    kernel_notice,
+    max_payload_bytes,
+    parse_filter_header,
+)
+from ferdata.format.filters.native import BEST, load
+from ferdata_bench.loaders.photos import write_photos
+
+ALL_FILTERS = [FilterSpec(predictor=p, colour=c, arrangement=a) for p, c, a in itertools.product(PREDICTORS, COLOURS, ARRANGEMENTS)]
+SHAPES = [(1, 1, 1), (1, 1, 65), (2, 3, 1), (3, 1, 1), (3, 5, 7), (3, 33, 31), (4, 9, 40), (3, 64, 64)]
+CONTENTS = ("zero", "most", "noise", "ramp", "ends", "flat", "edges")
+ROOT = Path(filters.__file__).resolve().parents[3]
+
+needs_kernels = pytest.mark.skipif(load() is None, reason=kernel_notice() or "built")
+
+
+def picture(shape: tuple[int, int, int], content: str) -> np.ndarray:
+    """uint8 [C, H, W] of one kind; every pixel a formula of its place."""
+    count = shape[0] * shape[1] * shape[2]
+    i = np.arange(count)
+    values = {
+        "zero": np.zeros(count),
+        "most": np.full(count, 255),
+        "noise": np.random.default_rng(count).integers(0, 256, count),
+        "ramp": i // 3 + i % shape[2] * 2,
+        "ends": i % 2 * 255,
+        "flat": np.full(count, 77) + (i % 97 == 0),
+        "edges": (i // 5 % 7 == 0) * 200 + np.random.default_rng(1).integers(0, 4, count),
+    }[content]
+    return (values.astype(np.int64) % 256).astype(np.uint8).reshape(shape)
+
+
+@pytest.fixture(params=["plain", "avx2", "avx512", "numpy"])
+def compiled(request: pytest.FixtureRequest):
+    """Every implementation this machine has, one after another; False stands for NumPy."""
+    kernels = load()
+    if request.param == "numpy":
+        yield False
+        return
+    if kernels is None:
+        pytest.skip(kernel_notice())
+    kernels.select(("plain", "avx2", "avx512").index(request.param))
+    yield True
+    kernels.select(BEST)
+
+
+@pytest.mark.parametrize("spec", ALL_FILTERS, ids=lambda spec: f"{spec.predictor}-{spec.colour}-{spec.arrangement}")
+def test_every_filter_gives_the_pixels_back_bit_for_bit(spec: FilterSpec, compiled: bool) -> None:
+    """A filter is lossless or it is a bug, whatever the shape, down to one pixel, and whatever stands in it."""
+    for shape, content in itertools.product(SHAPES, CONTENTS):
+        pixels = picture(shape, content)
+        coder = FilterCoder(spec, shape, compiled=compiled)
+
+        payload = coder.encode(pixels)
+        out = np.full(shape, 99, np.uint8)
+        coder.decode_into(payload.tobytes(), out)
+
+        assert np.array_equal(out, pixels), (shape, content)
+        assert len(payload) <= coder.max_bytes == max_payload_bytes(spec, shape)
+
+
+@needs_kernels
+@pytest.mark.parametrize("limit", [0, 1, 2])
+def test_kernels_and_numpy_write_the_same_bytes(limit: int) -> None:
+    """Shards must not depend on the machine that wrote them."""
+    kernels = load()
+    assert kernels is not None
+    kernels.select(limit)
+    try:
+        for spec, shape, content in itertools.product(ALL_FILTERS, [(3, 17, 23), (1, 8, 8)], CONTENTS):
+            pixels = picture(shape, content)
+            assert np.array_equal(FilterCoder(spec, shape).encode(pixels), FilterCoder(spec, shape, compiled=False).encode(pixels))
+    finally:
+        kernels.select(BEST)
+
+
+@st.composite
+def rough_pictures(draw: st.DrawFn) -> np.ndarray:
+    """Pictures of any small shape whose noise has any strength, so that every group width occurs."""
+    shape = (draw(st.integers(1, 5)), draw(st.integers(1, 40)), draw(st.integers(1, 70)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    amplitude = draw(st.sampled_from([1, 2, 3, 9, 30, 100, 256]))
+    spikes = rng.random(shape) < draw(st.sampled_from([0, 0.01, 0.3]))
+    return (rng.integers(0, amplitude, shape) + draw(st.integers(0, 255)) + spikes * 128).astype(np.uint8)
+
+
+@settings(max_examples=150, deadline=None)
+@example(np.zeros((1, 1, 1), np.uint8))
+@given(rough_pictures())
+def test_the_shipped_filter_is_exact_on_anything(pixels: np.ndarray) -> None:
+    """The property the whole codec stands on, over both implementations and between them."""
+    fast, slow = FilterCoder(DEFAULT_FILTER, pixels.shape), FilterCoder(DEFAULT_FILTER, pixels.shape, compiled=False)
+    payload, out = fast.encode(pixels), np.empty_like(pixels)
+
+    assert np.array_equal(payload, slow.encode(pixels))
+    for coder, slack in ((fast, 0), (fast, SLACK_BYTES), (slow, 0)):
+        source = np.concatenate([payload, np.full(slack, 255, np.uint8)])[: len(payload)]
+        out[:] = 0
+        coder.decode_into(source, out, slack_bytes=slack)
+        assert np.array_equal(out, pixels)
+
+
+def test_module_functions_do_what_the_coder_does() -> None:
+    """The one-line form is for callers that see an image now and then."""
+    pixels = picture((3, 20, 30), "ramp")
+    out = np.empty_like(pixels)
+
+    payload = filters.encode(pixels, DEFAULT_FILTER)
+    filters.decode_into(payload, DEFAULT_FILTER, out)
+    many = np.zeros((2, pixels.size), np.uint8)
+    filters.decode_many_into(payload[None].copy(), np.array([len(payload)]), DEFAULT_FILTER, (3, 20, 30), many, np.array([1]))
+
+    assert np.array_equal(out, pixels)
+    assert np.array_equal(many[1], pixels.ravel())
+    assert not many[0].any()
+
+
+def test_many_payloads_go_to_their_rows_and_nowhere_else(compiled: bool) -> None:
+    """One call a frame, straight into the ring: rows of others must not be touched, negative rows are skipped."""
+    shape = (3, 19, 21)
+    coder = FilterCoder(DEFAULT_FILTER, shape, compiled=compiled)
+    pictures = [picture(shape, CONTENTS[i % len(CONTENTS)]) for i in range(9)]
+    payloads = [coder.encode(pixels) for pixels in pictures]
+    slots = np.full((9, coder.max_bytes + 3), 0xA5, np.uint8)
+    for slot, payload in zip(slots, payloads, strict=True):
+        slot[: len(payload)] = payload
+    rows = np.array([4, 0, -1, 11, 7, -1, 2, 9, 5])
+    ring = np.full((12, pictures[0].size), 0x5A, np.uint8)
+
+    coder.decode_many_into(slots, np.array([len(payload) for payload in payloads]), ring, rows)
+
+    for row in range(12):
+        expected = pictures[list(rows).index(row)].ravel() if row in rows else np.full(pictures[0].size, 0x5A)
+        assert np.array_equal(ring[row], expected), row
+
+
+@needs_kernels
+def test_other_threads_run_while_a_frame_is_decoded() -> None:
+    """A thread that holds the interpreter for a whole frame would stall the loader's other threads: ctypes lets it go for these."""
+    kernels = load()
+    assert kernels is not None
+    for function in (kernels.encode, kernels.decode, kernels.deinterleave, kernels.split_rgbx, kernels.scatter, kernels.moments):
+        assert not function._flags_ & _ctypes.FUNCFLAG_PYTHONAPI
+
+
+def test_a_cut_or_lengthened_payload_is_refused(compiled: bool) -> None:
+    """Sizes are checked even where the checksum of zstd has been lost on the way."""
+    pixels = picture((3, 9, 30), "edges")
+    for arrangement in ARRANGEMENTS:
+        coder = FilterCoder(FilterSpec(predictor="gradient", colour="green", arrangement=arrangement), pixels.shape, compiled=compiled)
+        payload = coder.encode(pixels).tobytes()
+        for damaged in [payload[:cut] for cut in range(0, len(payload), 7)] + [payload + b"\0", payload * 2]:
+            with pytest.raises(ShardCorruptError, match=f"filtered bytes contradict themselves, expected a {arrangement} payload"):
+                coder.decode_into(damaged, np.empty_like(pixels))
+
+
+def test_hostile_payloads_never_reach_outside_the_row() -> None:
+    """Whatever a shard holds, memory beside the row stays as it was, and both implementations judge it alike."""
+    shape = (3, 11, 37)
+    fast, slow = FilterCoder(DEFAULT_FILTER, shape), FilterCoder(DEFAULT_FILTER, shape, compiled=False)
+    payload, rng = fast.encode(picture(shape, "edges")), np.random.default_rng(5)
+    ring = np.full((3, 3 * 11 * 37), 0x5A, np.uint8)
+    refused = 0
+    for trial in range(3000):
+        damaged = payload.copy()
+        if trial % 3 == 0:
+            damaged = rng.integers(0, 256, rng.integers(0, fast.max_bytes + 1)).astype(np.uint8)
+        elif trial % 3 == 1:
+            damaged[rng.integers(0, 60)] ^= 1 << rng.integers(0, 8)
+        else:
+            damaged[12 : 12 + 20] = rng.integers(0, 9, 20) | rng.integers(0, 9, 20) << 4
+        verdicts = []
+        for coder, row in ((fast, ring[1]), (slow, np.empty_like(ring[1]))):
+            try:
+                coder.decode_into(damaged, row)
+                verdicts.append(row.tobytes())
+            except ShardCorruptError:
+                verdicts.append(b"")
+        refused += verdicts[0] == b""
+        assert verdicts[0] == verdicts[1]
+    assert refused > 1000
+    assert (ring[[0, 2]] == 0x5A).all()
+
+
+def test_damage_in_a_frame_is_reported_with_its_place(compiled: bool) -> None:
+    """Whoever reads the message must find the sample."""
+    pixels = picture((3, 8, 8), "ramp")
+    coder = FilterCoder(DEFAULT_FILTER, pixels.shape, compiled=compiled)
+    payload = coder.encode(pixels)
+    slots = np.stack([payload, payload, payload])
+    slots[1, 13] ^= 0xFF
+
+    with pytest.raises(ShardCorruptError, match=r"sample 1 of 3: .* filtered bytes contradict themselves"):
+        coder.decode_many_into(slots, np.full(3, len(payload)), np.empty((3, pixels.size), np.uint8), np.arange(3))
+
+
+def test_wrong_memory_is_refused_before_it_is_touched(compiled: bool) -> None:
+    """The kernels are given bare addresses, so every size is checked first."""
+    pixels = picture((3, 8, 8), "ramp")
+    coder = FilterCoder(DEFAULT_FILTER, pixels.shape, compiled=compiled)
+    payload = coder.encode(pixels)
+    slots, sizes, ring = payload[None].copy(), np.array([len(payload)]), np.empty((2, pixels.size), np.uint8)
+    frozen = np.empty(pixels.size, np.uint8)
+    frozen.flags.writeable = False
+
+    for out in (np.empty(pixels.size - 1, np.uint8), np.empty(pixels.size, np.int8), np.empty((8, 8, 6), np.uint8)[..., ::2], frozen):
+        with pytest.raises(OptionError, match="expected writable contiguous uint8 memory"):
+            coder.decode_into(payload, out)
+    for bad_slots, bad_sizes, bad_rows, text in (
+        (slots[0], sizes, np.array([0]), "slots"),
+        (slots, sizes[:0], np.array([0]), "n sizes"),
+        (slots, sizes, np.array([2]), "row 2 found, expected at most 1"),
+        (slots, sizes + 1, np.array([0]), "expected at most the stride"),
+        (slots, sizes - 500, np.array([0]), "expected at most the stride"),
+    ):
+        with pytest.raises(OptionError, match=text):
+            coder.decode_many_into(bad_slots, bad_sizes, ring, bad_rows)
+    with pytest.raises(OptionError, match=r"float32 \[3, 8, 8\] found, expected uint8"):
+        coder.encode(pixels.astype(np.float32))
+    with pytest.raises(OptionError, match=r"shape \[3, 0, 8\] found, expected \[C, H, W\]"):
+        FilterCoder(DEFAULT_FILTER, (3, 0, 8), compiled=compiled)
+
+
+def test_a_filter_survives_its_json_and_its_header() -> None:
+    """The index and every member alone must be enough to undo a filter."""
+    for spec in ALL_FILTERS:
+        header = filter_header(spec, (3, 224, 224))
+
+        assert FilterSpec.from_json(spec.to_json()) == spec
+        assert len(header) == 128
+        assert parse_filter_header(header + b"payload") == (spec, (3, 224, 224))
+
+
+def test_an_unknown_filter_is_refused_by_name() -> None:
+    """A reader that guessed would give wrong pixels."""
+    known = DEFAULT_FILTER.to_json()
+    for part, value in (
+        ("version", 2),
+        ("version", True),
+        ("predictor", "paeth"),
+        ("colour", "yuv"),
+        ("arrangement", "huffman"),
+        ("name", "x"),
+    ):
+        with pytest.raises(OptionError, match=f"filter: {part} {value!r} found, expected"):
+            FilterSpec.from_json(known | {part: value})
+    for broken in ({}, known | {"extra": 1}, {"name": "pixels"}):
+        with pytest.raises(OptionError, match="expected name, version, predictor, colour, arrangement"):
+            FilterSpec.from_json(broken)
+    header = filter_header(DEFAULT_FILTER, (3, 8, 8))
+    with pytest.raises(OptionError, match="version 2 found"):
+        parse_filter_header(header[:7] + b"\x02" + header[8:])
+    for damaged in (header[:100], b"\x93NUMPY\x01\x00" + header[8:], header.replace(b"[3", b"[0"), header.replace(b"{", b"(")):
+        with pytest.raises(ShardCorruptError, match="filter header"):
+            parse_filter_header(damaged)
+    with pytest.raises(OptionError, match="expected one whose header fits 128 bytes"):
+        filter_header(DEFAULT_FILTER, (10**50, 1, 1))
+
+
+def test_without_the_library_numpy_does_the_work_and_says_so_once(tmp_path: Path) -> None:
+    """A machine without a compiler reads every shard; the price is named, once, and not in every worker."""
+    shutil.copytree(ROOT / "ferdata", tmp_path / "ferdata", ignore=shutil.ignore_patterns("*.so", "*.pyd", "__pycache__"))
+    pixels = picture((3, 12, 40), "edges")
+    np.save(tmp_path / "pixels.npy", pixels)
+    script = (
+        "import numpy as np, logging\nlogging.basicConfig(format='%(levelname)s %(message)s')\n"
+        "from ferdata.format.filters import DEFAULT_FILTER, decode_into, encode, kernel_notice\n"
+        "pixels = np.load('pixels.npy'); payload = encode(pixels, DEFAULT_FILTER); out = np.empty_like(pixels)\n"
+        "decode_into(payload, DEFAULT_FILTER, out); assert np.array_equal(out, pixels)\n"
+        "from ferdata.format.filters import deinterleave_into, scatter\n"
+        "hwc = pixels.transpose(1, 2, 0).copy(); deinterleave_into(hwc, out); assert np.array_equal(out, pixels)\n"
+        "rows = np.zeros((2, 40), np.uint8); scatter(pixels[0, :3], rows, np.array([1, -1, 0]))\n"
+        "assert np.array_equal(rows, pixels[0, [2, 0]])\n"
+        "print(payload.tobytes().hex(), len(kernel_notice()) > 0)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+
+    payload, noticed = done.stdout.split()
+    assert payload == FilterCoder(DEFAULT_FILTER, pixels.shape).encode(pixels).tobytes().hex()
+    assert noticed == "True"
+    assert done.stderr.count("the compiled kernels are missing (they are not built)") == 1
+    assert "make -B setup" in done.stderr
+
+
+@needs_kernels
+def test_with_the_library_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The notice is for those who need it."""
+    with caplog.at_level(logging.DEBUG):
+        filters.encode(picture((3, 4, 4), "ramp"), DEFAULT_FILTER)
+
+    assert kernel_notice() == ""
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("size", [224, 100])
+def test_photographs_become_less_than_half(size: int, tmp_path: Path) -> None:
+    """The promise of the codec, on real photographs saved as JPEG and decoded again."""
+    pytest.importorskip("skimage")
+    write_photos(tmp_path, count=24, size=size, num_threads=1)
+
+    photographs = [np.asarray(Image.open(path)).transpose(2, 0, 1) for path in sorted(tmp_path.rglob("*.jpg"))]
+    sizes = [len(filters.encode(pixels, DEFAULT_FILTER)) for pixels in photographs]
+
+    assert len(sizes) == 24
+    assert np.mean(sizes) * 2.0 <= 3 * size * size

@@ -1,0 +1,49 @@
+"""Ingest on Ray: the same files as the local pool's, byte for byte, and errors that come home as they are."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import cli
+from ferdata.errors import OptionError
+from ferdata.ingest import IngestOptions, ingest
+from ferdata.synth import write_synthetic
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    write_synthetic("rafdb", str(tmp_path / "source"), count=60, size=32)
+    (next((tmp_path / "source").rglob("*_aligned.jpg"))).write_bytes(b"no image")
+    return tmp_path / "source"
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in root.iterdir() if path.is_file()}
+
+
+def test_ray_writes_the_very_files_of_the_local_pool(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster is a way to be faster, not another data set."""
+    pytest.importorskip("ray")
+    monkeypatch.chdir(tmp_path)
+    local = ingest(IngestOptions(source="rafdb", src="source", out="local", size=32, num_workers=2))
+    on_ray = ingest(IngestOptions(source="rafdb", src="source", out="on-ray", size=32, num_workers=2, engine="ray"))
+
+    assert (on_ray.samples, on_ray.rejected) == (local.samples, local.rejected)
+    assert sum(local.rejected.values()) == 1
+    assert files(tmp_path / "on-ray") == files(tmp_path / "local")
+
+
+def test_an_engine_that_is_unknown_is_refused(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="engine: 'spark' found, expected local or ray"):
+        IngestOptions(source="rafdb", src=str(source), out=str(tmp_path / "out"), engine="spark")
+
+
+def test_without_ray_the_error_says_how_to_get_it(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(OptionError, match=r"pip install ferdata\[ray\]"):
+        ingest(IngestOptions(source="rafdb", src=str(source), out=str(tmp_path / "out"), size=32, engine="ray"))
+
+
+def test_the_command_line_has_the_option() -> None:
+    assert "--engine" in CliRunner().invoke(cli.app, ["shard", "--help"], env={"COLUMNS": "200"}).output

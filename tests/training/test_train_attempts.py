@@ -1,0 +1,89 @@
+"""Runs that are gone on with although nobody names their folder: by a restarted torchrun, and by a command that is repeated."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from train_helpers import interrupt_at, same_weights, small_dataset, small_options, timeless_metrics
+
+from ferdata.errors import OptionError, TrainError
+from model import TrainOptions, train
+from model.attempts import find_begun
+
+ROOT = Path(__file__).parents[2]
+
+SCRIPT = """
+import os, sys, time
+sys.path[:0] = {paths!r}
+from train_helpers import Recorder, small_options
+from model import train
+def end(step):
+    if step == {step} and os.environ["RANK"] == {rank!r} and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        os.kill(os.getpid(), 9)
+recorder = Recorder(end)
+train(small_options("s", "runs", **{settings!r}), progress=recorder)
+"""
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return small_dataset(tmp_path_factory.mktemp("shards"))
+
+
+@pytest.mark.parametrize(("name", "step"), [("r", 6), (None, 6), ("r", 1)], ids=["named", "unnamed", "before a checkpoint"])
+def test_a_restarted_torchrun_goes_on_with_its_own_run(name: str | None, step: int, shards: str, tmp_path: Path) -> None:
+    """A rank is killed in the first attempt. The second one neither refuses the name, nor begins another run, nor waits for the dead."""
+    (tmp_path / "s").symlink_to(shards)
+    settings = {"epochs": 3, "name": name}
+    paths = [str(Path(__file__).parents[1]), str(ROOT)]
+    (tmp_path / "script.py").write_text(SCRIPT.format(paths=paths, step=step, rank="0", settings=settings))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts", "1", "--nproc-per-node", "2", "script.py"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False)
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    (run,) = (tmp_path / "runs").iterdir()
+    assert [line["step"] for line in timeless_metrics(run) if line["kind"] == "step"] == list(range(12))
+    assert (run / "result.json").is_file()
+
+
+def test_a_new_torchrun_begins_a_run_of_its_own(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only an attempt of the same torchrun goes on unasked: a name that another command has used stays taken."""
+    train(small_options(shards, tmp_path, name="r", epochs=1))
+    for restarts, launch in (("0", "none"), ("1", "another")):
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", restarts)
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", launch)
+        with pytest.raises(TrainError, match="a run of this name is there already"):
+            train(small_options(shards, tmp_path, name="r", epochs=1))
+
+
+def test_a_repeated_command_ends_where_an_unbroken_one_does(shards: str, tmp_path: Path) -> None:
+    """Begins, is stopped, goes on, and begins another one only when that is finished: what a scheduler's script does."""
+    settings = {"resume": "auto", "seed": 3}
+    with pytest.raises(TrainError, match="stopped on request after step 3"):
+        train(small_options(shards, tmp_path, **settings), progress=interrupt_at(2))
+    first = train(small_options(shards, tmp_path, **settings))
+    whole = train(small_options(shards, tmp_path / "whole", seed=3))
+
+    assert len(list(tmp_path.glob("basic1-*"))) == 1
+    assert same_weights(first.run, whole.run) and timeless_metrics(first.run) == timeless_metrics(whole.run)
+
+    second = train(small_options(shards, tmp_path, **settings))
+    assert second.run != first.run
+
+
+def test_auto_looks_at_the_run_of_that_name_only(shards: str, tmp_path: Path) -> None:
+    """And refuses what would make it another run, as any resume does; a folder without a checkpoint is begun in again."""
+    for name in ("a", "b"):
+        with pytest.raises(TrainError, match="stopped on request"):
+            train(small_options(shards, tmp_path, name=name), progress=interrupt_at(2))
+
+    assert find_begun(TrainOptions(out=str(tmp_path), name="a", resume="auto"))[0] == tmp_path / "a"
+    assert find_begun(TrainOptions(out=str(tmp_path), name="c", resume="auto")) == (None, False)
+    with pytest.raises(OptionError, match=r"lr 0.5 found, expected 0.001; a resumed run keeps its settings"):
+        train(small_options(shards, tmp_path, name="a", resume="auto", lr=0.5))
+
+    (tmp_path / "a" / "last.pt").unlink()
+    assert train(small_options(shards, tmp_path, name="a", resume="auto")).run == str(tmp_path / "a")

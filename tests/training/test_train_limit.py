@@ -1,0 +1,92 @@
+"""Which images a run sees and how they weigh: a limit is one subset, and one remedy for rare classes is enough."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from make_dataset import expected_label, sample_number
+from PIL import Image
+from train_helpers import small_dataset, small_options
+
+from ferdata.ingest import IngestOptions, ingest
+from model import TrainOptions, train
+from model.data import StepBatch, TrainData
+from model.distributed import Ranks
+from model.nets.networks import build_network
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return small_dataset(tmp_path_factory.mktemp("shards"), test=9)
+
+
+def test_a_limit_is_one_stratified_subset_of_train(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same images in every epoch, no others measured as train, each class with its share; val and test stay whole, and it is said."""
+    trained: list[int] = []
+    original = TrainData._own_part
+
+    def noted(data: TrainData, batch: Any, step: int, epoch: int) -> StepBatch:
+        trained.extend(map(sample_number, batch.images.numpy()))
+        return original(data, batch, step, epoch)
+
+    monkeypatch.setattr(TrainData, "_own_part", noted)
+    result = train(small_options(shards, tmp_path, limit=32, epochs=6, sampling="uniform", name="limited"))
+
+    assert result.steps == 6 * 2 and len(set(trained)) == 32
+    assert {split: scores.samples for split, scores in result.scores.items()} == {"train": 32, "val": 21, "test": 9}
+    assert result.scores["train"].support == np.bincount([expected_label(number) for number in set(trained)], minlength=8).tolist()
+    every = np.bincount([expected_label(number) for number in range(70)], minlength=8)
+    assert np.abs(np.array(result.scores["train"].support) - every * 32 / 70).max() <= 1
+    assert any("trained on 32 of 70 train samples, stratified" in note for note in result.notes)
+    assert "32 train, 21 val" in (tmp_path / "limited" / "report.html").read_text()
+
+
+def test_what_a_limit_takes_depends_on_the_seed_alone(shards: str) -> None:
+    """Not on batches, pieces or ranks; and a larger limit keeps what a smaller one took."""
+
+    def chosen(**settings: Any) -> set[int]:
+        options = TrainOptions(shards=shards, batch_size=8, num_workers=0, **settings)
+        indices = TrainData(options, Ranks(rank=0, world_size=1, device=torch.device("cpu"))).indices
+        assert indices is not None
+        return set(indices.tolist())
+
+    assert chosen(limit=24) == chosen(limit=24, accumulate=4, sampling="uniform")
+    assert chosen(limit=24) != chosen(limit=24, seed=1)
+    assert chosen(limit=16) < chosen(limit=48)
+
+
+def test_a_limit_beyond_the_split_takes_all_of_it_and_says_so(shards: str, tmp_path: Path) -> None:
+    """Whoever asks for 10,000 of 70 has mistaken something."""
+    result = train(small_options(shards, tmp_path, limit=100, epochs=1))
+
+    assert result.scores["train"].samples == 70
+    assert any("limit 100: train holds 70 samples" in note for note in result.notes)
+
+
+def test_class_weights_take_the_place_of_balanced_draws(tmp_path: Path) -> None:
+    """Both together weigh rare classes twice: a network that knows nothing but the frequencies called nine of ten images sad.
+
+    Images that tell nothing must get one half for each class, whichever of the two remedies is chosen.
+    """
+    source = tmp_path / "src"
+    for split, name, count in ((split, name, count) for split in ("train", "val") for name, count in (("happy", 90), ("sad", 10))):
+        for number in range(count):
+            path = source / split / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (32, 32), (128, 128, 128)).save(path)
+    ingest(IngestOptions(source="folder", src=str(source), out=str(tmp_path / "s"), size=32, num_workers=1))
+    settings = {"epochs": 6, "batch_size": 10, "augment": (), "lr": 0.003, "warmup": 0.0}
+    for name, remedy in (("weights", {"class_weights": True}), ("draws", {})):
+        run = train(small_options(str(tmp_path / "s"), tmp_path, name=name, **settings, **remedy)).run
+
+        record = torch.load(Path(run) / "last.pt", weights_only=True)
+        network = build_network("basic1", size=(32, 32), num_classes=len(record["classes"]))
+        network.load_state_dict(record["model"])
+        with torch.inference_mode():
+            logits = network(torch.zeros(1, 3, 32, 32))[0][0]
+        share = torch.softmax(logits[[record["classes"].index(name) for name in ("Happy", "Sad")]], 0)
+        assert share.tolist() == pytest.approx([0.5, 0.5], abs=0.05), name
+        assert json.loads((Path(run) / "config.json").read_text())["sampling"] == ("uniform" if remedy else "balanced")

@@ -1,0 +1,125 @@
+"""Going on from another run's weights, and the checkpoints they come from."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from ferdata.errors import TrainError
+from ferdata.labels import AFFECTNET_7, AFFECTNET_8, RAFDB_BASIC
+from model.nets.networks import FerNetwork, build_network
+from model.nets.transfer import map_head, start_from
+from model.run.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+
+
+def _network(num_classes: int, *, size: int = 32, name: str = "basic1", valence_arousal: bool = False) -> FerNetwork:
+    return build_network(name, size=(size, size), num_classes=num_classes, valence_arousal=valence_arousal)
+
+
+def _record(network: FerNetwork, classes: tuple[str, ...], *, name: str = "basic1", size: int = 32) -> dict[str, object]:
+    """A checkpoint whose head rows are the numbers of their classes."""
+    with torch.no_grad():
+        for number in range(len(classes)):
+            network.head.weight[number] = number + 1
+            network.head.bias[number] = -(number + 1)
+    return {"model": network.state_dict(), "network": {"name": name, "size": [size, size]}, "classes": list(classes)}
+
+
+def test_rows_follow_their_class_from_raf_db_to_affectnet() -> None:
+    """RAF-DB has seven classes in another order and no contempt: six rows and one more move, the eighth starts afresh."""
+    old, new = _network(7), _network(8)
+    fresh = new.head.weight[7].detach().clone()
+
+    head = start_from(new, _record(old, RAFDB_BASIC), AFFECTNET_8, "raf")
+
+    for number, name in enumerate(AFFECTNET_8[:7]):
+        assert new.head.weight[number, 0].item() == RAFDB_BASIC.index(name) + 1
+        assert new.head.bias[number].item() == -(RAFDB_BASIC.index(name) + 1)
+    assert torch.equal(new.head.weight[7], fresh)
+    assert head.describe() == "head: 7 rows permuted by name; renewed: Contempt"
+    assert all(torch.equal(a, b) for a, b in zip(new.body.state_dict().values(), old.body.state_dict().values(), strict=True))
+
+
+def test_rows_of_classes_that_are_gone_are_dropped() -> None:
+    """AffectNet with eight classes, going on with seven."""
+    new = _network(7)
+
+    head = start_from(new, _record(_network(8), AFFECTNET_8), AFFECTNET_7, "affectnet")
+
+    assert new.head.weight[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert head.describe() == "head: 7 rows kept by name; dropped: Contempt"
+
+
+def test_the_same_classes_keep_the_head() -> None:
+    """Also under other spellings, as class folders have them."""
+    assert map_head(AFFECTNET_8, AFFECTNET_8).describe() == "head kept: the same 8 classes in the same order"
+    assert map_head(["anger", "Happiness"], ["Happy", "Angry"]).rows == (1, 0)
+
+
+def test_classes_that_share_no_name_renew_the_head() -> None:
+    """A head of other things is no start."""
+    head = map_head(["cat", "dog"], ["Happy", "Sad"])
+
+    assert head.rows == (None, None)
+    assert head.describe() == "head renewed: none of Happy, Sad was known to the other run"
+
+
+def test_the_second_head_is_taken_along_where_both_have_it() -> None:
+    """And a run that newly trains valence and arousal starts that head afresh."""
+    old, new = _network(8, valence_arousal=True), _network(8, valence_arousal=True)
+    start_from(new, _record(old, AFFECTNET_8), AFFECTNET_8, "x")
+    assert new.va_head is not None and old.va_head is not None
+    assert torch.equal(new.va_head.weight, old.va_head.weight)
+
+    start_from(_network(8, valence_arousal=True), _record(_network(8), AFFECTNET_8), AFFECTNET_8, "x")
+
+
+@pytest.mark.parametrize(("name", "size"), [("basic1", 40), ("new1", 41)])
+def test_a_body_that_does_not_fit_is_refused_with_both_sizes(name: str, size: int) -> None:
+    """Half-loaded weights would train, badly and silently."""
+    with pytest.raises(TrainError, match=rf"runs/a/best.pt: a body of {name} at {size} x {size} found.*same --model and --size"):
+        start_from(
+            _network(8), _record(_network(8, name=name, size=size), AFFECTNET_8, name=name, size=size), AFFECTNET_8, "runs/a/best.pt"
+        )
+
+
+def test_a_checkpoint_is_read_without_running_code(tmp_path: Path) -> None:
+    """A pickle that would run something is refused, and so is a file that was cut off."""
+    torch.save({"version": 1, "model": Path("x")}, tmp_path / "code.pt")
+    save_checkpoint(tmp_path / "good.pt", {"model": {"w": torch.arange(1000.0)}})
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "good.pt").read_bytes()[:2000])
+    torch.save({"ferdata": "2.0", "version": 9}, tmp_path / "other.pt")
+
+    for name, text in (
+        ("code.pt", "expected a checkpoint"),
+        ("cut.pt", "expected a checkpoint"),
+        ("other.pt", "a checkpoint of ferdata 2.0 \\(version 9\\) found"),
+        ("no.pt", "no such"),
+    ):
+        with pytest.raises(TrainError, match=rf"{name}: .*{text}"):
+            load_checkpoint(tmp_path / name)
+    assert torch.equal(load_checkpoint(tmp_path / "good.pt")["model"]["w"], torch.arange(1000.0))
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    """A full disk or a kill in the middle of writing must not cost the run both."""
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"step": 1})
+
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        save_checkpoint(path, {"step": lambda: 2})
+
+    assert load_checkpoint(path)["step"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_the_best_weights_are_what_others_start_from(tmp_path: Path) -> None:
+    """Else the last ones; a file can be named too."""
+    with pytest.raises(TrainError, match=r"no best.pt or last.pt found"):
+        find_checkpoint(tmp_path)
+    (tmp_path / "last.pt").touch()
+    assert find_checkpoint(tmp_path).name == "last.pt"
+    (tmp_path / "best.pt").touch()
+    assert find_checkpoint(tmp_path).name == "best.pt"
+    assert find_checkpoint(tmp_path / "last.pt").name == "last.pt"
