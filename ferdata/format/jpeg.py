@@ -36,7 +36,7 @@ class JpegDecoder:
             raise OptionError(f"jpeg: shape {list(shape)} found, expected [3, H, W]; JPEGs are stored as RGB images")
         self.shape = shape
         self._pixels = np.empty((*shape[1:], 3), np.uint8)
-        self._fast = _fast_decode() if fast else None
+        self._fast = find_fast_decoder() if fast else None
 
     def decode_into(self, source: Any, out: np.ndarray) -> None:
         """Fill ``out``, contiguous uint8 of ``3 * H * W`` elements in any shape, from a JPEG file's bytes.
@@ -78,14 +78,14 @@ def _pillow_decode(source: Any, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 @functools.cache
-def _fast_decode() -> FastDecode | None:
+def find_fast_decoder() -> FastDecode | None:
     """Return a decoder that fills uint8 ``[H, W, 3]`` and says whether it could; None where there is no good one.
 
     simplejpeg may be missing; and Pillow may be linked to a libjpeg that gives other pixels than the one in simplejpeg.
     """
     try:
         from simplejpeg import decode_jpeg, decode_jpeg_header
-    except ImportError:
+    except (ImportError, ValueError):  # ValueError where it was built for another NumPy
         return None
 
     def decode(source: Any, out: np.ndarray) -> bool:

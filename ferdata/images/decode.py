@@ -28,7 +28,7 @@ from ferdata.images.formats import (
     recognise,
     what_to_install,
 )
-from ferdata.images.jpeg import check_whole, decode_rgbx, read_head, without_metadata
+from ferdata.images.jpeg_file import check_whole, decode_rgbx, read_head, without_metadata
 from ferdata.images.orientation import ORIENTATION, orientation
 
 __all__ = [

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from ferdata.errors import IngestError, OptionError, SourceError
 from ferdata.images.transform import Transform
 from ferdata.ingest.groups import find_groups
-from ferdata.ingest.jpegs import count_refused
+from ferdata.ingest.jpeg_refusals import count_refused
 from ferdata.ingest.leaks import find_train_copies
 from ferdata.ingest.options import IngestOptions
 from ferdata.ingest.select import LEFT_OUT, Selection, choose_limit, cut_split, leave_out

@@ -19,7 +19,7 @@ from ferdata.store import Store
 from ferdata.stream.batch import SampleTable, batch_type
 from ferdata.stream.order.partition import Extent
 from ferdata.stream.order.ranks import find_rank
-from ferdata.stream.order.sequence import OrderOptions, rank_order, whole_number
+from ferdata.stream.order.sequence import OrderOptions, check_whole_number, rank_order
 from ferdata.stream.workers.worker import ShardPool, open_split
 
 __all__ = ["IterableShardDataset", "ShardDataset"]
@@ -154,7 +154,7 @@ class IterableShardDataset(IterableDataset[Any]):
         self._samples = ShardDataset(root, split=split, fields=fields, transform=transform)
         if isinstance(shuffle, bool):
             shuffle = "window" if shuffle else "none"
-        self._order = OrderOptions(shuffle=shuffle, seed=whole_number("seed", seed), batch_size=1, window_samples=window_samples)
+        self._order = OrderOptions(shuffle=shuffle, seed=check_whole_number("seed", seed), batch_size=1, window_samples=window_samples)
         self._given = (rank, world_size)
         find_rank(rank, world_size, early=True)
         self._sizes = np.array([info.samples for info in self._samples.index.shards if info.split == split], np.int64)

@@ -24,7 +24,7 @@ from ferdata.stream.memory.ring import HELD_BATCHES, Ring, window_batches_within
 from ferdata.stream.metrics import LoaderMetrics, Meter
 from ferdata.stream.order.partition import Extent, Share
 from ferdata.stream.order.ranks import find_rank
-from ferdata.stream.order.sequence import class_weights, order_options, whole_number
+from ferdata.stream.order.sequence import check_whole_number, class_weights, order_options
 from ferdata.stream.order.windows import Checked
 from ferdata.stream.state import Identity, Position
 from ferdata.stream.transforms import BatchContext, BatchTransform, as_batch_transform, check_transformed
@@ -106,7 +106,7 @@ class Loader:
     ) -> None:
         store, self.index = open_split(root, split)
         self.split, self._root, self._where = split, store.root, f"{store} {split}"
-        batch_size, seed = whole_number("batch_size", batch_size), whole_number("seed", seed)
+        batch_size, seed = check_whole_number("batch_size", batch_size), whole_number("seed", seed)
         if batch_size < 1:
             raise OptionError(f"batch_size: {batch_size} found, expected at least 1")
         if verify not in ("first", "always"):
@@ -114,7 +114,7 @@ class Loader:
         if start_method is not None and start_method not in multiprocessing.get_all_start_methods():
             raise OptionError(f"start_method: {start_method!r} found, expected one of {multiprocessing.get_all_start_methods()}")
         self.batch_size = batch_size
-        self.num_workers = min(8, usable_cores()) if num_workers is None else whole_number("num_workers", num_workers)
+        self.num_workers = min(8, usable_cores()) if num_workers is None else check_whole_number("num_workers", num_workers)
         if self.num_workers < 0:
             raise OptionError(f"num_workers: {num_workers} found, expected 0 or more")
         self.fields = tuple(fields)

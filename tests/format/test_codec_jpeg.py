@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from ferdata.dataset.recode import recode
 from ferdata.dataset.verify import verify
 from ferdata.errors import IngestError, OptionError, ShardCorruptError
 from ferdata.format import CodecOptions, ShardReader, ShardWriter, json_bytes_for, make_layout, read_index, read_samples
+from ferdata.format.jpeg import find_fast_decoder
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.sample import TensorSpec
 from ferdata.store import Store
@@ -268,6 +270,21 @@ def test_the_writer_takes_no_file_that_is_not_the_pixels(source: bytes | None, p
     writer.add("good", 0, {}, pixels, jpeg(picture(1)))
     with pytest.raises(OptionError, match=f"jpeg: {re.escape(problem)}.*; use codec zstd"):
         writer.add("bad", 0, {}, pixels, source)
+
+
+@pytest.mark.parametrize("problem", [ImportError("no such module"), ValueError("numpy.dtype size changed")])
+def test_an_accelerator_that_cannot_be_imported_is_done_without(problem: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """simplejpeg built for another NumPy raises ValueError; Pillow gives the same pixels."""
+
+    class Broken:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "simplejpeg":
+                raise problem
+
+    monkeypatch.delitem(sys.modules, "simplejpeg", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+
+    assert find_fast_decoder.__wrapped__() is None
 
 
 def test_a_level_is_refused() -> None:

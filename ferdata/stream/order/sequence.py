@@ -27,7 +27,7 @@ __all__ = [
     "rank_order",
     "rank_sequence",
     "remaining_samples",
-    "whole_number",
+    "check_whole_number",
 ]
 
 RUN_BYTES = 4 << 20
@@ -126,7 +126,7 @@ def order_options(
     )
 
 
-def whole_number(name: str, value: int) -> int:
+def check_whole_number(name: str, value: int) -> int:
     """Return an option that must be a whole number, NumPy's included, as Python's own.
 
     Raises:

@@ -9,7 +9,7 @@ from threading import Lock
 import numpy as np
 
 from ferdata.errors import FerdataError
-from ferdata.images.jpeg import read_head
+from ferdata.images.jpeg_file import read_head
 from ferdata.images.transform import ImageRejectedError, Transform, crop_box
 from ferdata.ingest.tasks import jpeg_refusal, read_sources
 from ferdata.parallel import Progress, map_in_threads

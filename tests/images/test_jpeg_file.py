@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ferdata.images.decode import decode
-from ferdata.images.jpeg import DamagedJpegError, decode_rgbx, read_head
+from ferdata.images.jpeg_file import DamagedJpegError, decode_rgbx, read_head
 from ferdata.images.transform import ImageCorruptError, Transform, TransformOptions
 from ferdata.sample import SourceItem
 
