@@ -217,7 +217,7 @@ def test_deep_names_every_damaged_sample_but_not_thousands_of_them(tmp_path: Pat
 
     assert errors[0].startswith(f"{path}: XXH64 ")
     assert errors[1].startswith(f"{path}: head of sample 0: a zstd frame is damaged")
-    assert errors[2].startswith(f"{path}: sample 1: a zstd frame is damaged")
+    assert errors[2].startswith(f"{path}: head of sample 1: a zstd frame is damaged")
     assert "more errors of this kind" in errors[-1]
     assert len(errors) == 22
 
