@@ -106,7 +106,7 @@ class Loader:
     ) -> None:
         store, self.index = open_split(root, split)
         self.split, self._root, self._where = split, store.root, f"{store} {split}"
-        batch_size, seed = check_whole_number("batch_size", batch_size), whole_number("seed", seed)
+        batch_size, seed = check_whole_number("batch_size", batch_size), check_whole_number("seed", seed)
         if batch_size < 1:
             raise OptionError(f"batch_size: {batch_size} found, expected at least 1")
         if verify not in ("first", "always"):
