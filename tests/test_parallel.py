@@ -2,13 +2,17 @@
 
 import os
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from ferdata.parallel import submit_quietly, usable_cores
+from ferdata.parallel import map_in_processes, usable_cores
+from ferdata.parallel.bounded import results_in_order
 
 ALL = len(os.sched_getaffinity(0))
 
@@ -55,8 +59,44 @@ class _Forking(Executor):
         return future
 
 
-@pytest.mark.parametrize("path", ["ferdata/ingest/pool.py", "ferdata/sources/pool.py", "ferdata/synth/trees/draw.py"])
-def test_a_pool_that_forks_beside_a_progress_bar_warns_nobody(path: str) -> None:
+def test_a_pool_that_forks_beside_a_progress_bar_warns_nobody() -> None:
     """The workers touch no lock of that thread, and a user can do nothing about it; here warnings are errors."""
-    assert submit_quietly(_Forking(), max, 1, 2).result() == 2
-    assert "executor.submit(" not in (Path(__file__).parent.parent / path).read_text()
+    assert list(results_in_order(_Forking(), abs, [-1, 2], max_in_flight=2)) == [1, 2]
+    rooms = (Path(__file__).parent.parent / "ferdata").rglob("*.py")
+    users = [path.relative_to(path.parents[1]).as_posix() for path in rooms if "ProcessPoolExecutor(" in path.read_text()]
+    assert users == ["parallel/processes.py"]
+    assert ".submit(" not in (Path(__file__).parent.parent / "ferdata" / users[0]).read_text()
+
+
+def _fail(task: "_Named") -> None:
+    raise LookupError("no such thing")
+
+
+@dataclass(frozen=True)
+class _Named:
+    name: str
+
+
+def test_an_error_of_a_worker_names_its_task() -> None:
+    """A traceback out of one of a thousand tasks does not say which one to look at."""
+    with pytest.raises(LookupError) as caught:
+        list(map_in_processes(_fail, [_Named("train-000003.tar")], num_workers=1, where="here"))
+
+    assert caught.value.__notes__ == ["in the task train-000003.tar"]
+
+
+def test_tasks_in_order_are_taken_only_as_they_are_needed() -> None:
+    """A million items must not be sliced at once, and a consumer that leaves early leaves no process behind."""
+    begun = []
+
+    def tasks() -> Iterator[int]:
+        for number in range(1000):
+            begun.append(number)
+            yield -number
+
+    results = map_in_processes(abs, tasks(), num_workers=2, where="here")
+    assert [next(results) for _ in range(5)] == list(range(5))
+    assert len(begun) <= 5 + 3 * 2
+    results.close()  # type: ignore[attr-defined]
+
+    assert not psutil.Process().children()

@@ -13,9 +13,9 @@ import numpy as np
 import xxhash
 
 from ferdata.errors import FerdataError
-from ferdata.ingest.pool import run_tasks
 from ferdata.ingest.select import LEFT_OUT, Selection
-from ferdata.ingest.tasks import Beat, read_sources
+from ferdata.ingest.tasks import read_sources
+from ferdata.parallel import Beat, run_tasks
 from ferdata.sample import ItemTable
 from ferdata.store import Store
 

@@ -27,14 +27,13 @@ from ferdata.ingest.identity import scan_hash
 from ferdata.ingest.options import IngestOptions, IngestProgress, ProgressCallback, describe_changes
 from ferdata.ingest.parts import PARTS_FOLDER, match_settings
 from ferdata.ingest.place import check_apart, clear, find_unlisted, sweep, without_root
-from ferdata.ingest.pool import run_tasks
-from ferdata.ingest.ray_pool import run_tasks_on_ray
 from ferdata.ingest.records import longest_record
 from ferdata.ingest.select import ShardPlan, plan_shards
 from ferdata.ingest.summary import IngestSummary
 from ferdata.ingest.tasks import TaskSettings
 from ferdata.ingest.write import UnlistedError, WrittenParts, named, unlisted_error, write_shards
 from ferdata.lock import hold_lock
+from ferdata.parallel import run_tasks, run_tasks_on_ray
 from ferdata.sample import ItemTable
 from ferdata.sources import scan_source
 from ferdata.sources.scan import Scan

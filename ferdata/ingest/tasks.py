@@ -7,7 +7,7 @@ parquet sources, the image files of one shard).
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -22,14 +22,12 @@ from ferdata.images.transform import ImageRejectedError, Transform, Transformed,
 from ferdata.ingest.doubt import Streak
 from ferdata.ingest.parts import NothingAcceptedError, PartRecord, open_shard
 from ferdata.ingest.records import make_record
+from ferdata.parallel import Beat
 from ferdata.sample import ItemTable, SourceItem
 from ferdata.sources.images import read_image
 from ferdata.store import Store
 
-__all__ = ["Beat", "ShardTask", "TaskSettings", "any_usable", "jpeg_refusal", "read_sources", "write_shard"]
-
-Beat = Callable[[int, int, int], None]
-"""Called after every image with the accepted, the rejected and the bytes it added; may end the worker."""
+__all__ = ["ShardTask", "TaskSettings", "any_usable", "jpeg_refusal", "read_sources", "write_shard"]
 
 _MISSING = (FileNotFoundError, NotADirectoryError)
 _BATCH_IMAGES = 8

@@ -62,7 +62,7 @@ def write_shards(
         plan: Every shard of the data set.
         settings: What the tasks share.
         unlisted: Shards there of which nothing is known but that ferdata wrote them; they are replaced by the same bytes only.
-        run: What runs the tasks: :func:`ferdata.ingest.pool.run_tasks`, or the like.
+        run: What runs the tasks: :func:`ferdata.parallel.run_tasks`, or the like.
         num_workers: Processes.
         on_check: Called with (finished shards read, finished shards).
         on_tick: Called with the images found done, and those accepted, rejected, and the bytes read since.
@@ -115,6 +115,7 @@ def write_shards(
                     on_result=keep,
                     on_tick=partial(on_tick, found_done),
                     where=str(store),
+                    advice="finished shards are kept: run the same command again to go on",
                 )
             while waiting:
                 waiting.pop(0).result()

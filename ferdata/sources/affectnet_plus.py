@@ -12,11 +12,11 @@ from typing import Any
 
 from ferdata.errors import FerdataError, LayoutError
 from ferdata.labels import AFFECTNET_ALL
+from ferdata.parallel import FILES_PER_JOB, read_in_order
 from ferdata.sources.affectnet import ClassRule, ImageStems, clean_landmarks, clean_score, number_order, reject_strays
 from ferdata.sources.detection import Detection
 from ferdata.sources.listing import Tree, below, iter_names
 from ferdata.sources.matching import KeyMaker, plain_reason, stop_if_most_labels_invalid, stop_if_no_image_found
-from ferdata.sources.pool import FILES_PER_JOB, read_in_order
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
 from ferdata.sources.totals import finish_scan
 from ferdata.sources.unread import ignored_files, ignored_images

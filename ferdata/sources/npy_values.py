@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ferdata.errors import FerdataError
+from ferdata.parallel import FILES_PER_JOB, read_in_order
 from ferdata.sources.affectnet import NUM_LANDMARK_VALUES, clean_score
 from ferdata.sources.listing import below, iter_names
 from ferdata.sources.matching import plain_reason
-from ferdata.sources.pool import FILES_PER_JOB, read_in_order
 from ferdata.store import Store
 
 __all__ = ["KINDS", "Annotation", "AnnotationIndex", "index_annotations", "parse_npy", "read_annotations"]

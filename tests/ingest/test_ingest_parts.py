@@ -23,8 +23,8 @@ from ferdata.images.transform import Transformed
 from ferdata.ingest import IngestProgress, IngestSummary, ingest, ingest_scan, select
 from ferdata.ingest.identity import scan_hash
 from ferdata.ingest.leaks import shared_between_splits
-from ferdata.ingest.pool import run_tasks
 from ferdata.ingest.records import longest_record, make_record
+from ferdata.parallel import run_tasks
 from ferdata.sample import ItemTable
 from ferdata.sources.scan import Scan, ScanBuilder
 

@@ -21,9 +21,9 @@ from trees import (
 )
 
 from ferdata.errors import WorkerError
+from ferdata.parallel import read_in_order
 from ferdata.sources import Scan, ScanOptions, scan_source
 from ferdata.sources.npy_values import KINDS, index_annotations, parse_npy, read_annotations
-from ferdata.sources.pool import read_in_order
 from ferdata.store import Store
 
 
@@ -238,7 +238,7 @@ def die(store: Store, job: int) -> int:
 
 def test_a_killed_reader_is_an_error_and_no_hang(tmp_path: Path) -> None:
     """The kernel kills processes when memory runs out."""
-    with pytest.raises(WorkerError, match="a process that reads annotations died"):
+    with pytest.raises(WorkerError, match="a worker process was killed, expected it to live"):
         list(read_in_order(Store(str(tmp_path)), die, range(20), num_jobs=20, num_workers=2))
 
 
@@ -253,7 +253,7 @@ def test_readers_leave_when_their_parent_is_killed(tmp_path: Path) -> None:
     """A run that is killed must not leave processes behind that wait for ever."""
     program = textwrap.dedent("""
         import os, sys, time
-        from ferdata.sources.pool import read_in_order
+        from ferdata.parallel import read_in_order
         from ferdata.store import Store
 
         def work(store, job):

@@ -159,7 +159,7 @@ def test_a_worker_that_dies_is_an_error_and_not_a_hang(tmp_path: Path) -> None:
     images = (PlannedImage(split="train", number=1, label=0, size=32),)
     batches = [Batch(tree="RAF-basic", classes=RAFDB_BASIC, images=images, seed=0)] * 2
 
-    with pytest.raises(WorkerError, match="a process that draws died"):
+    with pytest.raises(WorkerError, match="a worker process was killed"):
         list(draw_batches(Store(tmp_path), _dies, batches, num_workers=2))
 
 

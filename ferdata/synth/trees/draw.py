@@ -3,21 +3,14 @@
 In: batches in the order of the tree. Out: what each added, in the same order. At most a few batches are under way at a time.
 """
 
-import multiprocessing
 import os
-import signal
-import sys
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.connection import wait
+from functools import partial
 
-from ferdata.errors import StoreError, WorkerError
+from ferdata.errors import StoreError
 from ferdata.labels import AFFECTNET_ALL
-from ferdata.parallel import submit_quietly
+from ferdata.parallel import map_in_processes
 from ferdata.store import Store
 from ferdata.synth.face.people import Portrait, sample_portrait
 from ferdata.synth.face.textures import load_bank
@@ -25,9 +18,6 @@ from ferdata.synth.trees.counts import portrait_seed
 from ferdata.synth.trees.files import Drawing, File, PlannedImage
 
 __all__ = ["Batch", "DrawnBatch", "draw_batches"]
-
-_AT_ONCE = 3
-"""Batches under way per process."""
 
 DrawImage = Callable[[Portrait, PlannedImage], Drawing]
 
@@ -69,13 +59,11 @@ def draw_batches(store: Store, draw: DrawImage, batches: Sequence[Batch], *, num
     """
     folder = store.root if store.is_local else None
     try:
-        for drawn in _results(folder, draw, batches, num_workers):
+        for drawn in _results(partial(_draw_batch, folder, draw), batches, min(num_workers, len(batches)), where=str(store)):
             for path, content in drawn.unwritten:
                 with store.write_atomic(path) as file:
                     file.write(content)
             yield drawn
-    except BrokenProcessPool as error:
-        raise WorkerError(f"{store}: a process that draws died, expected it to finish; use fewer workers") from error
     except OSError as error:
         if isinstance(error, StoreError):
             raise
@@ -84,40 +72,12 @@ def draw_batches(store: Store, draw: DrawImage, batches: Sequence[Batch], *, num
         ) from error
 
 
-def _results(folder: str | None, draw: DrawImage, batches: Sequence[Batch], num_workers: int) -> Iterator[DrawnBatch]:
+def _results(work: Callable[[Batch], DrawnBatch], batches: Sequence[Batch], num_workers: int, where: str) -> Iterator[DrawnBatch]:
     # The bank is made once here; forked processes share its memory.
     load_bank()
-    num_workers = min(num_workers, len(batches))
     if num_workers <= 1:
-        yield from (_draw_batch(folder, draw, batch) for batch in batches)
-        return
-    # Forked processes need no guarded main module, and touch no lock of this one: they only draw and write files.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-    underway: deque[Future[DrawnBatch]] = deque()
-    with ProcessPoolExecutor(num_workers, mp_context=context, initializer=_settle_in) as executor:
-        try:
-            for batch in batches:
-                underway.append(submit_quietly(executor, _draw_batch, folder, draw, batch))
-                if len(underway) > _AT_ONCE * num_workers:
-                    yield underway.popleft().result()
-            while underway:
-                yield underway.popleft().result()
-        except BaseException:
-            executor.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def _settle_in() -> None:
-    """Leave Ctrl-C to the parent, and end when it is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
+        return map(work, batches)
+    return map_in_processes(work, batches, num_workers=num_workers, where=where)
 
 
 def _draw_batch(folder: str | None, draw: DrawImage, batch: Batch) -> DrawnBatch:

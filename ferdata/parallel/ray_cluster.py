@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ferdata.errors import FerdataError, OptionError, WorkerError
+from ferdata.parallel.processes import Beat
 
 __all__ = ["run_tasks_on_ray"]
 
@@ -21,15 +22,16 @@ TASKS_PER_CORE = 2
 
 
 def run_tasks_on_ray(
-    work: Callable[[TaskT, Callable[[int, int, int], None]], ResultT],
+    work: Callable[[TaskT, Beat], ResultT],
     tasks: Iterable[TaskT],
     *,
     num_workers: int,
     on_result: Callable[[ResultT], None],
-    on_tick: Callable[[int, int, int], None],
+    on_tick: Beat,
     where: str,
+    advice: str = "",
 ) -> None:
-    """Call ``work(task, beat)`` for every task in Ray; see :func:`ferdata.ingest.pool.run_tasks`.
+    """Call ``work(task, beat)`` for every task in Ray; see :func:`ferdata.parallel.run_tasks`.
 
     Args:
         num_workers: Cores of a cluster that is started here; a cluster that is there is used whole.
@@ -52,10 +54,9 @@ def run_tasks_on_ray(
             raise error.cause from error
         raise
     except (ray.exceptions.RayError, ConnectionError) as error:
-        raise WorkerError(
-            f"{where}: Ray gave up ({type(error).__name__}: {str(error).strip().splitlines()[0]}), expected its workers to live; "
-            "finished shards are kept: run the same command again to go on"
-        ) from error
+        found = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        text = f"{where}: Ray gave up ({found}), expected its workers to live"
+        raise WorkerError("; ".join(filter(None, (text, advice)))) from error
     finally:
         if started:
             ray.shutdown()
@@ -66,17 +67,13 @@ def _connect(ray: Any, num_workers: int) -> None:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(**quiet)
     else:
-        paths = [
-            str(Path(__file__).resolve().parents[2]),
-            *filter(None, [os.environ.get("PYTHONPATH")]),
-        ]  # ferdata need not be installed here
+        # ferdata need not be installed here
+        paths = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(paths)}}
         ray.init(num_cpus=num_workers, include_dashboard=False, runtime_env=environment, **quiet)
 
 
-def _run(
-    ray: Any, work: Callable[..., Any], tasks: Iterable[Any], *, on_result: Callable[[Any], None], on_tick: Callable[[int, int, int], None]
-) -> None:
+def _run(ray: Any, work: Callable[..., Any], tasks: Iterable[Any], *, on_result: Callable[[Any], None], on_tick: Beat) -> None:
     remote = ray.remote(num_cpus=1)(_run_task)
     shared = ray.put(work)
     most = TASKS_PER_CORE * max(1, int(ray.cluster_resources().get("CPU", 1)))

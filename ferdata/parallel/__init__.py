@@ -1,0 +1,23 @@
+"""Work on many cores: how many there are, one pool of threads, one pool of processes, and the same tasks on a Ray cluster.
+
+In: a function and tasks. Out: results, in the order of the tasks or as they come, with a bounded number of tasks in flight. Nothing is
+left running when a call ends, however it ends.
+"""
+
+from ferdata.parallel.cores import usable_cores
+from ferdata.parallel.files import FILES_PER_JOB, read_in_order
+from ferdata.parallel.processes import Beat, map_in_processes, run_tasks
+from ferdata.parallel.ray_cluster import run_tasks_on_ray
+from ferdata.parallel.threads import Progress, map_in_threads
+
+__all__ = [
+    "FILES_PER_JOB",
+    "Beat",
+    "Progress",
+    "map_in_processes",
+    "map_in_threads",
+    "read_in_order",
+    "run_tasks",
+    "run_tasks_on_ray",
+    "usable_cores",
+]

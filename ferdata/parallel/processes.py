@@ -1,0 +1,209 @@
+"""The one pool of processes: runs independent tasks, a bounded number at a time, and never leaves a worker behind.
+
+In: a function and tasks. Out: results, in order or as they come with counts while they run. Start-up costs a fork per worker: a few
+milliseconds.
+"""
+
+import ctypes
+import gc
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ferdata.errors import WorkerError
+from ferdata.parallel.bounded import result_of, results_in_order, submit_quietly
+
+__all__ = ["Beat", "map_in_processes", "run_tasks"]
+
+TaskT = TypeVar("TaskT")
+ResultT = TypeVar("ResultT")
+Beat = Callable[[int, int, int], None]
+"""Called with images accepted and rejected and their bytes: by a task with those of one image, which may end it; else with sums."""
+
+TICK_SECONDS = 0.1
+TASKS_PER_WORKER = 2
+_ORDERED_TASKS_PER_WORKER = 3
+_COUNTERS = 3
+_PR_SET_PDEATHSIG = 1
+
+# Forking starts a worker in milliseconds, needs no guarded main module, and shares what was made here; spawning imports everything again.
+# Elsewhere than on Linux, system libraries do not survive a fork.
+_CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+
+
+def map_in_processes(function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], *, num_workers: int, where: str) -> Iterator[ResultT]:
+    """Yield ``function(task)`` for every task, in order; at most ``_ORDERED_TASKS_PER_WORKER`` tasks a worker are in flight.
+
+    Args:
+        function: At module level, or a partial of one.
+        tasks: In the order they are started; may be long and lazy.
+        num_workers: Processes.
+        where: Start of error texts.
+
+    Raises:
+        WorkerError: If a worker is killed.
+    """
+    with _process_pool(num_workers, where) as pool:
+        yield from results_in_order(pool, function, tasks, max_in_flight=_ORDERED_TASKS_PER_WORKER * num_workers)
+
+
+def run_tasks(
+    work: Callable[[TaskT, Beat], ResultT],
+    tasks: Iterable[TaskT],
+    *,
+    num_workers: int,
+    on_result: Callable[[ResultT], None],
+    on_tick: Beat,
+    where: str,
+    advice: str = "",
+) -> None:
+    """Call ``work(task, beat)`` for every task in a pool of processes.
+
+    ``work`` calls ``beat(accepted, rejected, num_bytes)`` after every image; the sums over all workers reach ``on_tick`` ten times a
+    second. At most ``TASKS_PER_WORKER`` tasks a worker are in flight, so ``tasks`` may be long and lazy. On any error, Ctrl-C included,
+    the workers stop at their next image before it is raised here.
+
+    Args:
+        work: A function at module level, or a partial of one.
+        tasks: In the order they are started.
+        num_workers: Processes.
+        on_result: Called here with every result, in the order of completion.
+        on_tick: Called here with the sums of ``beat``'s arguments.
+        where: Start of error texts.
+        advice: End of the error's text where a worker is killed: what to do, beside using fewer.
+
+    Raises:
+        WorkerError: If a worker is killed.
+    """
+    board = _Board(num_workers)
+    waiting = iter(tasks)
+    running: dict[Future[ResultT], TaskT] = {}
+    with _process_pool(num_workers, where, advice, partial(_begin, work, board)) as pool:
+        try:
+            while True:
+                while len(running) < TASKS_PER_WORKER * num_workers and (task := next(waiting, None)) is not None:
+                    running[submit_quietly(pool, _run_task, task)] = task
+                if not running:
+                    break
+                for future in wait(running, TICK_SECONDS, FIRST_COMPLETED).done:
+                    on_result(result_of(running.pop(future), future))
+                on_tick(*board.sums())
+        finally:
+            board.stop()
+
+
+@contextmanager
+def _process_pool(num_workers: int, where: str, advice: str = "", begin: Callable[[], None] | None = None) -> Iterator[Executor]:
+    """Open a pool whose workers ignore Ctrl-C and die with this process, however it dies; they are gone when the block has ended.
+
+    Raises:
+        WorkerError: If a worker is killed.
+    """
+    with ProcessPoolExecutor(num_workers, _CONTEXT, initializer=_start_worker, initargs=(os.getpid(), begin)) as pool:
+        try:
+            yield pool
+        except BrokenProcessPool as error:
+            text = f"{where}: a worker process was killed, expected it to live; if memory ran out, use fewer --workers"
+            raise WorkerError("; ".join(filter(None, (text, advice)))) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker(parent: int, begin: Callable[[], None] | None) -> None:
+    # Ctrl-C reaches every process of the terminal; only the parent may answer it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before it could be asked to take this process with it
+            os._exit(1)
+    else:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    # A progress bar's thread may have held these streams at the fork; flushing them at the end would wait for it forever.
+    sys.stdout = sys.stderr = None
+    # What was inherited is never garbage; looking through it would copy its pages into every worker.
+    gc.freeze()
+    if begin is not None:
+        begin()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+class _Board:
+    """Counters in shared memory, a row per worker, so that nobody waits for a lock that a killed worker holds."""
+
+    def __init__(self, num_workers: int) -> None:
+        self._stop = _CONTEXT.RawValue("b", 0)
+        self._rows = _CONTEXT.RawArray("q", _COUNTERS * num_workers)
+        self._next_row = _CONTEXT.Value("i", 0)
+
+    def claim(self) -> np.ndarray:
+        """Return the row of one more worker, int64 ``[3]``."""
+        with self._next_row.get_lock():
+            row = self._next_row.value
+            self._next_row.value += 1
+        return np.frombuffer(self._rows, np.int64, _COUNTERS, row * _COUNTERS * 8)
+
+    def sums(self) -> tuple[int, int, int]:
+        """Return the sums over the workers."""
+        accepted, rejected, num_bytes = np.frombuffer(self._rows, np.int64).reshape(-1, _COUNTERS).sum(axis=0).tolist()
+        return accepted, rejected, num_bytes
+
+    def stop(self) -> None:
+        """Ask all workers to stop at their next image."""
+        self._stop.value = 1
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether they were asked to."""
+        return bool(self._stop.value)
+
+
+class _StoppedError(Exception):
+    """Ends a task whose result nobody waits for any more."""
+
+
+class _Worker:
+    """What a worker process keeps between tasks."""
+
+    def __init__(self, work: Callable[..., Any], board: _Board) -> None:
+        self.work = work
+        self._board = board
+        self._row = board.claim()
+
+    def beat(self, accepted: int, rejected: int, num_bytes: int) -> None:
+        """Count one image; end the task if it is to stop."""
+        row = self._row
+        row[0] += accepted
+        row[1] += rejected
+        row[2] += num_bytes
+        if self._board.is_stopped:
+            raise _StoppedError
+
+
+_worker: _Worker | None = None
+
+
+def _begin(work: Callable[..., Any], board: _Board) -> None:
+    global _worker
+    _worker = _Worker(work, board)
+
+
+def _run_task(task: Any) -> Any:
+    assert _worker is not None
+    return _worker.work(task, _worker.beat)

@@ -1,0 +1,52 @@
+"""One function over many tasks in threads.
+
+In: a function that spends its time outside Python's lock (hashing, decoding, writing files). Out: results in the tasks' order.
+Threads, not processes: they need no start method, no main guard and no pickling, and work in a notebook.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from ferdata.errors import OptionError
+from ferdata.parallel.bounded import results_in_order
+from ferdata.parallel.cores import usable_cores
+
+__all__ = ["Progress", "iterate_in_threads", "map_in_threads"]
+
+TaskT = TypeVar("TaskT")
+ResultT = TypeVar("ResultT")
+Progress = Callable[[int, int], None]
+"""Called with (tasks done, tasks)."""
+
+_TASKS_PER_THREAD = 2
+
+
+def map_in_threads(
+    function: Callable[[TaskT], ResultT], tasks: Sequence[TaskT], *, num_workers: int | None, progress: Progress | None
+) -> list[ResultT]:
+    """Return ``function(task)`` for every task; the first error ends the rest that has not begun.
+
+    Args:
+        function: Safe to call from several threads.
+        tasks: What to do.
+        num_workers: Threads, at least 1; one per core where None.
+        progress: Called in this thread, after every task in order.
+    """
+    if num_workers is not None and num_workers < 1:
+        raise OptionError(f"workers: {num_workers} found, expected at least 1; leave it out for one per core")
+    results: list[ResultT] = []
+    for result in iterate_in_threads(function, tasks, num_threads=num_workers or usable_cores()):
+        results.append(result)
+        if progress is not None:
+            progress(len(results), len(tasks))
+    return results
+
+
+def iterate_in_threads(function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], *, num_threads: int) -> Iterator[ResultT]:
+    """Yield ``function(task)`` for every task, in order, with a few tasks per thread in flight."""
+    with ThreadPoolExecutor(num_threads) as pool:
+        try:
+            yield from results_in_order(pool, function, tasks, max_in_flight=_TASKS_PER_THREAD * num_threads)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
