@@ -11,7 +11,7 @@ from ferdata.images.formats import is_decoder_missing, recognise
 from ferdata.ingest.parts import PartRecord
 from ferdata.ingest.select import ShardPlan
 from ferdata.sample import ItemTable
-from ferdata.sources.images import read_image
+from ferdata.sources.files.images import read_image
 from ferdata.store import Store
 
 __all__ = ["NOT_READ", "Streak", "can_be_read", "check_source"]

@@ -24,7 +24,7 @@ from ferdata.ingest.parts import NothingAcceptedError, PartRecord, open_shard
 from ferdata.ingest.records import make_record
 from ferdata.parallel import Beat
 from ferdata.sample import ItemTable, SourceItem
-from ferdata.sources.images import read_image
+from ferdata.sources.files.images import read_image
 from ferdata.store import Store
 
 __all__ = ["ShardTask", "TaskSettings", "any_usable", "jpeg_refusal", "read_sources", "write_shard"]

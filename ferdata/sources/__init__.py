@@ -9,8 +9,8 @@ from typing import cast
 from ferdata.errors import OptionError
 from ferdata.sources.detect import detect_layout
 from ferdata.sources.detection import Detection
+from ferdata.sources.files.images import read_image
 from ferdata.sources.idle_options import refuse_idle_options
-from ferdata.sources.images import read_image
 from ferdata.sources.scan import Reject, Scan, ScanOptions
 from ferdata.store import Store
 
@@ -19,21 +19,21 @@ __all__ = ["SOURCES", "Detection", "Reject", "Scan", "ScanOptions", "detect_layo
 SOURCES = ("affectnet", "rafdb", "folder")
 
 _READERS = {
-    "AN-npy": "affectnet_npy",
-    "AN-va": "affectnet_npy",
-    "AN-csv": "affectnet_csv",
-    "AN-plus": "affectnet_plus",
-    "AN-kaggle-A": "affectnet_kaggle",
-    "AN-kaggle-B": "affectnet_kaggle",
-    "AN-yolo": "yolo",
-    "AN-parquet": "parquet",
-    "RAF-parquet": "parquet",
-    "RAF-basic": "rafdb",
-    "RAF-compound": "rafdb",
-    "RAF-kaggle": "rafdb_kaggle",
-    "AN-folders": "folders",
-    "RAF-folders": "folders",
-    "folder": "folders",
+    "AN-npy": "affectnet_npy.reader",
+    "AN-va": "affectnet_npy.reader",
+    "AN-csv": "affectnet_csv.reader",
+    "AN-plus": "affectnet_plus.reader",
+    "AN-kaggle-A": "affectnet_kaggle.reader",
+    "AN-kaggle-B": "affectnet_kaggle.reader",
+    "AN-yolo": "yolo.reader",
+    "AN-parquet": "parquet.reader",
+    "RAF-parquet": "parquet.reader",
+    "RAF-basic": "rafdb.reader",
+    "RAF-compound": "rafdb.reader",
+    "RAF-kaggle": "rafdb_kaggle.reader",
+    "AN-folders": "class_folders.reader",
+    "RAF-folders": "class_folders.reader",
+    "folder": "class_folders.reader",
 }
 
 

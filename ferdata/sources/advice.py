@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 from ferdata.errors import FerdataError, LayoutError, StoreError
 from ferdata.labels import name_key
+from ferdata.sources.class_folders.detector import find_class_folders
+from ferdata.sources.class_folders.own_classes import PARTS, is_annotation_file
 from ferdata.sources.detection import Detection
-from ferdata.sources.listing import Folder, Tree, below, shorten
-from ferdata.sources.markers.class_folders import find_class_folders
-from ferdata.sources.markers.own_classes import PARTS, is_annotation_file
+from ferdata.sources.files.listing import Folder, Tree, below, shorten
 
 __all__ = ["advise_on_images"]
 

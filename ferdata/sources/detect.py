@@ -9,16 +9,16 @@ from dataclasses import replace
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError, StoreError
 from ferdata.sources.advice import advise_on_images
+from ferdata.sources.affectnet.split_folders import find_affectnet_npy, find_affectnet_plus, find_affectnet_va, find_one_split, find_yolo
+from ferdata.sources.affectnet_csv.detector import find_affectnet_csv
+from ferdata.sources.affectnet_kaggle.detector import find_affectnet_kaggle, find_parquet
+from ferdata.sources.class_folders.detector import class_places, find_class_folders
+from ferdata.sources.class_folders.own_classes import holds_images
 from ferdata.sources.detection import Detection
+from ferdata.sources.files.listing import Tree, below, is_archive, shorten, split_of
+from ferdata.sources.files.text_tables import is_table
 from ferdata.sources.label_tables import DERIVED_TABLES, check_tables, is_derived
-from ferdata.sources.listing import Tree, below, is_archive, shorten, split_of
-from ferdata.sources.markers.affectnet_2017 import find_affectnet_csv
-from ferdata.sources.markers.class_folders import class_places, find_class_folders
-from ferdata.sources.markers.own_classes import holds_images
-from ferdata.sources.markers.rafdb_official import find_rafdb_kaggle, find_rafdb_list
-from ferdata.sources.markers.split_folders import find_affectnet_npy, find_affectnet_plus, find_affectnet_va, find_one_split, find_yolo
-from ferdata.sources.markers.tables import find_affectnet_kaggle, find_parquet
-from ferdata.sources.text_tables import is_table
+from ferdata.sources.rafdb.detector import find_rafdb_kaggle, find_rafdb_list
 from ferdata.sources.unread import DERIVED_FOLDERS, LOOPS, note_unread
 from ferdata.store import Store
 

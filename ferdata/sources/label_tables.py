@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from ferdata.errors import LayoutError
 from ferdata.labels import canonical_name, name_key
 from ferdata.sources.detection import Detection
-from ferdata.sources.listing import Tree, below, is_image, shorten
-from ferdata.sources.matching import whole_number
-from ferdata.sources.text_tables import find_columns, is_table, iter_rows, plain_name, read_head, role_columns
+from ferdata.sources.files.listing import Tree, below, is_image, shorten
+from ferdata.sources.files.matching import whole_number
+from ferdata.sources.files.text_tables import find_columns, is_table, iter_rows, plain_name, read_head, role_columns
 
 __all__ = ["DERIVED_TABLES", "check_tables", "is_class_table", "is_derived"]
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from ferdata.errors import OptionError
 from ferdata.sample import ITEM_SCHEMA, ItemTable
-from ferdata.sources.listing import printable
+from ferdata.sources.files.listing import printable
 
 __all__ = ["LABEL_ORDERS", "Reject", "Scan", "ScanBuilder", "ScanOptions"]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from ferdata.errors import StoreError
 from ferdata.sources.detection import Detection
-from ferdata.sources.listing import Tree, below, is_image_at, iter_names, leads_up, natural_key, says_no_image, shorten
+from ferdata.sources.files.listing import Tree, below, is_image_at, iter_names, leads_up, natural_key, says_no_image, shorten
 from ferdata.store import Store
 
 __all__ = ["DERIVED_FOLDERS", "LOOPS", "ignored_files", "ignored_images", "note_unread"]

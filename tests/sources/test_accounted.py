@@ -19,7 +19,7 @@ from trees_rafdb import class_folders, jpeg_bytes, kaggle_a_tree, put, raf_kaggl
 from ferdata.errors import AmbiguousLayoutError, StoreError
 from ferdata.images.formats import MAGIC_BYTES, starts_like_image
 from ferdata.sources import Scan, ScanOptions, read_image, scan_source
-from ferdata.sources.listing import is_junk
+from ferdata.sources.files.listing import is_junk
 
 SERVICE_FOLDERS = [
     "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX", ".Trash-1000", ".AppleDouble",
@@ -319,7 +319,7 @@ def test_folders_that_may_not_be_read_stop_or_are_named(tmp_path: Path) -> None:
         (base / "src/train/sad/far.jpg").symlink_to(base / "secret/fear/1.jpg")
         code = (
             "import os, pyarrow.compute\nfrom ferdata.errors import FerdataError\n"
-            "from ferdata.sources import ScanOptions, folders, scan_source\n"
+            "from ferdata.sources import ScanOptions, scan_source\n"
             "os.setgroups([]); os.setuid(54321)\n"
             f"try: found = scan_source('folder', '{base}/src', ScanOptions()); print(len(found.items), found.notes)\n"
             "except FerdataError as error: print(error)\n"

@@ -326,6 +326,6 @@ def test_csv_lines_across_block_ends_are_whole(tmp_path: Path, monkeypatch: pyte
     """The file is read in blocks; where they end must not show."""
     csv_tree(tmp_path)
     plain = scanned(tmp_path)
-    monkeypatch.setattr("ferdata.sources.text_tables._BLOCK_BYTES", 97)
+    monkeypatch.setattr("ferdata.sources.files.text_tables._BLOCK_BYTES", 97)
 
     assert scanned(tmp_path).items.table.equals(plain.items.table)

@@ -22,7 +22,7 @@ from trees_rafdb import put
 from ferdata.errors import SourceError
 from ferdata.labels import AFFECTNET_7, AFFECTNET_8, AFFECTNET_ALL
 from ferdata.sources import Scan, ScanOptions, scan_source
-from ferdata.sources.npy_values import KINDS
+from ferdata.sources.affectnet_npy.npy_values import KINDS
 
 TRAIN = "train_set/images/{}.jpg"
 

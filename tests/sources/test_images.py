@@ -14,7 +14,8 @@ import pytest
 from trees_rafdb import jpeg_bytes, parquet_file, put
 
 from ferdata.errors import StoreError
-from ferdata.sources import images, read_image
+from ferdata.sources import read_image
+from ferdata.sources.files import images
 
 
 def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import fsspec
 import pytest
 
 from ferdata.errors import StoreError
-from ferdata.sources.listing import NameIndex, Tree, is_archive, is_image, list_folder, natural_key, peek, split_of
+from ferdata.sources.files.listing import NameIndex, Tree, is_archive, is_image, list_folder, natural_key, peek, split_of
 from ferdata.store import Store
 
 

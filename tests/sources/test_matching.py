@@ -2,7 +2,7 @@
 
 import pytest
 
-from ferdata.sources.matching import KeyMaker, StemIndex, whole_number
+from ferdata.sources.files.matching import KeyMaker, StemIndex, whole_number
 
 
 def test_keys_are_unique_without_regard_to_case_and_fit_the_format() -> None:

@@ -23,7 +23,7 @@ from trees import (
 from ferdata.errors import WorkerError
 from ferdata.parallel import read_in_order
 from ferdata.sources import Scan, ScanOptions, scan_source
-from ferdata.sources.npy_values import KINDS, index_annotations, parse_npy, read_annotations
+from ferdata.sources.affectnet_npy.npy_values import KINDS, index_annotations, parse_npy, read_annotations
 from ferdata.store import Store
 
 

@@ -10,7 +10,7 @@ from trees_rafdb import KAGGLE_NAMES, kaggle_a_tree, kaggle_b_tree, names_of, pu
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError, SourceError
 from ferdata.sources import Scan, ScanOptions, scan_source
-from ferdata.sources.text_tables import iter_rows, read_head
+from ferdata.sources.files.text_tables import iter_rows, read_head
 from ferdata.store import Store
 
 
@@ -348,7 +348,7 @@ def test_rows_across_block_ends_are_whole_in_every_encoding(
     put(tmp_path / "t.csv", newline.join(map(",".join, rows)).encode(encoding))
 
     for num_bytes in (31, 64, 1 << 22):
-        monkeypatch.setattr("ferdata.sources.text_tables._BLOCK_BYTES", num_bytes)
+        monkeypatch.setattr("ferdata.sources.files.text_tables._BLOCK_BYTES", num_bytes)
         assert list(iter_rows(Store(str(tmp_path)), "t.csv")) == list(enumerate(rows, start=1))
 
 

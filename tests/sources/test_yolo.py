@@ -9,8 +9,8 @@ from trees_rafdb import KAGGLE_NAMES, names_of, put, reasons, yolo_tree
 from ferdata.errors import LayoutError, OptionError, SourceError
 from ferdata.labels import AFFECTNET_7, canonical_name
 from ferdata.sources import Scan, ScanOptions, scan_source
-from ferdata.sources.yolo import parse_label
-from ferdata.sources.yolo_names import parse_names
+from ferdata.sources.yolo.names import parse_names
+from ferdata.sources.yolo.reader import parse_label
 
 
 def scanned(root: Path, source: str = "affectnet", **options: Any) -> Scan:

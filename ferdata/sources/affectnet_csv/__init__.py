@@ -1,0 +1,1 @@
+"""AffectNet's full release of 2017 (AN-csv): photographs and CSV files."""

@@ -1,0 +1,1 @@
+"""The Kaggle copies of AffectNet: class folders and one ``labels.csv``."""

@@ -1,0 +1,285 @@
+"""Read AffectNet's tiny ``.npy`` annotation files by the hundred thousand.
+
+In: listings of the annotation folders. Out: per image its label as text, valence, arousal and landmarks, in bounded memory.
+
+A file costs about 10 µs of one core with a warm page cache, and 2 µs to list (20,000 images of four files each, measured; 55 µs through
+``np.load``): one open, one read, and a header that is looked up instead of parsed.
+"""
+
+import io
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ferdata.errors import FerdataError
+from ferdata.parallel import FILES_PER_JOB, read_in_order
+from ferdata.sources.affectnet.values import NUM_LANDMARK_VALUES, clean_score
+from ferdata.sources.files.listing import below, iter_names
+from ferdata.sources.files.matching import plain_reason
+from ferdata.store import Store
+
+__all__ = ["KINDS", "Annotation", "AnnotationIndex", "index_annotations", "parse_npy", "read_annotations"]
+
+KINDS = ("exp", "val", "aro", "lnd")
+"""Annotation files of one image: ``<stem>_exp.npy`` its label, valence, arousal, landmarks."""
+
+_READ_BYTES = 1 << 16
+_NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
+_MAX_HEADERS = 4096
+_MAX_HEADER_BYTES = 4096
+_POINT_SHAPES = ((NUM_LANDMARK_VALUES // 2, 2), (2, NUM_LANDMARK_VALUES // 2))
+_Layout = tuple[np.dtype, tuple[int, ...], bool, int, int]
+_headers: dict[bytes, _Layout] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationIndex:
+    """Which annotation files there are, in one split.
+
+    Attributes:
+        folders: Kind -> folder of its files.
+        present: Numeric stem -> one bit per kind, in the order of ``KINDS``: the file is there under its own name.
+        other_names: (stem in lower case, kind) -> paths of all files that are named in another way.
+    """
+
+    folders: Mapping[str, str]
+    present: dict[str, int]
+    other_names: dict[tuple[str, str], list[str]]
+
+    def stems(self) -> set[str]:
+        """Return every stem that has some file, in lower case."""
+        return {*self.present, *(stem for stem, _ in self.other_names)}
+
+    def paths(self, stem: str, kind: str) -> list[str]:
+        """Return the file of a stem and kind; several where only names in other case or form are there."""
+        if self.present.get(stem, 0) >> KINDS.index(kind) & 1:
+            return [below(self.folders[kind], f"{stem}_{kind}.npy")]
+        return sorted(self.other_names.get((stem, kind), ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What one image's annotation files say.
+
+    Attributes:
+        stem: The image's stem.
+        label: The label as text, None where it cannot be read.
+        valence: In [-1, 1], None where it is missing or cannot be used.
+        arousal: The same.
+        is_va_invalid: Valence or arousal is there, but no number in [-1, 1] nor the mark for missing.
+        landmarks: ``float32 [136]``, None where the file is missing or holds something else.
+        is_landmarks_invalid: The landmark file is there and holds something else.
+        error: Why the label cannot be read.
+    """
+
+    stem: str
+    label: str | None
+    valence: float | None
+    arousal: float | None
+    is_va_invalid: bool
+    landmarks: np.ndarray | None
+    is_landmarks_invalid: bool
+    error: str
+
+
+def index_annotations(store: Store, folders: Mapping[str, str]) -> AnnotationIndex:
+    """List each folder once and note which files it holds.
+
+    Args:
+        store: Holds the folders.
+        folders: Kind -> folder; kinds may share one. In a folder of one kind, ``<stem>.npy`` is of that kind.
+    """
+    bits = {kind: 1 << position for position, kind in enumerate(KINDS)}
+    index = AnnotationIndex(dict(folders), {}, {})
+    present, other_names = index.present, index.other_names
+    for folder in dict.fromkeys(folders.values()):
+        here = {kind for kind in folders if folders[kind] == folder}
+        only = next(iter(here)) if len(here) == 1 else None
+        for name, is_dir in iter_names(store, folder):
+            stem, kind = name[:-8], name[-7:-4]
+            if name[-8:-7] == "_" and name[-4:] == ".npy" and kind in here and stem.isdecimal() and not is_dir:
+                present[stem] = present.get(stem, 0) | bits[kind]
+            elif not is_dir and name[-4:].lower() == ".npy":
+                lower = name[:-4].lower()
+                if lower[-4:-3] == "_" and lower[-3:] in here:
+                    other_names.setdefault((lower[:-4], lower[-3:]), []).append(below(folder, name))
+                elif only is not None and not lower.endswith(tuple(f"_{kind}" for kind in KINDS)):
+                    other_names.setdefault((lower, only), []).append(below(folder, name))
+    return index
+
+
+def read_annotations(store: Store, index: AnnotationIndex, stems: Sequence[str], num_workers: int) -> Iterator[Annotation]:
+    """Yield what the annotation files of every stem say, in the order of ``stems``.
+
+    Raises:
+        WorkerError: If a process of the pool dies.
+    """
+    jobs = [_job(index, stems[start : start + FILES_PER_JOB]) for start in range(0, len(stems), FILES_PER_JOB)]
+    results = read_in_order(store, _read_chunk, jobs, num_jobs=len(jobs), num_workers=num_workers)
+    for job, columns in zip(jobs, results, strict=True):
+        yield from _rows(job, columns)
+
+
+def parse_npy(data: bytes) -> str | np.ndarray:
+    """Return the text of the one value in a ``.npy`` file, or its values, in the file's own shape, where it holds none or several.
+
+    Raises:
+        ValueError: If the bytes are no ``.npy`` file, are cut short, or hold pickled objects.
+    """
+    dtype, shape, is_fortran, count, offset = _layout(data)
+    end = offset + count * dtype.itemsize
+    if len(data) < end:
+        raise ValueError(f"{len(data):,} bytes found, expected {end:,}")
+    if count == 1 and dtype.kind == "U":
+        return data[offset:end].decode("utf-32-be" if dtype.byteorder == ">" else "utf-32-le").rstrip("\0")
+    values = np.frombuffer(data, dtype, count, offset)
+    if count != 1:
+        return values.reshape(shape, order="F" if is_fortran else "C")
+    value = values[0]
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _layout(data: bytes) -> _Layout:
+    if data[:6] != b"\x93NUMPY" or len(data) < 12:
+        raise ValueError("no .npy header found")
+    size_bytes = 2 if data[6] == 1 else 4
+    offset = 8 + size_bytes + int.from_bytes(data[8 : 8 + size_bytes], "little")
+    if offset > _MAX_HEADER_BYTES:
+        raise ValueError(f".npy header of {offset:,} bytes found, expected at most {_MAX_HEADER_BYTES:,}")
+    header = data[:offset]
+    known = _headers.get(header)
+    if known is None:
+        if len(_headers) >= _MAX_HEADERS:
+            _headers.clear()
+        known = _headers[header] = (*_read_header(header), offset)
+    return known
+
+
+def _read_header(header: bytes) -> tuple[np.dtype, tuple[int, ...], bool, int]:
+    stream = io.BytesIO(header)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, is_fortran, dtype = read(stream)
+    except Exception as error:  # numpy evaluates the header as Python, so a broken one can raise anything, with addresses in its text
+        raise ValueError("broken .npy header") from error
+    if dtype.hasobject:
+        raise ValueError("pickled objects found, which are never loaded")
+    if any(extent < 0 for extent in shape) or not dtype.itemsize:
+        raise ValueError(f"shape {shape} of {dtype.itemsize} bytes each found, expected values")
+    return dtype, shape, is_fortran, math.prod(shape)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    stems: Sequence[str]
+    present: Sequence[int]
+    folders: Mapping[str, str]
+    other_names: Mapping[tuple[str, str], list[str]]
+
+
+def _job(index: AnnotationIndex, stems: Sequence[str]) -> _Job:
+    other = index.other_names
+    here = {(stem, kind): other[stem, kind] for stem in stems for kind in KINDS if (stem, kind) in other} if other else {}
+    return _Job(stems, [index.present.get(stem, 0) for stem in stems], index.folders, here)
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """The annotations of one chunk as columns, which cross a process boundary ten times faster than objects."""
+
+    labels: list[str | None]
+    valences: list[float | None]
+    arousals: list[float | None]
+    invalid: list[bool]
+    has_landmarks: list[bool]
+    invalid_landmarks: list[bool]
+    landmarks: np.ndarray
+    errors: dict[int, str]
+
+
+def _rows(job: _Job, columns: _Columns) -> Iterator[Annotation]:
+    where = np.cumsum(columns.has_landmarks) - 1
+    for position, stem in enumerate(job.stems):
+        yield Annotation(
+            stem,
+            columns.labels[position],
+            columns.valences[position],
+            columns.arousals[position],
+            columns.invalid[position],
+            columns.landmarks[where[position]] if columns.has_landmarks[position] else None,
+            columns.invalid_landmarks[position],
+            columns.errors.get(position, ""),
+        )
+
+
+def _read_chunk(store: Store, job: _Job) -> _Columns:
+    columns = _Columns([], [], [], [], [], [], np.empty(0), {})
+    landmarks: list[np.ndarray] = []
+    for position, (stem, present) in enumerate(zip(job.stems, job.present, strict=True)):
+        values, errors = _read_files(store, job, stem, present)
+        exp, valence, arousal, points = values
+        if isinstance(exp, np.ndarray):
+            columns.errors[position] = f"{exp.size:,} values found, expected one"
+        elif "exp" in errors:
+            columns.errors[position] = errors["exp"]
+        columns.labels.append(exp if isinstance(exp, str) else None)
+        scores = [(None, False) if value is None else clean_score(value) for value in (valence, arousal)]
+        columns.valences.append(scores[0][0])
+        columns.arousals.append(scores[1][0])
+        columns.invalid.append(scores[0][1] or scores[1][1] or "val" in errors or "aro" in errors)
+        numbers = _landmarks(points)
+        columns.has_landmarks.append(numbers is not None)
+        columns.invalid_landmarks.append("lnd" in errors or (points is not None and numbers is None))
+        if numbers is not None:
+            landmarks.append(numbers)
+    return replace(columns, landmarks=np.stack(landmarks) if landmarks else np.empty((0, NUM_LANDMARK_VALUES), np.float32))
+
+
+def _read_files(store: Store, job: _Job, stem: str, present: int) -> tuple[list[str | np.ndarray | None], dict[str, str]]:
+    """Return the value of each kind, None where there is none, and why those that are there cannot be read."""
+    values: list[str | np.ndarray | None] = []
+    errors: dict[str, str] = {}
+    for position, kind in enumerate(KINDS):
+        value: str | np.ndarray | None = None
+        paths = [f"{job.folders[kind]}/{stem}_{kind}.npy"] if present >> position & 1 else job.other_names.get((stem, kind), [])
+        try:
+            if len(paths) == 1:
+                value = parse_npy(_read(store, paths[0]))
+            elif paths:
+                raise ValueError(f"{' and '.join(sorted(paths))} found, expected one file")
+        except (ValueError, OSError, FerdataError) as caught:
+            errors[kind] = plain_reason(caught, store)
+        values.append(value)
+    return values, errors
+
+
+def _landmarks(values: str | np.ndarray | None) -> np.ndarray | None:
+    """Return ``x0, y0, ...`` of 68 points, which may also stand as 68 x 2 or 2 x 68 numbers; no other shape says which is x."""
+    if not isinstance(values, np.ndarray) or values.size != NUM_LANDMARK_VALUES or values.dtype.kind not in "iufUS":
+        return None
+    shape = tuple(extent for extent in values.shape if extent != 1)
+    if len(shape) != 1 and shape not in _POINT_SHAPES:
+        return None
+    points = values.reshape(shape)
+    try:
+        with np.errstate(all="ignore"):
+            numbers = (points.T if shape == _POINT_SHAPES[1] else points).astype(np.float32).ravel()
+    except (TypeError, ValueError):
+        return None
+    return numbers if np.isfinite(numbers).all() else None
+
+
+def _read(store: Store, path: str) -> bytes:
+    # A file of one value or 68 points is far smaller; of a larger one the start says what it holds instead.
+    if not store.is_local:
+        return store.read_range(path, 0, _READ_BYTES)
+    # Opened like this, a pipe that nobody writes to is empty and does not wait.
+    file = os.open(f"{store.root}/{path}", os.O_RDONLY | _NONBLOCK)
+    try:
+        return os.read(file, _READ_BYTES)
+    finally:
+        os.close(file)

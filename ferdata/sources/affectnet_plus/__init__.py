@@ -1,0 +1,1 @@
+"""AffectNet+ (AN-plus): one JSON file an image."""

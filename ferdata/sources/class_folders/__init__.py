@@ -1,0 +1,1 @@
+"""Class folders: AffectNet's, RAF-DB's, or a tree with expressions of its own."""

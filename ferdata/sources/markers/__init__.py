@@ -1,1 +1,0 @@
-"""One function a marker: does this folder hold that layout? Each costs a few listings of small folders."""

@@ -1,0 +1,1 @@
+"""Parquet files with the columns ``image`` and ``label``."""

@@ -1,0 +1,238 @@
+"""Read AffectNet or RAF-DB from parquet files with the columns ``image`` and ``label``, by the class names stored in them.
+
+In: parquet files as the ``datasets`` library writes them. Out: a :class:`Scan` whose paths are ``file.parquet#row``. Costs one read
+of the label columns; of the images only the counts of missing ones are read.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ferdata.errors import AmbiguousLayoutError, LayoutError, SourceError
+from ferdata.labels import AFFECTNET_ALL, canonical_name
+from ferdata.sources.class_folders.detector import find_number_order
+from ferdata.sources.class_rules import ClassRules
+from ferdata.sources.detection import Detection
+from ferdata.sources.files.images import IMAGE_COLUMN, open_parquet, parquet_errors
+from ferdata.sources.files.listing import shorten
+from ferdata.sources.files.matching import KNOWN_ALIASES, PART_OF_AFFECTNET, KeyMaker, stem_of, stop_if_most_labels_invalid, whole_number
+from ferdata.sources.idle_options import refuse_labels
+from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
+from ferdata.sources.totals import finish_scan
+from ferdata.store import Store
+
+__all__ = ["LabelColumn", "read_labels", "scan", "stored_names"]
+
+LABEL_COLUMN = "label"
+_FREE_BYTES = 64 << 20
+_MAX_PACKED_RATIO = 20
+_MAX_LABEL_BYTES = 256
+_CLASS_NUMBERS = range(len(AFFECTNET_ALL))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelColumn:
+    """The labels of one file.
+
+    Attributes:
+        split: Split of the file.
+        path: Relative to the source root.
+        values: One value a row: a class number, a class name, or None.
+        names: Class names by number where the file stores them.
+        without_image: Rows whose image is null.
+    """
+
+    split: str
+    path: str
+    values: list[Any]
+    names: tuple[str, ...] | None
+    without_image: frozenset[int]
+
+
+def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
+    """Sort every row of the parquet files into accepted, skipped or rejected.
+
+    Raises:
+        LayoutError: If a stored class name is not known.
+        AmbiguousLayoutError: If labels are numbers, no names are stored, and no option or known counts settle the order.
+        OptionError: If ``labels`` is given and every label has a name.
+        SourceError: If most labels are not classes.
+    """
+    builder = ScanBuilder()
+    columns = [read_labels(store, path, split) for split, paths in detection.tables.items() for path in paths]
+    rules = ClassRules(builder, options, source=detection.source)
+    order = _order_of_numbers(columns, store.path(), options.labels, builder)
+    keys = KeyMaker()
+    for column in columns:
+        names = _canonical(column.names, store.path(column.path)) if column.names is not None else None
+        stem = stem_of(column.path)
+        for row, value in enumerate(column.values):
+            path = f"{column.path}#{row}"
+            class_name = _class_name(value, names, order)
+            if value is None or value == "":
+                builder.reject(path, "label_missing", "the label is empty", split=column.split, row=row)
+            elif class_name is None:
+                builder.reject(path, "label_invalid", f"label {value!r}", split=column.split, row=row)
+            elif row in column.without_image:
+                builder.reject(path, "image_missing", "the image is empty", split=column.split, row=row)
+            elif (label := rules.label(class_name, column.split)) is not None:
+                builder.accept(
+                    key=keys.make(f"{column.split}_{stem[:60]}_{row}"),
+                    path=path,
+                    split=column.split,
+                    label=label,
+                    source_label=str(value),
+                )
+    num_rows = sum(len(column.values) for column in columns)
+    num_empty = sum(len(column.without_image) for column in columns)
+    if num_rows and num_empty == num_rows:
+        raise SourceError(
+            f"{store.path()}: none of {num_rows:,} rows holds its image, expected images in the file; embed them and write it again"
+        )
+    stop_if_most_labels_invalid(builder.rejects, store.path(), num_rows, f"class names ({KNOWN_ALIASES})")
+    if detection.source == "affectnet":
+        builder.notes.append(PART_OF_AFFECTNET)
+    return finish_scan(builder, detection, rules.names, left_out=rules.left_out)
+
+
+def read_labels(store: Store, path: str, split: str) -> LabelColumn:
+    """Read the label column of one file, and which of its rows have no image.
+
+    Raises:
+        LayoutError: If labels are neither numbers nor text, or there are two label or image columns.
+        SourceError: If the file holds more labels than it can.
+        StoreError: If the file is damaged.
+    """
+    where = store.path(path)
+    with parquet_errors(store, path), open_parquet(store, path) as file:
+        is_text = _check_columns(file.schema_arrow, where)
+        _refuse_bombs(file.metadata, store.num_bytes(path), where)
+    # Repeated text is held once, as the file holds it: unpacked, a short file could fill any memory.
+    with parquet_errors(store, path), open_parquet(store, path, as_dictionary=[LABEL_COLUMN] if is_text else []) as file:
+        column = file.read(columns=[LABEL_COLUMN]).column(0)
+        return LabelColumn(
+            split=split,
+            path=path,
+            values=column.to_pylist(),
+            names=stored_names(file.schema_arrow),
+            without_image=_rows_without_image(file),
+        )
+
+
+def _check_columns(schema: pa.Schema, where: str) -> bool:
+    """Return whether labels are text.
+
+    Raises:
+        LayoutError: If they are neither numbers nor text, or there are two label or image columns.
+    """
+    for name in (LABEL_COLUMN, IMAGE_COLUMN):
+        if schema.names.count(name) > 1:
+            raise LayoutError(f"{where}: {schema.names.count(name)} columns {name!r} found, expected one; write the file again without")
+    kind = schema.field(LABEL_COLUMN).type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    is_text = bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    if not (is_text or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        raise LayoutError(f"{where}: label column of type {kind} found, expected class numbers or class names")
+    return is_text
+
+
+def _refuse_bombs(meta: pq.FileMetaData, num_bytes: int, where: str) -> None:
+    """Refuse a file whose labels alone unpack to gigabytes; images that do are rejected one by one, where they are read.
+
+    Raises:
+        SourceError: If they do.
+    """
+    if meta.num_rows > num_bytes:
+        raise SourceError(f"{where}: {meta.num_rows:,} rows in {num_bytes:,} bytes found, expected an image in each; take another copy")
+    for group in map(meta.row_group, range(meta.num_row_groups)):
+        columns = map(group.column, range(group.num_columns))
+        unpacked = sum(column.total_uncompressed_size for column in columns if column.path_in_schema == LABEL_COLUMN)
+        most = _FREE_BYTES + _MAX_LABEL_BYTES * group.num_rows
+        if unpacked > most:
+            raise SourceError(
+                f"{where}: {unpacked:,} bytes of labels found in {group.num_rows:,} rows, expected at most {most:,}; take another copy"
+            )
+
+
+def stored_names(schema: pa.Schema) -> tuple[str, ...] | None:
+    """Return the class names that the ``datasets`` library stores in a file's schema, or None."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        names = features[LABEL_COLUMN]["names"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+    is_list = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
+    return tuple(names) if is_list and not all(name.strip().isdecimal() for name in names) else None
+
+
+def _rows_without_image(file: pq.ParquetFile) -> frozenset[int]:
+    """Return the rows whose image is null; the column is read only where statistics count nulls, and it unpacks to what images do."""
+    found: set[int] = set()
+    start = 0
+    for group in range(file.num_row_groups):
+        meta = file.metadata.row_group(group)
+        for number in range(meta.num_columns):
+            column = meta.column(number)
+            leaf = column.path_in_schema
+            is_bytes = leaf == IMAGE_COLUMN or leaf == f"{IMAGE_COLUMN}.bytes"
+            nulls = column.statistics.null_count if is_bytes and column.statistics is not None else 0
+            if nulls and column.total_uncompressed_size <= _FREE_BYTES + _MAX_PACKED_RATIO * column.total_compressed_size:
+                values = file.read_row_group(group, columns=[leaf]).column(0).combine_chunks()
+                data = pc.struct_field(values, [0]) if pa.types.is_struct(values.type) else values
+                found.update(start + int(row) for row in pc.indices_nonzero(pc.is_null(data)).to_pylist())
+        start += meta.num_rows
+    return frozenset(found)
+
+
+def _order_of_numbers(columns: Sequence[LabelColumn], where: str, labels: str | None, builder: ScanBuilder) -> Mapping[int, str]:
+    """Return number -> class name for the files that store numbers without names; numbers that can be no class are left out."""
+    counts: dict[str, Counter[str]] = {}
+    for column in columns:
+        if column.names is None:
+            numbers = (_number(value) for value in column.values)
+            counts.setdefault(column.split, Counter()).update(str(number) for number in numbers if number in _CLASS_NUMBERS)
+    plain = (value for column in columns if column.names is None for value in column.values)
+    if labels is not None and all(_number(value) is None for value in plain):
+        refuse_labels(where, labels, "labels with class names")
+    present = {name: int(name) for here in counts.values() for name in here}
+    if not present:
+        return {}
+    try:
+        named, _ = find_number_order(where, present, counts, is_rafdb=False, labels=labels)
+    except AmbiguousLayoutError as error:
+        found = "; ".join(
+            f"{split}: " + ", ".join(f"{name}: {here[name]:,}" for name in sorted(here, key=int)) for split, here in counts.items()
+        )
+        raise AmbiguousLayoutError(
+            f"{where}: labels are numbers and no class names are stored with them (rows {found}), expected names, since the order can be "
+            "AffectNet's, RAF-DB's or alphabetical; name it with --labels affectnet|rafdb|alphabetical"
+        ) from error
+    order = {present[name]: class_name for name, class_name in sorted(named.items(), key=lambda item: present[item[0]])}
+    builder.notes.append(f"Label numbers are read as {', '.join(f'{number} {class_name}' for number, class_name in order.items())}.")
+    return order
+
+
+def _canonical(names: Sequence[str], where: str) -> list[str]:
+    unknown = [name for name in names if canonical_name(name) is None]
+    if unknown:
+        raise LayoutError(f"{where}: stored class names {shorten(unknown)} found, expected known names ({KNOWN_ALIASES})")
+    return [str(canonical_name(name)) for name in names]
+
+
+def _class_name(value: Any, names: Sequence[str] | None, order: Mapping[int, str]) -> str | None:
+    number = _number(value)
+    if number is None:
+        return canonical_name(value) if isinstance(value, str) else None
+    if names is not None:
+        return names[number] if 0 <= number < len(names) else None
+    return order.get(number)
+
+
+def _number(value: Any) -> int | None:
+    return whole_number(str(value)) if value is not None else None

@@ -1,0 +1,1 @@
+"""The official RAF-DB trees, basic and compound: one label list."""

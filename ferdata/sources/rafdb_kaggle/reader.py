@@ -1,0 +1,152 @@
+"""Read the Kaggle form of RAF-DB basic: class folders 1..7 and one CSV file a split, which must agree.
+
+In: ``DATASET/{train,test}/{1..7}/`` beside ``train_labels.csv`` and ``test_labels.csv``. Out: a :class:`Scan`. Costs one listing
+of each folder; no image is opened.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from ferdata.errors import LayoutError
+from ferdata.labels import AFFECTNET_7, RAFDB_BASIC, map_ids
+from ferdata.sources.detection import Detection
+from ferdata.sources.files.listing import below, list_folder, natural_key
+from ferdata.sources.files.matching import (
+    SPLIT_ORDER,
+    KeyMaker,
+    StemIndex,
+    has_wrong_order,
+    stem_of,
+    stop_if_most_labels_invalid,
+    stop_if_no_image_found,
+    whole_number,
+)
+from ferdata.sources.files.text_tables import find_columns, read_table
+from ferdata.sources.rafdb.reader import RAF_STEM
+from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
+from ferdata.sources.totals import finish_scan
+from ferdata.sources.unread import ignored_files, ignored_images
+from ferdata.store import Store
+
+__all__ = ["scan"]
+
+_TO_LABEL = map_ids(RAFDB_BASIC, AFFECTNET_7)
+_RAF_IDS = range(1, len(RAFDB_BASIC) + 1)
+
+
+def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
+    """Sort every row and image of a RAF-kaggle tree into accepted, skipped or rejected.
+
+    Raises:
+        LayoutError: If a label and the image's folder disagree, or ids or folders are not 1..7: an altered copy.
+        SourceError: If most labels are not numbers, or no row finds its image.
+    """
+    builder = ScanBuilder()
+    keys = KeyMaker()
+    num_rows = num_found = 0
+    for split in SPLIT_ORDER:
+        folders = _list_split(store, detection.splits[split], split, builder) if split in detection.splits else {}
+        if split in detection.files:
+            rows, found = _read_split(store, detection.files[split], split, folders, keys, builder)
+            num_rows, num_found = num_rows + rows, num_found + found
+        elif folders:
+            builder.notes.append(f"Warning: no CSV file for split {split}; its labels are the folders' numbers.")
+            for raf_id, (folder, names) in folders.items():
+                for name in sorted(names, key=natural_key):
+                    _accept(builder, keys, below(folder, name), split, raf_id)
+    _note_gaps(detection, builder)
+    stop_if_no_image_found(store.path(), num_rows, num_found, [f"{folder}/1/<image>" for folder in detection.splits.values()])
+    return finish_scan(builder, detection, AFFECTNET_7)
+
+
+def _list_split(store: Store, split_folder: str, split: str, builder: ScanBuilder) -> dict[int, tuple[str, list[str]]]:
+    """Return RAF id -> (folder, image names), and warn of empty folders."""
+    listed = list_folder(store, split_folder)
+    folders: dict[int, tuple[str, list[str]]] = {}
+    for name in listed.dirs:
+        raf_id = whole_number(name)
+        if raf_id is None or raf_id not in _RAF_IDS or raf_id in folders:
+            raise LayoutError(
+                f"{store.path(below(split_folder, name))}: class folder {name!r} found, expected 1..7 once each (RAF ids); "
+                "this is an altered copy of RAF-kaggle: take the original or move the folder away"
+            )
+        path = below(split_folder, name)
+        here = list_folder(store, path)
+        folders[raf_id] = path, list(here.images)
+        builder.notes += ignored_images(store, [below(path, inner) for inner in here.dirs], "RAF-kaggle")
+        builder.notes += ignored_files(store, here.others)
+    for name in listed.images:
+        builder.reject(below(split_folder, name), "label_missing", "in no class folder", split=split)
+    for raf_id in _RAF_IDS:
+        if not folders.get(raf_id, ("", []))[1]:
+            builder.notes.append(f"Warning: {split_folder}/{raf_id} ({RAFDB_BASIC[raf_id - 1]}) holds no image.")
+    return folders
+
+
+def _read_split(
+    store: Store, csv_path: str, split: str, folders: Mapping[int, tuple[str, Sequence[str]]], keys: KeyMaker, builder: ScanBuilder
+) -> tuple[int, int]:
+    """Read one CSV file against its class folders; return its rows and how many of them find an image."""
+    where = store.path(csv_path)
+    header, rows = read_table(store, csv_path)
+    image_column, label_column = find_columns(header, where)
+    numbers = Counter(whole_number(fields[label_column]) for _, fields in rows if label_column < len(fields))
+    ids = {number: count for number, count in numbers.items() if number is not None}
+    if has_wrong_order(ids, len(_RAF_IDS)):
+        raise LayoutError(f"{where}: ids from {min(ids)} to {max(ids)} found, expected 1..7; a 0-based or altered list: take the original")
+    indices = {raf_id: StemIndex(names) for raf_id, (_, names) in folders.items()}
+    used: dict[int, set[str]] = {raf_id: set() for raf_id in folders}
+    seen: Counter[str] = Counter()
+    num_found, num_before = 0, len(builder.rejects)
+    for line, fields in rows:
+        name = fields[image_column].replace("\\", "/").rsplit("/", 1)[-1] if image_column < len(fields) else ""
+        label = fields[label_column] if label_column < len(fields) else ""
+        found = [(folder_id, file) for folder_id, index in indices.items() for file in index.find(name)] if name else []
+        for folder_id, file in found:
+            used[folder_id].add(file)
+        num_found += bool(found)
+        raf_id = whole_number(label)
+        if not name or not label:
+            builder.reject(name, "label_missing" if name else "bad_row", f"line {line}: {','.join(fields)}", split=split, row=line)
+        elif raf_id is None or raf_id not in _RAF_IDS:
+            builder.reject(name, "label_invalid", f"label {label!r}", split=split, row=line)
+        elif not found:
+            builder.reject(name, "image_missing", f"in no class folder of {split}", split=split, row=line)
+        elif any(folder_id != raf_id for folder_id, _ in found):
+            there = " and ".join(below(folders[folder_id][0], file) for folder_id, file in found)
+            raise LayoutError(
+                f"{where}: line {line} labels {name} as {raf_id}, but it lies at {there}, expected folder {raf_id}; "
+                "label and folder agree in RAF-kaggle, so this is an altered copy: take the original"
+            )
+        elif len(found) > 1:
+            builder.reject(name, "image_ambiguous", f"can be {' or '.join(file for _, file in found)}", split=split, row=line)
+        else:
+            if found[0][1] != name:
+                builder.repairs["name_matched"] += 1
+            seen[found[0][1]] += 1
+            repeat = line if seen[found[0][1]] > 1 else None
+            _accept(builder, keys, below(folders[raf_id][0], found[0][1]), split, raf_id, repeat=repeat)
+    stop_if_most_labels_invalid(builder.rejects[num_before:], where, len(rows), "RAF ids 1..7")
+    for folder_id, index in indices.items():
+        for name in index.rest(used[folder_id]):
+            builder.reject(below(folders[folder_id][0], name), "label_missing", f"not in {csv_path}", split=split)
+    repeated = sum(count > 1 for count in seen.values())
+    if repeated:
+        builder.notes.append(
+            f"{csv_path}: {repeated:,} images stand in several rows; every row is kept, later ones with the line number in the key."
+        )
+    return len(rows), num_found
+
+
+def _accept(builder: ScanBuilder, keys: KeyMaker, path: str, split: str, raf_id: int, *, repeat: int | None = None) -> None:
+    stem = stem_of(path.rsplit("/", 1)[-1])
+    official = RAF_STEM.fullmatch(stem)
+    key = f"{official[1].lower()}_{official[2]}" if official else f"{split}_{stem}"
+    key += f"_row{repeat}" if repeat else ""
+    builder.accept(key=keys.make(key), path=path, split=split, label=_TO_LABEL[raf_id - 1], source_label=str(raf_id))
+
+
+def _note_gaps(detection: Detection, builder: ScanBuilder) -> None:
+    for split in ("train", "test"):
+        if split not in detection.splits:
+            builder.notes.append(f"Warning: there is no {split} folder.")

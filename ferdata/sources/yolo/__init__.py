@@ -1,0 +1,1 @@
+"""AffectNet in YOLO format (AN-yolo)."""

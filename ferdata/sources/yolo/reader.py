@@ -1,0 +1,177 @@
+"""Read AffectNet in YOLO format: split folders with ``images/`` and one text file of class and box per image in ``labels/``.
+
+In: ``{train,valid,test}/{images,labels}/`` and ``data.yaml``. Out: a :class:`Scan`. Costs one read of each label file; no image is
+opened.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from ferdata.errors import LayoutError, OptionError
+from ferdata.labels import AFFECTNET_8, ALPHABETICAL_8, canonical_name
+from ferdata.sources.affectnet.values import reject_strays
+from ferdata.sources.class_rules import ClassRules
+from ferdata.sources.detection import Detection
+from ferdata.sources.files.listing import below, list_folder
+from ferdata.sources.files.matching import (
+    KNOWN_ALIASES,
+    PART_OF_AFFECTNET,
+    KeyMaker,
+    StemIndex,
+    stem_of,
+    stop_if_most_labels_invalid,
+    stop_if_no_image_found,
+    whole_number,
+)
+from ferdata.sources.files.text_tables import decode_text
+from ferdata.sources.idle_options import refuse_labels
+from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
+from ferdata.sources.totals import finish_scan
+from ferdata.sources.unread import ignored_files, ignored_images
+from ferdata.sources.yolo.names import parse_names
+from ferdata.store import Store
+
+__all__ = ["class_names", "parse_label", "scan"]
+
+_MAX_BYTES = 1 << 20
+
+
+def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
+    """Sort every label file and image of an AN-yolo tree into accepted, skipped or rejected.
+
+    Raises:
+        LayoutError: If ``data.yaml`` names a class that is not known.
+        OptionError: If there are no names and ``labels`` asks for an order AffectNet in YOLO format cannot have.
+        SourceError: If most labels are not classes, or no label file finds its image.
+    """
+    builder = ScanBuilder()
+    names = class_names(store, detection, options.labels, builder)
+    rules = ClassRules(builder, options, source=detection.source)
+    keys = KeyMaker()
+    num_labels = num_found = 0
+    examples: list[str] = []
+    for split, folder in detection.splits.items():
+        pairs, labels_without = _pair(store, folder, split, builder)
+        num_labels += len(pairs) + len(labels_without)
+        num_found += len(pairs)
+        examples += labels_without[:1]
+        with ThreadPoolExecutor(options.num_workers) as pool:
+            texts = pool.map(lambda pair: decode_text(store.read_range(pair[0], 0, _MAX_BYTES)), pairs)
+            for (label_path, image_path), text in zip(pairs, texts, strict=True):
+                class_id, box, problem = parse_label(text, len(names))
+                if class_id is None:
+                    reason = "label_invalid" if problem else "label_missing"
+                    builder.reject(image_path, reason, problem or f"{label_path} is empty", split=split)
+                elif (label := rules.label(names[class_id], split)) is not None:
+                    builder.accept(
+                        key=keys.make(f"{split}_{stem_of(image_path.rsplit('/', 1)[-1])}"),
+                        path=image_path,
+                        split=split,
+                        label=label,
+                        source_label=str(class_id),
+                        extra={"yolo_box": box} if box else None,
+                    )
+    stop_if_no_image_found(store.path(), num_labels, num_found, examples)
+    stop_if_most_labels_invalid(builder.rejects, store.path(), num_labels, f"class ids 0..{len(names) - 1}")
+    if options.crop == "box":
+        builder.notes.append("Boxes of AN-yolo are fractions of pictures that are face crops already; the pictures stay whole.")
+    builder.notes.append(PART_OF_AFFECTNET)
+    return finish_scan(builder, detection, rules.names, left_out=rules.left_out)
+
+
+def class_names(store: Store, detection: Detection, labels: str | None, builder: ScanBuilder) -> Sequence[str]:
+    """Return AffectNet's class name for every class id: from ``data.yaml``, else by order.
+
+    Raises:
+        LayoutError: If ``data.yaml`` names a class that is not known.
+        OptionError: If there are no names and ``labels`` is an order of RAF-DB, or there are names and it is any order.
+    """
+    path = detection.files.get("names")
+    found = _stored_names(store, path) if path else None
+    if found is not None and not all(name.isdecimal() for name in found):
+        unknown = [name for name in found if canonical_name(name) is None]
+        if unknown:
+            raise LayoutError(
+                f"{store.path(str(path))}: class names {', '.join(unknown)} found, expected known names ({KNOWN_ALIASES}); correct the file"
+            )
+        if labels is not None:
+            refuse_labels(store.path(), labels, f"the names in {path}")
+        return [str(canonical_name(name)) for name in found]
+    if labels == "rafdb":
+        raise OptionError("labels: 'rafdb' found, expected affectnet or alphabetical for AffectNet in YOLO format; leave the option out")
+    lacking = f"{path} has no class names" if path else "there is no data.yaml"
+    if labels == "affectnet":
+        builder.notes.append(f"Class ids are read in AffectNet's order, as asked: {lacking}.")
+        return AFFECTNET_8
+    builder.notes.append(f"Warning: {lacking}; class ids are read in the alphabetical order of the 8 classes.")
+    return ALPHABETICAL_8
+
+
+def _stored_names(store: Store, path: str) -> list[str] | None:
+    """Return the names in ``data.yaml``, or in a file of one name a line, such as ``classes.txt``."""
+    data = store.read_range(path, 0, _MAX_BYTES + 1)
+    text = decode_text(data)
+    try:
+        if len(data) > _MAX_BYTES or "\0" in text:
+            raise ValueError(f"zero bytes, or more than {_MAX_BYTES:,} bytes,")
+        if path.lower().endswith((".yaml", ".yml")):
+            return parse_names(text)
+        return [line.strip() for line in text.splitlines() if line.strip()] or None
+    except ValueError as error:
+        raise LayoutError(
+            f"{store.path(path)}: {error} found where the class names stand, expected names: [anger, ...] or one name a line, in the order "
+            f"of their numbers; correct the file"
+        ) from error
+
+
+def parse_label(text: str, num_classes: int) -> tuple[int | None, list[float] | None, str]:
+    """Return the class id, the first line's box ``[centre x, centre y, width, height]`` in parts of the image, and what is wrong.
+
+    An empty file has no class id and nothing wrong with it.
+    """
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return None, None, ""
+    ids = list(dict.fromkeys(line[0] for line in lines))
+    class_id = whole_number(ids[0])
+    if len({whole_number(one) for one in ids}) > 1:
+        return None, None, f"several faces of classes {', '.join(ids)}"
+    if class_id is None or not 0 <= class_id < num_classes:
+        return None, None, f"class id {ids[0]!r}"
+    try:
+        box = [float(part) for part in lines[0][1:5]]
+    except ValueError:
+        box = []
+    return class_id, box if len(box) == 4 and all(0 <= part <= 1 for part in box) else None, ""
+
+
+def _pair(store: Store, folder: str, split: str, builder: ScanBuilder) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return (label file, image) pairs in natural order of the labels, and label files without an image; reject what has no partner."""
+    here = list_folder(store, folder)
+    image_dir, label_dir = here.dir("images"), here.dir("labels")
+    listed = list_folder(store, image_dir) if image_dir else None
+    images = StemIndex(listed.images if listed else ())
+    reject_strays(builder, here, split)
+    builder.notes += ignored_images(store, [below(listed.path, name) for name in listed.dirs] if listed else (), "AN-yolo")
+    builder.notes += ignored_files(store, listed.others if listed else ())
+    labels = [name for name in list_folder(store, label_dir).files if name.lower().endswith(".txt")] if label_dir else []
+    pairs: list[tuple[str, str]] = []
+    without: list[str] = []
+    used: set[str] = set()
+    for label in labels:
+        path, found = below(str(label_dir), label), images.find_stem(stem_of(label))
+        used.update(found)
+        if len(found) == 1:
+            if stem_of(found[0]) != stem_of(label):
+                builder.repairs["name_matched"] += 1
+            pairs.append((path, below(str(image_dir), found[0])))
+        elif found:
+            builder.reject(path, "image_ambiguous", f"can be {' or '.join(found)}", split=split)
+        elif label.lower() != "classes.txt":
+            builder.reject(path, "image_missing", "no image of this name", split=split)
+            without.append(path)
+    for name in images.rest(used):
+        builder.reject(below(str(image_dir), name), "label_missing", "no label file of this name", split=split)
+    if not pairs:
+        builder.notes.append(f"Warning: {folder} has no image with a label.")
+    return pairs, without
