@@ -101,7 +101,7 @@ class ShardDataset(Dataset[Any]):
         outside = wanted[(wanted < -len(self)) | (wanted >= len(self))]
         if len(outside):
             raise IndexError(f"sample {outside[0]} of {len(self)}")
-        wanted = wanted % len(self) if self._extent.numbers is None else self._extent.numbers[wanted]
+        wanted = wanted % len(self) if self._extent.indices is None else self._extent.indices[wanted]
         order = np.argsort(wanted, kind="stable")
         pixels = np.empty((len(wanted), self.index.spec.num_bytes), np.uint8)
         self._pool().read_rows(wanted[order], pixels, order, verify=True)

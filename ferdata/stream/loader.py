@@ -22,14 +22,14 @@ from ferdata.stream.datasets import ShardDataset
 from ferdata.stream.device.transfer import Delivery, DeviceMover, PinnedRing
 from ferdata.stream.memory.ring import HELD_BATCHES, Ring, window_batches_within
 from ferdata.stream.metrics import LoaderMetrics, Meter
-from ferdata.stream.order.partition import Extent, Share
+from ferdata.stream.order.partition import Extent, Partition
 from ferdata.stream.order.ranks import find_rank
 from ferdata.stream.order.sequence import check_whole_number, class_weights, order_options
 from ferdata.stream.order.windows import Checked
 from ferdata.stream.state import Identity, Position
 from ferdata.stream.transforms import BatchContext, BatchTransform, as_batch_transform, check_transformed
-from ferdata.stream.workers.prefetch import Feed, Filling
-from ferdata.stream.workers.processes import Crew
+from ferdata.stream.workers.prefetch import Filling, Prefetcher
+from ferdata.stream.workers.processes import Workers
 from ferdata.stream.workers.worker import open_split
 
 __all__ = ["Loader"]
@@ -135,12 +135,12 @@ class Loader:
         )
         self._given = (rank, world_size)
         rank, world_size = find_rank(rank, world_size, early=True)
-        self._share = Share(extent=extent, order=self.order, rank=rank, world_size=world_size)
-        self._check_share()
-        longest = replace(self._share, rank=0, world_size=1).num_batches()  # ranks may be fewer where an epoch begins
+        self._partition = Partition(extent=extent, order=self.order, rank=rank, world_size=world_size)
+        self._check_partition()
+        longest = replace(self._partition, rank=0, world_size=1).num_batches()  # ranks may be fewer where an epoch begins
         window_batches = min(self.order.window_samples // batch_size, longest)
         self._ring = Ring(num_slots=2 * window_batches + HELD_BATCHES, batch_size=batch_size, row_bytes=row_bytes)
-        self._crew = Crew(
+        self._workers = Workers(
             root=store.root,
             index=self.index,
             split=split,
@@ -163,18 +163,18 @@ class Loader:
         self._process = os.getpid()
         self._iteration = 0
         self._persistent = persistent and self.num_workers > 0
-        self._feed: Feed | None = None
-        self._feed_at: Position | None = None
+        self._prefetcher: Prefetcher | None = None
+        self._prefetched_for: Position | None = None
 
     @property
     def rank(self) -> int:
         """This process's rank."""
-        return self._share.rank
+        return self._partition.rank
 
     @property
     def world_size(self) -> int:
         """Number of ranks."""
-        return self._share.world_size
+        return self._partition.world_size
 
     batch_sampler = None  # frameworks look at it beside the sampler
 
@@ -196,12 +196,12 @@ class Loader:
     @cached_property
     def dataset(self) -> ShardDataset:
         """What it reads, sample by sample: code written for ``DataLoader`` asks it for its length, classes and targets."""
-        return ShardDataset(self._root, split=self.split, indices=self._share.extent.numbers, fields=self.fields)
+        return ShardDataset(self._root, split=self.split, indices=self._partition.extent.indices, fields=self.fields)
 
     @property
     def num_samples(self) -> int:
         """Samples that are read of the split."""
-        return len(self._share.extent.labels)
+        return len(self._partition.extent.labels)
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch on this rank, exactly; after a resume, those that came before it included.
@@ -210,7 +210,7 @@ class Loader:
         """
         self._join_ranks()
         position = self._start if self._begun else self._position
-        return sum(phase.consumed for phase in position.phases) // self.batch_size + self._share.num_batches(position.phases)
+        return sum(phase.consumed for phase in position.phases) // self.batch_size + self._partition.num_batches(position.phases)
 
     def __iter__(self) -> Iterator[Any]:
         """Return an iterator over the next epoch, which begins when its first batch is asked for: frameworks call this to probe."""
@@ -250,7 +250,7 @@ class Loader:
         """
         self._join_ranks()
         position = Position.from_state(state, self._identity, self.world_size)
-        if position.consumed > self._share.num_batches(position.phases) * self.batch_size:
+        if position.consumed > self._partition.num_batches(position.phases) * self.batch_size:
             raise StateError(
                 f"loader state: consumed {position.consumed} found, expected at most an epoch; take it from state_dict() of this ferdata"
             )
@@ -283,8 +283,8 @@ class Loader:
     def close(self) -> None:
         """Stop the workers and unlock the ring; batches that somebody holds stay valid."""
         self._iteration += 1
-        self._feed = self._feed_at = None
-        self._crew.close()
+        self._prefetcher = self._prefetched_for = None
+        self._workers.close()
         for memory in (self._mover, self._pinned):
             if memory is not None:
                 memory.close()
@@ -324,55 +324,55 @@ class Loader:
 
     def _deliveries(self, start: Position, iteration: int) -> Iterator[Delivery]:
         """Yield filled batches as the windows of one epoch fill up."""
-        feed = self._feed if self._feed_at == start else None
-        self._feed_at = None
-        if feed is None:
+        prefetcher = self._prefetcher if self._prefetched_for == start else None
+        self._prefetched_for = None
+        if prefetcher is None:
             self._ring.reclaim()
-            self._crew.begin()
-            windows = self._share.windows(start, ahead=self._reads_ahead)
-            feed = self._feed = Feed(windows, self._ring, self._crew, verify=self._checked.needs)
+            self._workers.begin()
+            windows = self._partition.windows(start, ahead=self._reads_ahead)
+            prefetcher = self._prefetcher = Prefetcher(windows, self._ring, self._workers, verify=self._checked.needs)
         else:
-            self._crew.look()
+            self._workers.check_alive()
         try:
-            for filling in feed.windows(start.epoch):
-                self._wait_for(filling, feed)
+            for filling in prefetcher.windows(start.epoch):
+                self._wait_for(filling, prefetcher)
                 window = filling.window
                 values = self._table.values(self.fields, window.samples)  # at once: torch takes 20 µs a call, however small
                 for number in range(window.num_batches):
                     rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
                     images = self._images(filling.slots.popleft(), window.samples[rows])
                     yield Delivery(images, {name: column[rows] for name, column in values.items()}, window.first_batch + number)
-                    feed.fill()
-            self._crew.look()  # the others may have done what a dead worker left
+                    prefetcher.fill()
+            self._workers.check_alive()  # the others may have done what a dead worker left
             if iteration == self._iteration and self._reads_ahead:
-                self._feed_at = Position(epoch=start.epoch + 1, world_size=self.world_size)
+                self._prefetched_for = Position(epoch=start.epoch + 1, world_size=self.world_size)
             self._reads_ahead = self._persistent
         finally:
             if iteration == self._iteration:
-                self._crew.finish()
+                self._workers.finish()
 
     def _join_ranks(self, *, early: bool = True) -> None:
         """Look up again which rank this is, unless an epoch is under way: many loaders are made before the ranks are."""
         rank, world_size = find_rank(*self._given, early=early)
         if self._begun or (rank, world_size) == (self.rank, self.world_size):
             return
-        self._share = replace(self._share, rank=rank, world_size=world_size)
-        self._check_share()
+        self._partition = replace(self._partition, rank=rank, world_size=world_size)
+        self._check_partition()
         self._position = Position.from_state(self._position.to_state(self._identity), self._identity, world_size)
 
-    def _check_share(self) -> None:
-        if self._share.num_batches() == 0:
+    def _check_partition(self) -> None:
+        if self._partition.num_batches() == 0:
             raise OptionError(
-                f"{self._where}: {self._share.total} samples found, expected at least batch_size x world_size = "
+                f"{self._where}: {self._partition.total} samples found, expected at least batch_size x world_size = "
                 f"{self.batch_size} x {self.world_size}; use a smaller batch_size or drop_last=False"
             )
 
-    def _wait_for(self, filling: Filling, feed: Feed) -> None:
-        """Take acknowledgements until the feed's oldest window is filled; an error is raised with the window it is in, not before."""
+    def _wait_for(self, filling: Filling, prefetcher: Prefetcher) -> None:
+        """Take acknowledgements until the prefetcher's oldest window is filled; an error is raised with the window it is in, not before."""
         start = time.perf_counter()
         while filling.missing and filling.error is None:
-            for ack in self._crew.acknowledgements():
-                feed.acknowledge(ack)
+            for ack in self._workers.acknowledgements():
+                prefetcher.acknowledge(ack)
         if filling.error is not None:
             raise filling.error
         self._checked.note(filling.window)

@@ -104,7 +104,7 @@ def test_the_state_of_another_subset_is_refused(truth: Truth) -> None:
         (np.ones(9, bool), r"indices: bool \[9\] .*np.flatnonzero\(mask\)"),
         ([[1, 2]], r"indices: int64 \[1, 2\] "),
         ([-1, 2], r"indices: -1 to 2 found, expected 0 to 299"),
-        ([300], r"indices: 300 to 300 found, expected 0 to 299, the sample numbers of split train"),
+        ([300], r"indices: 300 to 300 found, expected 0 to 299, the sample indices of split train"),
     ],
     ids=str,
 )

@@ -18,7 +18,7 @@ from ferdata.stream.order.sequence import (
     rank_sequence,
     remaining_samples,
 )
-from ferdata.stream.order.windows import Checked, ShardMap, Window, cut_windows, sort_window
+from ferdata.stream.order.windows import VERIFY_ALL, Checked, ShardMap, Window, cut_windows, sort_window
 
 CLASSES = ("neutral", "happy", "sad", "contempt")
 
@@ -74,17 +74,17 @@ def test_ranks_cover_the_epoch_disjointly_and_evenly(sizes: np.ndarray, options:
     """Ranks of unequal counts hang in the first collective, and a sample on two ranks is trained on twice."""
     total = int(sizes.sum())
 
-    dealt = all_ranks(sizes, options, world_size, epoch=epoch)
+    assigned = all_ranks(sizes, options, world_size, epoch=epoch)
 
-    read = real(dealt)
+    read = real(assigned)
     assert len(read) == len(set(read))
-    assert -(-dealt.shape[1] // options.batch_size) == rank_batches(total, options, world_size=world_size)
+    assert -(-assigned.shape[1] // options.batch_size) == rank_batches(total, options, world_size=world_size)
     if options.drop_last:
-        assert (dealt >= 0).all() and dealt.shape[1] % options.batch_size == 0
+        assert (assigned >= 0).all() and assigned.shape[1] % options.batch_size == 0
         assert total - len(read) < options.batch_size * world_size
     else:
         assert read == list(range(total))
-        assert dealt.size - total < world_size
+        assert assigned.size - total < world_size
 
 
 @given(sizes=sizes_of_shards, options=order_options(drop_last=False), world_size=world_sizes)
@@ -100,10 +100,10 @@ def test_a_window_mixes_its_own_runs_and_nothing_else(sizes: np.ndarray, options
     total = int(sizes.sum())
     sequence = epoch_sequence(sizes, labels_of(total), options, epoch)
 
-    dealt = all_ranks(sizes, options, 1, epoch=epoch)[0]
+    assigned = all_ranks(sizes, options, 1, epoch=epoch)[0]
 
-    for start in range(0, len(dealt), options.window_samples):
-        window = dealt[start : start + options.window_samples]
+    for start in range(0, len(assigned), options.window_samples):
+        window = assigned[start : start + options.window_samples]
         assert real(window) == sorted(sequence[start : start + len(window)].tolist())
 
 
@@ -136,19 +136,19 @@ def test_an_epoch_moved_between_numbers_of_ranks_is_read_exactly_once(
     phases: list[Phase] = []
     read: list[int] = []
     for world_size, batches in journey:
-        dealt = all_ranks(sizes, options, world_size, phases=phases)
-        consumed = min(batches, -(-dealt.shape[1] // options.batch_size)) * options.batch_size
-        read += real(dealt[:, :consumed])
+        assigned = all_ranks(sizes, options, world_size, phases=phases)
+        consumed = min(batches, -(-assigned.shape[1] // options.batch_size)) * options.batch_size
+        read += real(assigned[:, :consumed])
         phases.append(Phase(world_size, consumed))
         assert remaining_samples(total, options, phases) == total - len(read)
 
-    dealt = all_ranks(sizes, options, last, phases=phases)
-    read += real(dealt)
+    assigned = all_ranks(sizes, options, last, phases=phases)
+    read += real(assigned)
 
     assert len(read) == len(set(read))
     assert total - len(read) < options.batch_size * last if options.drop_last else sorted(read) == list(range(total))
     left = remaining_samples(total, options, phases)
-    assert -(-dealt.shape[1] // options.batch_size) == rank_batches(left, options, world_size=last)
+    assert -(-assigned.shape[1] // options.batch_size) == rank_batches(left, options, world_size=last)
 
 
 @given(sizes=sizes_of_shards, options=order_options(), world_size=world_sizes, batches=st.integers(0, 9))
@@ -188,22 +188,22 @@ def test_a_window_is_verified_until_all_of_it_was(windows: list[list[int]]) -> N
     checked, seen = Checked(10, always=False), set[int]()
     for samples in windows:
         window = Window(first_batch=0, samples=np.array([sample for sample in samples if sample >= 0], np.int64), num_batches=1)
-        assert checked.needs(window) == bool(set(window.samples.tolist()) - seen)
+        assert (checked.needs(window) == VERIFY_ALL) == bool(set(window.samples.tolist()) - seen)
         checked.note(window)
         seen.update(window.samples.tolist())
 
 
 @given(sizes=sizes_of_shards, data=st.data())
-def test_sample_numbers_map_to_the_shard_and_position_they_stand_at(sizes: np.ndarray, data: st.DataObject) -> None:
+def test_sample_indices_map_to_the_shard_and_position_they_stand_at(sizes: np.ndarray, data: st.DataObject) -> None:
     """Off by one at a shard's edge is another person's face."""
     truth = [(shard, position) for shard, size in enumerate(sizes.tolist()) for position in range(size)]
     samples = np.sort(np.array(data.draw(st.lists(st.integers(0, len(truth) - 1), max_size=50)), np.int64))
 
-    pieces = list(ShardMap(sizes).pieces(samples))
+    parts = list(ShardMap(sizes).by_shard(samples))
 
-    found = [(shard, position) for shard, _, positions in pieces for position in positions.tolist()]
+    found = [(shard, position) for shard, _, positions in parts for position in positions.tolist()]
     assert found == [truth[sample] for sample in samples.tolist()]
-    assert [row for _, piece, _ in pieces for row in range(piece.start, piece.stop)] == list(range(len(samples)))
+    assert [row for _, part, _ in parts for row in range(part.start, part.stop)] == list(range(len(samples)))
 
 
 @settings(max_examples=60)

@@ -1,4 +1,4 @@
-"""What one rank reads of a split. In: the split, the order, the rank. Out: orders, windows, exact numbers of batches. Pure."""
+"""The partition of a split that one rank reads. In: the split, the order, the rank. Out: orders, windows, exact batch counts. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,61 +12,61 @@ from ferdata.stream.order.sequence import PADDING, OrderOptions, Phase, rank_bat
 from ferdata.stream.order.windows import Order, Window, cut_windows
 from ferdata.stream.state import Position
 
-__all__ = ["Extent", "Share"]
+__all__ = ["Extent", "Partition"]
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The samples of a split that are read: all, or a subset, which is then ordered, drawn from and dealt as if it were the split.
+    """The samples of a split that are read: all, or a subset, which is then ordered, sampled and assigned to ranks as if it were the split.
 
     Attributes:
-        shard_sizes: int64 ``[shards]``, samples that are read of each shard.
-        labels: ``[N]`` of any width, of the samples that are read.
-        numbers: int64 ``[N]`` ascending, their sample numbers; None for the whole split.
+        shard_sizes: int64 ``[shards]``, how many samples of each shard are read.
+        labels: ``[N]`` of any integer type, one per sample that is read.
+        indices: int64 ``[N]`` ascending, their sample indices in the split; None for the whole split.
     """
 
     shard_sizes: np.ndarray
     labels: np.ndarray
-    numbers: np.ndarray | None = None
+    indices: np.ndarray | None = None
 
     @classmethod
     def of(cls, index: DatasetIndex, split: str, labels: np.ndarray, indices: Sequence[int] | np.ndarray | None) -> "Extent":
-        """Return the extent of a split, or of some of its samples.
+        """Return the extent of a whole split, or of a subset of it.
 
         Raises:
-            OptionError: If ``indices`` are not sample numbers of the split, each at most once.
+            OptionError: If ``indices`` are not sample indices of the split, each at most once.
         """
         sizes = np.array([info.samples for info in index.shards if info.split == split], np.int64)
         if indices is None:
             return cls(sizes, labels)
-        found = np.asarray(indices)
-        numbers = np.unique(found)
-        if found.ndim != 1 or found.dtype.kind not in "iu" or not 0 < len(numbers) == len(found):
+        given = np.asarray(indices)
+        found = np.unique(given)
+        if given.ndim != 1 or given.dtype.kind not in "iu" or not 0 < len(found) == len(given):
             raise OptionError(
-                f"indices: {found.dtype} {list(found.shape)} with {len(numbers):,} different values found, expected a list of whole "
+                f"indices: {given.dtype} {list(given.shape)} with {len(found):,} different values found, expected a list of whole "
                 "numbers, at least one, each once; np.flatnonzero(mask) makes them of a mask, np.unique(indices) drops repeats"
             )
-        if numbers[0] < 0 or numbers[-1] >= len(labels):
+        if found[0] < 0 or found[-1] >= len(labels):
             raise OptionError(
-                f"indices: {numbers[0]} to {numbers[-1]} found, expected 0 to {len(labels) - 1}, the sample numbers of split {split}"
+                f"indices: {found[0]} to {found[-1]} found, expected 0 to {len(labels) - 1}, the sample indices of split {split}"
             )
-        numbers = numbers.astype(np.int64)
-        edges = np.searchsorted(numbers, np.concatenate([[0], np.cumsum(sizes)]))
-        return cls(np.diff(edges).astype(np.int64), labels[numbers], numbers)
+        found = found.astype(np.int64)
+        edges = np.searchsorted(found, np.concatenate([[0], np.cumsum(sizes)]))
+        return cls(np.diff(edges).astype(np.int64), labels[found], found)
 
     @property
     def digest(self) -> str:
         """Hex identity of a subset; empty for the whole split."""
-        return "" if self.numbers is None else xxhash.xxh64_hexdigest(self.numbers.tobytes())
+        return "" if self.indices is None else xxhash.xxh64_hexdigest(self.indices.tobytes())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class Partition:
     """One rank's part of every epoch.
 
     Attributes:
-        extent: What is read of the split.
-        order: The order's options.
+        extent: Which samples of the split are read.
+        order: Options of the order.
         rank: The rank, ``0 <= rank < world_size``.
         world_size: Number of ranks.
     """
@@ -89,7 +89,7 @@ class Share:
         """Return what this rank reads of what ``phases`` have left of an epoch, in order; -1 is padding. Slices are int64 ``[n]``."""
         place = {"epoch": epoch, "rank": self.rank, "world_size": self.world_size}
         order = rank_order(self.extent.shard_sizes, self.extent.labels, self.order, phases=phases, **place)
-        return order if self.extent.numbers is None else _Numbered(order, self.extent.numbers)
+        return order if self.extent.indices is None else _SubsetOrder(order, self.extent.indices)
 
     def windows(self, position: Position, *, ahead: bool) -> Iterator[Window]:
         """Yield the windows from a position to the end of its epoch and, when reading ahead, of all epochs after it."""
@@ -102,15 +102,15 @@ class Share:
             position = Position(epoch=position.epoch + 1, world_size=self.world_size)
 
 
-class _Numbered:
-    """A rank's order within a subset, as sample numbers of the split, where it is sliced."""
+class _SubsetOrder:
+    """A rank's order within a subset, translated to sample indices of the split as it is sliced."""
 
-    def __init__(self, order: Order, numbers: np.ndarray) -> None:
-        self._order, self._numbers = order, numbers
+    def __init__(self, order: Order, indices: np.ndarray) -> None:
+        self._order, self._indices = order, indices
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         samples = self._order[rows]
-        return np.where(samples == PADDING, PADDING, self._numbers[samples])
+        return np.where(samples == PADDING, PADDING, self._indices[samples])

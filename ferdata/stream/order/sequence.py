@@ -1,7 +1,7 @@
 """Which sample stands where in an epoch: pure arithmetic of (samples, seed, epoch), the same in every process.
 
-In: shard sizes, labels, options. Out: int64 arrays of sample numbers. A rank computes its own part alone, window by window as it is asked
-for; weighted draws, which depend on every label, are computed whole. A sample's number is its row in reading order within its split.
+In: shard sizes, labels, options. Out: int64 arrays of sample indices. A rank computes its own part alone, window by window as it is asked
+for; weighted draws, which depend on every label, are computed whole. A sample's index is its row in reading order within its split.
 """
 
 import operator
@@ -170,7 +170,7 @@ def class_weights(sampling: str | Mapping[str, float], classes: Sequence[str], l
 
 
 class _Sequence(Protocol):
-    """The samples of one epoch in order, before windows are mixed and dealt to ranks; any part of them can be asked for."""
+    """The samples of one epoch in order, before windows are mixed and assigned to ranks; any part of them can be asked for."""
 
     count: int
 
@@ -202,9 +202,9 @@ class RankOrder:
         done = 0
         while done < len(samples):
             turn, offset = divmod(start + done, self._options.window_samples)
-            piece = self._window(turn)[offset : offset + len(samples) - done]
-            samples[done : done + len(piece)] = piece
-            done += len(piece)
+            part = self._window(turn)[offset : offset + len(samples) - done]
+            samples[done : done + len(part)] = part
+            done += len(part)
         return samples
 
     def _window(self, turn: int) -> np.ndarray:
@@ -269,10 +269,10 @@ def rank_sequence(
 
 
 def epoch_sequence(shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int) -> np.ndarray:
-    """Return the samples of one epoch in order, before windows are mixed and dealt to ranks.
+    """Return the samples of one epoch in order, before windows are mixed and assigned to ranks.
 
     Returns:
-        int64 ``[N]``, every sample number once; or ``[draws]`` for weighted draws, where a class of ``n`` samples that
+        int64 ``[N]``, every sample index once; or ``[draws]`` for weighted draws, where a class of ``n`` samples that
         gets ``d`` draws gives each of them ``d // n`` or ``d // n + 1`` times.
     """
     sequence = _sequence(shard_sizes, labels, options, epoch)
@@ -315,26 +315,26 @@ class _Remaining:
         self._order = lru_cache(1)(
             lambda rank: RankOrder(sequence, options, epoch=epoch, phase=number, rank=rank, world_size=phase.world_size)
         )
-        dealt = _samples_of_ranks(sequence.count, options, phase.world_size)
-        self._unread = np.maximum(dealt - phase.consumed, 0)
+        assigned = _samples_of_ranks(sequence.count, options, phase.world_size)
+        self._unread = np.maximum(assigned - phase.consumed, 0)
         self._ends = np.cumsum(self._unread)
-        self._dealt = int(dealt.sum())
-        self.count = int(self._ends[-1]) + sequence.count - self._dealt
+        self._assigned = int(assigned.sum())
+        self.count = int(self._ends[-1]) + sequence.count - self._assigned
 
     def part(self, start: int, stop: int) -> np.ndarray:
         """Return the samples at ``[start, stop)``, int64."""
-        pieces = [np.empty(0, np.int64)]
+        parts = [np.empty(0, np.int64)]
         while start < stop:
             rank = int(np.searchsorted(self._ends, start, side="right"))
             if rank == len(self._ends):
-                skipped = self._dealt - int(self._ends[-1])
-                pieces.append(self._sequence.part(start + skipped, stop + skipped))
+                skipped = self._assigned - int(self._ends[-1])
+                parts.append(self._sequence.part(start + skipped, stop + skipped))
                 break
             end = min(stop, int(self._ends[rank]))
             skipped = self._consumed - int(self._ends[rank] - self._unread[rank])
-            pieces.append(self._order(rank)[start + skipped : end + skipped])
+            parts.append(self._order(rank)[start + skipped : end + skipped])
             start = end
-        return np.concatenate(pieces)
+        return np.concatenate(parts)
 
 
 class _Stored:

@@ -1,6 +1,6 @@
 """Cuts a rank's sequence into windows, and sorts each as it stands on the disk: which sample goes to which row. Pure.
 
-In: sample numbers. Out: windows, and their samples in reading order with the rows they go to.
+In: sample indices. Out: windows, and their samples in reading order with the rows they go to.
 What a window holds never depends on the number of workers.
 """
 
@@ -18,7 +18,7 @@ VERIFY_ALL = -1
 
 
 class Order(Protocol):
-    """What one rank reads in one epoch, in order: sample numbers that may be computed where they are sliced; -1 is padding."""
+    """What one rank reads in one epoch, in order: sample indices that may be computed where they are sliced; -1 is padding."""
 
     def __len__(self) -> int: ...
 
@@ -32,7 +32,7 @@ class Window:
 
     Attributes:
         first_batch: Number of its first batch in the epoch.
-        samples: int64 ``[n]``, sample numbers in row order; -1 is padding.
+        samples: int64 ``[n]``, sample indices in row order; -1 is padding.
         num_batches: Batches it holds.
         epoch: The epoch it belongs to.
     """
@@ -44,7 +44,7 @@ class Window:
 
 
 class Checked:
-    """Remembers which samples have been read with their checksums verified, and has a share of them verified again in every epoch.
+    """Remembers which samples have been read with their checksums verified, and has a 64th of them verified again in every epoch.
 
     Args:
         num_samples: Samples of the split.
@@ -57,7 +57,7 @@ class Checked:
         self._always = always
 
     def needs(self, window: Window) -> int:
-        """Return what :func:`due` is to verify of a window: all where it holds a sample that never was, else the epoch's share."""
+        """Return what :func:`due` is to verify of a window: all where it holds a sample that never was, else the epoch's 64th."""
         if self._always or (self._missing > 0 and not bool(self._seen[window.samples].all())):
             return VERIFY_ALL
         return -window.epoch % VERIFY_EPOCHS
@@ -71,20 +71,20 @@ class Checked:
             self._missing -= len(fresh)
 
 
-def due(samples: np.ndarray, share: int) -> bool | np.ndarray:
-    """Tell which samples of a job are to be verified: all, or bool ``[n]``: those whose number and epoch add up to a multiple."""
-    return True if share == VERIFY_ALL else (samples & (VERIFY_EPOCHS - 1)) == share
+def due(samples: np.ndarray, verify: int) -> bool | np.ndarray:
+    """Tell which samples of a job are to be verified: all, or bool ``[n]``: those whose index and epoch add up to a multiple of 64."""
+    return True if verify == VERIFY_ALL else (samples & (VERIFY_EPOCHS - 1)) == verify
 
 
 class ShardMap:
-    """Turns sample numbers of a split into (shard, position)."""
+    """Turns sample indices of a split into (shard, position)."""
 
     def __init__(self, shard_sizes: np.ndarray) -> None:
         self.ends = np.cumsum(shard_sizes)
         self.starts = self.ends - shard_sizes
 
-    def pieces(self, samples: np.ndarray) -> Iterator[tuple[int, slice, np.ndarray]]:
-        """Yield ``(shard, slice of samples, positions in the shard)`` for ascending sample numbers."""
+    def by_shard(self, samples: np.ndarray) -> Iterator[tuple[int, slice, np.ndarray]]:
+        """Yield ``(shard, slice of samples, positions in the shard)`` for ascending sample indices."""
         done = 0
         while done < len(samples):
             shard = int(np.searchsorted(self.ends, samples[done], side="right"))
@@ -104,7 +104,7 @@ def cut_windows(sequence: Order, *, batch_size: int, window_samples: int, start:
 
 
 def sort_window(window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """Return a window's sample numbers as they stand on the disk, int64 ``[n]`` ascending, and the window's row of each.
+    """Return a window's sample indices as they stand on the disk, int64 ``[n]`` ascending, and the window's row of each.
 
     Padding rows are nobody's work; the loader clears and masks them.
     """

@@ -1,7 +1,7 @@
-"""The line between a loader and its workers: jobs go out, acknowledgements come back, each a few integers through a pipe.
+"""The channel between a loader and its workers: jobs go out and acknowledgements come back, each a few integers through a pipe.
 
-In: jobs and their sample numbers. Out: acknowledgements. The queues of ``multiprocessing`` cost a hundred microseconds a message
-in threads, locks and pickles; a pipe costs a few. Whoever is idle takes the next job, so no worker waits for another.
+In: jobs and their sample indices. Out: acknowledgements. The queues of ``multiprocessing`` cost a hundred microseconds per message
+in threads, locks and pickles; a pipe costs a few. Whichever worker is idle takes the next job, so none waits for another.
 """
 
 import os
@@ -19,27 +19,27 @@ import numpy as np
 from ferdata import errors
 from ferdata.stream.memory.ring import SharedBytes
 
-__all__ = ["Ack", "JobRecord", "Line", "PlanBoard"]
+__all__ = ["Ack", "Channel", "JobRecord", "SharedPlan"]
 
 _JOB = struct.Struct("<5q")
 _ACK = struct.Struct("<4q")
 _ERROR_BYTES = 3000
-"""An acknowledgement with its error stays below PIPE_BUF (4,096 bytes): such writes arrive whole, whoever else writes."""
-_LOOK_MS = 1000
-"""How often an idle worker looks whether its parent lives."""
+"""Keeps an acknowledgement with its error below PIPE_BUF (4,096 bytes): such writes are atomic, whoever else writes."""
+_PARENT_CHECK_MS = 1000
+"""How often an idle worker checks that its parent is alive."""
 _STOP = -1
 
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job as it travels: ``count`` samples that stand at ``start`` on the board.
+    """A job as it travels: ``count`` samples listed from ``start`` in the plan.
 
     Attributes:
         window: Number of the window it belongs to.
-        generation: The start it belongs to, see :attr:`PlanBoard.generation`; a worker skips jobs of epochs that were given up.
-        start: Where its sample numbers begin.
-        count: Samples.
-        verify: Whose checksums to verify, see :func:`ferdata.stream.order.windows.due`.
+        generation: The start it belongs to, see :attr:`SharedPlan.generation`; a worker skips jobs of abandoned epochs.
+        start: Where its sample indices begin.
+        count: Number of samples.
+        verify: Which checksums to verify, see :func:`ferdata.stream.order.windows.due`.
     """
 
     window: int
@@ -51,7 +51,7 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """What a worker says of a job that is over: bytes read, nanoseconds of work, and its error if there was one."""
+    """What a worker reports of a finished job: bytes read, nanoseconds of work, and its error if there was one."""
 
     window: int
     num_bytes: int
@@ -59,13 +59,13 @@ class Ack:
     error: errors.FerdataError | None = None
 
 
-class PlanBoard:
-    """Sample numbers and rows of the windows under way, and what each worker is at, in memory that all of them see.
+class SharedPlan:
+    """Sample indices and rows of the windows in flight, and what each worker is reading, in memory that all of them share.
 
     Args:
-        window_samples: Samples of the largest window.
-        num_windows: Windows that may be under way at once.
-        num_workers: Workers.
+        window_samples: Samples in the largest window.
+        num_windows: Windows that may be in flight at once.
+        num_workers: Number of workers.
     """
 
     def __init__(self, *, window_samples: int, num_windows: int, num_workers: int) -> None:
@@ -75,7 +75,7 @@ class PlanBoard:
         self._map()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_words": None}
+        return {**self.__dict__, "_values": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -83,39 +83,39 @@ class PlanBoard:
 
     @property
     def generation(self) -> int:
-        """Counts starts: every epoch that does not go on where the last one ended; workers stop when it is negative."""
-        return int(self._words[0])
+        """Counts starts: every epoch that does not continue where the last one ended; workers stop if it is negative."""
+        return int(self._values[0])
 
     @generation.setter
     def generation(self, value: int) -> None:
-        self._words[0] = value
+        self._values[0] = value
 
     def write(self, region: int, samples: np.ndarray, rows: np.ndarray) -> int:
-        """Put a window's samples and rows, int64 ``[n]``, into one of the regions; return where they begin."""
+        """Write a window's samples and rows, int64 ``[n]``, into one of the regions; return where they begin."""
         start = 1 + 2 * self._num_workers + 2 * region * self.window_samples
-        self._words[start : start + len(samples)] = samples
-        self._words[start + self.window_samples : start + self.window_samples + len(rows)] = rows
+        self._values[start : start + len(samples)] = samples
+        self._values[start + self.window_samples : start + self.window_samples + len(rows)] = rows
         return start
 
     def read(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return views of a job's sample numbers and rows."""
+        """Return views of a job's sample indices and rows."""
         rows = start + self.window_samples
-        return self._words[start : start + count], self._words[rows : rows + count]
+        return self._values[start : start + count], self._values[rows : rows + count]
 
-    def place(self, number: int) -> np.ndarray:
-        """Return a view of where a worker notes its process and the shard it is reading, int64 ``[2]``; of no shard, -1."""
-        return self._words[1 + 2 * number : 3 + 2 * number]
+    def worker_entry(self, number: int) -> np.ndarray:
+        """Return a view of the entry where a worker notes its process and the shard it is reading (-1: none), int64 ``[2]``."""
+        return self._values[1 + 2 * number : 3 + 2 * number]
 
     def reading(self, pid: int) -> int:
-        """Return which shard a worker's process is reading, or -1."""
-        places = self._words[1 : 1 + 2 * self._num_workers].reshape(-1, 2)
-        return int(places[places[:, 0] == pid, 1].max(initial=-1))
+        """Return the shard that a worker's process is reading, or -1."""
+        entries = self._values[1 : 1 + 2 * self._num_workers].reshape(-1, 2)
+        return int(entries[entries[:, 0] == pid, 1].max(initial=-1))
 
     def _map(self) -> None:
-        self._words = self._memory.array()[: self._memory.num_bytes].view(np.int64)
+        self._values = self._memory.array()[: self._memory.num_bytes].view(np.int64)
 
 
-class Line:
+class Channel:
     """Two pipes: jobs to whichever worker is idle, acknowledgements back."""
 
     def __init__(self) -> None:
@@ -136,42 +136,42 @@ class Line:
     def _own(self, **ends: int) -> None:
         self._ends = ends
         self.close = weakref.finalize(self, _close, ends)
-        self.close.atexit = False  # whoever has workers tells them to stop first
+        self.close.atexit = False  # whoever owns workers tells them to stop first
 
-    def keep(self, *names: str) -> None:
-        """Close every end but these: after a fork each side has all four."""
+    def keep_only(self, *names: str) -> None:
+        """Close every end except these: after a fork each side holds all four."""
         _close({name: self._ends.pop(name) for name in list(self._ends) if name not in names})
 
     # The parent's side.
 
     @property
     def acks_out(self) -> int:
-        """The descriptor to wait at for acknowledgements."""
+        """The descriptor to poll for acknowledgements."""
         return self._ends["acks_out"]
 
     def send(self, jobs: Sequence[JobRecord]) -> None:
-        """Put jobs on the line; what does not fit the pipe goes when the next acknowledgements come."""
+        """Send jobs; what does not fit in the pipe follows when the next acknowledgements arrive."""
         self._waiting.extend(_JOB.pack(job.window, job.generation, job.start, job.count, job.verify) for job in jobs)
         self._push()
 
     def stop(self, num_workers: int) -> None:
-        """Wake idle workers so that they see that they are to stop."""
+        """Wake idle workers so that they stop."""
         self._waiting.clear()
         self._waiting.extend([_JOB.pack(0, _STOP, 0, 0, 0)] * num_workers)
         self._push()
 
     def receive(self) -> list[Ack]:
-        """Return the acknowledgements that have come.
+        """Return the acknowledgements that have arrived.
 
         Raises:
-            EOFError: If no worker is left to send any.
+            EOFError: If no worker is left to send one.
         """
         try:
             found = os.read(self._ends["acks_out"], 1 << 16)
         except BlockingIOError:
             return []
         if not found:
-            raise EOFError("no worker holds the line any more")
+            raise EOFError("no worker holds the channel any more")
         self._rest += found
         data, at, acks = self._rest, 0, []
         while at + _ACK.size <= len(data):
@@ -191,7 +191,7 @@ class Line:
                 os.write(self._ends["jobs_in"], self._waiting[0])
             except BlockingIOError:
                 return
-            except BrokenPipeError:  # no worker is left: whoever waits for one finds that out
+            except BrokenPipeError:  # no worker is left, which whoever waits for one will find out
                 self._waiting.clear()
                 return
             self._waiting.popleft()
@@ -199,8 +199,8 @@ class Line:
     # The worker's side.
 
     def jobs(self) -> Iterator[JobRecord]:
-        """Yield jobs as they come, until told to stop; where the parent is gone, the process ends."""
-        self.keep("jobs_out", "acks_in")
+        """Yield jobs as they arrive, until told to stop; if the parent is gone, the process exits."""
+        self.keep_only("jobs_out", "acks_in")
         fd, parent = self._ends["jobs_out"], os.getppid()
         poll = select.poll()
         poll.register(fd, select.POLLIN)
@@ -208,10 +208,10 @@ class Line:
             try:
                 data = os.read(fd, _JOB.size)
             except BlockingIOError:
-                if not poll.poll(_LOOK_MS) and os.getppid() != parent:
-                    os._exit(0)  # at once: torch would wait for words from it
+                if not poll.poll(_PARENT_CHECK_MS) and os.getppid() != parent:
+                    os._exit(0)  # at once: torch would wait for a message from it
                 continue
-            if not data:  # nobody holds the other end; under forkserver it is not the parent that tells
+            if not data:  # nobody holds the other end; under forkserver the parent's pid would not show it
                 os._exit(0)
             window, generation, start, count, verify = _JOB.unpack(data)
             if generation == _STOP:
@@ -219,7 +219,7 @@ class Line:
             yield JobRecord(window, generation, start, count, verify)
 
     def acknowledge(self, ack: Ack) -> None:
-        """Tell the parent that a job is over."""
+        """Tell the parent that a job is finished."""
         error = b"" if ack.error is None else f"{type(ack.error).__name__}\n{ack.error}".encode()[:_ERROR_BYTES]
         os.write(self._ends["acks_in"], _ACK.pack(ack.window, ack.num_bytes, ack.busy_ns, len(error)) + error)
 
@@ -230,7 +230,7 @@ def _close(ends: dict[str, int]) -> None:
 
 
 def _unpack_error(data: bytes) -> errors.FerdataError | None:
-    """Make a worker's error again from its name and its text, which is all that ours have."""
+    """Rebuild a worker's error from its class name and text, which is all that ferdata's errors hold."""
     if not data:
         return None
     name, _, text = data.decode(errors="replace").partition("\n")

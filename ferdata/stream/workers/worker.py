@@ -1,6 +1,6 @@
-"""What a worker does: fill rows of the ring with decoded samples, and say so in a few integers.
+"""What a worker does: fill rows of the ring with decoded samples, and acknowledge it in a few integers.
 
-In: sample numbers and ring rows. Out: pixels in shared memory and a small acknowledgement; no tensor is ever sent.
+In: sample indices and ring rows. Out: pixels in shared memory and a small acknowledgement; no tensor is ever sent.
 """
 
 import contextlib
@@ -16,20 +16,20 @@ from ferdata.format import DatasetIndex, Decoders, ShardReader, read_index
 from ferdata.store import Store
 from ferdata.stream.memory.ring import SharedBytes
 from ferdata.stream.order.windows import ShardMap, due
-from ferdata.stream.workers.channel import Ack, JobRecord, Line, PlanBoard
+from ferdata.stream.workers.channel import Ack, Channel, JobRecord, SharedPlan
 
 __all__ = ["JobReader", "ShardPool", "open_split"]
 
 _MOST_FILES = 1 << 13
-"""A process may have 65,530 mappings, and guards for 16,384 of them."""
+"""A process may hold 65,530 mappings, of which 16,384 can be guarded."""
 
 
 def open_split(root: str | os.PathLike[str], split: str) -> tuple[Store, DatasetIndex]:
-    """Return a data set's place, which holds wherever the process goes, and its index.
+    """Return a data set's store, which stays valid if the process changes its folder, and its index.
 
     Raises:
         OptionError: If it has no such split.
-        ShardMissingError, ShardCorruptError: If the data set is not there or not sound.
+        ShardMissingError, ShardCorruptError: If the data set is missing or damaged.
     """
     store = Store(root)
     index = read_index(store)
@@ -39,16 +39,16 @@ def open_split(root: str | os.PathLike[str], split: str) -> tuple[Store, Dataset
 
 
 class ShardPool:
-    """The shards of one split, opened once each; fills rows from any sample numbers.
+    """The shards of one split, each opened once; fills rows from any sample indices.
 
-    What is kept of a shard is its mapping and where its samples stand. Only the most recently used ones hold a descriptor too.
+    What is kept of a shard is its mapping and where its samples begin. Only the most recently used shards hold a descriptor as well.
 
     Args:
         store: The data set's folder.
         index: Its index.
         split: The split.
-        max_open: Shards that hold a descriptor.
-        reading: int64 ``[1]``: the number of the shard that is being read is kept there, for whoever finds this process dead.
+        max_open: Most shards that hold a descriptor.
+        reading: int64 ``[1]``: where the number of the shard being read is noted, for whoever finds this process dead.
     """
 
     def __init__(self, store: Store, index: DatasetIndex, split: str, *, max_open: int = 256, reading: np.ndarray | None = None) -> None:
@@ -63,14 +63,14 @@ class ShardPool:
         self._resting: OrderedDict[int, ShardReader] = OrderedDict()
 
     def read_rows(self, samples: np.ndarray, out: np.ndarray, rows: np.ndarray, *, verify: bool | np.ndarray) -> int:
-        """Decode samples (numbers ascending) into ``out[rows]``, verified as :meth:`ShardReader.read_rows` does; return the bytes read."""
+        """Decode samples (indices ascending) into ``out[rows]``, verified as :meth:`ShardReader.read_rows` does; return the bytes read."""
         return sum(
-            self.shard(shard).read_rows(positions, out, rows[piece], verify=verify if isinstance(verify, bool) else verify[piece])
-            for shard, piece, positions in self._map.pieces(samples)
+            self.shard(shard).read_rows(positions, out, rows[part], verify=verify if isinstance(verify, bool) else verify[part])
+            for shard, part, positions in self._map.by_shard(samples)
         )
 
     def shard(self, number: int) -> ShardReader:
-        """Return the reader of a shard, opening it when needed."""
+        """Return the reader of a shard, opening it if needed."""
         self._reading[0] = number
         reader = self._open.get(number)
         if reader is not None:
@@ -99,7 +99,7 @@ class ShardPool:
 
 
 def _most_files() -> int:
-    """Return how many shards may rest, and as many again be open, which takes one descriptor and two: half of them are left to others."""
+    """Return how many shards may rest, one descriptor each, and as many again be open, two each: half of the limit is left to others."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -109,7 +109,7 @@ def _most_files() -> int:
 
 
 def _raise_file_limit() -> None:
-    """Let this process, a worker that does nothing else, have as many files open as it may ask for."""
+    """Raise this process's limit on open files as far as it may: a worker does nothing else."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -119,46 +119,46 @@ def _raise_file_limit() -> None:
 
 
 class JobReader(Dataset[None]):
-    """The dataset a ``DataLoader`` worker holds: its one item is the worker's whole life."""
+    """The dataset that a ``DataLoader`` worker holds: fetching its one item takes the worker's whole life."""
 
-    def __init__(self, root: str, index: DatasetIndex, split: str, memory: SharedBytes, board: PlanBoard) -> None:
+    def __init__(self, root: str, index: DatasetIndex, split: str, memory: SharedBytes, plan: SharedPlan) -> None:
         self._root, self._index, self._split, self._memory = root, index, split, memory
-        self.board = board
-        self.line: Line | None = None
+        self.plan = plan
+        self.channel: Channel | None = None
         self._pool: ShardPool | None = None
         self._rows = np.empty((0, 0), np.uint8)
-        self._place = np.full(2, -1)
+        self._entry = np.full(2, -1)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_pool": None, "_rows": np.empty((0, 0), np.uint8)}
 
     def __getitem__(self, number: int) -> None:
-        """Serve jobs as the worker of this number until told to stop."""
-        assert self.line is not None
+        """Serve jobs as worker ``number`` until told to stop."""
+        assert self.channel is not None
         self._memory.map_again()
         _raise_file_limit()
-        self._place = self.board.place(number)
-        self._place[:] = os.getpid(), -1
-        for job in self.line.jobs():
-            if self.board.generation < 0:
+        self._entry = self.plan.worker_entry(number)
+        self._entry[:] = os.getpid(), -1
+        for job in self.channel.jobs():
+            if self.plan.generation < 0:
                 return
-            self.line.acknowledge(self.work(job))
+            self.channel.acknowledge(self.work(job))
 
     def work(self, job: JobRecord) -> Ack:
-        """Fill a job's rows, unless its epoch was given up meanwhile."""
-        if job.generation != self.board.generation:
+        """Fill a job's rows, unless its epoch has been abandoned."""
+        if job.generation != self.plan.generation:
             return Ack(job.window, 0, 0)
         start = time.perf_counter_ns()
         try:
             if self._pool is None:
                 self._open()
             assert self._pool is not None
-            samples, rows = self.board.read(job.start, job.count)
+            samples, rows = self.plan.read(job.start, job.count)
             num_bytes = self._pool.read_rows(samples, self._rows, rows, verify=due(samples, job.verify))
         except FerdataError as error:
             return Ack(job.window, 0, 0, error)
         finally:
-            self._place[1] = -1
+            self._entry[1] = -1
         return Ack(job.window, num_bytes, time.perf_counter_ns() - start)
 
     def close(self) -> None:
@@ -168,7 +168,7 @@ class JobReader(Dataset[None]):
             self._pool = None
 
     def _open(self) -> None:
-        self._pool = ShardPool(Store(self._root), self._index, self._split, reading=self._place[1:])
+        self._pool = ShardPool(Store(self._root), self._index, self._split, reading=self._entry[1:])
         row_bytes = self._index.spec.num_bytes
         memory = self._memory.array()
         self._rows = memory[: len(memory) // row_bytes * row_bytes].reshape(-1, row_bytes)
