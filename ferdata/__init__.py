@@ -1,34 +1,106 @@
 """ferdata: AffectNet and RAF-DB as zstd tar shards of ready tensors, streamed faster than a GPU can eat.
 
-Public names load on first use, so that converting images never waits for torch.
+Public names load on first use, so that converting images never waits for torch. ``ferdata.shard`` is the function behind the verb of that
+name; ``ferdata.ingest`` is the package it lives in, and a name can't be both.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ferdata.dataset.webdataset import webdataset_decoder as webdataset_decoder
-    from ferdata.errors import FerdataError as FerdataError
-    from ferdata.format import read_index as read_index
-    from ferdata.stream import IterableShardDataset as IterableShardDataset
-    from ferdata.stream import Loader as Loader
-    from ferdata.stream import ShardDataset as ShardDataset
+    from ferdata.dataset.export import export
+    from ferdata.dataset.info import describe
+    from ferdata.dataset.preview import preview
+    from ferdata.dataset.recode import recode
+    from ferdata.dataset.verify import verify
+    from ferdata.dataset.webdataset import webdataset_decoder
+    from ferdata.errors import (
+        FerdataError,
+        IngestError,
+        LayoutError,
+        OptionError,
+        ShardCorruptError,
+        ShardMissingError,
+        SourceError,
+        StateError,
+        StoreError,
+        TrainError,
+        WorkerError,
+    )
+    from ferdata.format import read_index
+    from ferdata.ingest import IngestOptions
+    from ferdata.ingest import ingest as shard
+    from ferdata.stream import (
+        BatchContext,
+        ColorJitter,
+        Compose,
+        HorizontalFlip,
+        IterableShardDataset,
+        Loader,
+        Normalize,
+        RandomResizedCrop,
+        ShardDataset,
+    )
+    from model import load_run
 
 __version__ = "0.1.0"
 
+__all__ = [
+    "BatchContext",
+    "ColorJitter",
+    "Compose",
+    "FerdataError",
+    "HorizontalFlip",
+    "IngestError",
+    "IngestOptions",
+    "IterableShardDataset",
+    "LayoutError",
+    "Loader",
+    "Normalize",
+    "OptionError",
+    "RandomResizedCrop",
+    "ShardCorruptError",
+    "ShardDataset",
+    "ShardMissingError",
+    "SourceError",
+    "StateError",
+    "StoreError",
+    "TrainError",
+    "WorkerError",
+    "__version__",
+    "describe",
+    "export",
+    "load_run",
+    "preview",
+    "read_index",
+    "recode",
+    "shard",
+    "verify",
+    "webdataset_decoder",
+]
+
 _HOMES = {
-    "FerdataError": "ferdata.errors",
-    "IterableShardDataset": "ferdata.stream",
-    "Loader": "ferdata.stream",
-    "ShardDataset": "ferdata.stream",
+    "IngestOptions": "ferdata.ingest",
+    "describe": "ferdata.dataset.info",
+    "export": "ferdata.dataset.export",
+    "load_run": "model",
+    "preview": "ferdata.dataset.preview",
     "read_index": "ferdata.format",
+    "recode": "ferdata.dataset.recode",
+    "shard": "ferdata.ingest",
+    "verify": "ferdata.dataset.verify",
     "webdataset_decoder": "ferdata.dataset.webdataset",
 }
-
-__all__ = ["FerdataError", "IterableShardDataset", "Loader", "ShardDataset", "__version__", "read_index", "webdataset_decoder"]
+"""Module of each public name that is neither an error nor of ``ferdata.stream``."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'ferdata' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    home = _HOMES.get(name) or ("ferdata.errors" if name.endswith("Error") else "ferdata.stream")
+    value = globals()[name] = getattr(import_module(home), {"shard": "ingest"}.get(name, name))
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

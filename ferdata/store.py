@@ -19,7 +19,10 @@ import fsspec
 from ferdata import remote
 from ferdata.errors import FerdataError, ShardMissingError, StoreError
 
-__all__ = ["Entry", "Store", "check_file", "check_folder", "is_folder", "join", "open_regular", "write_file_at"]
+__all__ = ["Entry", "Store", "StrPath", "check_file", "check_folder", "is_folder", "join", "open_regular", "write_file_at"]
+
+StrPath = str | os.PathLike[str]
+"""What every public function takes for a folder: a path as text or as an object, or an fsspec URL."""
 
 _HTTP = ("http://", "https://")
 
@@ -44,7 +47,7 @@ def join(root: str, *parts: str) -> str:
 class Store:
     """A folder, local or behind an fsspec URL, addressed by paths relative to it."""
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: StrPath) -> None:
         self.root = os.fspath(root)
         self.is_local = "://" not in self.root or self.root.startswith("file://")
         if self.root.startswith("file://"):

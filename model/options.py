@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ferdata.errors import OptionError, TrainError
+from ferdata.store import StrPath
 from model.nets.networks import TIMM_PREFIX, find_design
 
 __all__ = ["AUGMENTATIONS", "TrainOptions"]
@@ -71,7 +72,7 @@ class TrainOptions:
         resume: A run to go on with, which keeps its own settings; ``auto``: the newest unfinished one of ``out`` (and ``name``), if any.
     """
 
-    shards: str | None = None
+    shards: StrPath | None = None
     model: str | None = None
     pretrained: bool = False
     epochs: int = 10
@@ -96,7 +97,7 @@ class TrainOptions:
     amp: str = "off"
     channels_last: bool = False
     compile: bool = False
-    init_from: str | None = None
+    init_from: StrPath | None = None
     freeze: bool = False
     seed: int = 0
     num_workers: int | None = None
@@ -104,11 +105,14 @@ class TrainOptions:
     deal: str = "rows"
     device: str = "auto"
     checkpoint_steps: int = 500
-    out: str = "runs"
+    out: StrPath = "runs"
     name: str | None = None
-    resume: str | None = None
+    resume: StrPath | None = None
 
     def __post_init__(self) -> None:
+        for name in ("shards", "init_from", "out", "resume"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, os.fspath(getattr(self, name)))
         if self.model is not None:
             find_design(self.model)
         for name, allowed in _CHOICES.items():

@@ -19,7 +19,7 @@ from ferdata.format import CodecOptions, DatasetIndex, ShardInfo, make_layout, r
 from ferdata.format.layout import END_OF_TAR, pad_to_block
 from ferdata.lock import check_vacant, hold_lock
 from ferdata.parallel import Progress, map_in_threads
-from ferdata.store import Store
+from ferdata.store import Store, StrPath
 
 __all__ = ["EXPORT_FORMS", "ExportReport", "export"]
 
@@ -46,7 +46,7 @@ class ExportReport:
         return asdict(self)
 
 
-def export(root: str, *, to: str, out: str, num_workers: int | None = None, progress: Progress | None = None) -> ExportReport:
+def export(root: StrPath, *, to: str, out: StrPath, num_workers: int | None = None, progress: Progress | None = None) -> ExportReport:
     """Write every sample of the data set below ``root`` to a new folder.
 
     ``tar``: ``<split>-<6 digits>.tar`` with the members ``.cls``, ``.json`` and ``.npy`` of every sample, and ``classes.txt``,
@@ -90,7 +90,7 @@ def export(root: str, *, to: str, out: str, num_workers: int | None = None, prog
             output.write(CLASSES_NAME, "".join(f"{name}\n" for name in index.classes).encode())
     return ExportReport(
         to=to,
-        out=out,
+        out=target.root,
         files=sum(files for files, _ in written),
         samples=index.num_samples(),
         num_bytes=sum(num_bytes for _, num_bytes in written),

@@ -10,7 +10,7 @@ from typing import Any
 
 from ferdata.format import DatasetIndex, read_index
 from ferdata.ingest import IngestOptions
-from ferdata.store import Store
+from ferdata.store import Store, StrPath
 
 __all__ = ["DatasetDescription", "describe", "shard_command"]
 
@@ -72,7 +72,7 @@ class DatasetDescription:
         return asdict(self)
 
 
-def describe(root: str) -> DatasetDescription:
+def describe(root: StrPath) -> DatasetDescription:
     """Return what the data set below ``root`` (a folder or URL) is.
 
     Raises:

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ferdata.errors import OptionError
 from ferdata.format import DatasetIndex, ShardReader, read_index, read_samples
-from ferdata.store import Store, check_file, write_file_at
+from ferdata.store import Store, StrPath, check_file, write_file_at
 
 __all__ = ["preview"]
 
@@ -46,7 +46,7 @@ class _Row:
     faces: list[_Face]
 
 
-def preview(root: str, out: str, *, split: str = "train", per_class: int = 8, seed: int = 0) -> str:
+def preview(root: StrPath, out: StrPath, *, split: str = "train", per_class: int = 8, seed: int = 0) -> str:
     """Write a contact sheet of one split and return where it stands.
 
     Every class has a row: its name, its samples and their share, and up to ``per_class`` faces drawn at random, with valence
@@ -62,7 +62,7 @@ def preview(root: str, out: str, *, split: str = "train", per_class: int = 8, se
     Raises:
         OptionError: If there is no such split, ``out`` is another picture, or the tensors are no pictures.
     """
-    store = Store(root)
+    out, store = os.fspath(out), Store(root)
     index = read_index(store)
     if split not in index.splits:
         raise OptionError(

@@ -24,7 +24,7 @@ from ferdata.format import (
 from ferdata.ingest.place import new_data_set
 from ferdata.lock import hold_lock
 from ferdata.parallel import Progress, map_in_threads
-from ferdata.store import Store
+from ferdata.store import Store, StrPath
 
 __all__ = ["RecodeReport", "recode"]
 
@@ -45,7 +45,13 @@ class RecodeReport:
 
 
 def recode(
-    root: str, *, out: str, codec: str, level: int | None = None, num_workers: int | None = None, progress: Progress | None = None
+    root: StrPath,
+    *,
+    out: StrPath,
+    codec: str,
+    level: int | None = None,
+    num_workers: int | None = None,
+    progress: Progress | None = None,
 ) -> RecodeReport:
     """Write the data set in ``root`` to ``out`` under another codec.
 
@@ -80,7 +86,7 @@ def recode(
         bytes_in, bytes_out = sum(i.num_bytes for i in index.shards), sum(i.num_bytes for i in shards)
         summary = {**index.summary, "bytes_out": bytes_out}
         write_index(target, replace(index, codec=options, shards=tuple(shards), summary=summary))
-    return RecodeReport(out=out, codec=codec, samples=index.num_samples(), bytes_in=bytes_in, bytes_out=bytes_out)
+    return RecodeReport(out=target.root, codec=codec, samples=index.num_samples(), bytes_in=bytes_in, bytes_out=bytes_out)
 
 
 def _shard_name(info: ShardInfo, options: CodecOptions) -> str:

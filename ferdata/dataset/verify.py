@@ -26,7 +26,7 @@ from ferdata.format import (
     shard_copy,
 )
 from ferdata.parallel import Progress, map_in_threads
-from ferdata.store import Store
+from ferdata.store import Store, StrPath
 
 __all__ = ["VerifyReport", "verify"]
 
@@ -56,7 +56,7 @@ class _ShardResult:
     squares: np.ndarray
 
 
-def verify(root: str, *, deep: bool = False, num_workers: int | None = None, progress: Progress | None = None) -> VerifyReport:
+def verify(root: StrPath, *, deep: bool = False, num_workers: int | None = None, progress: Progress | None = None) -> VerifyReport:
     """Check the data set below ``root`` and return every fault; a fault never ends the check.
 
     Always: the index, sizes and XXH64 of all files, tables and ends of shards, shards that the index does not list, and

@@ -19,7 +19,7 @@ from ferdata.format.layout import FORMAT_VERSION, SampleLayout
 from ferdata.format.schema import INDEX_NAME, REJECTS_NAME, SAMPLES_NAME, check_record
 from ferdata.format.writer import WrittenShard, make_layout
 from ferdata.sample import TensorSpec
-from ferdata.store import Store
+from ferdata.store import Store, StrPath
 
 __all__ = [
     "INDEX_NAME",
@@ -141,13 +141,14 @@ def write_index(store: Store, index: DatasetIndex) -> None:
         file.write(data + _tail(data))
 
 
-def read_index(store: Store) -> DatasetIndex:
+def read_index(root: Store | StrPath) -> DatasetIndex:
     """Return the index of the data set in a folder.
 
     Raises:
         ShardMissingError: If there is no ``index.json``.
         ShardCorruptError: If it is damaged, of a format version this package does not read, or says what no data set can be.
     """
+    store = root if isinstance(root, Store) else Store(root)
     where = store.path(INDEX_NAME)
     try:
         data = _read_sound(store, INDEX_NAME, _MOST_INDEX_BYTES, lambda data: data.endswith(_tail(data[: len(data) - len(_tail(b""))])))

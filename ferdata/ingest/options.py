@@ -1,5 +1,6 @@
 """What an ingest is asked to do, and what it tells while it runs."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from ferdata.images.transform import TransformOptions
 from ferdata.ingest.groups import check_group_by
 from ferdata.parallel import usable_cores
 from ferdata.sources.scan import ScanOptions
+from ferdata.store import StrPath
 
 __all__ = ["IngestOptions", "IngestProgress", "ProgressCallback", "describe_changes"]
 
@@ -55,8 +57,8 @@ class IngestOptions:
     """
 
     source: str
-    src: str
-    out: str
+    src: StrPath
+    out: StrPath
     size: int = 224
     codec: str = "zstd"
     level: int | None = None
@@ -77,6 +79,8 @@ class IngestOptions:
     resume: bool = True
 
     def __post_init__(self) -> None:
+        for name in ("src", "out"):
+            object.__setattr__(self, name, os.fspath(getattr(self, name)))
         if self.engine not in ("local", "ray"):
             raise OptionError(f"engine: {self.engine!r} found, expected local or ray")
         if self.num_workers is not None and self.num_workers < 1:

@@ -19,7 +19,7 @@ from ferdata.format.layout import shard_name
 from ferdata.format.samples import SAMPLES_SCHEMA
 from ferdata.ingest.finish import REJECTS_HEAD
 from ferdata.ingest.parts import PARTS_FOLDER, note_names, noted_names
-from ferdata.store import Store
+from ferdata.store import Store, StrPath
 
 __all__ = ["check_apart", "check_empty", "clear", "find_unlisted", "new_data_set", "sweep", "without_root"]
 
@@ -32,7 +32,7 @@ _RECORD = re.compile(rf"{_SHARD.pattern}\.json")
 _LISTED = re.compile(rf'"name": "({_SHARD.pattern})"')
 
 
-def check_apart(src: str, out: str) -> None:
+def check_apart(src: StrPath, out: StrPath) -> None:
     """See that the data set does not go among the images it is made from.
 
     Images below ``out`` are safe: there, only files of ferdata's own are ever replaced or removed.
@@ -221,6 +221,6 @@ def _foreign(store: Store, names: list[str]) -> IngestError:
     )
 
 
-def _whole(place: str) -> str:
+def _whole(place: StrPath) -> str:
     store = Store(place)
     return os.path.realpath(store.root) if store.is_local else store.root.rstrip("/")

@@ -42,7 +42,7 @@ from ferdata.plan.timing import now
 from ferdata.sample import ItemTable
 from ferdata.sources import scan_source
 from ferdata.sources.scan import Scan
-from ferdata.store import Store
+from ferdata.store import Store, StrPath
 
 __all__ = ["MachinePlan", "choose_codec", "plan", "show_plan"]
 
@@ -99,7 +99,7 @@ class MachinePlan:
         return json.loads(json.dumps(record))  # type: ignore[no-any-return]
 
 
-def plan(root: str, *, work: Path | None = None, say: Say = lambda text: None) -> MachinePlan:
+def plan(root: StrPath, *, work: Path | None = None, say: Say = lambda text: None) -> MachinePlan:
     """Measure this machine with a data set's own images.
 
     Args:

@@ -12,7 +12,7 @@ from ferdata.sources.detection import Detection
 from ferdata.sources.files.images import read_image
 from ferdata.sources.idle_options import refuse_idle_options
 from ferdata.sources.scan import Reject, Scan, ScanOptions
-from ferdata.store import Store
+from ferdata.store import Store, StrPath
 
 __all__ = ["SOURCES", "Detection", "Reject", "Scan", "ScanOptions", "detect_layout", "read_image", "scan_source"]
 
@@ -37,7 +37,7 @@ _READERS = {
 }
 
 
-def scan_source(source: str, root: str, options: ScanOptions) -> Scan:
+def scan_source(source: str, root: StrPath, options: ScanOptions) -> Scan:
     """Find the layout below ``root`` and sort every row of it into accepted, skipped or rejected.
 
     Args:

@@ -20,7 +20,7 @@ from ferdata.sources.files.text_tables import is_table
 from ferdata.sources.label_tables import DERIVED_TABLES, check_tables, is_derived
 from ferdata.sources.rafdb.detector import find_rafdb_kaggle, find_rafdb_list
 from ferdata.sources.unread import DERIVED_FOLDERS, LOOPS, note_unread
-from ferdata.store import Store
+from ferdata.store import Store, StrPath
 
 __all__ = ["Detection", "detect_layout"]
 
@@ -50,7 +50,7 @@ _LOOKED_FOR = {
 }
 
 
-def detect_layout(root: str, *, source: str | None = None, labels: str | None = None) -> Detection:
+def detect_layout(root: StrPath, *, source: str | None = None, labels: str | None = None) -> Detection:
     """Return the layout below ``root``.
 
     Args:
