@@ -16,8 +16,8 @@ from ferdata.store import Store
 from ferdata.strata import draw_stratified
 from ferdata.stream import Loader
 from ferdata.stream.batch import SampleTable
-from model.distributed import Ranks
 from model.options import TrainOptions
+from model.run.ranks import Ranks
 
 __all__ = ["StepBatch", "TrainData", "open_evaluation"]
 
@@ -43,8 +43,8 @@ class StepBatch:
     positions: np.ndarray
     epoch: int
 
-    def pieces(self, count: int) -> "list[StepBatch]":
-        """Return the batch in ``count`` equal pieces; piece k of all ranks together is piece k of one process's batch."""
+    def micro_batches(self, count: int) -> "list[StepBatch]":
+        """Return ``count`` equal micro-batches; number k of all ranks together is number k of one process."""
         size = len(self.images) // count
         return [self._rows(slice(first, first + size)) for first in range(0, size * count, size)]
 
@@ -59,25 +59,26 @@ class StepBatch:
 
 
 class TrainData:
-    """The train split, dealt to ranks.
+    """The train split, assigned to ranks.
 
-    With ``deal="rows"`` every rank streams the whole global batch and takes its rows, so that the steps are those of one process.
-    With ``deal="windows"`` each rank streams windows of its own, which costs each less and makes other (equally random) batches.
+    With ``assign="rows"`` every rank streams the whole global batch and takes its rows, so that the steps are those of one process.
+    With ``assign="windows"`` each rank streams windows of its own, which costs each less and makes other (equally random) batches.
 
     Args:
         options: The run's settings.
         ranks: This process among those of the run.
 
     Raises:
-        OptionError: If the batch does not divide among ranks and pieces, or is larger than the split or the limit.
+        OptionError: If the batch does not divide among ranks and micro-batches, or is larger than the split or the limit.
     """
 
     def __init__(self, options: TrainOptions, ranks: Ranks) -> None:
         share = ranks.world_size * options.accumulate
         if options.batch_size % share:
             raise OptionError(
-                f"batch_size: {options.batch_size} found, expected a multiple of {ranks.world_size} ranks x {options.accumulate} pieces, "
-                f"since it counts the samples of a whole step; use {max(1, options.batch_size // share) * share}"
+                f"batch_size: {options.batch_size} found, expected a multiple of {ranks.world_size} ranks x "
+                f"{options.accumulate} micro-batches, since it counts the samples of a whole step; "
+                f"use {max(1, options.batch_size // share) * share}"
             )
         if options.limit is not None and options.limit < options.batch_size:
             raise OptionError(
@@ -100,12 +101,12 @@ class TrainData:
             self.indices = draw_stratified(labels, options.limit, (options.seed, _LIMIT))
             self.class_counts = np.bincount(labels[self.indices], minlength=len(index.classes)).tolist()
         self._limit, self._samples = options.limit, samples
-        self._by_rows = options.deal == "rows"
-        self._pieces = options.accumulate
+        self._by_rows = options.assign == "rows"
+        self._accumulate = options.accumulate
         self._ranks = ranks
         self._batch_size = options.batch_size
         self.rank_samples = options.batch_size // ranks.world_size
-        self.piece_samples = self.rank_samples // options.accumulate
+        self.micro_batch_size = self.rank_samples // options.accumulate
         self._fields = ("images", "labels", *(("valence", "arousal") if options.valence_arousal else ()))
         self.loader = Loader(
             options.shards,
@@ -149,11 +150,11 @@ class TrainData:
         )
 
     def _own_rows(self, rows: Any) -> Any:
-        """Return this rank's rows of every piece of a global batch, so that a piece of all ranks together is a piece of one process."""
+        """Return this rank's rows of every micro-batch of a global batch, see :meth:`StepBatch.micro_batches`."""
         if self._ranks.world_size == 1:
             return rows
-        pieces = rows.reshape(self._pieces, self._ranks.world_size, self.piece_samples, *rows.shape[1:])
-        return pieces[:, self._ranks.rank].reshape(self.rank_samples, *rows.shape[1:])
+        parts = rows.reshape(self._accumulate, self._ranks.world_size, self.micro_batch_size, *rows.shape[1:])
+        return parts[:, self._ranks.rank].reshape(self.rank_samples, *rows.shape[1:])
 
 
 def open_evaluation(options: TrainOptions, ranks: Ranks, split: str, *, batch_size: int, indices: np.ndarray | None = None) -> Loader:

@@ -13,10 +13,10 @@ from torchmetrics import Metric
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from ferdata.stream import IGNORED_LABEL, BatchContext, BatchTransform, Loader
-from model.distributed import Ranks
 from model.nets.networks import FerNetwork
 from model.options import TrainOptions
 from model.report.scores import Mistake, SplitScores, scores_from_confusion
+from model.run.ranks import Ranks
 from model.step import run_network
 
 __all__ = ["Evaluation", "evaluate"]

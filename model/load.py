@@ -11,7 +11,7 @@ from torch import nn
 
 from ferdata.errors import OptionError, TrainError
 from ferdata.stream import BatchContext, Normalize
-from model.augment import Resize
+from model.nets.augment import Resize
 from model.nets.networks import FerNetwork, build_network
 from model.nets.transfer import load_weights
 from model.run.checkpoint import WEIGHTS, find_checkpoint, load_checkpoint

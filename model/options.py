@@ -24,6 +24,9 @@ SMALL_IMAGE = 100
 MACHINE_FIELDS = ("shards", "num_workers", "memory_bytes", "device", "compile", "accumulate", "checkpoint_steps", "epochs")
 """What may differ between a run and its resumption: where it runs, and how long, but not what is computed."""
 
+_RENAMED = {"deal": "assign"}
+"""Settings that a run of an earlier version wrote under another name."""
+
 _LONGEST_NAME = 200
 """Bytes of a run's name: file systems take 255, and temporary files are named after it."""
 
@@ -37,8 +40,8 @@ class TrainOptions:
         model: ``basic1`` ... ``mod4`` or ``timm:<name>``. None: ``mod4``, or ``basic1`` for images under 100 px.
         pretrained: Start with timm's published weights.
         epochs: Passes over the train split.
-        batch_size: Samples of one optimizer step, over all ranks and accumulated pieces together.
-        accumulate: Pieces a rank's part of a batch is worked off in: less memory, the same step.
+        batch_size: Samples of one optimizer step, over all ranks and accumulated micro-batches together.
+        accumulate: Micro-batches that a rank's part of a batch is computed in: less memory, the same step.
         optimizer: ``adam``, ``adamw`` or ``sgd``.
         lr: Highest learning rate.
         momentum: Of SGD, or Adam's first beta. None: what the model's design says for SGD, 0.9 for Adam.
@@ -64,7 +67,7 @@ class TrainOptions:
         seed: Of the weights, the order, the augmentation and dropout.
         num_workers: Loader processes of each rank. None: one per core, at most 8.
         memory_bytes: Bound of each loader's ring.
-        deal: ``rows``: ranks train on their rows of one process's batches. ``windows``: each rank reads windows of its own.
+        assign: ``rows``: ranks train on their rows of one process's batches. ``windows``: each rank reads windows of its own.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
         checkpoint_steps: Write a checkpoint every so many steps, beside the one after every epoch; 0 for never.
         out: Folder of runs.
@@ -102,7 +105,7 @@ class TrainOptions:
     seed: int = 0
     num_workers: int | None = None
     memory_bytes: int = 1 << 30
-    deal: str = "rows"
+    assign: str = "rows"
     device: str = "auto"
     checkpoint_steps: int = 500
     out: StrPath = "runs"
@@ -188,7 +191,8 @@ class TrainOptions:
             TrainError: If a setting is missing or unknown.
         """
         try:
-            return cls(**{**record, "augment": tuple(record["augment"])})
+            settings = {_RENAMED.get(name, name): value for name, value in record.items()}
+            return cls(**{**settings, "augment": tuple(settings["augment"])})
         except (KeyError, TypeError, AttributeError) as error:
             raise TrainError(f"{where}: {error}, expected the settings of this version of ferdata; start a new run") from error
 
@@ -213,7 +217,7 @@ class TrainOptions:
             kept["name"] = folder.name
         if "out" in wanted and Path(wanted["out"]).absolute() == folder.parent:
             kept["out"] = wanted["out"]
-        # a concordance is one of a piece, so other pieces make another loss where valence and arousal are trained
+        # a concordance is that of a micro-batch, so other micro-batches make another loss where valence and arousal are trained
         free = [name for name in MACHINE_FIELDS if name != "accumulate" or not saved.valence_arousal]
         clashing = [
             f"{name} {value!r} found, expected {kept[name]!r}" for name, value in wanted.items() if name not in free and value != kept[name]
@@ -230,7 +234,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "schedule": ("constant", "cosine"),
     "loss": (None, "mean", "sum"),
     "amp": ("off", "bf16", "fp16"),
-    "deal": ("rows", "windows"),
+    "assign": ("rows", "windows"),
 }
 
 _RANGES: dict[str, tuple[float, float]] = {

@@ -12,12 +12,12 @@ import torch
 from ferdata.errors import OptionError, TrainError
 from ferdata.format import DatasetIndex, read_samples
 from ferdata.store import Store
-from model.augment import normalising
-from model.memory import is_out_of_memory
+from model.nets.augment import normalising
 from model.nets.networks import FerNetwork, build_network
 from model.nets.transfer import start_from
 from model.options import TrainOptions
 from model.run.checkpoint import WEIGHTS, find_checkpoint, load_checkpoint
+from model.run.memory import is_out_of_memory
 
 __all__ = ["input_size", "make_facts", "make_network", "require_values"]
 

@@ -1,4 +1,4 @@
-"""One optimizer step, for any number of ranks and pieces: its loss and gradients are those of the whole batch.
+"""One optimizer step, for any number of ranks and micro-batches: its loss and gradients are those of the whole batch.
 
 In: a batch. Out: changed weights, and sums that are added over ranks for the log.
 """
@@ -12,12 +12,12 @@ import torch
 from ferdata.errors import OptionError
 from ferdata.stream import BatchContext, BatchTransform
 from model.data import StepBatch
-from model.distributed import Ranks
-from model.losses import concordance_loss, cross_entropy_sum
-from model.nets.dropout import kept_features, sample_keys
+from model.nets.dropout import dropout_mask, sample_keys
+from model.nets.losses import concordance_loss, cross_entropy_sum
 from model.nets.networks import FerNetwork
-from model.optim import learning_rate, make_optimizer
+from model.nets.optim import learning_rate, make_optimizer
 from model.options import TrainOptions
+from model.run.ranks import Ranks
 
 __all__ = ["Stepper", "run_network"]
 
@@ -79,16 +79,16 @@ class Stepper:
         """
         self._begin(number)
         outcome = torch.zeros(3, dtype=torch.float64, device=self._ranks.device)
-        pieces = batch.pieces(self._options.accumulate)
-        for piece in pieces[:-1]:
+        micro_batches = batch.micro_batches(self._options.accumulate)
+        for micro_batch in micro_batches[:-1]:
             with self._ranks.without_sync(self._wrapped):
-                outcome += self._backward(piece)
-        outcome += self._backward(pieces[-1])
+                outcome += self._backward(micro_batch)
+        outcome += self._backward(micro_batches[-1])
         self._end()
         return outcome
 
     def rehearse(self, images: torch.Tensor) -> None:
-        """Do all a step does with one piece of images (uint8 ``[n, 3, H, W]``), without other ranks; only to see whether it fits."""
+        """Do all a step does with one micro-batch of images (uint8 ``[n, 3, H, W]``), without other ranks; only to see whether it fits."""
         self._begin(0)
         context = BatchContext(seed=0, epoch=0, rank=0, positions=np.arange(len(images)))
         logits, values = self._forward(self.network, images, context)
@@ -113,31 +113,31 @@ class Stepper:
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
-    def _backward(self, piece: StepBatch) -> torch.Tensor:
-        """Add a piece's gradients; return its part of the step's outcome."""
+    def _backward(self, micro_batch: StepBatch) -> torch.Tensor:
+        """Add a micro-batch's gradients; return its part of the step's outcome."""
         options, ranks = self._options, self._ranks
-        context = BatchContext(seed=options.seed, epoch=piece.epoch, rank=0, positions=piece.positions)
-        logits, values = self._forward(self._run, piece.images, context)
-        total = cross_entropy_sum(logits, piece.labels, weights=self._weights, smoothing=options.label_smoothing)
+        context = BatchContext(seed=options.seed, epoch=micro_batch.epoch, rank=0, positions=micro_batch.positions)
+        logits, values = self._forward(self._run, micro_batch.images, context)
+        total = cross_entropy_sum(logits, micro_batch.labels, weights=self._weights, smoothing=options.label_smoothing)
         expression = total / options.batch_size
         loss = total if options.loss_reduction == "sum" else expression
         logged = expression.detach()
-        if values is not None and piece.values is not None:
-            feeling = concordance_loss(ranks.gather_rows(values.float()), ranks.gather_rows(piece.values))
+        if values is not None and micro_batch.values is not None:
+            feeling = concordance_loss(ranks.gather_rows(values.float()), ranks.gather_rows(micro_batch.values))
             feeling = feeling * options.va_weight / options.accumulate
             loss = loss + feeling
             logged = logged + feeling.detach() / ranks.world_size
         # gradients are averaged over ranks, while the parts of a loss add up to it
         self.scaler.scale(loss * ranks.world_size).backward()  # type: ignore[no-untyped-call]
-        correct = (logits.detach().argmax(1) == piece.labels).sum()
-        return torch.stack([logged.double(), correct.double(), torch.full_like(logged, len(piece.labels)).double()])
+        correct = (logits.detach().argmax(1) == micro_batch.labels).sum()
+        return torch.stack([logged.double(), correct.double(), torch.full_like(logged, len(micro_batch.labels)).double()])
 
     def _forward(self, run: Callable[..., Any], images: torch.Tensor, context: BatchContext) -> tuple[torch.Tensor, torch.Tensor | None]:
-        kept = None
+        mask = None
         if self.network.dropout.probability > 0:
             keys = sample_keys(context.seed, context.epoch, context.positions).to(images.device, non_blocking=True)
-            kept = kept_features(keys, self.network.head.in_features, self.network.dropout.probability)
-        return run_network(run, images, self._transform, context, self._options, kept)
+            mask = dropout_mask(keys, self.network.head.in_features, self.network.dropout.probability)
+        return run_network(run, images, self._transform, context, self._options, mask)
 
 
 def run_network(
@@ -146,7 +146,7 @@ def run_network(
     transform: BatchTransform,
     context: BatchContext,
     options: TrainOptions,
-    kept: torch.Tensor | None,
+    mask: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return what a network says of a batch, in the run's precision and memory format.
 
@@ -156,11 +156,11 @@ def run_network(
         transform: Normalises, and augments in training.
         context: Where the samples stand.
         options: The run's settings.
-        kept: Which features dropout leaves; None outside training.
+        mask: Which features dropout leaves; None outside training.
     """
     inputs = transform(images, context)
     if options.channels_last:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
     with torch.autocast(images.device.type, _AMP_TYPES.get(options.amp), enabled=options.amp != "off"):
-        logits, values = run(inputs, kept)
+        logits, values = run(inputs, mask)
     return logits, values

@@ -19,25 +19,25 @@ from ferdata.errors import OptionError, ShardMissingError, TrainError, WorkerErr
 from ferdata.format import DatasetIndex, read_index
 from ferdata.store import Store
 from ferdata.stream import Loader
-from model.attempts import AUTO, find_resume
-from model.augment import evaluation_transform, training_transform
 from model.data import StepBatch, TrainData, open_evaluation
-from model.distributed import Ranks, join_ranks
 from model.evaluate import Evaluation, evaluate
-from model.losses import class_weights
-from model.memory import is_out_of_memory, out_of_memory
+from model.nets.augment import evaluation_transform, training_transform
+from model.nets.losses import class_weights
+from model.nets.optim import describe_longer, learning_rate
 from model.nets.transfer import load_weights
-from model.optim import describe_longer, learning_rate
 from model.options import TrainOptions
 from model.report.advice import advise
 from model.report.scores import Mistake, SplitScores
 from model.report.write import write_report
+from model.run.attempts import AUTO, find_resume
 from model.run.checkpoint import BEST_NAME, LAST_NAME, WEIGHTS, load_checkpoint
+from model.run.checkpointer import Keeper, Standing
 from model.run.clock import WaitClock
 from model.run.folder import RunLog, keep_run, make_run, open_run
+from model.run.memory import is_out_of_memory, out_of_memory
 from model.run.progress import EpochStatus, StepStatus, TrainProgress
+from model.run.ranks import Ranks, join_ranks
 from model.run.result import TrainResult
-from model.run.state import Keeper, Standing
 from model.run.stopping import StopSignal
 from model.setup import make_facts, make_network, require_values
 from model.step import Stepper
@@ -137,8 +137,8 @@ class _Training:
 
     def note_unseen(self, epochs_before: int | None) -> None:
         """Say what settings do that nobody would see: nothing, or more than they say."""
-        if self.options.deal == "windows" and self.ranks.world_size == 1:
-            self._note("deal windows: with one process there is nothing to deal, so it is as if it had been left out")
+        if self.options.assign == "windows" and self.ranks.world_size == 1:
+            self._note("assign windows: one process reads every window anyway, so this is as if it had been left out")
         if epochs_before is not None:
             self._note(describe_longer(self.options, self.standing.step, epochs_before, self.data.steps_per_epoch))
 
@@ -182,7 +182,7 @@ class _Training:
             standing.best_epoch = epoch
             standing.best_accuracy = figures.get("val", {}).get("accuracy", -1.0)
         standing.next_epoch()
-        shares_batches = self.options.deal == "rows" and self.ranks.world_size > 1
+        shares_batches = self.options.assign == "rows" and self.ranks.world_size > 1
         advice = advise(clock, self.data.loader, ranks_share_batches=shares_batches) if clock.images else None
         note = None
         if advice is not None and advice.kind not in self.advised:
@@ -263,8 +263,8 @@ class _Training:
             if "more than 1 value per channel" not in str(error):
                 raise
             raise OptionError(
-                f"batch_size: pieces of {self.data.piece_samples} on each rank found, expected more than one value a channel for the batch "
-                "normalisation of this network; use a larger --batch-size, a smaller --accumulate or a larger --size"
+                f"batch_size: micro-batches of {self.data.micro_batch_size} on each rank found, expected more than one value a channel for "
+                "the batch normalisation of this network; use a larger --batch-size, a smaller --accumulate or a larger --size"
             ) from error
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -275,7 +275,7 @@ class _Training:
             self.stepper,
             reason=reason,
             shape=self.index.spec.shape,
-            piece_samples=self.data.piece_samples,
+            micro_batch_size=self.data.micro_batch_size,
             accumulate=self.options.accumulate,
             world_size=self.ranks.world_size,
         )
@@ -364,7 +364,7 @@ class _Training:
 
     def _open(self, split: str) -> Loader:
         indices = self.data.indices if split == "train" else None  # what is called accuracy on train is of images that were trained on
-        return open_evaluation(self.options, self.ranks, split, batch_size=self.data.piece_samples, indices=indices)
+        return open_evaluation(self.options, self.ranks, split, batch_size=self.data.micro_batch_size, indices=indices)
 
     def _evaluate(self, loader: Loader, split: str, num_mistakes: int = 0) -> Evaluation:
         evaluation = evaluate(

@@ -1,7 +1,7 @@
 """Which codec settings are worth having? Every predictor, colour, arrangement, zstd level and frame size, on real photographs.
 
-Run ``python -m ferdata_bench.studies.codecs --json study.json --plot study.png`` on a quiet machine: some minutes, with ``--quick`` half a minute.
-The answer and its explanation stand in docs/codecs.md.
+Run ``python -m ferdata_bench.studies.codecs --json study.json --plot study.png`` on a quiet machine: some minutes, with ``--quick``
+half a minute. The answer and its explanation stand in docs/codecs.md.
 """
 
 import argparse
@@ -167,7 +167,9 @@ def _table(rows: Sequence[StudyRow], yardstick: float) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, study, print; write JSON and the plot where asked."""
-    parser = argparse.ArgumentParser(prog="python -m ferdata_bench.studies.codecs", description="Compare codec settings on real photographs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m ferdata_bench.studies.codecs", description="Compare codec settings on real photographs."
+    )
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     parser.add_argument("--plot", type=Path, help="draw bytes against speed to this PNG")
     parser.add_argument("--quick", action="store_true", help="a tenth of the ways, a quarter of the photographs")

@@ -1,8 +1,8 @@
 """How well does the window shuffle mix? Distances between neighbours of a shard and runs of one label, against a true permutation.
 
-Run ``python -m ferdata_bench.studies.shuffle_quality --out docs/figures`` on any machine: the order is arithmetic, so no image is read, and half
-a minute is enough. Two orders in the shards are shuffled: the one ingest writes (a permutation already), and one sorted by class,
-the worst that shards made elsewhere could hold. The answer stands in docs/benchmarks.md.
+Run ``python -m ferdata_bench.studies.shuffle_quality --out docs/figures`` on any machine: the order is arithmetic, so no image is
+read, and half a minute is enough. Two orders in the shards are shuffled: the one ingest writes (a permutation already), and one
+sorted by class, the worst that shards made elsewhere could hold. The answer stands in docs/benchmarks.md.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Does training wait for data? The same step fed by the loader, and on one batch that stays where it is, timed in turns.
 
-    python -m ferdata_bench.studies.waiting --shards DIR --model mod4 --batch-size 256 --amp bf16 --channels-last --workers 8 --json out.json
+    python -m ferdata_bench.studies.waiting --shards DIR --model mod4 --batch-size 256 --amp bf16 --channels-last --json out.json
 
 In: settings. Out: images/s of both, their ratio, and the share of the time the loader-fed steps waited. The resident batch is the compute
 limit: augmentation and all else a step does are in both. Rounds alternate, so that a machine that slows down slows both; medians count.
@@ -21,12 +21,12 @@ import torch
 from ferdata.format import read_index
 from ferdata.parallel import usable_cores
 from ferdata.store import Store
-from model.augment import training_transform
 from model.data import StepBatch, TrainData
-from model.distributed import join_ranks
+from model.nets.augment import training_transform
 from model.nets.networks import build_network
 from model.options import TrainOptions
 from model.run.clock import WaitClock
+from model.run.ranks import join_ranks
 from model.step import Stepper
 
 __all__ = ["Throughput", "measure_throughput"]

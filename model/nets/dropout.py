@@ -1,7 +1,7 @@
 """Dropout whose masks are arithmetic: what is left out of a sample depends on (seed, epoch, position) and on nothing else.
 
 In: one key per sample, and features. Out: a mask, and features. So the masks are the same after a resume, for any number of ranks and
-however a batch is cut into pieces, which no state of a random generator can promise.
+however a batch is cut into micro-batches, which no state of a random generator can promise.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["SampleDropout", "kept_features", "sample_keys"]
+__all__ = ["SampleDropout", "dropout_mask", "sample_keys"]
 
 _PURPOSE = 4
 """Keeps the keys apart from the loader's own random streams, which use 1 to 3."""
@@ -26,7 +26,7 @@ def sample_keys(seed: int, epoch: int, positions: np.ndarray) -> torch.Tensor:
     return _mix(torch.from_numpy(start + positions.astype(np.int64) * np.int64(_GOLDEN)))
 
 
-def kept_features(keys: torch.Tensor, num_features: int, probability: float) -> torch.Tensor:
+def dropout_mask(keys: torch.Tensor, num_features: int, probability: float) -> torch.Tensor:
     """Return bool ``[N, num_features]``: which features of each sample stay, by the samples' keys (int64 ``[N]``).
 
     To be called outside of a compiled network: the arithmetic overflows on purpose, which is no defined number in the code that
@@ -44,13 +44,13 @@ class SampleDropout(nn.Module):
         super().__init__()
         self.probability = probability
 
-    def forward(self, features: torch.Tensor, kept: torch.Tensor | None = None) -> torch.Tensor:
-        """Return features float ``[N, F]``, left as they are outside training; ``kept`` is bool ``[N, F]``."""
+    def forward(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Return features float ``[N, F]``, left as they are outside training; ``mask`` is bool ``[N, F]``."""
         if not self.training or self.probability == 0:
             return features
-        if kept is None:
+        if mask is None:
             return functional.dropout(features, self.probability)
-        return features * kept.to(features.dtype) / (1 - self.probability)
+        return features * mask.to(features.dtype) / (1 - self.probability)
 
 
 def _mix(values: torch.Tensor) -> torch.Tensor:

@@ -76,14 +76,14 @@ class FerNetwork(nn.Module):
         self.head = nn.Linear(num_features, num_classes)
         self.va_head = nn.Linear(num_features, 2) if valence_arousal else None
 
-    def forward(self, images: torch.Tensor, kept: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(self, images: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return logits float ``[N, classes]``, and valence and arousal float ``[N, 2]`` in [-1, 1] where there is a head for them.
 
         Args:
             images: float ``[N, 3, H, W]``.
-            kept: bool ``[N, num_features]``, see :func:`model.nets.dropout.kept_features`.
+            mask: bool ``[N, num_features]``, see :func:`model.nets.dropout.dropout_mask`.
         """
-        features = self.dropout(self.body(images), kept)
+        features = self.dropout(self.body(images), mask)
         return self.head(features), None if self.va_head is None else torch.tanh(self.va_head(features))
 
     @property

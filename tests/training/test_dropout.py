@@ -1,19 +1,19 @@
-"""Dropout by sample: the mask is a formula of the key, so it can be cut, resumed and dealt to ranks."""
+"""Dropout by sample: the mask is a formula of the key, so it can be cut, resumed and assigned to ranks."""
 
 import numpy as np
 import pytest
 import torch
 
-from model.nets.dropout import SampleDropout, kept_features, sample_keys
+from model.nets.dropout import SampleDropout, dropout_mask, sample_keys
 
 
 def _masks(probability: float, positions: np.ndarray, *, seed: int = 1, epoch: int = 2, features: int = 500) -> torch.Tensor:
     dropout = SampleDropout(probability).train()
-    return dropout(torch.ones(len(positions), features), kept_features(sample_keys(seed, epoch, positions), features, probability))
+    return dropout(torch.ones(len(positions), features), dropout_mask(sample_keys(seed, epoch, positions), features, probability))
 
 
 def test_a_sample_s_mask_does_not_depend_on_the_batch_it_is_in() -> None:
-    """Ranks and accumulated pieces cut batches differently, and must drop the same features."""
+    """Ranks and accumulated micro-batches cut batches differently, and must drop the same features."""
     whole = _masks(0.3, np.arange(100, 164))
 
     parts = torch.cat([_masks(0.3, np.arange(100, 116)), _masks(0.3, np.arange(116, 164))])
@@ -69,4 +69,4 @@ def test_masks_are_the_same_numbers_for_ever() -> None:
     keys = [mixed((start + position * 0x9E3779B97F4A7C15) % limit) for position in (0, 5)]
     expected = [[mixed((key + count * 0x9E3779B97F4A7C15) % limit) >> 40 >= round(0.4 * 2**24) for count in range(1, 85)] for key in keys]
 
-    assert kept_features(sample_keys(3, 1, np.array([0, 5])), 84, 0.4).tolist() == expected
+    assert dropout_mask(sample_keys(3, 1, np.array([0, 5])), 84, 0.4).tolist() == expected

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from model.losses import class_weights, concordance_loss, cross_entropy_sum
+from model.nets.losses import class_weights, concordance_loss, cross_entropy_sum
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_pieces_of_a_batch_add_up_to_torch_s_sum(weighted: bool, smoothing: float) -> None:
-    """Accumulation and ranks rest on it: sums over pieces are the batch's sum."""
+def test_parts_of_a_batch_add_up_to_torch_s_sum(weighted: bool, smoothing: float) -> None:
+    """Accumulation and ranks rest on it: sums over parts are the batch's sum."""
     torch.manual_seed(0)
     logits, labels = torch.randn(12, 5, dtype=torch.float64), torch.arange(12) % 5
     weights = torch.tensor([0.5, 1.0, 2.0, 0.25, 3.0]) if weighted else None

@@ -19,7 +19,7 @@ from train_helpers import Recorder, same_weights, small_dataset, small_options, 
 from ferdata.errors import OptionError, TrainError
 from ferdata.stream import BatchContext, Loader
 from model import TrainResult, train
-from model.augment import evaluation_transform, training_transform
+from model.nets.augment import evaluation_transform, training_transform
 from model.nets.networks import FerNetwork, build_network
 from model.options import TrainOptions
 
@@ -154,14 +154,14 @@ def test_the_same_seed_gives_the_same_bits_whatever_the_workers(shards: str, tmp
     assert not same_weights(runs["a"], runs["c"])
 
 
-def test_accumulated_pieces_make_the_step_of_the_whole_batch(shards: str, tmp_path: Path) -> None:
-    """Four pieces of 4 are one batch of 16, with dropout, augmentation, weights and smoothing: memory is all that changes."""
+def test_micro_batches_make_the_step_of_the_whole_batch(shards: str, tmp_path: Path) -> None:
+    """Four micro-batches of 4 are one batch of 16, with dropout, augmentation, weights and smoothing: memory is all that changes."""
     settings = {"epochs": 1, "optimizer": "sgd", "lr": 0.05, "dropout": 0.3, "class_weights": True, "label_smoothing": 0.1}
     whole = train(small_options(shards, tmp_path, name="whole", **settings)).run
-    pieces = train(small_options(shards, tmp_path, name="pieces", accumulate=4, **settings)).run
+    cut = train(small_options(shards, tmp_path, name="cut", accumulate=4, **settings)).run
 
-    assert step_losses(pieces) == pytest.approx(step_losses(whole), rel=1e-5)
-    for one, two in zip(weights(whole).values(), weights(pieces).values(), strict=True):
+    assert step_losses(cut) == pytest.approx(step_losses(whole), rel=1e-5)
+    for one, two in zip(weights(whole).values(), weights(cut).values(), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
 
 
@@ -266,7 +266,7 @@ def test_what_cannot_be_trained_is_refused_before_a_folder_is_made(shards: str, 
     """A folder without a run in it would be taken for one."""
     out = tmp_path / "runs"
     for settings, text in (
-        ({"batch_size": 15, "accumulate": 2}, r"batch_size: 15 found, expected a multiple of 1 ranks x 2 pieces.*use 14"),
+        ({"batch_size": 15, "accumulate": 2}, r"batch_size: 15 found, expected a multiple of 1 ranks x 2 micro-batches.*use 14"),
         ({"amp": "fp16"}, r"amp: fp16 found on a CPU"),
         ({"model": "basic2"}, r"model basic2: images of 28 x 28 found, expected at least 76 x 76"),
         ({"batch_size": 128}, r"70 samples found, expected at least batch_size"),

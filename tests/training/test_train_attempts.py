@@ -10,7 +10,7 @@ from train_helpers import interrupt_at, same_weights, small_dataset, small_optio
 
 from ferdata.errors import OptionError, TrainError
 from model import TrainOptions, train
-from model.attempts import find_begun
+from model.run.attempts import find_begun
 
 ROOT = Path(__file__).parents[2]
 

@@ -178,10 +178,10 @@ def test_every_option_that_texts_name_exists(run: Path) -> None:
 def test_augment_none_trains_on_images_as_they_are(shards: str, tmp_path: Path) -> None:
     """As the help says."""
     settings = ["--epochs", "1", "--limit", "16", "--batch-size", "16", "--workers", "0", "--out", str(tmp_path), "--name", "r"]
-    train("--shards", shards, "--augment", "none", "--deal", "windows", *settings)
+    train("--shards", shards, "--augment", "none", "--assign", "windows", *settings)
 
     saved = TrainOptions.from_json(json.loads((tmp_path / "r" / "config.json").read_text()), "r")
-    assert (saved.augment, saved.deal) == ((), "windows")
+    assert (saved.augment, saved.assign) == ((), "windows")
 
 
 @pytest.mark.parametrize("name", ["model", "ferdata_bench"])

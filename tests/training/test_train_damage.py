@@ -19,12 +19,12 @@ from train_helpers import Recorder, small_dataset, small_options, step_losses
 from ferdata.errors import OptionError, StateError, TrainError
 from ferdata.stream import Loader
 from model import TrainOptions, setup, train
-from model.memory import out_of_memory
 from model.nets.networks import FerNetwork
 from model.report.plots import draw_confusion
 from model.report.scores import SplitScores, scores_from_confusion
 from model.run.checkpoint import load_checkpoint
 from model.run.folder import read_metrics
+from model.run.memory import out_of_memory
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,9 @@ def test_batch_normalisation_over_one_value_is_explained(shards: str, tmp_path: 
     network = FerNetwork(body, num_features=3, num_classes=8, dropout=0.0, valence_arousal=False)
     monkeypatch.setattr("model.setup.build_network", lambda *args, **settings: network)
 
-    with pytest.raises(OptionError, match=r"batch_size: pieces of 1 on each rank found.*larger --batch-size, a smaller --accumulate"):
+    with pytest.raises(
+        OptionError, match=r"batch_size: micro-batches of 1 on each rank found.*larger --batch-size, a smaller --accumulate"
+    ):
         train(small_options(shards, tmp_path, accumulate=16))
 
 
@@ -195,11 +197,11 @@ def test_a_second_head_without_anything_to_learn_is_refused(shards: str, tmp_pat
         train(small_options(shards, tmp_path, valence_arousal=True))
 
 
-def test_advice_on_full_memory_counts_accumulated_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pieces of 4 that fit are batches of 16 on each of two ranks with --accumulate 4 as it was given, not batches of 8."""
-    monkeypatch.setattr("model.memory._largest_fitting", lambda *args: 4)
+def test_advice_on_full_memory_counts_micro_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Micro-batches of 4 that fit are batches of 16 on each of two ranks with --accumulate 4 as it was given, not batches of 8."""
+    monkeypatch.setattr("model.run.memory._largest_fitting", lambda *args: 4)
 
-    error = out_of_memory(None, reason="full", shape=(3, 8, 8), piece_samples=8, accumulate=4, world_size=2)  # type: ignore[arg-type]
+    error = out_of_memory(None, reason="full", shape=(3, 8, 8), micro_batch_size=8, accumulate=4, world_size=2)  # type: ignore[arg-type]
 
     assert "use --batch-size 32 with --accumulate 4 as it is, or --accumulate 8, which keeps batches of 64" in str(error)
 

@@ -111,10 +111,10 @@ def test_full_memory_is_answered_with_the_batch_size_that_fits(tmp_path: Path) -
         r"memory is full with 512 images at a time.*expected at most (\d+), .*--batch-size (\d+), or --accumulate (\d+)", done.stdout
     )
     assert found, done.stdout
-    fits, batch_size, pieces = map(int, found.groups())
+    fits, batch_size, parts = map(int, found.groups())
     assert 1 <= fits <= 256
     assert batch_size == fits
-    assert 512 % pieces == 0 and 512 // pieces <= fits
+    assert 512 % parts == 0 and 512 // parts <= fits
     assert "then 1" in done.stdout
 
 

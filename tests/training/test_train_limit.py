@@ -14,8 +14,8 @@ from train_helpers import small_dataset, small_options
 from ferdata.ingest import IngestOptions, ingest
 from model import TrainOptions, train
 from model.data import StepBatch, TrainData
-from model.distributed import Ranks
 from model.nets.networks import build_network
+from model.run.ranks import Ranks
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_a_limit_is_one_stratified_subset_of_train(shards: str, tmp_path: Path, 
 
 
 def test_what_a_limit_takes_depends_on_the_seed_alone(shards: str) -> None:
-    """Not on batches, pieces or ranks; and a larger limit keeps what a smaller one took."""
+    """Not on batches, micro-batches or ranks; and a larger limit keeps what a smaller one took."""
 
     def chosen(**settings: Any) -> set[int]:
         options = TrainOptions(shards=shards, batch_size=8, num_workers=0, **settings)

@@ -12,7 +12,7 @@ import torch
 from ferdata.errors import OptionError, TrainError
 from model import TrainOptions
 from model.nets.networks import build_network
-from model.optim import learning_rate, make_optimizer
+from model.nets.optim import learning_rate, make_optimizer
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,15 @@ def test_a_resumed_run_refuses_settings_that_would_change_it() -> None:
     TrainOptions(resume="runs/a", lr=0.01).resumed(saved, "runs/a")
 
 
-def test_pieces_may_change_unless_a_concordance_is_one_of_them() -> None:
+def test_settings_of_an_earlier_version_are_read_by_their_new_names() -> None:
+    """``assign`` was once ``deal``, and a run that was begun then goes on."""
+    record = TrainOptions(assign="windows").to_json()
+    record["deal"] = record.pop("assign")
+
+    assert TrainOptions.from_json(record, "runs/a/config.json") == TrainOptions(assign="windows")
+
+
+def test_accumulate_may_change_unless_a_concordance_is_that_of_a_micro_batch() -> None:
     """Less memory is a matter of the machine; another loss is not."""
     going_on = TrainOptions(resume="runs/a", accumulate=2)
 

@@ -18,7 +18,7 @@ from model import TrainOptions, train
 SETTINGS: dict[str, dict[str, Any]] = {
     "sgd": {"optimizer": "sgd", "lr": 0.05, "dropout": 0.3, "class_weights": True, "label_smoothing": 0.1, "valence_arousal": True},
     "adam": {"accumulate": 2, "loss": "sum", "lr": 1e-4, "valence_arousal": True},
-    "windows": {"deal": "windows", "sampling": "uniform", "limit": 32},
+    "windows": {"assign": "windows", "sampling": "uniform", "limit": 32},
 }
 SCRIPT = """
 import json, os, sys
@@ -71,9 +71,9 @@ def two(shards: str, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_two_processes_take_the_steps_of_one(name: str, two: dict[tuple[str, int], dict[str, Any]], shards: str, tmp_path: Path) -> None:
-    """Loss by loss and weight by weight, to floating-point error: with dropout, augmentation, weighted classes, both heads, pieces.
+    """Loss by loss and weight by weight, to floating-point error: with dropout, augmentation, weighted classes, both heads, micro-batches.
 
-    A concordance is one of a piece, so piece k of both ranks together must hold the samples of piece k of one process.
+    A concordance is that of a micro-batch, so number k of both ranks together must hold the samples of number k of one process.
     """
     one = train(small_options(shards, tmp_path, name=name, **SETTINGS[name]))
     run = Path(two["root", 0]["path"]) / name
@@ -107,7 +107,7 @@ def test_figures_over_ranks_are_those_of_one_process(two: dict[tuple[str, int], 
 def test_a_limit_measures_the_same_samples_on_any_number_of_ranks(
     two: dict[tuple[str, int], dict[str, Any]], shards: str, tmp_path: Path
 ) -> None:
-    """32 of 70, dealt to two ranks or read by one; val is whole."""
+    """32 of 70, assigned to two ranks or read by one; val is whole."""
     one = train(small_options(shards, tmp_path, limit=32, epochs=1))
 
     theirs = two["windows", 0]["scores"]
@@ -116,7 +116,7 @@ def test_a_limit_measures_the_same_samples_on_any_number_of_ranks(
     assert (one.scores["train"].samples, one.scores["val"].samples) == (32, 21)
 
 
-def test_dealing_windows_trains_as_many_samples(two: dict[tuple[str, int], dict[str, Any]]) -> None:
+def test_assigning_windows_trains_as_many_samples(two: dict[tuple[str, int], dict[str, Any]]) -> None:
     """Each rank reads its own samples; steps and ends of epochs agree all the same."""
     assert two["windows", 0]["steps"] == two["windows", 1]["steps"] == 2 * 2
 
@@ -195,6 +195,6 @@ def test_the_command_draws_the_built_in_faces_once_and_outlives_a_killed_rank(tm
 
 
 def test_a_batch_that_does_not_divide_is_refused_in_one_process_too(shards: str, tmp_path: Path) -> None:
-    """The batch is the step's, over all ranks and pieces."""
-    with pytest.raises((TrainError, ValueError), match=r"expected a multiple of 1 ranks x 3 pieces"):
+    """The batch is the step's, over all ranks and micro-batches."""
+    with pytest.raises((TrainError, ValueError), match=r"expected a multiple of 1 ranks x 3 micro-batches"):
         train(small_options(shards, tmp_path, accumulate=3))

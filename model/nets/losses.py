@@ -28,7 +28,7 @@ def class_weights(counts: Sequence[int]) -> torch.Tensor:
 def cross_entropy_sum(logits: torch.Tensor, labels: torch.Tensor, *, weights: torch.Tensor | None, smoothing: float) -> torch.Tensor:
     """Return the sum of the (weighted) cross-entropies over the rows that are no padding.
 
-    A sum and not a mean, so that pieces of a batch and ranks add up to exactly the whole batch's loss.
+    A sum and not a mean, so that micro-batches and ranks add up to exactly the whole batch's loss.
     """
     return functional.cross_entropy(
         logits.float(), labels, weight=weights, reduction="sum", ignore_index=IGNORED_LABEL, label_smoothing=smoothing

@@ -20,7 +20,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from ferdata.errors import FerdataError, OptionError, TrainError
-from model.attempts import attempt
+from model.run.attempts import attempt
 
 __all__ = ["FollowingError", "Ranks", "is_first_process", "join_ranks"]
 
@@ -75,10 +75,10 @@ class Ranks:
         """Return every rank's rows (the same number on each) in rank order; only this rank's own carry gradients."""
         if self.world_size == 1:
             return rows
-        pieces = [torch.empty_like(rows) for _ in range(self.world_size)]
-        dist.all_gather(pieces, rows.detach().contiguous())
-        pieces[self.rank] = rows
-        return torch.cat(pieces)
+        parts = [torch.empty_like(rows) for _ in range(self.world_size)]
+        dist.all_gather(parts, rows.detach().contiguous())
+        parts[self.rank] = rows
+        return torch.cat(parts)
 
     def from_first(self, make: Callable[[], T]) -> T:
         """Return what ``make`` gives on rank 0; where it fails there, fail everywhere, so that nobody waits for nobody.

@@ -24,33 +24,33 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_memory(
-    stepper: Stepper, *, reason: str, shape: tuple[int, ...], piece_samples: int, accumulate: int, world_size: int
+    stepper: Stepper, *, reason: str, shape: tuple[int, ...], micro_batch_size: int, accumulate: int, world_size: int
 ) -> TrainError:
-    """Return the error to raise, after trying smaller pieces.
+    """Return the error to raise, after trying smaller micro-batches.
 
     Args:
         stepper: What ran out of memory; the network's weights are of no use afterwards.
         reason: First line of the error.
         shape: ``(3, H, W)`` of an image.
-        piece_samples: Images of the piece that did not fit.
-        accumulate: Pieces of a rank's part of a step.
+        micro_batch_size: Images of the micro-batch that did not fit.
+        accumulate: Micro-batches of a rank's part of a step.
         world_size: Number of ranks.
     """
-    fitting = _largest_fitting(stepper, shape, piece_samples)
-    tried = f"training step: memory is full with {piece_samples} images at a time on each rank ({reason})"
+    fitting = _largest_fitting(stepper, shape, micro_batch_size)
+    tried = f"training step: memory is full with {micro_batch_size} images at a time on each rank ({reason})"
     if fitting == 0:
         return TrainError(f"{tried}, and not even one image fits; use a smaller --size or --model, or another device")
-    rank_samples = piece_samples * accumulate
-    pieces = next(count for count in range(1, rank_samples + 1) if rank_samples % count == 0 and rank_samples // count <= fitting)
+    rank_samples = micro_batch_size * accumulate
+    parts = next(count for count in range(1, rank_samples + 1) if rank_samples % count == 0 and rank_samples // count <= fitting)
     kept = f" with --accumulate {accumulate} as it is" if accumulate > 1 else ""
     return TrainError(
         f"{tried}, expected at most {fitting}, tried with a quarter to spare; use --batch-size {fitting * accumulate * world_size}{kept}, "
-        f"or --accumulate {pieces}, which keeps batches of {rank_samples * world_size}"
+        f"or --accumulate {parts}, which keeps batches of {rank_samples * world_size}"
     )
 
 
-def _largest_fitting(stepper: Stepper, shape: tuple[int, ...], piece_samples: int) -> int:
-    size = piece_samples // 2
+def _largest_fitting(stepper: Stepper, shape: tuple[int, ...], micro_batch_size: int) -> int:
+    size = micro_batch_size // 2
     while size >= 1:
         stepper.optimizer.zero_grad(set_to_none=True)
         gc.collect()
