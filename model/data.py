@@ -12,6 +12,7 @@ import torch
 
 from ferdata.errors import OptionError
 from ferdata.format import read_index
+from ferdata.randomness import Stream
 from ferdata.store import Store
 from ferdata.strata import draw_stratified
 from ferdata.stream import Loader
@@ -20,9 +21,6 @@ from model.options import TrainOptions
 from model.run.ranks import Ranks
 
 __all__ = ["StepBatch", "TrainData", "open_evaluation"]
-
-_LIMIT = 6
-"""Keeps the draw of a limit apart from the other random streams of a run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +96,7 @@ class TrainData:
         self.indices: np.ndarray | None = None
         if options.limit is not None and options.limit < samples:
             labels = SampleTable(store, index, "train", ()).labels
-            self.indices = draw_stratified(labels, options.limit, (options.seed, _LIMIT))
+            self.indices = draw_stratified(labels, options.limit, Stream.TRAINING_LIMIT.seed(options.seed))
             self.class_counts = np.bincount(labels[self.indices], minlength=len(index.classes)).tolist()
         self._limit, self._samples = options.limit, samples
         self._by_rows = options.assign == "rows"

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ferdata.errors import OptionError
+from ferdata.randomness import Stream
 from ferdata.stream import BatchContext, BatchTransform
 from model.data import StepBatch
 from model.nets.dropout import dropout_mask, sample_keys
@@ -20,9 +21,6 @@ from model.options import TrainOptions
 from model.run.ranks import Ranks
 
 __all__ = ["Stepper", "run_network"]
-
-_STEP_SEED = 5
-"""Keeps the seeds of steps apart from the other random streams of a run."""
 
 _AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -106,7 +104,8 @@ class Stepper:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         # a backbone's own random layers depend on the step alone, so that a resumed run draws as the uninterrupted one
-        torch.manual_seed(int(np.random.SeedSequence((options.seed, _STEP_SEED, number, self._ranks.rank)).generate_state(1)[0]))
+        seed = np.random.SeedSequence(Stream.TRAINING_STEPS.seed(options.seed, number, self._ranks.rank))
+        torch.manual_seed(int(seed.generate_state(1)[0]))
         self.optimizer.zero_grad(set_to_none=True)
 
     def _end(self) -> None:

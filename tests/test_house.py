@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = [
     {"ferdata.errors"},
     {"ferdata.sample"},
-    {"ferdata.store", "ferdata.remote", "ferdata.lock", "ferdata.labels", "ferdata.own", "ferdata.parallel", "ferdata.strata"},
+    {f"ferdata.{name}" for name in ("store", "remote", "lock", "labels", "own", "parallel", "randomness", "strata")},
     {"ferdata.images", "ferdata.format"},
     {"ferdata.sources"},
     {"ferdata.synth"},

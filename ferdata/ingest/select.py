@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ferdata.randomness import Stream
 from ferdata.strata import apportion
 
 __all__ = [
@@ -30,7 +31,6 @@ SMALL_SHARD_BYTES = 16 << 20
 MAX_SMALL_SHARDS = 32
 """Sets of few shards are cut finer, so that many workers share them; this is how far."""
 
-_LIMIT, _SPLIT, _ORDER = 1, 2, 3
 _SPLIT_ORDER = ("train", "val", "test")
 
 
@@ -77,7 +77,7 @@ def choose_limit(selection: Selection, limit: int, seed: int) -> Selection:
     members = [np.flatnonzero((selection.codes == code) & (selection.labels == label)) for code, label in groups]
     codes = np.full_like(selection.codes, LEFT_OUT)
     for (code, label), group, share in zip(groups, members, apportion([len(group) for group in members], limit), strict=True):
-        order = _generator(seed, _LIMIT, selection.splits[code], label).permutation(len(group))
+        order = _generator(Stream.SHARD_LIMIT, seed, selection.splits[code], label).permutation(len(group))
         codes[group[order[:share]]] = code
     return replace(selection, codes=codes)
 
@@ -103,12 +103,12 @@ def cut_split(selection: Selection, name: str, amount: float, seed: int, *, trai
     )
     if groups is None:
         taken = [
-            np.flatnonzero(members == number)[_generator(seed, _SPLIT, name, int(label)).permutation(count)[:share]]
+            np.flatnonzero(members == number)[_generator(Stream.SPLITS, seed, name, int(label)).permutation(count)[:share]]
             for number, (label, count, share) in enumerate(zip(classes, counts, wanted, strict=True))
         ]
         moved = train[np.concatenate(taken)] if taken else train
     else:
-        moved = train[_whole_groups(groups[train], members, np.array(wanted), _generator(seed, _SPLIT, name))]
+        moved = train[_whole_groups(groups[train], members, np.array(wanted), _generator(Stream.SPLITS, seed, name))]
     codes = selection.codes.copy()
     codes[moved] = len(selection.splits)
     return replace(selection, splits=(*selection.splits, name), codes=codes)
@@ -138,7 +138,7 @@ def leave_out(selection: Selection, positions: np.ndarray) -> Selection:
 def choose_order(selection: Selection, split: str, seed: int) -> np.ndarray:
     """Return int64, the items of one split in the order they are stored: a seeded permutation of all of them."""
     positions = selection.positions(split)
-    return positions[_generator(seed, _ORDER, split).permutation(len(positions))]
+    return positions[_generator(Stream.SHARD_ORDER, seed, split).permutation(len(positions))]
 
 
 def num_shards(num_samples: int, sample_bytes: int) -> int:
@@ -163,6 +163,5 @@ def plan_shards(selection: Selection, *, seed: int, sample_bytes: int) -> list[S
     return plan
 
 
-def _generator(seed: int, purpose: int, split: str, label: int = 0) -> np.random.Generator:
-    # The purpose keeps the draws apart: the items a limit takes must not be the first ones of the order.
-    return np.random.default_rng((seed, purpose, int.from_bytes(split.encode(), "little"), label))
+def _generator(stream: Stream, seed: int, split: str, label: int = 0) -> np.random.Generator:
+    return np.random.default_rng(stream.seed(seed, int.from_bytes(split.encode(), "little"), label))

@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from ferdata.errors import OptionError
+from ferdata.randomness import GOLDEN_RATIO, Stream, first_bits, shift_right, splitmix64
 
 __all__ = [
     "BatchContext",
@@ -50,10 +51,10 @@ class BatchContext:
 
         A counter-based generator (SplitMix64, Steele, Lea and Flood 2014): no state, so any sample can be drawn alone.
         """
-        start = np.random.SeedSequence((self.seed, self.epoch, self.rank, purpose)).generate_state(1, np.uint64)
-        counters = self.positions.astype(np.uint64)[:, None] * np.uint64(count) + np.arange(1, count + 1, dtype=np.uint64)
-        bits = _splitmix64(start + counters * np.uint64(0x9E3779B97F4A7C15))
-        return torch.from_numpy((bits >> np.uint64(40)).astype(np.float32) / (1 << 24)).to(device)
+        start = first_bits((self.seed, self.epoch, self.rank, purpose))
+        counters = self.positions.astype(np.int64)[:, None] * count + np.arange(1, count + 1)
+        bits = splitmix64(start + counters * GOLDEN_RATIO)
+        return torch.from_numpy(shift_right(bits, 40).astype(np.float32) / (1 << 24)).to(device)
 
 
 class BatchTransform(Protocol):
@@ -166,7 +167,7 @@ class HorizontalFlip:
             raise OptionError(f"flip: probability {self.probability} found, expected 0 to 1")
 
     def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
-        chosen = context.uniform(1, 1, images.device)[:, 0] < self.probability
+        chosen = context.uniform(Stream.FLIPS.number, 1, images.device)[:, 0] < self.probability
         return torch.where(chosen.view(-1, 1, 1, 1), images.flip(-1), images)
 
 
@@ -195,7 +196,7 @@ class RandomResizedCrop:
 
     def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
         count, channels, height, width = images.shape
-        draw = context.uniform(2, 4, images.device)
+        draw = context.uniform(Stream.CROPS.number, 4, images.device)
         area = self.scale[0] + draw[:, 0] * (self.scale[1] - self.scale[0])
         log_low, log_high = math.log(self.ratio[0]), math.log(self.ratio[1])
         root = torch.exp((log_low + draw[:, 1] * (log_high - log_low)) / 2)
@@ -228,7 +229,7 @@ class ColorJitter:
             raise OptionError(f"jitter: {self.brightness}, {self.contrast}, {self.saturation} found, expected each from 0 to 1")
 
     def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
-        draw = 2 * context.uniform(3, 3, images.device) - 1
+        draw = 2 * context.uniform(Stream.COLOURS.number, 3, images.device) - 1
         limits = torch.tensor([self.brightness, self.contrast, self.saturation], device=images.device)
         brightness, contrast, saturation = (1 + draw * limits).view(-1, 3, 1, 1, 1).unbind(1)
         values = images.float() * brightness
@@ -238,10 +239,3 @@ class ColorJitter:
         middle = grey.mean((2, 3), keepdim=True)
         values = middle + (values - middle) * contrast
         return values.clamp_(0, 255).round_().to(images.dtype) if images.dtype == torch.uint8 else values.to(images.dtype)
-
-
-def _splitmix64(values: np.ndarray) -> np.ndarray:
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: np.ndarray = values ^ (values >> np.uint64(31))
-    return mixed

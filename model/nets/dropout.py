@@ -9,21 +9,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ferdata.randomness import GOLDEN_RATIO, Stream, first_bits, shift_right, splitmix64
+
 __all__ = ["SampleDropout", "dropout_mask", "sample_keys"]
-
-_PURPOSE = 4
-"""Keeps the keys apart from the loader's own random streams, which use 1 to 3."""
-
-_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
-_FIRST = 0xBF58476D1CE4E5B9 - (1 << 64)
-_SECOND = 0x94D049BB133111EB - (1 << 64)
-"""Constants of SplitMix64 (Steele, Lea and Flood 2014) as signed numbers, since torch has no arithmetic on unsigned ones."""
 
 
 def sample_keys(seed: int, epoch: int, positions: np.ndarray) -> torch.Tensor:
     """Return int64 ``[N]``, a key for each position (int64 ``[N]``) of an epoch's global order."""
-    start = np.random.SeedSequence((seed, epoch, _PURPOSE)).generate_state(1, np.uint64).astype(np.int64)
-    return _mix(torch.from_numpy(start + positions.astype(np.int64) * np.int64(_GOLDEN)))
+    return torch.from_numpy(splitmix64(first_bits(Stream.DROPOUT.seed(seed, epoch)) + positions.astype(np.int64) * GOLDEN_RATIO))
 
 
 def dropout_mask(keys: torch.Tensor, num_features: int, probability: float) -> torch.Tensor:
@@ -32,9 +25,9 @@ def dropout_mask(keys: torch.Tensor, num_features: int, probability: float) -> t
     To be called outside of a compiled network: the arithmetic overflows on purpose, which is no defined number in the code that
     ``torch.compile`` writes for a CPU, and its compiler (torch 2.15) breaks its own memory over the table of counters.
     """
-    counters = torch.arange(1, num_features + 1, device=keys.device) * _GOLDEN
-    bits = _mix(keys[:, None] + counters)
-    return _shift_right(bits, 40) >= round(probability * (1 << 24))
+    counters = torch.arange(1, num_features + 1, device=keys.device) * GOLDEN_RATIO
+    bits = splitmix64(keys[:, None] + counters)
+    return shift_right(bits, 40) >= round(probability * (1 << 24))
 
 
 class SampleDropout(nn.Module):
@@ -51,14 +44,3 @@ class SampleDropout(nn.Module):
         if mask is None:
             return functional.dropout(features, self.probability)
         return features * mask.to(features.dtype) / (1 - self.probability)
-
-
-def _mix(values: torch.Tensor) -> torch.Tensor:
-    values = (values ^ _shift_right(values, 30)) * _FIRST
-    values = (values ^ _shift_right(values, 27)) * _SECOND
-    return values ^ _shift_right(values, 31)
-
-
-def _shift_right(values: torch.Tensor, count: int) -> torch.Tensor:
-    """Shift as an unsigned number would: torch's own shift repeats the sign."""
-    return (values >> count) & ((1 << (64 - count)) - 1)

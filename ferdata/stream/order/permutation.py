@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ferdata.randomness import splitmix64
+
 __all__ = ["Permutation", "RunPermutation"]
 
 TABLE_PLACES = 1 << 20
@@ -16,8 +18,6 @@ keyed by the seed computes each place: a table would grow with the data set on e
 TABLE_RUNS = 1 << 17
 """Likewise of runs, which take three numbers each."""
 _ROUNDS = 6
-_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-"""Of splitmix64, the mixing function."""
 _BLOCK_PLACES = 1 << 16
 """Places computed at a time: temporary arrays stay in the processor's cache."""
 
@@ -56,12 +56,7 @@ class Permutation:
     def _network(self, places: np.ndarray) -> np.ndarray:
         left, right = places >> self._half, places & self._mask
         for key in self._keys:
-            mixed = right + key
-            mixed ^= mixed >> np.uint64(30)
-            mixed *= _MIX_1
-            mixed ^= mixed >> np.uint64(27)
-            mixed *= _MIX_2
-            mixed ^= mixed >> np.uint64(31)
+            mixed = splitmix64((right + key).view(np.int64)).view(np.uint64)
             left, right = right, left ^ (mixed & self._mask)
         return (left << self._half) | right
 

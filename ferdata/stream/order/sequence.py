@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from ferdata.errors import OptionError
+from ferdata.randomness import Stream
 from ferdata.stream.order.permutation import Permutation, RunPermutation
 
 __all__ = [
@@ -38,9 +39,6 @@ WINDOW_SAMPLES = 2048
 
 PADDING = -1
 """Stands for a row that repeats a sample only to fill a batch."""
-
-_RUNS, _WINDOWS, _DRAWS, _TIMES = 1, 2, 3, 4
-"""Purposes of random streams; mixed into every seed so that no two of them are the same stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +185,7 @@ class RankOrder:
 
     def __init__(self, sequence: _Sequence, options: OrderOptions, *, epoch: int, phase: int, rank: int, world_size: int) -> None:
         self._sequence, self._options = sequence, options
-        self._seed = (options.seed, epoch, _WINDOWS, phase)
+        self._seed = (options.seed, epoch, phase)
         self._rank, self._world_size = rank, world_size
         self._rounds, self._last = _cut(sequence.count, options, world_size)
         self._mixed: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
@@ -215,7 +213,7 @@ class RankOrder:
                 start, rows = self._rounds * self._world_size * window + self._rank * self._last, self._last
             samples = self._sequence.part(min(start, self._sequence.count), min(start + rows, self._sequence.count))
             if self._options.shuffle == "window":
-                samples = np.random.default_rng((*self._seed, number)).permutation(samples)
+                samples = np.random.default_rng(Stream.WINDOWS.seed(*self._seed, number)).permutation(samples)
             self._mixed = turn, np.concatenate((samples, np.full(rows - len(samples), PADDING, np.int64)))
         return self._mixed[1]
 
@@ -362,7 +360,7 @@ class _InReadingOrder:
 
 
 def _sequence(shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int) -> _Sequence:
-    seed = (options.seed, epoch, _RUNS)
+    seed = Stream.RUNS.seed(options.seed, epoch)
     if options.shuffle == "none":
         return _InReadingOrder(int(shard_sizes.sum()))
     base: _Sequence
@@ -391,8 +389,9 @@ def _weighted(base: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch
         own = base[base_labels == label]
         if not share:
             continue
-        rng = np.random.default_rng((options.seed, epoch, _DRAWS, label))
+        rng = np.random.default_rng(Stream.WEIGHTED_DRAWS.seed(options.seed, epoch, label))
         rest = np.sort(rng.choice(len(own), share % len(own), replace=False))
         picked += [*[own] * (share // len(own)), own[rest]]
-        times.append((np.arange(share) + np.random.default_rng((options.seed, epoch, _TIMES, label)).random(share)) / share)
+        offsets = np.random.default_rng(Stream.DRAW_TIMES.seed(options.seed, epoch, label)).random(share)
+        times.append((np.arange(share) + offsets) / share)
     return np.concatenate(picked)[np.argsort(np.concatenate(times), kind="stable")]
