@@ -93,7 +93,7 @@ def make_truth(
 
 def small_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make jobs of a few samples, so that small data sets give workers as many of them as large ones do."""
-    monkeypatch.setattr("ferdata.stream.loader.JOBS_PER_WORKER", 12)
+    monkeypatch.setattr("ferdata.stream.pipeline.JOBS_PER_WORKER", 12)
 
 
 def worker_pids() -> list[int]:

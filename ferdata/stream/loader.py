@@ -6,7 +6,6 @@ recycled shared memory; what travels between processes is job numbers. Memory: t
 
 import multiprocessing
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -19,23 +18,17 @@ from ferdata.errors import OptionError, StateError
 from ferdata.parallel import usable_cores
 from ferdata.stream.batch import SampleTable, batch_type
 from ferdata.stream.datasets import ShardDataset
-from ferdata.stream.device.transfer import Delivery, DeviceMover, PinnedRing
-from ferdata.stream.memory.ring import HELD_BATCHES, Ring, window_batches_within
-from ferdata.stream.metrics import LoaderMetrics, Meter
+from ferdata.stream.memory.ring import window_batches_within
+from ferdata.stream.metrics import LoaderMetrics
 from ferdata.stream.order.partition import Extent, Partition
 from ferdata.stream.order.ranks import find_rank
 from ferdata.stream.order.sequence import check_whole_number, class_weights, order_options
-from ferdata.stream.order.windows import Checked
+from ferdata.stream.pipeline import Pipeline
 from ferdata.stream.state import Identity, Position
 from ferdata.stream.transforms import BatchContext, BatchTransform, as_batch_transform, check_transformed
-from ferdata.stream.workers.prefetch import Filling, Prefetcher
-from ferdata.stream.workers.processes import Workers
 from ferdata.stream.workers.worker import open_split
 
 __all__ = ["Loader"]
-
-JOBS_PER_WORKER = 4
-"""Pieces each worker's part of a window comes in: few, since each wakes the consumer's process, enough that workers end together."""
 
 
 class Loader:
@@ -137,34 +130,28 @@ class Loader:
         rank, world_size = find_rank(rank, world_size, early=True)
         self._partition = Partition(extent=extent, order=self.order, rank=rank, world_size=world_size)
         self._check_partition()
-        longest = replace(self._partition, rank=0, world_size=1).num_batches()  # ranks may be fewer where an epoch begins
-        window_batches = min(self.order.window_samples // batch_size, longest)
-        self._ring = Ring(num_slots=2 * window_batches + HELD_BATCHES, batch_size=batch_size, row_bytes=row_bytes)
-        self._workers = Workers(
+        self._pipeline = Pipeline(
             root=store.root,
             index=self.index,
             split=split,
-            memory=self._ring.memory,
+            table=self._table,
+            fields=self.fields,
+            order=self.order,
+            most_batches=replace(self._partition, rank=0, world_size=1).num_batches(),  # ranks may be fewer where an epoch begins
             num_workers=self.num_workers,
-            window_samples=window_batches * batch_size,
-            job_samples=-(-window_batches * batch_size // (JOBS_PER_WORKER * max(1, self.num_workers))),
             start_method=start_method,
             persistent=persistent,
+            verify_always=verify == "always",
+            device=torch.device("cpu" if device is None else device),
+            pin_memory=pin_memory,
         )
-        self._mover = None if device is None or torch.device(device).type == "cpu" else DeviceMover(torch.device(device), self._ring)
-        self._pinned = PinnedRing(self._ring) if pin_memory and self._mover is None else None
         self._transform = None if transform is None else as_batch_transform(transform)
         self.drop_last = self.order.drop_last
-        self._checked = Checked(len(self._table), always=verify == "always")
-        self._meter = Meter()
         self._identity = Identity(fingerprint=self.index.fingerprint + extent.digest, split=split, order=self.order)
         self._start = self._position = Position(epoch=0, world_size=world_size)
-        self._begun = self._reads_ahead = False
+        self._begun = False
         self._process = os.getpid()
         self._iteration = 0
-        self._persistent = persistent and self.num_workers > 0
-        self._prefetcher: Prefetcher | None = None
-        self._prefetched_for: Position | None = None
 
     @property
     def rank(self) -> int:
@@ -260,12 +247,7 @@ class Loader:
 
     def metrics(self) -> LoaderMetrics:
         """Return images/s, waits, bytes and ring occupancy of the current epoch; may be called while iterating."""
-        return self._meter.snapshot(
-            num_workers=self.num_workers,
-            ring_slots=self._ring.num_slots,
-            ring_free=self._ring.num_free,
-            window_samples=self.order.window_samples,
-        )
+        return self._pipeline.metrics()
 
     def describe(self) -> str:
         """Return one line on what is streamed and how far the shuffle reaches."""
@@ -277,17 +259,13 @@ class Loader:
         }
         return (
             f"{self.split}: {self.num_samples:,} samples, codec {self.index.codec.name}, {self.num_workers} workers, "
-            f"shuffle {self.order.shuffle} ({reach[self.order.shuffle]}), ring {self._ring.memory.num_bytes / 1e6:,.0f} MB"
+            f"shuffle {self.order.shuffle} ({reach[self.order.shuffle]}), ring {self._pipeline.ring.memory.num_bytes / 1e6:,.0f} MB"
         )
 
     def close(self) -> None:
         """Stop the workers and unlock the ring; batches that somebody holds stay valid."""
         self._iteration += 1
-        self._prefetcher = self._prefetched_for = None
-        self._workers.close()
-        for memory in (self._mover, self._pinned):
-            if memory is not None:
-                memory.close()
+        self._pipeline.close()
 
     def _batches(self) -> Iterator[Any]:
         """Yield the batches of one epoch from the current position on, and keep the position."""
@@ -303,9 +281,7 @@ class Loader:
         self._begun = True
         self._iteration = iteration = self._iteration + 1
         start = self._start = self._position
-        self._meter.restart()
-        deliveries = self._deliveries(start, iteration)
-        for delivery in deliveries if self._mover is None else self._mover.ahead(deliveries):
+        for delivery in self._pipeline.batches(start, self._partition, lambda: iteration == self._iteration):
             first = delivery.number * self.batch_size
             if self._transform is not None:
                 positions = np.arange(first, first + len(delivery.images))
@@ -313,7 +289,7 @@ class Loader:
                 delivery.images = check_transformed(self._transform(delivery.images, context), len(positions))
             consumed = first + self.batch_size
             self._position = Position(epoch=start.epoch, world_size=start.world_size, phases=start.phases, consumed=consumed)
-            self._meter.images += len(delivery.images)
+            self._pipeline.meter.images += len(delivery.images)
             batch = self._batch_type(*(delivery.images if name == "images" else delivery.values[name] for name in self.fields))
             del delivery
             yield batch
@@ -321,35 +297,6 @@ class Loader:
             self._check_current(iteration)
         self._position = Position(epoch=start.epoch + 1, world_size=self.world_size)
         self._begun = False
-
-    def _deliveries(self, start: Position, iteration: int) -> Iterator[Delivery]:
-        """Yield filled batches as the windows of one epoch fill up."""
-        prefetcher = self._prefetcher if self._prefetched_for == start else None
-        self._prefetched_for = None
-        if prefetcher is None:
-            self._ring.reclaim()
-            self._workers.begin()
-            windows = self._partition.windows(start, ahead=self._reads_ahead)
-            prefetcher = self._prefetcher = Prefetcher(windows, self._ring, self._workers, verify=self._checked.needs)
-        else:
-            self._workers.check_alive()
-        try:
-            for filling in prefetcher.windows(start.epoch):
-                self._wait_for(filling, prefetcher)
-                window = filling.window
-                values = self._table.values(self.fields, window.samples)  # at once: torch takes 20 µs a call, however small
-                for number in range(window.num_batches):
-                    rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
-                    images = self._images(filling.slots.popleft(), window.samples[rows])
-                    yield Delivery(images, {name: column[rows] for name, column in values.items()}, window.first_batch + number)
-                    prefetcher.fill()
-            self._workers.check_alive()  # the others may have done what a dead worker left
-            if iteration == self._iteration and self._reads_ahead:
-                self._prefetched_for = Position(epoch=start.epoch + 1, world_size=self.world_size)
-            self._reads_ahead = self._persistent
-        finally:
-            if iteration == self._iteration:
-                self._workers.finish()
 
     def _join_ranks(self, *, early: bool = True) -> None:
         """Look up again which rank this is, unless an epoch is under way: many loaders are made before the ranks are."""
@@ -366,32 +313,6 @@ class Loader:
                 f"{self._where}: {self._partition.total} samples found, expected at least batch_size x world_size = "
                 f"{self.batch_size} x {self.world_size}; use a smaller batch_size or drop_last=False"
             )
-
-    def _wait_for(self, filling: Filling, prefetcher: Prefetcher) -> None:
-        """Take acknowledgements until the prefetcher's oldest window is filled; an error is raised with the window it is in, not before."""
-        start = time.perf_counter()
-        while filling.missing and filling.error is None:
-            for ack in self._workers.acknowledgements():
-                prefetcher.acknowledge(ack)
-        if filling.error is not None:
-            raise filling.error
-        self._checked.note(filling.window)
-        self._meter.consumer_wait_seconds += time.perf_counter() - start
-        self._meter.bytes_read += filling.num_bytes
-        self._meter.busy_seconds += filling.busy_ns / 1e9
-
-    def _images(self, slot: int, numbers: np.ndarray) -> torch.Tensor:
-        """Return a filled slot's batch: the ring's own memory, or a copy where the consumer keeps too many."""
-        shape = (len(numbers), *self.index.spec.shape)
-        rows = self._ring.rows[slot * self.batch_size : slot * self.batch_size + len(numbers)]
-        if numbers[-1] < 0:
-            rows[numbers < 0] = 0
-        if self._ring.num_leased < HELD_BATCHES:
-            return torch.from_numpy(self._ring.lend(slot, shape))
-        images = torch.from_numpy(rows.copy().reshape(shape))
-        self._ring.give_back(slot)
-        self._meter.copied_batches += 1
-        return images
 
     def _check_current(self, iteration: int) -> None:
         if iteration != self._iteration:

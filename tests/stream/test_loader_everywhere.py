@@ -42,7 +42,7 @@ OPTIONS = 'dict(batch_size=8, window_samples=48, fields=("images", "labels", "nu
 
 START_METHODS = f"""
 import json, sys, threading
-import ferdata.stream.loader
+import ferdata.stream.pipeline
 from ferdata.stream import Loader
 
 def numbers_of(batch):
@@ -55,7 +55,7 @@ def read(start_method, found):
         found[start_method] = [[number for batch in loader for number in numbers_of(batch)] for _ in range(2)]
 
 if __name__ == "__main__":
-    ferdata.stream.loader.JOBS_PER_WORKER = 12
+    ferdata.stream.pipeline.JOBS_PER_WORKER = 12
     found = {{}}
     threads = [threading.Thread(target=read, args=(method, found)) for method in ("spawn", "forkserver")]
     for thread in threads:

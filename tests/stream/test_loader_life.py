@@ -265,7 +265,7 @@ def test_options_out_of_range_are_refused_by_name(zstd: Truth, options: dict[str
 def test_workers_fill_memory_that_a_driver_keeps_from_forked_processes(zstd: Truth) -> None:
     """Drivers that page-lock memory may take it out of what a fork hands on; a worker maps the ring for itself."""
     with Loader(zstd.root, num_workers=2, start_method="fork", **SMALL) as loader:
-        loader._ring.memory._mmap.madvise(mmap.MADV_DONTFORK)
+        loader._pipeline.ring.memory._mmap.madvise(mmap.MADV_DONTFORK)
         numbers = [number for batch in loader for number in zstd.assert_true(batch)]
     assert len(set(numbers)) == len(numbers) > 290
 

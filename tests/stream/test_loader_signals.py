@@ -31,9 +31,9 @@ def jobs_of_seven_samples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 LOOP = """
 import os, sys, time
-import ferdata.stream.loader
+import ferdata.stream.pipeline
 from ferdata.stream import Loader
-ferdata.stream.loader.JOBS_PER_WORKER = 12
+ferdata.stream.pipeline.JOBS_PER_WORKER = 12
 
 def main():
     options = dict(batch_size=8, num_workers=2, start_method=sys.argv[2], persistent=sys.argv[3] == "True", window_samples=48)
@@ -142,7 +142,7 @@ def test_workers_survive_a_ctrl_c_that_the_program_catches(running: Callable[...
 INTERRUPTED = """
 import os, random, signal, sys, threading
 from pathlib import Path
-import ferdata.stream.loader
+import ferdata.stream.pipeline
 from ferdata.stream import Loader
 from streams import make_truth
 
@@ -150,7 +150,7 @@ def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
 
 def main():
-    ferdata.stream.loader.JOBS_PER_WORKER = 12
+    ferdata.stream.pipeline.JOBS_PER_WORKER = 12
     truth = make_truth(Path(sys.argv[1]))
     choice = random.Random(int(sys.argv[2]))
     fields = ("images", "labels", "numbers")
