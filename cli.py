@@ -342,7 +342,7 @@ def train(
     from ferdata.dataset.builtin import find_shards
     from model import FollowingError, RichProgress, TrainOptions, is_first_process
     from model import train as run
-    from model.builtin import builtin_settings
+    from model.first_run import builtin_settings
 
     say = _say if is_first_process() else lambda text: None
     settings, typed = _train_settings(context)

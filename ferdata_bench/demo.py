@@ -24,7 +24,7 @@ from ferdata_bench.loaders.harness import run_bench
 from ferdata_bench.loaders.options import BenchOptions
 from ferdata_bench.loaders.report import print_result, save_plot
 from model import RichProgress, TrainOptions, train
-from model.builtin import BUILTIN_SETTINGS
+from model.first_run import BUILTIN_SETTINGS
 
 __all__ = ["run_demo"]
 

@@ -64,7 +64,7 @@ def test_a_pool_that_forks_beside_a_progress_bar_warns_nobody() -> None:
     assert list(results_in_order(_Forking(), abs, [-1, 2], max_in_flight=2)) == [1, 2]
     rooms = (Path(__file__).parent.parent / "ferdata").rglob("*.py")
     users = [path.relative_to(path.parents[1]).as_posix() for path in rooms if "ProcessPoolExecutor(" in path.read_text()]
-    assert users == ["parallel/processes.py"]
+    assert users == ["parallel/process_pool.py"]
     assert ".submit(" not in (Path(__file__).parent.parent / "ferdata" / users[0]).read_text()
 
 

@@ -5,9 +5,9 @@ left running when a call ends, however it ends.
 """
 
 from ferdata.parallel.cores import usable_cores
-from ferdata.parallel.files import FILES_PER_JOB, read_in_order
-from ferdata.parallel.processes import Beat, map_in_processes, run_tasks
+from ferdata.parallel.process_pool import Beat, map_in_processes, run_tasks
 from ferdata.parallel.ray_cluster import run_tasks_on_ray
+from ferdata.parallel.small_files import FILES_PER_JOB, read_in_order
 from ferdata.parallel.threads import Progress, map_in_threads
 
 __all__ = [

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ferdata.errors import FerdataError, OptionError, WorkerError
-from ferdata.parallel.processes import Beat
+from ferdata.parallel.process_pool import Beat
 
 __all__ = ["run_tasks_on_ray"]
 

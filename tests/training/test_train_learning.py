@@ -12,7 +12,7 @@ from ferdata.ingest import IngestOptions, ingest
 from ferdata_bench.studies.pretraining import StudyOptions, draw_study, run_study
 from ferdata_bench.studies.waiting import measure_throughput
 from model import TrainOptions, train
-from model.builtin import BUILTIN_SETTINGS
+from model.first_run import BUILTIN_SETTINGS
 from model.run.folder import read_metrics
 
 CLASSES = ("amused", "bored", "calculating", "dreamy", "eager", "furious", "glad", "hurt")

@@ -144,10 +144,10 @@ def test_what_fails_on_the_first_rank_fails_on_all(two: dict[tuple[str, int], di
 COMMANDS = """
 import os, signal, sys
 sys.path[:0] = {paths!r}
-import cli, model.builtin
+import cli, model.first_run
 from ferdata.dataset.builtin import BuiltinOptions
 from model.step import Stepper
-model.builtin._FACES = BuiltinOptions(count=80, size=32)
+model.first_run._FACES = BuiltinOptions(count=80, size=32)
 step = Stepper.step
 
 def killed(self, batch, number):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TypeVar
 
-from ferdata.parallel.processes import map_in_processes
+from ferdata.parallel.process_pool import map_in_processes
 from ferdata.parallel.threads import iterate_in_threads
 from ferdata.store import Store
 
