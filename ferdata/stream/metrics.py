@@ -1,6 +1,6 @@
-"""What a loader knows of its own speed, readable at any moment from any thread.
+"""What a loader knows of its own speed, readable at any time from any thread.
 
-In: counts that the loader adds as it goes. Out: a frozen snapshot.
+In: counts that the loader keeps as it runs. Out: a frozen snapshot.
 """
 
 import time
@@ -11,19 +11,19 @@ __all__ = ["LoaderMetrics", "Meter"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoaderMetrics:
-    """A snapshot; everything is since the current epoch's iteration began.
+    """A snapshot; all figures count from the start of the current epoch's iteration.
 
     Attributes:
         images: Images handed to the consumer.
         seconds: Time since the first batch was asked for.
         images_per_second: ``images / seconds``.
-        consumer_wait_seconds: Time the consumer stood waiting for a batch.
+        consumer_wait_seconds: Time the consumer waited for batches.
         worker_wait_seconds: Time the workers had nothing to do, summed over workers.
         bytes_read: Bytes read from shards.
-        ring_slots: Batches the ring has room for.
-        ring_occupancy: Share of the slots that are being filled, ready, or held by the consumer.
-        window_samples: Samples that are mixed together: the span of the shuffle.
-        copied_batches: Batches handed out in fresh memory because the consumer kept too many.
+        ring_slots: Batches that the ring has room for.
+        ring_occupancy: Fraction of the slots that are being filled, ready, or held by the consumer.
+        window_samples: Samples that are mixed together: how far the shuffle reaches.
+        copied_batches: Batches handed out in fresh memory because the consumer kept more than the ring allows.
     """
 
     images: int
@@ -54,7 +54,7 @@ class Meter:
         self.copied_batches = 0
 
     def snapshot(self, *, num_workers: int, ring_slots: int, ring_free: int, window_samples: int) -> LoaderMetrics:
-        """Return the counts as they stand."""
+        """Return the current counts."""
         seconds = time.perf_counter() - self.started
         return LoaderMetrics(
             images=self.images,

@@ -1,6 +1,6 @@
-"""Where a loader stands: a few numbers, free to take after every batch, enough to go on exactly there.
+"""Where a loader is: a few numbers that cost nothing to take after any batch, and are enough to resume exactly there.
 
-In: data set identity, order, epoch, samples consumed. Out: a plain dict for a checkpoint, and back with every mismatch refused.
+In: data set identity, order, epoch, samples consumed. Out: a plain dict for a checkpoint; reading it back refuses every mismatch.
 """
 
 from dataclasses import asdict, dataclass
@@ -19,9 +19,9 @@ class Identity:
     """What a state belongs to.
 
     Attributes:
-        fingerprint: The data set's identity, the same for every codec of the same samples, and a subset's.
+        fingerprint: Identity of the data set, the same for every codec of the same samples, and of the subset if there is one.
         split: The split.
-        order: The order's options: seed, shuffle, batch size ...
+        order: Options of the order: seed, shuffle, batch size ...
     """
 
     fingerprint: str
@@ -31,7 +31,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """Where in the training a rank stands.
+    """Where in the training a rank is.
 
     Attributes:
         epoch: Counted from 0.
@@ -60,10 +60,10 @@ class Position:
 
     @classmethod
     def from_state(cls, state: dict[str, Any], identity: Identity, world_size: int) -> "Position":
-        """Return the position a state describes, for this many ranks.
+        """Return the position that a state describes, for this many ranks.
 
         Raises:
-            StateError: If the state is of another data set, split, seed or order, or no state at all.
+            StateError: If the state is of another data set, split, seed or order, or is not a state.
         """
         version = state.get("version") if isinstance(state, dict) else None
         if version != STATE_VERSION:
@@ -84,7 +84,7 @@ class Position:
             raise StateError(
                 "loader state: "
                 + ", ".join(f"{name} {saved.get(name)} found, expected {order[name]}" for name in differing)
-                + "; make the loader with the options of the run it goes on with"
+                + "; make the loader with the options of the run that it resumes"
             )
         phases = tuple(_phase(phase, "phases", identity.order.batch_size) for phase in state["phases"])
         current = _phase([state["world_size"], state["consumed"]], "world_size, consumed", identity.order.batch_size)
@@ -99,7 +99,7 @@ _KINDS = {"fingerprint": str, "split": str, "order": dict, "epoch": int, "world_
 
 
 def _phase(value: Any, name: str, batch_size: int) -> Phase:
-    """Return a phase out of ``[world_size, consumed]``; only whole batches are ever consumed."""
+    """Return a phase from ``[world_size, consumed]``; only whole batches are ever consumed."""
     match value:
         case [int(world_size), int(consumed)] if world_size >= 1 and consumed >= 0 and consumed % batch_size == 0:
             return Phase(world_size, consumed)

@@ -19,7 +19,7 @@ SIZES = np.full(10_000, 1_000, np.int64)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Few places are a table; here both ways are held to the same."""
     if request.param:
-        monkeypatch.setattr(permutation, "TABLE_PLACES", -1)
+        monkeypatch.setattr(permutation, "TABLE_POSITIONS", -1)
         monkeypatch.setattr(permutation, "TABLE_RUNS", -1)
     return bool(request.param)
 
@@ -39,7 +39,7 @@ def test_every_place_is_taken_once_and_a_part_is_what_stands_in_the_whole(count:
 
 def test_computed_places_are_spread_as_chance_spreads_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neighbours that stay neighbours, or a place that prefers numbers, would be a worse shuffle than the small sets get."""
-    monkeypatch.setattr(permutation, "TABLE_PLACES", -1)
+    monkeypatch.setattr(permutation, "TABLE_POSITIONS", -1)
     orders = np.stack([Permutation(100, (seed, 0, 1)).part(0, 100) for seed in range(2000)])
 
     for column in (0, 1, 50, 99):
@@ -63,7 +63,7 @@ def test_runs_hold_every_sample_once_and_any_part_can_be_asked_for(
     """The same whichever way: shards with and without a short run at their end, parts that begin and end within runs."""
     with pytest.MonkeyPatch.context() as patch:
         if computed:
-            patch.setattr(permutation, "TABLE_PLACES", -1)
+            patch.setattr(permutation, "TABLE_POSITIONS", -1)
             patch.setattr(permutation, "TABLE_RUNS", -1)
         order = RunPermutation(sizes, run, (seed, 5, 1))
         whole = order.part(0, order.count)

@@ -1,6 +1,6 @@
-"""Batches on another device: on CUDA the ring is page-locked once, and copies run on a stream of their own, one batch ahead.
+"""Moves batches to another device: on CUDA the ring is page-locked once, and copies run on their own stream, one batch ahead.
 
-In: batches in the ring. Out: the same on the device. Where no device is asked for, nothing of this runs.
+In: batches in the ring. Out: the same batches on the device. If no device is asked for, nothing here runs.
 """
 
 import weakref
@@ -33,7 +33,7 @@ class Delivery:
 
 
 class PinnedRing:
-    """The ring's memory, page-locked so that the bus can read it while the processor works."""
+    """The ring's memory, page-locked so that the device can read it while the processor works."""
 
     def __init__(self, ring: Ring) -> None:
         if not torch.cuda.is_available():
@@ -43,8 +43,8 @@ class PinnedRing:
                 f"pin_memory: {ring.rows.nbytes / 1e6:,.0f} MB could not be page-locked; "
                 "raise the limit on locked memory or lower memory_bytes"
             )
-        # Called at the latest when nobody refers to this any more: memory that is given back locked cannot be locked again. It
-        # holds the memory until then.
+        # Runs at the latest when nothing refers to this object: memory freed while locked could not be locked again. Until then it
+        # keeps the memory alive.
         self.close = weakref.finalize(self, _unlock, ring.memory, ring.address)
         self.close.atexit = False  # the driver may be gone by then
 
@@ -53,8 +53,8 @@ class DeviceMover:
     """Moves batches to a device.
 
     Args:
-        device: Where to.
-        ring: Where batches come from; page-locked for a CUDA device.
+        device: The target.
+        ring: Where the batches are; page-locked for a CUDA device.
     """
 
     def __init__(self, device: torch.device, ring: Ring) -> None:
@@ -66,7 +66,7 @@ class DeviceMover:
         self._sources: deque[tuple[torch.cuda.Event, torch.Tensor]] = deque()
 
     def ahead(self, deliveries: Iterator[Delivery]) -> Iterator[Delivery]:
-        """Yield the deliveries on the device; the copy of the one after is always under way."""
+        """Yield the deliveries on the device; the next one's copy is always in progress."""
         waiting: tuple[Delivery, Callable[[], None]] | None = None
         for delivery in deliveries:
             moved = self._start(delivery)
@@ -80,7 +80,7 @@ class DeviceMover:
             yield waiting[0]
 
     def close(self) -> None:
-        """Wait for copies under way and unlock the ring."""
+        """Wait for copies in progress and unlock the ring."""
         if self._stream is not None:
             self._stream.synchronize()
         self._sources.clear()
@@ -88,7 +88,7 @@ class DeviceMover:
             self._pinned.close()
 
     def _start(self, delivery: Delivery) -> tuple[Delivery, Callable[[], None]]:
-        """Start a copy; the second value makes the consumer's stream wait for it."""
+        """Start a copy; the second value is a function that makes the consumer's stream wait for it."""
         if self._stream is None:
             return self._copied(delivery), _nothing
         stream = self._stream
@@ -122,4 +122,4 @@ def _unlock(_: SharedBytes, address: int) -> None:
 
 
 def _nothing() -> None:
-    """Copies that are not asynchronous need no waiting."""
+    """Synchronous copies need no waiting."""

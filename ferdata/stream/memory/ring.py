@@ -1,6 +1,6 @@
-"""The ring: batch slots in shared memory, made once and used again, because fresh memory for every batch costs more than decoding.
+"""The ring: batch slots in shared memory, allocated once and reused, because fresh memory for every batch costs more than decoding.
 
-In: a number of slots. Out: arrays over them, and leases that give a slot back when nothing refers to its memory any more.
+In: a number of slots. Out: arrays over them, and leases that return a slot once nothing refers to its memory.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ from ferdata.errors import OptionError, WorkerError
 __all__ = ["HELD_BATCHES", "Ring", "SharedBytes", "window_batches_within"]
 
 HELD_BATCHES = 4
-"""Batches that a consumer may keep before further ones are copies."""
+"""Batches that a consumer may keep; further ones are copies."""
 
 
 def window_batches_within(memory_bytes: int, *, batch_size: int, row_bytes: int) -> int:
-    """Return the batches of the largest window for a ring of ``memory_bytes``, which has room for two and for what a consumer keeps.
+    """Return the most batches per window for which a ring of ``memory_bytes`` holds two windows and what a consumer keeps.
 
     Raises:
-        OptionError: If there is no room for one batch a window.
+        OptionError: If there is no room for one batch per window.
     """
     window_batches = (memory_bytes // (row_bytes * batch_size) - HELD_BATCHES) // 2
     if window_batches < 1:
@@ -39,9 +39,9 @@ def window_batches_within(memory_bytes: int, *, batch_size: int, row_bytes: int)
 
 
 class SharedBytes:
-    """Anonymous memory shared with worker processes, under every start method.
+    """Anonymous memory that is shared with worker processes under every start method.
 
-    On Linux it is a memfd: no name, nothing left behind after a crash, and not bounded by the size of ``/dev/shm``.
+    On Linux it is a memfd: it has no name, leaves nothing behind after a crash, and is not bounded by the size of ``/dev/shm``.
     Elsewhere it is a temporary file that is unlinked at once.
     """
 
@@ -54,8 +54,8 @@ class SharedBytes:
             self._mmap = _mapped(self._fd, num_bytes)
         except OSError as error:
             raise WorkerError(
-                f"loader: {num_bytes / 1e6:,.1f} MB of shared memory could not be made ({error.strerror or error}), expected room for it; "
-                "raise the limits (ulimit -n, ulimit -v, ulimit -f) or lower memory_bytes"
+                f"loader: {num_bytes / 1e6:,.1f} MB of shared memory could not be allocated ({error.strerror or error}), expected room "
+                "for it; raise the limits (ulimit -n, ulimit -v, ulimit -f) or lower memory_bytes"
             ) from error
 
     def __getstate__(self) -> tuple[int, Any]:
@@ -72,8 +72,8 @@ class SharedBytes:
         return np.frombuffer(self._mmap, np.uint8)
 
     def map_again(self) -> None:
-        """Map the memory anew, for a process that was forked: memory that a driver page-locks may be kept from children."""
-        self._inherited = self._mmap  # never unmapped: something else may lie there by now
+        """Map the memory again in a forked process: children may not inherit memory that a driver has page-locked."""
+        self._inherited = self._mmap  # never unmapped: something else may be mapped there by now
         self._mmap = _mapped(self._fd, self.num_bytes)
 
 
@@ -88,7 +88,7 @@ def _make_file() -> int:
 def _mapped(fd: int, num_bytes: int) -> mmap.mmap:
     memory = mmap.mmap(fd, num_bytes)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        with contextlib.suppress(OSError):  # a kernel without huge pages for shared memory: small ones do
+        with contextlib.suppress(OSError):  # without huge pages for shared memory, small ones do
             memory.madvise(mmap.MADV_HUGEPAGE)
     return memory
 
@@ -119,16 +119,16 @@ class Ring:
 
     @property
     def num_free(self) -> int:
-        """Slots that nobody uses."""
+        """Slots that are not in use."""
         return len(self._free) + len(self._lent) - self.num_leased
 
     @property
     def num_leased(self) -> int:
-        """Slots whose batch somebody still refers to."""
+        """Slots whose batch is still referred to."""
         return sum(lease() is not None for lease in list(self._lent.values()))
 
     def take(self, count: int) -> list[int] | None:
-        """Return ``count`` free slots to fill, or None where there are fewer."""
+        """Return ``count`` free slots to fill, or None if there are fewer."""
         if len(self._free) + len(self._lent) < count:
             return None
         for slot in [slot for slot, lease in self._lent.items() if lease() is None]:
@@ -139,19 +139,19 @@ class Ring:
         return [self._free.popleft() for _ in range(count)]
 
     def give_back(self, slot: int) -> None:
-        """Return a slot that was taken and not lent out."""
+        """Give back a slot that was taken and not lent out."""
         self._free.append(slot)
 
     def reclaim(self) -> None:
-        """Return all slots but those lent out, whoever took them: an interrupt may have struck before it was written down who did."""
+        """Free all slots except those lent out, whoever took them: an interrupt may have struck before it was noted who did."""
         self._lent = {slot: lease for slot, lease in self._lent.items() if lease() is not None}
         self._free = deque(slot for slot in range(self.num_slots) if slot not in self._lent)
 
     def lend(self, slot: int, shape: tuple[int, ...]) -> np.ndarray:
         """Return uint8 ``shape`` over the first rows of a slot.
 
-        The slot is free again when the array, every view of it and every tensor made from it are gone. That is looked up and
-        not called back: a callback may run in any thread, and an interrupt in its midst would lose the slot.
+        The slot is free again once the array, every view of it and every tensor made from it are gone. That is looked up and
+        not signalled by a callback: one may run in any thread, and an interrupt during it would lose the slot.
         """
         lease = _Lease(self, slot, shape)
         self._lent[slot] = weakref.ref(lease)
@@ -159,10 +159,10 @@ class Ring:
 
 
 class _Lease:
-    """Owner of a lent slot's memory.
+    """The owner of a lent slot's memory.
 
-    NumPy follows chains of views down to the first owner that is no array, so every view of a lent batch, of whatever
-    kind, keeps this object alive; a NumPy subclass in its place would be skipped by ``np.asarray(view)``.
+    NumPy follows a chain of views to the first owner that is not an array, so every view of a lent batch, of whatever kind, keeps
+    this object alive; a NumPy subclass in its place would be skipped by ``np.asarray(view)``.
     """
 
     def __init__(self, ring: Ring, slot: int, shape: tuple[int, ...]) -> None:

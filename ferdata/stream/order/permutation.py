@@ -1,7 +1,7 @@
-"""Permutations that can be asked for any part of themselves, so that a rank pays for its own part of an epoch and no other.
+"""Permutations of which any part can be computed alone, so that a rank pays only for its own part of an epoch.
 
-In: sizes and a seed. Out: int64 arrays, what stands at the places asked for. Few places are drawn as a table; many cost no memory, a
-fraction of a microsecond per place that is asked for, and of runs some 50 bytes per shard.
+In: sizes and a seed. Out: int64 arrays, the values at the positions asked for. Small permutations are drawn as a table; large ones cost
+no memory (runs: some 50 bytes per shard) and a fraction of a microsecond per position that is asked for.
 """
 
 from collections.abc import Sequence
@@ -12,23 +12,23 @@ from ferdata.randomness import splitmix64
 
 __all__ = ["Permutation", "RunPermutation"]
 
-TABLE_PLACES = 1 << 20
-"""Up to so many places a table of 8 MB is drawn, uniform among all permutations. Beyond, a Feistel network whose round functions are
-keyed by the seed computes each place: a table would grow with the data set on every rank."""
+TABLE_POSITIONS = 1 << 20
+"""Up to this many positions a table of 8 MB is drawn, uniform among all permutations. Beyond that, a Feistel network whose round
+functions are keyed by the seed computes each position: a table would grow with the data set on every rank."""
 TABLE_RUNS = 1 << 17
-"""Likewise of runs, which take three numbers each."""
+"""The same for runs, which take three numbers each."""
 _ROUNDS = 6
-_BLOCK_PLACES = 1 << 16
-"""Places computed at a time: temporary arrays stay in the processor's cache."""
+_BLOCK_POSITIONS = 1 << 16
+"""Positions computed at a time, so that temporary arrays stay in the processor's cache."""
 
 
 class Permutation:
     """A random order of ``0 ... count - 1``, a pure function of count and seed."""
 
-    def __init__(self, count: int, seed: Sequence[int], *, table_places: int | None = None) -> None:
+    def __init__(self, count: int, seed: Sequence[int], *, table_positions: int | None = None) -> None:
         self.count = count
         rng = np.random.default_rng(seed)
-        self._table = rng.permutation(count) if count <= (TABLE_PLACES if table_places is None else table_places) else None
+        self._table = rng.permutation(count) if count <= (TABLE_POSITIONS if table_positions is None else table_positions) else None
         if self._table is None:
             bits = (count - 1).bit_length()
             self._half = np.uint64((bits + 1) // 2)
@@ -36,25 +36,25 @@ class Permutation:
             self._keys = rng.integers(0, 1 << 64, _ROUNDS, np.uint64)
 
     def part(self, start: int, stop: int) -> np.ndarray:
-        """Return what stands at the places ``[start, stop)``, int64."""
+        """Return the values at positions ``[start, stop)``, int64."""
         if self._table is not None:
             part: np.ndarray = self._table[start:stop]
             return part
-        places = np.empty(stop - start, np.int64)
-        for first in range(0, len(places), _BLOCK_PLACES):
-            block = places[first : first + _BLOCK_PLACES]
+        positions = np.empty(stop - start, np.int64)
+        for first in range(0, len(positions), _BLOCK_POSITIONS):
+            block = positions[first : first + _BLOCK_POSITIONS]
             block[:] = self._walk(np.arange(start + first, start + first + len(block), dtype=np.uint64))
-        return places
+        return positions
 
-    def _walk(self, places: np.ndarray) -> np.ndarray:
-        """Map places through the network until they are below the count: its domain is a power of 4, up to four times as large."""
-        places = self._network(places)
-        while len(outside := np.flatnonzero(places >= np.uint64(self.count))):
-            places[outside] = self._network(places[outside])
-        return places.astype(np.int64)
+    def _walk(self, positions: np.ndarray) -> np.ndarray:
+        """Map positions through the network until they are below the count: its domain is a power of 4, up to four times as large."""
+        positions = self._network(positions)
+        while len(outside := np.flatnonzero(positions >= np.uint64(self.count))):
+            positions[outside] = self._network(positions[outside])
+        return positions.astype(np.int64)
 
-    def _network(self, places: np.ndarray) -> np.ndarray:
-        left, right = places >> self._half, places & self._mask
+    def _network(self, positions: np.ndarray) -> np.ndarray:
+        left, right = positions >> self._half, positions & self._mask
         for key in self._keys:
             mixed = splitmix64((right + key).view(np.int64)).view(np.uint64)
             left, right = right, left ^ (mixed & self._mask)
@@ -62,15 +62,16 @@ class Permutation:
 
 
 class RunPermutation:
-    """All samples of a split, run by run, the runs in random order. A run is so many neighbours of one shard; its last one may be shorter.
+    """All samples of a split, run by run, the runs in random order. A run is a number of neighbours in one shard; a shard's last run may
+    be shorter.
 
-    Many runs are not tabled: those of full length follow a :class:`Permutation`, and the short ones, at most one per shard, are spread
-    evenly between them, so that where a run begins is arithmetic.
+    A large number of runs is not tabled: runs of full length follow a :class:`Permutation`, and the short ones, at most one per shard,
+    are spread evenly between them, so that where a run begins is arithmetic.
 
     Args:
         shard_sizes: int64 ``[shards]``, samples per shard.
-        run_samples: Samples of a run.
-        seed: Of the order.
+        run_samples: Samples per run.
+        seed: Seed of the order.
     """
 
     def __init__(self, shard_sizes: np.ndarray, run_samples: int, seed: Sequence[int]) -> None:
@@ -86,7 +87,7 @@ class RunPermutation:
             self._place_short_runs(seed)
 
     def part(self, start: int, stop: int) -> np.ndarray:
-        """Return what stands at the places ``[start, stop)``, int64."""
+        """Return the values at positions ``[start, stop)``, int64."""
         if start >= stop:
             return np.empty(0, np.int64)
         first, before = self._run_at(start)
@@ -96,16 +97,16 @@ class RunPermutation:
         samples: np.ndarray = np.arange(int(ends[-1])) + np.repeat(starts - (ends - lengths), lengths)
         return samples[start - before : stop - before]
 
-    def _run_at(self, place: int) -> tuple[int, int]:
-        """Return the run that covers a place, and the place it begins at."""
+    def _run_at(self, position: int) -> tuple[int, int]:
+        """Return the run that covers a position, and the position it begins at."""
         if self._is_table:
-            run = int(np.searchsorted(self._ends, place, side="right"))
+            run = int(np.searchsorted(self._ends, position, side="right"))
             return run, int(self._ends[run] - self._lengths[run])
-        number = int(np.searchsorted(self._short_places, place, side="right"))  # short runs that begin at or before it
-        if number and place < self._short_places[number - 1] + self._short_lengths[number - 1]:
-            return int(self._short_runs[number - 1]), int(self._short_places[number - 1])
+        number = int(np.searchsorted(self._short_positions, position, side="right"))  # short runs that begin at or before it
+        if number and position < self._short_positions[number - 1] + self._short_lengths[number - 1]:
+            return int(self._short_runs[number - 1]), int(self._short_positions[number - 1])
         before = int(self._short_ends[number])
-        full = (place - before) // self._size
+        full = (position - before) // self._size
         return full + number, full * self._size + before
 
     def _runs(self, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
@@ -135,7 +136,7 @@ class RunPermutation:
         self._ends = np.cumsum(self._lengths)
 
     def _place_short_runs(self, seed: Sequence[int]) -> None:
-        self._permutation = Permutation(int(self._full.sum()), seed, table_places=TABLE_RUNS)
+        self._permutation = Permutation(int(self._full.sum()), seed, table_positions=TABLE_RUNS)
         self._full_ends = np.cumsum(self._full)
         rng = np.random.default_rng((*seed, self.count))
         self._short_shards = rng.permutation(np.flatnonzero(self._rest))
@@ -145,4 +146,4 @@ class RunPermutation:
         # One in each of as many equal parts of the epoch as there are short runs.
         bounds = number * (self._permutation.count + len(self._short_shards)) // max(1, len(self._short_shards))
         self._short_runs = rng.integers(bounds[:-1], bounds[1:])
-        self._short_places = (self._short_runs - number[:-1]) * self._size + self._short_ends[:-1]
+        self._short_positions = (self._short_runs - number[:-1]) * self._size + self._short_ends[:-1]

@@ -1,4 +1,4 @@
-"""Which rank this process is. In: what the caller, torch.distributed and the environment say. Out: rank and world size."""
+"""Which rank this process is. In: the caller's word, torch.distributed, the environment. Out: rank and world size."""
 
 import os
 
@@ -13,10 +13,10 @@ def find_rank(rank: int | None = None, world_size: int | None = None, *, early: 
     """Return ``(rank, world_size)``: as given, else from ``torch.distributed``, else from ``RANK`` and ``WORLD_SIZE``, else (0, 1).
 
     Args:
-        rank: This rank, where the caller knows it.
+        rank: This rank, if the caller knows it.
         world_size: Number of ranks, likewise.
-        early: Whether to answer (0, 1) where ``WORLD_SIZE`` stands without ``RANK``: some launchers tell the rest to
-            ``torch.distributed`` alone, later.
+        early: Return (0, 1) if ``WORLD_SIZE`` is set without ``RANK``: some launchers tell the rank to ``torch.distributed`` alone,
+            and later.
 
     Raises:
         OptionError: If only one of the two is known, or they contradict each other.

@@ -1,7 +1,7 @@
 """Which sample stands where in an epoch: pure arithmetic of (samples, seed, epoch), the same in every process.
 
-In: shard sizes, labels, options. Out: int64 arrays of sample indices. A rank computes its own part alone, window by window as it is asked
-for; weighted draws, which depend on every label, are computed whole. A sample's index is its row in reading order within its split.
+In: shard sizes, labels, options. Out: int64 arrays of sample indices. Each rank computes only its own part, window by window, on
+demand; weighted draws, which depend on every label, are computed as a whole. A sample's index is its row in reading order within its split.
 """
 
 import operator
@@ -32,29 +32,29 @@ __all__ = [
 ]
 
 RUN_BYTES = 4 << 20
-"""Neighbouring samples worth about this much are read together: a disk's seek costs little against 4 MiB."""
+"""Neighbouring samples of about this size in total are read together: a seek costs little beside 4 MiB."""
 RUNS_PER_WINDOW = 32
-"""A window mixes at least this many runs, so that small images are mixed as well as large ones."""
+"""A window mixes at least this many runs, so that small images are shuffled as well as large ones."""
 WINDOW_SAMPLES = 2048
 
 PADDING = -1
-"""Stands for a row that repeats a sample only to fill a batch."""
+"""The index of a row that only fills a batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderOptions:
-    """Everything that decides the order, but for the epoch and the rank.
+    """Everything that determines the order, except the epoch and the rank.
 
     Attributes:
         shuffle: ``window`` permutes runs over the whole split and mixes the samples of each window; ``full`` is an
             exact permutation of all samples; ``none`` keeps reading order.
         seed: The run's seed.
-        batch_size: Samples of a batch on one rank.
+        batch_size: Samples per batch on one rank.
         window_samples: Samples that are mixed together, a multiple of ``batch_size``.
         run_samples: Neighbouring samples that are read together and stay in one window (or two, at its edge).
-        weights: Share of the draws per class, summing to 1; None draws every sample exactly once.
-        draws: Samples of an epoch where ``weights`` are given; None means as many as the split has.
-        drop_last: Leave out what does not fill a batch on every rank; else the last batches are short or padded.
+        weights: Fraction of the draws per class, summing to 1; None draws every sample exactly once.
+        draws: Samples per epoch if ``weights`` are given; None: as many as the split has.
+        drop_last: Leave out what does not fill a batch on every rank; otherwise the last batches are short or padded.
     """
 
     shuffle: str = "window"
@@ -87,7 +87,7 @@ class OrderOptions:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A part of an epoch that was consumed on some number of ranks before the ranks were changed."""
+    """A part of an epoch that was consumed on some number of ranks before that number changed."""
 
     world_size: int
     consumed: int
@@ -105,13 +105,13 @@ def order_options(
     max_window_batches: int,
     row_bytes: int,
 ) -> OrderOptions:
-    """Turn a loader's arguments into the order's options; the same on every machine, so that a state fits everywhere."""
+    """Turn a loader's arguments into the order's options: the same on every machine, so that a state can be loaded anywhere."""
     if isinstance(shuffle, bool):
         shuffle = "window" if shuffle else "none"
-    asked = WINDOW_SAMPLES if window_samples is None else window_samples
-    if asked < 1:
-        raise OptionError(f"window_samples: {asked} found, expected at least 1")
-    window = batch_size * max(1, min(asked // batch_size, max_window_batches))
+    wanted = WINDOW_SAMPLES if window_samples is None else window_samples
+    if wanted < 1:
+        raise OptionError(f"window_samples: {wanted} found, expected at least 1")
+    window = batch_size * max(1, min(wanted // batch_size, max_window_batches))
     return OrderOptions(
         shuffle=shuffle,
         seed=seed,
@@ -137,15 +137,15 @@ def check_whole_number(name: str, value: int) -> int:
 
 
 def class_weights(sampling: str | Mapping[str, float], classes: Sequence[str], labels: np.ndarray) -> tuple[float, ...] | None:
-    """Return each class's share of the draws, or None for uniform sampling.
+    """Return each class's fraction of the draws, or None for uniform sampling.
 
     Args:
-        sampling: ``uniform``, ``balanced`` (every class that has samples gets the same share), or class name -> weight.
+        sampling: ``uniform``, ``balanced`` (every class that has samples is drawn equally often), or class name -> weight.
         classes: Class names.
         labels: int64 ``[N]``, the labels of the split.
 
     Raises:
-        OptionError: If a name is unknown, a weight is negative, or weight falls on a class without samples.
+        OptionError: If a name is unknown, a weight is negative, or a class without samples has a weight.
     """
     counts = np.bincount(labels, minlength=len(classes))
     if sampling == "uniform":
@@ -168,7 +168,7 @@ def class_weights(sampling: str | Mapping[str, float], classes: Sequence[str], l
 
 
 class _Sequence(Protocol):
-    """The samples of one epoch in order, before windows are mixed and assigned to ranks; any part of them can be asked for."""
+    """The samples of one epoch in order, before windows are mixed and assigned to ranks; any part of it can be asked for."""
 
     count: int
 
@@ -177,10 +177,10 @@ class _Sequence(Protocol):
 
 
 class RankOrder:
-    """What one rank reads in one epoch, in order: an array that is computed where it is sliced, a window at a time.
+    """What one rank reads in one epoch, in order: an array that is computed as it is sliced, one window at a time.
 
-    Whole windows of the sequence go round by round, one to each rank. What is left is cut into one smaller window per rank, all of the
-    same size: whole batches only with ``drop_last``, else with padding where the sequence does not divide.
+    Whole windows of the sequence are assigned in rounds, one to each rank. What is left is cut into one smaller window per rank, all of
+    the same size: whole batches only with ``drop_last``, otherwise padded if the sequence does not divide.
     """
 
     def __init__(self, sequence: _Sequence, options: OrderOptions, *, epoch: int, phase: int, rank: int, world_size: int) -> None:
@@ -194,27 +194,27 @@ class RankOrder:
         return self._rounds * self._options.window_samples + self._last
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        """Return int64 ``[n]``, -1 where a row is padding."""
+        """Return int64 ``[n]``; -1 is padding."""
         start, stop, _ = rows.indices(len(self))
         samples = np.empty(max(0, stop - start), np.int64)
         done = 0
         while done < len(samples):
-            turn, offset = divmod(start + done, self._options.window_samples)
-            part = self._window(turn)[offset : offset + len(samples) - done]
+            round_, offset = divmod(start + done, self._options.window_samples)
+            part = self._window(round_)[offset : offset + len(samples) - done]
             samples[done : done + len(part)] = part
             done += len(part)
         return samples
 
-    def _window(self, turn: int) -> np.ndarray:
-        if self._mixed[0] != turn:
-            number, window = turn * self._world_size + self._rank, self._options.window_samples
+    def _window(self, round_: int) -> np.ndarray:
+        if self._mixed[0] != round_:
+            number, window = round_ * self._world_size + self._rank, self._options.window_samples
             start, rows = number * window, window
-            if turn == self._rounds:
+            if round_ == self._rounds:
                 start, rows = self._rounds * self._world_size * window + self._rank * self._last, self._last
             samples = self._sequence.part(min(start, self._sequence.count), min(start + rows, self._sequence.count))
             if self._options.shuffle == "window":
                 samples = np.random.default_rng(Stream.WINDOWS.seed(*self._seed, number)).permutation(samples)
-            self._mixed = turn, np.concatenate((samples, np.full(rows - len(samples), PADDING, np.int64)))
+            self._mixed = round_, np.concatenate((samples, np.full(rows - len(samples), PADDING, np.int64)))
         return self._mixed[1]
 
 
@@ -228,7 +228,7 @@ def rank_order(
     world_size: int,
     phases: Sequence[Phase] = (),
 ) -> RankOrder | np.ndarray:
-    """Return what one rank reads in one epoch, in order, to be sliced.
+    """Return what one rank reads in one epoch, in order.
 
     Args:
         shard_sizes: int64 ``[shards]``, samples per shard of the split.
@@ -240,7 +240,7 @@ def rank_order(
         phases: What was consumed of this epoch on other numbers of ranks, oldest first.
 
     Returns:
-        As if int64 ``[n]``, of the same length on every rank; -1 is padding.
+        Slices to int64 ``[n]``, of the same length on every rank; -1 is padding.
     """
     if not 0 <= rank < world_size:
         raise OptionError(f"rank {rank} of {world_size}: expected 0 <= rank < world_size")
@@ -248,7 +248,7 @@ def rank_order(
     for number, phase in enumerate(phases):
         sequence = _Remaining(sequence, options, epoch, number, phase)
     order = RankOrder(sequence, options, epoch=epoch, phase=len(phases), rank=rank, world_size=world_size)
-    return order if options.weights is None else order[:]  # draws were made for all ranks: what is kept is this one's part
+    return order if options.weights is None else order[:]  # draws are made for all ranks: keep this rank's part alone
 
 
 def rank_sequence(
@@ -270,8 +270,8 @@ def epoch_sequence(shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOp
     """Return the samples of one epoch in order, before windows are mixed and assigned to ranks.
 
     Returns:
-        int64 ``[N]``, every sample index once; or ``[draws]`` for weighted draws, where a class of ``n`` samples that
-        gets ``d`` draws gives each of them ``d // n`` or ``d // n + 1`` times.
+        int64 ``[N]``, every sample index once; or ``[draws]`` for weighted draws, where each of a
+        class's ``n`` samples comes ``d // n`` or ``d // n + 1`` times if the class gets ``d`` draws.
     """
     sequence = _sequence(shard_sizes, labels, options, epoch)
     return sequence.part(0, sequence.count)
@@ -284,20 +284,20 @@ def rank_batches(total: int, options: OrderOptions, *, world_size: int) -> int:
 
 
 def remaining_samples(total: int, options: OrderOptions, phases: Sequence[Phase]) -> int:
-    """Return how many of ``total`` samples of an epoch are left after ``phases``; padding that was consumed counts for nothing."""
+    """Return how many of ``total`` samples of an epoch are left after ``phases``; consumed padding does not count."""
     for phase in phases:
         total -= int(np.minimum(_samples_of_ranks(total, options, phase.world_size), phase.consumed).sum())
     return total
 
 
 def _cut(total: int, options: OrderOptions, world_size: int) -> tuple[int, int]:
-    """Return how many whole windows every rank gets of ``total`` samples, and the rows of its last, smaller one."""
+    """Return how many of ``total`` samples' whole windows each rank gets, and the rows of its last, smaller one."""
     rounds, left = divmod(total, options.window_samples * world_size)
     return rounds, left // (options.batch_size * world_size) * options.batch_size if options.drop_last else -(-left // world_size)
 
 
 def _samples_of_ranks(total: int, options: OrderOptions, world_size: int) -> np.ndarray:
-    """Return int64 ``[world_size]``, the rows of each rank that are not padding."""
+    """Return how many rows of each rank are not padding, int64 ``[world_size]``."""
     rounds, last = _cut(total, options, world_size)
     left = total - rounds * options.window_samples * world_size
     samples: np.ndarray = rounds * options.window_samples + np.clip(left - last * np.arange(world_size), 0, last)
@@ -305,7 +305,7 @@ def _samples_of_ranks(total: int, options: OrderOptions, world_size: int) -> np.
 
 
 class _Remaining:
-    """What an earlier phase left: the unread parts of its ranks' orders, then what it would have dropped."""
+    """What an earlier phase left unread: the rest of its ranks' orders, then what it would have dropped."""
 
     def __init__(self, sequence: _Sequence, options: OrderOptions, epoch: int, number: int, phase: Phase) -> None:
         self._sequence = sequence
@@ -336,7 +336,7 @@ class _Remaining:
 
 
 class _Stored:
-    """A sequence that is kept whole."""
+    """A sequence that is held in memory."""
 
     def __init__(self, samples: np.ndarray) -> None:
         self._samples = samples
@@ -349,7 +349,7 @@ class _Stored:
 
 
 class _InReadingOrder:
-    """Every sample where it stands."""
+    """Every sample in reading order."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -375,23 +375,23 @@ def _sequence(shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOptions
 
 
 def _weighted(base: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int, draws: int) -> np.ndarray:
-    """Draw each class's share in rounds over its own samples, and spread every class evenly over the epoch.
+    """Draw from each class in rounds over its own samples, and spread every class evenly over the epoch.
 
-    A class keeps the order of the runs, so that what a window draws of it stands close together on the disk.
+    A class keeps the order of the runs, so that what a window draws of it lies close together on the disk.
     """
     assert options.weights is not None
     exact = np.round(np.array(options.weights) * draws, 6)  # 0.29 * 100 is 28.999... and means 29
-    shares = np.floor(exact).astype(np.int64)
-    shares[np.argsort(shares - exact, kind="stable")[: draws - int(shares.sum())]] += 1
+    counts = np.floor(exact).astype(np.int64)
+    counts[np.argsort(counts - exact, kind="stable")[: draws - int(counts.sum())]] += 1
     picked, times = [], []
     base_labels = labels[base]
-    for label, share in enumerate(shares.tolist()):
-        own = base[base_labels == label]
-        if not share:
+    for label, count in enumerate(counts.tolist()):
+        if not count:
             continue
+        own = base[base_labels == label]
         rng = np.random.default_rng(Stream.WEIGHTED_DRAWS.seed(options.seed, epoch, label))
-        rest = np.sort(rng.choice(len(own), share % len(own), replace=False))
-        picked += [*[own] * (share // len(own)), own[rest]]
-        offsets = np.random.default_rng(Stream.DRAW_TIMES.seed(options.seed, epoch, label)).random(share)
-        times.append((np.arange(share) + offsets) / share)
+        rest = np.sort(rng.choice(len(own), count % len(own), replace=False))
+        picked += [*[own] * (count // len(own)), own[rest]]
+        offsets = np.random.default_rng(Stream.DRAW_TIMES.seed(options.seed, epoch, label)).random(count)
+        times.append((np.arange(count) + offsets) / count)
     return np.concatenate(picked)[np.argsort(np.concatenate(times), kind="stable")]

@@ -1,7 +1,7 @@
-"""Cuts a rank's sequence into windows, and sorts each as it stands on the disk: which sample goes to which row. Pure.
+"""Cuts a rank's sequence into windows, and sorts each into disk order: which sample goes to which row. Pure.
 
-In: sample indices. Out: windows, and their samples in reading order with the rows they go to.
-What a window holds never depends on the number of workers.
+In: sample indices. Out: windows, and their samples in disk order with the rows they go to.
+The contents of a window never depend on the number of workers.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,13 @@ import numpy as np
 __all__ = ["VERIFY_ALL", "VERIFY_EPOCHS", "Checked", "Order", "ShardMap", "Window", "cut_windows", "due", "sort_window"]
 
 VERIFY_EPOCHS = 64
-"""Epochs in which every sample is verified again; a power of two. Verifying one costs about as much as copying it: 1.5 % in all."""
+"""Within this many epochs every sample is verified again; a power of two. Verifying a sample costs about as much as copying it: 1.5 %
+in all."""
 VERIFY_ALL = -1
 
 
 class Order(Protocol):
-    """What one rank reads in one epoch, in order: sample indices that may be computed where they are sliced; -1 is padding."""
+    """What one rank reads in one epoch, in order: sample indices that may be computed as they are sliced; -1 is padding."""
 
     def __len__(self) -> int: ...
 
@@ -28,7 +29,7 @@ class Order(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of a rank's sequence that is filled and mixed as one.
+    """A stretch of a rank's sequence that is read and mixed as one.
 
     Attributes:
         first_batch: Number of its first batch in the epoch.
@@ -44,11 +45,11 @@ class Window:
 
 
 class Checked:
-    """Remembers which samples have been read with their checksums verified, and has a 64th of them verified again in every epoch.
+    """Remembers which samples were read with their checksums verified, and has a 64th of them verified again in every epoch.
 
     Args:
-        num_samples: Samples of the split.
-        always: Verify every time all the same.
+        num_samples: Samples in the split.
+        always: Verify every sample every time.
     """
 
     def __init__(self, num_samples: int, *, always: bool) -> None:
@@ -57,7 +58,7 @@ class Checked:
         self._always = always
 
     def needs(self, window: Window) -> int:
-        """Return what :func:`due` is to verify of a window: all where it holds a sample that never was, else the epoch's 64th."""
+        """Return which samples of a window :func:`due` is to verify: all if one never was, otherwise the epoch's 64th."""
         if self._always or (self._missing > 0 and not bool(self._seen[window.samples].all())):
             return VERIFY_ALL
         return -window.epoch % VERIFY_EPOCHS
@@ -66,13 +67,13 @@ class Checked:
         """Note that a window was read without an error."""
         if self._missing:
             samples = window.samples[window.samples >= 0]
-            fresh = np.unique(samples[~self._seen[samples]])  # a weighted draw may have one twice
+            fresh = np.unique(samples[~self._seen[samples]])  # weighted draws may repeat one
             self._seen[fresh] = True
             self._missing -= len(fresh)
 
 
 def due(samples: np.ndarray, verify: int) -> bool | np.ndarray:
-    """Tell which samples of a job are to be verified: all, or bool ``[n]``: those whose index and epoch add up to a multiple of 64."""
+    """Return which samples of a job to verify: True for all, or bool ``[n]``: those whose index and epoch add up to a multiple of 64."""
     return True if verify == VERIFY_ALL else (samples & (VERIFY_EPOCHS - 1)) == verify
 
 
@@ -94,7 +95,7 @@ class ShardMap:
 
 
 def cut_windows(sequence: Order, *, batch_size: int, window_samples: int, start: int = 0, epoch: int = 0) -> Iterator[Window]:
-    """Yield the windows of a rank's sequence from sample ``start`` on; after a resume the first one is only what is left of it."""
+    """Yield the windows of a rank's sequence from sample ``start`` on; after a resume the first holds only what is left of it."""
     total = len(sequence)
     while start < total:
         stop = min(total, (start // window_samples + 1) * window_samples)
@@ -104,11 +105,11 @@ def cut_windows(sequence: Order, *, batch_size: int, window_samples: int, start:
 
 
 def sort_window(window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """Return a window's sample indices as they stand on the disk, int64 ``[n]`` ascending, and the window's row of each.
+    """Return a window's sample indices in disk order, int64 ``[n]`` ascending, and the window's row of each.
 
-    Padding rows are nobody's work; the loader clears and masks them.
+    Padding is left out: the loader clears and masks those rows.
     """
-    rows = np.argsort(window.samples)  # not stable, at a fifth of the time: rows of the same sample get the same pixels
+    rows = np.argsort(window.samples)  # unstable, in a fifth of the time: rows of one sample get the same pixels anyway
     samples = window.samples[rows]
     first = int(np.searchsorted(samples, 0))
     return samples[first:], rows[first:]
