@@ -1,4 +1,4 @@
-"""The ferdata error tree.
+"""The errors that ferdata raises.
 
 Every error takes one string (``where: what was found, expected what; what to do``) and lives at module
 level, because torch and process pools rebuild a worker's error from its message alone.
@@ -30,35 +30,35 @@ class OptionError(FerdataError, ValueError):
 
 
 class SourceError(FerdataError):
-    """A source tree cannot be used as it is; the owner of the data must act."""
+    """A source tree cannot be used as it is; whoever owns the data must act."""
 
 
 class LayoutError(SourceError):
-    """The folder matches no known layout, or contradicts the layout it seems to have."""
+    """A folder matches no known layout, or contradicts the layout it seems to have."""
 
 
 class AmbiguousLayoutError(LayoutError):
-    """The folder can be read in more than one way; an option must settle it."""
+    """A folder can be read in more than one way; an option must decide."""
 
 
 class TransformError(FerdataError):
-    """One image cannot become a tensor; ingest turns this into a reject with a reason."""
+    """An image cannot be turned into a tensor; ingest rejects it with a reason."""
 
 
 class IngestError(FerdataError):
-    """Shards cannot be written or continued with these settings."""
+    """Shards cannot be written or resumed with these settings."""
 
 
 class StoreError(FerdataError, OSError):
-    """A file or folder cannot be read or written where it was asked for."""
+    """A file or folder cannot be read or written at the given path."""
 
 
 class ShardCorruptError(FerdataError):
-    """Bytes of a shard, of ``index.json`` or of ``samples.parquet`` are not what was written."""
+    """The bytes of a shard, of ``index.json`` or of ``samples.parquet`` are not those that were written."""
 
 
 class ShardMissingError(FerdataError, FileNotFoundError):
-    """A data set or one of its shards is not there."""
+    """A data set or one of its shards is missing."""
 
 
 class StateError(FerdataError):
@@ -70,4 +70,4 @@ class WorkerError(FerdataError, RuntimeError):
 
 
 class TrainError(FerdataError, RuntimeError):
-    """A training run cannot go on: loss not finite, memory full, or a run folder that does not fit."""
+    """A training run cannot continue: the loss is not finite, memory is full, or the run's folder does not match."""

@@ -1,6 +1,6 @@
 """Official class names and ids, and the maps between data sets.
 
-Ids are AffectNet's own everywhere inside ferdata; RAF-DB and other orders are mapped by name when they are read.
+Inside ferdata ids are always AffectNet's own; RAF-DB's and other orders are mapped by name when they are read.
 """
 
 import unicodedata
@@ -38,7 +38,7 @@ RAFDB_COMPOUND: tuple[str, ...] = (
     "Happily Surprised", "Happily Disgusted", "Sadly Fearful", "Sadly Angry", "Sadly Surprised", "Sadly Disgusted",
     "Fearfully Angry", "Fearfully Surprised", "Angrily Surprised", "Angrily Disgusted", "Disgustedly Surprised",
 )  # fmt: skip
-"""RAF-DB compound by RAF id - 1. The data set's text speaks of 12 classes; the released list has these 11."""
+"""RAF-DB compound by RAF id - 1. The data set's description speaks of 12 classes; the released list has these 11."""
 
 ALPHABETICAL_8: tuple[str, ...] = ("Anger", "Contempt", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
 ALPHABETICAL_7: tuple[str, ...] = ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
@@ -56,7 +56,7 @@ _ALIASES: dict[str, str] = {
 }  # fmt: skip
 
 _JOINERS = "\u200c\u200d"
-"""Invisible too, but Persian and Indian words are written with them."""
+"""Invisible as well, but Persian and Indic words are spelled with them."""
 
 _NOT_IN_KEY = dict.fromkeys((*map(ord, _JOINERS), *range(0xFE00, 0xFE10)))
 _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0")
@@ -68,7 +68,7 @@ def canonical_name(name: str) -> str | None:
 
 
 def plain_name(name: str) -> str:
-    """Return a name as it is meant: composed characters, single spaces, none at the ends, and nothing that cannot be seen."""
+    """Return a name as it is meant: composed characters, single spaces, none at the ends, and nothing invisible."""
     if name.isascii() and name.isprintable():
         return " ".join(name.split())
     seen = "".join(char for char in unicodedata.normalize("NFC", name) if char in _JOINERS or not _is_invisible(char))
@@ -76,7 +76,7 @@ def plain_name(name: str) -> str:
 
 
 def name_key(name: str) -> str:
-    """Return what two spellings of one name share: neither case, spaces, Unicode form nor invisible characters count."""
+    """Return what two spellings of a name have in common: case, spaces, Unicode form and invisible characters do not count."""
     plain = plain_name(name)
     if plain.isascii():
         return plain.lower()

@@ -1,7 +1,7 @@
-"""One writer to a folder at a time: every verb that writes one holds its lock for as long as it takes.
+"""One writer per folder at a time: every command that writes a folder holds its lock while it does.
 
-In: a folder or URL. Out: a context, or an error that somebody else is at work there. The operating system keeps the lock where it can;
-elsewhere a small file does, which its owner renews every few seconds, so that one whose owner is gone is told from one that is held.
+In: a folder or URL. Out: a context, or an error that says somebody else is writing there. The operating system keeps the lock if it
+can; otherwise a small file does, which its owner renews every few seconds: one that is not renewed has lost its owner.
 """
 
 import contextlib
@@ -29,19 +29,19 @@ _SETTLE_SECONDS = 0.3
 _RENEW_SECONDS = 5.0
 _STALE_SECONDS = 30.0
 _CLOCK_SECONDS = 2.0
-"""What two processes may make of one start, when the clock is set between."""
+"""By how much two readings of one process's start may differ if the clock is set in between."""
 
 
 @contextlib.contextmanager
 def hold_lock(store: Store) -> Iterator[None]:
-    """Keep other writers out of a folder, which is made where it is not there.
+    """Keep other writers out of a folder, which is created if it does not exist.
 
     A lock ends with its owner, however that ends: the operating system drops its own with the last process of a killed run; a lock file
-    is taken over at once where its owner ran on this machine, and after 30 seconds without a renewal where it ran on another.
+    is taken over at once if its owner ran on this machine, and after 30 seconds without renewal if it ran on another.
 
     Raises:
         IngestError: If another run is writing there.
-        StoreError: If the folder cannot be made.
+        StoreError: If the folder cannot be created.
     """
     store.make_dir()
     descriptor = _system_lock(store) if store.is_local else None
@@ -56,22 +56,22 @@ def hold_lock(store: Store) -> Iterator[None]:
 
 
 def check_vacant(store: Store) -> None:
-    """See that a folder holds nothing but, perhaps, the lock of whoever writes there.
+    """Check that a folder is empty, except perhaps for the lock of whoever writes there.
 
     Raises:
-        OptionError: If it does.
+        OptionError: If it is not.
     """
     if any(not entry.name.startswith(LOCK_NAME) for entry in store.list(missing_ok=True)):
         raise OptionError(f"{store}: a folder that is not empty found, expected a new or an empty one; choose another, or empty it")
 
 
 def _system_lock(store: Store) -> int | None:
-    """Return the open folder whose lock is held, or None where the file system has no locks."""
+    """Return the descriptor of the locked folder, or None if the file system has no locks."""
     try:
         descriptor = os.open(store.path(), os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise StoreError(f"{store}: {error.strerror}, expected a folder that can be read and written; choose another") from error
-    deadline = time.monotonic() + _WAIT_SECONDS  # the workers of a run that was killed need a moment to end
+    deadline = time.monotonic() + _WAIT_SECONDS  # the workers of a killed run need a moment to end
     try:
         while True:
             try:
@@ -95,7 +95,7 @@ def _lock_file(store: Store) -> Iterator[None]:
     if (found := _read(store)) is not None and not _is_stale(store, found):
         raise _is_held(store)
     _write(store, own, 0)
-    time.sleep(_SETTLE_SECONDS)  # two that found the folder free at one moment: the later one's file is there now
+    time.sleep(_SETTLE_SECONDS)  # if two found the folder free at the same moment, the later one's file is there now
     if not _is_own(store, own):
         raise _is_held(store)
     ended, lost = threading.Event(), threading.Event()
@@ -104,7 +104,7 @@ def _lock_file(store: Store) -> Iterator[None]:
         count = 0
         while not ended.wait(_RENEW_SECONDS):
             count += 1
-            with contextlib.suppress(FerdataError, OSError):  # it may be reached again the next time
+            with contextlib.suppress(FerdataError, OSError):  # the store may be reachable again next time
                 if not _is_own(store, own):
                     lost.set()
                     return
@@ -121,13 +121,13 @@ def _lock_file(store: Store) -> Iterator[None]:
             store.remove(LOCK_NAME)
     if lost.is_set():
         raise IngestError(
-            f"{store}: another run took this folder over while this one stood still, expected to be alone; "
+            f"{store}: another run took this folder over while this one was suspended, expected to be alone; "
             "write it again, or choose another --out"
         )
 
 
 def _is_stale(store: Store, found: dict[str, Any]) -> bool:
-    """Tell whether the owner of a lock file is gone; that of another machine is watched for a while."""
+    """Tell whether the owner of a lock file is gone; an owner on another machine is watched for a while."""
     if found.get("machine") == _machine():
         began, noted = _started(found.get("pid")), found.get("started")
         return began is None or not isinstance(noted, float) or abs(began - noted) > _CLOCK_SECONDS
@@ -161,7 +161,7 @@ def _write(store: Store, own: dict[str, Any], count: int) -> None:
 
 
 def _started(pid: object) -> float | None:
-    """Return when a process began, None where there is none (any more); numbers of processes are used again."""
+    """Return when a process started, or None if it does not exist (any more); process ids are reused."""
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
@@ -170,7 +170,7 @@ def _started(pid: object) -> float | None:
 
 
 def _machine() -> str:
-    """Return what tells this machine from others, this start of it from earlier ones, and a container from its neighbours."""
+    """Return what identifies this machine, this boot of it, and the container if there is one."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())

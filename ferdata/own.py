@@ -1,6 +1,6 @@
-"""Sees that the command line finds its own packages: ``model`` is also what people call a file of their own beside their data.
+"""Makes the command line find its own packages: ``model`` is also what people call a file of their own beside their data.
 
-In: nothing. Out: a finder in front of Python's own, for the two names that stand outside of this package. Imports nothing itself.
+In: nothing. Out: a finder in front of Python's own, for the two packages outside of this one. Imports nothing itself.
 """
 
 import sys
@@ -19,7 +19,7 @@ HOME = Path(__file__).resolve().parents[1]
 class _Finder:
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Return where a package of ours is, or None for everything else."""
+        """Return the spec of one of our packages, or None for everything else."""
         start = HOME / name / "__init__.py"
         if name not in NAMES or not start.is_file():
             return None
@@ -27,5 +27,5 @@ class _Finder:
 
 
 def prefer_own() -> None:
-    """Make this process import ferdata's packages, whatever lies in the folder it runs in."""
+    """Make this process import ferdata's packages, whatever is in the folder it runs in."""
     sys.meta_path.insert(0, _Finder)

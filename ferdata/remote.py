@@ -1,7 +1,7 @@
-"""Services behind a URL: what failed for a moment is asked again, and web servers are asked so that it is known what they answered.
+"""Services behind a URL: transient failures are retried, and what web servers answer is checked against what was asked.
 
-In: a call, or an address and a range. Out: its answer, checked for its length, or the last failure. Costs nothing where the first answer
-is good; a few tries over some seconds where none is.
+In: a call, or an address and a range. Out: its answer, whose length was checked, or the last failure. Costs nothing if the first answer
+is good; otherwise a few attempts over some seconds.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 __all__ = ["IncompleteAnswerError", "advice", "http_exists", "http_read", "http_size", "persistently", "reason", "request_options"]
 
 PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0)
-"""Between one try and the next; each is drawn from half to one and a half of it, so that workers do not come back together."""
+"""Between attempts; each is varied between half and one and a half times, so that workers do not retry in step."""
 PATIENCE_SECONDS = 20
-"""No further try begins after so long: one that stalls takes ``STALL_SECONDS``."""
+"""No further attempt begins after this time: one that stalls takes ``STALL_SECONDS``."""
 STALL_SECONDS = 8
-"""Without a byte of an answer, it has failed."""
+"""An answer of which no byte arrives for this long has failed."""
 CHUNK_BYTES = 1 << 18
 
 _GONE = (404, 410)
@@ -34,19 +34,19 @@ _PASSING_NAMES = {
     "ProtocolError",  # urllib3
     "ChunkedEncodingError",  # requests
 }
-"""Errors of connections that are no OSError; by name, since the libraries may not be installed."""
+"""Connection errors that are not an OSError; by name, since the libraries may not be installed."""
 
 T = TypeVar("T")
 
 
 class IncompleteAnswerError(OSError):
-    """Other bytes arrived than were asked for."""
+    """The bytes that arrived are not those that were asked for."""
 
 
 def persistently(ask: Callable[[], T]) -> T:
-    """Return what a service answers; where it failed as it may for a moment, ask again a few times.
+    """Return what a service answers; retry a few times if it fails in a way that may pass.
 
-    Refusals, files that are not there and whatever a library says of its own use are raised at once.
+    Refusals, missing files and errors in how a library is used are raised at once.
     """
     start = time.monotonic()
     for pause in PAUSES_SECONDS:
@@ -60,7 +60,7 @@ def persistently(ask: Callable[[], T]) -> T:
 
 
 def reason(error: BaseException) -> str:
-    """Return in one line what went wrong, with the server's own code where it gave one, and without the address."""
+    """Return in one line what went wrong, with the server's own code if it gave one, and without the address."""
     for each in _chain(error):
         answer = getattr(each, "response", None)
         if isinstance(answer, dict) and isinstance(answer.get("Error"), dict):
@@ -73,11 +73,11 @@ def reason(error: BaseException) -> str:
 
 
 def advice(error: BaseException) -> str:
-    """Return what to do where reading ended in an error."""
+    """Return what to do about an error in reading."""
     if _status(error) in _REFUSED or isinstance(error, PermissionError):
         return "check the permissions and, behind a URL, the credentials"
     if _is_passing(error):
-        return f"it failed in up to {len(PAUSES_SECONDS) + 1} tries over some seconds: try again when the service is well"
+        return f"it failed in up to {len(PAUSES_SECONDS) + 1} attempts over some seconds: try again once the service has recovered"
     return "check it and try again"
 
 
@@ -94,9 +94,9 @@ def _status(error: BaseException) -> int | None:
 
 
 def _own_status(error: BaseException) -> int | None:
-    """Return the HTTP status an error of aiohttp, botocore or a library of Google's or Microsoft's stands for."""
+    """Return the HTTP status behind an error of aiohttp, botocore, or Google's or Microsoft's libraries."""
     if type(error).__module__ == "aiohttp.http_exceptions":
-        return None  # an answer that cannot be parsed: the code in it is aiohttp's, not the server's
+        return None  # an answer that cannot be parsed: the code is aiohttp's, not the server's
     answer = getattr(error, "response", None)
     if isinstance(answer, dict):
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -106,7 +106,7 @@ def _own_status(error: BaseException) -> int | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it was raised from: libraries wrap what their service said."""
+    """Yield an error and its causes: libraries wrap what their service said."""
     each: BaseException | None = error
     for _ in range(8):
         if each is None:
@@ -119,25 +119,25 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def request_options() -> dict[str, Any]:
-    """Return options for every request: an answer that stalls has failed after seconds, while a long one may take its time."""
+    """Return options for every request: an answer that stalls fails after seconds, while a long one may take its time."""
     import aiohttp
 
     return {"timeout": aiohttp.ClientTimeout(total=None, sock_connect=STALL_SECONDS, sock_read=STALL_SECONDS)}
 
 
 def http_read(fs: Any, url: str, start: int = 0, stop: int | None = None, *, is_fresh: bool = False) -> tuple[bytes, bool]:
-    """Return the bytes ``[start, stop)`` of a file, or all of it, and whether the server sent the whole file where a part was asked for.
+    """Return the bytes ``[start, stop)`` of a file, or all of it, and whether the server sent the whole file instead of a part.
 
     Args:
         fs: fsspec's HTTP file system.
         url: The file.
         start: First byte.
         stop: The byte after the last; None for all of the file.
-        is_fresh: Whether caches on the way are to be passed by.
+        is_fresh: Bypass any caches on the way.
 
     Raises:
         FileNotFoundError: If the server knows no such file.
-        IncompleteAnswerError: If its answer is another part than it says or than was asked for.
+        IncompleteAnswerError: If its answer is not the part that it says, or that was asked for.
     """
     headers = {"Range": f"bytes={start}-{stop - 1}"} if stop is not None else {}
     if is_fresh:
@@ -175,7 +175,7 @@ def http_size(fs: Any, url: str) -> int:
             length = answer.headers.get("Content-Length", "")
             if answer.status == 200 and length.isdecimal() and answer.headers.get("Content-Encoding", "identity") == "identity":
                 return int(length)
-        async with await _request(fs, "GET", url, {"Range": "bytes=0-0"}) as answer:  # some allow no HEAD, or tell no length
+        async with await _request(fs, "GET", url, {"Range": "bytes=0-0"}) as answer:  # some allow no HEAD, or give no length
             total = answer.headers.get("Content-Range", "").rpartition("/")[2]
             if answer.status in (206, 416) and total.isdecimal():
                 return int(total)
@@ -187,7 +187,7 @@ def http_size(fs: Any, url: str) -> int:
 
 
 def http_exists(fs: Any, url: str) -> bool:
-    """Tell whether a server has something to give for an address."""
+    """Tell whether a server has anything at an address."""
 
     async def ask() -> bool:
         async with await _request(fs, "GET", url, {}) as answer:
@@ -202,7 +202,7 @@ def http_exists(fs: Any, url: str) -> bool:
 
 
 async def _request(fs: Any, method: str, url: str, headers: dict[str, str]) -> Any:
-    """Return the answer to a request, a context manager; bytes come as they are stored, so that ranges are those of the file."""
+    """Return the answer to a request, a context manager; bytes arrive as they are stored, so that ranges are those of the file."""
     options = dict(fs.kwargs)
     headers = {**options.pop("headers", {}), "Accept-Encoding": "identity", **headers}
     session = await fs.set_session()
@@ -214,7 +214,7 @@ async def _request(fs: Any, method: str, url: str, headers: dict[str, str]) -> A
 
 
 def _checked(data: bytes, content_range: str, start: int, stop: int) -> bytes:
-    """Return the bytes of a part if they are those that were asked for; at a file's end there are fewer."""
+    """Return the bytes of a part if they are those that were asked for; at the end of a file there are fewer."""
     said = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", content_range.strip())
     first, last = (int(said[1]), int(said[2])) if said else (start, start + len(data) - 1)
     end = min(stop, int(said[3])) if said and said[3] != "*" else stop

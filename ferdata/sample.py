@@ -1,6 +1,6 @@
 """The values that travel: tensor specs, source items and their table.
 
-In: what a source reader found. Out: columns that cost about 100 bytes an item, so that a million items fit in memory.
+In: what a source reader found. Out: columns that cost about 100 bytes per item, so that a million items fit in memory.
 """
 
 import json
@@ -17,7 +17,7 @@ __all__ = ["ITEM_SCHEMA", "ItemTable", "SourceItem", "TensorSpec"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
-    """dtype and shape of every tensor of a data set; ``uint8 [3, H, W]`` for images."""
+    """The dtype and shape of every tensor of a data set; ``uint8 [3, H, W]`` for images."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -38,11 +38,11 @@ class SourceItem:
         split: ``train``, ``val`` or ``test``.
         label: Class index into the scan's class names.
         source_label: The label exactly as the source writes it (``"4"``, ``"anger"``).
-        valence: In [-1, 1], or None where the source has none.
-        arousal: In [-1, 1], or None where the source has none.
+        valence: In [-1, 1], or None if the source has none.
+        arousal: In [-1, 1], or None if the source has none.
         box: Face box ``(x, y, width, height)`` in stored pixels of the image (before EXIF orientation), or None.
         landmarks: ``x0, y0, x1, y1, ...`` in stored pixels of the image, or None.
-        extra: Whatever else the layout has (gender, age, soft labels ...), as JSON-ready values.
+        extra: Whatever else the layout provides (gender, age, soft labels ...), as JSON-ready values.
     """
 
     key: str
@@ -71,7 +71,7 @@ ITEM_SCHEMA = pa.schema(
         ("extra", pa.string()),
     ]
 )
-"""Columns of an :class:`ItemTable`; null means the source has no such value; ``extra`` is a JSON object as text."""
+"""Columns of an :class:`ItemTable`; null means that the source has no such value; ``extra`` is a JSON object as text."""
 
 
 class ItemTable:

@@ -1,7 +1,7 @@
 """Files wherever they live: local folders by the operating system's own calls, anything else through fsspec.
 
 The only file that imports fsspec. Paths are text; a text with ``://`` is an fsspec URL. An object store has no folders and no rename:
-a prefix without objects is not there, and a file is there once its upload is whole.
+a prefix without objects does not exist, and a file exists once its upload is complete.
 """
 
 import contextlib
@@ -66,7 +66,7 @@ class Store:
         return join(self.root, relative) if relative else self.root
 
     def exists(self, relative: str = "") -> bool:
-        """Tell whether a file or folder is there; in an object store, a folder is there as long as it holds anything."""
+        """Tell whether a file or folder exists; in an object store, a folder exists as long as it holds anything."""
         if self._fs is None:
             return os.path.exists(self.path(relative))
         with self._reading(relative):
@@ -74,7 +74,7 @@ class Store:
             return bool(remote.persistently(lambda: ask(self._fs, self._fresh(relative))))
 
     def is_dir(self, relative: str = "") -> bool:
-        """Tell whether a folder is there."""
+        """Tell whether a folder exists."""
         if self._fs is None:
             return os.path.isdir(self.path(relative))
         with self._reading(relative):
@@ -95,7 +95,7 @@ class Store:
 
         Args:
             relative: The folder.
-            missing_ok: A folder that is not there holds nothing. For one that was made before: object stores keep no empty folders.
+            missing_ok: Treat a missing folder as empty, as one that was made may be: object stores keep no empty folders.
 
         Raises:
             StoreError: If there is no such folder, or it cannot be listed.
@@ -122,15 +122,15 @@ class Store:
             if name.strip("/") != base.strip("/"):
                 yield Entry(name.rsplit("/", 1)[-1], is_dir, found.get("size"))
             elif not is_dir and not found["name"].endswith("/") and found.get("size"):
-                raise NotADirectoryError(base)  # else the empty object by which some tools mark a folder
+                raise NotADirectoryError(base)  # an empty object is how some tools mark a folder
 
     def read(self, relative: str, *, is_fresh: bool = False, max_bytes: int | None = None) -> bytes:
         """Return all bytes of one file.
 
         Args:
             relative: The file.
-            is_fresh: Pass by whatever cache there is on the way.
-            max_bytes: A larger local file is not read. Behind a URL, asking for the size would be a second request.
+            is_fresh: Bypass any caches on the way.
+            max_bytes: Refuse a larger local file. Behind a URL, asking for the size would be a second request.
 
         Raises:
             StoreError: If it cannot be read, or is larger.
@@ -144,9 +144,9 @@ class Store:
             return remote.persistently(lambda: self._fetch(relative, None, is_fresh))[0]
 
     def read_range(self, relative: str, start: int, stop: int, *, is_fresh: bool = False) -> bytes:
-        """Return the bytes ``[start, stop)`` of one file, fewer only where it ends; a range where the store is remote.
+        """Return the bytes ``[start, stop)`` of one file, fewer only at its end; behind a URL as one range request.
 
-        Behind a URL, what failed for a moment and what arrived incomplete is asked for again.
+        Transient failures and incomplete answers of a remote store are retried.
         """
         with self._reading(relative):
             if self._fs is None:
@@ -158,13 +158,13 @@ class Store:
             data, is_whole = remote.persistently(lambda: self._fetch(relative, (start, stop), is_fresh))
         if is_whole:
             warnings.warn(
-                f"{self.root}: this server sends whole files where parts are asked for, which is slow; use one that knows HTTP ranges",
+                f"{self.root}: this server sends whole files instead of parts, which is slow; use one that supports HTTP ranges",
                 stacklevel=2,
             )
         return data
 
     def _fetch(self, relative: str, part: tuple[int, int] | None, is_fresh: bool) -> tuple[bytes, bool]:
-        """Ask once for a file or a part of it; return it, and whether a web server sent the whole file for a part."""
+        """Ask once for a file or a part of it; return it, and whether a web server sent the whole file instead of a part."""
         start, stop = part or (0, None)
         is_whole = False
         if self._is_http:
@@ -182,7 +182,7 @@ class Store:
         return remote.http_size(self._fs, key) if self._is_http else int(self._fs.size(key))
 
     def make_dir(self, relative: str = "") -> None:
-        """Make a folder and its parents; nothing happens where it is there already, nor in an object store, which has none."""
+        """Make a folder and its parents if they do not exist; object stores have no folders, so nothing happens there."""
         with self._writing(relative):
             if self._fs is None:
                 os.makedirs(self.path(relative), exist_ok=True)
@@ -190,7 +190,7 @@ class Store:
                 self._fs.makedirs(self._key(relative), exist_ok=True)
 
     def remove(self, relative: str) -> None:
-        """Remove one file or a folder with all it holds; nothing happens where it is gone already."""
+        """Remove a file, or a folder and everything in it, if it exists."""
         if not self.exists(relative):
             return
         with self._writing(relative):
@@ -201,13 +201,13 @@ class Store:
                 self._fs.rm(self._key(relative), recursive=True)
 
     def remove_empty_dir(self, relative: str) -> None:
-        """Remove a folder that holds nothing; nothing happens where it does, nor in an object store, which has none."""
+        """Remove a folder if it is empty; object stores have no folders, so nothing happens there."""
         if self._fs is None:
             with contextlib.suppress(OSError):
                 os.rmdir(self.path(relative))
 
     def write(self, relative: str, data: bytes) -> None:
-        """Write one of many small files; locally without the sync of an atomic write, which costs more than the file."""
+        """Write one of many small files; locally without the fsync of an atomic write, which would cost more than the file."""
         if self._fs is None:
             with self._writing(relative), open(self.path(relative), "wb") as file:
                 file.write(data)
@@ -220,7 +220,7 @@ class Store:
         """Open a file that appears under its name only when the block ends without an error.
 
         Locally: a temporary file in the same folder, fsync, rename. Remotely: a local temporary file that is
-        uploaded whole, since object stores publish an upload only when it is complete.
+        uploaded as a whole, since object stores publish an upload only once it is complete.
 
         Raises:
             StoreError: If it cannot be written.
@@ -250,7 +250,7 @@ class Store:
 
     @contextlib.contextmanager
     def _own_failures(self, relative: str, temporary: str) -> Iterator[None]:
-        """Name the file in errors of writing it, and leave those alone that the caller's block has with other files."""
+        """Name the file in errors of writing it; errors of the caller's block with other files pass unchanged."""
         try:
             yield
         except OSError as error:
@@ -266,13 +266,13 @@ class Store:
         return join(self._base, relative)
 
     def _fresh(self, relative: str) -> str:
-        """Return the name fsspec knows a file by, with any listing forgotten: other processes may have written since."""
+        """Return fsspec's name for a file after forgetting any cached listing: other processes may have written since."""
         self._fs.invalidate_cache(self._key(relative))
         return self._key(relative)
 
     @contextlib.contextmanager
     def _reading(self, relative: str) -> Iterator[None]:
-        """Turn an error of the system into one that names the file; a missing file stays the caller's to explain."""
+        """Turn a system error into one that names the file; a missing file is left to the caller to explain."""
         try:
             yield
         except (FerdataError, FileNotFoundError, NotADirectoryError):
@@ -298,12 +298,12 @@ class Store:
 
     @property
     def _failures(self) -> type[Exception]:
-        # What stands behind a URL has errors of its own library: no credentials, no such host, access denied.
+        # Behind a URL the errors are those of the service's own library: no credentials, no such host, access denied.
         return OSError if self._fs is None else Exception
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Tell whether a name is a folder or a link to one; a link that cannot be followed, to itself or into a locked folder, is none."""
+    """Tell whether a name is a folder or a link to one; a link that cannot be followed (to itself, into a locked folder) is none."""
     try:
         return entry.is_dir()
     except OSError:
@@ -311,10 +311,10 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
-    """Open a file as :func:`open` asks of its opener: never wait, as for someone to write to a pipe, and refuse what need not end.
+    """Open a file, as an opener for :func:`open`: never block, as a pipe without a writer would, and refuse what may never end.
 
     Raises:
-        StoreError: If it is no regular file.
+        StoreError: If it is not a regular file.
     """
     descriptor = os.open(path, flags | _NONBLOCK | _CLOEXEC)
     mode = os.fstat(descriptor).st_mode
@@ -326,10 +326,10 @@ def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
 
 
 def check_file(path: str, *, option: str) -> None:
-    """See that a file can be written, before the work whose result it is to hold; nothing is made yet.
+    """Check that a file can be written, before the work whose result it is to hold; nothing is created yet.
 
     Raises:
-        StoreError: If it cannot: no name, a folder of this name, a folder above it that is none or cannot be written.
+        StoreError: If it cannot: no name, a folder of this name, or a parent that is not a folder or cannot be written.
     """
     store, name = _folder_and_name(path)
     obstacle = "no file name found" if not name else _obstacle(store.path(name), is_folder=False)
@@ -338,7 +338,7 @@ def check_file(path: str, *, option: str) -> None:
 
 
 def check_folder(path: str, *, option: str) -> None:
-    """See that a folder can be written, or made, before the work; nothing is made yet.
+    """Check that a folder can be written or created, before the work; nothing is created yet.
 
     Raises:
         StoreError: If it cannot.
@@ -365,7 +365,7 @@ def _obstacle(place: str, *, is_folder: bool) -> str | None:
 
 
 def write_file_at(path: str, data: bytes) -> None:
-    """Write one file, by its path or URL, and the folders it is in."""
+    """Write one file, given its path or URL, and the folders above it."""
     store, name = _folder_and_name(path)
     store.make_dir()
     with store.write_atomic(name) as file:

@@ -1,4 +1,4 @@
-"""Shares of groups, and draws that keep the proportions of classes. In: counts or labels, a seed. Out: numbers. Pure."""
+"""Proportional allocation to groups, and draws that keep class proportions. In: counts or labels, a seed. Out: integers. Pure."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,15 @@ __all__ = ["apportion", "draw_stratified"]
 
 
 def apportion(counts: Sequence[int], total: int, *, spare: int = 0) -> list[int]:
-    """Share ``total`` out over groups in proportion to their sizes.
+    """Divide ``total`` among groups in proportion to their sizes.
 
-    Every group that is not empty gets at least one where ``total`` allows it; no group gets more than its count less
-    ``spare``; the sum is ``total``, or less if the groups hold less. Ties go to the earlier group.
+    Every non-empty group gets at least one if ``total`` allows it; no group gets more than its count less ``spare``; the sum is
+    ``total``, or less if the groups hold less. Ties go to the earlier group.
 
     Args:
-        counts: Size of every group.
-        total: How many to share out.
-        spare: How many every group keeps back.
+        counts: Size of each group.
+        total: How many to divide.
+        spare: How many each group keeps.
     """
     caps = [max(0, count - spare) for count in counts]
     total = min(total, sum(caps))
@@ -41,14 +41,14 @@ def apportion(counts: Sequence[int], total: int, *, spare: int = 0) -> list[int]
 
 
 def draw_stratified(labels: np.ndarray, count: int, seed: Sequence[int]) -> np.ndarray:
-    """Return int64, positions of ``count`` labels (all where there are fewer), ascending, with each class's share kept.
+    """Return the positions of ``count`` labels (all if there are fewer), int64 ascending, in the classes' own proportions.
 
-    A class's members are drawn from one seeded order, so a larger draw keeps what a smaller one took wherever its share is larger.
+    A class's members are drawn from one seeded order, so a larger draw keeps what a smaller one took, unless a class gets fewer.
 
     Args:
         labels: int64 ``[N]``.
         count: How many to draw.
-        seed: Numbers that are mixed; the class is mixed in after them.
+        seed: Numbers to mix; the class is mixed in after them.
     """
     classes = np.unique(labels)
     members = [np.flatnonzero(labels == label) for label in classes]

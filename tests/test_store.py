@@ -65,7 +65,7 @@ def test_sound_shards_are_sound_behind_a_server_that_ignores_ranges(tmp_path: Pa
     index = make_dataset(tmp_path / "shards", samples={"train": 12})
     name = index.shards[0].name
 
-    with pytest.warns(UserWarning, match=f"^{served}/shards: this server sends whole files where parts are asked for"):
+    with pytest.warns(UserWarning, match=f"^{served}/shards: this server sends whole files instead of parts"):
         assert Store(f"{served}/shards").read_range(name, 5, 9) == (tmp_path / "shards" / name).read_bytes()[5:9]
     with pytest.warns(UserWarning, match="sends whole files"):
         assert verify(f"{served}/shards", num_workers=1).ok

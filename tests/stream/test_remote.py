@@ -140,7 +140,7 @@ def test_a_service_that_stays_away_is_one_error_with_its_own_code(web: WebServer
 
     text = str(caught.value)
     assert text.startswith(f"{web.url}/set/train-000000.tar: HTTP 503 Service Unavailable, expected a file that can be read; ")
-    assert text.count("train-000000.tar") == 1 and "5 tries" in text
+    assert text.count("train-000000.tar") == 1 and "5 attempts" in text
     assert len(web.of_shards()) == 5
 
 
