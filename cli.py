@@ -1,25 +1,36 @@
 """ferdata on the command line: each verb parses, calls one library function, and prints.
 
-Exit codes: 0 done, 1 an error of ours (one line that says where, what and what to do), 2 wrong usage; a traceback is a bug.
+Exit codes: 0 done, 1 an error of ours (one line that says where, what and what to do), 2 wrong usage, 130 stopped by Ctrl-C; a
+traceback is a bug.
 """
 
+import signal
 import sys
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+_is_program = __name__ == "__main__" or Path(sys.argv[0]).stem == "ferdata"
+if _is_program and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the imports below run, Ctrl-C just ends the process
+
 import typer
 
-from ferdata.console.options import Folder, Json, LocalOut, Out, OutOrUsual, Plot, Shards, Workers, as_typed, check_codec
+from ferdata.console.options import Folder, Json, LocalOut, Out, OutOrUsual, Picture, Plot, Shards, Workers, check_codec
 from ferdata.console.options import names as _names
 from ferdata.console.options import write_json as _write_json
-from ferdata.errors import FerdataError, OptionError
+from ferdata.console.terminal import Verb, run_program
+from ferdata.errors import OptionError
 from ferdata.own import prefer_own
+from ferdata.program import command_line
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.split("\n")[0])
+_HELP = "Convert facial-expression images to shards once, and stream them at memory speed."
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_HELP)
+_verb = partial(app.command, cls=Verb)
 
 
 class Source(StrEnum):
@@ -44,7 +55,7 @@ _OBTAIN = {
 }
 
 
-@app.command()
+@_verb(help="Convert a folder of images to shards.")
 def shard(
     source: Annotated[Source, typer.Argument(help="What the images are.")],
     src: Annotated[str | None, typer.Option(metavar="DIR", help="Source folder or URL; data/<source> when left out.")] = None,
@@ -72,7 +83,6 @@ def shard(
     resume: Annotated[bool, typer.Option("--resume/--fresh", help="Go on with a stopped run, or start afresh.")] = True,
     json_file: Json = None,
 ) -> None:
-    """Convert a folder of images to shards."""
     from ferdata.console.screen import ingest_bar, show_ingest
     from ferdata.format import codec_names
     from ferdata.ingest import IngestOptions, ingest
@@ -82,11 +92,12 @@ def shard(
     source_root = src or f"data/{source.value}"
     if not Store(source_root).exists():
         drawn = source.value if source is not Source.folder else "rafdb"
+        ferdata = command_line()
         there = source_root if source is not Source.folder else f"data/{drawn}"
         raise OptionError(
             f"{source_root}: no such folder, expected the images of {source.value}; {_OBTAIN[source.value]}, "
             "or name the folder with --src. "
-            f"To try ferdata without it: ferdata synth {drawn} {there} --count 2000, then ferdata shard {drawn} --src {there}"
+            f"To try ferdata without it: {ferdata} synth {drawn} {there} --count 2000, then {ferdata} shard {drawn} --src {there}"
         )
     options = IngestOptions(
         source=source.value,
@@ -117,11 +128,11 @@ def shard(
         options = replace(options, codec=choose_codec(source.value, source_root, size=size, options=options))
     with ingest_bar() as progress:
         summary = ingest(options, progress=progress)
-    show_ingest(summary)
     _write_json(json_file, summary.to_json())
+    show_ingest(summary)
 
 
-@app.command()
+@_verb(help="Draw synthetic faces as a source tree in the data set's true layout.")
 def synth(
     source: Annotated[Drawn, typer.Argument(help="Which data set's layout, labels and class balance.")],
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Where the source tree goes.")],
@@ -132,7 +143,6 @@ def synth(
     layout: Annotated[str | None, typer.Option(help="AN-npy, AN-csv, RAF-basic or RAF-original.")] = None,
     json_file: Json = None,
 ) -> None:
-    """Draw synthetic faces as a source tree in the data set's true layout."""
     from dataclasses import asdict
 
     from ferdata.console.screen import class_table, counting_bar, pairs
@@ -143,33 +153,31 @@ def synth(
         summary = write_synthetic(
             source.value, folder, count=count, size=size, seed=seed, num_workers=workers, layout=layout, progress=progress
         )
+    _write_json(json_file, asdict(summary) | {"images_per_second": summary.images_per_second})
     rate = f"{summary.images:,} in {summary.seconds:.1f} s, {summary.images_per_second:,.0f} images/s"
     pairs(
         f"synthetic {source.value} ({summary.layout}) -> {folder}", {"images": rate, "mean size": size_of(summary.bytes / summary.images)}
     )
     class_table(summary.counts)
-    _write_json(json_file, asdict(summary) | {"images_per_second": summary.images_per_second})
 
 
-@app.command()
+@_verb(help="Say what a data set holds.")
 def info(folder: Folder, json_file: Json = None) -> None:
-    """Say what a data set holds."""
     from ferdata.console.screen import show_description
     from ferdata.dataset.info import describe
 
     description = describe(folder)
-    show_description(description)
     _write_json(json_file, description.to_json())
+    show_description(description)
 
 
-@app.command()
+@_verb(help="Check every checksum and every count.")
 def verify(
     folder: Folder,
     deep: Annotated[bool, typer.Option(help="Decode every sample and compare it with the index.")] = False,
     workers: Workers = None,
     json_file: Json = None,
 ) -> None:
-    """Check every checksum and every count."""
     from ferdata.console.screen import console, counting_bar
     from ferdata.dataset.verify import verify as check
 
@@ -186,34 +194,32 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command()
+@_verb(help="Measure this machine and say which codec and how many workers suit a data set here.")
 def plan(folder: Folder, json_file: Json = None) -> None:
-    """Measure this machine and say which codec and how many workers suit a data set here."""
     from ferdata.console.screen import console
     from ferdata.plan.advise import plan as measure
     from ferdata.plan.advise import show_plan
 
     found = measure(folder, say=lambda text: console.print(text, style="dim"))
-    show_plan(found)
     _write_json(json_file, found.to_json())
+    show_plan(found)
 
 
-@app.command()
+@_verb(help="Draw a contact sheet with class names.")
 def preview(
     folder: Folder,
-    out: Annotated[str, typer.Option(metavar="FILE", help="PNG file to write.")],
+    out: Picture,
     split: Annotated[str, typer.Option(help="Which split.")] = "train",
     per_class: Annotated[int, typer.Option(help="Faces of each class.")] = 8,
     seed: Annotated[int, typer.Option(help="Which faces.")] = 0,
 ) -> None:
-    """Draw a contact sheet with class names."""
     from ferdata.console.screen import console
     from ferdata.dataset.preview import preview as draw
 
     console.print(f"wrote {draw(folder, out, split=split, per_class=per_class, seed=seed)}")
 
 
-@app.command()
+@_verb(help="Get the samples out as plain tars or pictures.")
 def export(
     folder: Folder,
     out: Out,
@@ -221,17 +227,16 @@ def export(
     workers: Workers = None,
     json_file: Json = None,
 ) -> None:
-    """Get the samples out as plain tars or pictures."""
     from ferdata.console.screen import console, counting_bar
     from ferdata.dataset.export import export as write
 
     with counting_bar("exporting") as progress:
         report = write(folder, to=to, out=out, num_workers=workers, progress=progress)
-    console.print(f"{out}: {report.samples:,} samples in {report.files:,} files")
     _write_json(json_file, report.to_json())
+    console.print(f"{out}: {report.samples:,} samples in {report.files:,} files")
 
 
-@app.command()
+@_verb(help="Change the codec without going back to the images.")
 def recode(
     folder: Folder,
     codec: Annotated[str, typer.Option(help="raw, zstd or compact.")],
@@ -240,7 +245,6 @@ def recode(
     workers: Workers = None,
     json_file: Json = None,
 ) -> None:
-    """Change the codec without going back to the images."""
     from ferdata.console.screen import console, counting_bar, size
     from ferdata.dataset.recode import recode as write
     from ferdata.format import codec_names
@@ -249,11 +253,11 @@ def recode(
         check_codec(codec, ["raw", "zstd", "compact"])
     with counting_bar("recoding") as progress:
         report = write(folder, out=out, codec=codec, level=level, num_workers=workers, progress=progress)
-    console.print(f"{out}: {report.samples:,} samples, {size(report.bytes_in)} -> {size(report.bytes_out)} ({codec})")
     _write_json(json_file, report.to_json())
+    console.print(f"{out}: {report.samples:,} samples, {size(report.bytes_in)} -> {size(report.bytes_out)} ({codec})")
 
 
-@app.command("bench-loader")
+@_verb("bench-loader", help="Measure the loader beside the alternatives, with this machine's ceilings.")
 def bench_loader(
     shards: Shards = None,
     workers: Annotated[int, typer.Option(help="Worker processes of every contender.")] = 8,
@@ -267,7 +271,6 @@ def bench_loader(
     json_file: Json = None,
     plot: Plot = None,
 ) -> None:
-    """Measure the loader beside the alternatives, with this machine's ceilings."""
     from ferdata.console.screen import console
     from ferdata.dataset.builtin import find_shards
     from ferdata_bench import BenchOptions, run_bench
@@ -286,14 +289,14 @@ def bench_loader(
         sweep=_names(sweep),
     )
     result = run_bench(options, say=_say)
+    _write_json(json_file, result.to_json())
     print_result(result)
     if plot is not None:
         for path in save_plot(result, Path(plot)):
             console.print(f"wrote {path}", highlight=False, soft_wrap=True)
-    _write_json(json_file, result.to_json())
 
 
-@app.command()
+@_verb(help="Train a network on shards, and write a report of the run.")
 def train(
     context: typer.Context,
     shards: Shards = None,
@@ -337,7 +340,6 @@ def train(
     name: Annotated[str | None, typer.Option(help="Of the run's folder.")] = None,
     json_file: Json = None,
 ) -> None:
-    """Train a network on shards, and write a report of the run."""
     from ferdata.console.screen import console
     from ferdata.dataset.builtin import find_shards
     from model import FollowingError, RichProgress, TrainOptions, is_first_process
@@ -359,26 +361,21 @@ def train(
     except FollowingError:
         raise typer.Exit(1) from None  # the first rank tells
     if is_first_process():
-        console.print(result.describe(), markup=False, highlight=False, soft_wrap=True)
         _write_json(json_file, result.to_json())
+        console.print(result.describe(), markup=False, highlight=False, soft_wrap=True)
 
 
-@app.command()
+@_verb(help="Everything above on built-in synthetic faces, ending in a report with pictures.")
 def demo(out: LocalOut = "demo") -> None:
-    """Everything above on built-in synthetic faces, ending in a report with pictures."""
     from ferdata_bench.demo import run_demo
 
     run_demo(Path(out))
 
 
 def main() -> None:
-    """Run the command line; an error of ours ends it with one line and exit code 1."""
+    """Run the command line and leave with its exit code."""
     prefer_own()
-    try:
-        app()
-    except FerdataError as error:
-        print(f"error: {as_typed(error, app)}", file=sys.stderr)
-        sys.exit(1)
+    run_program(app)
 
 
 def _train_settings(context: typer.Context) -> tuple[dict[str, Any], list[str]]:

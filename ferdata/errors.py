@@ -1,8 +1,11 @@
 """The errors that ferdata raises.
 
 Every error takes one string (``where: what was found, expected what; what to do``) and lives at module
-level, because torch and process pools rebuild a worker's error from its message alone.
+level, because torch and process pools rebuild a worker's error from its message alone. The string becomes one line without
+credentials and control characters here, so that no message, log or traceback of ours holds any.
 """
+
+from ferdata.shown import shown
 
 __all__ = [
     "AmbiguousLayoutError",
@@ -14,6 +17,7 @@ __all__ = [
     "ShardMissingError",
     "SourceError",
     "StateError",
+    "StoppedError",
     "StoreError",
     "TransformError",
     "TrainError",
@@ -23,6 +27,9 @@ __all__ = [
 
 class FerdataError(Exception):
     """Base of every error that ferdata raises on purpose."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(shown(text))
 
 
 class OptionError(FerdataError, ValueError):
@@ -63,6 +70,10 @@ class ShardMissingError(FerdataError, FileNotFoundError):
 
 class StateError(FerdataError):
     """A saved loader or training state belongs to another data set, seed or shape."""
+
+
+class StoppedError(FerdataError):
+    """A verb was stopped by a person or the system."""
 
 
 class WorkerError(FerdataError, RuntimeError):

@@ -6,18 +6,20 @@ a prefix without objects does not exist, and a file exists once its upload is co
 
 import contextlib
 import os
+import shutil
 import stat
 import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import fsspec
 
 from ferdata import remote
-from ferdata.errors import FerdataError, ShardMissingError, StoreError
+from ferdata.errors import FerdataError, OptionError, ShardMissingError, StoreError
+from ferdata.place import check_file, check_folder, expand, is_standard_output, write_in_place, writes_in_place
+from ferdata.shown import shown, without_credentials
 
 __all__ = ["Entry", "Store", "StrPath", "check_file", "check_folder", "is_folder", "join", "open_regular", "write_file_at"]
 
@@ -40,18 +42,22 @@ class Entry:
 
 
 def join(root: str, *parts: str) -> str:
-    """Join path parts below a local root or an fsspec URL."""
-    return "/".join([root.rstrip("/") or "/", *(part.strip("/") for part in parts if part)])
+    """Join path parts below a local root or an fsspec URL; what a web address is asked with (``?token=``) stays at its end."""
+    root, mark, query = root.partition("?") if root.startswith(_HTTP) else (root, "", "")
+    return "/".join([root.rstrip("/") or "/", *(part.strip("/") for part in parts if part)]) + mark + query
 
 
 class Store:
     """A folder, local or behind an fsspec URL, addressed by paths relative to it."""
 
     def __init__(self, root: StrPath) -> None:
-        self.root = os.fspath(root)
+        if not isinstance(root, (str, os.PathLike)):
+            raise OptionError(f"{root!r}: a {type(root).__name__} found, expected one folder or URL; name one data set at a time")
+        self.root = os.fsdecode(root)
         self.is_local = "://" not in self.root or self.root.startswith("file://")
-        if self.root.startswith("file://"):
-            self.root = self.root[len("file://") :]
+        if self.is_local:
+            self.root = expand(self.root.removeprefix("file://"))
+        self._has_secret = without_credentials(self.root) != self.root
         self._fs: Any
         self._fs, self._base = (None, self.root) if self.is_local else _open_fs(self.root)
 
@@ -59,7 +65,7 @@ class Store:
         return Store, (self.root,)
 
     def __str__(self) -> str:
-        return self.root
+        return shown(self.root)
 
     def path(self, relative: str = "") -> str:
         """Return the full path or URL of a relative path."""
@@ -158,7 +164,7 @@ class Store:
             data, is_whole = remote.persistently(lambda: self._fetch(relative, (start, stop), is_fresh))
         if is_whole:
             warnings.warn(
-                f"{self.root}: this server sends whole files instead of parts, which is slow; use one that supports HTTP ranges",
+                f"{self}: this server sends whole files instead of parts, which is slow; use one that supports HTTP ranges",
                 stacklevel=2,
             )
         return data
@@ -195,7 +201,8 @@ class Store:
             return
         with self._writing(relative):
             if self._fs is None:
-                fsspec.filesystem("file").rm(self.path(relative), recursive=True)
+                path = self.path(relative)
+                shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.remove(path)
             else:
                 self._fs.invalidate_cache()
                 self._fs.rm(self._key(relative), recursive=True)
@@ -256,7 +263,7 @@ class Store:
         except OSError as error:
             if isinstance(error, FerdataError) or error.filename not in (None, temporary):
                 raise
-            raise self._unwritable(relative, error) from error
+            raise self._unwritable(relative, error) from self._cause(error)
 
     @property
     def _is_http(self) -> bool:
@@ -275,12 +282,16 @@ class Store:
         """Turn a system error into one that names the file; a missing file is left to the caller to explain."""
         try:
             yield
-        except (FerdataError, FileNotFoundError, NotADirectoryError):
+        except (FerdataError, NotADirectoryError):
             raise
+        except FileNotFoundError as error:
+            if not self._has_secret:
+                raise
+            raise FileNotFoundError(without_credentials(str(error))) from None
         except self._failures as error:
             raise StoreError(
                 f"{self.path(relative)}: {remote.reason(error)}, expected a file that can be read; {remote.advice(error)}"
-            ) from error
+            ) from self._cause(error)
 
     @contextlib.contextmanager
     def _writing(self, relative: str) -> Iterator[None]:
@@ -291,7 +302,11 @@ class Store:
         except FerdataError:
             raise
         except self._failures as error:
-            raise self._unwritable(relative, error) from error
+            raise self._unwritable(relative, error) from self._cause(error)
+
+    def _cause(self, error: Exception) -> Exception | None:
+        """Return what a traceback may show as the cause: errors of other libraries repeat the address as it is."""
+        return None if self._has_secret else error
 
     def _unwritable(self, relative: str, error: Exception) -> StoreError:
         return StoreError(f"{self.path(relative)}: {remote.reason(error)}, expected a place with room that can be written; choose another")
@@ -325,55 +340,22 @@ def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
     return descriptor
 
 
-def check_file(path: str, *, option: str) -> None:
-    """Check that a file can be written, before the work whose result it is to hold; nothing is created yet.
-
-    Raises:
-        StoreError: If it cannot: no name, a folder of this name, or a parent that is not a folder or cannot be written.
-    """
-    store, name = _folder_and_name(path)
-    obstacle = "no file name found" if not name else _obstacle(store.path(name), is_folder=False)
-    if obstacle:
-        raise StoreError(f"{option} {path or repr(path)}: {obstacle}, expected the name of a file to write; choose another")
-
-
-def check_folder(path: str, *, option: str) -> None:
-    """Check that a folder can be written or created, before the work; nothing is created yet.
-
-    Raises:
-        StoreError: If it cannot.
-    """
-    obstacle = "no name found" if not path else _obstacle(Store(path).root, is_folder=True)
-    if obstacle:
-        raise StoreError(f"{option} {path or repr(path)}: {obstacle}, expected a folder to write to; choose another")
-
-
-def _obstacle(place: str, *, is_folder: bool) -> str | None:
-    if place.startswith(_HTTP):
-        return "an HTTP address found, which cannot be written"
-    if "://" in place:
-        return None
-    target = Path(os.path.abspath(place))
-    nearest = next(path for path in (target, *target.parents) if os.path.lexists(path))
-    if nearest == target and target.is_dir() and not is_folder:
-        return "a folder found"
-    if not nearest.is_dir() and (is_folder or nearest != target):
-        return "a file found" if nearest == target else f"{nearest} found, which is no folder"
-    if not os.access(nearest, os.W_OK):
-        return f"{nearest} found, which cannot be written"
-    return None
-
-
 def write_file_at(path: str, data: bytes) -> None:
-    """Write one file, given its path or URL, and the folders above it."""
+    """Write one file, by its path or URL, and the folders it is in; a link stays one, and devices and pipes are written to."""
     store, name = _folder_and_name(path)
+    if is_standard_output(path) or (store.is_local and writes_in_place(store.path(name))):
+        with store._writing(name):
+            write_in_place(path if is_standard_output(path) else store.path(name), data)
+        return
+    if store.is_local:
+        store, name = _folder_and_name(os.path.realpath(store.path(name)))
     store.make_dir()
     with store.write_atomic(name) as file:
         file.write(data)
 
 
 def _folder_and_name(path: str) -> tuple[Store, str]:
-    folder, slash, name = path.rpartition("/")
+    folder, slash, name = expand(path).rpartition("/")
     return Store(folder or slash or "."), name
 
 
@@ -383,5 +365,9 @@ def _open_fs(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     except (ImportError, ValueError) as error:
         raise StoreError(
             f"{url}: {error}; install the fsspec package for this kind of address (for s3://: pip install 'ferdata[s3]')"
-        ) from error
+        ) from (None if without_credentials(url) != url else error)
+    except Exception as error:  # some kinds of address call their server at once
+        raise StoreError(f"{url}: {remote.reason(error)}, expected an address that answers; check it and try again") from (
+            None if without_credentials(url) != url else error
+        )
     return fs, base

@@ -4,7 +4,6 @@ In: a folder. Out: a source tree, shards, a verification, figures, a short train
 """
 
 import base64
-import html
 import json
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from ferdata.dataset.verify import verify
 from ferdata.errors import FerdataError, OptionError
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.parallel import usable_cores
+from ferdata.shown import html_text
 from ferdata.synth import write_synthetic
 from ferdata_bench.loaders.harness import run_bench
 from ferdata_bench.loaders.options import BenchOptions
@@ -104,7 +104,7 @@ def run_demo(out: Path) -> Path:
         ("Training", run / "curves.png"),
         ("Confusion on the validation split", run / "confusion.png"),
     ]
-    page.write_text(_page(figures, pictures, run, time.perf_counter() - begun))
+    page.write_text(_page(figures, pictures, run, time.perf_counter() - begun), encoding="utf-8")
     console.rule("done")
     for name, value in figures:
         console.print(Text(f"{name:18} ", style="bold").append(value, style="not bold"))
@@ -121,8 +121,8 @@ def _step(title: str) -> Iterator[None]:
 
 
 def _page(figures: list[tuple[str, str]], pictures: list[tuple[str, Path]], run: Path, seconds: float) -> str:
-    rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in figures)
-    images = "".join(f"<h2>{html.escape(title)}</h2><img alt='{html.escape(title)}' src='{_data_url(path)}'>" for title, path in pictures)
+    rows = "".join(f"<tr><th>{html_text(name)}</th><td>{html_text(value)}</td></tr>" for name, value in figures)
+    images = "".join(f"<h2>{html_text(title)}</h2><img alt='{html_text(title)}' src='{_data_url(path)}'>" for title, path in pictures)
     style = (
         "body{font:16px/1.5 system-ui,sans-serif;max-width:1000px;margin:2rem auto;padding:0 1rem;color:#222}"
         "img{max-width:100%}th{text-align:left;padding:.2rem 2rem .2rem 0}td{padding:.2rem 0}h1{margin-bottom:0}"
@@ -130,7 +130,7 @@ def _page(figures: list[tuple[str, str]], pictures: list[tuple[str, Path]], run:
     return (
         f"<!doctype html><meta charset='utf-8'><title>ferdata demo</title><style>{style}</style>"
         f"<h1>ferdata demo</h1><p>Synthetic faces, drawn, converted, verified, streamed and learned in {seconds:.0f} seconds.</p>"
-        f"<table>{rows}</table>{images}<p>The run's own page: {html.escape(str(run / 'report.html'))}</p>\n"
+        f"<table>{rows}</table>{images}<p>The run's own page: {html_text(str(run / 'report.html'))}</p>\n"
     )
 
 

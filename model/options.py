@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ferdata.errors import OptionError, TrainError
+from ferdata.parallel import check_workers
+from ferdata.place import expand
+from ferdata.program import flag
+from ferdata.shown import HIDDEN, printable
 from ferdata.store import StrPath
 from model.nets.networks import TIMM_PREFIX, find_design
 
@@ -115,7 +119,7 @@ class TrainOptions:
     def __post_init__(self) -> None:
         for name in ("shards", "init_from", "out", "resume"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, os.fspath(getattr(self, name)))
+                object.__setattr__(self, name, expand(getattr(self, name)))
         if self.model is not None:
             find_design(self.model)
         for name, allowed in _CHOICES.items():
@@ -126,6 +130,7 @@ class TrainOptions:
             if value is not None and not low <= value <= high:
                 expected = f"{low:,} to {high:,}" if math.isfinite(high) else f"at least {low}"
                 raise OptionError(f"{name}: {value} found, expected {expected}")
+        check_workers(self.num_workers, least=0)
         if not self.lr > 0:
             raise OptionError(f"lr: {self.lr} found, expected above 0")
         unknown = [name for name in self.augment if name not in AUGMENTATIONS]
@@ -137,9 +142,11 @@ class TrainOptions:
                     f"{name}: {getattr(self, name)} found, expected a local folder, since a run is written to all the time; "
                     "copy the run's folder there or from there"
                 )
-        if self.name is not None and not (0 < len(os.fsencode(self.name)) <= _LONGEST_NAME and "\0" not in self.name):
+        if self.name is not None and not _is_folder_name(self.name):
+            num_bytes = len(os.fsencode(self.name))
             raise OptionError(
-                f"name: {self.name[:40]!r} of {len(os.fsencode(self.name))} bytes found, expected 1 to {_LONGEST_NAME}, as a folder's name"
+                f"name: {self.name[:40]!r} of {num_bytes} bytes found, expected 1 to {_LONGEST_NAME}, as the name of a folder in "
+                f"{self.out}: without separators and control characters, and not . or .."
             )
         if self.freeze and not (self.init_from or self.pretrained):
             raise OptionError("freeze: a backbone with fresh weights would stay random, expected init_from or pretrained with it")
@@ -220,13 +227,25 @@ class TrainOptions:
         # a concordance is that of a micro-batch, so other micro-batches make another loss where valence and arousal are trained
         free = [name for name in MACHINE_FIELDS if name != "accumulate" or not saved.valence_arousal]
         clashing = [
-            f"{name} {value!r} found, expected {kept[name]!r}" for name, value in wanted.items() if name not in free and value != kept[name]
+            f"{flag(name)} {value!r} found, expected {kept[name]!r}"
+            for name, value in wanted.items()
+            if name not in free and value != kept[name]
         ]
         if clashing:
             raise OptionError(
                 f"{where}: {'; '.join(clashing)}; a resumed run keeps its settings, or start another with --init-from {where}"
             )
-        return replace(saved, **{name: value for name, value in wanted.items() if name in MACHINE_FIELDS}, resume=self.resume)
+        settings = replace(saved, **{name: value for name, value in wanted.items() if name in MACHINE_FIELDS}, resume=self.resume)
+        if HIDDEN in os.fspath(settings.shards or ""):
+            raise OptionError(
+                f"{where}: the address of its shards was kept without its credentials, expected them again; pass {flag('shards')}"
+            )
+        return settings
+
+
+def _is_folder_name(name: str) -> bool:
+    is_within = "/" not in name and "\\" not in name and name.strip() not in ("", ".", "..")
+    return is_within and printable(name) == name and len(os.fsencode(name)) <= _LONGEST_NAME
 
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
@@ -249,7 +268,6 @@ _RANGES: dict[str, tuple[float, float]] = {
     "va_weight": (0, math.inf),
     "size": (8, 1 << 16),
     "limit": (1, math.inf),
-    "num_workers": (0, math.inf),
     "checkpoint_steps": (0, math.inf),
     "seed": (0, (1 << 63) - 1),
 }

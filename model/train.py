@@ -5,7 +5,6 @@ run that was stopped anywhere and resumed ends in the same bits as one that was 
 """
 
 import math
-import os
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,6 +16,7 @@ import torch
 from ferdata.dataset.info import shard_command
 from ferdata.errors import OptionError, ShardMissingError, TrainError, WorkerError
 from ferdata.format import DatasetIndex, read_index
+from ferdata.program import go_on
 from ferdata.store import Store
 from ferdata.stream import Loader
 from model.data import StepBatch, TrainData, open_evaluation
@@ -330,9 +330,7 @@ class _Training:
         """Return what to type to go on with this run."""
         if not (self.path / LAST_NAME).exists():
             return "start again: no checkpoint was written yet"
-        ranks = os.environ.get("LOCAL_WORLD_SIZE", self.ranks.world_size)
-        program = f"torchrun --nproc-per-node {ranks}" if self.ranks.world_size > 1 else "python"
-        return f"go on with: {program} cli.py train --resume {self.path}"
+        return f"go on with: {go_on(self.path, num_processes=self.ranks.world_size)}"
 
     def _save(self, name: str) -> None:
         if not all(bool(value.isfinite().all()) for value in self.network.state_dict().values() if value.is_floating_point()):

@@ -7,9 +7,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = [
-    {"ferdata.errors"},
+    {"ferdata.errors", "ferdata.shown", "ferdata.program"},
     {"ferdata.sample"},
-    {f"ferdata.{name}" for name in ("store", "remote", "lock", "labels", "own", "parallel", "randomness", "strata")},
+    {f"ferdata.{name}" for name in ("store", "remote", "lock", "labels", "own", "parallel", "place", "randomness", "strata")},
     {"ferdata.images", "ferdata.format"},
     {"ferdata.sources"},
     {"ferdata.synth"},

@@ -5,19 +5,47 @@ In: summaries and reports. Out: lines on a terminal.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
 from ferdata.dataset.info import DatasetDescription
 from ferdata.ingest import IngestProgress, IngestSummary
+from ferdata.shown import printable, shown, without_credentials
 
 __all__ = ["class_table", "console", "counting_bar", "ingest_bar", "pairs", "show_description", "show_ingest", "show_note"]
 
-console = Console(markup=False, emoji=False)
-"""Prints text as it is: paths, class names and notes may hold brackets and colons."""
+
+class _Screen(Console):
+    """Prints text as it is, for paths, class names and notes may hold brackets and colons; but nothing that steers a terminal.
+
+    What the output's encoding cannot hold is escaped before widths are reckoned, so that columns stay straight.
+    """
+
+    @property
+    def encoding(self) -> str:
+        """Name of the encoding of what is printed to now."""
+        return (getattr(self.file, "encoding", None) or "utf-8").lower()
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Turn a text into what can be shown of it; ends of lines stay."""
+        safe = printable(without_credentials(text), keep="\n\t")
+        return super().render_str(safe.encode(self.encoding, "backslashreplace").decode(self.encoding), **options)
+
+
+console = _Screen(markup=False, emoji=False)
 
 _PHASES = {
     "scan": "scanning",
@@ -96,16 +124,16 @@ def show_description(description: DatasetDescription) -> None:
 
 def show_note(note: str) -> None:
     """Print one note."""
-    console.print(Text("note: ", style="dim").append(note, style="not dim"))
+    console.print(Text("note: ", style="dim").append(console.render_str(shown(note), style="not dim")))
 
 
 def pairs(title: str, rows: Mapping[str, str]) -> None:
     """Print names and values in two columns."""
-    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table = Table(title=shown(title), title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows.items():
-        table.add_row(name, value)
+        table.add_row(name, shown(value))
     console.print(table, highlight=False)
 
 
@@ -118,7 +146,7 @@ def class_table(counts: Mapping[str, Mapping[str, int]]) -> None:
     first = sum(next(iter(counts.values()), {}).values()) or 1
     for name in names:
         values = [counts[split].get(name, 0) for split in counts]
-        table.add_row(name, *(f"{value:,}" for value in values), f"{values[0] / first:.1%}")
+        table.add_row(shown(name), *(f"{value:,}" for value in values), f"{values[0] / first:.1%}")
     table.add_section()
     table.add_row("all", *(f"{sum(split.values()):,}" for split in counts.values()), "")
     console.print(table)
@@ -135,8 +163,14 @@ def size(num_bytes: float) -> str:
 
 @contextmanager
 def _bar(*more: TextColumn) -> Iterator[Progress]:
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, *more, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console, transient=True) as bar:
+    columns: tuple[ProgressColumn, ...] = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+    )
+    columns += (*more, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         yield bar
 
 

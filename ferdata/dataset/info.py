@@ -10,6 +10,7 @@ from typing import Any
 
 from ferdata.format import DatasetIndex, read_index
 from ferdata.ingest import IngestOptions
+from ferdata.program import command_line
 from ferdata.store import Store, StrPath
 
 __all__ = ["DatasetDescription", "describe", "shard_command"]
@@ -112,7 +113,7 @@ def shard_command(index: DatasetIndex, out: str, **changes: object) -> str:
     """Return the command that makes a data set anew from its images, with ``changes`` to the settings it was made with."""
     made = {**index.settings, "size": index.spec.shape[1], "codec": index.codec.name, "level": index.codec.level, **changes}
     usual = {field.name: field.default for field in fields(IngestOptions)} | {"level": index.codec.create(index.codec.name, None).level}
-    words = ["ferdata", "shard", index.source, "--src", "DIR", "--out", out]
+    words = [*command_line().split(), "shard", index.source, "--src", "DIR", "--out", out]
     for name, value in made.items():
         if name in usual and value is not None and value != usual[name]:
             words += [f"--{name.replace('_', '-')}", *([] if value is True else [f"{value:g}" if isinstance(value, float) else str(value)])]

@@ -5,17 +5,18 @@ In: a data set. Out: one PNG. Reads only the samples it shows.
 
 import os
 from dataclasses import dataclass
-from importlib.util import find_spec
 from io import BytesIO
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
+from ferdata.dataset.lettering import own_font, with_font
 from ferdata.errors import OptionError
 from ferdata.format import DatasetIndex, ShardReader, read_index, read_samples
+from ferdata.place import is_standard_output
+from ferdata.program import flag
 from ferdata.store import Store, StrPath, check_file, write_file_at
 
 __all__ = ["preview"]
@@ -28,6 +29,7 @@ _HEAD_BYTES = 4096
 _CAPTION = 18
 _MAX_CLASSES = 32
 _MAX_LABEL_WIDTH = 280
+_NAME_SIZE = 16
 _INK, _GREY, _RULE, _BAR, _PAPER = "#1c1e21", "#6b7280", "#e3e5e8", "#4a7fb5", "#ffffff"
 _TITLES = {"affectnet": "AffectNet", "rafdb": "RAF-DB", "folder": "Class folders"}
 
@@ -70,9 +72,11 @@ def preview(root: StrPath, out: StrPath, *, split: str = "train", per_class: int
         )
     if not 1 <= per_class <= 32:
         raise OptionError(f"per_class: {per_class} found, expected 1 to 32")
-    if not out.lower().endswith(".png"):
+    if seed < 0:
+        raise OptionError(f"seed: {seed} found, expected 0 or more")
+    if not out.lower().endswith(".png") and not is_standard_output(out):
         raise OptionError(f"out: {out} found, expected the name of a .png file")
-    check_file(out, option="--out")
+    out = check_file(out, option=flag("out"))
     _check_own(out)
     if len(index.spec.shape) != 3 or index.spec.shape[0] not in (1, 3):
         raise OptionError(f"{store}: tensors of {list(index.spec.shape)} found, expected [3, H, W] or [1, H, W] to draw")
@@ -121,9 +125,9 @@ def _caption(valence: float | None, arousal: float | None) -> str:
 def _draw(store: Store, index: DatasetIndex, split: str, rows: list[_Row], per_class: int, seed: int) -> Image.Image:
     shown, hidden = rows[:_MAX_CLASSES], rows[_MAX_CLASSES:]
     total = sum(row.count for row in rows)
-    title, text, bold, small = _font(26, bold=True), _font(14), _font(16, bold=True), _font(11)
-    names = [_shorten(row.name, bold) for row in shown]
-    label_width = max(130, *(int(bold.getlength(name)) for name in names)) + 2 * _GAP
+    title, text, small = _font(26, bold=True), _font(14), _font(11)
+    names = [_fitted(row.name) for row in shown]
+    label_width = max(130, *(int(font.getlength(name)) for name, font in names)) + 2 * _GAP
     caption = _CAPTION if any(face.caption for row in shown for face in row.faces) else 0
     row_height = _FACE + caption + 2 * _GAP
     lines = _subtitle(index, total, per_class, seed, has_captions=caption > 0)
@@ -140,7 +144,7 @@ def _draw(store: Store, index: DatasetIndex, split: str, rows: list[_Row], per_c
 
     most = max((row.count for row in rows), default=0)
     pictures = _read_pictures(store, index, split, shown)
-    for row, name, height in zip(shown, names, heights, strict=True):
+    for row, (name, bold), height in zip(shown, names, heights, strict=True):
         draw.line((_MARGIN, top, width - _MARGIN, top), fill=_RULE)
         y = top + _GAP
         draw.text((_MARGIN, y + 2), name, font=bold, fill=_INK if row.count else _GREY)
@@ -198,17 +202,16 @@ def _picture(pixels: np.ndarray) -> Image.Image:
     return image.resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC)
 
 
-def _shorten(text: str, font: ImageFont.FreeTypeFont) -> str:
+def _fitted(name: str) -> tuple[str, ImageFont.FreeTypeFont]:
+    """Return a class name that fits its place, and the font it is drawn with."""
+    text, path = with_font(name, bold=True)
+    font = ImageFont.truetype(path, _NAME_SIZE)
     if font.getlength(text) <= _MAX_LABEL_WIDTH:
-        return text
+        return text, font
     while text and font.getlength(text + "…") > _MAX_LABEL_WIDTH:
         text = text[:-1]
-    return text + "…"
+    return text + "…", font
 
 
 def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Return the font that comes with matplotlib, which is found without importing it."""
-    spec = find_spec("matplotlib")
-    assert spec is not None and spec.origin is not None
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / name), size)
+    return ImageFont.truetype(own_font(bold=bold), size)

@@ -1,6 +1,5 @@
 """What an ingest is asked to do, and what it tells while it runs."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,8 @@ from ferdata.errors import OptionError
 from ferdata.format.codec import CodecOptions
 from ferdata.images.transform import TransformOptions
 from ferdata.ingest.groups import check_group_by
-from ferdata.parallel import usable_cores
+from ferdata.parallel import check_workers, usable_cores
+from ferdata.place import expand
 from ferdata.sources.scan import ScanOptions
 from ferdata.store import StrPath
 
@@ -80,11 +80,10 @@ class IngestOptions:
 
     def __post_init__(self) -> None:
         for name in ("src", "out"):
-            object.__setattr__(self, name, os.fspath(getattr(self, name)))
+            object.__setattr__(self, name, expand(getattr(self, name)))
         if self.engine not in ("local", "ray"):
             raise OptionError(f"engine: {self.engine!r} found, expected local or ray")
-        if self.num_workers is not None and self.num_workers < 1:
-            raise OptionError(f"workers: {self.num_workers} found, expected at least 1")
+        check_workers(self.num_workers)
         if self.limit is not None and self.limit < 1:
             raise OptionError(f"limit: {self.limit} found, expected at least 1")
         if self.seed < 0:

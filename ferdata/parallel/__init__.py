@@ -4,7 +4,7 @@ In: a function and tasks. Out: results, in the order of the tasks or as they com
 left running when a call ends, however it ends.
 """
 
-from ferdata.parallel.cores import usable_cores
+from ferdata.parallel.cores import check_workers, crowding, usable_cores
 from ferdata.parallel.process_pool import Beat, map_in_processes, run_tasks
 from ferdata.parallel.ray_cluster import run_tasks_on_ray
 from ferdata.parallel.small_files import FILES_PER_JOB, read_in_order
@@ -14,6 +14,8 @@ __all__ = [
     "FILES_PER_JOB",
     "Beat",
     "Progress",
+    "check_workers",
+    "crowding",
     "map_in_processes",
     "map_in_threads",
     "read_in_order",

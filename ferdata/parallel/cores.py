@@ -1,9 +1,18 @@
-"""How many cores there are to use. In: the system's own files. Out: one number. Costs a few small reads."""
+"""How many cores there are to use, and workers to start. In: the system's own files. Out: one number. Costs a few small reads."""
 
 import os
+import warnings
 from pathlib import Path
 
-__all__ = ["usable_cores"]
+from ferdata.errors import OptionError
+from ferdata.program import flag, is_command_line
+
+__all__ = ["check_workers", "crowding", "usable_cores"]
+
+_WORKERS_PER_CORE = 16
+_WORKERS_ANYWHERE = 64
+_WORKERS_UNSAID = 16
+"""What nobody is warned of in Python, however few cores there are; the command line says it of every one too many."""
 
 
 def usable_cores(system: Path = Path("/")) -> int:
@@ -17,6 +26,31 @@ def usable_cores(system: Path = Path("/")) -> int:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([cores, *_quotas(system)]))
+
+
+def check_workers(num_workers: int | None, *, least: int = 1) -> None:
+    """See that a number of workers is one that a machine like this can start.
+
+    Raises:
+        OptionError: If there are fewer than ``least``, or so many more than cores that they could only be a slip of the hand.
+    """
+    most = max(_WORKERS_ANYWHERE, _WORKERS_PER_CORE * usable_cores())
+    if num_workers is not None and not least <= num_workers <= most:
+        expected = f"at most {most}, since {crowding(num_workers)}" if num_workers > most else f"at least {least}"
+        raise OptionError(f"{flag('num_workers')}: {num_workers} found, expected {expected}; leave it out for one per core")
+    if num_workers and num_workers > max(_WORKERS_UNSAID, 2 * usable_cores()) and not is_command_line():
+        warnings.warn(f"num_workers: {crowding(num_workers)}", stacklevel=3)
+
+
+def crowding(num_workers: int) -> str | None:
+    """Return what it costs to have more workers than cores; None where there are not more."""
+    cores = usable_cores()
+    if num_workers <= cores:
+        return None
+    return (
+        f"{num_workers} workers take turns on {cores} core{'s' * (cores != 1)}: no faster than {cores}, and each takes memory and "
+        "open files of its own"
+    )
 
 
 def _quotas(system: Path) -> list[int]:

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from ferdata.errors import OptionError
 from ferdata.parallel.bounded import results_in_order
-from ferdata.parallel.cores import usable_cores
+from ferdata.parallel.cores import check_workers, usable_cores
 
 __all__ = ["Progress", "iterate_in_threads", "map_in_threads"]
 
@@ -33,8 +32,7 @@ def map_in_threads(
         num_workers: Threads, at least 1; one per core where None.
         progress: Called in this thread, after every task in order.
     """
-    if num_workers is not None and num_workers < 1:
-        raise OptionError(f"workers: {num_workers} found, expected at least 1; leave it out for one per core")
+    check_workers(num_workers)
     results: list[ResultT] = []
     for result in iterate_in_threads(function, tasks, num_threads=num_workers or usable_cores()):
         results.append(result)

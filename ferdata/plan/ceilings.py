@@ -4,10 +4,12 @@ In: files, bytes per image, a number of processes. Out: images and seconds. Proc
 them is never timed. Import this where no threads run yet (the harness uses a process of its own).
 """
 
+import contextlib
 import importlib
 import mmap
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -35,17 +37,23 @@ class Team:
     def __init__(self, job: Job, *, num_processes: int) -> None:
         context = multiprocessing.get_context("fork")
         self._members: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
-        for rank in range(num_processes):
-            ours, theirs = context.Pipe()
-            inherited = [other for _, other in self._members] + [ours]
-            process: multiprocessing.process.BaseProcess = context.Process(
-                target=_serve, args=(job, rank, num_processes, theirs, inherited), daemon=True
-            )
-            process.start()
-            theirs.close()
-            self._members.append((process, ours))
-        for process, ours in self._members:
-            self._receive(process, ours)
+        try:
+            for rank in range(num_processes):
+                ours, theirs = context.Pipe()
+                inherited = [other for _, other in self._members] + [ours]
+                process: multiprocessing.process.BaseProcess = context.Process(
+                    target=_serve, args=(job, rank, num_processes, theirs, inherited), daemon=True
+                )
+                process.start()
+                theirs.close()
+                self._members.append((process, ours))
+            for process, ours in self._members:
+                self._receive(process, ours)
+        except BaseException:  # Ctrl-C: what they read is about to be removed
+            for process, _ in self._members:
+                process.kill()
+            self.close()
+            raise
 
     def run(self, seconds: float) -> tuple[float, float]:
         """Let every process work for ``seconds``, or until its share is read once; return (images a second of all, images)."""
@@ -157,14 +165,13 @@ def _map(file: str) -> np.ndarray:
 def _serve(job: Job, rank: int, num_processes: int, theirs: Connection, inherited: Sequence[Connection]) -> None:
     for connection in inherited:  # or the others would never see that the parent has closed them
         connection.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to every process, and the parent alone answers it
     step = job(rank, num_processes)
-    theirs.send((0, 0.0))
-    while True:
-        try:
+    with contextlib.suppress(EOFError, BrokenPipeError):  # the parent has left, or was stopped
+        theirs.send((0, 0.0))
+        while True:
             seconds = theirs.recv()
-        except EOFError:
-            return
-        images, start = 0.0, now()
-        while (taken := now() - start) < seconds and (did := step()):
-            images += did
-        theirs.send((images, max(taken, 1e-9)))
+            images, start = 0.0, now()
+            while (taken := now() - start) < seconds and (did := step()):
+                images += did
+            theirs.send((images, max(taken, 1e-9)))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ferdata.errors import OptionError, StateError
-from ferdata.parallel import usable_cores
+from ferdata.parallel import check_workers, usable_cores
 from ferdata.stream.batch import SampleTable, batch_type
 from ferdata.stream.datasets import ShardDataset
 from ferdata.stream.memory.ring import window_batches_within
@@ -108,8 +108,7 @@ class Loader:
             raise OptionError(f"start_method: {start_method!r} found, expected one of {multiprocessing.get_all_start_methods()}")
         self.batch_size = batch_size
         self.num_workers = min(8, usable_cores()) if num_workers is None else check_whole_number("num_workers", num_workers)
-        if self.num_workers < 0:
-            raise OptionError(f"num_workers: {num_workers} found, expected 0 or more")
+        check_workers(self.num_workers, least=0)
         self.fields = tuple(fields)
         self._batch_type = batch_type(self.fields)
         self._table = SampleTable(store, self.index, split, self.fields)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ferdata.errors import OptionError
+from ferdata.parallel import check_workers
 
 __all__ = ["SWEEP_AXES", "BenchOptions", "BenchResult", "BenchRow"]
 
@@ -53,7 +54,6 @@ class BenchOptions:
 
     def __post_init__(self) -> None:
         for name, value, least in (
-            ("workers", self.num_workers, 0),
             ("batch-size", self.batch_size, 1),
             ("size", self.image_size, 8),
             ("count", self.count if self.count is not None else 1, 1),
@@ -61,6 +61,7 @@ class BenchOptions:
         ):
             if value < least:
                 raise OptionError(f"{name}: {value} found, expected at least {least}; give a larger number")
+        check_workers(self.num_workers, least=0)
         if unknown := [axis for axis in self.sweep if axis not in SWEEP_AXES]:
             raise OptionError(f"sweep: {', '.join(unknown)} found, expected axes out of {', '.join(SWEEP_AXES)}; name one of these")
 

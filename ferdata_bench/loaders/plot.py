@@ -20,7 +20,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 __all__ = ["write_plots"]
 
 OURS, PLAIN, THEIRS, LINE = "#1b7f5c", "#8fc4b0", "#9aa5b1", "#c0392b"
-STYLE: dict[Any, Any] = {"font.size": 9, "svg.hashsalt": "ferdata", "axes.spines.top": False, "axes.spines.right": False}
+PLAIN_TEXT = {"text.parse_math": False, "text.usetex": False}  # paths may hold dollars, which would begin a formula
+STYLE: dict[Any, Any] = {"font.size": 9, "svg.hashsalt": "ferdata", "axes.spines.top": False, "axes.spines.right": False} | PLAIN_TEXT
 
 
 def write_plots(result: BenchResult, path: Path) -> list[Path]:

@@ -27,7 +27,7 @@ img.plot { display: block; max-width: 100%; height: auto; margin: 0 auto; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: 7px 10px 7px 0; border-bottom: 1px solid var(--line); font-weight: normal; }
-tbody th { font-weight: 600; white-space: nowrap; }
+tbody th { font-weight: 600; max-width: 260px; overflow-wrap: anywhere; unicode-bidi: isolate; }
 thead th { color: var(--muted); font-size: 13px; white-space: nowrap; }
 tbody tr:last-child > * { border-bottom: 0; }
 .n { text-align: right; padding-right: 18px; white-space: nowrap; }
@@ -38,7 +38,7 @@ tbody tr:last-child > * { border-bottom: 0; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)); gap: 16px 12px; }
 figure { margin: 0; }
 figure img { width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: 8px; display: block; background: var(--ground); }
-figcaption { font-size: 12.5px; line-height: 1.35; margin-top: 5px; color: var(--muted); }
+figcaption { overflow-wrap: anywhere; font-size: 12.5px; line-height: 1.35; margin-top: 5px; color: var(--muted); }
 figcaption b { color: #c2410c; }
 details summary { cursor: pointer; font-weight: 600; font-size: 17px; }
 details table { margin-top: 12px; }

@@ -4,12 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
+
+from ferdata.dataset.lettering import with_font
 
 __all__ = ["INK", "TRAIN_COLOR", "VAL_COLOR", "draw_confusion", "draw_curves", "new_figure", "png_bytes", "style_axes"]
 
@@ -21,8 +25,14 @@ VAL_COLOR = "#e8762c"
 FEELING_COLORS = {"valence": "#1b998b", "arousal": "#b5179e"}
 _BLUES = LinearSegmentedColormap.from_list("ferdata", ["#ffffff", "#d6e4fb", "#7fa9ee", "#2f6fde", "#173c80"])
 DPI = 144
+PLAIN_TEXT: dict[Any, Any] = {"text.parse_math": False, "text.usetex": False}
+"""Names may hold dollars, which would begin a formula."""
+_LONGEST_NAME = 32
+_MOST_NUMBERED = 32
+"""Classes beyond which cells are only shaded: there would be no room for figures, and hundreds of thousands of them."""
 
 
+@matplotlib.rc_context(PLAIN_TEXT)
 def draw_curves(lines: Iterable[Mapping[str, Any]]) -> bytes:
     """Return a PNG of loss, accuracy, and (where they are trained) valence and arousal over the epochs."""
     lines = list(lines)
@@ -38,26 +48,34 @@ def draw_curves(lines: Iterable[Mapping[str, Any]]) -> bytes:
     return png_bytes(figure)
 
 
+@matplotlib.rc_context(PLAIN_TEXT)
 def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], *, title: str) -> bytes:
     """Return a PNG of a confusion matrix: rows actual, columns predicted, shaded by the share of the row, with counts."""
     counts = np.array(confusion, dtype=np.int64)
     shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
-    side = max(4.0, 0.56 * len(classes) + 1.3)
+    numbered = len(classes) <= _MOST_NUMBERED
+    side = max(4.0, 0.56 * min(len(classes), _MOST_NUMBERED) + 1.3)
     figure = new_figure(side + 0.3, side)
     axes = figure.subplots()
     axes.imshow(shares, cmap=_BLUES, vmin=0, vmax=1)
-    axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(classes)), classes)
+    named = range(0, len(classes), -(-len(classes) // _MOST_NUMBERED))
+    names = [with_font(classes[number], most=_LONGEST_NAME) for number in named]
+    axes.set_xticks(named, [name for name, _ in names], rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(named, [name for name, _ in names])
     axes.tick_params(length=0, labelsize=9, labelcolor=INK)
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        for label, (_, path) in zip(labels, names, strict=True):
+            label.set_fontproperties(FontProperties(fname=path, size=9))
     axes.set_xlabel("predicted", color=MUTED)
     axes.set_ylabel("actual", color=MUTED)
     axes.set_title(title, color=INK, fontsize=11, loc="left", pad=10)
     axes.spines[:].set_visible(False)
-    axes.set_xticks(np.arange(len(classes) + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(classes) + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color=GRID, linewidth=1)
+    if numbered:
+        axes.set_xticks(np.arange(len(classes) + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(len(classes) + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color=GRID, linewidth=1)
     axes.tick_params(which="minor", length=0)
-    for row in range(len(classes)):
+    for row in range(len(classes) if numbered else 0):
         for column in range(len(classes)):
             share, count = shares[row, column], counts[row, column]
             if count:

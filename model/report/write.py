@@ -5,7 +5,6 @@ In: a run's folder, figures, settings. Out: ``curves.png``, ``confusion.png``, `
 
 import base64
 from collections.abc import Sequence
-from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ferdata.format import DatasetIndex
+from ferdata.shown import html_text
 from ferdata.store import Store
 from model.options import TrainOptions
 from model.report.page import PAGE, STYLE
@@ -60,18 +60,18 @@ def _page(
     height, width = index.spec.shape[1:] if options.size is None else (options.size, options.size)
     samples = ", ".join(f"{scores.samples:,} {split}" for split, scores in result.scores.items())
     lead = (
-        f"{escape(result.model)} with {result.parameters:,} parameters, {result.epochs} epochs on {escape(index.source)} "
+        f"{html_text(result.model)} with {result.parameters:,} parameters, {result.epochs} epochs on {html_text(index.source)} "
         f"at {width} x {height} ({samples}); best after epoch {result.best_epoch + 1}."
     )
     return PAGE.format(
         style=STYLE,
-        title=escape(Path(result.run).name),
+        title=html_text(Path(result.run).name),
         lead=lead,
         cards=_cards(result),
-        notes="".join(f"<p class='note'>{escape(note)}</p>" for note in result.notes),
+        notes="".join(f"<p class='note'>{html_text(note)}</p>" for note in result.notes),
         curves=_data_url(curves),
         confusion=_data_url(confusion),
-        main=escape(result.main_split),
+        main=html_text(result.main_split),
         classes=_class_table(result),
         splits=_split_table(result),
         mistakes=_mistake_grid(mistakes, result),
@@ -90,7 +90,7 @@ def _cards(result: TrainResult) -> str:
         (f"{result.images_per_second:,.0f}", "images/s in training"),
         (f"{result.data_wait_share:.1%}", "of the time waiting for data"),
     ]
-    return "".join(f"<div class='card'><b>{value}</b><span>{escape(text)}</span></div>" for value, text in cards)
+    return "".join(f"<div class='card'><b>{value}</b><span>{html_text(text)}</span></div>" for value, text in cards)
 
 
 def _class_table(result: TrainResult) -> str:
@@ -98,7 +98,7 @@ def _class_table(result: TrainResult) -> str:
     rows = []
     for number, name in enumerate(result.classes):
         cells = "".join(_bar(column[number]) for column in (main.recall, main.precision, main.f1))
-        rows.append(f"<tr><th>{escape(name)}</th><td class='n'>{main.support[number]:,}</td>{cells}</tr>")
+        rows.append(f"<tr><th>{html_text(name)}</th><td class='n'>{main.support[number]:,}</td>{cells}</tr>")
     head = "<tr><th>class</th><th class='n'>samples</th><th>recall</th><th>precision</th><th>F1</th></tr>"
     return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
 
@@ -120,9 +120,9 @@ def _split_table(result: TrainResult) -> str:
     for kind in ("ccc", "rmse"):
         names = list(getattr(result.scores[result.main_split], kind))
         columns += [(f"{name} {kind.upper()}", _feeling(kind, name)) for name in names]
-    head = "".join(f"<th class='n'>{escape(name)}</th>" for name, _ in columns)
+    head = "".join(f"<th class='n'>{html_text(name)}</th>" for name, _ in columns)
     rows = [
-        f"<tr><th>{escape(split)}</th>{''.join(f'<td class=n>{show(scores)}</td>' for _, show in columns)}</tr>"
+        f"<tr><th>{html_text(split)}</th>{''.join(f'<td class=n>{show(scores)}</td>' for _, show in columns)}</tr>"
         for split, scores in result.scores.items()
     ]
     return f"<table><thead><tr><th>split</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
@@ -140,16 +140,16 @@ def _mistake_grid(mistakes: Sequence[Mistake], result: TrainResult) -> str:
     if not mistakes:
         return "<p>None: every image was classified rightly.</p>"
     cells = [
-        f"<figure><img src='{_data_url(_thumbnail(mistake.image))}' alt='{escape(mistake.key)}' title='{escape(mistake.key)}'>"
-        f"<figcaption><b>{escape(result.classes[mistake.predicted])}</b> {mistake.confidence:.0%}<br>"
-        f"is {escape(result.classes[mistake.actual])}</figcaption></figure>"
+        f"<figure><img src='{_data_url(_thumbnail(mistake.image))}' alt='{html_text(mistake.key)}' title='{html_text(mistake.key)}'>"
+        f"<figcaption><b>{html_text(result.classes[mistake.predicted])}</b> {mistake.confidence:.0%}<br>"
+        f"is {html_text(result.classes[mistake.actual])}</figcaption></figure>"
         for mistake in mistakes
     ]
     return f"<div class='grid'>{''.join(cells)}</div>"
 
 
 def _settings_table(values: dict[str, Any]) -> str:
-    rows = [f"<tr><th>{escape(name)}</th><td>{escape(_shown(value))}</td></tr>" for name, value in values.items()]
+    rows = [f"<tr><th>{html_text(name)}</th><td>{html_text(_shown(value))}</td></tr>" for name, value in values.items()]
     return f"<table class='settings'><tbody>{''.join(rows)}</tbody></table>"
 
 

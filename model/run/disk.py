@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ferdata.errors import FerdataError, TrainError
+from ferdata.shown import without_credentials
 from ferdata.store import Store
 
 __all__ = ["json_line", "naming", "read_json", "write_json"]
@@ -61,19 +62,21 @@ def read_json(path: Path, *, what: str) -> dict[str, Any]:
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a small JSON file atomically; a number that is none becomes null, since JSON has no word for it."""
+    """Write a small JSON file atomically; a number that is none becomes null, and addresses are without credentials."""
     with naming(path), Store(path.parent).write_atomic(path.name) as file:
         file.write((json.dumps(_defined(record), indent=1, allow_nan=False) + "\n").encode())
 
 
 def json_line(record: Mapping[str, Any]) -> str:
-    """Return one line of JSON, with null for a number that is none."""
+    """Return one line of JSON, with null for a number that is none and addresses without credentials."""
     return json.dumps(_defined(record), allow_nan=False) + "\n"
 
 
 def _defined(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return without_credentials(value)
     if isinstance(value, Mapping):
         return {name: _defined(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop after the current step. In: signals. Out: a flag the loop looks at."""
+"""Ctrl-C, SIGTERM and the end of the terminal as a wish to stop after the current step. In: signals. Out: a flag the loop looks at."""
 
 import os
 import signal
@@ -6,11 +6,15 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from ferdata.program import note_stop
+
 __all__ = ["StopSignal"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignal:
-    """While open, the first SIGINT or SIGTERM only sets ``requested``; a second SIGINT interrupts at once.
+    """While open, the first of the signals only sets ``requested``; a second SIGINT interrupts at once.
 
     Loader workers are forked while it is open and inherit the handlers: they ignore SIGINT, which a terminal sends to them too,
     because their trainer decides when they stop.
@@ -23,7 +27,8 @@ class StopSignal:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+            listened = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # as nohup has it
+            self._before = {number: signal.signal(number, self._handle) for number in listened}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -38,4 +43,5 @@ class StopSignal:
             return
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
+        note_stop(number)
         self.requested = True

@@ -64,7 +64,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(shards: Path,
         (f"{tmp_path}/file/out", f"{tmp_path}/file found, which is no folder"),
         ("", "no name found"),
     ):
-        assert text in refused(verb, *arguments, "--out", bad)
+        assert text in refused(verb, *arguments[: arguments.index("--out")], "--out", bad)
 
 
 def test_verify_claims_only_what_it_has_decoded(shards: Path) -> None:

@@ -121,7 +121,7 @@ def test_a_run_made_longer_stays_longer(run: Path, tmp_path: Path, monkeypatch: 
         (["--augment", "none"], r"augment \(\) found, expected \('flip', 'crop'\)"),
         (["--name", "two"], r"name 'two' found, expected 'one'"),
         (["--out", "elsewhere"], r"out 'elsewhere' found, expected"),
-        (["--valence-arousal"], r"valence_arousal True found, expected False"),
+        (["--valence-arousal"], r"--valence-arousal True found, expected False"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

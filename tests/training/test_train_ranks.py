@@ -126,7 +126,7 @@ def test_a_stop_on_one_rank_stops_both_at_the_same_step(two: dict[tuple[str, int
     for rank in (0, 1):
         assert two["stopped", rank]["error"] == ["TrainError", "FollowingError"][rank]
         assert "stopped on request after step 6 of 8" in two["stopped", rank]["text"]
-        assert "go on with: torchrun --nproc-per-node 2 cli.py train --resume" in two["stopped", rank]["text"]
+        assert "go on with: train(TrainOptions(resume=" in two["stopped", rank]["text"]
     root = Path(two["root", 0]["path"])
 
     train(TrainOptions(resume=str(root / "stopped")))

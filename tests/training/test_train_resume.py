@@ -35,7 +35,7 @@ def test_a_run_stopped_by_ctrl_c_goes_on_to_the_same_bits(
     stopped_after: int, workers: int, whole_run: str, shards: str, tmp_path: Path
 ) -> None:
     """After the first step, inside an epoch, and at an epoch's end; with as many workers as before or more."""
-    with pytest.raises(TrainError, match=rf"stopped on request after step {stopped_after + 1} of 12.*train --resume .*stopped"):
+    with pytest.raises(TrainError, match=rf"stopped on request after step {stopped_after + 1} of 12.*resume=.*stopped"):
         train(small_options(shards, tmp_path, name="stopped", **SETTINGS), progress=interrupt_at(stopped_after))
 
     progress = Recorder()
@@ -96,7 +96,7 @@ def test_a_signal_from_outside_stops_the_run_within_a_step(shards: str, tmp_path
 
     assert process.returncode == 0
     assert "stopped on request" in text
-    assert "--resume" in text
+    assert "resume=" in text
     assert load_checkpoint(checkpoint)["standing"]["step"] > 0
 
 

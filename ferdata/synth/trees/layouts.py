@@ -12,7 +12,7 @@ from typing import IO
 from ferdata.errors import OptionError
 from ferdata.labels import AFFECTNET_8, AFFECTNET_ALL, RAFDB_BASIC
 from ferdata.lock import check_vacant, hold_lock
-from ferdata.parallel import Progress, usable_cores
+from ferdata.parallel import Progress, check_workers, usable_cores
 from ferdata.sources.totals import KNOWN_RELEASES
 from ferdata.store import Store
 from ferdata.synth.face.face import LARGEST, SMALLEST
@@ -217,8 +217,7 @@ def _check(*, size: int, seed: int, num_workers: int) -> None:
         raise OptionError(f"size: {size} found, expected {SMALLEST} to {LARGEST} pixels")
     if seed < 0:
         raise OptionError(f"seed: {seed} found, expected 0 or more")
-    if num_workers < 1:
-        raise OptionError(f"workers: {num_workers} found, expected at least 1; leave it out for one per core")
+    check_workers(num_workers)
 
 
 def _prepare(store: Store, plan: Layout) -> None:

@@ -1,0 +1,161 @@
+"""What every program of ours does around its work: signals, output that cannot be written, errors, wrong usage.
+
+In: a Typer application. Out: an exit code: 0 done, 1 an error of ours in one line, 2 wrong usage, 128 and a signal's number where one
+stopped it.
+"""
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperCommand
+
+from ferdata.errors import FerdataError, OptionError, StoppedError
+from ferdata.program import in_verb, note_program, note_stop, stopped_by
+from ferdata.shown import shown
+
+__all__ = ["Verb", "run_program"]
+
+_SIGNALS = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGHUP": "the end of its terminal"}
+
+
+_AGAIN_SECONDS = 0.05
+
+
+class Verb(TyperCommand):
+    """A command that takes every option once, calls them in errors what they were typed as, and ends in one line when it is stopped."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        """Parse, and let the options' own checks name them by their flags."""
+        with in_verb():
+            return super().make_context(*arguments, **more)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse an option that is given twice: the last one would win without a word."""
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        for param in dict.fromkeys(order):
+            if param.param_type_name == "option" and not param.multiple and order.count(param) > 1:
+                name = " or ".join([*param.opts, *param.secondary_opts])
+                raise typer.BadParameter(f"given {order.count(param)} times, expected once.", ctx=ctx, param_hint=name)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb."""
+        try:
+            with in_verb():
+                return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise StoppedError(f"{ctx.info_name}: stopped by {_SIGNALS.get(_name(stopped_by()), 'Ctrl-C')}") from None
+        except OptionError as error:
+            raise type(error)(self._as_typed(str(error))) from error
+
+    def _as_typed(self, text: str) -> str:
+        """Return an error's text with the options it begins with named by their flags."""
+        flags = {param.name: param.opts[0] for param in self.params if param.param_type_name == "option"}
+        flags |= {"num_workers": flags.get("workers", ""), "compile": flags.get("compile_model", "")}
+        where, colon, rest = text.partition(":")
+        found = where.split(" and ")
+        if not colon or not all(flags.get(name.replace("-", "_")) for name in found):
+            return text
+        return " and ".join(flags[name.replace("-", "_")] for name in found) + colon + rest
+
+
+def run_program(app: typer.Typer) -> NoReturn:
+    """Run an application to its end and leave the process with its exit code."""
+    note_program(sys.argv[0])
+    for number in (0, 1, 2):
+        with contextlib.suppress(OSError):
+            try:
+                os.fstat(number)
+            except OSError:  # closed: the next file opened would take its place, and be printed into
+                os.open(os.devnull, os.O_RDWR)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+            if not stream.encoding.lower().startswith("utf"):
+                app.rich_markup_mode = None  # help without frames that would be escaped sign by sign
+    with _signals():
+        code = _outcome(app)
+    for stream in (sys.stdout, sys.stderr):
+        code = _flushed(stream, code)
+    sys.exit(code)
+
+
+def _outcome(app: typer.Typer) -> int:
+    try:
+        app()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        code = 1
+    except FerdataError as error:
+        code = 1
+        _complain(f"error: {error}")
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO) or error.filename is not None:
+            raise
+        code = 1
+        _complain(f"error: standard output: {error.strerror}", quiet=error.errno == errno.EPIPE)
+    else:
+        code = 0
+    return 128 + number if (number := stopped_by()) and code else code
+
+
+def _complain(text: str, *, quiet: bool = False) -> None:
+    with contextlib.suppress(OSError):
+        if not quiet and sys.stderr is not None:
+            print(shown(text), file=sys.stderr, flush=True)
+
+
+def _flushed(stream: Any, code: int) -> int:
+    """Write what a stream still holds; where it cannot, let it go, so that Python does not try again with a traceback."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if not code and stream is sys.stdout:
+            _complain(f"error: standard output: {error.strerror}", quiet=error.errno == errno.EPIPE)
+        return code or 1
+    return code
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Let SIGTERM and the end of the terminal stop the work as Ctrl-C does, so that everything is tidied up and nobody left behind."""
+    own = os.getpid()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == own:
+            note_stop(number)
+            raise KeyboardInterrupt
+        if number == signal.SIGTERM:  # a forked worker: its parent decides, and ends it
+            os._exit(128 + number)
+
+    def again(lost: Any) -> None:
+        # Python drops what is raised where nobody could catch it, as between a fork's two sides or in a finalizer
+        if issubclass(lost.exc_type, KeyboardInterrupt) and os.getpid() == own:
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+        else:
+            before(lost)
+
+    before, sys.unraisablehook = sys.unraisablehook, again
+    signal.signal(signal.SIGALRM, lambda number, frame: stop(stopped_by() or signal.SIGINT, frame))
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a background job
+            signal.signal(number, stop)
+    yield
+    for name in (*_SIGNALS, "SIGALRM"):
+        if hasattr(signal, name):  # what comes while Python ends would only be a traceback
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+def _name(number: int | None) -> str:
+    return signal.Signals(number).name if number else ""

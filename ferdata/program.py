@@ -1,0 +1,69 @@
+"""How this program was called, which every hint is worded after: with flags for a command line, with arguments for Python.
+
+In: what the command line noted of itself. Out: the words to type. Where it noted nothing, Python calls the functions.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["command_line", "flag", "go_on", "in_verb", "is_command_line", "note_program", "note_stop", "stopped_by"]
+
+_FLAGS = {"num_workers": "workers", "json_file": "json"}
+"""Options whose flag is called otherwise than their argument."""
+
+_state: dict[str, str | bool | int | None] = {"program": "ferdata", "verb": False, "signal": None}
+
+
+def note_program(path: str) -> None:
+    """Note what was typed to start this program, where it is the command line."""
+    _state["program"] = path
+
+
+@contextmanager
+def in_verb() -> Iterator[None]:
+    """Note that a verb of the command line runs in this process, until the block ends."""
+    before, _state["verb"] = _state["verb"], True
+    try:
+        yield
+    finally:
+        _state["verb"] = before
+
+
+def is_command_line() -> bool:
+    """Tell whether a person typed a verb, rather than called a function."""
+    return bool(_state["verb"])
+
+
+def note_stop(number: int) -> None:
+    """Note the signal that stops this process's work."""
+    _state["signal"] = number
+
+
+def stopped_by() -> int | None:
+    """Return the signal that stopped this process's work, or None."""
+    number = _state["signal"]
+    return number if isinstance(number, int) else None
+
+
+def flag(name: str) -> str:
+    """Return what the caller knows an option by: ``--batch-size`` on the command line, ``batch_size`` in Python."""
+    return f"--{_FLAGS.get(name, name).replace('_', '-')}" if is_command_line() else name
+
+
+def command_line(*, num_processes: int = 1) -> str:
+    """Return how this program is started: ``ferdata``, ``python cli.py`` by the path it was typed with, or through ``torchrun``."""
+    script = Path(str(_state["program"]))
+    is_file = script.suffix == ".py"
+    if num_processes > 1:
+        num_processes = int(os.environ.get("LOCAL_WORLD_SIZE", num_processes))
+        return f"torchrun --nproc-per-node {num_processes} " + (str(script) if is_file else "--no-python ferdata")
+    return f"python {script}" if is_file else "ferdata"
+
+
+def go_on(run: object, *, num_processes: int = 1) -> str:
+    """Return what to type to go on with a training run."""
+    if is_command_line():
+        return f"{command_line(num_processes=num_processes)} train --resume {run}"
+    return f"train(TrainOptions(resume={str(run)!r}))"

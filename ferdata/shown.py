@@ -1,0 +1,60 @@
+"""What may be shown and kept of a text from outside: addresses without their credentials, names without what steers a terminal.
+
+In: any text. Out: the same where it is harmless, which nearly all is. Everything that prints, warns, raises or writes a report comes here.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+__all__ = ["HIDDEN", "html_text", "printable", "shown", "without_credentials"]
+
+HIDDEN = "***"
+"""Stands where credentials stood."""
+
+_LOGIN = re.compile(r"(://)(?:[^\s/?#@:]*:(?!:|\d*(?:[/?#\s\"']|$))[^\s\"]*|[^\s/?#]*)@")
+"""What stands before the host. A password may hold any sign, even those that should be written as ``%2F``; digits alone are a port."""
+
+_QUERY = re.compile(r"(://[^\s?\"'<>]*\?)[^\s\"'<>,;)]+?(?=[:.]?(?:[\s\"'<>,;)]|$))")
+"""What follows the path: tokens and signatures have a hundred names, so none of it is shown."""
+
+_STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode's control, format and surrogate characters and separators: what ends a line, moves the cursor or turns text round."""
+
+_JOINERS = "\u200c\u200d"
+"""Format characters that words and emoji are spelt with."""
+
+
+def without_credentials(value: Any) -> Any:
+    """Return a text, or all texts in a JSON-ready value, with user, password and query of every address hidden."""
+    if isinstance(value, str):
+        return _QUERY.sub(rf"\g<1>{HIDDEN}", _LOGIN.sub(rf"\g<1>{HIDDEN}@", value)) if "://" in value else value
+    if isinstance(value, Mapping):
+        return {name: without_credentials(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_credentials(part) for part in value]
+    return value
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Return a text with control characters escaped as Python writes them, all but those in ``keep``."""
+    if text.isprintable():
+        return text
+    return "".join(
+        sign.encode("unicode_escape").decode()
+        if unicodedata.category(sign) in _STEERING and sign not in _JOINERS and sign not in keep
+        else sign
+        for sign in text
+    )
+
+
+def shown(text: str) -> str:
+    """Return a text as one line that is safe in a terminal and gives no secret away."""
+    return printable(without_credentials(text))
+
+
+def html_text(text: str) -> str:
+    """Return a text that is safe in HTML too, between tags and in quoted attributes."""
+    return escape(shown(text))
