@@ -1,6 +1,9 @@
 """The house: which room may import which, and what each file may hold."""
 
 import ast
+import re
+import statistics
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,15 +36,29 @@ def modules() -> list[Path]:
     return [path for folder in ("ferdata", "ferdata_bench", "model") for path in sorted((ROOT / folder).rglob("*.py"))] + [ROOT / "cli.py"]
 
 
-def imports(path: Path) -> set[str]:
-    """Return every module a file imports, wherever in the file."""
+def imports(path: Path, *, at_import: bool = False) -> set[str]:
+    """Return every module that a file imports, wherever in the file, or only what it imports when it is imported itself."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    for node in _when_imported(tree) if at_import else ast.walk(tree):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
     return found
+
+
+def _when_imported(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        is_for_types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if not is_for_types and not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node
+            yield from _when_imported(node)
+
+
+def _module_in(paths: Collection[str]) -> Callable[[str], str | None]:
+    """Return a function that finds the module an imported name is, or is of."""
+    return lambda name: next((each for each in (name, name.rpartition(".")[0]) if each in paths), None)
 
 
 def room_of(module: str) -> int | None:
@@ -84,6 +101,40 @@ def test_nothing_left_of_the_stream_imports_torch(path: Path) -> None:
     """Converting images must not wait seconds for a library that it does not use."""
     if (room_of(dotted(path)) or 0) < room_of("ferdata.stream") and dotted(path) != "ferdata":  # type: ignore[operator]
         assert not [name for name in imports(path) if name.split(".")[0] in ("torch", "torchvision")]
+
+
+def test_no_modules_import_each_other() -> None:
+    """In a circle, which of them works depends on which was imported first."""
+    paths = {dotted(path): path for path in modules()}
+    needs = {
+        name: {found for found in map(_module_in(paths), imports(path, at_import=True)) if found} - {name} for name, path in paths.items()
+    }
+
+    while leaves := [name for name, others in needs.items() if not others & needs.keys()]:
+        for name in leaves:
+            del needs[name]
+
+    assert not needs
+
+
+def test_the_document_names_every_room_in_this_order() -> None:
+    """A room that is not on the map is not found, and the order that is drawn is the one that is held."""
+    text = (ROOT / "docs/architecture.md").read_text()
+    line = re.search(r"^    errors.*?-> cli\.py", text, re.MULTILINE | re.DOTALL)
+    assert line is not None
+
+    drawn = [set(re.findall(r"\w+", part.replace(".py", ""))) for part in line[0].split("->")]
+
+    assert drawn == [{name.removeprefix("ferdata.") for name in names} for names in ROOMS]
+    rooms = {name.removeprefix("ferdata.") for names in ROOMS for name in names} - {"cli"}
+    assert not sorted(room for room in rooms if f"`{room}.py`" not in text and f"`{room}/`" not in text)
+
+
+def test_the_median_file_has_under_130_lines() -> None:
+    """Most files can be read without scrolling far."""
+    lengths = [len(path.read_text().splitlines()) for path in modules() if path.name != "__init__.py"]
+
+    assert statistics.median(lengths) < 130
 
 
 @pytest.mark.parametrize("path", [*modules(), *sorted((ROOT / "tests").rglob("*.py"))], ids=lambda path: path.stem)
