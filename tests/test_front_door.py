@@ -10,7 +10,7 @@ from make_dataset import make_dataset
 
 import ferdata
 from ferdata.errors import OptionError
-from ferdata.ingest.place import check_apart
+from ferdata.ingest.target import check_apart
 
 
 def imported_for_types() -> set[str]:

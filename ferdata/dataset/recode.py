@@ -21,7 +21,7 @@ from ferdata.format import (
     write_file,
     write_index,
 )
-from ferdata.ingest.place import new_data_set
+from ferdata.ingest.target import new_data_set
 from ferdata.lock import hold_lock
 from ferdata.parallel import Progress, map_in_threads
 from ferdata.store import Store, StrPath

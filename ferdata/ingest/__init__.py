@@ -3,8 +3,8 @@
 In: :class:`IngestOptions`. Out: shards, ``samples.parquet``, ``rejects.csv`` and ``index.json``, and an :class:`IngestSummary`.
 """
 
+from ferdata.ingest.finish.summary import IngestSummary
 from ferdata.ingest.options import IngestOptions, IngestProgress
 from ferdata.ingest.run import ingest, ingest_scan
-from ferdata.ingest.summary import IngestSummary
 
 __all__ = ["IngestOptions", "IngestProgress", "IngestSummary", "ingest", "ingest_scan"]

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from ferdata.errors import IngestError, ShardCorruptError, ShardMissingError
 from ferdata.format.index import REJECTS_NAME, DatasetIndex, ShardInfo, read_file
 from ferdata.format.reader import ShardReader
-from ferdata.ingest.doubt import NOT_READ, can_be_read
+from ferdata.ingest.reading import can_be_read
+from ferdata.ingest.write.doubt import NOT_READ
 from ferdata.parallel import map_in_threads
 from ferdata.sources.scan import Scan
 from ferdata.store import Store

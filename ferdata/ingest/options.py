@@ -1,30 +1,19 @@
 """What an ingest is asked to do, and what it tells while it runs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ferdata.errors import OptionError
 from ferdata.format.codec import CodecOptions
 from ferdata.images.transform import TransformOptions
-from ferdata.ingest.groups import check_group_by
+from ferdata.ingest.select.groups import check_group_by
 from ferdata.parallel import check_workers, usable_cores
 from ferdata.place import expand
 from ferdata.sources.scan import ScanOptions
 from ferdata.store import StrPath
 
-__all__ = ["IngestOptions", "IngestProgress", "ProgressCallback", "describe_changes"]
-
-_IMPLIED = {"level": "codec", "filter": "codec"}
-"""Settings that follow another one, unless they alone are another."""
-_NO_OPTIONS = {
-    "source": "source",
-    "filter": "filter",
-    "resample": "resampling",
-    "background": "background",
-    "transform_version": "version of the transform",
-    "format_version": "version of the shard format",
-}
+__all__ = ["IngestOptions", "IngestProgress", "ProgressCallback"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,28 +162,6 @@ class IngestProgress:
     def images_per_second(self) -> float:
         """Rate of this run."""
         return (self.accepted + self.rejected) / self.seconds if self.seconds > 0 else 0.0
-
-
-def describe_changes(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-    """Return how the settings of a data set differ from those asked for, as the options that were typed; empty where they do not."""
-    names = [name for name in (*expected, *(name for name in found if name not in expected)) if found.get(name) != expected.get(name)]
-    texts = []
-    for name in names:
-        old, new = found.get(name), expected.get(name)
-        if name == "libraries":
-            old, new = (dict(value) if isinstance(value, Mapping) else {} for value in (old, new))
-            changed = (each for each in {**old, **new} if old.get(each) != new.get(each))
-            texts += [f"{each} {_word(old.get(each))} (now {_word(new.get(each))})" for each in changed]
-        elif name == "scan":
-            if names == ["scan"]:
-                texts.append("other images or labels in the source (they were changed since, or --src is another)")
-        elif _IMPLIED.get(name) not in names:
-            texts.append(f"{_NO_OPTIONS.get(name) or '--' + name.replace('_', '-')} {_word(old)} (now {_word(new)})")
-    return ", ".join(texts)
-
-
-def _word(value: object) -> object:
-    return {None: "none", True: "yes", False: "no"}.get(value, value) if value is None or isinstance(value, bool) else value
 
 
 ProgressCallback = Callable[[IngestProgress], None]

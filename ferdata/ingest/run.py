@@ -15,23 +15,22 @@ from typing import Any
 import numpy as np
 
 from ferdata.errors import FerdataError, IngestError, SourceError
-from ferdata.format.codec import CodecOptions
 from ferdata.format.index import INDEX_NAME, REJECTS_NAME, read_index, write_index
 from ferdata.format.layout import FORMAT_VERSION, json_bytes_for
 from ferdata.images.transform import Transform
-from ferdata.ingest.choose import check_jpegs, check_keys, choose_items
-from ferdata.ingest.decoders import check_decoders
-from ferdata.ingest.finish import Outcome, gather, libraries, make_index, write_rejects, write_table
+from ferdata.ingest.finish.outcome import Outcome, gather, make_index, write_rejects, write_table
+from ferdata.ingest.finish.summary import IngestSummary
 from ferdata.ingest.finished import check_finished
-from ferdata.ingest.identity import scan_hash
-from ferdata.ingest.options import IngestOptions, IngestProgress, ProgressCallback, describe_changes
-from ferdata.ingest.parts import PARTS_FOLDER, match_settings
-from ferdata.ingest.place import check_apart, clear, find_unlisted, sweep, without_root
-from ferdata.ingest.records import longest_record
-from ferdata.ingest.select import ShardPlan, plan_shards
-from ferdata.ingest.summary import IngestSummary
-from ferdata.ingest.tasks import TaskSettings
-from ferdata.ingest.write import UnlistedError, WrittenParts, named, unlisted_error, write_shards
+from ferdata.ingest.identity import describe_changes, flat_settings, libraries, scan_hash
+from ferdata.ingest.options import IngestOptions, IngestProgress, ProgressCallback
+from ferdata.ingest.select.checks import check_decoders, check_jpegs, check_keys
+from ferdata.ingest.select.choose import choose_items
+from ferdata.ingest.select.selection import ShardPlan, plan_shards
+from ferdata.ingest.target import check_apart, clear, find_unlisted, sweep, without_root
+from ferdata.ingest.write.parts import PARTS_FOLDER, match_settings
+from ferdata.ingest.write.record import longest_record
+from ferdata.ingest.write.shards import UnlistedError, WrittenParts, named, unlisted_error, write_shards
+from ferdata.ingest.write.task import TaskSettings
 from ferdata.lock import hold_lock
 from ferdata.parallel import run_tasks, run_tasks_on_ray
 from ferdata.sample import ItemTable
@@ -150,14 +149,14 @@ class _Run:
 
     def _own_settings(self) -> dict[str, Any]:
         """Return what makes a data set what it is, whatever wrote it."""
-        return _flat(self.scan.source, self._codec, self._transform.settings(), self._settings)
+        return flat_settings(self.scan.source, self._codec, self._transform.settings(), self._settings)
 
     def _all_settings(self) -> dict[str, Any]:
         return self._own_settings() | {"libraries": libraries(), "format_version": FORMAT_VERSION}
 
     def _finished(self) -> IngestSummary:
         index = read_index(self.store)
-        found = _flat(index.source, index.codec, index.transform.get("settings", {}), index.settings)
+        found = flat_settings(index.source, index.codec, index.transform.get("settings", {}), index.settings)
         if changes := describe_changes(found, json.loads(json.dumps(self._own_settings()))):
             raise IngestError(
                 f"{self.store}: a finished data set with other settings found: {changes}; expected the same; "
@@ -299,17 +298,6 @@ class _Run:
     def _report(self, phase: str, started: float, **counts: int) -> None:
         if self._progress:
             self._progress(IngestProgress(phase=phase, seconds=time.monotonic() - started, **counts))
-
-
-def _flat(source: str, codec: CodecOptions, transform: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "source": source,
-        "codec": codec.name,
-        "level": codec.level,
-        "filter": codec.filter,
-        **{name if name != "version" else "transform_version": value for name, value in transform.items()},
-        **settings,
-    }
 
 
 def _absolute(place: str) -> str:

@@ -22,8 +22,8 @@ from ferdata.format.codec import default_level
 from ferdata.format.filters import kernel_notice
 from ferdata.images.transform import Transform
 from ferdata.ingest import IngestOptions, ingest_scan
-from ferdata.ingest.jpeg_refusals import count_refused
-from ferdata.ingest.place import check_apart
+from ferdata.ingest.select.checks import count_refused
+from ferdata.ingest.target import check_apart
 from ferdata.parallel import usable_cores
 from ferdata.plan.conditions import describe_machine
 from ferdata.plan.measure import (

@@ -27,8 +27,9 @@ from trees_rafdb import put
 
 from ferdata.errors import SourceError
 from ferdata.format.index import read_index
-from ferdata.ingest import IngestSummary, ingest, ingest_scan, select
-from ferdata.ingest.tasks import read_sources
+from ferdata.ingest import IngestSummary, ingest, ingest_scan
+from ferdata.ingest.reading import read_sources
+from ferdata.ingest.select import selection
 from ferdata.sources.scan import Reject, ScanBuilder
 from ferdata.store import Store
 
@@ -36,7 +37,7 @@ from ferdata.store import Store
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny images would all fit one shard; workers are forked, so they see this too."""
-    monkeypatch.setattr(select, "SMALL_SHARD_BYTES", SMALL_SHARD_BYTES)
+    monkeypatch.setattr(selection, "SMALL_SHARD_BYTES", SMALL_SHARD_BYTES)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def affectnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(affectnet: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, IngestSummary]:
     out = tmp_path_factory.mktemp("out") / "shards"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(select, "SMALL_SHARD_BYTES", SMALL_SHARD_BYTES)
+        patch.setattr(selection, "SMALL_SHARD_BYTES", SMALL_SHARD_BYTES)
         return out, ingest(options(affectnet, out))
 
 

@@ -13,10 +13,13 @@ import pytest
 from ingest_sources import SMALL_SHARD_BYTES, contents, folder_scan, jpeg, options, rejects, write_affectnet
 
 from ferdata.errors import FerdataError, IngestError, SourceError
-from ferdata.ingest import ingest, ingest_scan, select, write
-from ferdata.ingest.doubt import MAX_IN_A_ROW
-from ferdata.ingest.parts import PartRecord
-from ferdata.ingest.tasks import Beat, ShardTask, TaskSettings, write_shard
+from ferdata.ingest import ingest, ingest_scan
+from ferdata.ingest.select import selection
+from ferdata.ingest.write import shards
+from ferdata.ingest.write.doubt import MAX_IN_A_ROW
+from ferdata.ingest.write.parts import PartRecord
+from ferdata.ingest.write.task import ShardTask, TaskSettings, write_shard
+from ferdata.parallel import Beat
 from ferdata.sources.scan import Scan
 from ferdata.store import Store
 
@@ -24,7 +27,7 @@ from ferdata.store import Store
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny images would all fit one shard; workers are forked, so they see this too."""
-    monkeypatch.setattr(select, "SMALL_SHARD_BYTES", SMALL_SHARD_BYTES)
+    monkeypatch.setattr(selection, "SMALL_SHARD_BYTES", SMALL_SHARD_BYTES)
 
 
 def source(root: Path, count: int = 300) -> Scan:
@@ -52,7 +55,7 @@ def after(images: int, action: Callable[[], object], marker: Path) -> Callable[[
 def spoiled_run(scan: Scan, out: Path, images: int, action: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> str:
     """Run an ingest whose files change in the middle, and return its error; empty if it has none."""
     with monkeypatch.context() as patch:
-        patch.setattr(write, "write_shard", after(images, action, out.with_suffix(".done")))
+        patch.setattr(shards, "write_shard", after(images, action, out.with_suffix(".done")))
         try:
             ingest_scan(scan, options(scan.root, out, source="folder"))
         except FerdataError as error:
@@ -156,13 +159,13 @@ def test_a_parquet_file_that_goes_away_stops_the_run(tmp_path: Path, monkeypatch
     whole = (tmp_path / "src/train-1.parquet").read_bytes()
 
     with monkeypatch.context() as patch:
-        original = write.write_shard
+        original = shards.write_shard
 
         def without_it(settings: TaskSettings, task: ShardTask, beat: Beat) -> PartRecord:
             (tmp_path / "src/train-1.parquet").unlink(missing_ok=True)
             return original(settings, task, beat)
 
-        patch.setattr(write, "write_shard", without_it)
+        patch.setattr(shards, "write_shard", without_it)
         with pytest.raises(SourceError, match=r"src: .*train-1\.parquet.*run the same command again"):
             ingest(chosen)
     (tmp_path / "src/train-1.parquet").write_bytes(whole)
@@ -194,13 +197,13 @@ def test_a_shard_damaged_between_kill_and_resume_is_written_again(tmp_path: Path
     for out, codec in ((str(tmp_path / "out"), "zstd"), (f"objects://{tmp_path}/bucket/out", "raw")):
         store = Store(out)
 
-        def stop(store: Store, part: PartRecord, commit: Callable[[Store, PartRecord], None] = write.commit_part) -> None:
+        def stop(store: Store, part: PartRecord, commit: Callable[[Store, PartRecord], None] = shards.commit_part) -> None:
             if len(store.list(".parts")) > 4:
                 raise KeyboardInterrupt
             commit(store, part)
 
         with monkeypatch.context() as patch, pytest.raises(IngestError, match="stopped by Ctrl-C"):
-            patch.setattr(write, "commit_part", stop)
+            patch.setattr(shards, "commit_part", stop)
             ingest_scan(scan, options(scan.root, out, source="folder", codec=codec))
         name = next(entry.name[:-5] for entry in store.list(".parts") if ".tar" in entry.name and entry.name.endswith(".json"))
         data = bytearray(store.read(name))

@@ -20,10 +20,11 @@ from ingest_sources import SMALL_SHARD_BYTES, folder_scan, jpeg, options, pictur
 from ferdata.errors import IngestError, OptionError, SourceError, WorkerError
 from ferdata.format.filters import channel_moments
 from ferdata.images.transform import Transformed
-from ferdata.ingest import IngestProgress, IngestSummary, ingest, ingest_scan, select
+from ferdata.ingest import IngestProgress, IngestSummary, ingest, ingest_scan
 from ferdata.ingest.identity import scan_hash
-from ferdata.ingest.leaks import shared_between_splits
-from ferdata.ingest.records import longest_record, make_record
+from ferdata.ingest.select import selection
+from ferdata.ingest.select.leaks import shared_between_splits
+from ferdata.ingest.write.record import longest_record, make_record
 from ferdata.parallel import run_tasks
 from ferdata.sample import ItemTable
 from ferdata.sources.scan import Scan, ScanBuilder
@@ -37,7 +38,7 @@ finite = st.floats(-1e7, 1e7, allow_nan=False)
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny images would all fit one shard; workers are forked, so they see this too."""
-    monkeypatch.setattr(select, "SMALL_SHARD_BYTES", SMALL_SHARD_BYTES)
+    monkeypatch.setattr(selection, "SMALL_SHARD_BYTES", SMALL_SHARD_BYTES)
 
 
 @pytest.fixture(scope="module")

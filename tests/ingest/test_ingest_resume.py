@@ -16,10 +16,13 @@ import pytest
 from ingest_sources import SMALL_SHARD_BYTES, contents, folder_scan, jpeg, options, samples, write_affectnet
 
 from ferdata.errors import IngestError
-from ferdata.ingest import IngestSummary, ingest, ingest_scan, select, write
-from ferdata.ingest.parts import PartRecord
-from ferdata.ingest.place import clear
-from ferdata.ingest.tasks import Beat, ShardTask, TaskSettings, write_shard
+from ferdata.ingest import IngestSummary, ingest, ingest_scan
+from ferdata.ingest.select import selection
+from ferdata.ingest.target import clear
+from ferdata.ingest.write import shards
+from ferdata.ingest.write.parts import PartRecord
+from ferdata.ingest.write.task import ShardTask, TaskSettings, write_shard
+from ferdata.parallel import Beat
 from ferdata.sources.scan import Scan
 from ferdata.store import Store
 
@@ -27,7 +30,7 @@ from ferdata.store import Store
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny images would all fit one shard; workers are forked, so they see this too."""
-    monkeypatch.setattr(select, "SMALL_SHARD_BYTES", SMALL_SHARD_BYTES)
+    monkeypatch.setattr(selection, "SMALL_SHARD_BYTES", SMALL_SHARD_BYTES)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,7 @@ def affectnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(affectnet: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, IngestSummary]:
     out = tmp_path_factory.mktemp("out") / "shards"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(select, "SMALL_SHARD_BYTES", SMALL_SHARD_BYTES)
+        patch.setattr(selection, "SMALL_SHARD_BYTES", SMALL_SHARD_BYTES)
         return out, ingest(options(affectnet, out))
 
 
@@ -63,7 +66,7 @@ class Run:
     def _go(self, scan: Scan, out: Path, max_file_bytes: int | None) -> None:
         os.setsid()
         if self._stop is not None:
-            write.write_shard = standing_still(*self._stop)  # this process's copy of the module, which its workers inherit
+            shards.write_shard = standing_still(*self._stop)  # this process's copy of the module, which its workers inherit
         if max_file_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, resource.RLIM_INFINITY))
         try:
@@ -127,7 +130,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scan, Path]:
     root = tmp_path_factory.mktemp("large")
     scan = folder_scan(root / "src", {f"{number}.jpg": jpeg(number) for number in range(600)}, lambda n: "val" if n % 15 == 0 else "train")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(select, "SMALL_SHARD_BYTES", SMALL_SHARD_BYTES)
+        patch.setattr(selection, "SMALL_SHARD_BYTES", SMALL_SHARD_BYTES)
         ingest_scan(scan, options(scan.root, root / "out", source="folder"))
     return scan, root / "out"
 

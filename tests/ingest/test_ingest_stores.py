@@ -21,8 +21,10 @@ from ferdata.dataset.export import export
 from ferdata.dataset.verify import verify
 from ferdata.errors import IngestError, StoreError
 from ferdata.format import read_index
-from ferdata.ingest import ingest, select, write
-from ferdata.ingest.parts import PARTS_FOLDER
+from ferdata.ingest import ingest
+from ferdata.ingest.select import selection
+from ferdata.ingest.write import shards
+from ferdata.ingest.write.parts import PARTS_FOLDER
 from ferdata.store import Store
 from ferdata.synth import write_synthetic
 
@@ -55,7 +57,7 @@ def s3_server() -> Iterator[str]:
 @pytest.fixture(params=["objects", pytest.param("s3", marks=pytest.mark.skipif(not HAS_S3, reason="needs s3fs and moto"))])
 def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of an empty bucket."""
-    monkeypatch.setattr(select, "SMALL_SHARD_BYTES", SMALL_SHARD_BYTES)
+    monkeypatch.setattr(selection, "SMALL_SHARD_BYTES", SMALL_SHARD_BYTES)
     if request.param == "objects":
         return f"objects://{tmp_path}/bucket"
     settings = {
@@ -102,7 +104,7 @@ def test_a_run_to_an_object_store_goes_on_where_it_stopped(
 ) -> None:
     """There is no rename: a shard is there when its upload is whole, and counts when it is recorded; the index comes last."""
     ingest(options(affectnet, tmp_path / "here"))
-    out, commit, done = f"{bucket}/there", write.commit_part, []
+    out, commit, done = f"{bucket}/there", shards.commit_part, []
 
     def stop_after_two(store: Store, part: object) -> None:
         if len(done) == 2:
@@ -111,7 +113,7 @@ def test_a_run_to_an_object_store_goes_on_where_it_stopped(
         commit(store, part)
 
     with monkeypatch.context() as patch, pytest.raises(IngestError, match="stopped by Ctrl-C; finished shards are kept"):
-        patch.setattr(write, "commit_part", stop_after_two)
+        patch.setattr(shards, "commit_part", stop_after_two)
         ingest(options(affectnet, out))
     records = [entry.name for entry in Store(out).list(PARTS_FOLDER) if ".tar" in entry.name]
     assert not Store(out).exists("index.json") and len(records) == 2

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ferdata.ingest.select import (
+from ferdata.ingest.select.selection import (
     LEFT_OUT,
     MAX_SMALL_SHARDS,
     SHARD_BYTES,

@@ -1,6 +1,6 @@
-"""The items a run writes, as its options ask: limit, splits, leaks; and the check that the ``jpeg`` codec can take them.
+"""The items a run writes, as its options ask: limit, splits, leaks.
 
-In: a scan and options. Out: a :class:`Selection` and what was skipped by which rule. Reads files only to find leaks or check JPEGs.
+In: a scan and options. Out: a :class:`Selection` and what was skipped by which rule. Reads files only to find leaks.
 """
 
 from collections.abc import Callable
@@ -8,16 +8,14 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow.compute as pc
 
-from ferdata.errors import IngestError, OptionError, SourceError
-from ferdata.images.transform import Transform
-from ferdata.ingest.groups import find_groups
-from ferdata.ingest.jpeg_refusals import count_refused
-from ferdata.ingest.leaks import find_train_copies
+from ferdata.errors import OptionError
 from ferdata.ingest.options import IngestOptions
-from ferdata.ingest.select import LEFT_OUT, Selection, choose_limit, cut_split, leave_out
+from ferdata.ingest.select.groups import find_groups
+from ferdata.ingest.select.leaks import find_train_copies
+from ferdata.ingest.select.selection import LEFT_OUT, Selection, choose_limit, cut_split, leave_out
 from ferdata.sources.scan import Scan
 
-__all__ = ["check_jpegs", "check_keys", "choose_items"]
+__all__ = ["choose_items"]
 
 
 def choose_items(scan: Scan, options: IngestOptions, *, on_tick: Callable[[int, int], None]) -> tuple[Selection, dict[str, int], list[str]]:
@@ -51,33 +49,6 @@ def choose_items(scan: Scan, options: IngestOptions, *, on_tick: Callable[[int, 
             selection = leave_out(selection, copies)
             skipped["leak"] = len(copies)
     return selection, skipped, notes
-
-
-def check_keys(scan: Scan) -> None:
-    """Check that no two items share a key.
-
-    Raises:
-        SourceError: If two do.
-    """
-    keys = scan.items.table.column("key")
-    if pc.count_distinct(keys).as_py() != len(keys):
-        raise SourceError(f"{scan.root}: two items with one key found, expected each key once; this is a bug of ferdata, please report it")
-
-
-def check_jpegs(scan: Scan, transform: Transform, positions: np.ndarray, *, num_workers: int, on_tick: Callable[[int, int], None]) -> None:
-    """Look at every item before a run that keeps the files' own bytes.
-
-    Raises:
-        IngestError: If the transform would change one of them, or one is no JPEG; with every reason and its count.
-    """
-    items = scan.items.take(np.sort(positions))
-    if refused := count_refused(scan.root, items, transform, num_workers=num_workers, progress=on_tick):
-        size = transform.options.size
-        listed = ", ".join(f"{count:,} {reason}" for reason, count in refused.most_common())
-        raise IngestError(
-            f"{scan.root}: of {len(items):,} images looked at, {listed}, expected JPEGs of {size} x {size} pixels, "
-            "whose own bytes the jpeg codec keeps; choose --codec zstd, or the --size that the images have"
-        )
 
 
 def _cut_splits(scan: Scan, options: IngestOptions, selection: Selection) -> tuple[Selection, list[str]]:

@@ -12,10 +12,10 @@ from ferdata.errors import IngestError
 from ferdata.format.codec import CodecOptions
 from ferdata.format.index import INDEX_NAME
 from ferdata.format.layout import shard_name
-from ferdata.ingest.doubt import NOT_READ, check_source
-from ferdata.ingest.parts import PartRecord, commit_part, is_whole, read_parts
-from ferdata.ingest.select import ShardPlan
-from ferdata.ingest.tasks import ShardTask, TaskSettings, any_usable, write_shard
+from ferdata.ingest.select.selection import ShardPlan
+from ferdata.ingest.write.doubt import NOT_READ, check_source
+from ferdata.ingest.write.parts import PartRecord, commit_part, is_whole, read_parts
+from ferdata.ingest.write.task import ShardTask, TaskSettings, any_usable, write_shard
 from ferdata.parallel import map_in_threads
 from ferdata.sample import ItemTable
 from ferdata.store import Store

@@ -7,14 +7,13 @@ comparison an image, and one more look at every image that was rejected.
 from collections.abc import Sequence
 
 from ferdata.errors import FerdataError, SourceError
-from ferdata.images.formats import is_decoder_missing, recognise
-from ferdata.ingest.parts import PartRecord
-from ferdata.ingest.select import ShardPlan
+from ferdata.ingest.reading import can_be_read
+from ferdata.ingest.select.selection import ShardPlan
+from ferdata.ingest.write.parts import PartRecord
 from ferdata.sample import ItemTable
-from ferdata.sources.files.images import read_image
 from ferdata.store import Store
 
-__all__ = ["NOT_READ", "Streak", "can_be_read", "check_source"]
+__all__ = ["NOT_READ", "Streak", "check_source"]
 
 NOT_READ = frozenset({"image_missing", "image_unreadable"})
 """Reasons of a file that was there when the source was scanned, and could not be read."""
@@ -80,13 +79,3 @@ def _container(path: str) -> str:
     """Return the folder of an image, or the parquet file it is a row of."""
     table, _, row = path.rpartition("#")
     return table if row.isdecimal() and table.lower().endswith(".parquet") else path.rpartition("/")[0]
-
-
-def can_be_read(root: str, path: str) -> bool:
-    """Tell whether the file of an image can be read, and whether there is a decoder for it."""
-    try:
-        data = read_image(root, path)
-    except FerdataError:
-        return False
-    found = recognise(data)
-    return found is None or not is_decoder_missing(data, found)

@@ -19,21 +19,19 @@ from ferdata.format.codec import CodecOptions
 from ferdata.format.filters import channel_moments, split_rgbx_into
 from ferdata.format.writer import ShardWriter, WrittenShard, make_layout
 from ferdata.images.transform import ImageRejectedError, Transform, Transformed, TransformOptions
-from ferdata.ingest.doubt import Streak
-from ferdata.ingest.parts import NothingAcceptedError, PartRecord, open_shard
-from ferdata.ingest.records import make_record
+from ferdata.ingest.reading import read_sources
+from ferdata.ingest.select.checks import jpeg_refusal
+from ferdata.ingest.write.doubt import Streak
+from ferdata.ingest.write.parts import NothingAcceptedError, PartRecord, open_shard
+from ferdata.ingest.write.record import make_record
 from ferdata.parallel import Beat
 from ferdata.sample import ItemTable, SourceItem
-from ferdata.sources.files.images import read_image
 from ferdata.store import Store
 
-__all__ = ["ShardTask", "TaskSettings", "any_usable", "jpeg_refusal", "read_sources", "write_shard"]
+__all__ = ["ShardTask", "TaskSettings", "any_usable", "write_shard"]
 
 _MISSING = (FileNotFoundError, NotADirectoryError)
 _BATCH_IMAGES = 8
-_READ_AHEAD_FILES = 32
-_READ_AHEAD_BYTES = 8 << 20
-_JPEG_MAGIC = b"\xff\xd8\xff"
 _streak = Streak()  # of this worker process: a shard of few images must not hide that every one fails
 
 
@@ -125,54 +123,6 @@ def any_usable(settings: TaskSettings, items: ItemTable) -> bool:
                 transform.apply(data, item)
                 return True
     return False
-
-
-def jpeg_refusal(data: bytes, result: Transformed) -> str | None:
-    """Return why a sample cannot keep its source's own bytes, or None if it can."""
-    if not data.startswith(_JPEG_MAGIC):
-        return "not a JPEG"
-    if result.unchanged:
-        return None
-    if "exif_rotated" in result.repairs:
-        return "turned upright by its EXIF orientation"
-    if result.source_size != result.pixels.shape[:0:-1]:
-        return "resized or cropped"
-    return "converted to RGB"
-
-
-def read_sources(root: str, items: ItemTable) -> Iterator[bytes | FerdataError]:
-    """Yield the image file of every item, in order, or the error that reading it gave.
-
-    Rows of parquet files are read in the order they lie there and kept until their turn: in shuffled order, every one would
-    cost its whole row group.
-    """
-    paths = items.table.column("path").to_pylist()
-    if any("#" in path for path in paths):
-        found = {path: _read(root, path) for path in sorted(set(paths), key=_row_order)}
-        yield from (found[path] for path in paths)
-        return
-    # A few files at a time: between two images, 700 kB of pixels push the code that opens files out of the core's cache.
-    start = 0
-    while start < len(paths):
-        ahead: list[bytes | FerdataError] = []
-        num_bytes = 0
-        while start < len(paths) and len(ahead) < _READ_AHEAD_FILES and num_bytes < _READ_AHEAD_BYTES:
-            ahead.append(_read(root, paths[start]))
-            num_bytes += len(ahead[-1]) if isinstance(ahead[-1], bytes) else 0
-            start += 1
-        yield from ahead
-
-
-def _row_order(path: str) -> tuple[str, int]:
-    file, _, row = path.rpartition("#")
-    return (file, int(row)) if row.isdecimal() else (path, 0)
-
-
-def _read(root: str, path: str) -> bytes | FerdataError:
-    try:
-        return read_image(root, path)
-    except FerdataError as error:
-        return error
 
 
 def _items(items: ItemTable) -> Iterator[SourceItem]:

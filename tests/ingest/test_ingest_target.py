@@ -10,7 +10,7 @@ from ingest_sources import contents, options, samples, write_affectnet
 from ferdata.dataset.info import describe
 from ferdata.errors import IngestError, OptionError, ShardMissingError
 from ferdata.ingest import ingest, run
-from ferdata.ingest.place import clear, without_root
+from ferdata.ingest.target import clear, without_root
 from ferdata.store import Store
 
 

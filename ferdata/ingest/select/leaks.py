@@ -13,8 +13,8 @@ import numpy as np
 import xxhash
 
 from ferdata.errors import FerdataError
-from ferdata.ingest.select import LEFT_OUT, Selection
-from ferdata.ingest.tasks import read_sources
+from ferdata.ingest.reading import read_sources
+from ferdata.ingest.select.selection import LEFT_OUT, Selection
 from ferdata.parallel import Beat, run_tasks
 from ferdata.sample import ItemTable
 from ferdata.store import Store

@@ -17,8 +17,8 @@ from ferdata.errors import IngestError, OptionError
 from ferdata.format.index import INDEX_NAME, REJECTS_NAME, SAMPLES_NAME
 from ferdata.format.layout import shard_name
 from ferdata.format.samples import SAMPLES_SCHEMA
-from ferdata.ingest.finish import REJECTS_HEAD
-from ferdata.ingest.parts import PARTS_FOLDER, note_names, noted_names
+from ferdata.ingest.finish.outcome import REJECTS_HEAD
+from ferdata.ingest.write.parts import PARTS_FOLDER, note_names, noted_names
 from ferdata.store import Store, StrPath
 
 __all__ = ["check_apart", "check_empty", "clear", "find_unlisted", "new_data_set", "sweep", "without_root"]

@@ -9,26 +9,24 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any, cast
 
 import numpy as np
-import PIL
 import pyarrow as pa
-from PIL import features
 
 from ferdata.format.codec import CodecOptions
 from ferdata.format.index import REJECTS_NAME, DatasetIndex, FileInfo, ShardInfo, write_file
 from ferdata.format.samples import SAMPLES_SCHEMA, write_samples
 from ferdata.images.transform import Transform
-from ferdata.ingest.leaks import Leaks, find_leaks, find_relabelled
-from ferdata.ingest.parts import PartRecord
-from ferdata.ingest.select import Selection, ShardPlan
+from ferdata.ingest.identity import libraries
+from ferdata.ingest.select.leaks import Leaks, find_leaks, find_relabelled
+from ferdata.ingest.select.selection import Selection, ShardPlan
+from ferdata.ingest.write.parts import PartRecord
 from ferdata.sample import ItemTable
 from ferdata.sources.scan import Scan
 from ferdata.store import Store
 
-__all__ = ["REJECTS_HEAD", "Outcome", "gather", "libraries", "make_index", "write_rejects", "write_table"]
+__all__ = ["REJECTS_HEAD", "Outcome", "gather", "make_index", "write_rejects", "write_table"]
 
 REJECTS_HEAD = ("split", "key", "path", "row", "reason", "detail")
 """Columns of ``rejects.csv``."""
@@ -159,15 +157,6 @@ def make_index(
 def write_table(store: Store, outcome: Outcome) -> FileInfo:
     """Write ``samples.parquet``."""
     return write_samples(store, outcome.table)
-
-
-def libraries() -> dict[str, str]:
-    """Return the versions of everything between a file and its pixels."""
-    try:
-        name = "pillow-simd" if metadata.version("pillow-simd") == PIL.__version__ else "pillow"
-    except metadata.PackageNotFoundError:
-        name = "pillow"
-    return {name: PIL.__version__, "libjpeg": str(features.version("libjpeg_turbo") or features.version("jpg"))}
 
 
 def _joined(arrays: Sequence[np.ndarray], dtype: type) -> np.ndarray:

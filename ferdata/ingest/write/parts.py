@@ -16,7 +16,7 @@ import numpy as np
 
 from ferdata.errors import FerdataError, IngestError, ShardCorruptError, ShardMissingError
 from ferdata.format.index import ShardInfo, check_file
-from ferdata.ingest.options import describe_changes
+from ferdata.ingest.identity import describe_changes
 from ferdata.store import Store
 
 __all__ = [

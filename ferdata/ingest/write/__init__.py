@@ -1,0 +1,1 @@
+"""Third step: shards, each a task of its own, committed one by one."""
