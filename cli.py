@@ -84,11 +84,11 @@ def shard(
     json_file: Json = None,
 ) -> None:
     from ferdata.console.screen import ingest_bar, show_ingest
-    from ferdata.format import codec_names
+    from ferdata.format import CODECS
     from ferdata.ingest import IngestOptions, ingest
     from ferdata.store import Store
 
-    check_codec(codec, [*codec_names(), "auto"])
+    check_codec(codec, [*CODECS, "auto"])
     source_root = src or f"data/{source.value}"
     if not Store(source_root).exists():
         drawn = source.value if source is not Source.folder else "rafdb"
@@ -247,9 +247,9 @@ def recode(
 ) -> None:
     from ferdata.console.screen import console, counting_bar, size
     from ferdata.dataset.recode import recode as write
-    from ferdata.format import codec_names
+    from ferdata.format import CODECS
 
-    if codec not in codec_names():  # the library says what to do where it cannot be made from pixels
+    if codec not in CODECS:  # the library says what to do where it cannot be made from pixels
         check_codec(codec, ["raw", "zstd", "compact"])
     with counting_bar("recoding") as progress:
         report = write(folder, out=out, codec=codec, level=level, num_workers=workers, progress=progress)

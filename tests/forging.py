@@ -14,7 +14,7 @@ import xxhash
 import zstandard
 
 from ferdata.format import DatasetIndex, read_index, write_index
-from ferdata.format.tables import seek_table
+from ferdata.format.container.frame_tar import seek_table
 from ferdata.store import Store
 
 __all__ = ["forge", "forge_file", "frames_of", "rewrite_index", "shard_of", "tail_of"]
@@ -29,7 +29,7 @@ def forge(root: Path, name: str, data: bytes) -> DatasetIndex:
             info,
             num_bytes=len(data),
             xxh64=xxhash.xxh64_hexdigest(data),
-            tail_xxh64=xxhash.xxh64_hexdigest(tail_of(data, info.samples, compressed=index.codec.kind.compressed)),
+            tail_xxh64=xxhash.xxh64_hexdigest(tail_of(data, info.samples, compressed=name.endswith(".zst"))),
         )
         if info.name == name
         else info

@@ -18,16 +18,14 @@ from PIL import Image
 from ferdata.format import (
     REJECTS_NAME,
     SAMPLES_SCHEMA,
-    CodecOptions,
     DatasetIndex,
     Sample,
     ShardInfo,
     ShardReader,
     ShardWriter,
     json_bytes_for,
-    make_layout,
+    make_codec,
     read_index,
-    shard_name,
     write_file,
     write_index,
     write_samples,
@@ -121,17 +119,17 @@ def make_dataset(
 
     store = Store(str(root))
     store.make_dir()
-    options = CodecOptions.create(codec, level)
+    chosen = make_codec(codec, level)
     spec = TensorSpec(dtype="uint8", shape=(3, size, size))
-    layout = make_layout(spec, options, num_classes=len(classes), json_bytes=json_bytes_for(1))
+    members = chosen.members(spec, num_classes=len(classes), json_bytes=json_bytes_for(1))
     counts = {split: [0] * len(classes) for split in samples}
     rows: list[dict[str, Any]] = []
     shards: list[ShardInfo] = []
     for split, num_samples in samples.items():
         for shard in range(math.ceil(num_samples / samples_per_shard)):
-            name = shard_name(split, shard, compressed=options.kind.compressed)
+            name = chosen.shard_name(split, shard)
             with store.write_atomic(name) as file:
-                writer = ShardWriter(file, layout, options)
+                writer = ShardWriter(file, members, chosen)
                 for position in range(min(samples_per_shard, num_samples - shard * samples_per_shard)):
                     number = len(rows)
                     label = expected_label(number, len(classes))
@@ -149,9 +147,9 @@ def make_dataset(
     index = DatasetIndex(
         source="folder",
         source_layout="made for tests",
-        codec=options,
+        codec=chosen,
         spec=spec,
-        json_bytes=layout.json_bytes,
+        json_bytes=members.json_bytes,
         transform={"fingerprint": "0123456789abcdef" * 2, "settings": {"size": size}, "libraries": {}},
         settings={"seed": seed},
         classes=tuple(classes),

@@ -29,7 +29,7 @@ ROOMS = [
 APART = [("ferdata.images", "ferdata.format"), ("ferdata.ingest", "ferdata.stream"), ("ferdata.synth", "ferdata.stream")]
 """Rooms that do not know each other: what they share is the format."""
 
-OWNERS = {"zstandard": "ferdata/format/codec.py", "fsspec": "ferdata/store.py"}
+OWNERS = {"zstandard": "ferdata/format/container/zstd_frame.py", "fsspec": "ferdata/store.py"}
 
 
 def modules() -> list[Path]:

@@ -22,7 +22,7 @@ if ! "$bin/python" -m pip --version >/dev/null 2>&1; then
 fi
 echo "set-up: installing ferdata and what it needs into $venv (PyTorch is large: the first time takes a few minutes)"
 "$bin/python" -m pip install -qq -e '.[test]'
-"$bin/python" -c 'from ferdata.format.filters import kernel_notice as notice; print("set-up:", notice()) if notice() else None'
+"$bin/python" -c 'from ferdata.format import kernel_notice as notice; print("set-up:", notice()) if notice() else None'
 
 # Pillow-SIMD resizes several times faster than Pillow, but it is a source build: it has only the decoders whose headers
 # are here, and images must not be refused on one machine that are read on another. So it takes Pillow's place only where

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ferdata.errors import FerdataError, ShardMissingError
-from ferdata.format import read_index
-from ferdata.format.layout import FORMAT_VERSION
+from ferdata.format import FORMAT_VERSION, read_index
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.store import Store
 from ferdata.synth import write_synthetic

@@ -15,8 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ferdata.errors import OptionError
-from ferdata.format import CodecOptions, DatasetIndex, ShardInfo, make_layout, read_index, read_samples, read_whole
-from ferdata.format.layout import END_OF_TAR, pad_to_block
+from ferdata.format import CODECS, END_OF_TAR, DatasetIndex, ShardInfo, read_index, read_samples, read_whole
 from ferdata.lock import check_vacant, hold_lock
 from ferdata.parallel import Progress, map_in_threads
 from ferdata.store import Store, StrPath
@@ -139,13 +138,13 @@ class _Output:
 
 def _write_tar(store: Store, output: _Output, index: DatasetIndex, info: ShardInfo) -> int:
     """Write one shard as a plain tar, and return its bytes."""
-    layout = make_layout(index.spec, CodecOptions.create("raw"), num_classes=len(index.classes), json_bytes=index.json_bytes)
+    members = CODECS["raw"].members(index.spec, num_classes=len(index.classes), json_bytes=index.json_bytes)
     pixels = np.empty(index.spec.shape, np.uint8)
-    padding = bytes(pad_to_block(layout.member_bytes(pixels.nbytes)))
+    padding = bytes(members.padding_bytes(pixels.nbytes))
     with read_whole(store, info, index) as reader, output.write_atomic(f"{info.name.split('.')[0]}.tar") as file:
         for position in range(len(reader)):
             sample = reader.read(position, pixels)
-            file.write(layout.head(sample.key, sample.label, sample.record, pixels.nbytes))
+            file.write(members.head(sample.key, sample.label, sample.record, pixels.nbytes))
             file.write(pixels.data)
             file.write(padding)
         file.write(END_OF_TAR)

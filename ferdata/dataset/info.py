@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from ferdata.format import DatasetIndex, read_index
+from ferdata.format import CODECS, DatasetIndex, read_index
 from ferdata.ingest import IngestOptions
 from ferdata.program import command_line
 from ferdata.store import Store, StrPath
@@ -89,7 +89,7 @@ def describe(root: StrPath) -> DatasetDescription:
         source_layout=index.source_layout,
         format_version=index.format_version,
         codec=index.codec.name,
-        level=index.codec.level,
+        level=index.codec.to_json()["level"],
         shape=list(index.spec.shape),
         dtype=index.spec.dtype,
         classes=list(index.classes),
@@ -111,8 +111,8 @@ def describe(root: StrPath) -> DatasetDescription:
 
 def shard_command(index: DatasetIndex, out: str, **changes: object) -> str:
     """Return the command that makes a data set anew from its images, with ``changes`` to the settings it was made with."""
-    made = {**index.settings, "size": index.spec.shape[1], "codec": index.codec.name, "level": index.codec.level, **changes}
-    usual = {field.name: field.default for field in fields(IngestOptions)} | {"level": index.codec.create(index.codec.name, None).level}
+    made = {**index.settings, "size": index.spec.shape[1], "codec": index.codec.name, "level": index.codec.to_json()["level"], **changes}
+    usual = {field.name: field.default for field in fields(IngestOptions)} | {"level": CODECS[index.codec.name].to_json()["level"]}
     words = [*command_line().split(), "shard", index.source, "--src", "DIR", "--out", out]
     for name, value in made.items():
         if name in usual and value is not None and value != usual[name]:

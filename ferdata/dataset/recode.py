@@ -9,11 +9,11 @@ from typing import Any
 
 from ferdata.errors import OptionError
 from ferdata.format import (
-    CodecOptions,
+    Codec,
     DatasetIndex,
     ShardInfo,
     ShardWriter,
-    make_layout,
+    make_codec,
     read_file,
     read_index,
     read_samples,
@@ -72,33 +72,32 @@ def recode(
     """
     store, target = Store(root), Store(out)
     index = read_index(store)
-    options = CodecOptions.create(codec, level)
-    if options.kind.needs_source:
+    new = make_codec(codec, level)
+    if new.needs_source:
         raise OptionError(f"codec: {codec} found, expected one that stores pixels; run 'shard --codec {codec}' on the images themselves")
     files = {info.name: read_file(store, info) for info in index.files}
     read_samples(store, index)
-    with hold_lock(target), new_data_set(target, [_shard_name(info, options) for info in index.shards]):
+    recoded = replace(index, codec=new)
+    with hold_lock(target), new_data_set(target, [_shard_name(info, new) for info in index.shards]):
         shards = map_in_threads(
-            lambda info: _recode_shard(store, target, index, info, options), index.shards, num_workers=num_workers, progress=progress
+            lambda info: _recode_shard(store, target, info, index, recoded), index.shards, num_workers=num_workers, progress=progress
         )
         for name, data in files.items():
             write_file(target, name, data)
         bytes_in, bytes_out = sum(i.num_bytes for i in index.shards), sum(i.num_bytes for i in shards)
         summary = {**index.summary, "bytes_out": bytes_out}
-        write_index(target, replace(index, codec=options, shards=tuple(shards), summary=summary))
+        write_index(target, replace(recoded, shards=tuple(shards), summary=summary))
     return RecodeReport(out=target.root, codec=codec, samples=index.num_samples(), bytes_in=bytes_in, bytes_out=bytes_out)
 
 
-def _shard_name(info: ShardInfo, options: CodecOptions) -> str:
-    stem = info.name.split(".")[0]
-    return f"{stem}.tar.zst" if options.kind.compressed else f"{stem}.tar"
+def _shard_name(info: ShardInfo, codec: Codec) -> str:
+    return info.name.split(".")[0] + codec.container.ending
 
 
-def _recode_shard(store: Store, target: Store, index: DatasetIndex, info: ShardInfo, options: CodecOptions) -> ShardInfo:
-    layout = make_layout(index.spec, options, num_classes=len(index.classes), json_bytes=index.json_bytes)
-    name = _shard_name(info, options)
+def _recode_shard(store: Store, target: Store, info: ShardInfo, index: DatasetIndex, recoded: DatasetIndex) -> ShardInfo:
+    name = _shard_name(info, recoded.codec)
     with read_whole(store, info, index, is_checked=True) as reader, target.write_atomic(name) as file:
-        writer = ShardWriter(file, layout, options)
+        writer = ShardWriter(file, recoded.members, recoded.codec)
         for sample in reader:
             writer.add(sample.key, sample.label, sample.record, sample.pixels)
         written = writer.close()

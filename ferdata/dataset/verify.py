@@ -164,7 +164,7 @@ def _check_shard(store: Store, index: DatasetIndex, info: ShardInfo, rows: pa.Ta
 def _check_samples(reader: ShardReader, where: str, rows: pa.Table | None, sums: np.ndarray, squares: np.ndarray) -> list[str]:
     """Return the faults of all samples of a shard, and add to the sums of their pixels and of the pixels' squares."""
     expected_rows = rows.select(["key", "label", "path", "source_label", "valence", "arousal"]).to_pylist() if rows is not None else None
-    pixels = np.empty(reader.layout.spec.shape, np.uint8)
+    pixels = np.empty(reader.members.spec.shape, np.uint8)
     errors = []
     for position in range(len(reader)):
         try:

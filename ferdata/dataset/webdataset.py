@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ferdata.errors import OptionError, ShardCorruptError
-from ferdata.format.filters import FILTER_HEADER_BYTES, decode_into, max_payload_bytes, min_payload_bytes, parse_filter_header
+from ferdata.format import decode_member
 
 __all__ = ["webdataset_decoder"]
 
@@ -27,17 +27,9 @@ def webdataset_decoder(key: str, data: Any) -> np.ndarray | None:
     """
     if key.rpartition(".")[2] != SUFFIX or not isinstance(data, (bytes, bytearray, memoryview)):
         return None
-    view = memoryview(data).cast("B")
     try:
-        spec, shape = parse_filter_header(bytes(view[:FILTER_HEADER_BYTES]))
-        payload = view[FILTER_HEADER_BYTES:]
-        # Before any memory is asked for: a forged shape may claim any.
-        if not min_payload_bytes(spec, shape) <= len(payload) <= max_payload_bytes(spec, shape):
-            raise ShardCorruptError(f"{len(payload):,} filtered bytes found, expected those of {list(shape)} pixels")
-        pixels = np.empty(shape, np.uint8)
-        decode_into(payload, spec, pixels)
+        return decode_member(memoryview(data).cast("B"))
     except ShardCorruptError as error:
         raise ShardCorruptError(f"{key}: {error}; copy the shard again") from error
     except OptionError as error:
         raise OptionError(f"{key}: {error}") from error
-    return pixels

@@ -1,7 +1,10 @@
 """The shard format: bytes to samples and back. Knows nothing of images, folders, workers or torch; FORMAT.md is its specification."""
 
-from ferdata.format.codec import CodecOptions, codec_names
+from ferdata.format.codecs import CODECS, Codec, make_codec
+from ferdata.format.codecs.compact import decode_member, kernel_notice
+from ferdata.format.container import END_OF_TAR, SampleMembers, json_bytes_for, shard_copy
 from ferdata.format.index import (
+    FORMAT_VERSION,
     INDEX_NAME,
     REJECTS_NAME,
     SAMPLES_NAME,
@@ -14,38 +17,41 @@ from ferdata.format.index import (
     write_file,
     write_index,
 )
-from ferdata.format.layout import FORMAT_VERSION, SampleLayout, json_bytes_for, shard_name
-from ferdata.format.reader import Decoders, Sample, ShardReader, read_whole
+from ferdata.format.kernels import channel_moments, scatter, split_rgbx_into
+from ferdata.format.reader import Sample, ShardReader, read_whole
 from ferdata.format.samples import SAMPLES_SCHEMA, read_samples, write_samples
-from ferdata.format.shardfile import shard_copy
-from ferdata.format.writer import ShardWriter, WrittenShard, make_layout
+from ferdata.format.writer import ShardWriter, WrittenShard
 
 __all__ = [
+    "CODECS",
+    "END_OF_TAR",
     "FORMAT_VERSION",
     "INDEX_NAME",
     "REJECTS_NAME",
     "SAMPLES_NAME",
     "SAMPLES_SCHEMA",
-    "CodecOptions",
+    "Codec",
     "DatasetIndex",
-    "Decoders",
     "FileInfo",
     "Sample",
-    "SampleLayout",
+    "SampleMembers",
     "ShardInfo",
     "ShardReader",
     "ShardWriter",
     "WrittenShard",
+    "channel_moments",
     "check_file",
-    "codec_names",
+    "decode_member",
     "json_bytes_for",
-    "make_layout",
+    "kernel_notice",
+    "make_codec",
     "read_file",
     "read_index",
     "read_samples",
     "read_whole",
+    "scatter",
     "shard_copy",
-    "shard_name",
+    "split_rgbx_into",
     "write_file",
     "write_index",
     "write_samples",

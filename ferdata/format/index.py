@@ -14,14 +14,15 @@ from typing import IO, Any, Self
 import xxhash
 
 from ferdata.errors import ShardCorruptError, ShardMissingError
-from ferdata.format.codec import CodecOptions
-from ferdata.format.layout import FORMAT_VERSION, SampleLayout
+from ferdata.format.codecs import Codec, codec_from_json
+from ferdata.format.container import SampleMembers
 from ferdata.format.schema import INDEX_NAME, REJECTS_NAME, SAMPLES_NAME, check_record
-from ferdata.format.writer import WrittenShard, make_layout
+from ferdata.format.writer import WrittenShard
 from ferdata.sample import TensorSpec
 from ferdata.store import Store, StrPath
 
 __all__ = [
+    "FORMAT_VERSION",
     "INDEX_NAME",
     "REJECTS_NAME",
     "SAMPLES_NAME",
@@ -35,8 +36,9 @@ __all__ = [
     "write_index",
 ]
 
-_CHUNK_BYTES = 8 << 20
+FORMAT_VERSION = 2
 
+_CHUNK_BYTES = 8 << 20
 
 _MOST_INDEX_BYTES = 1 << 26
 """Some 200,000 shards; parsed, it takes twenty times its size at worst."""
@@ -91,7 +93,7 @@ class DatasetIndex:
 
     source: str
     source_layout: str
-    codec: CodecOptions
+    codec: Codec
     spec: TensorSpec
     json_bytes: int
     transform: Mapping[str, Any]
@@ -106,9 +108,9 @@ class DatasetIndex:
     format_version: int = FORMAT_VERSION
 
     @cached_property
-    def layout(self) -> SampleLayout:
-        """Offsets inside every sample."""
-        return make_layout(self.spec, self.codec, num_classes=len(self.classes), json_bytes=self.json_bytes)
+    def members(self) -> SampleMembers:
+        """The members of every sample."""
+        return self.codec.members(self.spec, num_classes=len(self.classes), json_bytes=self.json_bytes)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -134,7 +136,7 @@ class DatasetIndex:
 
 def write_index(store: Store, index: DatasetIndex) -> None:
     """Write ``index.json`` atomically; its last member is the XXH64 of all the text before it."""
-    record = {"format": "ferdata", **asdict(index)}
+    record = {"format": "ferdata", **asdict(index), "codec": index.codec.to_json()}
     body = json.dumps(record, indent=1, ensure_ascii=True, default=list)
     data = body[: body.rindex("\n}")].encode("ascii")
     with store.write_atomic(INDEX_NAME) as file:
@@ -176,7 +178,7 @@ def read_index(root: Store | StrPath) -> DatasetIndex:
     try:
         check_record(record)
         index = _index(record)
-        index.layout  # noqa: B018 - a filter or a shape that the codec refuses
+        index.members  # noqa: B018 - a filter or a shape that the codec refuses
     except ValueError as error:
         raise ShardCorruptError(f"{where}: {error}; write it again with ferdata") from error
     return index
@@ -186,7 +188,7 @@ def _index(record: dict[str, Any]) -> DatasetIndex:
     return DatasetIndex(
         **_known(DatasetIndex, record)
         | {
-            "codec": CodecOptions(**_known(CodecOptions, record["codec"])),
+            "codec": codec_from_json(record["codec"]),
             "spec": TensorSpec(dtype=record["spec"]["dtype"], shape=tuple(record["spec"]["shape"])),
             "classes": tuple(record["classes"]),
             "mean": tuple(record["mean"]),

@@ -8,8 +8,8 @@ import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ferdata.format.codec import CODECS
-from ferdata.format.layout import MAX_JSON_BYTES, MAX_SAMPLES, MAX_TENSOR_BYTES
+from ferdata.format.codecs import CODECS
+from ferdata.format.container.members import MAX_JSON_BYTES, MAX_TENSOR_BYTES
 
 __all__ = ["INDEX_NAME", "REJECTS_NAME", "SAMPLES_NAME", "check_record"]
 
@@ -20,6 +20,8 @@ REJECTS_NAME = "rejects.csv"
 Rule = Callable[[str, Any], None]
 """Takes the name of a member and its value; raises ValueError where the value breaks the rule."""
 
+_MOST_SAMPLES = (1 << 31) - 1
+"""Of a whole data set; positions are int32."""
 _LEAST_SAMPLE_BYTES = 42
 """Two zstd frames of at least 13 bytes, and their places in the table; uncompressed samples take more."""
 _MOST_CLASSES = 1 << 15
@@ -45,13 +47,13 @@ def _check_shards(record: Mapping[str, Any]) -> None:
     """Check that shards stand in the order of splits and numbers, and that they hold what is counted."""
     counts, found = record["counts"], dict.fromkeys(record["counts"], 0)
     places = {split: place for place, split in enumerate(counts)}
-    suffix = ".tar.zst" if CODECS[record["codec"]["name"]].compressed else ".tar"
+    ending = CODECS[record["codec"]["name"]].container.ending
     last = (-1, "")
     for number, info in enumerate(record["shards"]):
         at, name, split = f"shards[{number}]", info["name"], info["split"]
         _expect(split in counts, f"{at}.split", split, "one of the splits in counts")
-        is_named = name.startswith(f"{split}-") and name.removeprefix(f"{split}-").partition(".")[1:] == (".", suffix[1:])
-        _expect(is_named, f"{at}.name", name, f"{split}-<6 digits>{suffix}")
+        is_named = name.startswith(f"{split}-") and name.removeprefix(f"{split}-").partition(".")[1:] == (".", ending[1:])
+        _expect(is_named, f"{at}.name", name, f"{split}-<6 digits>{ending}")
         _expect((places[split], name) > last, f"{at}.name", name, "every shard once, in the order of splits and numbers")
         _expect(info["samples"] * _LEAST_SAMPLE_BYTES <= info["num_bytes"], f"{at}.samples", info["samples"], "no more than its bytes hold")
         found[split] += info["samples"]
@@ -60,7 +62,7 @@ def _check_shards(record: Mapping[str, Any]) -> None:
     for split, counted in counts.items():
         _expect(len(counted) == num_classes, f"counts.{split}", counted, f"{num_classes} numbers, one per class")
         _expect(sum(counted) == found[split], f"counts.{split}", counted, f"a sum of {found[split]:,}, the samples of its shards")
-    _expect(sum(found.values()) <= MAX_SAMPLES, "shards", sum(found.values()), f"at most {MAX_SAMPLES:,} samples in all")
+    _expect(sum(found.values()) <= _MOST_SAMPLES, "shards", sum(found.values()), f"at most {_MOST_SAMPLES:,} samples in all")
 
 
 # Rules
@@ -184,7 +186,7 @@ def _plain_value(name: str, value: Any, depth: int = 0) -> None:
 
 _SPLIT = _text(r"[A-Za-z0-9_]{1,64}", "a split's name: 1 to 64 letters, digits and '_'")
 _HASH = _text(r"[0-9a-f]{16}", "16 lower-case hexadecimal digits")
-_COUNT = _whole(0, MAX_SAMPLES)
+_COUNT = _whole(0, _MOST_SAMPLES)
 _BYTES = _whole(0, (1 << 63) - 1)
 _WORDS = _text(f"[^{_HALVES}]{{0,4096}}", "text of at most 4,096 whole characters")
 _SETTINGS = _table(_WORDS, _plain_value)

@@ -11,12 +11,10 @@ import numpy as np
 import xxhash
 
 from ferdata.errors import OptionError
-from ferdata.format.codec import CodecOptions, Compressor, checksum32
-from ferdata.format.layout import CHECKSUM_BYTES, END_OF_TAR, TABLE_NAME, HeaderTemplate, SampleLayout, pad_to_block
-from ferdata.format.tables import body_table, seek_table
-from ferdata.sample import TensorSpec
+from ferdata.format.codecs import Codec
+from ferdata.format.container import SampleMembers
 
-__all__ = ["ShardWriter", "WrittenShard", "make_layout"]
+__all__ = ["ShardWriter", "WrittenShard"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,35 +27,24 @@ class WrittenShard:
     tail_xxh64: str
 
 
-def make_layout(spec: TensorSpec, codec: CodecOptions, *, num_classes: int, json_bytes: int) -> SampleLayout:
-    """Return the layout of samples under a codec."""
-    return SampleLayout(
-        spec=spec,
-        num_classes=num_classes,
-        json_bytes=json_bytes,
-        suffix=codec.kind.suffix,
-        tensor_header=codec.kind.tensor_header(spec, codec.filter),
-    )
-
-
 class ShardWriter:
     """Writes samples to a file that is open for writing; the caller commits or drops the file.
 
-    Compressed codecs give zstd frames ``head, body, padding + head, body, ..., padding + end of tar`` and a seek
-    table; the others give a plain tar with a table of bodies as its last member.
+    Args:
+        file: Where to.
+        members: What all samples have in common, as ``codec.members`` gives it.
+        codec: How pixels are stored.
     """
 
-    def __init__(self, file: IO[bytes], layout: SampleLayout, codec: CodecOptions) -> None:
+    def __init__(self, file: IO[bytes], members: SampleMembers, codec: Codec) -> None:
         self._file = file
-        self._layout = layout
-        self._encode = codec.kind.encoder(layout.spec, codec)
-        self._compressor = Compressor(codec.level) if codec.level is not None else None
+        self._members = members
+        self._encode = codec.encoder(members.spec)
+        self._container = codec.container.writer(self._put)
         self._hash = xxhash.xxh64()
         self._num_bytes = 0
+        self._samples = 0
         self._padding = b""
-        self._last_frame = b""
-        self._frames: list[tuple[int, int]] = []
-        self._bodies: list[tuple[int, int, int]] = []
 
     @property
     def num_bytes(self) -> int:
@@ -71,47 +58,23 @@ class ShardWriter:
             key: Member name without suffix, see ``KEY_PATTERN``.
             label: Class index.
             record: Everything else, JSON-ready.
-            pixels: uint8 ``[C, H, W]`` of the layout's spec.
+            pixels: uint8 ``[C, H, W]`` of the members' spec.
             source: The image file's own bytes, for the ``jpeg`` codec.
         """
-        spec = self._layout.spec
+        spec = self._members.spec
         if pixels.shape != spec.shape or pixels.dtype != np.uint8:
             raise OptionError(f"{key}: tensor {pixels.dtype} {list(pixels.shape)} found, expected {spec.dtype} {list(spec.shape)}")
         body = memoryview(self._encode(pixels, source)).cast("B")
-        head = self._layout.head(key, label, record, len(body))
-        if self._compressor is not None:
-            self._put_frame(self._padding + head)
-            self._put_frame(body)
-        else:
-            self._put(self._padding + head)
-            self._put(body)
-            self._bodies.append((len(body), checksum32(body), checksum32(head)))
-        self._padding = bytes(pad_to_block(self._layout.member_bytes(len(body))))
+        self._container.add(self._padding, self._members.head(key, label, record, len(body)), body)
+        self._padding = bytes(self._members.padding_bytes(len(body)))
+        self._samples += 1
 
     def close(self) -> WrittenShard:
         """Write the end of the shard and its table; the file itself stays open."""
-        if self._compressor is not None:
-            samples = len(self._frames) // 2
-            last_checksum = self._last_frame[-CHECKSUM_BYTES:]
-            self._put_frame(self._padding + END_OF_TAR)
-            table = seek_table(np.array(self._frames, np.uint32).reshape(-1, 2))
-            self._put(table)
-            tail = last_checksum + self._last_frame + table
-        else:
-            samples = len(self._bodies)
-            table = body_table(np.array(self._bodies, np.uint32).reshape(-1, 3))
-            tail = HeaderTemplate("").fill(TABLE_NAME, len(table)) + table + bytes(pad_to_block(len(table))) + END_OF_TAR
-            self._put(self._padding + tail)
+        tail = self._container.close(self._padding)
         return WrittenShard(
-            samples=samples, num_bytes=self._num_bytes, xxh64=self._hash.hexdigest(), tail_xxh64=xxhash.xxh64_hexdigest(tail)
+            samples=self._samples, num_bytes=self._num_bytes, xxh64=self._hash.hexdigest(), tail_xxh64=xxhash.xxh64_hexdigest(tail)
         )
-
-    def _put_frame(self, data: Any) -> None:
-        assert self._compressor is not None
-        stored = self._compressor.frame(data)
-        self._frames.append((len(stored), len(data)))
-        self._last_frame = stored
-        self._put(stored)
 
     def _put(self, data: Any) -> None:
         self._file.write(data)

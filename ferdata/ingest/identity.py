@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import xxhash
 from PIL import features
 
-from ferdata.format.codec import CodecOptions
+from ferdata.format.codecs import Codec
 from ferdata.sources.scan import Scan
 
 __all__ = ["describe_changes", "flat_settings", "libraries", "scan_hash"]
@@ -69,12 +69,10 @@ def _add_column(digest: "xxhash.xxh3_128", column: pa.ChunkedArray) -> None:
         digest.update(pc.fill_null(column, 0).to_numpy().tobytes())
 
 
-def flat_settings(source: str, codec: CodecOptions, transform: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+def flat_settings(source: str, codec: Codec, transform: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "source": source,
-        "codec": codec.name,
-        "level": codec.level,
-        "filter": codec.filter,
+        **{"codec" if name == "name" else name: value for name, value in codec.to_json().items()},
         **{name if name != "version" else "transform_version": value for name, value in transform.items()},
         **settings,
     }

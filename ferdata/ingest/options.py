@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ferdata.errors import OptionError
-from ferdata.format.codec import CodecOptions
+from ferdata.format.codecs import Codec, make_codec
 from ferdata.images.transform import TransformOptions
 from ferdata.ingest.select.groups import check_group_by
 from ferdata.parallel import check_workers, usable_cores
@@ -109,9 +109,9 @@ class IngestOptions:
         """Return what the transform is asked."""
         return TransformOptions(size=self.size, crop=self.crop)
 
-    def codec_options(self) -> CodecOptions:
+    def codec_options(self) -> Codec:
         """Return the codec with its default level where none is given."""
-        return CodecOptions.create(self.codec, self.level)
+        return make_codec(self.codec, self.level)
 
     def resolved_workers(self) -> int:
         """Return the number of processes to use."""

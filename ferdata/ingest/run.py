@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ferdata.errors import FerdataError, IngestError, SourceError
-from ferdata.format.index import INDEX_NAME, REJECTS_NAME, read_index, write_index
-from ferdata.format.layout import FORMAT_VERSION, json_bytes_for
+from ferdata.format.container import json_bytes_for
+from ferdata.format.index import FORMAT_VERSION, INDEX_NAME, REJECTS_NAME, read_index, write_index
 from ferdata.images.transform import Transform
 from ferdata.ingest.finish.outcome import Outcome, gather, make_index, write_rejects, write_table
 from ferdata.ingest.finish.summary import IngestSummary
@@ -123,7 +123,7 @@ class _Run:
         plan = plan_shards(selection, seed=self.options.seed, sample_bytes=self._transform.spec.num_bytes)
         if plan and not self.store.exists(PARTS_FOLDER):
             check_decoders(self.scan.root, self.scan.items, np.concatenate([shard.positions for shard in plan]))
-        if self._codec.name == "jpeg" and plan:
+        if self._codec.needs_source and plan:
             self._check_jpegs(plan)
         match_settings(self.store, self._all_settings(), named(plan, self._codec).keys() - unlisted)
         try:

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ferdata.errors import IngestError, OptionError
+from ferdata.format.codecs import CODECS
 from ferdata.format.index import INDEX_NAME, REJECTS_NAME, SAMPLES_NAME
-from ferdata.format.layout import shard_name
 from ferdata.format.samples import SAMPLES_SCHEMA
 from ferdata.ingest.finish.outcome import REJECTS_HEAD
 from ferdata.ingest.write.parts import PARTS_FOLDER, note_names, noted_names
@@ -208,7 +208,7 @@ def _named_by_table(store: Store, found: _Found) -> set[str]:
             return set()
         for batch in table.iter_batches(columns=["split", "shard"]):
             for row in pa.Table.from_batches([batch]).group_by(["split", "shard"]).aggregate([]).to_pylist():
-                names.update(shard_name(row["split"], row["shard"], compressed=compressed) for compressed in (False, True))
+                names.update(codec.shard_name(row["split"], row["shard"]) for codec in CODECS.values())
     except (pa.ArrowException, OSError, ValueError, TypeError):  # damaged, or of somebody else's
         return set()
     return names

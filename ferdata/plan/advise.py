@@ -17,9 +17,7 @@ from rich.table import Table
 
 from ferdata.console.screen import console, show_note, size
 from ferdata.errors import SourceError
-from ferdata.format import INDEX_NAME, DatasetIndex, codec_names, read_index
-from ferdata.format.codec import default_level
-from ferdata.format.filters import kernel_notice
+from ferdata.format import CODECS, INDEX_NAME, DatasetIndex, kernel_notice, read_index
 from ferdata.images.transform import Transform
 from ferdata.ingest import IngestOptions, ingest_scan
 from ferdata.ingest.select.checks import count_refused
@@ -216,7 +214,7 @@ def _plan_source(scan: Scan, asked: IngestOptions, total: int, folder: Path) -> 
             Path(probe, "probe").write_bytes(np.random.default_rng(0).bytes(DISK_PROBE_BYTES))
             return disk_rate(Store(probe), ["probe"], num_processes=cores), shutil.disk_usage(target).free
 
-    codecs = [name for name in codec_names() if asked.level is None or default_level(name) is not None]
+    codecs = [name for name, codec in CODECS.items() if asked.level is None or codec.to_json()["level"] is not None]
     return _measure(store, index, num_samples=total, work=folder, say=lambda text: None, disk=disk, codecs=codecs, root=scan.root)
 
 
@@ -280,7 +278,7 @@ def _codec_facts(sets: dict[str, SampleSet], cores: int, *, memory_bytes: int, f
             name=name,
             bytes_per_image=sample.bytes_per_image,
             rates={count: decode_rate(sample, ring, num_processes=count, seconds=seconds) for count in counts},
-            is_copy=not sample.index.codec.kind.compressed and sample.index.codec.kind.fixed_size,
+            is_copy=sample.index.codec.is_copy,
             is_stored=sample.is_stored and not from_source,
             note=sample.note,
         )

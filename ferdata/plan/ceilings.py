@@ -18,7 +18,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ferdata.errors import OptionError, WorkerError
-from ferdata.format.filters import scatter
+from ferdata.format import scatter
 from ferdata.plan.timing import now
 
 __all__ = ["Job", "Team", "copy_job", "decode_job", "drop_from_cache", "read_job"]

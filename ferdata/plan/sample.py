@@ -15,18 +15,16 @@ from PIL import Image
 
 from ferdata.errors import OptionError
 from ferdata.format import (
+    CODECS,
     REJECTS_NAME,
     SAMPLES_SCHEMA,
-    CodecOptions,
+    Codec,
     DatasetIndex,
     Sample,
     ShardInfo,
     ShardReader,
     ShardWriter,
-    codec_names,
-    make_layout,
     read_samples,
-    shard_name,
     write_file,
     write_index,
     write_samples,
@@ -79,11 +77,10 @@ def write_sample_sets(store: Store, index: DatasetIndex, work: Path) -> dict[str
     chosen = _choose(index)
     rows = read_samples(store, index)
     sources, note = _source_maker(store, index, chosen, rows)
-    stored = {options.name: options for options in (CodecOptions.create(name) for name in codec_names())}
-    codecs = [index.codec if name == index.codec.name else options for name, options in stored.items()]
-    codecs = [options for options in codecs if not options.kind.needs_source or sources is not None]
-    for options in codecs:
-        (work / options.name).mkdir()
+    codecs = [*(CODECS | {index.codec.name: index.codec}).values()]
+    codecs = [codec for codec in codecs if not codec.needs_source or sources is not None]
+    for codec in codecs:
+        (work / codec.name).mkdir()
 
     deadline = now() + WRITE_SECONDS
 
@@ -92,24 +89,24 @@ def write_sample_sets(store: Store, index: DatasetIndex, work: Path) -> dict[str
 
     parts = map_in_threads(write_part, range(len(chosen)), num_workers=min(8, usable_cores()), progress=None)
     sets = {}
-    for place, options in enumerate(codecs):
+    for place, codec in enumerate(codecs):
         shards = [part[place] for part in parts]
         bytes_per_image = sum(info.num_bytes for info in shards) / sum(info.samples for info in shards)
-        if is_stored := options == index.codec:
+        if is_stored := codec == index.codec:
             bytes_per_image = sum(info.num_bytes for info in index.shards) / index.num_samples()
-        sets[options.name] = SampleSet(
-            root=work / options.name,
-            index=_write_index(work / options.name, index, options, shards),
+        sets[codec.name] = SampleSet(
+            root=work / codec.name,
+            index=_write_index(work / codec.name, index, codec, shards),
             bytes_per_image=bytes_per_image,
             is_stored=is_stored,
-            note=note if options.kind.needs_source else "",
+            note=note if codec.needs_source else "",
         )
     return sets
 
 
 def find_jpeg_obstacle(index: DatasetIndex, rows: pa.Table, samples: Sequence[Sample]) -> str:
     """Return why a data set of another codec could not have been ``jpeg``; empty where nothing speaks against it."""
-    if index.codec.kind.needs_source:
+    if index.codec.needs_source:
         return ""
     if index.spec.shape[0] != 3:
         return "its tensors are not [3, H, W]"
@@ -140,7 +137,7 @@ class _Sources:
 def _source_maker(
     store: Store, index: DatasetIndex, chosen: list[tuple[ShardInfo, np.ndarray]], rows: pa.Table
 ) -> tuple["_Sources | None", str]:
-    if index.codec.kind.needs_source:
+    if index.codec.needs_source:
         return _Sources(None), ""
     info, positions = chosen[0]
     with ShardReader(store, info, index) as reader:
@@ -178,24 +175,23 @@ def _write_part(
     index: DatasetIndex,
     chosen: tuple[ShardInfo, np.ndarray],
     number: int,
-    codecs: Sequence[CodecOptions],
+    codecs: Sequence[Codec],
     sources: _Sources | None,
     work: Path,
     deadline: float,
 ) -> list[ShardInfo]:
     info, positions = chosen
-    names = [shard_name("train", number, compressed=options.kind.compressed) for options in codecs]
-    files = [open(work / options.name / name, "wb") for options, name in zip(codecs, names, strict=True)]  # noqa: SIM115 - closed below
+    names = [codec.shard_name("train", number) for codec in codecs]
+    files = [open(work / codec.name / name, "wb") for codec, name in zip(codecs, names, strict=True)]  # noqa: SIM115 - closed below
     try:
-        layouts = [make_layout(index.spec, o, num_classes=len(index.classes), json_bytes=index.json_bytes) for o in codecs]
-        writers = [ShardWriter(file, layout, options) for file, layout, options in zip(files, layouts, codecs, strict=True)]
+        writers = [ShardWriter(file, replace(index, codec=codec).members, codec) for file, codec in zip(files, codecs, strict=True)]
         with ShardReader(store, info, index) as reader:
             for position in positions.tolist():
                 if position and now() > deadline:
                     break
                 sample = reader.read(position)
-                for options, writer in zip(codecs, writers, strict=True):
-                    if options.kind.needs_source and sources is not None:
+                for codec, writer in zip(codecs, writers, strict=True):
+                    if codec.needs_source and sources is not None:
                         pixels, data = sources.make(reader, position, sample.pixels)
                         writer.add(sample.key, sample.label, sample.record, pixels, data)
                     else:
@@ -207,14 +203,14 @@ def _write_part(
     return [ShardInfo.of(each, name=name, split="train") for name, each in zip(names, written, strict=True)]
 
 
-def _write_index(root: Path, index: DatasetIndex, options: CodecOptions, shards: list[ShardInfo]) -> DatasetIndex:
+def _write_index(root: Path, index: DatasetIndex, codec: Codec, shards: list[ShardInfo]) -> DatasetIndex:
     """Write an index that lists the sample's shards again and again, under other names that are links to them."""
     store = Store(root)
     samples = sum(info.samples for info in shards)
     written = list(shards)
     while len(shards) < len(written) * (REPEATED_SAMPLES // samples):
         info = written[len(shards) % len(written)]
-        name = shard_name("train", len(shards), compressed=options.kind.compressed)
+        name = codec.shard_name("train", len(shards))
         (root / name).symlink_to(info.name)
         shards.append(replace(info, name=name))
     sizes = [info.samples for info in shards]
@@ -231,6 +227,6 @@ def _write_index(root: Path, index: DatasetIndex, options: CodecOptions, shards:
     table = pa.table({name: (columns | empty)[name] for name in SAMPLES_SCHEMA.names})
     counts = [len(position)] + [0] * (len(index.classes) - 1)
     files = (write_samples(store, table), write_file(store, REJECTS_NAME, b""))
-    repeated = replace(index, codec=options, shards=tuple(shards), counts={"train": counts}, files=files)
+    repeated = replace(index, codec=codec, shards=tuple(shards), counts={"train": counts}, files=files)
     write_index(store, repeated)
     return repeated

@@ -16,8 +16,7 @@ import zstandard
 from torch.utils.data import DataLoader
 
 from ferdata import Loader, ShardDataset, read_index
-from ferdata.format import ShardReader
-from ferdata.format.filters import scatter
+from ferdata.format import ShardReader, scatter
 from ferdata.plan.ceilings import Job
 from ferdata.store import Store
 from ferdata.stream.memory.ring import SharedBytes
@@ -76,7 +75,7 @@ def _bare(out: Path, make: Callable[[tuple[int, ...]], Callable[[memoryview], An
         store = Store(out)
         index = read_index(store)
         readers = [ShardReader(store, info, index) for info in index.shards]
-        bodies = [reader.read_body(position) for reader in readers for position in range(len(reader))]
+        bodies = [memoryview(reader.read_body(position)) for reader in readers for position in range(len(reader))]
         mine = bodies[rank % len(bodies) :: num_processes]
         decode = make(index.spec.shape)
         state = {"at": 0}

@@ -22,7 +22,7 @@ import zstandard
 from PIL import Image
 
 from ferdata.errors import IngestError
-from ferdata.format.codec import default_level
+from ferdata.format.codecs.zstd import Zstd
 from ferdata.plan.ceilings import Team
 from ferdata.plan.conditions import describe_machine
 from ferdata_bench.figures.common import Figure, FigureOptions, parse, photo_tree, summary, tree_bytes_per_image
@@ -65,7 +65,7 @@ def run_ingest_limit(options: FigureOptions, say: Callable[[str], None] = print)
         "image": f"uint8 [3, {SIZE}, {SIZE}], not resized",
         "source": "photographs, JPEG quality 90, page cache warm",
         "source_bytes_per_image": tree_bytes_per_image(options, size=SIZE, count=count),
-        "codec": f"{CODEC}, level {default_level(CODEC)}",
+        "codec": f"{CODEC}, level {Zstd().level}",
         "workers": options.num_workers,
         "rounds": options.rounds,
         "quick": options.quick,
@@ -89,7 +89,7 @@ def _bare_job(tree: Path, count: int) -> Callable[[int, int], Callable[[], float
     files = [path.read_bytes() for path in sorted(tree.rglob("*.jpg"), key=lambda path: path.name)[:count]]
 
     def job(rank: int, num_processes: int) -> Callable[[], float]:
-        compressor = zstandard.ZstdCompressor(level=default_level(CODEC) or 0)
+        compressor = zstandard.ZstdCompressor(level=Zstd().level)
         mine = files[rank::num_processes]
         state = {"step": 0}
 

@@ -17,17 +17,16 @@ from ferdata.dataset.builtin import has_shards
 from ferdata.format import (
     REJECTS_NAME,
     SAMPLES_SCHEMA,
-    CodecOptions,
+    Codec,
     DatasetIndex,
     FileInfo,
     ShardInfo,
     ShardReader,
     ShardWriter,
     json_bytes_for,
-    make_layout,
+    make_codec,
     read_index,
     read_samples,
-    shard_name,
     write_file,
     write_index,
     write_samples,
@@ -60,7 +59,7 @@ def tile(pixels: np.ndarray, out: Path, *, count: int, codec: str, samples_per_s
     """Write ``count`` samples to ``out``, where there is no data set yet: sample ``i`` has the pixels of image ``i % len(pixels)``."""
     if has_shards(out):
         return
-    store, options = Store(out), CodecOptions.create(codec)
+    store, options = Store(out), make_codec(codec)
     store.make_dir()
     spec = TensorSpec(dtype="uint8", shape=pixels.shape[1:])
     starts = range(0, count, samples_per_shard)
@@ -106,12 +105,12 @@ def first_shards(root: Path, out: Path, *, pixels: np.ndarray, num_shards: int) 
     return count
 
 
-def _write_shard(pixels: np.ndarray, out: Path, options: CodecOptions, samples_per_shard: int, count: int, start: int) -> ShardInfo:
+def _write_shard(pixels: np.ndarray, out: Path, codec: Codec, samples_per_shard: int, count: int, start: int) -> ShardInfo:
     spec = TensorSpec(dtype="uint8", shape=pixels.shape[1:])
-    layout = make_layout(spec, options, num_classes=len(AFFECTNET_8), json_bytes=JSON_BYTES)
-    name = shard_name("train", start // samples_per_shard, compressed=options.kind.compressed)
+    members = codec.members(spec, num_classes=len(AFFECTNET_8), json_bytes=JSON_BYTES)
+    name = codec.shard_name("train", start // samples_per_shard)
     with Store(out).write_atomic(name) as file:
-        writer = ShardWriter(file, layout, options)
+        writer = ShardWriter(file, members, codec)
         for number in range(start, min(start + samples_per_shard, count)):
             writer.add(_key(number), number % len(AFFECTNET_8), {}, pixels[number % len(pixels)])
         written = writer.close()

@@ -20,8 +20,8 @@ from PIL import Image
 
 from ferdata import Loader
 from ferdata.dataset.recode import recode
-from ferdata.format import DatasetIndex, ShardReader, read_index, read_samples
-from ferdata.format.filters import DEFAULT_FILTER, FilterCoder, scatter
+from ferdata.format import DatasetIndex, ShardReader, read_index, read_samples, scatter
+from ferdata.format.codecs.compact import DEFAULT_FILTER, FilterCoder
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.store import Store
 from ferdata.stream.order.sequence import OrderOptions, rank_sequence

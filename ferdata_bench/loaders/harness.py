@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from ferdata import read_index
-from ferdata.format import INDEX_NAME, codec_names
+from ferdata.format import CODECS, INDEX_NAME
 from ferdata.plan.conditions import describe_machine
 from ferdata.plan.timing import Timing
 from ferdata.store import Store
@@ -136,7 +136,7 @@ class Bench:
     def _our_entries(self) -> list[Entry]:
         """Return ferdata's rows: every codec, or the codec of the shards that were given."""
         if self._options.shards is None:
-            return [entry for entry in OURS if entry.codec in codec_names()]
+            return [entry for entry in OURS if entry.codec in CODECS]
         codec = read_index(Store(self._options.shards)).codec.name
         self._notes.append(f"ferdata reads the shards given ({codec}); the others read their first images, encoded again as JPEG")
         if "codec" in self._options.sweep:

@@ -11,7 +11,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import torchvision
 from PIL import Image
 
 from ferdata.errors import FerdataError, OptionError
-from ferdata.format.filters import kernel_notice
+from ferdata.format import kernel_notice
 from ferdata.plan.conditions import describe_machine
 from ferdata.plan.timing import Timing
 from ferdata_bench.loaders.photos import write_photos
@@ -133,7 +133,7 @@ def _measure(way: Way, images: Photographs, ring: Ring, options: StudyOptions) -
         name=way.name,
         codec=way.codec,
         level=way.level,
-        filter=way.filter.to_json() if way.filter else None,
+        filter=asdict(way.filter) if way.filter else None,
         images_per_frame=way.images_per_frame,
         bytes_per_image=bytes_per_image,
         ratio=images.pixels[0].size / bytes_per_image,

@@ -11,9 +11,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ferdata.format.codec import Compressor, Decompressor
-from ferdata.format.filters import ARRANGEMENTS, COLOURS, DEFAULT_FILTER, PREDICTORS, SLACK_BYTES, FilterCoder, FilterSpec, scatter
-from ferdata.format.jpeg import JpegDecoder
+from ferdata.format import scatter
+from ferdata.format.codecs.compact import ARRANGEMENTS, COLOURS, DEFAULT_FILTER, PREDICTORS, SLACK_BYTES, FilterCoder, FilterSpec
+from ferdata.format.codecs.jpeg import JpegDecoder
+from ferdata.format.container.zstd_frame import Compressor, Decompressor
 
 __all__ = ["LEVELS", "Photographs", "Ring", "Way", "all_ways", "prepare"]
 

@@ -24,7 +24,7 @@ def test_the_figures_are_those_of_the_files(tmp_path: Path, codec: str) -> None:
     assert found.bytes_per_image == pytest.approx(num_bytes / 52)
     assert found.ratio == pytest.approx(52 * 3 * 32 * 32 / num_bytes)
     assert (found.samples, found.shards) == ({"train": 40, "val": 12}, {"train": 3, "val": 1})
-    assert (found.codec, found.level) == (codec, index.codec.level)
+    assert (found.codec, found.level) == (codec, index.codec.to_json()["level"])
     assert (found.shape, found.dtype) == ([3, 32, 32], "uint8")
     assert found.counts == index.counts
     assert found.fingerprint == index.fingerprint

@@ -54,7 +54,7 @@ def test_a_flipped_bit_that_no_sample_shows_is_found(tmp_path: Path) -> None:
     index = make_dataset(tmp_path / "a", codec="raw", size=9)
     path = tmp_path / "a" / index.shards[1].name
     data = bytearray(path.read_bytes())
-    data[index.layout.head_bytes + index.spec.num_bytes] ^= 1
+    data[index.members.head_bytes + index.spec.num_bytes] ^= 1
     path.write_bytes(data)
 
     with pytest.raises(ShardCorruptError, match=f"^{path}: XXH64 .* found, expected"):

@@ -29,7 +29,7 @@ def rewrite_shard(root: Path, index: DatasetIndex, number: int, samples: list[tu
     """Write a shard again with other samples, and an index that is true of its bytes."""
     info = index.shards[number]
     with (root / info.name).open("wb") as file:
-        writer = ShardWriter(file, index.layout, index.codec)
+        writer = ShardWriter(file, index.members, index.codec)
         for sample in samples:
             writer.add(*sample)
         written = writer.close()

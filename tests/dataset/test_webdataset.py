@@ -12,14 +12,15 @@ from make_dataset import expected_key, expected_label, expected_pixels, expected
 import ferdata
 from ferdata.dataset.export import export
 from ferdata.errors import OptionError, ShardCorruptError
-from ferdata.format.filters import ARRANGEMENTS, COLOURS, DEFAULT_FILTER, PREDICTORS, FilterSpec, encode, filter_header
+from ferdata.format.codecs.compact import ARRANGEMENTS, COLOURS, DEFAULT_FILTER, PREDICTORS, FilterCoder, FilterSpec
+from ferdata.format.codecs.compact.filter_spec import filter_header
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:webdataset", "ignore::ResourceWarning")
 
 
 def member(pixels: np.ndarray, spec: FilterSpec = DEFAULT_FILTER) -> bytes:
     """Return an ``.fpx`` member of pixels."""
-    return filter_header(spec, pixels.shape) + encode(pixels, spec).tobytes()
+    return filter_header(spec, pixels.shape) + FilterCoder(spec, pixels.shape).encode(pixels).tobytes()
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])

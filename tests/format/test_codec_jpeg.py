@@ -18,8 +18,8 @@ from ferdata.dataset.export import export
 from ferdata.dataset.recode import recode
 from ferdata.dataset.verify import verify
 from ferdata.errors import IngestError, OptionError, ShardCorruptError
-from ferdata.format import CodecOptions, ShardReader, ShardWriter, json_bytes_for, make_layout, read_index, read_samples
-from ferdata.format.jpeg import find_fast_decoder
+from ferdata.format import ShardReader, ShardWriter, json_bytes_for, make_codec, read_index, read_samples
+from ferdata.format.codecs.jpeg import find_fast_decoder
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.sample import TensorSpec
 from ferdata.store import Store
@@ -107,7 +107,7 @@ def test_the_member_is_the_source_file_byte_for_byte(tmp_path: Path) -> None:
     shard(src, tmp_path / "out")
 
     index = read_index(Store(tmp_path / "out"))
-    assert (index.codec.name, index.codec.level, index.codec.filter) == ("jpeg", None, None)
+    assert index.codec.to_json() == {"name": "jpeg", "level": None, "filter": None}
     found = {}
     for info in index.shards:
         assert info.name.endswith(".tar")
@@ -227,7 +227,7 @@ def test_verify_decodes_every_image_and_finds_every_changed_bit(tmp_path: Path) 
     path = tmp_path / "out" / index.shards[0].name
     whole = path.read_bytes()
     with ShardReader(Store(tmp_path / "out"), index.shards[0], index) as reader:
-        starts = [int(start) for start in reader._starts]
+        starts = [int(start) for start in reader._shard.starts]
     for number, start in enumerate(starts[:12]):
         path.write_bytes(
             whole[: start + 40 + number] + bytes([whole[start + 40 + number] ^ 1 << number % 8]) + whole[start + 41 + number :]
@@ -263,10 +263,10 @@ def test_export_writes_the_decoded_pixels(tmp_path: Path) -> None:
 )
 def test_the_writer_takes_no_file_that_is_not_the_pixels(source: bytes | None, problem: str) -> None:
     """What is stored can't be checked against the pixels later, so it is checked while both are there."""
-    codec = CodecOptions.create("jpeg")
-    layout = make_layout(TensorSpec(dtype="uint8", shape=(3, SIZE, SIZE)), codec, num_classes=2, json_bytes=json_bytes_for(1))
+    codec = make_codec("jpeg")
+    members = codec.members(TensorSpec(dtype="uint8", shape=(3, SIZE, SIZE)), num_classes=2, json_bytes=json_bytes_for(1))
     pixels = np.asarray(Image.open(io.BytesIO(jpeg(picture(1)))).convert("RGB")).transpose(2, 0, 1)
-    writer = ShardWriter(io.BytesIO(), layout, codec)
+    writer = ShardWriter(io.BytesIO(), members, codec)
     writer.add("good", 0, {}, pixels, jpeg(picture(1)))
     with pytest.raises(OptionError, match=f"jpeg: {re.escape(problem)}.*; use codec zstd"):
         writer.add("bad", 0, {}, pixels, source)
@@ -290,4 +290,4 @@ def test_an_accelerator_that_cannot_be_imported_is_done_without(problem: Excepti
 def test_a_level_is_refused() -> None:
     """There is nothing it could change."""
     with pytest.raises(OptionError, match="codec jpeg: level 3 found, expected none"):
-        CodecOptions.create("jpeg", 3)
+        make_codec("jpeg", 3)

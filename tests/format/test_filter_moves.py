@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from ferdata.errors import OptionError
-from ferdata.format.filters import channel_moments, deinterleave_into, kernel_notice, scatter, split_rgbx_into
-from ferdata.format.filters.native import BEST, load
+from ferdata.format import kernel_notice
+from ferdata.format.kernels import channel_moments, deinterleave_into, scatter, split_rgbx_into
+from ferdata.format.kernels.native import BEST, load
 
 needs_kernels = pytest.mark.skipif(load() is None, reason=kernel_notice() or "built")
 

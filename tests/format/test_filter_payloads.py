@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from ferdata.format import filters
-from ferdata.format.filters import DEFAULT_FILTER, FilterCoder, FilterSpec
-from ferdata.format.filters.native import BEST, load
+from ferdata.format.codecs.compact import DEFAULT_FILTER, FilterCoder, FilterSpec
+from ferdata.format.kernels.native import BEST, load
 
 GOLDEN = "03 00 00 00 03 00 00 00 01 00 00 00 04 41 10 00 00 40 5e 00 2a 01 10 02 00 02 00 00 00 07 01 00 01".replace(" ", "")
 """A payload as version 1 of the filter wrote it."""
@@ -65,7 +64,7 @@ def test_the_page_alone_is_enough_to_read_a_payload(shape: tuple[int, int, int],
     """Somebody without ferdata must get the pixels out in ten years."""
     pixels = np.random.default_rng(amplitude).integers(0, amplitude, shape).astype(np.uint8)
 
-    assert np.array_equal(read_from_the_page(filters.encode(pixels, DEFAULT_FILTER).tobytes(), shape), pixels)
+    assert np.array_equal(read_from_the_page(FilterCoder(DEFAULT_FILTER, shape).encode(pixels).tobytes(), shape), pixels)
 
 
 ODD = {

@@ -6,6 +6,7 @@ import logging
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import ferdata
 from ferdata.errors import OptionError, ShardCorruptError
-from ferdata.format import filters
-from ferdata.format.filters import (
+from ferdata.format.codecs.compact import (
     ARRANGEMENTS,
     COLOURS,
     DEFAULT_FILTER,
@@ -24,18 +25,16 @@ from ferdata.format.filters import (
     SLACK_BYTES,
     FilterCoder,
     FilterSpec,
-    filter_header,
     kernel_notice,
-    max_payload_bytes,
-    parse_filter_header,
 )
-from ferdata.format.filters.native import BEST, load
+from ferdata.format.codecs.compact.filter_spec import filter_header, max_payload_bytes, parse_filter_header
+from ferdata.format.kernels.native import BEST, load
 from ferdata_bench.loaders.photos import write_photos
 
 ALL_FILTERS = [FilterSpec(predictor=p, colour=c, arrangement=a) for p, c, a in itertools.product(PREDICTORS, COLOURS, ARRANGEMENTS)]
 SHAPES = [(1, 1, 1), (1, 1, 65), (2, 3, 1), (3, 1, 1), (3, 5, 7), (3, 33, 31), (4, 9, 40), (3, 64, 64)]
 CONTENTS = ("zero", "most", "noise", "ramp", "ends", "flat", "edges")
-ROOT = Path(filters.__file__).resolve().parents[3]
+ROOT = Path(ferdata.__file__).resolve().parents[1]
 
 needs_kernels = pytest.mark.skipif(load() is None, reason=kernel_notice() or "built")
 
@@ -124,21 +123,6 @@ def test_the_shipped_filter_is_exact_on_anything(pixels: np.ndarray) -> None:
         out[:] = 0
         coder.decode_into(source, out, slack_bytes=slack)
         assert np.array_equal(out, pixels)
-
-
-def test_module_functions_do_what_the_coder_does() -> None:
-    """The one-line form is for callers that see an image now and then."""
-    pixels = picture((3, 20, 30), "ramp")
-    out = np.empty_like(pixels)
-
-    payload = filters.encode(pixels, DEFAULT_FILTER)
-    filters.decode_into(payload, DEFAULT_FILTER, out)
-    many = np.zeros((2, pixels.size), np.uint8)
-    filters.decode_many_into(payload[None].copy(), np.array([len(payload)]), DEFAULT_FILTER, (3, 20, 30), many, np.array([1]))
-
-    assert np.array_equal(out, pixels)
-    assert np.array_equal(many[1], pixels.ravel())
-    assert not many[0].any()
 
 
 def test_many_payloads_go_to_their_rows_and_nowhere_else(compiled: bool) -> None:
@@ -252,14 +236,14 @@ def test_a_filter_survives_its_json_and_its_header() -> None:
     for spec in ALL_FILTERS:
         header = filter_header(spec, (3, 224, 224))
 
-        assert FilterSpec.from_json(spec.to_json()) == spec
+        assert FilterSpec.from_json(asdict(spec)) == spec
         assert len(header) == 128
         assert parse_filter_header(header + b"payload") == (spec, (3, 224, 224))
 
 
 def test_an_unknown_filter_is_refused_by_name() -> None:
     """A reader that guessed would give wrong pixels."""
-    known = DEFAULT_FILTER.to_json()
+    known = asdict(DEFAULT_FILTER)
     for part, value in (
         ("version", 2),
         ("version", True),
@@ -290,10 +274,11 @@ def test_without_the_library_numpy_does_the_work_and_says_so_once(tmp_path: Path
     np.save(tmp_path / "pixels.npy", pixels)
     script = (
         "import numpy as np, logging\nlogging.basicConfig(format='%(levelname)s %(message)s')\n"
-        "from ferdata.format.filters import DEFAULT_FILTER, decode_into, encode, kernel_notice\n"
-        "pixels = np.load('pixels.npy'); payload = encode(pixels, DEFAULT_FILTER); out = np.empty_like(pixels)\n"
-        "decode_into(payload, DEFAULT_FILTER, out); assert np.array_equal(out, pixels)\n"
-        "from ferdata.format.filters import deinterleave_into, scatter\n"
+        "from ferdata.format.codecs.compact import DEFAULT_FILTER, FilterCoder, kernel_notice\n"
+        "pixels = np.load('pixels.npy'); out = np.empty_like(pixels)\n"
+        "coder = FilterCoder(DEFAULT_FILTER, pixels.shape); payload = coder.encode(pixels); coder.decode_into(payload, out)\n"
+        "assert np.array_equal(out, pixels) and FilterCoder(DEFAULT_FILTER, (3, 2, 2))\n"
+        "from ferdata.format.kernels import deinterleave_into, scatter\n"
         "hwc = pixels.transpose(1, 2, 0).copy(); deinterleave_into(hwc, out); assert np.array_equal(out, pixels)\n"
         "rows = np.zeros((2, 40), np.uint8); scatter(pixels[0, :3], rows, np.array([1, -1, 0]))\n"
         "assert np.array_equal(rows, pixels[0, [2, 0]])\n"
@@ -315,7 +300,7 @@ def test_without_the_library_numpy_does_the_work_and_says_so_once(tmp_path: Path
 def test_with_the_library_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """The notice is for those who need it."""
     with caplog.at_level(logging.DEBUG):
-        filters.encode(picture((3, 4, 4), "ramp"), DEFAULT_FILTER)
+        FilterCoder(DEFAULT_FILTER, (3, 4, 4)).encode(picture((3, 4, 4), "ramp"))
 
     assert kernel_notice() == ""
     assert not caplog.records
@@ -328,7 +313,7 @@ def test_photographs_become_less_than_half(size: int, tmp_path: Path) -> None:
     write_photos(tmp_path, count=24, size=size, num_threads=1)
 
     photographs = [np.asarray(Image.open(path)).transpose(2, 0, 1) for path in sorted(tmp_path.rglob("*.jpg"))]
-    sizes = [len(filters.encode(pixels, DEFAULT_FILTER)) for pixels in photographs]
+    sizes = [len(FilterCoder(DEFAULT_FILTER, (3, size, size)).encode(pixels)) for pixels in photographs]
 
     assert len(sizes) == 24
     assert np.mean(sizes) * 2.0 <= 3 * size * size

@@ -15,13 +15,13 @@ from make_dataset import CODECS, SAMPLES, assert_expected, expected_pixels, make
 
 from ferdata.errors import OptionError
 from ferdata.format import (
-    CodecOptions,
+    Codec,
     DatasetIndex,
     ShardInfo,
     ShardReader,
     ShardWriter,
     json_bytes_for,
-    make_layout,
+    make_codec,
     read_index,
     read_samples,
 )
@@ -29,14 +29,14 @@ from ferdata.sample import TensorSpec
 from ferdata.store import Store
 
 
-def one_shard(samples: list[tuple[str, int, dict, np.ndarray]], *, codec: CodecOptions, num_classes: int, root: Path) -> ShardReader:
+def one_shard(samples: list[tuple[str, int, dict, np.ndarray]], *, codec: Codec, num_classes: int, root: Path) -> ShardReader:
     """Write samples of one shape to one shard, and open it under an index that is true of it."""
     spec = TensorSpec(dtype="uint8", shape=samples[0][3].shape if samples else (3, 4, 4))
     longest = max((len(json.dumps(record)) for _, _, record, _ in samples), default=1)
-    layout = make_layout(spec, codec, num_classes=num_classes, json_bytes=json_bytes_for(longest))
+    members = codec.members(spec, num_classes=num_classes, json_bytes=json_bytes_for(longest))
     store = Store(str(root))
     with store.write_atomic("train-000000.tar") as file:
-        writer = ShardWriter(file, layout, codec)
+        writer = ShardWriter(file, members, codec)
         for key, label, record, pixels in samples:
             writer.add(key, label, record, pixels)
         written = writer.close()
@@ -46,7 +46,7 @@ def one_shard(samples: list[tuple[str, int, dict, np.ndarray]], *, codec: CodecO
         source_layout="",
         codec=codec,
         spec=spec,
-        json_bytes=layout.json_bytes,
+        json_bytes=members.json_bytes,
         transform={},
         settings={},
         classes=tuple(map(str, range(num_classes))),
@@ -97,7 +97,7 @@ def test_the_fingerprint_does_not_depend_on_the_codec_but_on_the_samples(tmp_pat
 def test_a_shard_may_hold_one_sample_or_none(tmp_path: Path, codec: str, num_samples: int) -> None:
     """The smallest shards are all edge: no neighbours, or only the end of a tar and its table."""
     pixels = expected_pixels(0, 4)
-    with one_shard([("k", 0, {}, pixels)] * num_samples, codec=CodecOptions.create(codec), num_classes=1, root=tmp_path) as reader:
+    with one_shard([("k", 0, {}, pixels)] * num_samples, codec=make_codec(codec), num_classes=1, root=tmp_path) as reader:
         assert [sample.pixels.tolist() for sample in reader] == [pixels.tolist()] * num_samples
         assert reader.read_rows(np.zeros(0, np.int64), np.zeros((1, 48), np.uint8), np.zeros(0, np.int64)) == 0
         with pytest.raises(OptionError, match=rf"positions up to {num_samples} found, expected 0 to {num_samples - 1}"):
@@ -124,7 +124,7 @@ def test_any_shape_key_label_and_record_comes_back(
     pixels = [rng.integers(0, 256, shape).astype(np.uint8) * (number % 2) for number in range(len(heads))]
     samples = [(*head, image) for head, image in zip(heads, pixels, strict=True)]
 
-    with one_shard(samples, codec=CodecOptions.create(*codec), num_classes=1_234, root=tmp_path) as reader:
+    with one_shard(samples, codec=make_codec(*codec), num_classes=1_234, root=tmp_path) as reader:
         found = list(reader)
     if codec[0] == "raw":
         members = np.concatenate([np.load(io.BytesIO(data))[None] for data in npy_members(tmp_path / "train-000000.tar")])
@@ -216,7 +216,7 @@ def test_a_remote_folder_reads_the_same_as_a_local_one(tmp_path: Path, codec: st
 
 
 SPEC = TensorSpec(dtype="uint8", shape=(3, 4, 4))
-LAYOUT = make_layout(SPEC, CodecOptions.create("raw"), num_classes=8, json_bytes=512)
+MEMBERS = make_codec("raw").members(SPEC, num_classes=8, json_bytes=512)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ LAYOUT = make_layout(SPEC, CodecOptions.create("raw"), num_classes=8, json_bytes
 )
 def test_a_sample_that_could_not_be_read_back_is_refused(sample: tuple, message: str) -> None:
     """The writer must not make a file that the reader refuses, or worse, misreads."""
-    writer = ShardWriter(io.BytesIO(), LAYOUT, CodecOptions.create("raw"))
+    writer = ShardWriter(io.BytesIO(), MEMBERS, make_codec("raw"))
     with pytest.raises(OptionError, match=message):
         writer.add(*sample)
 
@@ -254,7 +254,7 @@ def test_a_sample_that_could_not_be_read_back_is_refused(sample: tuple, message:
 def test_a_tensor_spec_that_no_header_can_hold_is_refused(spec: TensorSpec, message: str) -> None:
     """An NPY header has 128 bytes here, and one dtype."""
     with pytest.raises(OptionError, match=message):
-        make_layout(spec, CodecOptions.create("raw"), num_classes=8, json_bytes=512)
+        make_codec("raw").members(spec, num_classes=8, json_bytes=512)
 
 
 @pytest.mark.parametrize(
@@ -269,11 +269,11 @@ def test_a_tensor_spec_that_no_header_can_hold_is_refused(spec: TensorSpec, mess
 def test_codec_options_outside_what_is_allowed_are_refused(name: str, level: int | None, message: str) -> None:
     """One line must tell what was wrong; the same options later stand in the index."""
     with pytest.raises(OptionError, match=message):
-        CodecOptions.create(name, level)
+        make_codec(name, level)
 
 
 def test_pixels_that_are_not_contiguous_are_stored_in_c_order(tmp_path: Path) -> None:
     """A transposed view of an image is what most decoders hand over."""
     pixels = expected_pixels(5, 6).transpose(2, 0, 1)
-    with one_shard([("k", 0, {}, pixels)], codec=CodecOptions.create("zstd"), num_classes=1, root=tmp_path) as reader:
+    with one_shard([("k", 0, {}, pixels)], codec=make_codec("zstd"), num_classes=1, root=tmp_path) as reader:
         np.testing.assert_array_equal(reader.read(0).pixels, pixels)

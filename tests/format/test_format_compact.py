@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import ferdata.format
-from ferdata.format.filters import ARRANGEMENTS, COLOURS, DEFAULT_FILTER, PREDICTORS, FilterCoder, FilterSpec, filter_header
+from ferdata.format.codecs.compact import ARRANGEMENTS, COLOURS, DEFAULT_FILTER, PREDICTORS, FilterCoder, FilterSpec
+from ferdata.format.codecs.compact.filter_spec import filter_header
 
 PAGE = Path(ferdata.format.__file__).with_name("FORMAT.md").read_text()
 SECTION = PAGE[PAGE.index("### 9.3") : PAGE.index("### 9.4")]

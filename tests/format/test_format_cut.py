@@ -147,7 +147,7 @@ def test_bus_errors_of_others_are_left_to_others(tmp_path: Path, how: str, when:
 @pytest.mark.parametrize("codec", CODECS)
 def test_without_the_guard_files_are_read_and_not_mapped(tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there was no compiler, nobody can catch the signal: no page may be mapped, and every sample must be the same."""
-    monkeypatch.setattr("ferdata.format.shardfile.load", lambda: None)
+    monkeypatch.setattr("ferdata.format.container.shard_file.load", lambda: None)
     index = make_dataset(tmp_path, codec=codec, samples={"train": 12}, size=64)
     path, store = tmp_path / index.shards[0].name, Store(str(tmp_path))
     out, every = np.empty((12, index.spec.num_bytes), np.uint8), np.arange(12)

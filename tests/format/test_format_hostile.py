@@ -18,9 +18,9 @@ from make_dataset import CODECS, expected_pixels, make_dataset, read_all
 
 from ferdata.dataset.verify import verify
 from ferdata.errors import FerdataError, OptionError, ShardCorruptError, ShardMissingError, StoreError
-from ferdata.format import CodecOptions, ShardReader, read_index, read_samples, write_index
-from ferdata.format.codec import Compressor, Decompressor
-from ferdata.format.tables import body_table
+from ferdata.format import ShardReader, make_codec, read_index, read_samples, write_index
+from ferdata.format.container.plain_tar import body_table
+from ferdata.format.container.zstd_frame import Compressor, Decompressor
 from ferdata.store import Store
 
 SMALL = {"samples": {"train": 5, "val": 2}, "samples_per_shard": 3, "size": 11}
@@ -210,7 +210,7 @@ def test_a_pickled_object_in_a_tensor_is_never_loaded(tmp_path: Path) -> None:
     index = make_dataset(tmp_path, codec="raw", samples={"train": 1}, size=11)
     name = index.shards[0].name
     data = bytearray((tmp_path / name).read_bytes())
-    head_bytes, body_bytes = index.layout.head_bytes, index.spec.num_bytes
+    head_bytes, body_bytes = index.members.head_bytes, index.spec.num_bytes
     header = data[head_bytes - 128 : head_bytes]
     data[head_bytes - 128 : head_bytes] = header.replace(b"'|u1'", b"'|O' ").replace(b"(3, 11, 11)", b"(1,)       ")
     data[head_bytes : head_bytes + body_bytes] = pickle.dumps([Tripwire(tmp_path / "ran")], protocol=4).ljust(body_bytes, b"\0")
@@ -309,7 +309,7 @@ def test_another_codec_in_the_index_does_not_make_tensors_of_it(tmp_path: Path) 
     index = read_index(Store(str(tmp_path)))
     info = index.shards[0]
     wrong = [
-        dataclasses.replace(index, codec=CodecOptions.create("raw")),
+        dataclasses.replace(index, codec=make_codec("raw")),
         dataclasses.replace(index, json_bytes=1024),
         dataclasses.replace(index, spec=dataclasses.replace(index.spec, shape=(3, 11, 12))),
         dataclasses.replace(index, classes=tuple(map(str, range(200)))),
@@ -320,4 +320,4 @@ def test_another_codec_in_the_index_does_not_make_tensors_of_it(tmp_path: Path) 
     with pytest.raises(ShardCorruptError, match=info.name):
         ShardReader(Store(str(tmp_path)), dataclasses.replace(info, samples=2), index)
     with pytest.raises(OptionError, match="json_bytes: 500 found"):
-        dataclasses.replace(index, json_bytes=500).layout  # noqa: B018
+        dataclasses.replace(index, json_bytes=500).members  # noqa: B018

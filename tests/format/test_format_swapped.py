@@ -13,7 +13,7 @@ from ferdata.dataset.export import export
 from ferdata.dataset.recode import recode
 from ferdata.dataset.verify import verify
 from ferdata.errors import ShardCorruptError
-from ferdata.format import CodecOptions, ShardInfo, ShardReader, ShardWriter, read_index
+from ferdata.format import ShardInfo, ShardReader, ShardWriter, make_codec, read_index
 from ferdata.store import Store
 
 EQUAL = {"samples": {"train": 6, "val": 3}, "samples_per_shard": 3, "size": 8}
@@ -72,7 +72,7 @@ def test_a_compressed_shard_with_the_same_seek_table_is_told_by_the_checksum_of_
     samples = read_all(tmp_path)
     samples[-1].pixels[0, 0, 0] ^= 1
     with (tmp_path / info.name).open("wb") as file:
-        writer = ShardWriter(file, index.layout, index.codec)
+        writer = ShardWriter(file, index.members, index.codec)
         for sample in samples:
             writer.add(sample.key, sample.label, sample.record, sample.pixels)
         writer.close()
@@ -87,11 +87,11 @@ def test_a_compressed_shard_with_the_same_seek_table_is_told_by_the_checksum_of_
 @pytest.mark.parametrize("codec", ["raw", "zstd"])
 def test_the_tail_of_an_empty_shard_has_a_hash_too(tmp_path: Path, codec: str) -> None:
     """A split may have a shard without samples."""
-    options = CodecOptions.create(codec)
+    options = make_codec(codec)
     index = make_dataset(tmp_path, codec=codec, samples={"train": 1})
     name = index.shards[0].name
     with (tmp_path / name).open("wb") as file:
-        info = ShardInfo.of(ShardWriter(file, index.layout, options).close(), name=name, split="train")
+        info = ShardInfo.of(ShardWriter(file, index.members, options).close(), name=name, split="train")
 
     assert info.tail_xxh64 == xxhash.xxh64_hexdigest((tmp_path / name).read_bytes())
     with ShardReader(Store(str(tmp_path)), info, read_index(Store(str(tmp_path)))) as reader:

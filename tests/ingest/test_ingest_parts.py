@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ingest_sources import SMALL_SHARD_BYTES, folder_scan, jpeg, options, picture, samples, write_affectnet
 
 from ferdata.errors import IngestError, OptionError, SourceError, WorkerError
-from ferdata.format.filters import channel_moments
+from ferdata.format import channel_moments
 from ferdata.images.transform import Transformed
 from ferdata.ingest import IngestProgress, IngestSummary, ingest, ingest_scan
 from ferdata.ingest.identity import scan_hash

@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from ferdata.format.codec import CodecOptions
+from ferdata.format.codecs import Codec
 from ferdata.format.index import REJECTS_NAME, DatasetIndex, FileInfo, ShardInfo, write_file
 from ferdata.format.samples import SAMPLES_SCHEMA, write_samples
 from ferdata.images.transform import Transform
@@ -127,7 +127,7 @@ def write_rejects(store: Store, scan: Scan, plan: Sequence[ShardPlan], parts: Se
 def make_index(
     scan: Scan,
     transform: Transform,
-    codec: CodecOptions,
+    codec: Codec,
     outcome: Outcome,
     *,
     json_bytes: int,

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from ferdata.errors import IngestError
-from ferdata.format.codec import CodecOptions
+from ferdata.format.codecs import Codec
 from ferdata.format.index import INDEX_NAME
-from ferdata.format.layout import shard_name
 from ferdata.ingest.select.selection import ShardPlan
 from ferdata.ingest.write.doubt import NOT_READ, check_source
 from ferdata.ingest.write.parts import PartRecord, commit_part, is_whole, read_parts
@@ -125,9 +124,9 @@ def write_shards(
     return WrittenParts(parts=ordered, resumed=[part for part in resumed if parts[part.name] is part])
 
 
-def named(plan: Sequence[ShardPlan], codec: CodecOptions) -> dict[str, ShardPlan]:
+def named(plan: Sequence[ShardPlan], codec: Codec) -> dict[str, ShardPlan]:
     """Return the shards of a plan by their file names."""
-    return {shard_name(shard.split, shard.number, compressed=codec.kind.compressed): shard for shard in plan}
+    return {codec.shard_name(shard.split, shard.number): shard for shard in plan}
 
 
 def unlisted_error(store: Store, name: str) -> UnlistedError:

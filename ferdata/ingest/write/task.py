@@ -15,9 +15,9 @@ import numpy as np
 import xxhash
 
 from ferdata.errors import FerdataError, IngestError
-from ferdata.format.codec import CodecOptions
-from ferdata.format.filters import channel_moments, split_rgbx_into
-from ferdata.format.writer import ShardWriter, WrittenShard, make_layout
+from ferdata.format.codecs import Codec
+from ferdata.format.kernels import channel_moments, split_rgbx_into
+from ferdata.format.writer import ShardWriter, WrittenShard
 from ferdata.images.transform import ImageRejectedError, Transform, Transformed, TransformOptions
 from ferdata.ingest.reading import read_sources
 from ferdata.ingest.select.checks import jpeg_refusal
@@ -52,7 +52,7 @@ class TaskSettings:
     root: str
     out: str
     transform: TransformOptions
-    codec: CodecOptions
+    codec: Codec
     num_classes: int
     json_bytes: int
     usual_size: int | None
@@ -77,12 +77,12 @@ def write_shard(settings: TaskSettings, task: ShardTask, beat: Beat) -> PartReco
         SourceError: If many images in a row fail alike.
     """
     spec = Transform(settings.transform).spec
-    layout = make_layout(spec, settings.codec, num_classes=settings.num_classes, json_bytes=settings.json_bytes)
+    members = settings.codec.members(spec, num_classes=settings.num_classes, json_bytes=settings.json_bytes)
     tally = _Tally(settings, len(task.items))
     usable = _usable(settings, task, tally, beat)
     try:
         with open_shard(Store(settings.out), task.name) as file:
-            writer = ShardWriter(file, layout, settings.codec)
+            writer = ShardWriter(file, members, settings.codec)
             while batch := list(islice(usable, _BATCH_IMAGES)):
                 for number, item, data, result in batch:
                     writer.add(item.key, item.label, make_record(item, result), result.pixels, data)
@@ -109,7 +109,7 @@ def _usable(settings: TaskSettings, task: ShardTask, tally: "_Tally", beat: Beat
             tally.reject(number, error.reason, error, len(data))
             beat(0, 1, len(data))
             continue
-        if settings.codec.name == "jpeg" and (refusal := jpeg_refusal(data, result)):
+        if settings.codec.needs_source and (refusal := jpeg_refusal(data, result)):
             raise IngestError(f"{item.path}: {refusal}, expected a JPEG that the transform leaves as it is; choose --codec zstd")
         yield number, item, data, result
 

@@ -12,7 +12,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from ferdata.errors import FerdataError, OptionError
-from ferdata.format import DatasetIndex, Decoders, ShardReader, read_index
+from ferdata.format import DatasetIndex, ShardReader, read_index
 from ferdata.store import Store
 from ferdata.stream.memory.ring import SharedBytes
 from ferdata.stream.order.windows import ShardMap, due
@@ -57,7 +57,7 @@ class ShardPool:
         self._map = ShardMap(np.array([info.samples for info in self._infos], np.int64))
         most = _most_files()
         self._max_open, self._max_kept = min(max_open, most), most
-        self._decoders = Decoders(index)
+        self._decode = index.codec.decoder(index.spec)
         self._reading = np.empty(1, np.int64) if reading is None else reading
         self._open: OrderedDict[int, ShardReader] = OrderedDict()
         self._resting: OrderedDict[int, ShardReader] = OrderedDict()
@@ -87,7 +87,7 @@ class ShardPool:
         if reader is None:
             while len(self._resting) >= self._max_kept:
                 self._resting.popitem(last=False)[1].close()
-            reader = ShardReader(self._store, self._infos[number], self._index, decoders=self._decoders)
+            reader = ShardReader(self._store, self._infos[number], self._index, decode=self._decode)
         self._open[number] = reader
         return reader
 

@@ -1,4 +1,4 @@
-/* Shared by the kernels of the pixel filters; ferdata/format/filters/native.py is the only caller, through ctypes.
+/* Shared by the kernels of the pixel filters; ferdata/format/kernels/native.py is the only caller, through ctypes.
  *
  * No Python.h: the library is plain C behind ctypes, which releases the GIL and needs no headers of the
  * interpreter to build. Every multi-byte value is little-endian; native.py refuses other machines. */
@@ -40,7 +40,7 @@ extern int ferdata_fast_pdep; /* the processor has BMI2 and does not run it in m
 typedef struct {
     int64_t channels, height, width;
     int32_t predictor, colour, arrangement;
-} Layout;
+} Filter;
 
 static inline uint64_t load64(const uint8_t *at) { uint64_t v; memcpy(&v, at, 8); return v; }
 static inline uint32_t load32(const uint8_t *at) { uint32_t v; memcpy(&v, at, 4); return v; }
@@ -83,7 +83,7 @@ int64_t rice_pack(const uint8_t *residuals, int64_t n, uint8_t *payload, uint8_t
 int rice_unpack(const uint8_t *payload, int64_t size, int64_t slack, int64_t n, uint8_t *residuals, uint8_t *scratch);
 void rice_init(void);
 /* _rows.c: pixels [C, H, W] <-> residuals [C * H * W], channel by channel in stored order. */
-void predict(const Layout *layout, const uint8_t *pixels, uint8_t *residuals, uint8_t *scratch);
-void restore(const Layout *layout, const uint8_t *residuals, uint8_t *pixels, uint8_t *scratch);
+void predict(const Filter *filter, const uint8_t *pixels, uint8_t *residuals, uint8_t *scratch);
+void restore(const Filter *filter, const uint8_t *residuals, uint8_t *pixels, uint8_t *scratch);
 
 #endif

@@ -29,36 +29,33 @@ FERDATA_API int32_t ferdata_select(int32_t limit) {
     return ferdata_kernel + 16 * ferdata_fast_pdep;
 }
 
-static int64_t count(const Layout *layout) { return layout->channels * layout->height * layout->width; }
+static int64_t count(const Filter *filter) { return filter->channels * filter->height * filter->width; }
 
-/* The most a payload can take. */
-FERDATA_API int64_t ferdata_payload_bytes(const Layout *layout) { return packed_bytes(layout->arrangement, count(layout)); }
-
-/* Scratch that any call on this layout needs, in bytes. */
-FERDATA_API int64_t ferdata_scratch_bytes(const Layout *layout) {
-    const int64_t n = count(layout);
-    return n + 6 * rice_bytes(n) + 3 * (layout->width + 64) + 2 * SCRATCH_SLACK;
+/* Scratch that any call for this filter needs, in bytes. */
+FERDATA_API int64_t ferdata_scratch_bytes(const Filter *filter) {
+    const int64_t n = count(filter);
+    return n + 6 * rice_bytes(n) + 3 * (filter->width + 64) + 2 * SCRATCH_SLACK;
 }
 
 /* Returns the size of the payload. */
-FERDATA_API int64_t ferdata_encode(const Layout *layout, const uint8_t *pixels, uint8_t *payload, uint8_t *scratch) {
-    const int64_t n = count(layout);
+FERDATA_API int64_t ferdata_encode(const Filter *filter, const uint8_t *pixels, uint8_t *payload, uint8_t *scratch) {
+    const int64_t n = count(filter);
     uint8_t *const more = scratch + n + SCRATCH_SLACK;
-    predict(layout, pixels, scratch, more);
-    return pack(layout->arrangement, scratch, n, payload, more);
+    predict(filter, pixels, scratch, more);
+    return pack(filter->arrangement, scratch, n, payload, more);
 }
 
 /* Undo `samples` payloads that start `stride` apart in a buffer, sample i to row rows[i] of `out`; a negative row is
  * skipped. Returns -1, or the number of the first sample whose payload is damaged. */
-FERDATA_API int64_t ferdata_decode(const Layout *layout, const uint8_t *buffer, int64_t buffer_bytes, int64_t stride, int64_t samples,
+FERDATA_API int64_t ferdata_decode(const Filter *filter, const uint8_t *buffer, int64_t buffer_bytes, int64_t stride, int64_t samples,
                                    const int64_t *sizes, uint8_t *out, const int64_t *rows, uint8_t *scratch) {
-    const int64_t n = count(layout);
+    const int64_t n = count(filter);
     uint8_t *const more = scratch + n + SCRATCH_SLACK;
     for (int64_t i = 0; i < samples; i++) {
         if (rows[i] < 0) continue;
         const int64_t slack = buffer_bytes - i * stride - sizes[i];
-        if (unpack(layout->arrangement, buffer + i * stride, sizes[i], slack, n, scratch, more)) return i;
-        restore(layout, scratch, out + rows[i] * n, more);
+        if (unpack(filter->arrangement, buffer + i * stride, sizes[i], slack, n, scratch, more)) return i;
+        restore(filter, scratch, out + rows[i] * n, more);
     }
     return -1;
 }

@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from ferdata.errors import FerdataError, ShardCorruptError, ShardMissingError, StoreError
-from ferdata.format.filters.native import Kernels, load
+from ferdata.format.kernels.native import Kernels, load
 from ferdata.store import Store, open_regular
 
 __all__ = ["LocalFile", "RemoteFile", "open_shard_file", "shard_copy"]
@@ -61,7 +61,7 @@ class LocalFile:
             ) from error
         except OSError as error:
             raise StoreError(f"{where}: {error.strerror}, expected a file that can be read; check its permissions") from error
-        self._path, self._where = path, where
+        self._path, self.where = path, where
         status = os.fstat(self._fd)
         self.num_bytes = status.st_size
         self._mtime_ns = status.st_mtime_ns
@@ -84,14 +84,14 @@ class LocalFile:
         try:
             status = os.fstat(self._fd)
         except OSError as error:
-            raise StoreError(f"{self._where}: {error.strerror}, expected a file that can be read; check the disk") from error
+            raise StoreError(f"{self.where}: {error.strerror}, expected a file that can be read; check the disk") from error
         if (status.st_size, status.st_mtime_ns) != (self.num_bytes, self._mtime_ns):
             raise ShardCorruptError(
-                f"{self._where}: the file was changed while it was being read; write shards to a new folder and then swap folders"
+                f"{self.where}: the file was changed while it was being read; write shards to a new folder and then swap folders"
             )
         if self._map is not None and self._map.is_cut:
             raise ShardCorruptError(
-                f"{self._where}: bytes of it could not be read, expected all {self.num_bytes:,}; check the disk, or copy the file again"
+                f"{self.where}: bytes of it could not be read, expected all {self.num_bytes:,}; check the disk, or copy the file again"
             )
 
     def expect(self, start: int, num_bytes: int) -> None:
@@ -110,16 +110,16 @@ class LocalFile:
         """Return the bytes ``[start, start + num_bytes)``; what was done with them counts once :meth:`check_unchanged` was asked."""
         if start < 0 or start + num_bytes > self.num_bytes:
             raise ShardCorruptError(
-                f"{self._where}: {self.num_bytes:,} bytes found, expected {start + num_bytes:,}; copy or write the shard again"
+                f"{self.where}: {self.num_bytes:,} bytes found, expected {start + num_bytes:,}; copy or write the shard again"
             )
         if self._view is not None:
             return self._view[start : start + num_bytes]
         try:
             data = os.pread(self._fd, num_bytes, start)
         except OSError as error:
-            raise StoreError(f"{self._where}: {error.strerror}, expected bytes that can be read; check the disk") from error
+            raise StoreError(f"{self.where}: {error.strerror}, expected bytes that can be read; check the disk") from error
         if len(data) != num_bytes:
-            raise ShardCorruptError(f"{self._where}: the file ends {num_bytes - len(data):,} bytes early; copy or write the shard again")
+            raise ShardCorruptError(f"{self.where}: the file ends {num_bytes - len(data):,} bytes early; copy or write the shard again")
         return memoryview(data)
 
     def read(self, start: int, num_bytes: int) -> bytes:
@@ -177,7 +177,7 @@ class RemoteFile:
 
     def __init__(self, store: Store, name: str) -> None:
         self._store, self._name = store, name
-        self._where = store.path(name)
+        self.where = store.path(name)
         self.num_bytes = store.num_bytes(name)
         self._start, self._ahead = 0, memoryview(b"")
         self._is_fresh = False
@@ -226,9 +226,9 @@ class RemoteFile:
             options = {"is_fresh": True} if self._is_fresh else {}
             data = self._store.read_range(self._name, max(0, start), start + num_bytes, **options)
         except FileNotFoundError as error:
-            raise ShardMissingError(f"{self._where}: the file has gone while it was being read; write it again") from error
+            raise ShardMissingError(f"{self.where}: the file has gone while it was being read; write it again") from error
         if start < 0 or len(data) != num_bytes:
-            raise ShardCorruptError(f"{self._where}: {len(data):,} bytes arrived, expected {num_bytes:,}; copy or write the shard again")
+            raise ShardCorruptError(f"{self.where}: {len(data):,} bytes arrived, expected {num_bytes:,}; copy or write the shard again")
         return memoryview(data)
 
 

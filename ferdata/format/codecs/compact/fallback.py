@@ -5,7 +5,7 @@ In: pixels, out: payloads, and back. FORMAT.md gives the layout; every array her
 
 import numpy as np
 
-from ferdata.format.filters.spec import FilterSpec, Shape
+from ferdata.format.codecs.compact.filter_spec import FilterSpec, Shape
 
 __all__ = ["decode", "encode"]
 

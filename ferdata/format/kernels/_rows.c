@@ -41,12 +41,12 @@ static void predict_plane(int32_t predictor, const uint8_t *plane, const uint8_t
 static inline uint8_t half(uint8_t x) { return (uint8_t)((x >> 1) | (x & 0x80)); } /* of a signed byte, rounded down */
 
 /* Plane s of the stored order; YCoCg-R by lifting steps, each of which the other direction repeats exactly. */
-static void colour_plane(const Layout *layout, const uint8_t *pixels, int64_t s, uint8_t *plane) {
-    const int64_t size = layout->height * layout->width;
+static void colour_plane(const Filter *filter, const uint8_t *pixels, int64_t s, uint8_t *plane) {
+    const int64_t size = filter->height * filter->width;
     const uint8_t *r = pixels, *g = pixels + size, *b = pixels + 2 * size;
-    if (layout->colour == COLOUR_NONE || layout->channels < 3 || s > 2) memcpy(plane, pixels + s * size, (size_t)size);
-    else if (layout->colour == COLOUR_GREEN && s == 0) memcpy(plane, g, (size_t)size);
-    else if (layout->colour == COLOUR_GREEN)
+    if (filter->colour == COLOUR_NONE || filter->channels < 3 || s > 2) memcpy(plane, pixels + s * size, (size_t)size);
+    else if (filter->colour == COLOUR_GREEN && s == 0) memcpy(plane, g, (size_t)size);
+    else if (filter->colour == COLOUR_GREEN)
         for (int64_t i = 0; i < size; i++) plane[i] = (uint8_t)(pixels[STORED_FIRST[s] * size + i] - g[i]);
     else
         for (int64_t i = 0; i < size; i++) {
@@ -55,13 +55,13 @@ static void colour_plane(const Layout *layout, const uint8_t *pixels, int64_t s,
         }
 }
 
-void predict(const Layout *layout, const uint8_t *pixels, uint8_t *residuals, uint8_t *scratch) {
-    const int64_t size = layout->height * layout->width;
-    uint8_t *plane = scratch + layout->width;
-    memset(scratch, 0, (size_t)layout->width);
-    for (int64_t s = 0; s < layout->channels; s++) {
-        colour_plane(layout, pixels, s, plane);
-        predict_plane(layout->predictor, plane, scratch, layout->height, layout->width, residuals + s * size);
+void predict(const Filter *filter, const uint8_t *pixels, uint8_t *residuals, uint8_t *scratch) {
+    const int64_t size = filter->height * filter->width;
+    uint8_t *plane = scratch + filter->width;
+    memset(scratch, 0, (size_t)filter->width);
+    for (int64_t s = 0; s < filter->channels; s++) {
+        colour_plane(filter, pixels, s, plane);
+        predict_plane(filter->predictor, plane, scratch, filter->height, filter->width, residuals + s * size);
     }
 }
 
@@ -110,16 +110,16 @@ static void median_row(const uint8_t *residuals, const uint8_t *above, uint8_t *
     for (int64_t x = 1; x < width; x++) row[x] = (uint8_t)(residuals[x] + median(row[x - 1], above[x], above[x - 1]));
 }
 
-static void restore_plane(const Layout *layout, const uint8_t *residuals, const uint8_t *green, uint8_t *out, uint8_t *scratch) {
-    const int64_t width = layout->width, padded = width + 64;
+static void restore_plane(const Filter *filter, const uint8_t *residuals, const uint8_t *green, uint8_t *out, uint8_t *scratch) {
+    const int64_t width = filter->width, padded = width + 64;
     uint8_t *row = scratch, *above = scratch + padded, *zeros = scratch + 2 * padded;
     memset(zeros, 0, (size_t)padded);
-    for (int64_t y = 0; y < layout->height; y++, residuals += width, out += width) {
+    for (int64_t y = 0; y < filter->height; y++, residuals += width, out += width) {
         const uint8_t *from = row;
-        if (layout->predictor == PREDICT_NONE) from = residuals;
-        else if (y == 0 || layout->predictor == PREDICT_LEFT) sum_row(residuals, zeros, y ? above[0] : 0, row, width);
-        else if (layout->predictor == PREDICT_GRADIENT) sum_row(residuals, above, 0, row, width);
-        else if (layout->predictor == PREDICT_ROW) add_rows(residuals, above, row, width);
+        if (filter->predictor == PREDICT_NONE) from = residuals;
+        else if (y == 0 || filter->predictor == PREDICT_LEFT) sum_row(residuals, zeros, y ? above[0] : 0, row, width);
+        else if (filter->predictor == PREDICT_GRADIENT) sum_row(residuals, above, 0, row, width);
+        else if (filter->predictor == PREDICT_ROW) add_rows(residuals, above, row, width);
         else median_row(residuals, above, row, width);
         if (green) add_rows(from, green + (y * width), out, width);
         else memcpy(out, from, (size_t)width);
@@ -138,13 +138,13 @@ static void restore_ycocg(uint8_t *restrict r, uint8_t *restrict g, uint8_t *res
     }
 }
 
-void restore(const Layout *layout, const uint8_t *residuals, uint8_t *pixels, uint8_t *scratch) {
-    const int64_t size = layout->height * layout->width;
-    const int coloured = layout->channels >= 3, green = coloured && layout->colour == COLOUR_GREEN;
-    for (int64_t s = 0; s < layout->channels; s++) {
+void restore(const Filter *filter, const uint8_t *residuals, uint8_t *pixels, uint8_t *scratch) {
+    const int64_t size = filter->height * filter->width;
+    const int coloured = filter->channels >= 3, green = coloured && filter->colour == COLOUR_GREEN;
+    for (int64_t s = 0; s < filter->channels; s++) {
         const int64_t channel = green && s < 3 ? STORED_FIRST[s] : s;
         const uint8_t *base = green && (s == 1 || s == 2) ? pixels + size : NULL;
-        restore_plane(layout, residuals + s * size, base, pixels + channel * size, scratch);
+        restore_plane(filter, residuals + s * size, base, pixels + channel * size, scratch);
     }
-    if (coloured && layout->colour == COLOUR_YCOCG) restore_ycocg(pixels, pixels + size, pixels + 2 * size, size);
+    if (coloured && filter->colour == COLOUR_YCOCG) restore_ycocg(pixels, pixels + size, pixels + 2 * size, size);
 }

@@ -6,7 +6,7 @@ In: decoded bytes. Out: rows of a batch. Compiled where the kernels are built, N
 import numpy as np
 
 from ferdata.errors import OptionError
-from ferdata.format.filters.native import address, load
+from ferdata.format.kernels.native import address, load
 
 __all__ = ["channel_moments", "deinterleave_into", "scatter", "split_rgbx_into"]
 

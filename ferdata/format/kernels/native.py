@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from ferdata.format.filters.spec import ARRANGEMENTS, COLOURS, PREDICTORS, FilterSpec, Shape
-
 __all__ = ["Kernels", "address", "load", "why_missing"]
 
 ABI = 4
@@ -27,31 +25,13 @@ _address_of = ctypes.addressof
 _first_byte: Callable[[Any], ctypes.c_char] = ctypes.c_char.from_buffer
 
 
-class Layout(ctypes.Structure):
-    """The C structure of the same name."""
-
-    _fields_ = (
-        ("channels", ctypes.c_int64),
-        ("height", ctypes.c_int64),
-        ("width", ctypes.c_int64),
-        ("predictor", ctypes.c_int32),
-        ("colour", ctypes.c_int32),
-        ("arrangement", ctypes.c_int32),
-    )
-
-
-def layout(spec: FilterSpec, shape: Shape) -> Layout:
-    """Return what the kernels need to know of a filter and of the images it is for."""
-    return Layout(*shape, PREDICTORS.index(spec.predictor), COLOURS.index(spec.colour), ARRANGEMENTS.index(spec.arrangement))
-
-
 class Kernels:
     """The functions of the compiled library, with their argument types.
 
     Attributes:
-        scratch_bytes: ``(layout) -> bytes`` of scratch that the next two need.
-        encode: ``(layout, pixels, payload, scratch) -> payload size``.
-        decode: ``(layout, buffer, buffer bytes, stride, samples, sizes, out, rows, scratch) -> first damaged sample, or -1``.
+        scratch_bytes: ``(filter) -> bytes`` of scratch that the next two need.
+        encode: ``(filter, pixels, payload, scratch) -> payload size``.
+        decode: ``(filter, buffer, buffer bytes, stride, samples, sizes, out, rows, scratch) -> first damaged sample, or -1``.
         deinterleave: ``(hwc, pixels, chw)``.
         split_rgbx: ``(rgbx, pixels, chw)``.
         scatter: ``(samples, stride, picks, count, out, row bytes, rows, streaming)``.

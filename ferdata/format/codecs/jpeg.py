@@ -1,4 +1,4 @@
-"""JPEG bytes straight into a row of a batch, with the very pixels Pillow gives.
+"""``jpeg``: a body is the image file itself, decoded straight into a row of the batch, with the very pixels Pillow gives.
 
 In: a JPEG file's bytes. Out: uint8 ``[3, H, W]``, planar, in memory that is there already. Costs libjpeg-turbo's decoding and about
 a twentieth more for the planes; a decoder keeps one image of scratch.
@@ -7,20 +7,62 @@ a twentieth more for the planes; a decoder keeps one image of scratch.
 import functools
 import io
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ferdata.errors import OptionError, ShardCorruptError
-from ferdata.format.filters import deinterleave_into
+from ferdata.format.codecs.codec import BodyDecoder, BodyEncoder, Codec, image_shape
+from ferdata.format.container import PlainTar
+from ferdata.format.kernels import deinterleave_into
+from ferdata.sample import TensorSpec
 
-__all__ = ["JpegDecoder", "jpeg_problem"]
+__all__ = ["Jpeg", "JpegDecoder"]
 
 _COLOURS = ("YCbCr", "RGB", "Gray")
 """What simplejpeg may turn to RGB; it would turn CMYK too, in a way of its own."""
 
 FastDecode = Callable[[Any, np.ndarray], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jpeg(Codec):
+    """The codec without settings."""
+
+    name: ClassVar[str] = "jpeg"
+    suffix: ClassVar[str] = ".jpg"
+    needs_source: ClassVar[bool] = True
+
+    @property
+    def container(self) -> PlainTar:
+        """A tar that holds the files as they are."""
+        return PlainTar()
+
+    def tensor_header(self, spec: TensorSpec) -> bytes:
+        """Return nothing: the member is the file."""
+        if len(spec.shape) != 3 or spec.shape[0] != 3:
+            raise OptionError(f"codec jpeg: shape {list(spec.shape)} found, expected [3, H, W]; use codec zstd for other tensors")
+        return b""
+
+    def body_bytes(self, spec: TensorSpec) -> None:
+        """Return None: files are of any size."""
+
+    def encoder(self, spec: TensorSpec) -> BodyEncoder:
+        """Return what keeps a file, after proof that decoding it gives the pixels: it cannot be checked against them later."""
+
+        def encode(pixels: np.ndarray, source: bytes | None) -> bytes:
+            problem = "pixels without their image file" if source is None else _problem(source, pixels)
+            if source is None or problem:
+                raise OptionError(f"jpeg: {problem}, expected a JPEG whose own pixels these are; use codec zstd")
+            return source
+
+        return encode
+
+    def decoder(self, spec: TensorSpec) -> BodyDecoder:
+        """Return what decodes a file."""
+        return JpegDecoder(image_shape(spec)).decode_into
 
 
 class JpegDecoder:
@@ -54,7 +96,7 @@ class JpegDecoder:
             deinterleave_into(_pillow_decode(source, self.shape), out)
 
 
-def jpeg_problem(source: bytes, pixels: np.ndarray) -> str:
+def _problem(source: bytes, pixels: np.ndarray) -> str:
     """Return why ``source`` cannot stand for uint8 ``[3, H, W]`` pixels; empty where decoding it gives exactly them."""
     try:
         decoded = np.empty(pixels.shape, np.uint8)

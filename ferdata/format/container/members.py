@@ -1,102 +1,32 @@
-"""Names, constants and arithmetic of a shard: where every byte of a sample stands before anything is compressed.
+"""The members of a sample: where every one of its bytes stands in the tar.
 
-In: a tensor spec, the number of classes, the bytes set aside for json. Out: tar headers and offsets. Nothing here reads or writes.
-FORMAT.md beside this file is the specification; this is its arithmetic.
+In: a tensor spec, the number of classes, the bytes set aside for json. Out: heads and offsets. Nothing here reads or writes.
 """
 
 import json
 import math
 import re
-import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from ferdata.errors import OptionError, ShardCorruptError
+from ferdata.format.container.tar import TAR_BLOCK_BYTES, HeaderTemplate, Sizes, pad_to_block
 from ferdata.sample import TensorSpec
 
-__all__ = [
-    "CHECKSUM_BYTES",
-    "END_OF_TAR",
-    "FORMAT_VERSION",
-    "HEADER_BYTES",
-    "KEY_PATTERN",
-    "MAX_JSON_BYTES",
-    "MAX_KEY_BYTES",
-    "MAX_SAMPLES",
-    "MAX_TENSOR_BYTES",
-    "TABLE_NAME",
-    "TAR_BLOCK_BYTES",
-    "SampleLayout",
-    "pad_to_block",
-    "shard_name",
-]
+__all__ = ["KEY_PATTERN", "MAX_JSON_BYTES", "MAX_KEY_BYTES", "MAX_TENSOR_BYTES", "SampleMembers", "json_bytes_for"]
 
-FORMAT_VERSION = 2
-TAR_BLOCK_BYTES = 512
-HEADER_BYTES = 128
-"""Bytes of the tensor header in front of the pixels: NPY's own header, or the filter header of ``compact``."""
 MAX_KEY_BYTES = 80
 MAX_TENSOR_BYTES = 1 << 28
 """Of one tensor: an index that claims more is refused before any memory is asked for."""
 MAX_JSON_BYTES = 1 << 24
-MAX_SAMPLES = (1 << 31) - 1
-"""Of a whole data set; positions are int32."""
 KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,80}")
-TABLE_NAME = "__table__"
-"""Last member of an uncompressed shard; webdataset skips names of the form ``__*__``."""
-END_OF_TAR = bytes(2 * TAR_BLOCK_BYTES)
-CHECKSUM_BYTES = 4
-"""Of a zstd frame, its last ones."""
-
-_CHECKSUM_FIELD = slice(148, 156)
-
-
-def pad_to_block(num_bytes: int) -> int:
-    """Return the zero bytes that fill ``num_bytes`` up to tar's 512-byte block."""
-    return -num_bytes % TAR_BLOCK_BYTES
-
-
-def shard_name(split: str, number: int, *, compressed: bool) -> str:
-    """Return the file name of shard ``number`` of a split."""
-    return f"{split}-{number:06d}.tar" + (".zst" if compressed else "")
-
-
-def npy_header(spec: TensorSpec) -> bytes:
-    """Return the 128 bytes of an NPY 1.0 header for ``spec``, the same for every NumPy version."""
-    if spec.dtype != "uint8":
-        raise OptionError(f"tensor spec: dtype {spec.dtype} found, expected uint8; convert the tensors first")
-    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {tuple(spec.shape)}, }}"
-    if spec.num_bytes <= 0 or min(spec.shape, default=1) <= 0 or len(text) > HEADER_BYTES - 11:
-        raise OptionError(f"tensor spec: shape {list(spec.shape)} found, expected a few positive sizes, such as [3, 224, 224]")
-    return b"\x93NUMPY\x01\x00" + (HEADER_BYTES - 10).to_bytes(2, "little") + text.ljust(HEADER_BYTES - 11).encode("ascii") + b"\n"
-
-
-class HeaderTemplate:
-    """A USTAR header of one kind of member; only the name and the size differ between samples."""
-
-    def __init__(self, suffix: str) -> None:
-        self._suffix = suffix.encode("ascii")
-        info = tarfile.TarInfo("")
-        info.mode, info.mtime = 0o644, 0
-        blank = bytearray(info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict"))
-        blank[_CHECKSUM_FIELD] = b" " * 8
-        self._blank = bytes(blank)
-        self._sum_of_blank = sum(blank[:124]) + sum(blank[135:])
-
-    def fill(self, key: str, num_bytes: int) -> bytes:
-        """Return the 512-byte header of member ``key + suffix``; the checksum is POSIX's sum of all bytes."""
-        name = key.encode("ascii") + self._suffix
-        size = b"%011o" % num_bytes
-        # What the name covers is zero in the blank: only what was filled in is summed for each sample.
-        checksum = b"%06o\0 " % (self._sum_of_blank + sum(name) + sum(size))
-        return b"".join((name, self._blank[len(name) : 124], size, self._blank[135:148], checksum, self._blank[156:]))
 
 
 @dataclass(frozen=True)
-class SampleLayout:
-    """Offsets inside one sample as it stands in the tar: ``.cls``, ``.json``, then the tensor member.
+class SampleMembers:
+    """The members of one sample as they stand in the tar: ``.cls``, ``.json``, then the tensor member.
 
     The *head* is everything before the pixels; the *body* is the pixels themselves (or what a codec stores
     in their place), and nothing else, so that a body can be decoded straight into a batch.
@@ -105,8 +35,8 @@ class SampleLayout:
         spec: dtype and shape of every tensor.
         num_classes: Sets the width of the ASCII label.
         json_bytes: Fixed size of the json member, a multiple of 512.
-        suffix: Name ending of the tensor member: ``.npy``, ``.fpx`` or ``.jpg``.
-        tensor_header: The 128 bytes in front of the pixels; empty for ``.jpg``.
+        suffix: Name ending of the tensor member.
+        tensor_header: The bytes in front of the body, the same in every sample.
     """
 
     spec: TensorSpec
@@ -133,13 +63,18 @@ class SampleLayout:
         """Bytes from the start of a sample to its body."""
         return 4 * TAR_BLOCK_BYTES + self.json_bytes + len(self.tensor_header)
 
-    def member_bytes(self, body_bytes: int) -> int:
-        """Size of the tensor member that holds a body of ``body_bytes``."""
-        return len(self.tensor_header) + body_bytes
+    @cached_property
+    def _tensor(self) -> HeaderTemplate:
+        return HeaderTemplate(self.suffix)
 
-    def sample_bytes(self, body_bytes: int) -> int:
-        """Bytes of a whole sample with its padding: the stride between samples where all bodies are of one size."""
-        return self.head_bytes + body_bytes + pad_to_block(self.member_bytes(body_bytes))
+    def padding_bytes(self, body_bytes: Sizes) -> Sizes:
+        """Return the zero bytes behind a body of ``body_bytes``, or behind every body of an array of sizes."""
+        return pad_to_block(len(self.tensor_header) + body_bytes)
+
+    def sample_bytes(self, body_bytes: Sizes) -> Sizes:
+        """Return the bytes of a whole sample with its padding, or of every sample of an array of body sizes."""
+        num_bytes: Sizes = self.head_bytes + body_bytes + self.padding_bytes(body_bytes)
+        return num_bytes
 
     def head(self, key: str, label: int, record: Mapping[str, Any], body_bytes: int) -> bytes:
         """Return the head of a sample.
@@ -189,7 +124,7 @@ class SampleLayout:
                 digits.ljust(TAR_BLOCK_BYTES, b"\0"),
                 _JSON.fill(key, self.json_bytes),
                 padded_text,
-                _template(self.suffix).fill(key, self.member_bytes(body_bytes)),
+                self._tensor.fill(key, len(self.tensor_header) + body_bytes),
                 self.tensor_header,
             )
         )
@@ -202,8 +137,3 @@ def json_bytes_for(longest_record: int) -> int:
 
 _CLS = HeaderTemplate(".cls")
 _JSON = HeaderTemplate(".json")
-_TENSOR = {suffix: HeaderTemplate(suffix) for suffix in (".npy", ".fpx", ".jpg")}
-
-
-def _template(suffix: str) -> HeaderTemplate:
-    return _TENSOR[suffix]

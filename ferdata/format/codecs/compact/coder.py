@@ -1,4 +1,4 @@
-"""Filters and unfilters pixels with the compiled kernels where they are built, with NumPy elsewhere.
+"""Filters pixels, and undoes that, with the compiled kernels where they are built, with NumPy elsewhere.
 
 In: uint8 pixels. Out: payloads, and back, straight into rows of a batch. Bit-exact both ways, on every machine.
 """
@@ -8,20 +8,32 @@ import functools
 import logging
 import math
 import multiprocessing
-import threading
 from typing import Any
 
 import numpy as np
 
 from ferdata.errors import OptionError, ShardCorruptError
-from ferdata.format.filters import fallback
-from ferdata.format.filters.native import address, layout, load, why_missing
-from ferdata.format.filters.spec import FilterSpec, Shape, max_payload_bytes
+from ferdata.format.codecs.compact import fallback
+from ferdata.format.codecs.compact.filter_spec import ARRANGEMENTS, COLOURS, PREDICTORS, FilterSpec, Shape, max_payload_bytes
+from ferdata.format.kernels.native import address, load, why_missing
 
-__all__ = ["SLACK_BYTES", "FilterCoder", "decode_into", "decode_many_into", "encode", "kernel_notice"]
+__all__ = ["SLACK_BYTES", "FilterCoder", "kernel_notice"]
 
 SLACK_BYTES = 528
 """With so many readable bytes behind a payload the kernels need no copy of it; what stands there does not matter."""
+
+
+class _Filter(ctypes.Structure):
+    """The C structure of the same name: a filter for images of one shape."""
+
+    _fields_ = (
+        ("channels", ctypes.c_int64),
+        ("height", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("predictor", ctypes.c_int32),
+        ("colour", ctypes.c_int32),
+        ("arrangement", ctypes.c_int32),
+    )
 
 
 class FilterCoder:
@@ -44,9 +56,10 @@ class FilterCoder:
         if compiled and self._kernels is None:
             _log_notice()
         if self._kernels is not None:
-            self._layout = layout(spec, shape)
-            self._layout_at = ctypes.addressof(self._layout)
-            self._scratch = np.empty(self._kernels.scratch_bytes(self._layout_at), np.uint8)
+            numbers = PREDICTORS.index(spec.predictor), COLOURS.index(spec.colour), ARRANGEMENTS.index(spec.arrangement)
+            self._filter = _Filter(*shape, *numbers)
+            self._filter_at = ctypes.addressof(self._filter)
+            self._scratch = np.empty(self._kernels.scratch_bytes(self._filter_at), np.uint8)
             self._scratch_at = address(self._scratch)
             self._one = np.zeros(2, np.int64)  # the size and the row of a single payload
             self._one_at = address(self._one)
@@ -61,7 +74,7 @@ class FilterCoder:
         if self._kernels is None:
             return fallback.encode(pixels, self.spec)
         payload = np.empty(self.max_bytes, np.uint8)
-        num_bytes = self._kernels.encode(self._layout_at, address(pixels), address(payload), self._scratch_at)
+        num_bytes = self._kernels.encode(self._filter_at, address(pixels), address(payload), self._scratch_at)
         return payload[:num_bytes]
 
     def decode_into(self, payload: Any, out: np.ndarray, *, slack_bytes: int = 0) -> None:
@@ -124,7 +137,7 @@ class FilterCoder:
         """Return the number of the first damaged payload, or -1."""
         assert self._kernels is not None
         first: int = self._kernels.decode(
-            self._layout_at, address(source), source_bytes, stride, count, sizes_at, address(out), rows_at, self._scratch_at
+            self._filter_at, address(source), source_bytes, stride, count, sizes_at, address(out), rows_at, self._scratch_at
         )
         return first
 
@@ -142,21 +155,6 @@ class FilterCoder:
             )
 
 
-def encode(pixels: np.ndarray, spec: FilterSpec) -> np.ndarray:
-    """Return the payload of uint8 ``[C, H, W]`` pixels; see :meth:`FilterCoder.encode`."""
-    return _coder(spec, pixels.shape).encode(pixels)
-
-
-def decode_into(payload: Any, spec: FilterSpec, out: np.ndarray, *, slack_bytes: int = 0) -> None:
-    """Undo one payload into uint8 ``[C, H, W]`` memory; see :meth:`FilterCoder.decode_into`."""
-    _coder(spec, out.shape).decode_into(payload, out, slack_bytes=slack_bytes)
-
-
-def decode_many_into(slots: np.ndarray, sizes: np.ndarray, spec: FilterSpec, shape: Shape, out: np.ndarray, rows: np.ndarray) -> None:
-    """Undo payloads that stand at a constant stride into rows; see :meth:`FilterCoder.decode_many_into`."""
-    _coder(spec, shape).decode_many_into(slots, sizes, out, rows)
-
-
 def kernel_notice() -> str:
     """Return what is slow on this machine and what to do about it; empty where the compiled kernels are in use."""
     if load() is not None:
@@ -166,17 +164,6 @@ def kernel_notice() -> str:
         "more than a hundred times slower, some 100 images of 224 px a second and core; "
         "install a C compiler, then install ferdata again (in its repository: make -B setup)"
     )
-
-
-_threads = threading.local()
-
-
-def _coder(spec: FilterSpec, shape: tuple[int, ...]) -> FilterCoder:
-    """Return this thread's coder for a filter and a shape; the last few are kept."""
-    if not hasattr(_threads, "coders"):
-        _threads.coders = functools.lru_cache(maxsize=4)(FilterCoder)
-    coder: FilterCoder = _threads.coders(spec, shape)
-    return coder
 
 
 @functools.cache

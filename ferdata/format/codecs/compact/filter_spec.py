@@ -6,7 +6,7 @@ In: the names of the filter's three parts. Out: a frozen value, its JSON form, a
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from ferdata.errors import OptionError, ShardCorruptError
@@ -47,18 +47,18 @@ class FilterSpec:
     """One reversible filter of uint8 ``[C, H, W]`` pixels; FORMAT.md says what each name does to the bytes.
 
     Attributes:
+        name: Family of filters, always ``FILTER_NAME``.
+        version: Meaning of the names below; a reader refuses one that it does not know.
         predictor: One of ``PREDICTORS``.
         colour: One of ``COLOURS``; with fewer than three channels it does nothing.
         arrangement: One of ``ARRANGEMENTS``.
-        name: Family of filters, always ``FILTER_NAME``.
-        version: Meaning of the names above; a reader refuses one that it does not know.
     """
 
+    name: str = FILTER_NAME
+    version: int = FILTER_VERSION
     predictor: str
     colour: str
     arrangement: str
-    name: str = FILTER_NAME
-    version: int = FILTER_VERSION
 
     def __post_init__(self) -> None:
         for what, found, known in (
@@ -72,16 +72,6 @@ class FilterSpec:
                 expected = " or ".join(repr(value) for value in known)
                 raise OptionError(f"filter: {what} {found!r} found, expected {expected}; a newer ferdata may know it")
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready description, the whole of it."""
-        return {
-            "name": self.name,
-            "version": self.version,
-            "predictor": self.predictor,
-            "colour": self.colour,
-            "arrangement": self.arrangement,
-        }
-
     @classmethod
     def from_json(cls, description: Mapping[str, Any]) -> Self:
         """Return the filter a description names.
@@ -89,7 +79,7 @@ class FilterSpec:
         Raises:
             OptionError: If a part is missing, is not one of ours, or carries a value this version does not know.
         """
-        parts = ("name", "version", "predictor", "colour", "arrangement")
+        parts = [field.name for field in fields(cls)]
         if not isinstance(description, Mapping) or set(description) != set(parts):
             found = sorted(map(str, description)) if isinstance(description, Mapping) else type(description).__name__
             raise OptionError(f"filter: {found} found, expected {', '.join(parts)}; a newer ferdata may know it")

@@ -1,0 +1,117 @@
+"""What a codec is: how the body of a sample (its pixels) is stored, and everything the rest of the format must know about it.
+
+In: uint8 pixels. Out: bytes, and back, straight into a row of a batch. Costs are in docs/codecs.md.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+
+from ferdata.errors import OptionError
+from ferdata.format.container import Container, SampleMembers
+from ferdata.sample import TensorSpec
+
+__all__ = ["BodyDecoder", "BodyEncoder", "Codec", "image_shape", "own_settings"]
+
+
+class BodyEncoder(Protocol):
+    """Turns one tensor into its body, which the container stores."""
+
+    def __call__(self, pixels: np.ndarray, source: bytes | None, /) -> Any:
+        """Return a bytes-like body for uint8 ``[C, H, W]`` pixels; ``source`` is the image file they come from."""
+
+
+class BodyDecoder(Protocol):
+    """Turns one body, as it stands in the file, into pixels."""
+
+    def __call__(self, stored: memoryview, row: np.ndarray, /) -> None:
+        """Fill ``row``, uint8 ``[C * H * W]`` contiguous.
+
+        Raises:
+            ShardCorruptError: If the stored bytes cannot be decoded; without the file's name, which the reader adds.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codec(ABC):
+    """One way to store bodies, with its settings; subclasses are frozen, so equal settings are equal codecs.
+
+    Attributes:
+        name: What an index and the command line call it.
+        suffix: Name ending of the tensor member.
+        is_copy: Whether a body in the file is the pixels and nothing else, so that reading is a copy.
+        needs_source: Whether bodies are the image files' own bytes, so that they cannot be made from pixels.
+    """
+
+    name: ClassVar[str]
+    suffix: ClassVar[str]
+    is_copy: ClassVar[bool] = False
+    needs_source: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def container(self) -> Container:
+        """What its shards are."""
+
+    @abstractmethod
+    def tensor_header(self, spec: TensorSpec) -> bytes:
+        """Return the bytes in front of every body.
+
+        Raises:
+            OptionError: If the codec cannot store such tensors.
+        """
+
+    def body_bytes(self, spec: TensorSpec) -> int | None:
+        """Return the bytes of every body in the tar; None where they differ."""
+        return spec.num_bytes
+
+    @abstractmethod
+    def encoder(self, spec: TensorSpec) -> BodyEncoder:
+        """Return what makes bodies; not to be shared between threads."""
+
+    @abstractmethod
+    def decoder(self, spec: TensorSpec) -> BodyDecoder:
+        """Return what undoes bodies, with scratch memory of the size of an image; not to be shared between threads."""
+
+    def members(self, spec: TensorSpec, *, num_classes: int, json_bytes: int) -> SampleMembers:
+        """Return the members of every sample of a data set."""
+        return SampleMembers(
+            spec=spec, num_classes=num_classes, json_bytes=json_bytes, suffix=self.suffix, tensor_header=self.tensor_header(spec)
+        )
+
+    def shard_name(self, split: str, number: int) -> str:
+        """Return the file name of shard ``number`` of a split."""
+        return f"{split}-{number:06d}{self.container.ending}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return name and settings as an index has them: None where the codec has no such setting."""
+        return {"name": self.name, "level": None, "filter": None} | asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """Return the codec of this kind that an index describes.
+
+        Raises:
+            OptionError: If a setting is missing, is not one of this codec's, or is outside what is allowed.
+        """
+        return cls(**own_settings(cls, record))
+
+
+def own_settings(kind: type[Codec], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a kind of codec has, from a record of all that any has."""
+    names = {field.name for field in fields(kind)}
+    for name in ("level", "filter"):
+        if (record[name] is not None) != (name in names):
+            raise OptionError(f"codec {kind.name}: {name} {record[name]} found, expected {'one' if name in names else 'none'}")
+    return {name: record[name] for name in names}
+
+
+def image_shape(spec: TensorSpec) -> tuple[int, int, int]:
+    """Return ``(C, H, W)`` for the codecs that store images alone."""
+    if len(spec.shape) != 3:
+        raise OptionError(f"codec: shape {list(spec.shape)} found, expected [C, H, W]; use codec zstd for other tensors")
+    channels, height, width = spec.shape
+    return channels, height, width

@@ -1,0 +1,73 @@
+"""``compact``: a body is the payload of a pixel filter in a zstd frame, to which little is left to do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from ferdata.errors import ShardCorruptError
+from ferdata.format.codecs.codec import BodyDecoder, BodyEncoder, Codec, image_shape, own_settings
+from ferdata.format.codecs.compact.coder import SLACK_BYTES, FilterCoder
+from ferdata.format.codecs.compact.filter_spec import DEFAULT_FILTER, FilterSpec, filter_header
+from ferdata.format.container import FrameTar
+from ferdata.format.container.zstd_frame import Decompressor, check_level, inflated_bytes
+from ferdata.sample import TensorSpec
+
+__all__ = ["Compact"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compact(Codec):
+    """The codec at a zstd level, -20 to 19, with a pixel filter; the defaults are the codec study's choice (docs/codecs.md)."""
+
+    name: ClassVar[str] = "compact"
+    suffix: ClassVar[str] = ".fpx"
+    level: int = -1
+    filter: FilterSpec = DEFAULT_FILTER
+
+    def __post_init__(self) -> None:
+        check_level(self.level)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """Return the codec that an index describes; see :meth:`Codec.from_json`."""
+        settings = own_settings(cls, record)
+        return cls(level=settings["level"], filter=FilterSpec.from_json(settings["filter"]))
+
+    @property
+    def container(self) -> FrameTar:
+        """A tar of frames at this level."""
+        return FrameTar(level=self.level)
+
+    def tensor_header(self, spec: TensorSpec) -> bytes:
+        """Return the header that declares filter and shape."""
+        return filter_header(self.filter, image_shape(spec))
+
+    def body_bytes(self, spec: TensorSpec) -> None:
+        """Return None: how long a payload is depends on the image."""
+
+    def encoder(self, spec: TensorSpec) -> BodyEncoder:
+        """Return what filters pixels; the container makes frames of the payloads."""
+        coder = FilterCoder(self.filter, image_shape(spec))
+
+        def encode(pixels: np.ndarray, source: bytes | None) -> np.ndarray:
+            return coder.encode(pixels)
+
+        return encode
+
+    def decoder(self, spec: TensorSpec) -> BodyDecoder:
+        """Return what inflates a payload into scratch that stays in the processor's cache, and undoes it from there into the row."""
+        coder = FilterCoder(self.filter, image_shape(spec))
+        into = Decompressor().into
+        scratch = np.zeros(coder.max_bytes + SLACK_BYTES, np.uint8)
+
+        def decode(stored: memoryview, row: np.ndarray) -> None:
+            num_bytes = inflated_bytes(stored)
+            if not 0 <= num_bytes <= coder.max_bytes:
+                raise ShardCorruptError(f"a zstd frame of {num_bytes:,} bytes found, expected at most {coder.max_bytes:,}")
+            payload = scratch[:num_bytes]
+            into(stored, payload)
+            coder.decode_into(payload, row, slack_bytes=SLACK_BYTES)
+
+        return decode

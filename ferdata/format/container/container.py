@@ -1,0 +1,97 @@
+"""What a container does: lay the samples of a shard out in a file, and find and check each of them again.
+
+A container is one of two values, :class:`~ferdata.format.container.FrameTar` or :class:`~ferdata.format.container.PlainTar`. Memory of an
+open shard: about 30 bytes per sample.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import xxhash
+
+from ferdata.errors import ShardCorruptError
+from ferdata.format.container.members import SampleMembers
+from ferdata.format.container.shard_file import LocalFile, RemoteFile
+
+__all__ = ["Container", "ContainerWriter", "OpenShard", "ShardFile"]
+
+ShardFile = LocalFile | RemoteFile
+
+
+class Container(Protocol):
+    """One way to put samples into a file."""
+
+    ending: ClassVar[str]
+    """Of the names of its files."""
+
+    def writer(self, put: Callable[[Any], None]) -> "ContainerWriter":
+        """Return what writes one shard; ``put`` takes the file's bytes in order."""
+
+    def open(self, file: ShardFile, members: SampleMembers, *, samples: int, tail_xxh64: str) -> "OpenShard":
+        """Read the table of a shard.
+
+        Args:
+            file: The shard's bytes.
+            members: What its samples have in common.
+            samples: How many it holds.
+            tail_xxh64: What the index knows of its last bytes.
+
+        Raises:
+            ShardCorruptError: If table and file contradict each other, or are not those of this shard.
+        """
+
+
+class ContainerWriter(Protocol):
+    """Writes one shard."""
+
+    def add(self, padding: bytes, head: bytes, body: memoryview) -> None:
+        """Append a sample; ``padding`` fills up the one before it."""
+
+    def close(self, padding: bytes) -> bytes:
+        """Write what ends the file, and return its tail: the bytes whose XXH64 the index keeps."""
+
+
+class OpenShard(ABC):
+    """Where the samples of an open shard stand.
+
+    Attributes:
+        body_bytes: int64 ``[samples]``, bytes of every body in the tar.
+        starts: int64 ``[samples]``, where every body begins in the file.
+        stops: int64 ``[samples]``, where it ends.
+    """
+
+    body_bytes: np.ndarray
+    starts: np.ndarray
+    stops: np.ndarray
+
+    def __init__(self, file: ShardFile, members: SampleMembers) -> None:
+        self._file = file
+        self._members = members
+
+    @abstractmethod
+    def head(self, position: int) -> bytes:
+        """Return the bytes of a sample in front of its body, checked."""
+
+    def bodies(self, first: int, count: int) -> list[memoryview]:
+        """Return the stored bodies of neighbouring samples, checked as far as can be told without decoding them."""
+        run = slice(first, first + count)
+        view = self._file.view
+        return [view(start, stop - start) for start, stop in zip(self.starts[run].tolist(), self.stops[run].tolist(), strict=True)]
+
+    @abstractmethod
+    def check_body(self, position: int, body: Any) -> None:
+        """Compare the bytes of a body with the checksum that stands apart from them, where there is one.
+
+        Raises:
+            ShardCorruptError: If it does not fit.
+        """
+
+    def _check_tail(self, tail: bytes, tail_xxh64: str) -> None:
+        """Tell the shard from others of the same size: every raw shard of so many samples has it."""
+        if xxhash.xxh64_hexdigest(tail) != tail_xxh64:
+            raise ShardCorruptError(
+                f"{self._file.where}: its table is not the one that index.json knows, so this is another shard or a damaged one; "
+                "copy or write it again"
+            )
