@@ -26,7 +26,7 @@ _DEFINITIONS = {
 def network_table(size: int = 224, num_classes: int = 8) -> str:
     """Return a row per network: definition, linear input, smallest image, parameters, GFLOP of one image's forward pass."""
     lines = [
-        "| name | definition | linear input | smallest image | parameters | GFLOP an image |",
+        "| name | definition | linear input | smallest image | parameters | GFLOP per image |",
         "|---|---|--:|--:|--:|--:|",
     ]
     for name in MODEL_NAMES:
