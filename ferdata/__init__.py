@@ -38,8 +38,10 @@ if TYPE_CHECKING:
         IterableShardDataset,
         Loader,
         Normalize,
+        PerSample,
         RandomResizedCrop,
         ShardDataset,
+        open_dataset,
     )
     from model import load_run
 
@@ -58,6 +60,7 @@ __all__ = [
     "Loader",
     "Normalize",
     "OptionError",
+    "PerSample",
     "RandomResizedCrop",
     "ShardCorruptError",
     "ShardDataset",
@@ -71,6 +74,7 @@ __all__ = [
     "describe",
     "export",
     "load_run",
+    "open_dataset",
     "preview",
     "read_index",
     "recode",

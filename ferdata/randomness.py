@@ -36,6 +36,7 @@ class Stream(Enum):
     FLIPS = "seed, epoch, rank, 1"
     CROPS = "seed, epoch, rank, 2"
     COLOURS = "seed, epoch, rank, 3"
+    PER_SAMPLE = "seed, epoch, rank, 7"
     DROPOUT = "seed, epoch, 4"
     TRAINING_STEPS = "seed, 5, step, rank"
     TRAINING_LIMIT = "seed, 6"

@@ -12,7 +12,7 @@ import torch
 from ferdata.errors import OptionError, TrainError
 from ferdata.format import DatasetIndex, read_samples
 from ferdata.store import Store
-from model.nets.augment import normalising
+from ferdata.stream import Normalize
 from model.nets.networks import FerNetwork, build_network
 from model.nets.transfer import start_from
 from model.options import TrainOptions
@@ -30,7 +30,7 @@ def input_size(options: TrainOptions, index: DatasetIndex) -> tuple[int, int]:
 
 def make_facts(options: TrainOptions, index: DatasetIndex, network: FerNetwork) -> dict[str, Any]:
     """Return what every checkpoint says beside its weights, so that they can be used where the shards are not."""
-    normalise = normalising(index)
+    normalise = Normalize.of(index)
     return {
         "network": {
             "name": options.model_name,

@@ -68,6 +68,13 @@ class DatasetDescription:
     summary: Mapping[str, Any]
     notes: list[str]
 
+    def __repr__(self) -> str:
+        samples = ", ".join(f"{split} {count:,}" for split, count in self.samples.items())
+        return (
+            f"DatasetDescription({self.root!r}): {self.source}, layout {self.source_layout}; {samples}; {len(self.classes)} classes, "
+            f"{self.dtype} {self.shape}, codec {self.codec}; {self.num_bytes / 1e6:,.1f} MB"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the description as JSON-ready values."""
         return asdict(self)

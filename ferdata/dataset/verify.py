@@ -44,6 +44,10 @@ class VerifyReport:
     samples: int
     errors: list[str]
 
+    def __repr__(self) -> str:
+        verdict = "sound" if self.ok else f"NOT sound, {len(self.errors):,} faults, first {self.errors[0]!r}"
+        return f"VerifyReport: {verdict}; {self.shards:,} shards, {self.samples:,} samples"
+
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON-ready values."""
         return asdict(self)

@@ -107,6 +107,19 @@ class DatasetIndex:
     summary: Mapping[str, Any] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
+    def __repr__(self) -> str:
+        samples = ", ".join(f"{split} {self.num_samples(split):,}" for split in self.splits)
+        num_bytes = sum(info.num_bytes for info in self.shards)
+        return (
+            f"DatasetIndex({self.source}, layout {self.source_layout}): {samples}; {self.describe_samples()}; "
+            f"{len(self.shards):,} shards, {num_bytes / 1e6:,.1f} MB"
+        )
+
+    def describe_samples(self) -> str:
+        """Return a few words on what every sample is."""
+        level = "" if self.codec.level is None else f" at level {self.codec.level}"
+        return f"{len(self.classes)} classes, {self.spec.dtype} {list(self.spec.shape)}, codec {self.codec.name}{level}"
+
     @cached_property
     def members(self) -> SampleMembers:
         """The members of every sample."""

@@ -169,10 +169,18 @@ class ShardReader:
         if self._file.is_remote:
             start = int(self._shard.stops[position - 1]) if position else 0
             self._file.expect(start, int(self._shard.stops[position]) - start)
-        head = self._twice(partial(self.read_head, position))
+        key, label, record = self._parsed_head(position)
         self.read_rows(np.array([position]), pixels.reshape(1, -1), np.array([0]))
-        key, label, record = self.members.parse_head(head, int(self._shard.body_bytes[position]), self._where)
         return Sample(key=key, label=label, record=record, pixels=pixels)
+
+    def read_record(self, position: int) -> dict[str, Any]:
+        """Return the record of one sample; its pixels are not read."""
+        self._check_positions(position, position)
+        return self._parsed_head(position)[2]
+
+    def _parsed_head(self, position: int) -> tuple[str, int, dict[str, Any]]:
+        head = self._twice(partial(self.read_head, position))
+        return self.members.parse_head(head, int(self._shard.body_bytes[position]), self._where)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self.read(position) for position in range(len(self)))

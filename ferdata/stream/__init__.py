@@ -4,6 +4,8 @@ from ferdata.stream.batch import FIELDS, IGNORED_LABEL
 from ferdata.stream.datasets import IterableShardDataset, ShardDataset
 from ferdata.stream.loader import Loader
 from ferdata.stream.metrics import LoaderMetrics
+from ferdata.stream.open import OpenDataset, open_dataset
+from ferdata.stream.per_sample import PerSample
 from ferdata.stream.transforms import BatchContext, BatchTransform, ColorJitter, Compose, HorizontalFlip, Normalize, RandomResizedCrop
 
 __all__ = [
@@ -18,6 +20,9 @@ __all__ = [
     "Loader",
     "LoaderMetrics",
     "Normalize",
+    "OpenDataset",
+    "PerSample",
     "RandomResizedCrop",
     "ShardDataset",
+    "open_dataset",
 ]

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from ferdata.errors import OptionError
-from ferdata.store import Store
-from ferdata.stream.batch import SampleTable, batch_type
-from ferdata.stream.order.partition import Extent
+from ferdata.store import Store, StrPath
+from ferdata.stream.batch import SampleTable, batch_maker, check_fields
 from ferdata.stream.order.ranks import find_rank
 from ferdata.stream.order.sequence import OrderOptions, check_whole_number, rank_order
+from ferdata.stream.transforms import BatchContext, BatchTransform, takes_context
+from ferdata.stream.where import find_extent
 from ferdata.stream.workers.worker import ShardPool, open_split
 
 __all__ = ["IterableShardDataset", "ShardDataset"]
@@ -38,30 +38,41 @@ class ShardDataset(Dataset[Any]):
         root: Folder or URL of a data set.
         split: ``train``, ``val`` or ``test``.
         indices: Sample numbers to hold instead of the whole split, each at most once; they are held in ascending order.
-        fields: As for :class:`ferdata.stream.Loader`.
-        transform: Called with each image; its result takes the image's place.
+        where: Hold only samples for which this is true, as for :class:`ferdata.Loader`.
+        fields: As for :class:`ferdata.Loader`.
+        as_dict: Give each sample as a dict, as :class:`ferdata.Loader` gives batches.
+        transform: Called with each image; its result takes the image's place. One that takes a :class:`ferdata.BatchContext` too, as
+            ferdata's own and :class:`ferdata.PerSample` do, draws for each sample from (``seed``, epoch, sample number).
+        seed: Seed of such transforms.
     """
 
     def __init__(
         self,
-        root: str | os.PathLike[str],
+        root: StrPath,
         *,
         split: str = "train",
         indices: Sequence[int] | np.ndarray | None = None,
+        where: str | None = None,
         fields: Sequence[str] = ("images", "labels"),
-        transform: Callable[[torch.Tensor], Any] | None = None,
+        as_dict: bool = False,
+        transform: BatchTransform | Callable[[torch.Tensor], Any] | None = None,
+        seed: int = 0,
     ) -> None:
         store, self.index = open_split(root, split)
         self.split = split
-        self.fields = tuple(fields)
-        batch_type(self.fields)
+        self.fields = check_fields(fields)
+        self._as_dict, self._seed = as_dict, check_whole_number("seed", seed)
         self._root = store.root
         self._table = SampleTable(store, self.index, split, self.fields)
-        self._extent = Extent.of(self.index, split, self._table.labels, indices)
-        if transform is not None and not callable(transform):
-            raise OptionError(f"transform: {transform!r} found, expected a callable of one image")
-        self.transform = transform
+        self._extent = find_extent(store, self.index, split, self._table.labels, indices=indices, where=where)
+        self.transform: Any = transform
+        self._takes_context = transform is not None and takes_context(transform)
+        self._epoch = torch.zeros((), dtype=torch.int64, device="cpu")
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # workers that persist see it too
         self._own = threading.local()
+
+    def __repr__(self) -> str:
+        return f"ShardDataset({self._root!r}, split={self.split!r}): {len(self):,} samples, {self.index.describe_samples()}"
 
     @cached_property
     def labels(self) -> torch.Tensor:
@@ -82,6 +93,15 @@ class ShardDataset(Dataset[Any]):
     def class_to_idx(self) -> dict[str, int]:
         """Class name -> label."""
         return {name: label for label, name in enumerate(self.classes)}
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that transforms draw for."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that transforms draw for, in ``DataLoader`` workers too."""
+        self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
         return len(self._extent.labels)
@@ -106,11 +126,13 @@ class ShardDataset(Dataset[Any]):
         pixels = np.empty((len(wanted), self.index.spec.num_bytes), np.uint8)
         self._pool().read_rows(wanted[order], pixels, order, verify=True)
         images: Any = torch.from_numpy(pixels).view(-1, *self.index.spec.shape)
-        if self.transform is not None:
+        if self._takes_context:
+            images = self.transform(images, BatchContext(seed=self._seed, epoch=self.epoch, rank=0, positions=wanted))
+        elif self.transform is not None:
             images = [self.transform(image) for image in images]
-        values = self._table.values(self.fields, wanted)
-        kind = batch_type(self.fields)
-        return [kind(*(_one(images[row] if name == "images" else values[name][row]) for name in self.fields)) for row in range(len(wanted))]
+        values = self._table.values(self.fields, wanted, lambda numbers: self._pool().read_records(numbers))
+        make = batch_maker(self.fields, as_dict=self._as_dict)
+        return [make(*(_one(images[row] if name == "images" else values[name][row]) for name in self.fields)) for row in range(len(wanted))]
 
     def _pool(self) -> ShardPool:
         """Return the open shards of this thread of this process: decoders have scratch memory of their own."""
@@ -130,9 +152,12 @@ class IterableShardDataset(IterableDataset[Any]):
         root: Folder or URL of a data set.
         split: ``train``, ``val`` or ``test``.
         shuffle: ``"window"`` (or True), ``"full"`` or ``"none"`` (or False).
-        seed: Seed of the order.
-        fields: As for :class:`ferdata.stream.Loader`.
-        transform: Called with each image; its result takes the image's place.
+        seed: Seed of the order, and of transforms that take a context.
+        indices: As for :class:`ShardDataset`.
+        where: Likewise.
+        fields: Likewise.
+        as_dict: Likewise.
+        transform: Likewise.
         window_samples: Samples mixed together.
         rank: This rank; None: found where an epoch begins, as the loader finds it.
         world_size: Number of ranks.
@@ -140,26 +165,32 @@ class IterableShardDataset(IterableDataset[Any]):
 
     def __init__(
         self,
-        root: str | os.PathLike[str],
+        root: StrPath,
         *,
         split: str = "train",
         shuffle: str | bool = "window",
         seed: int = 0,
+        indices: Sequence[int] | np.ndarray | None = None,
+        where: str | None = None,
         fields: Sequence[str] = ("images", "labels"),
-        transform: Callable[[torch.Tensor], Any] | None = None,
+        as_dict: bool = False,
+        transform: BatchTransform | Callable[[torch.Tensor], Any] | None = None,
         window_samples: int = 2048,
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        self._samples = ShardDataset(root, split=split, fields=fields, transform=transform)
+        self._samples = ShardDataset(
+            root, split=split, indices=indices, where=where, fields=fields, as_dict=as_dict, transform=transform, seed=seed
+        )
         if isinstance(shuffle, bool):
             shuffle = "window" if shuffle else "none"
         self._order = OrderOptions(shuffle=shuffle, seed=check_whole_number("seed", seed), batch_size=1, window_samples=window_samples)
         self._given = (rank, world_size)
         find_rank(rank, world_size, early=True)
-        self._sizes = np.array([info.samples for info in self._samples.index.shards if info.split == split], np.int64)
-        self._epoch = torch.zeros((), dtype=torch.int64, device="cpu")
-        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # workers that persist see it too
+        self._sizes = self._samples._extent.shard_sizes
+
+    def __repr__(self) -> str:
+        return f"Iterable{self._samples!r}, shuffle {self._order.shuffle}"
 
     def __getstate__(self) -> dict[str, Any]:
         # Workers that are spawned or sent elsewhere cannot ask torch.distributed.
@@ -171,11 +202,11 @@ class IterableShardDataset(IterableDataset[Any]):
     @property
     def epoch(self) -> int:
         """The epoch of the next iteration."""
-        return int(self._epoch)
+        return self._samples.epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration; iterating does not move it on, since workers are copies."""
-        self._epoch.fill_(epoch)
+        self._samples.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[Any]:
         rank, world_size = find_rank(*self._given)

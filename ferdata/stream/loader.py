@@ -16,16 +16,18 @@ import torch
 
 from ferdata.errors import OptionError, StateError
 from ferdata.parallel import check_workers, usable_cores
-from ferdata.stream.batch import SampleTable, batch_type
+from ferdata.store import StrPath
+from ferdata.stream.batch import SampleTable, batch_maker, check_fields
 from ferdata.stream.datasets import ShardDataset
 from ferdata.stream.memory.ring import window_batches_within
 from ferdata.stream.metrics import LoaderMetrics
-from ferdata.stream.order.partition import Extent, Partition
+from ferdata.stream.order.partition import Partition
 from ferdata.stream.order.ranks import find_rank
 from ferdata.stream.order.sequence import check_whole_number, class_weights, order_options
 from ferdata.stream.pipeline import Pipeline
 from ferdata.stream.state import Identity, Position
 from ferdata.stream.transforms import BatchContext, BatchTransform, as_batch_transform, check_transformed
+from ferdata.stream.where import find_extent
 from ferdata.stream.workers.worker import open_split
 
 __all__ = ["Loader"]
@@ -42,12 +44,16 @@ class Loader:
         root: Folder or fsspec URL of a data set that ``shard`` has finished.
         split: ``train``, ``val`` or ``test``.
         indices: Sample numbers to read instead of the whole split, each at most once; their order says nothing.
+        where: Read only samples for which this is true: comparisons of columns of ``samples.parquet`` with numbers, texts or lists of
+            them, joined by ``and``, ``or`` and ``not``; class names may stand for labels: ``"valence > 0 and label in ('Happy', 'Sad')"``.
+            A sample without a value is left out, but by ``valence is None``. With ``indices``, both must hold. Classes keep their labels.
         batch_size: Samples of a batch, on this rank.
         num_workers: Worker processes of this rank; 0 decodes in this process. None: one per core, at most 8.
         shuffle: ``"window"`` (or True): runs of neighbours are permuted over the whole split and the samples of each window
             are mixed; ``"full"``: an exact permutation; ``"none"`` (or False): reading order.
         seed: Seed of the order and of the batch transform.
         fields: What a batch holds, see :data:`ferdata.stream.FIELDS`.
+        as_dict: Give batches as dicts of the fields, with images under ``pixel_values``, as Hugging Face's ``Trainer`` takes them.
         sampling: ``"uniform"``, ``"balanced"`` over classes, or a weight per class name.
         draws: Samples of an epoch under weighted sampling; None: as many as the split has.
         drop_last: Leave out what does not fill a batch on every rank; None: True when shuffling.
@@ -74,15 +80,17 @@ class Loader:
 
     def __init__(
         self,
-        root: str | os.PathLike[str],
+        root: StrPath,
         *,
         split: str = "train",
         indices: Sequence[int] | np.ndarray | None = None,
+        where: str | None = None,
         batch_size: int = 128,
         num_workers: int | None = None,
         shuffle: str | bool = "window",
         seed: int = 0,
         fields: Sequence[str] = ("images", "labels"),
+        as_dict: bool = False,
         sampling: str | Mapping[str, float] = "uniform",
         draws: int | None = None,
         drop_last: bool | None = None,
@@ -109,10 +117,10 @@ class Loader:
         self.batch_size = batch_size
         self.num_workers = min(8, usable_cores()) if num_workers is None else check_whole_number("num_workers", num_workers)
         check_workers(self.num_workers, least=0)
-        self.fields = tuple(fields)
-        self._batch_type = batch_type(self.fields)
+        self.fields = check_fields(fields)
+        self._make_batch = batch_maker(self.fields, as_dict=as_dict)
         self._table = SampleTable(store, self.index, split, self.fields)
-        extent = Extent.of(self.index, split, self._table.labels, indices)
+        extent = find_extent(store, self.index, split, self._table.labels, indices=indices, where=where)
         row_bytes = self.index.spec.num_bytes
         self.order = order_options(
             shuffle=shuffle,
@@ -261,6 +269,9 @@ class Loader:
             f"shuffle {self.order.shuffle} ({reach[self.order.shuffle]}), ring {self._pipeline.ring.memory.num_bytes / 1e6:,.0f} MB"
         )
 
+    def __repr__(self) -> str:
+        return f"Loader({self._root!r}): batches of {self.batch_size}, rank {self.rank} of {self.world_size}\n{self.describe()}"
+
     def close(self) -> None:
         """Stop the workers and unlock the ring; batches that somebody holds stay valid."""
         self._iteration += 1
@@ -289,7 +300,7 @@ class Loader:
             consumed = first + self.batch_size
             self._position = Position(epoch=start.epoch, world_size=start.world_size, phases=start.phases, consumed=consumed)
             self._pipeline.meter.images += len(delivery.images)
-            batch = self._batch_type(*(delivery.images if name == "images" else delivery.values[name] for name in self.fields))
+            batch = self._make_batch(*(delivery.images if name == "images" else delivery.values[name] for name in self.fields))
             del delivery
             yield batch
             del batch

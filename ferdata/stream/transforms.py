@@ -8,13 +8,14 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from ferdata.errors import OptionError
+from ferdata.format import DatasetIndex
 from ferdata.randomness import GOLDEN_RATIO, Stream, first_bits, shift_right, splitmix64
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "RandomResizedCrop",
     "as_batch_transform",
     "check_transformed",
+    "takes_context",
 ]
 
 
@@ -51,14 +53,22 @@ class BatchContext:
 
         A counter-based generator (SplitMix64, Steele, Lea and Flood 2014): no state, so any sample can be drawn alone.
         """
+        return torch.from_numpy(shift_right(self._bits(purpose, count), 40).astype(np.float32) / (1 << 24)).to(device)
+
+    def seeds(self, purpose: int) -> list[int]:
+        """Return a seed for each sample, for generators of its own; any 64 bits as a signed number."""
+        seeds: list[int] = self._bits(purpose, 1)[:, 0].tolist()
+        return seeds
+
+    def _bits(self, purpose: int, count: int) -> np.ndarray:
         start = first_bits((self.seed, self.epoch, self.rank, purpose))
         counters = self.positions.astype(np.int64)[:, None] * count + np.arange(1, count + 1)
-        bits = splitmix64(start + counters * GOLDEN_RATIO)
-        return torch.from_numpy(shift_right(bits, 40).astype(np.float32) / (1 << 24)).to(device)
+        return splitmix64(start + counters * GOLDEN_RATIO)
 
 
 class BatchTransform(Protocol):
-    """What a loader calls. It takes callables of images alone as well; a torchvision v2 pipeline draws once for a whole batch."""
+    """What a loader calls. It takes callables of images alone as well; a torchvision v2 pipeline draws once for a whole batch, unless it
+    stands in :class:`ferdata.PerSample`."""
 
     def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
         """Return the transformed batch; ``images`` itself must stay as it is."""
@@ -80,21 +90,29 @@ def as_batch_transform(transform: Any) -> BatchTransform:
     Raises:
         OptionError: If it cannot be called in either way.
     """
+    chosen: BatchTransform = transform if takes_context(transform) else _ImagesOnly(transform)
+    return chosen
+
+
+def takes_context(transform: Any) -> bool:
+    """Tell whether a transform is called with images and context, and not with images alone.
+
+    Raises:
+        OptionError: If it cannot be called in either way.
+    """
     try:
         called = transform.forward if isinstance(transform, torch.nn.Module) else transform
         parameters = [*inspect.signature(called).parameters.values()]
     except TypeError as error:
         raise OptionError(f"transform: {_name(transform)} found, expected a callable of (images) or (images, context)") from error
     except ValueError:  # compiled functions do not say what they take
-        return _ImagesOnly(transform)
+        return False
     needed = [one for one in parameters if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
     places = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     takes_many = any(one.kind is one.VAR_POSITIONAL for one in parameters)
     if len(needed) > 2 or any(one.kind is one.KEYWORD_ONLY for one in needed) or not (places or takes_many):
         raise OptionError(f"transform: {_name(transform)}{inspect.signature(called)} found, expected (images) or (images, context)")
-    takes_context = len(needed) == 2 or (len(places) > 1 and places[1].name == "context")
-    chosen: BatchTransform = transform if takes_context else _ImagesOnly(transform)
-    return chosen
+    return len(needed) == 2 or (len(places) > 1 and places[1].name == "context")
 
 
 def check_transformed(images: Any, num_samples: int) -> torch.Tensor:
@@ -145,6 +163,12 @@ class Normalize:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     dtype: torch.dtype = torch.float32
+
+    @classmethod
+    def of(cls, index: DatasetIndex) -> Self:
+        """Return what gives a data set's pixels mean 0 and deviation 1."""
+        # a channel that never varies carries nothing: any positive divisor leaves it at zero
+        return cls(mean=index.mean, std=tuple(value if value > 0 else 1.0 for value in index.std))
 
     def __post_init__(self) -> None:
         if not self.mean or len(self.mean) != len(self.std) or not min(self.std) > 0:

@@ -12,7 +12,7 @@ from ferdata.format import DatasetIndex
 from ferdata.stream import BatchContext, BatchTransform, ColorJitter, Compose, HorizontalFlip, Normalize, RandomResizedCrop
 from model.options import TrainOptions
 
-__all__ = ["Resize", "evaluation_transform", "normalising", "training_transform"]
+__all__ = ["Resize", "evaluation_transform", "training_transform"]
 
 _BY_NAME: dict[str, BatchTransform] = {"flip": HorizontalFlip(), "crop": RandomResizedCrop(), "color": ColorJitter()}
 
@@ -34,21 +34,15 @@ class Resize:
 
 def training_transform(options: TrainOptions, index: DatasetIndex) -> BatchTransform:
     """Return what a training batch goes through."""
-    return Compose([*_resizing(options, index), *(_BY_NAME[name] for name in options.augment), normalising(index)])
+    return Compose([*_resizing(options, index), *(_BY_NAME[name] for name in options.augment), Normalize.of(index)])
 
 
 def evaluation_transform(options: TrainOptions, index: DatasetIndex) -> BatchTransform:
     """Return what a batch goes through to be measured."""
-    return Compose([*_resizing(options, index), normalising(index)])
+    return Compose([*_resizing(options, index), Normalize.of(index)])
 
 
 def _resizing(options: TrainOptions, index: DatasetIndex) -> list[BatchTransform]:
     if options.size is None or index.spec.shape[1:] == (options.size, options.size):
         return []
     return [Resize(options.size)]
-
-
-def normalising(index: DatasetIndex) -> Normalize:
-    """Return what makes a data set's pixels the numbers that a network is trained on."""
-    # a channel that never varies carries nothing: any positive divisor leaves it at zero
-    return Normalize(mean=index.mean, std=tuple(value if value > 0 else 1.0 for value in index.std))

@@ -56,6 +56,9 @@ class TrainResult:
         """Samples of the main split by actual class (row) and predicted class (column)."""
         return self.scores[self.main_split].confusion
 
+    def __repr__(self) -> str:
+        return f"TrainResult({self.run!r}): {self.describe().splitlines()[0]}"
+
     def describe(self) -> str:
         """Return what the run came to, in three lines."""
         accuracies = ", ".join(f"{split} {value:.1%}" for split, value in self.accuracy.items())

@@ -233,7 +233,7 @@ def test_a_data_set_behind_an_url(tmp_path: Path) -> None:
     [
         ({"split": "test"}, "split: 'test' found, expected one of train, val"),
         ({"batch_size": 0}, "batch_size: 0 found, expected at least 1"),
-        ({"num_workers": -1}, "num_workers: -1 found, expected 0 or more"),
+        ({"num_workers": -1}, "num_workers: -1 found, expected at least 0"),
         ({"shuffle": "yes"}, "shuffle: 'yes' found, expected window, full or none"),
         ({"seed": -1}, "seed: -1 found, expected 0 or more"),
         ({"fields": ("labels",)}, "fields: .* expected 'images' and others out of images, labels, valence"),

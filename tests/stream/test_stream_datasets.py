@@ -226,5 +226,5 @@ def test_a_transform_of_a_dataset_is_called_with_each_image(tmp_path: Path, kind
     dataset = kind(truth.root, fields=FIELDS, transform=lambda image: image[0, :2, :3].float() / 255)
     for sample in list(dataset)[:20] if kind is IterableShardDataset else [dataset[number] for number in range(20)]:
         assert np.allclose(sample.images, truth.pixels[sample.numbers, 0, :2, :3] / 255)
-    with pytest.raises(OptionError, match="transform: 'flip' found, expected a callable of one image"):
+    with pytest.raises(OptionError, match=r"transform: str found, expected a callable of .images. or"):
         kind(truth.root, transform="flip")

@@ -103,6 +103,13 @@ class IngestSummary:
         """Rate of this run, from the end of the scan to the finished index."""
         return self.images_written / self.seconds if self.seconds > 0 else 0.0
 
+    def __repr__(self) -> str:
+        samples = ", ".join(f"{split} {count:,}" for split, count in self.samples.items())
+        return (
+            f"IngestSummary({self.out!r}): {self.source}, layout {self.layout}; {samples}; {sum(self.skipped.values()):,} skipped, "
+            f"{sum(self.rejected.values()):,} rejected; {self.num_shards:,} shards, codec {self.codec}, {self.bytes_out / 1e6:,.1f} MB"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return every figure as JSON-ready values."""
         return self.for_index() | {

@@ -7,6 +7,7 @@ import contextlib
 import os
 import time
 from collections import OrderedDict
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -68,6 +69,11 @@ class ShardPool:
             self.shard(shard).read_rows(positions, out, rows[part], verify=verify if isinstance(verify, bool) else verify[part])
             for shard, part, positions in self._map.by_shard(samples)
         )
+
+    def read_records(self, samples: np.ndarray) -> list[dict[str, Any]]:
+        """Return the records of samples (indices ascending); their pixels are not read."""
+        parts = self._map.by_shard(samples)
+        return [self.shard(shard).read_record(position) for shard, _, positions in parts for position in positions.tolist()]
 
     def shard(self, number: int) -> ShardReader:
         """Return the reader of a shard, opening it if needed."""
