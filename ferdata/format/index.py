@@ -117,8 +117,7 @@ class DatasetIndex:
 
     def describe_samples(self) -> str:
         """Return a few words on what every sample is."""
-        level = "" if self.codec.level is None else f" at level {self.codec.level}"
-        return f"{len(self.classes)} classes, {self.spec.dtype} {list(self.spec.shape)}, codec {self.codec.name}{level}"
+        return f"{len(self.classes)} classes, {self.spec.dtype} {list(self.spec.shape)}, codec {self.codec.name}"
 
     @cached_property
     def members(self) -> SampleMembers:
