@@ -1,5 +1,6 @@
 """What an ingest is asked to do, and what it tells while it runs."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from ferdata.place import expand
 from ferdata.sources.scan import ScanOptions
 from ferdata.store import StrPath
 
-__all__ = ["IngestOptions", "IngestProgress", "ProgressCallback"]
+__all__ = ["Clock", "IngestOptions", "IngestProgress", "ProgressCallback"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,3 +166,20 @@ class IngestProgress:
 
 
 ProgressCallback = Callable[[IngestProgress], None]
+
+
+class Clock:
+    """Tells a callback where an ingest stands, phase by phase."""
+
+    def __init__(self, progress: ProgressCallback | None) -> None:
+        self._progress = progress
+
+    def phase(self, name: str) -> Callable[..., None]:
+        """Begin a phase, and return what is to be called with (done, total) and, by name, other fields of :class:`IngestProgress`."""
+        started = time.monotonic()
+
+        def tell(done: int = 0, total: int = 0, **counts: int) -> None:
+            if self._progress is not None:
+                self._progress(IngestProgress(phase=name, done=done, total=total, seconds=time.monotonic() - started, **counts))
+
+        return tell

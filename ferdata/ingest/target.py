@@ -17,11 +17,13 @@ from ferdata.errors import IngestError, OptionError
 from ferdata.format.codecs import CODECS
 from ferdata.format.index import INDEX_NAME, REJECTS_NAME, SAMPLES_NAME
 from ferdata.format.samples import SAMPLES_SCHEMA
-from ferdata.ingest.finish.outcome import REJECTS_HEAD
 from ferdata.ingest.write.parts import PARTS_FOLDER, note_names, noted_names
 from ferdata.store import Store, StrPath
 
-__all__ = ["check_apart", "check_empty", "clear", "find_unlisted", "new_data_set", "sweep", "without_root"]
+__all__ = ["REJECTS_HEAD", "check_apart", "clear", "find_unlisted", "new_data_set", "sweep", "without_root"]
+
+REJECTS_HEAD = ("split", "key", "path", "row", "reason", "detail")
+"""Columns of ``rejects.csv``."""
 
 _SHARD = re.compile(r"[A-Za-z0-9_]+-\d{6}\.tar(\.zst)?")
 _BESIDE = (SAMPLES_NAME, REJECTS_NAME)
@@ -50,35 +52,11 @@ def check_apart(src: StrPath, out: StrPath) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The names in a folder, and those among them that a shard can have."""
+    """The names in a folder; those among them that a shard can have, and those of what stands beside shards."""
 
     names: frozenset[str]
     shards: frozenset[str]
-
-    @property
-    def beside(self) -> set[str]:
-        return {*_BESIDE} & self.names
-
-    @property
-    def has_index(self) -> bool:
-        return INDEX_NAME in self.names
-
-    @property
-    def has_parts(self) -> bool:
-        return PARTS_FOLDER in self.names
-
-
-def check_empty(store: Store) -> None:
-    """See that a new data set takes no other files' names, be they ferdata's.
-
-    Raises:
-        IngestError: If there are shards, or what stands beside them.
-    """
-    found = _look(store)
-    if found.has_index:
-        raise IngestError(f"{store}: a data set found, expected an empty folder; choose another --out or remove it")
-    if taken := sorted(found.shards | found.beside):
-        raise _foreign(store, taken)
+    beside: frozenset[str]
 
 
 def find_unlisted(store: Store) -> frozenset[str]:
@@ -106,7 +84,11 @@ def new_data_set(store: Store, names: Collection[str]) -> Iterator[None]:
         IngestError: If there is a data set, or a file that has such a name.
     """
     sweep(store)
-    check_empty(store)
+    found = _look(store)
+    if INDEX_NAME in found.names:
+        raise IngestError(f"{store}: a data set found, expected an empty folder; choose another --out or remove it")
+    if taken := sorted(found.shards | found.beside):
+        raise _foreign(store, taken)
     _mark(store, names)
     try:
         yield
@@ -123,12 +105,13 @@ def clear(store: Store) -> None:
         IngestError: If there are shards or an index that no run of ferdata wrote; then nothing is removed.
     """
     found = _look(store)
-    if found.has_parts or found.has_index:
+    is_known = not found.names.isdisjoint((PARTS_FOLDER, INDEX_NAME))
+    if is_known:
         if foreign := sorted(found.shards - noted_names(store) - _listed(store, found) - _named_by_table(store, found)):
             raise _foreign(store, foreign)
     else:
         find_unlisted(store)
-    if not (found.shards or found.beside or found.has_index or found.has_parts):
+    if not (found.shards or found.beside or is_known):
         return
     _mark(store, found.shards)  # a run that is killed now leaves no shards that seem to be nobody's
     store.remove(INDEX_NAME)
@@ -145,17 +128,17 @@ def sweep(store: Store) -> None:
     for name in sorted(found.names):
         if _LEFTOVER.fullmatch(name):
             store.remove(name)
-    if not found.has_parts:
+    if PARTS_FOLDER not in found.names:
         return
     parts = [entry.name for entry in store.list(PARTS_FOLDER, missing_ok=True)]
     if os.path.islink(store.path(PARTS_FOLDER)) or not all(_PART.fullmatch(name) for name in parts):
         raise _foreign(store, [PARTS_FOLDER])
     if store.exists(_CLEARING):
-        if found.has_index:  # either all was done, or nothing yet
+        if INDEX_NAME in found.names:  # either all was done, or nothing yet
             store.remove(PARTS_FOLDER)
         else:
             _remove_marked(store)
-    elif not found.has_index and not any(_RECORD.fullmatch(name) for name in parts):  # it had finished no shard
+    elif INDEX_NAME not in found.names and not any(_RECORD.fullmatch(name) for name in parts):  # it had finished no shard
         _remove_marked(store, beside=())
 
 
@@ -181,15 +164,16 @@ def _remove_marked(store: Store, beside: tuple[str, ...] = _BESIDE) -> None:
 
 def _look(store: Store) -> _Found:
     entries = store.list(missing_ok=True)
-    shards = frozenset(entry.name for entry in entries if _SHARD.fullmatch(entry.name))
+    names = frozenset(entry.name for entry in entries)
+    shards = frozenset(filter(_SHARD.fullmatch, names))
     if folders := sorted({entry.name for entry in entries if entry.is_dir} & {*shards, INDEX_NAME, *_BESIDE}):
         raise _foreign(store, folders)
-    return _Found(frozenset(entry.name for entry in entries), shards)
+    return _Found(names, shards, names.intersection(_BESIDE))
 
 
 def _listed(store: Store, found: _Found) -> set[str]:
     """Return the shards that the index lists; where it is damaged, those that can still be read from it."""
-    if not found.has_index:
+    if INDEX_NAME not in found.names:
         return set()
     data = store.read(INDEX_NAME)
     if b'"format": "ferdata"' not in data[:64]:

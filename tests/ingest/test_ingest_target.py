@@ -9,7 +9,8 @@ from ingest_sources import contents, options, samples, write_affectnet
 
 from ferdata.dataset.info import describe
 from ferdata.errors import IngestError, OptionError, ShardMissingError
-from ferdata.ingest import ingest, run
+from ferdata.ingest import ingest
+from ferdata.ingest.finish import publish
 from ferdata.ingest.target import clear, without_root
 from ferdata.store import Store
 
@@ -158,7 +159,7 @@ def test_folders_that_are_called_like_our_files_are_somebody_s(affectnet: Path, 
 def test_a_foreign_shard_beside_an_unfinished_run_is_not_removed_by_fresh(affectnet: Path, tmp_path: Path) -> None:
     """It was not there when the run began, so it is not the run's."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(IngestError, match="stopped by Ctrl-C"):
-        patch.setattr(run, "write_index", stop)
+        patch.setattr(publish, "write_index", stop)
         ingest(options(affectnet, tmp_path))
     (tmp_path / "other-000000.tar").write_bytes(b"precious")
 

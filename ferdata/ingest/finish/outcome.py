@@ -3,8 +3,6 @@
 In: the plan, the items and the part records. Out: three files whose bytes depend on these alone. Costs about a second per million.
 """
 
-import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,22 +12,14 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from ferdata.format.codecs import Codec
-from ferdata.format.index import REJECTS_NAME, DatasetIndex, FileInfo, ShardInfo, write_file
-from ferdata.format.samples import SAMPLES_SCHEMA, write_samples
-from ferdata.images.transform import Transform
-from ferdata.ingest.identity import libraries
+from ferdata.format.index import ShardInfo
+from ferdata.format.samples import SAMPLES_SCHEMA
 from ferdata.ingest.select.leaks import Leaks, find_leaks, find_relabelled
 from ferdata.ingest.select.selection import Selection, ShardPlan
 from ferdata.ingest.write.parts import PartRecord
 from ferdata.sample import ItemTable
-from ferdata.sources.scan import Scan
-from ferdata.store import Store
 
-__all__ = ["REJECTS_HEAD", "Outcome", "gather", "make_index", "write_rejects", "write_table"]
-
-REJECTS_HEAD = ("split", "key", "path", "row", "reason", "detail")
-"""Columns of ``rejects.csv``."""
+__all__ = ["Outcome", "gather"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +57,15 @@ def gather(items: ItemTable, selection: Selection, plan: Sequence[ShardPlan], pa
     order = _joined([shard.positions[mask] for shard, mask in zip(plan, kept, strict=True)], np.int64)
     sizes = _joined([part.source_bytes[mask] for part, mask in zip(parts, kept, strict=True)], np.int64)
     hashes = _joined([part.source_xxh64[mask] for part, mask in zip(parts, kept, strict=True)], np.uint64)
-    position = _joined([np.arange(part.accepted) for part in parts], np.int64)
+    position = _joined([np.arange(part.shard.samples) for part in parts], np.int64)
     # A shard's number counts the shards of its split that exist: a task whose every image was rejected leaves none.
     numbers, written = [], Counter[str]()
     for part in parts:
-        numbers.append(np.full(part.accepted, written[part.split]))
-        written[part.split] += part.accepted > 0
+        numbers.append(np.full(part.shard.samples, written[part.shard.split]))
+        written[part.shard.split] += part.shard.samples > 0
     splits = [split for split in selection.ordered_splits() if written[split]]
-    codes = _joined([np.full(part.accepted, splits.index(part.split)) for part in parts if part.accepted], np.int64)
+    shards = tuple(part.shard for part in parts if part.shard.samples)
+    codes = _joined([np.full(info.samples, splits.index(info.split)) for info in shards], np.int64)
     columns = items.table.select(["key", "label", "valence", "arousal", "path", "source_label"]).take(pa.array(order))
     table = pa.table(
         {name: columns.column(name) for name in columns.column_names}
@@ -95,7 +86,7 @@ def gather(items: ItemTable, selection: Selection, plan: Sequence[ShardPlan], pa
     mean, std = _mean_and_std(parts)
     return Outcome(
         table=table,
-        shards=tuple(part.shard_info() for part in parts if part.accepted),
+        shards=shards,
         counts={split: np.bincount(labels[codes == code], minlength=num_classes).tolist() for code, split in enumerate(splits)},
         repairs=_total(part.repairs for part in parts),
         rejected=Counter(reason for part in parts for _, reason, _ in part.rejects),
@@ -105,58 +96,6 @@ def gather(items: ItemTable, selection: Selection, plan: Sequence[ShardPlan], pa
         mean=mean,
         std=std,
     )
-
-
-def write_rejects(store: Store, scan: Scan, plan: Sequence[ShardPlan], parts: Sequence[PartRecord]) -> FileInfo:
-    """Write ``rejects.csv``: what the scan rejected, then what the shards did, in reading order."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(REJECTS_HEAD)
-    for reject in scan.rejects:
-        row = "" if reject.row is None else reject.row
-        writer.writerow((reject.split, reject.key, reject.path, row, reject.reason, reject.detail))
-    for shard, part in zip(plan, parts, strict=True):
-        if not part.rejects:
-            continue
-        found = scan.items.table.select(["key", "path"]).take(pa.array(shard.positions[[number for number, _, _ in part.rejects]]))
-        for item, (_, reason, detail) in zip(found.to_pylist(), part.rejects, strict=True):
-            writer.writerow((shard.split, item["key"], item["path"], "", reason, detail))
-    return write_file(store, REJECTS_NAME, text.getvalue().encode("utf-8", "backslashreplace"))
-
-
-def make_index(
-    scan: Scan,
-    transform: Transform,
-    codec: Codec,
-    outcome: Outcome,
-    *,
-    json_bytes: int,
-    settings: Mapping[str, Any],
-    files: Sequence[FileInfo],
-    summary: Mapping[str, Any],
-) -> DatasetIndex:
-    """Return the index of the data set."""
-    return DatasetIndex(
-        source=scan.source,
-        source_layout=scan.layout,
-        codec=codec,
-        spec=transform.spec,
-        json_bytes=json_bytes,
-        transform={"fingerprint": transform.fingerprint(), "settings": transform.settings(), "libraries": libraries()},
-        settings=settings,
-        classes=scan.classes,
-        counts=outcome.counts,
-        mean=outcome.mean,
-        std=outcome.std,
-        files=tuple(files),
-        shards=outcome.shards,
-        summary=summary,
-    )
-
-
-def write_table(store: Store, outcome: Outcome) -> FileInfo:
-    """Write ``samples.parquet``."""
-    return write_samples(store, outcome.table)
 
 
 def _joined(arrays: Sequence[np.ndarray], dtype: type) -> np.ndarray:
@@ -171,7 +110,7 @@ def _total(counts: Any) -> dict[str, int]:
 
 
 def _mean_and_std(parts: Sequence[PartRecord]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    measured = [part for part in parts if part.split == "train" and part.accepted] or [part for part in parts if part.accepted]
+    measured = [part for part in parts if part.shard.split == "train" and part.shard.samples] or parts
     pixels = sum(part.pixels for part in measured)
     if not pixels:
         return (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)

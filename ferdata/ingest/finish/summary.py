@@ -12,7 +12,20 @@ from ferdata.format.index import DatasetIndex
 
 __all__ = ["IngestSummary"]
 
-_KEPT = ("rows", "accepted", "skipped", "rejected", "repairs", "bytes_in", "bytes_out", "leaked_images", "complete")
+_KEPT = (
+    "rows",
+    "accepted",
+    "skipped",
+    "rejected",
+    "repairs",
+    "bytes_in",
+    "bytes_out",
+    "leaked_images",
+    "leak_examples",
+    "complete",
+    "notes",
+)
+"""What the index keeps, in this order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,17 +91,16 @@ class IngestSummary:
     @classmethod
     def from_index(cls, index: DatasetIndex, *, out: str) -> "IngestSummary":
         """Return the summary of a data set that was finished before."""
-        kept = index.summary
+        kept = {name: index.summary[name] for name in _KEPT}
+        kept |= {"leak_examples": tuple(map(tuple, kept["leak_examples"])), "notes": tuple(kept["notes"])}
         return cls(
-            **{name: kept[name] for name in _KEPT},
+            **kept,
             out=out,
             source=index.source,
             layout=index.source_layout,
             codec=index.codec.name,
             class_counts={split: dict(zip(index.classes, counts, strict=True)) for split, counts in index.counts.items()},
             num_shards=len(index.shards),
-            leak_examples=tuple((first, second) for first, second in kept["leak_examples"]),
-            notes=tuple(kept["notes"]),
             resumed_shards=len(index.shards),
             is_new=False,
         )
@@ -112,34 +124,17 @@ class IngestSummary:
 
     def to_json(self) -> dict[str, Any]:
         """Return every figure as JSON-ready values."""
+        names = ("out", "source", "layout", "codec", "samples", "images_written", "resumed_shards", "is_new")
         return self.for_index() | {
-            "out": self.out,
-            "source": self.source,
-            "layout": self.layout,
-            "codec": self.codec,
-            "samples": self.samples,
+            **{name: getattr(self, name) for name in names},
             "class_counts": {split: dict(counts) for split, counts in self.class_counts.items()},
             "shards": self.num_shards,
             "scan_seconds": round(self.scan_seconds, 3),
             "seconds": round(self.seconds, 3),
-            "images_written": self.images_written,
             "images_per_second": round(self.images_per_second, 1),
-            "resumed_shards": self.resumed_shards,
-            "is_new": self.is_new,
         }
 
     def for_index(self) -> dict[str, Any]:
         """Return what the index keeps: the same for every run with the same source and settings."""
-        return {
-            "rows": self.rows,
-            "accepted": self.accepted,
-            "skipped": dict(sorted(self.skipped.items())),
-            "rejected": dict(sorted(self.rejected.items())),
-            "repairs": dict(sorted(self.repairs.items())),
-            "bytes_in": self.bytes_in,
-            "bytes_out": self.bytes_out,
-            "leaked_images": self.leaked_images,
-            "leak_examples": [list(pair) for pair in self.leak_examples],
-            "complete": self.complete,
-            "notes": list(self.notes),
-        }
+        values = ((name, getattr(self, name)) for name in _KEPT)
+        return {name: dict(sorted(value.items())) if isinstance(value, Mapping) else value for name, value in values}

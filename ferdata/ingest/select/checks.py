@@ -39,12 +39,12 @@ def check_keys(scan: Scan) -> None:
 
 
 def check_jpegs(scan: Scan, transform: Transform, positions: np.ndarray, *, num_workers: int, on_tick: Callable[[int, int], None]) -> None:
-    """Look at every item before a run that keeps the files' own bytes.
+    """Look at the items at ``positions``, which rise, before a run that keeps the files' own bytes.
 
     Raises:
         IngestError: If the transform would change one of them, or one is no JPEG; with every reason and its count.
     """
-    items = scan.items.take(np.sort(positions))
+    items = scan.items.take(positions)
     if refused := count_refused(scan.root, items, transform, num_workers=num_workers, progress=on_tick):
         size = transform.options.size
         listed = ", ".join(f"{count:,} {reason}" for reason, count in refused.most_common())
@@ -54,25 +54,20 @@ def check_jpegs(scan: Scan, transform: Transform, positions: np.ndarray, *, num_
         )
 
 
-def check_decoders(root: str, items: ItemTable, positions: np.ndarray) -> None:
-    """Look at a few images, spread over all that are to be written.
-
-    Args:
-        root: Folder or URL of the images.
-        items: All items of the scan.
-        positions: Those that are to be written.
+def check_decoders(scan: Scan, positions: np.ndarray) -> None:
+    """Look at a few of the images at ``positions``, which rise, spread over all of them.
 
     Raises:
         SourceError: If most of them need a decoder that is missing.
     """
-    ordered = np.sort(positions)
-    is_in_tables = "#" in items.take(ordered[:1]).table.column("path")[0].as_py()
+    is_in_tables = "#" in scan.items.take(positions[:1]).table.column("path")[0].as_py()
     # Rows side by side share one read of a parquet file; files may differ from folder to folder.
-    chosen = ordered[:_MAX_LOOKED_AT] if is_in_tables else ordered[np.linspace(0, len(ordered) - 1, _MAX_LOOKED_AT).astype(np.int64)]
-    sample = items.take(np.unique(chosen))
+    spread = np.linspace(0, len(positions) - 1, _MAX_LOOKED_AT).astype(np.int64)
+    chosen = positions[:_MAX_LOOKED_AT] if is_in_tables else positions[spread]
+    sample = scan.items.take(np.unique(chosen))
     reasons = []
     num_read = 0
-    for item, data in zip(sample, read_sources(root, sample), strict=True):
+    for item, data in zip(sample, read_sources(scan.root, sample), strict=True):
         if isinstance(data, FerdataError):
             continue
         num_read += 1
@@ -81,7 +76,7 @@ def check_decoders(root: str, items: ItemTable, positions: np.ndarray) -> None:
             reasons.append(f"{item.path}: {what_to_install(data, found)}")
     if 2 * len(reasons) > num_read:
         raise SourceError(
-            f"{root}: {len(reasons)} of {num_read} images looked at need a decoder that is missing, such as {reasons[0]}; "
+            f"{scan.root}: {len(reasons)} of {num_read} images looked at need a decoder that is missing, such as {reasons[0]}; "
             "then run the same command again"
         )
 

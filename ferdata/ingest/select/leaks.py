@@ -21,6 +21,8 @@ from ferdata.store import Store
 
 __all__ = ["Leaks", "find_leaks", "find_relabelled", "find_train_copies", "shared_between_splits"]
 
+KeysOf = Callable[[np.ndarray], list[str]]
+
 _MAX_EXAMPLES = 5
 _HASH_ITEMS = 512
 
@@ -34,38 +36,22 @@ class Leaks:
 
 
 def shared_between_splits(codes: np.ndarray, *identity: np.ndarray) -> np.ndarray:
-    """Return bool ``[n]``: whether an item equals, in every ``identity`` column, one of another split."""
-    if not len(codes):
-        return np.zeros(0, bool)
-    order = np.lexsort(identity)
-    is_new = np.zeros(len(codes), bool)
-    is_new[0] = True
-    for column in identity:
-        is_new[1:] |= column[order][1:] != column[order][:-1]
-    group = np.cumsum(is_new) - 1
-    starts = np.flatnonzero(is_new)
-    sorted_codes = codes[order]
-    is_shared = np.minimum.reduceat(sorted_codes, starts) != np.maximum.reduceat(sorted_codes, starts)
+    """Return bool ``[n]``: whether an item equals, in every ``identity`` column, one that has another code."""
+    order, starts = _groups(*identity)
     result = np.zeros(len(codes), bool)
-    result[order] = is_shared[group]
+    if len(codes):
+        found = codes[order]
+        is_shared = np.minimum.reduceat(found, starts) != np.maximum.reduceat(found, starts)
+        result[order] = np.repeat(is_shared, np.diff(np.append(starts, len(codes))))
     return result
 
 
-def find_relabelled(
-    splits: list[str],
-    codes: np.ndarray,
-    labels: np.ndarray,
-    keys: Callable[[np.ndarray], list[str]],
-    sizes: np.ndarray,
-    hashes: np.ndarray,
-) -> Leaks:
+def find_relabelled(splits: list[str], codes: np.ndarray, labels: np.ndarray, keys: KeysOf, sizes: np.ndarray, hashes: np.ndarray) -> Leaks:
     """Return the images that one split holds under several labels; arguments as for :func:`find_leaks`, and ``labels`` int ``[n]``."""
     return _different(labels, (codes, sizes, hashes), splits, codes, keys)
 
 
-def find_leaks(
-    splits: list[str], codes: np.ndarray, keys: Callable[[np.ndarray], list[str]], sizes: np.ndarray, hashes: np.ndarray
-) -> Leaks:
+def find_leaks(splits: list[str], codes: np.ndarray, keys: KeysOf, sizes: np.ndarray, hashes: np.ndarray) -> Leaks:
     """Return the images that more than one split holds.
 
     Args:
@@ -78,24 +64,25 @@ def find_leaks(
     return _different(codes, (sizes, hashes), splits, codes, keys)
 
 
-def _different(
-    values: np.ndarray, identity: tuple[np.ndarray, ...], splits: list[str], codes: np.ndarray, keys: Callable[[np.ndarray], list[str]]
-) -> Leaks:
+def _different(values: np.ndarray, identity: tuple[np.ndarray, ...], splits: list[str], codes: np.ndarray, keys: KeysOf) -> Leaks:
     """Return the groups of samples that are equal in ``identity`` and not in ``values``."""
     shared = np.flatnonzero(shared_between_splits(values, *identity))
-    if not len(shared):
-        return Leaks(images=0, examples=())
-    order = shared[np.lexsort((values[shared], *(column[shared] for column in identity)))]
-    is_new = np.zeros(len(order), bool)
-    is_new[0] = True
-    for column in identity:
-        is_new[1:] |= column[order][1:] != column[order][:-1]
-    starts = np.flatnonzero(is_new)
-    ends = np.append(starts[1:], len(order)) - 1
+    order, starts = _groups(values[shared], *(column[shared] for column in identity), within=1)
+    order = shared[order]
+    ends = np.append(starts, len(order))[1:] - 1
     chosen = np.stack([order[starts], order[ends]], axis=1)
     chosen = chosen[np.argsort(chosen[:, 0], kind="stable")][:_MAX_EXAMPLES].ravel()
     names = [f"{splits[codes[number]]}/{key}" for number, key in zip(chosen, keys(chosen), strict=True)]
     return Leaks(images=len(starts), examples=tuple(zip(names[::2], names[1::2], strict=True)))
+
+
+def _groups(*columns: np.ndarray, within: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return an order that brings equal rows together, and where each group begins; the first ``within`` columns only sort inside it."""
+    order = np.lexsort(columns)
+    is_new = np.arange(len(order)) == 0
+    for column in columns[within:]:
+        is_new[1:] |= column[order][1:] != column[order][:-1]
+    return order, np.flatnonzero(is_new)
 
 
 def find_train_copies(

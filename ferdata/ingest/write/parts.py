@@ -47,12 +47,7 @@ class PartRecord:
     """What became of the items of one task.
 
     Attributes:
-        name: File name of the shard.
-        split: Its split.
-        accepted: Samples in it; 0 means that there is no such file, nor a record.
-        num_bytes: Size of the file.
-        xxh64: XXH64 of the file, hex.
-        tail_xxh64: XXH64 of its tail, hex.
+        shard: The shard; of 0 samples where every image was rejected: then there is no such file, nor a record.
         source_bytes: int64 ``[items]``, size of every image file; -1 where the item was rejected.
         source_xxh64: uint64 ``[items]``, XXH64 of every image file; 0 where the item was rejected.
         rejects: (number of the item in the task, reason, detail).
@@ -63,12 +58,7 @@ class PartRecord:
         squares: Per channel, of squared pixel values.
     """
 
-    name: str
-    split: str
-    accepted: int
-    num_bytes: int
-    xxh64: str
-    tail_xxh64: str
+    shard: ShardInfo
     source_bytes: np.ndarray
     source_xxh64: np.ndarray
     rejects: tuple[tuple[int, str, str], ...]
@@ -77,17 +67,6 @@ class PartRecord:
     pixels: int
     sums: tuple[int, ...]
     squares: tuple[int, ...]
-
-    def shard_info(self) -> ShardInfo:
-        """Return the shard's entry for the index."""
-        return ShardInfo(
-            name=self.name,
-            split=self.split,
-            samples=self.accepted,
-            num_bytes=self.num_bytes,
-            xxh64=self.xxh64,
-            tail_xxh64=self.tail_xxh64,
-        )
 
     def to_json(self) -> bytes:
         """Return the record as JSON text."""
@@ -102,6 +81,7 @@ class PartRecord:
         """
         try:
             fields = json.loads(data)
+            fields["shard"] = ShardInfo(**fields["shard"])
             fields["source_bytes"] = np.array(fields["source_bytes"], np.int64)
             fields["source_xxh64"] = np.array(fields["source_xxh64"], np.uint64)
             fields["rejects"] = tuple((int(number), str(reason), str(detail)) for number, reason, detail in fields["rejects"])
@@ -137,19 +117,20 @@ def commit_part(store: Store, part: PartRecord) -> None:
 
     Where every image was rejected there is nothing to keep: the next run tries them again.
     """
-    if not part.accepted:
-        store.remove(_record_name(part.name))
-        store.remove(part.name)
+    name = part.shard.name
+    if not part.shard.samples:
+        store.remove(_record_name(name))
+        store.remove(name)
         return
     if store.is_local:
-        path = _partial_path(store, part.name)
+        path = _partial_path(store, name)
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        os.replace(path, store.path(part.name))
-    with store.write_atomic(_record_name(part.name)) as file:
+        os.replace(path, store.path(name))
+    with store.write_atomic(_record_name(name)) as file:
         file.write(part.to_json())
 
 
@@ -177,7 +158,7 @@ def read_parts(store: Store, names: Mapping[str, int]) -> dict[str, PartRecord]:
 def is_whole(store: Store, part: PartRecord) -> bool:
     """Tell whether a shard is, to the last bit, what was written; costs one read of it."""
     try:
-        check_file(store, part.shard_info())
+        check_file(store, part.shard)
     except (ShardMissingError, ShardCorruptError):
         return False
     return True

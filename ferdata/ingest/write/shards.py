@@ -3,7 +3,8 @@
 In: a plan. Out: one :class:`PartRecord` a shard, in the order of the plan.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import os
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -11,12 +12,13 @@ from functools import partial
 from ferdata.errors import IngestError
 from ferdata.format.codecs import Codec
 from ferdata.format.index import INDEX_NAME
+from ferdata.ingest.conversion import Conversion
+from ferdata.ingest.options import Clock
 from ferdata.ingest.select.selection import ShardPlan
 from ferdata.ingest.write.doubt import NOT_READ, check_source
 from ferdata.ingest.write.parts import PartRecord, commit_part, is_whole, read_parts
 from ferdata.ingest.write.task import ShardTask, TaskSettings, any_usable, write_shard
-from ferdata.parallel import map_in_threads
-from ferdata.sample import ItemTable
+from ferdata.parallel import map_in_threads, run_tasks, run_tasks_on_ray
 from ferdata.store import Store
 
 __all__ = ["UnlistedError", "WrittenParts", "named", "unlisted_error", "write_shards"]
@@ -38,60 +40,52 @@ class WrittenParts:
     resumed: list[PartRecord]
 
 
-def write_shards(
-    store: Store,
-    items: ItemTable,
-    plan: Sequence[ShardPlan],
-    settings: TaskSettings,
-    *,
-    unlisted: Collection[str],
-    run: Callable[..., None],
-    num_workers: int,
-    on_check: Callable[[int, int], None],
-    on_tick: Callable[[int, int, int, int], None],
-) -> WrittenParts:
+def write_shards(conversion: Conversion, plan: Sequence[ShardPlan], *, unlisted: Collection[str], clock: Clock) -> WrittenParts:
     """Write what is missing of a plan.
 
     An earlier run's shard is missing too where it is not, to the last bit, what was written, or where an image can be used now that was
     rejected then. Images that could not be read are tried once more at the end.
 
     Args:
-        store: Where to.
-        items: All items of the scan.
+        conversion: What is converted.
         plan: Every shard of the data set.
-        settings: What the tasks share.
         unlisted: Shards there of which nothing is known but that ferdata wrote them; they are replaced by the same bytes only.
-        run: What runs the tasks: :func:`ferdata.parallel.run_tasks`, or the like.
-        num_workers: Processes.
-        on_check: Called with (finished shards read, finished shards).
-        on_tick: Called with the images found done, and those accepted, rejected, and the bytes read since.
+        clock: Is told of the phases ``resume`` and ``write``.
 
     Raises:
         SourceError: If the source is gone, or many images in a row fail alike.
         UnlistedError: If an unlisted shard is not what would be written.
     """
-    by_name = named(plan, settings.codec)
+    store, items, num_workers = conversion.store, conversion.scan.items, conversion.options.resolved_workers()
+    settings = _task_settings(conversion)
+    by_name = named(plan, conversion.codec)
     if foreign := sorted(set(unlisted) - set(by_name)):
         raise unlisted_error(store, foreign[0])
 
     def is_stale(part: PartRecord, reasons: Collection[str] | None = None) -> bool:
         numbers = [number for number, reason, _ in part.rejects if reasons is None or reason in reasons]
-        return bool(numbers) and any_usable(settings, items.take(by_name[part.name].positions[numbers]))
+        return bool(numbers) and any_usable(settings, items.take(by_name[part.shard.name].positions[numbers]))
 
     parts = read_parts(store, {name: len(shard.positions) for name, shard in by_name.items()})
-    whole = map_in_threads(partial(is_whole, store), [*parts.values()], num_workers=num_workers, progress=on_check)
+    whole = map_in_threads(partial(is_whole, store), [*parts.values()], num_workers=num_workers, progress=clock.phase("resume"))
     parts = {name: part for (name, part), sound in zip(parts.items(), whole, strict=True) if sound and not is_stale(part)}
     resumed = list(parts.values())
-    found_done = sum(len(part.source_bytes) for part in resumed)
-    on_tick(found_done, 0, 0, 0)
+    found_done, total = sum(len(part.source_bytes) for part in resumed), sum(len(shard.positions) for shard in plan)
+    tell = clock.phase("write")
+
+    def tick(accepted: int, rejected: int, num_bytes: int) -> None:
+        done = min(found_done + accepted + rejected, total)  # images that are tried again were counted before
+        tell(done, total, accepted=accepted, rejected=rejected, bytes_in=num_bytes)
+
+    tick(0, 0, 0)
 
     def tasks(missing: Sequence[str]) -> Iterator[ShardTask]:
         for name in missing:
             yield ShardTask(name=name, split=by_name[name].split, items=items.take(by_name[name].positions))
 
     def commit(part: PartRecord) -> None:
-        if part.name in unlisted and not (part.accepted and is_whole(store, part)):
-            raise unlisted_error(store, part.name)
+        if part.shard.name in unlisted and not (part.shard.samples and is_whole(store, part)):
+            raise unlisted_error(store, part.shard.name)
         commit_part(store, part)
 
     # Waiting for the disk happens in these threads, beside the workers, so that these never do.
@@ -102,17 +96,18 @@ def write_shards(
             waiting.append(committer.submit(commit, part))
             while len(waiting) > _MAX_WAITING_COMMITS:
                 waiting.pop(0).result()
-            parts[part.name] = part
+            parts[part.shard.name] = part
 
         missing = [name for name in by_name if name not in parts]
         for _ in range(_ROUNDS):
             if missing:
+                run = run_tasks_on_ray if conversion.options.engine == "ray" else run_tasks
                 run(
                     partial(write_shard, settings),
                     tasks(missing),
                     num_workers=min(num_workers, len(missing)),
                     on_result=keep,
-                    on_tick=partial(on_tick, found_done),
+                    on_tick=tick,
                     where=str(store),
                     advice="finished shards are kept: run the same command again to go on",
                 )
@@ -121,7 +116,24 @@ def write_shards(
             missing = [name for name, part in parts.items() if is_stale(part, NOT_READ)]
     ordered = [parts[name] for name in by_name]
     check_source(settings.root, items, plan, ordered)
-    return WrittenParts(parts=ordered, resumed=[part for part in resumed if parts[part.name] is part])
+    return WrittenParts(parts=ordered, resumed=[part for part in resumed if parts[part.shard.name] is part])
+
+
+def _task_settings(conversion: Conversion) -> TaskSettings:
+    def seen_by_tasks(place: str) -> str:
+        # A node of a cluster works in a folder of its own; URLs stay as they are.
+        on_ray = conversion.options.engine == "ray"
+        return os.path.abspath(Store(place).root) if on_ray and Store(place).is_local else place
+
+    return TaskSettings(
+        root=seen_by_tasks(conversion.scan.root),
+        out=seen_by_tasks(str(conversion.store)),
+        transform=conversion.transform.options,
+        codec=conversion.codec,
+        num_classes=len(conversion.scan.classes),
+        json_bytes=conversion.json_bytes,
+        usual_size=conversion.usual_size,
+    )
 
 
 def named(plan: Sequence[ShardPlan], codec: Codec) -> dict[str, ShardPlan]:

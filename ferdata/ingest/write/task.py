@@ -16,6 +16,7 @@ import xxhash
 
 from ferdata.errors import FerdataError, IngestError
 from ferdata.format.codecs import Codec
+from ferdata.format.index import ShardInfo
 from ferdata.format.kernels import channel_moments, split_rgbx_into
 from ferdata.format.writer import ShardWriter, WrittenShard
 from ferdata.images.transform import ImageRejectedError, Transform, Transformed, TransformOptions
@@ -176,12 +177,7 @@ class _Tally:
 
     def record(self, task: ShardTask, written: WrittenShard) -> PartRecord:
         return PartRecord(
-            name=task.name,
-            split=task.split,
-            accepted=self.accepted,
-            num_bytes=written.num_bytes,
-            xxh64=written.xxh64,
-            tail_xxh64=written.tail_xxh64,
+            shard=ShardInfo.of(written, name=task.name, split=task.split),
             source_bytes=self._source_bytes,
             source_xxh64=self._source_xxh64,
             rejects=tuple(self._rejects),

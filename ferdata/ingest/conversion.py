@@ -1,0 +1,70 @@
+"""One conversion: a scan, what is asked, and what follows from the two; every step of an ingest is given it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ferdata.format.codecs import Codec
+from ferdata.format.container import json_bytes_for
+from ferdata.format.index import FORMAT_VERSION
+from ferdata.images.transform import Transform
+from ferdata.ingest.identity import flat_settings, libraries, scan_hash
+from ferdata.ingest.options import IngestOptions
+from ferdata.ingest.write.record import longest_record
+from ferdata.sources.scan import Scan
+from ferdata.store import Store
+
+__all__ = ["Conversion"]
+
+_CROPPED_LAYOUTS = {"AN-npy": 224, "AN-plus": 224, "RAF-basic": 100, "RAF-compound": 100, "RAF-kaggle": 100}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """What the steps of an ingest share.
+
+    Attributes:
+        scan: The items.
+        options: What is asked.
+    """
+
+    scan: Scan
+    options: IngestOptions
+
+    @cached_property
+    def store(self) -> Store:
+        """Where the data set goes."""
+        return Store(self.options.out)
+
+    @cached_property
+    def transform(self) -> Transform:
+        """What is done to every image."""
+        return Transform(self.options.transform_options())
+
+    @cached_property
+    def codec(self) -> Codec:
+        """How pixels are stored."""
+        return self.options.codec_options()
+
+    @cached_property
+    def json_bytes(self) -> int:
+        """Size of every json member."""
+        return json_bytes_for(longest_record(self.scan.items))
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What decides which samples are where, as it stands in the index."""
+        return self.options.selection_settings() | {"scan": scan_hash(self.scan)}
+
+    def own_settings(self) -> dict[str, Any]:
+        """Return what makes a data set what it is, whatever wrote it."""
+        return flat_settings(self.scan.source, self.codec, self.transform.settings(), self.settings)
+
+    def all_settings(self) -> dict[str, Any]:
+        """Return what a run that goes on where another stopped must have in common with it."""
+        return self.own_settings() | {"libraries": libraries(), "format_version": FORMAT_VERSION}
+
+    @property
+    def usual_size(self) -> int | None:
+        """Side the images of this layout have; None where any size is usual."""
+        return None if self.scan.has_originals else _CROPPED_LAYOUTS.get(self.scan.layout)

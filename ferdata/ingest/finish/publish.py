@@ -1,0 +1,157 @@
+"""The last step: ``samples.parquet``, ``rejects.csv`` and, last of all, ``index.json``.
+
+In: a conversion, its plan, its parts and what they amount to. Out: three files whose bytes depend on these alone, and the summary.
+"""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NoReturn
+
+import pyarrow as pa
+
+from ferdata.errors import SourceError
+from ferdata.format.index import REJECTS_NAME, DatasetIndex, FileInfo, write_file, write_index
+from ferdata.format.samples import write_samples
+from ferdata.ingest.conversion import Conversion
+from ferdata.ingest.finish.outcome import Outcome
+from ferdata.ingest.finish.summary import IngestSummary
+from ferdata.ingest.identity import libraries
+from ferdata.ingest.select.selection import ShardPlan
+from ferdata.ingest.target import REJECTS_HEAD, without_root
+from ferdata.ingest.write.parts import PARTS_FOLDER, PartRecord
+from ferdata.ingest.write.shards import WrittenParts
+
+__all__ = ["publish"]
+
+
+def publish(
+    conversion: Conversion,
+    plan: Sequence[ShardPlan],
+    written: WrittenParts,
+    outcome: Outcome,
+    *,
+    skipped: Mapping[str, int],
+    notes: Sequence[str],
+) -> IngestSummary:
+    """Make the shards a data set.
+
+    Args:
+        conversion: What is converted.
+        plan: Every shard.
+        written: What became of each.
+        outcome: What they amount to.
+        skipped: Rule of the selection -> items it left out.
+        notes: On the selection.
+
+    Raises:
+        SourceError: If there is not one sample; then ``rejects.csv`` says why.
+    """
+    scan, store, transform = conversion.scan, conversion.store, conversion.transform
+    skipped = dict(Counter(scan.skipped) + Counter(skipped))
+    rejected = Counter(outcome.rejected) + Counter(reject.reason for reject in scan.rejects)
+    if not outcome.shards:
+        _give_up(conversion, plan, written, rejected, skipped)
+    files = (write_samples(store, outcome.table), _write_rejects(conversion, plan, written.parts))
+    accepted = sum(info.samples for info in outcome.shards)
+    summary = IngestSummary(
+        out=str(store),
+        source=scan.source,
+        layout=scan.layout,
+        codec=conversion.codec.name,
+        rows=len(scan.items) + len(scan.rejects) + sum(scan.skipped.values()),
+        accepted=accepted,
+        skipped=skipped,
+        rejected=rejected,
+        repairs=Counter(outcome.repairs) + Counter(scan.repairs),
+        class_counts={split: dict(zip(scan.classes, counts, strict=True)) for split, counts in outcome.counts.items()},
+        bytes_in=outcome.bytes_in,
+        bytes_out=sum(info.num_bytes for info in outcome.shards),
+        num_shards=len(outcome.shards),
+        leaked_images=outcome.leaks.images,
+        leak_examples=outcome.leaks.examples,
+        complete=scan.complete,
+        notes=(*scan.notes, *notes, *_notes(conversion, outcome)),
+        images_written=accepted - sum(part.shard.samples for part in written.resumed),
+        resumed_shards=len(written.resumed),
+    )
+    # The same tree in another place gives the same files.
+    lasting = replace(summary, notes=tuple(without_root(note, scan.root) for note in summary.notes))
+    index = DatasetIndex(
+        source=scan.source,
+        source_layout=scan.layout,
+        codec=conversion.codec,
+        spec=transform.spec,
+        json_bytes=conversion.json_bytes,
+        transform={"fingerprint": transform.fingerprint(), "settings": transform.settings(), "libraries": libraries()},
+        settings=conversion.settings,
+        classes=scan.classes,
+        counts=outcome.counts,
+        mean=outcome.mean,
+        std=outcome.std,
+        files=files,
+        shards=outcome.shards,
+        summary=lasting.for_index(),
+    )
+    write_index(store, index)
+    store.remove(PARTS_FOLDER)
+    return summary
+
+
+def _give_up(
+    conversion: Conversion, plan: Sequence[ShardPlan], written: WrittenParts, rejected: Counter[str], skipped: Mapping[str, int]
+) -> NoReturn:
+    scan, store = conversion.scan, conversion.store
+    listed = ", ".join(f"{reason} {count:,}" for reason, count in (rejected + Counter(skipped)).most_common(4)) or "it holds none"
+    more = ""
+    if rejected:
+        _write_rejects(conversion, plan, written.parts)
+        details = [f"{reject.path}: {reject.detail}" for reject in scan.rejects[:1]]
+        details += [detail for part in written.parts for _, _, detail in part.rejects[:1]]
+        more = f"; the first is {details[0]} ({store.path(REJECTS_NAME)} lists every one)"
+    store.remove(PARTS_FOLDER)
+    raise SourceError(f"{scan.root}: not one image could be used ({listed}), expected some; check the folder and --src{more}")
+
+
+def _write_rejects(conversion: Conversion, plan: Sequence[ShardPlan], parts: Sequence[PartRecord]) -> FileInfo:
+    """Write ``rejects.csv``: what the scan rejected, then what the shards did, in reading order."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(REJECTS_HEAD)
+    for reject in conversion.scan.rejects:
+        row = "" if reject.row is None else reject.row
+        writer.writerow((reject.split, reject.key, reject.path, row, reject.reason, reject.detail))
+    for shard, part in zip(plan, parts, strict=True):
+        if not part.rejects:
+            continue
+        found = conversion.scan.items.table.select(["key", "path"]).take(
+            pa.array(shard.positions[[number for number, _, _ in part.rejects]])
+        )
+        for item, (_, reason, detail) in zip(found.to_pylist(), part.rejects, strict=True):
+            writer.writerow((shard.split, item["key"], item["path"], "", reason, detail))
+    return write_file(conversion.store, REJECTS_NAME, text.getvalue().encode("utf-8", "backslashreplace"))
+
+
+def _notes(conversion: Conversion, outcome: Outcome) -> list[str]:
+    notes = []
+    if unusual := outcome.repairs.get("unusual_size"):
+        side = conversion.usual_size
+        notes.append(f"{unusual:,} images are not of {side} x {side} pixels, the size of {conversion.scan.layout}; they were accepted.")
+    if undecoded := outcome.rejected.get("decoder_missing"):
+        notes.append(
+            f"Warning: {undecoded:,} images need a decoder that is not installed; {REJECTS_NAME} says which and how. "
+            "Once it is there, write the data set again with --fresh."
+        )
+    if outcome.leaks.images:
+        first, second = outcome.leaks.examples[0]
+        advice = "" if conversion.options.drop_leaks else "; --drop-leaks leaves out the copies in train"
+        notes.append(f"{outcome.leaks.images:,} images are, byte for byte, in more than one split (such as {first} = {second}){advice}.")
+    if outcome.relabelled.images:
+        first, second = outcome.relabelled.examples[0]
+        notes.append(
+            f"Warning: {outcome.relabelled.images:,} images are, byte for byte, in one split under different labels (such as {first} = "
+            f"{second}); all are kept: correct their labels, or remove the copies."
+        )
+    return notes
