@@ -14,6 +14,8 @@ import pyarrow as pa
 from ferdata.errors import OptionError
 from ferdata.sample import ITEM_SCHEMA, ItemTable
 from ferdata.sources.files.listing import printable
+from ferdata.sources.files.matching import KeyMaker
+from ferdata.sources.verdict import Verdict
 
 __all__ = ["LABEL_ORDERS", "Reject", "Scan", "ScanBuilder", "ScanOptions"]
 
@@ -83,7 +85,7 @@ class Scan:
         repairs: Repair -> number of rows accepted after it (``box_clamped``, ``va_invalid`` ...).
         notes: Sentences for the user: layout found, completeness against the known totals, warnings.
         complete: True if the counts equal a known release exactly, False if they differ, None if there is none to compare.
-        has_originals: The images are the original photographs, where the layout also has crops of one size.
+        side: Width and height of the images in pixels, where all of them should have the same.
     """
 
     source: str
@@ -96,19 +98,42 @@ class Scan:
     repairs: Mapping[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     complete: bool | None = None
-    has_originals: bool = False
+    side: int | None = None
 
 
 class ScanBuilder:
-    """Collects rows into columns while a layout is read."""
+    """Collects rows into columns while a layout is read.
+
+    Attributes:
+        rejects, skipped, repairs, notes: As in the :class:`Scan`.
+        keys: Makes the items' keys unique.
+        left_out: (split, class name) -> rows skipped, for the comparison with known totals.
+        automatic: The same for the rows accepted or skipped of the automatically annotated part, which has totals of its own.
+        is_automatic: Whether rows of that part are being read.
+    """
 
     def __init__(self) -> None:
         self.rejects: list[Reject] = []
         self.skipped: Counter[str] = Counter()
         self.repairs: Counter[str] = Counter()
         self.notes: list[str] = []
+        self.keys = KeyMaker()
+        self.left_out: Counter[tuple[str, str]] = Counter()
+        self.automatic: Counter[tuple[str, str]] = Counter()
+        self.is_automatic = False
         self._columns: dict[str, list[Any]] = {name: [] for name in ITEM_SCHEMA.names}
         self._batches: list[pa.RecordBatch] = []
+
+    def passes(self, verdict: Verdict, path: str, *, split: str, row: int | None = None, key: str = "") -> bool:
+        """Tell whether a row is accepted; one that is not is written down as a reject or counted as a skip."""
+        if self.is_automatic and verdict.class_name:
+            self.automatic[split, verdict.class_name] += 1
+        if verdict.outcome == "rejected":
+            self.reject(path, verdict.reason, verdict.detail, split=split, row=row, key=key)
+        elif verdict.outcome == "skipped":
+            self.skipped[verdict.reason] += 1
+            self.left_out[split, verdict.class_name] += 1
+        return verdict.outcome == "accepted"
 
     def accept(
         self,
@@ -163,7 +188,7 @@ class ScanBuilder:
             items=ItemTable(table),
             rejects=self.rejects,
             skipped=dict(self.skipped),
-            repairs=dict(self.repairs),
+            repairs=dict(+self.repairs),
             notes=self.notes,
             complete=complete,
         )

@@ -23,6 +23,7 @@ from ferdata.dataset.recode import recode
 from ferdata.format import DatasetIndex, ShardReader, read_index, read_samples, scatter
 from ferdata.format.codecs.compact import DEFAULT_FILTER, FilterCoder
 from ferdata.ingest import IngestOptions, ingest
+from ferdata.sources.affectnet_npy.detector import AN_NPY
 from ferdata.store import Store
 from ferdata.stream.order.sequence import OrderOptions, rank_sequence
 from ferdata_bench.loaders.photos import write_photos
@@ -52,7 +53,7 @@ class GuardData:
         self.folder = folder
         self.source = folder / "source"
         self.shards = {codec: str(folder / codec) for codec in ("zstd", "raw", "compact")}
-        write_photos(self.source, count=COUNT, layout="AN-npy")
+        write_photos(self.source, count=COUNT, layout=AN_NPY.name)
         ingest(IngestOptions(source="affectnet", src=str(self.source), out=self.shards["zstd"], num_workers=2))
         for codec in ("raw", "compact"):
             recode(self.shards["zstd"], out=self.shards[codec], codec=codec)

@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from ferdata.errors import FerdataError, OptionError
 from ferdata.labels import AFFECTNET_8
 from ferdata.plan.conditions import describe_machine
-from ferdata.sources.totals import AFFECTNET_TRAIN, RAFDB_TRAIN
+from ferdata.sources.affectnet.totals import AFFECTNET_TRAIN
+from ferdata.sources.rafdb.totals import RAFDB_TRAIN
 from ferdata.stream.order.sequence import RUN_BYTES, RUNS_PER_WINDOW, WINDOW_SAMPLES, OrderOptions, rank_sequence
 
 __all__ = ["QualityOptions", "main", "measure_quality", "plot_quality"]

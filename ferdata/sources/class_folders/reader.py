@@ -9,16 +9,16 @@ from collections.abc import Mapping, Sequence
 from ferdata.errors import SourceError
 from ferdata.labels import AFFECTNET_ALL
 from ferdata.sources.class_folders.class_tree import ClassTree, list_class_tree
-from ferdata.sources.class_rules import ClassRules
-from ferdata.sources.detection import Detection
+from ferdata.sources.classes import ClassRules, kept_classes
 from ferdata.sources.files.listing import below, natural_key
-from ferdata.sources.files.matching import KeyMaker, stem_of
-from ferdata.sources.rafdb.reader import RAF_STEM
+from ferdata.sources.files.matching import stem_of
+from ferdata.sources.layout import Detection
+from ferdata.sources.rafdb.labels import official_key
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
 from ferdata.sources.totals import finish_scan
 from ferdata.store import Store
 
-__all__ = ["own_classes", "scan"]
+__all__ = ["scan"]
 
 
 def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
@@ -32,10 +32,8 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         SourceError: If no class folder holds an image.
     """
     builder = ScanBuilder()
-    keys = KeyMaker()
     folders = detection.class_folders
-    own = own_classes(folders)
-    rules = ClassRules(builder, options, source=detection.source)
+    rules = ClassRules(_own_classes(folders) or kept_classes(detection.layout, options))
     trees = {split: list_class_tree(store, folder, only=folders.keys()) for split, folder in (detection.splits or {"train": ""}).items()}
     if not any(paths for tree in trees.values() for paths in tree.by_class.values()):
         raise SourceError(f"{store.path()}: no image in class folders {', '.join(folders)}, expected images in them; unpack archives first")
@@ -44,26 +42,22 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
             if not name:
                 builder.reject(path, "label_missing", "in no class folder", split=split)
                 continue
-            label = own.index(folders[name]) if own else rules.label(folders[name], split)
-            if label is not None:
-                builder.accept(key=keys.make(_key(split, tree, path, detection)), path=path, split=split, label=label, source_label=name)
+            verdict = rules.of_name(folders[name], name)
+            if builder.passes(verdict, path, split=split):
+                official = official_key(path) if detection.layout.source == "rafdb" else None
+                key = builder.keys.make(official or f"{split}_{stem_of(tree.inside(path))}")
+                builder.accept(key=key, path=path, split=split, label=verdict.label, source_label=name)
         builder.notes += tree.notes
-        _note_gaps(split, tree, own or rules.names, folders, builder)
-    return finish_scan(builder, detection, own or rules.names, left_out=rules.left_out)
+        _note_gaps(split, tree, rules.names, folders, builder)
+    return finish_scan(builder, detection, rules.names)
 
 
-def own_classes(class_folders: Mapping[str, str]) -> tuple[str, ...]:
+def _own_classes(class_folders: Mapping[str, str]) -> tuple[str, ...]:
     """Return the class names of a source with expressions of its own, in natural order; none where all are AffectNet's."""
     names = set(class_folders.values())
     if names <= set(AFFECTNET_ALL):
         return ()
     return tuple(sorted(names, key=natural_key))
-
-
-def _key(split: str, tree: ClassTree, path: str, detection: Detection) -> str:
-    """Return the stem of an official RAF-DB image, else the split and the path without its extension."""
-    official = RAF_STEM.fullmatch(stem_of(path.rsplit("/", 1)[-1])) if detection.source == "rafdb" else None
-    return f"{official[1].lower()}_{official[2]}" if official else f"{split}_{stem_of(tree.inside(path))}"
 
 
 def _note_gaps(split: str, tree: ClassTree, classes: Sequence[str], folders: Mapping[str, str], builder: ScanBuilder) -> None:
