@@ -1,4 +1,4 @@
-"""The demo: every verb on built-in synthetic faces, ending in one page with pictures.
+"""The demo: every command on built-in synthetic faces, ending in one page with pictures.
 
 In: a folder. Out: a source tree, shards, a verification, figures, a short training and ``report.html``. About four minutes on 2 cores.
 """
@@ -32,11 +32,11 @@ FACES = 4000
 SIZE = 224
 TRAIN_SIZE = 80
 PAGES = ("report.html", "sheet.png", "bench.png", "bench.svg")
-"""What the demo makes anew each time."""
+"""What the demo makes again each time."""
 
 
 def run_demo(out: Path) -> Path:
-    """Run everything and return the page; what an earlier demo made in ``out`` is used again where it is finished."""
+    """Run everything and return the page; what an earlier demo finished in ``out`` is reused."""
     begun = time.perf_counter()
     workers = usable_cores()
     source, shards, small = out / "source", out / "shards", out / f"shards-{TRAIN_SIZE}"
@@ -108,7 +108,7 @@ def run_demo(out: Path) -> Path:
     console.rule("done")
     for name, value in figures:
         console.print(Text(f"{name:18} ", style="bold").append(value, style="not bold"))
-    console.print(f"\nthe whole story with pictures: {page}  (the run's own page: {run / 'report.html'})", highlight=False)
+    console.print(f"\neverything, with pictures: {page}  (the run's own page: {run / 'report.html'})", highlight=False)
     return page
 
 

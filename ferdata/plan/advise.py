@@ -50,7 +50,7 @@ MOST_SECONDS_EACH = 1.0
 LOADER_SECONDS = 1.2
 DISK_PROBE_BYTES = 128 << 20
 
-_CAPTION = "images a second: warm, all in memory; cold, the first epoch; later, every other epoch on this machine"
+_CAPTION = "images per second: warm, all in memory; cold, the first epoch; later, every other epoch on this machine"
 
 Say = Callable[[str], None]
 

@@ -56,7 +56,7 @@ class Team:
             raise
 
     def run(self, seconds: float) -> tuple[float, float]:
-        """Let every process work for ``seconds``, or until its share is read once; return (images a second of all, images)."""
+        """Let every process work for ``seconds``, or until its share is read once; return (images per second of all, images)."""
         for _, ours in self._members:
             ours.send(seconds)
         done = [self._receive(process, ours) for process, ours in self._members]

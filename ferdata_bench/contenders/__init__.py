@@ -59,10 +59,10 @@ class Entry:
         requires: Modules that must be importable there.
         commands: Programs that must be on the path.
         libraries: System libraries that must be there.
-        stored: Its bytes on disk as a share of the pixels' own, roughly, to see whether the disk has room.
+        stored: Its bytes on disk as a fraction of the pixels' own, roughly, to see whether the disk has room.
         decoder: ``module:function`` that makes the decode ceiling's job of its files; empty where there is none.
         codec: The shards' codec, of ferdata's own rows.
-        usual: Whether it is measured when nothing is said; these few leave time for a first look.
+        usual: Whether it is measured by default; these few leave time for a first look.
         shares: The entry before it whose files it reads; it ingests nothing.
     """
 

@@ -100,7 +100,7 @@ def is_quick() -> bool:
 
 
 def photo_tree(options: FigureOptions, *, size: int, count: int) -> Path:
-    """Return a class-folder tree of photographs (below its ``train``), written where it is not there yet."""
+    """Return a class-folder tree of photographs (below its ``train``), written if it does not exist yet."""
     root = options.work / f"photos-{size}-{count}-{options.seed}"
     if not root.exists():
         written = root.with_name(f"{root.name}.part-{os.getpid()}")
@@ -110,7 +110,7 @@ def photo_tree(options: FigureOptions, *, size: int, count: int) -> Path:
 
 
 def photo_shards(options: FigureOptions, *, size: int, count: int, codec: str) -> Path:
-    """Return shards of :func:`photo_tree`, made by the ingest itself where they are not there yet."""
+    """Return shards of :func:`photo_tree`, made by the ingest itself if they do not exist yet."""
     tree = photo_tree(options, size=size, count=count)
     out = tree.with_name(f"{tree.name}.{codec}")
     if not has_shards(out):
@@ -124,7 +124,7 @@ def tree_bytes_per_image(options: FigureOptions, *, size: int, count: int) -> in
 
 
 def summary(rates: Sequence[float]) -> dict[str, Any]:
-    """Return median, spread (best less worst, as a share of the median) and every run."""
+    """Return median, spread (best minus worst, as a fraction of the median) and every run."""
     middle = statistics.median(rates)
     return {
         "images_per_second": round(middle, 1),

@@ -23,14 +23,14 @@ class BenchOptions:
     Attributes:
         shards: Folder or URL of a data set that ferdata wrote, to be measured as it is; None makes one from the source.
         source: A class-folder tree (``<class>/*.jpg``, all of one size); None writes photographs.
-        num_workers: Worker processes (or threads, where a contender works with threads).
+        num_workers: Worker processes (or threads, if a contender works with threads).
         batch_size: Images in a batch.
         against: Contenders by name; ``usual`` (what most people run), ``all`` or ``none``.
         image_size: Side in pixels of the photographs written when there is no source.
         count: How many images to write; None: 8,192 when every contender is asked for, else 2,048.
         epochs: Timed epochs of each contender, at least 3.
         min_seconds: Shortest timed run; epochs are repeated until then.
-        cold: Read fresh copies that the page cache has been asked to forget, once an epoch.
+        cold: Read fresh copies that the page cache has been asked to forget, once per epoch.
         sweep: Axes to vary one at a time, out of :data:`SWEEP_AXES`.
         seed: Seed of photographs and orders.
         work: Folder for everything written; None: a folder in the user's cache, removed at the end.
@@ -76,17 +76,17 @@ class BenchRow:
         workers: Worker processes or threads.
         batch_size: Images in a batch.
         images_per_second: Median over the timed runs.
-        spread: Best less worst, as a share of the median.
-        fraction_of_ceiling: ``images_per_second`` as a share of the lower of the ceilings that apply to it; None without a ceiling.
-        bytes_per_image: Stored bytes an image.
+        spread: Best minus worst, as a fraction of the median.
+        fraction_of_ceiling: ``images_per_second`` as a fraction of the lower of the ceilings that apply to it; None without a ceiling.
+        bytes_per_image: Stored bytes per image.
         peak_memory_bytes: Peak proportional set size of its process tree, in an epoch that is not timed.
         peak_private_bytes: The part of it that is not mapped files.
         first_batch_seconds: From building the loader to its first batch, libraries already imported.
         cpu_seconds_per_image: User and system seconds of its process tree, while timed.
         bytes_on_disk: Of all its files.
-        ingest_seconds: To write them from the source; None where shards were given.
+        ingest_seconds: To write them from the source; None if shards were given.
         images: In one epoch.
-        runs: Images a second of each timed run.
+        runs: Images per second of each timed run.
         shuffle: What is mixed with what in an epoch.
         version: Its library's version.
         sweep: The axis of the sweep it belongs to; None for the main table.
@@ -119,7 +119,7 @@ class BenchResult:
 
     Attributes:
         conditions: Machine, versions and settings.
-        ceilings: ``copy``, ``decode`` (of ferdata's default codec), ``disk``: images a second; ``decode_by_codec``; their ``spread``.
+        ceilings: ``copy``, ``decode`` (of ferdata's default codec), ``disk``: images per second; ``decode_by_codec``; their ``spread``.
         rows: The main table, fastest first, then the sweeps' rows.
         notes: What the reader should know: who is missing and why, more workers than cores ...
         limit: One sentence on what limits this machine.

@@ -1,6 +1,6 @@
-"""Trees of real photographs for benchmarks, cut from pictures that scikit-image and scikit-learn carry inside their wheels.
+"""Trees of real photographs for benchmarks, cut from pictures that scikit-image and scikit-learn ship in their wheels.
 
-In: a count, a size and a layout. Out: JPEG files on disk, every one different, no download. Costs about 1 ms of one core an image.
+In: a count, a size and a layout. Out: JPEG files on disk, every one different, no download. Costs about 1 ms of one core per image.
 """
 
 import importlib.util
@@ -24,7 +24,7 @@ __all__ = ["LAYOUTS", "PhotoTree", "find_photographs", "photo_label", "write_pho
 
 LAYOUTS = (FOLDER.name, AN_NPY.name, RAF_BASIC.name)
 CROP_SHARE = (0.3, 0.5)
-"""Side of a crop as a share of the photograph's short side: as smooth as aligned faces, about 12 kB at 224 px and quality 90."""
+"""Side of a crop as a fraction of the photograph's short side: as smooth as aligned faces, about 12 kB at 224 px and quality 90."""
 CHUNK_IMAGES = 64
 
 _PHOTOGRAPHS = (

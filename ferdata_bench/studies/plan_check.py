@@ -1,8 +1,8 @@
-"""Is the plan's prediction right? Compares it with the real loader's images a second, codec by codec, on this machine.
+"""Is the plan's prediction right? Compares it with the real loader's images per second, codec by codec, on this machine.
 
     python -m ferdata_bench.studies.plan_check [DIR] [--json FILE] [--leave-gb 3 --count 24576]
 
-In: a data set; photographs of 224 px where none is given. Out: a table and a JSON file; exit code 1 where a prediction is more than 20 %
+In: a data set; photographs of 224 px if none is given. Out: a table and a JSON file; exit code 1 if a prediction is more than 20 %
 off, or another choice than the recommended one is more than 10 % faster. Every codec is recoded in full and streamed, so it takes minutes
 and several times the data set's size on disk. With ``--leave-gb`` all other memory is taken away first: what a set does that does not fit.
 """
@@ -42,12 +42,12 @@ RUNS = 3
 
 
 CHOICE = 0.9
-"""Share of the fastest measured rate that the recommended choice must reach."""
+"""Fraction of the fastest measured rate that the recommended choice must reach."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedRow:
-    """One codec with one number of workers: predicted and measured images a second, and the error as a share of the measured rate."""
+    """One codec with one number of workers: predicted and measured images per second, and the error as a fraction of the measured rate."""
 
     codec: str
     workers: int
@@ -111,7 +111,7 @@ def memory_taken(leave_bytes: int | None) -> Iterator[None]:
 
 
 def measure_loader(root: Path, *, num_workers: int, min_seconds: float) -> list[float]:
-    """Return images a second of each of a few runs over the largest split, after one epoch to warm up."""
+    """Return images per second of each of a few runs over the largest split, after one epoch to warm up."""
     from ferdata import Loader
 
     index = read_index(Store(root))
@@ -130,7 +130,7 @@ def measure_loader(root: Path, *, num_workers: int, min_seconds: float) -> list[
 
 
 def main(
-    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="A data set; photographs where none is given.")] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="A data set; photographs if none is given.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")] = None,
     count: Annotated[int, typer.Option(help="How many photographs.")] = PHOTOS,
     size: Annotated[int, typer.Option(help="Their side in pixels.")] = 224,

@@ -64,7 +64,7 @@ def run_study(options: StudyOptions, folder: Path, *, say: Callable[[str], None]
     Args:
         options: Sizes.
         folder: Where data and runs go.
-        say: Told what is done.
+        say: Called with progress.
 
     Returns:
         ``options``; ``head``, what became of the pre-trained head; ``curves``: way -> accuracy on val ``[seed][epoch]``.

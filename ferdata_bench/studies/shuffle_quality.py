@@ -71,7 +71,7 @@ class Quality:
         way: How the epoch was shuffled.
         stored: In which order the samples stand in the shards.
         run_samples: Neighbours that are read together, where the way knows such runs.
-        neighbour_median: Median distance of two neighbours of a shard in the epoch, as a share of the epoch; 0.29 by chance.
+        neighbour_median: Median distance of two neighbours of a shard in the epoch, as a fraction of the epoch; 0.29 by chance.
         neighbours_in_batch: Share of neighbours that meet in one batch.
         together_again: Share of pairs that meet in one batch and meet again in the next epoch's.
         label_run_mean: Mean length of a run of one label.

@@ -140,7 +140,7 @@ def test_every_table_stands_with_its_conditions_its_command_and_a_sentence(tmp_p
     text = page.render(figures, guard=tmp_path / "guard.json")
 
     assert "| zstd | 27,000 | 5% | 90,000 (NumPy) | 30,000 (bare zstandard) | 0.90 | 0.85 | 5,000 | 5.4 | 4 |" in text
-    assert "everything asked is reached" in text
+    assert "every goal is reached" in text
     assert "| memmap | raw | 9,200 | 4% | 0.11 | 200 | 150,528 | 900 | 300 | 0.31 | 7.5 | whole set |  |" in text
     assert "This machine's limit is memory." in text
     assert "python cli.py bench-loader --size 224 --count 8192 --workers 2 --batch-size 128 --epochs 3 --against all" in text
