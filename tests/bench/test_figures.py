@@ -159,7 +159,7 @@ def test_a_bar_that_is_missed_is_named(tmp_path: Path) -> None:
 
     text = page.render(tmp_path)
 
-    assert "what is asked is **not reached** for zstd, zstd over plain" in text
+    assert "the goal is **not reached** for zstd, zstd over plain" in text
 
 
 def test_a_changed_figure_makes_the_check_fail_until_the_page_is_made_again(tmp_path: Path) -> None:
