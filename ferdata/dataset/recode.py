@@ -96,9 +96,9 @@ def _shard_name(info: ShardInfo, codec: Codec) -> str:
 
 def _recode_shard(store: Store, target: Store, info: ShardInfo, index: DatasetIndex, recoded: DatasetIndex) -> ShardInfo:
     name = _shard_name(info, recoded.codec)
-    with read_whole(store, info, index, is_checked=True) as reader, target.write_atomic(name) as file:
+    with target.write_atomic(name) as file:
         writer = ShardWriter(file, recoded.members, recoded.codec)
-        for sample in reader:
+        for sample in read_whole(store, info, index, is_checked=True):
             writer.add(sample.key, sample.label, sample.record, sample.pixels)
         written = writer.close()
     return ShardInfo.of(written, name=name, split=info.split)

@@ -4,7 +4,6 @@ In: sample positions. Out: uint8 rows. Costs the codec's decoding and nothing pe
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any, Self, TypeVar
@@ -229,9 +228,10 @@ class ShardReader:
                 raise ShardCorruptError(f"{self._where}: sample {position}: {error}; copy or write the shard again") from error
 
 
-@contextmanager
-def read_whole(store: Store, info: ShardInfo, index: DatasetIndex, *, is_checked: bool = False) -> Iterator[ShardReader]:
-    """Open a shard of which every sample is to be read: behind a URL it is fetched once, in large pieces, to a temporary file.
+def read_whole(store: Store, info: ShardInfo, index: DatasetIndex, *, is_checked: bool = False) -> Iterator[Sample]:
+    """Yield every sample of a shard, in order and all in the same memory.
+
+    Behind a URL, the shard is fetched once, in large pieces, to a temporary file.
 
     Args:
         store: The data set's folder.
@@ -243,4 +243,6 @@ def read_whole(store: Store, info: ShardInfo, index: DatasetIndex, *, is_checked
         if is_checked or copy is not None:
             check_file(store, info, copy=copy)
         with ShardReader(store, info, index, copy=copy) as reader:
-            yield reader
+            pixels = np.empty(index.spec.shape, np.uint8)
+            for position in range(len(reader)):
+                yield reader.read(position, pixels)
