@@ -14,7 +14,7 @@ from ferdata.stream import BatchContext, Normalize
 from model.nets.augment import Resize
 from model.nets.networks import FerNetwork, build_network
 from model.nets.transfer import load_weights
-from model.run.checkpoint import WEIGHTS, find_checkpoint, load_checkpoint
+from model.run.checkpoint import Checkpoint, find_checkpoint
 
 __all__ = ["TrainedNetwork", "load_run"]
 
@@ -84,22 +84,25 @@ def load_run(run: str | os.PathLike[str]) -> TrainedNetwork:
         TrainError: If there is no checkpoint, or it is damaged or another program's.
     """
     path = find_checkpoint(run)
-    record = load_checkpoint(path, needed=WEIGHTS)
+    checkpoint = Checkpoint.read(path)
+    kind, normalisation = checkpoint.network, checkpoint.normalisation
     try:
-        kind, normalisation = record["network"], record["normalisation"]
-        size = (int(kind["size"][0]), int(kind["size"][1]))
         network = build_network(
-            kind["name"], size=size, num_classes=len(record["classes"]), dropout=kind["dropout"], valence_arousal=kind["valence_arousal"]
-        )
-        trained = TrainedNetwork(
-            network,
-            classes=tuple(record["classes"]),
-            size=size,
-            mean=tuple(normalisation["mean"]),
-            std=tuple(normalisation["std"]),
-            transform=record["transform"],
+            kind.name,
+            size=kind.size,
+            num_classes=len(checkpoint.classes),
+            dropout=kind.dropout,
+            valence_arousal=kind.valence_arousal,
         )
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise TrainError(f"{path}: {error}, expected what ferdata writes of a network; take another checkpoint of the run") from error
-    load_weights(network, record, str(path))
+    load_weights(network, checkpoint, str(path))
+    trained = TrainedNetwork(
+        network,
+        classes=checkpoint.classes,
+        size=kind.size,
+        mean=normalisation.mean,
+        std=normalisation.std,
+        transform=checkpoint.transform,
+    )
     return trained.eval()

@@ -5,7 +5,7 @@ In: keyword arguments. Out: a frozen, checked :class:`TrainOptions`.
 
 import math
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -180,6 +180,10 @@ class TrainOptions:
             model=self.model or ("mod4" if (self.size or size) >= SMALL_IMAGE else "basic1"),
             sampling=self.sampling or ("uniform" if self.class_weights else "balanced"),
         )
+
+    def input_size(self, shape: Sequence[int]) -> tuple[int, int]:
+        """Return height and width of what the network sees of samples ``(3, H, W)``."""
+        return (shape[1], shape[2]) if self.size is None else (self.size, self.size)
 
     def located(self) -> "TrainOptions":
         """Return the settings with whole paths, which mean the same wherever the run is gone on with."""

@@ -24,7 +24,7 @@ from ferdata.parallel import usable_cores
 from ferdata.store import Store
 from model.options import TrainOptions
 from model.run.attempts import find_begun, launch
-from model.run.checkpoint import load_checkpoint
+from model.run.checkpoint import Checkpoint
 from model.run.disk import json_line, naming, read_json, write_json
 from model.run.ranks import Ranks
 
@@ -70,7 +70,7 @@ def open_run(run: str | os.PathLike[str]) -> tuple[Path, TrainOptions]:
     """
     path = Path(run)
     if path.is_file():
-        load_checkpoint(path)  # says what it is where it is no checkpoint of ours
+        Checkpoint.read(path)  # says what it is where it is no checkpoint of ours
         raise TrainError(f"{path}: a checkpoint found, expected the folder of its run; go on with --resume {path.parent}")
     config = path / CONFIG_NAME
     try:

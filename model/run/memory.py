@@ -1,16 +1,50 @@
-"""What to say when the memory is full: not that it is full, but how many images fit.
+"""What to say when a step does not go through: not that the memory is full, but how many images fit.
 
-In: the step that failed. Out: the largest number of images, by halving, that one was really carried out with.
+In: a step. Out: its outcome, or the largest number of images, by halving, that one was really carried out with.
 """
 
 import gc
 
 import torch
 
-from ferdata.errors import TrainError
+from ferdata.errors import OptionError, TrainError
+from model.data import StepBatch
 from model.step import Stepper
 
-__all__ = ["is_out_of_memory", "out_of_memory"]
+__all__ = ["is_out_of_memory", "out_of_memory", "take_step"]
+
+
+def take_step(stepper: Stepper, batch: StepBatch, number: int) -> torch.Tensor:
+    """Return what :meth:`Stepper.step` does.
+
+    Raises:
+        OptionError: If micro-batches are too small for batch normalisation.
+        TrainError: If they are too large for the memory.
+    """
+    options, ranks = stepper.options, stepper.ranks
+    micro_batch_size = len(batch.images) // options.accumulate
+    try:
+        return stepper.step(batch, number)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise OptionError(
+            f"batch_size: micro-batches of {micro_batch_size} on each rank found, expected more than one value a channel for "
+            "the batch normalisation of this network; use a larger --batch-size, a smaller --accumulate or a larger --size"
+        ) from error
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    # outside of the block above, so that the failed step's tensors are free
+    raise out_of_memory(
+        stepper,
+        reason=reason,
+        shape=tuple(batch.images.shape[1:]),
+        micro_batch_size=micro_batch_size,
+        accumulate=options.accumulate,
+        world_size=ranks.world_size,
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import cli
 from ferdata.errors import FerdataError, OptionError, TrainError
 from model import TrainOptions
-from model.run.checkpoint import load_checkpoint
+from model.run.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,7 +108,7 @@ def test_a_run_made_longer_stays_longer(run: Path, tmp_path: Path, monkeypatch: 
 
     train("--resume", str(longer))
 
-    assert load_checkpoint(longer / "last.pt")["standing"]["step"] == 12
+    assert Checkpoint.read(longer / "last.pt").state.step == 12
     assert [line["epoch"] for line in timeless_metrics(longer) if line["kind"] == "epoch"] == [0, 1, 2]
     assert json.loads((longer / "config.json").read_text())["epochs"] == 3
 
@@ -137,7 +137,7 @@ def test_a_default_that_is_typed_is_applied_to_a_resumed_run(run: Path, tmp_path
 
     train("--resume", str(longer), "--epochs", "10", "--lr", "1e-4", "--device", "auto")
 
-    assert load_checkpoint(longer / "last.pt")["standing"]["epoch"] == 10
+    assert Checkpoint.read(longer / "last.pt").state.epoch == 10
 
 
 def test_fewer_epochs_than_are_trained_are_refused(run: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -18,11 +19,11 @@ from train_helpers import Recorder, small_dataset, small_options, step_losses
 
 from ferdata.errors import OptionError, StateError, TrainError
 from ferdata.stream import Loader
-from model import TrainOptions, setup, train
+from model import TrainOptions, train
 from model.nets.networks import FerNetwork
 from model.report.plots import draw_confusion
 from model.report.scores import SplitScores, scores_from_confusion
-from model.run.checkpoint import load_checkpoint
+from model.run.checkpoint import Checkpoint
 from model.run.folder import read_metrics
 from model.run.memory import out_of_memory
 
@@ -39,19 +40,19 @@ def run(shards: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_flipped_bit_in_a_checkpoint_is_found_or_means_nothing(run: Path, tmp_path: Path) -> None:
     """torch reads weights with flipped bits without a word; what no checksum covers must not change what is read."""
-    data, good = (run / "last.pt").read_bytes(), load_checkpoint(run / "last.pt")
+    data, good = (run / "last.pt").read_bytes(), Checkpoint.read(run / "last.pt")
     rng, found = random.Random(0), 0
     for _ in range(150):
         place = rng.randrange(len(data))
         (tmp_path / "last.pt").write_bytes(data[:place] + bytes([data[place] ^ 1 << rng.randrange(8)]) + data[place + 1 :])
         try:
-            record = load_checkpoint(tmp_path / "last.pt")
+            record = Checkpoint.read(tmp_path / "last.pt")
         except TrainError as error:
             assert str(tmp_path / "last.pt") in str(error)
             found += 1
         else:
-            assert all(torch.equal(value, record["model"][name]) for name, value in good["model"].items())
-            assert record["standing"] == good["standing"]
+            assert all(torch.equal(value, record.model[name]) for name, value in good.model.items())
+            assert record.state == good.state
     assert found > 120
 
 
@@ -166,7 +167,7 @@ def test_weights_larger_than_the_memory_are_said_to_be(shards: str, tmp_path: Pa
             "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
         )
 
-    monkeypatch.setattr("model.setup.build_network", refuse)
+    monkeypatch.setattr("model.nets.transfer.build_network", refuse)
     with pytest.raises(TrainError, match=r"model basic1 at 28 x 28: its weights do not fit the memory .*--size or another --model"):
         train(small_options(shards, tmp_path))
 
@@ -175,7 +176,7 @@ def test_batch_normalisation_over_one_value_is_explained(shards: str, tmp_path: 
     """torch's own error names neither the batch nor what to change."""
     body = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.BatchNorm2d(3), torch.nn.Flatten())
     network = FerNetwork(body, num_features=3, num_classes=8, dropout=0.0, valence_arousal=False)
-    monkeypatch.setattr("model.setup.build_network", lambda *args, **settings: network)
+    monkeypatch.setattr("model.nets.transfer.build_network", lambda *args, **settings: network)
 
     with pytest.raises(
         OptionError, match=r"batch_size: micro-batches of 1 on each rank found.*larger --batch-size, a smaller --accumulate"
@@ -185,14 +186,8 @@ def test_batch_normalisation_over_one_value_is_explained(shards: str, tmp_path: 
 
 def test_a_second_head_without_anything_to_learn_is_refused(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """RAF-DB has no valence and no arousal; the head would stay as it was drawn and be saved as if it meant something."""
-    read = setup.read_samples
-
-    def without_values(*args: object) -> object:
-        table = read(*args)  # type: ignore[arg-type]
-        nothing = setup.pa.nulls(len(table), setup.pa.float64())
-        return table.set_column(1, "valence", nothing).set_column(2, "arousal", nothing)
-
-    monkeypatch.setattr("model.setup.read_samples", without_values)
+    nothing = pa.table({name: pa.nulls(91, pa.float64()) for name in ("valence", "arousal")})
+    monkeypatch.setattr("model.data.read_samples", lambda *args: nothing)
     with pytest.raises(OptionError, match=r"valence_arousal: none of the 70 train samples .* has values, expected some; leave --valence"):
         train(small_options(shards, tmp_path, valence_arousal=True))
 
