@@ -3,7 +3,6 @@
 In: a folder. Out: a source tree, shards, a verification, figures, a short training and ``report.html``. About four minutes on 2 cores.
 """
 
-import base64
 import json
 import time
 from collections.abc import Iterator
@@ -18,19 +17,20 @@ from ferdata.dataset.verify import verify
 from ferdata.errors import FerdataError, OptionError
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.parallel import usable_cores
-from ferdata.shown import html_text
 from ferdata.synth import write_synthetic
 from ferdata_bench.loaders.harness import run_bench
 from ferdata_bench.loaders.options import BenchOptions
 from ferdata_bench.loaders.report import print_result, save_plot
 from model import RichProgress, TrainOptions, train
 from model.first_run import BUILTIN_SETTINGS
+from model.report.page import render_page
 
 __all__ = ["run_demo"]
 
 FACES = 4000
 SIZE = 224
 TRAIN_SIZE = 80
+TEMPLATE = Path(__file__).with_name("demo.html")
 PAGES = ("report.html", "sheet.png", "bench.png", "bench.svg")
 """What the demo makes again each time."""
 
@@ -104,7 +104,15 @@ def run_demo(out: Path) -> Path:
         ("Training", run / "curves.png"),
         ("Confusion on the validation split", run / "confusion.png"),
     ]
-    page.write_text(_page(figures, pictures, run, time.perf_counter() - begun), encoding="utf-8")
+    text = render_page(
+        TEMPLATE,
+        title="ferdata demo",
+        seconds=time.perf_counter() - begun,
+        figures=figures,
+        pictures=[(title, path.read_bytes()) for title, path in pictures],
+        run_page=str(run / "report.html"),
+    )
+    page.write_text(text, encoding="utf-8")
     console.rule("done")
     for name, value in figures:
         console.print(Text(f"{name:18} ", style="bold").append(value, style="not bold"))
@@ -118,21 +126,3 @@ def _step(title: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     console.print(f"{time.perf_counter() - start:.1f} s", style="dim", highlight=False)
-
-
-def _page(figures: list[tuple[str, str]], pictures: list[tuple[str, Path]], run: Path, seconds: float) -> str:
-    rows = "".join(f"<tr><th>{html_text(name)}</th><td>{html_text(value)}</td></tr>" for name, value in figures)
-    images = "".join(f"<h2>{html_text(title)}</h2><img alt='{html_text(title)}' src='{_data_url(path)}'>" for title, path in pictures)
-    style = (
-        "body{font:16px/1.5 system-ui,sans-serif;max-width:1000px;margin:2rem auto;padding:0 1rem;color:#222}"
-        "img{max-width:100%}th{text-align:left;padding:.2rem 2rem .2rem 0}td{padding:.2rem 0}h1{margin-bottom:0}"
-    )
-    return (
-        f"<!doctype html><meta charset='utf-8'><title>ferdata demo</title><style>{style}</style>"
-        f"<h1>ferdata demo</h1><p>Synthetic faces, drawn, converted, verified, streamed and learned in {seconds:.0f} seconds.</p>"
-        f"<table>{rows}</table>{images}<p>The run's own page: {html_text(str(run / 'report.html'))}</p>\n"
-    )
-
-
-def _data_url(path: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
