@@ -95,8 +95,9 @@ def test_the_program_runs_without_asserts_and_docstrings(shards: Path, tmp_path:
     assert "Check every checksum" in ferdata("verify", "--help", python=python).stdout
     assert ferdata("verify", shards, "--deep", python=python).returncode == 0
     assert ferdata("preview", shards, "--out", tmp_path / "sheet.png", python=python).returncode == 0
-    for module in ("ferdata_bench.studies.shuffle_quality"):
-        done = subprocess.run([sys.executable, *python, "-m", module, "--help"], capture_output=True, text=True, timeout=100)
+    for study in ("shuffle_quality", "pretraining", "waiting"):
+        command = [sys.executable, *python, "-m", f"ferdata_bench.studies.{study}", "--help"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
         assert done.returncode == 0, done.stderr
 
 
