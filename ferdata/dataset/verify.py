@@ -20,6 +20,7 @@ from ferdata.format import (
     FileInfo,
     ShardInfo,
     ShardReader,
+    channel_moments,
     check_file,
     read_index,
     read_samples,
@@ -152,7 +153,7 @@ def _row_ranges(index: DatasetIndex) -> list[tuple[ShardInfo, int, int]]:
 
 def _check_shard(store: Store, index: DatasetIndex, info: ShardInfo, rows: pa.Table | None, deep: bool) -> _ShardResult:
     channels = index.spec.shape[0]
-    sums, squares = np.zeros(channels, np.uint64), np.zeros(channels, np.uint64)
+    sums, squares = np.zeros(channels, np.int64), np.zeros(channels, np.int64)
     with shard_copy(store) as copy:
         errors = _check_file(store, info, copy)
         try:
@@ -183,9 +184,8 @@ def _check_samples(reader: ShardReader, where: str, rows: pa.Table | None, sums:
                 for name, expected in expected_rows[position].items()
                 if name in found and found[name] != expected
             ]
-        plane = pixels.reshape(len(sums), -1)
-        sums += plane.sum(axis=1, dtype=np.uint64)
-        squares += np.square(plane, dtype=np.uint16).sum(axis=1, dtype=np.uint64)
+        for total, added in zip((sums, squares), channel_moments(pixels), strict=True):
+            total += added
     if len(errors) > _ERRORS_PER_SHARD:
         errors[_ERRORS_PER_SHARD:] = [
             f"{where}: {len(errors) - _ERRORS_PER_SHARD:,} more errors of this kind; copy or write the shard again"

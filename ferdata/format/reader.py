@@ -76,7 +76,7 @@ class ShardReader:
             raise
 
     def _open(self) -> OpenShard:
-        shard = self._codec.container.open(self._file, self.members, samples=self.info.samples, tail_xxh64=self.info.tail_xxh64)
+        shard = self._codec.container.open(self._file, self.members, self.info.samples, self.info.tail_xxh64)
         expected = self._codec.body_bytes(self.members.spec)
         if expected is not None and not (shard.body_bytes == expected).all():
             raise ShardCorruptError(

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format.codecs.codec import BodyDecoder, BodyEncoder, Codec, image_shape
-from ferdata.format.container import PlainTar
+from ferdata.format.container import PLAIN_TAR, Container
 from ferdata.format.kernels import deinterleave_into
 from ferdata.sample import TensorSpec
 
@@ -32,13 +32,9 @@ class Jpeg(Codec):
     """The codec without settings."""
 
     name: ClassVar[str] = "jpeg"
+    container: ClassVar[Container] = PLAIN_TAR
     suffix: ClassVar[str] = ".jpg"
     needs_source: ClassVar[bool] = True
-
-    @property
-    def container(self) -> PlainTar:
-        """A tar that holds the files as they are."""
-        return PlainTar()
 
     def tensor_header(self, spec: TensorSpec) -> bytes:
         """Return nothing: the member is the file."""
