@@ -169,8 +169,7 @@ def _title(index: DatasetIndex, split: str) -> str:
 
 def _subtitle(index: DatasetIndex, total: int, per_class: int, seed: int, *, has_captions: bool) -> list[str]:
     channels, height, width = index.spec.shape
-    level = index.codec.to_json()["level"]
-    codec = index.codec.name + (f" at level {level}".replace("-", "−") if level is not None else "")
+    codec = str(index.codec).replace("-", "−")
     return [
         f"{total:,} images in {len(index.classes)} classes · {width} × {height} px{'' if channels == 3 else ', grey'} · codec {codec}",
         f"layout {index.source_layout} · up to {per_class} faces of every class, drawn with seed {seed}"

@@ -117,7 +117,7 @@ class DatasetIndex:
 
     def describe_samples(self) -> str:
         """Return a few words on what every sample is."""
-        return f"{len(self.classes)} classes, {self.spec.dtype} {list(self.spec.shape)}, codec {self.codec.name}"
+        return f"{len(self.classes)} classes, {self.spec.dtype} {list(self.spec.shape)}, codec {self.codec}"
 
     @cached_property
     def members(self) -> SampleMembers:

@@ -53,6 +53,10 @@ class Codec(ABC):
     is_copy: ClassVar[bool] = False
     needs_source: ClassVar[bool] = False
 
+    def __str__(self) -> str:
+        level = self.to_json()["level"]
+        return self.name if level is None else f"{self.name} at level {level}"
+
     @property
     @abstractmethod
     def container(self) -> Container:
