@@ -82,6 +82,12 @@ def load_run(run: str | os.PathLike[str]) -> TrainedNetwork:
 
     Raises:
         TrainError: If there is no checkpoint, or it is damaged or another program's.
+
+    Example:
+        >>> network = ferdata.load_run("runs/first")
+        >>> images, labels = next(iter(ferdata.Loader("shards/affectnet", split="val", batch_size=8, num_workers=0)))
+        >>> network(images).shape, network.classes[1]
+        (torch.Size([8, 8]), 'Happy')
     """
     path = find_checkpoint(run)
     checkpoint = Checkpoint.read(path)

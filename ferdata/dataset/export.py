@@ -63,6 +63,11 @@ def export(root: StrPath, *, to: str, out: StrPath, num_workers: int | None = No
         IngestError: If another run is writing there.
         StoreError: If ``out`` cannot be written.
         ShardCorruptError: If a sample cannot be read; what this run has written until then is removed.
+
+    Example:
+        >>> report = ferdata.export("shards/affectnet", to="folder", out="pictures")
+        >>> report.files, report.samples
+        (240, 240)
     """
     if to not in EXPORT_FORMS:
         raise OptionError(f"to: {to!r} found, expected one of {', '.join(EXPORT_FORMS)}")

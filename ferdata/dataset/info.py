@@ -86,6 +86,11 @@ def describe(root: StrPath) -> DatasetDescription:
     Raises:
         ShardMissingError: If there is no data set.
         ShardCorruptError: If its index is damaged.
+
+    Example:
+        >>> about = ferdata.describe("shards/affectnet")
+        >>> about.samples, about.codec, about.shape
+        ({'train': 208, 'val': 32}, 'zstd', [3, 32, 32])
     """
     store = Store(root)
     index = read_index(store)

@@ -63,6 +63,10 @@ def preview(root: StrPath, out: StrPath, *, split: str = "train", per_class: int
 
     Raises:
         OptionError: If there is no such split, ``out`` is another picture, or the tensors are no pictures.
+
+    Example:
+        >>> ferdata.preview("shards/affectnet", "sheet.png", per_class=4)
+        'sheet.png'
     """
     out, store = os.fspath(out), Store(root)
     index = read_index(store)

@@ -69,6 +69,11 @@ def recode(
         IngestError: If there is a data set at ``out`` already, or files of its names, or another run is writing there.
         ShardMissingError: If a file is not there.
         ShardCorruptError: If a file is not what the index says.
+
+    Example:
+        >>> report = ferdata.recode("shards/affectnet", out="shards/raw", codec="raw")
+        >>> report.samples, report.bytes_out > report.bytes_in
+        (240, True)
     """
     store, target = Store(root), Store(out)
     index = read_index(store)

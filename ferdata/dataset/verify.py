@@ -72,6 +72,11 @@ def verify(root: StrPath, *, deep: bool = False, num_workers: int | None = None,
         deep: Also decode every sample, compare its key, label and json with its row, and compute mean and deviation again.
         num_workers: Threads, over shards; hashing and decoding run outside Python's lock. All cores where None.
         progress: Called with (shards done, shards) after every shard.
+
+    Example:
+        >>> report = ferdata.verify("shards/affectnet", deep=True)
+        >>> report.ok, report.samples
+        (True, 240)
     """
     store = Store(root)
     try:

@@ -44,6 +44,10 @@ class IngestOptions:
             around the part of their path that names the group.
         drop_leaks: Leave out train images whose very bytes are in another split too.
         resume: Go on where a stopped run with the same settings left off; False starts afresh and removes what is there.
+
+    Example:
+        >>> ferdata.IngestOptions(source="rafdb", src="data/rafdb", out="shards/rafdb", size=100, val=0.1).out
+        'shards/rafdb'
     """
 
     source: str

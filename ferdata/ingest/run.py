@@ -46,6 +46,11 @@ def ingest(options: IngestOptions, *, progress: ProgressCallback | None = None) 
         SourceError: If the source cannot be used, is gone before the end, or not one of its images can.
         IngestError: If what is in the folder belongs to other settings, or the run was stopped; then it can be continued.
         WorkerError: If a worker process was killed; the run can be continued.
+
+    Example:
+        >>> options = ferdata.IngestOptions(source="affectnet", src="data/affectnet", out="shards/small", size=32, limit=60, num_workers=1)
+        >>> ferdata.shard(options).samples
+        {'train': 52, 'val': 8}
     """
     started = time.monotonic()
     check_apart(options.src, options.out)

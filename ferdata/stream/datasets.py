@@ -44,6 +44,13 @@ class ShardDataset(Dataset[Any]):
         transform: Called with each image; its result takes the image's place. One that takes a :class:`ferdata.BatchContext` too, as
             ferdata's own and :class:`ferdata.PerSample` do, draws for each sample from (``seed``, epoch, sample number).
         seed: Seed of such transforms.
+
+    Example:
+        >>> dataset = ferdata.ShardDataset("shards/affectnet", split="val", transform=lambda image: image.float() / 255)
+        >>> image, label = dataset[0]
+        >>> image.dtype, len(dataset), dataset.class_to_idx["Happy"]
+        (torch.float32, 32, 1)
+        >>> batches = torch.utils.data.DataLoader(dataset, batch_size=8, shuffle=True, num_workers=0)
     """
 
     def __init__(
@@ -161,6 +168,12 @@ class IterableShardDataset(IterableDataset[Any]):
         window_samples: Samples mixed together.
         rank: This rank; None: found where an epoch begins, as the loader finds it.
         world_size: Number of ranks.
+
+    Example:
+        >>> dataset = ferdata.IterableShardDataset("shards/affectnet", seed=1)
+        >>> batches = torch.utils.data.DataLoader(dataset, batch_size=16)
+        >>> sum(len(labels) for images, labels in batches)
+        208
     """
 
     def __init__(

@@ -76,6 +76,14 @@ class Loader:
 
     A loader and its batches belong to the process that made it: in a forked one it refuses to iterate, and a batch that is handed
     on to a forked process must be copied first, since the ring goes on.
+
+    Example:
+        >>> with ferdata.Loader("shards/affectnet", batch_size=32, num_workers=1, where="label != 'Contempt'") as loader:
+        ...     for images, labels in loader:
+        ...         assert images.shape == (32, 3, 32, 32) and labels.max() < 7
+        ...     state = loader.state_dict()
+        >>> len(loader), state["epoch"]
+        (6, 1)
     """
 
     def __init__(

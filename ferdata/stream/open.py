@@ -77,7 +77,7 @@ def open_dataset(root: StrPath) -> OpenDataset:
     Example:
         >>> data = ferdata.open_dataset("shards/affectnet")
         >>> list(data), len(data["train"]), data.classes[:3]
-        (['train', 'val'], 192, ('Neutral', 'Happy', 'Sad'))
+        (['train', 'val'], 208, ('Neutral', 'Happy', 'Sad'))
         >>> image, label = data["val"][0]
         >>> image.shape, data.classes[label] in data.classes
         (torch.Size([3, 32, 32]), True)

@@ -41,6 +41,14 @@ class BatchContext:
         epoch: Counted from 0.
         rank: The rank the batch is for.
         positions: int64 ``[N]``, positions in the rank's epoch.
+
+    Example:
+        >>> def darken(images, context):
+        ...     amount = context.uniform(100, 1, images.device)  # 100: a stream of one's own
+        ...     return images.float() * (1 - amount.view(-1, 1, 1, 1) / 2)
+        >>> with ferdata.Loader("shards/affectnet", batch_size=32, num_workers=0, transform=darken) as loader:
+        ...     next(iter(loader)).images.dtype
+        torch.float32
     """
 
     seed: int
@@ -137,7 +145,15 @@ def _name(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Compose:
-    """Several transforms, one after the other; of images alone, or of images and context."""
+    """Several transforms, one after the other; of images alone, or of images and context.
+
+    Example:
+        >>> index = ferdata.read_index("shards/affectnet")
+        >>> transform = ferdata.Compose([ferdata.HorizontalFlip(), ferdata.Normalize.of(index)])
+        >>> with ferdata.Loader("shards/affectnet", batch_size=32, num_workers=0, transform=transform) as loader:
+        ...     next(iter(loader)).images.dtype
+        torch.float32
+    """
 
     transforms: Sequence[Any]
 
@@ -158,6 +174,11 @@ class Normalize:
         mean: Per channel, in [0, 255], as ``index.json`` gives it.
         std: Likewise.
         dtype: Of the result.
+
+    Example:
+        >>> normalize = ferdata.Normalize(mean=(124.0, 116.0, 104.0), std=(58.0, 57.0, 57.0))
+        >>> normalize == ferdata.open_dataset("shards/affectnet").normalize
+        False
     """
 
     mean: tuple[float, ...]
@@ -182,7 +203,13 @@ class Normalize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HorizontalFlip:
-    """Mirrors each sample with a probability of its own."""
+    """Mirrors each sample with a probability of its own.
+
+    Example:
+        >>> with ferdata.Loader("shards/affectnet", batch_size=32, num_workers=0, transform=ferdata.HorizontalFlip()) as loader:
+        ...     next(iter(loader)).images.dtype
+        torch.uint8
+    """
 
     probability: float = 0.5
 
@@ -206,6 +233,12 @@ class RandomResizedCrop:
         size: Height and width of the result; None keeps the input's.
         scale: Least and greatest area, as a share of the image's.
         ratio: Least and greatest width / height.
+
+    Example:
+        >>> crop = ferdata.RandomResizedCrop(size=24, scale=(0.6, 1.0))
+        >>> with ferdata.Loader("shards/affectnet", batch_size=32, num_workers=0, transform=crop) as loader:
+        ...     next(iter(loader)).images.shape
+        torch.Size([32, 3, 24, 24])
     """
 
     size: int | None = None
@@ -242,6 +275,10 @@ class ColorJitter:
 
     Contrast is about the sample's mean grey and saturation about each pixel's grey, with the luma weights of ITU-R BT.601.
     Gives uint8 back for uint8.
+
+    Example:
+        >>> ferdata.ColorJitter(brightness=0.4, saturation=0)
+        ColorJitter(brightness=0.4, contrast=0.2, saturation=0)
     """
 
     brightness: float = 0.2
