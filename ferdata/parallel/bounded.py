@@ -3,7 +3,7 @@
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from ferdata.errors import FerdataError
@@ -45,6 +45,8 @@ def submit_quietly(pool: Executor, function: Callable[[TaskT], ResultT], task: T
 
     For workers that touch nothing a thread of the parent, such as a progress bar's, could hold locked.
     """
+    if isinstance(pool, ThreadPoolExecutor):
+        return pool.submit(function, task)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return pool.submit(function, task)

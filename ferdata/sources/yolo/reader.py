@@ -5,10 +5,10 @@ opened.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from ferdata.errors import LayoutError, OptionError
 from ferdata.labels import AFFECTNET_8, ALPHABETICAL_8, KNOWN_NAMES, canonical_name
+from ferdata.parallel import iterate_in_threads
 from ferdata.sources.affectnet.pairs import reject_strays
 from ferdata.sources.affectnet.totals import PART_OF_AFFECTNET
 from ferdata.sources.classes import ClassRules, kept_classes
@@ -48,23 +48,24 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         num_labels += len(pairs) + len(labels_without)
         num_found += len(pairs)
         examples += labels_without[:1]
-        with ThreadPoolExecutor(options.num_workers) as pool:
-            texts = pool.map(lambda pair: decode_text(store.read_range(pair[0], 0, _MAX_BYTES)), pairs)
-            for (label_path, image_path), text in zip(pairs, texts, strict=True):
-                class_id, box, problem = parse_label(text, len(names))
-                if class_id is None:
-                    verdict = rejected("label_invalid", problem) if problem else rejected("label_missing", f"{label_path} is empty")
-                else:
-                    verdict = rules.of_name(names[class_id], class_id)
-                if builder.passes(verdict, image_path, split=split):
-                    builder.accept(
-                        key=builder.keys.make(f"{split}_{stem_of(image_path.rsplit('/', 1)[-1])}"),
-                        path=image_path,
-                        split=split,
-                        label=verdict.label,
-                        source_label=str(class_id),
-                        extra={"yolo_box": box} if box else None,
-                    )
+        texts = iterate_in_threads(
+            lambda pair: decode_text(store.read_range(pair[0], 0, _MAX_BYTES)), pairs, num_threads=options.num_workers
+        )
+        for (label_path, image_path), text in zip(pairs, texts, strict=True):
+            class_id, box, problem = parse_label(text, len(names))
+            if class_id is None:
+                verdict = rejected("label_invalid", problem) if problem else rejected("label_missing", f"{label_path} is empty")
+            else:
+                verdict = rules.of_name(names[class_id], class_id)
+            if builder.passes(verdict, image_path, split=split):
+                builder.accept(
+                    key=builder.keys.make(f"{split}_{stem_of(image_path.rsplit('/', 1)[-1])}"),
+                    path=image_path,
+                    split=split,
+                    label=verdict.label,
+                    source_label=str(class_id),
+                    extra={"yolo_box": box} if box else None,
+                )
     stop_if_no_image_found(store.path(), num_labels, num_found, examples)
     stop_if_most_labels_invalid(builder.rejects, store.path(), num_labels, f"class ids 0..{len(names) - 1}")
     if options.crop == "box":
