@@ -176,7 +176,7 @@ class ScanBuilder:
             detail = f"{detail[:_MAX_DETAIL_CHARS]} ..."
         self.rejects.append(Reject(path=printable(path), reason=reason, detail=printable(detail), split=split, row=row, key=key))
 
-    def build(self, *, source: str, layout: str, root: str, classes: Sequence[str], complete: bool | None = None) -> Scan:
+    def build(self, *, source: str, layout: str, root: str, classes: Sequence[str]) -> Scan:
         """Return the finished scan."""
         self._flush()
         table = pa.Table.from_batches(self._batches, schema=_PLAIN_SCHEMA)
@@ -190,7 +190,6 @@ class ScanBuilder:
             skipped=dict(self.skipped),
             repairs=dict(+self.repairs),
             notes=self.notes,
-            complete=complete,
         )
 
     def _flush(self) -> None:

@@ -1,18 +1,17 @@
 """The comparison of a scan with what its release is known to hold.
 
-In: a filled :class:`ScanBuilder`. Out: the finished :class:`Scan`, with notes on counts and completeness. Costs one pass over two columns.
+In: a scan. Out: sentences on what is missing, and whether it is complete. Costs one pass over two columns.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import pyarrow as pa
 
-from ferdata.sources.layout import Detection, Release
-from ferdata.sources.scan import Scan, ScanBuilder
+from ferdata.sources.layout import Release
+from ferdata.sources.scan import Scan
 
-__all__ = ["compare_totals", "finish_scan"]
+__all__ = ["compare_totals", "count_items"]
 
 SplitCounts = Mapping[tuple[str, str], int]
 """(split, class name) -> number of rows or images."""
@@ -40,36 +39,7 @@ def compare_totals(releases: Sequence[Release], counts: SplitCounts) -> tuple[li
     return [*equal, *(f"{split}: {text}." for split, text in differences.items()), *_remark(expected)], False
 
 
-def finish_scan(builder: ScanBuilder, detection: Detection, classes: Sequence[str]) -> Scan:
-    """Build the scan and add what the user should know: where it is, its counts per split and class, and whether it is complete.
-
-    Rows that a rule skipped count when the totals are compared; those of an automatically annotated part are compared apart.
-
-    Args:
-        builder: Holds every item, reject and count.
-        detection: The layout that was read; its notes come first.
-        classes: Class names; the items' labels are indices into them.
-    """
-    layout = detection.layout
-    scan = builder.build(source=layout.source, layout=layout.name, root=detection.root, classes=classes)
-    accepted = _count_items(scan)
-    compared = accepted + builder.left_out
-    compared.subtract(builder.automatic)
-    notes, complete = compare_totals(layout.releases, +compared)
-    if builder.automatic:
-        part_notes, part_complete = compare_totals([layout.automatic] if layout.automatic else [], builder.automatic)
-        notes += part_notes
-        complete = None if complete is None else complete and part_complete
-    counted = [
-        f"{split}: {sum(accepted[split, name] for name in classes):,} items: "
-        + ", ".join(f"{name} {accepted[split, name]:,}" for name in classes)
-        + "."
-        for split in scan.items.splits()
-    ]
-    return replace(scan, notes=[*detection.notes, *counted, *notes, *builder.notes], complete=complete, side=layout.side)
-
-
-def _count_items(scan: Scan) -> Counter[tuple[str, str]]:
+def count_items(scan: Scan) -> Counter[tuple[str, str]]:
     """Return the number of accepted items by split and class name."""
     columns = [scan.items.table.column("split").cast(pa.string()), scan.items.table.column("label")]
     grouped = pa.table(columns, names=["split", "label"]).group_by(["split", "label"]).aggregate([([], "count_all")])

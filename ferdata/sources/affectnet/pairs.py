@@ -8,13 +8,10 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
 from ferdata.sources.affectnet.values import Annotation
-from ferdata.sources.classes import ClassRules, kept_classes
 from ferdata.sources.files.listing import Folder, Tree, below, is_image_at, iter_names
 from ferdata.sources.layout import Detection
+from ferdata.sources.layout_scan import AFFECTNET_IDS, LayoutScan
 from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
-from ferdata.sources.totals import finish_scan
-from ferdata.sources.unread import ignored_files, ignored_images
-from ferdata.sources.unusable import stop_if_most_labels_invalid, stop_if_no_image_found
 from ferdata.sources.verdict import Verdict, judge_image, rejected
 from ferdata.store import Store
 
@@ -35,12 +32,11 @@ class LabelFiles(Protocol):
 
 
 class PairScan:
-    """One scan: its builder, its classes and the numbers that decide whether to stop."""
+    """One scan: its builder and the numbers that decide whether to stop."""
 
     def __init__(self, store: Store, detection: Detection, options: ScanOptions) -> None:
-        self.builder = ScanBuilder()
-        self._store, self._tree, self._detection = store, Tree(store), detection
-        self._rules = ClassRules(kept_classes(detection.layout, options))
+        self.builder = LayoutScan(store, detection, options)
+        self._tree = Tree(store)
         self._num_labels = self._num_found = 0
 
     def label_folder(self, folder: str, name: str) -> str | None:
@@ -58,10 +54,9 @@ class PairScan:
         """
         here = self._tree.folder(folder)
         images = here.dir("images")
-        names = _ImageStems(self._store, images)
+        names = _ImageStems(self.builder.store, images)
         reject_strays(self.builder, here, split)
-        self.builder.notes += ignored_images(self._store, names.folders, self._detection.layout.name)
-        self.builder.notes += ignored_files(self._store, names.others)
+        self.builder.ignore(names.folders, names.others)
         found: dict[str, str] = {}
         for stem in sorted({*labels.stems(), *names}, key=_number_order):
             image = self._image_of(stem, split, images or below(folder, "images"), names, labels, ending)
@@ -114,7 +109,7 @@ class PairScan:
         if annotation.label is None:
             # It has no class, but the totals of the automatically annotated part count it.
             return rejected("unlabelled", f"{label_name}: no human-label")._replace(class_name="unlabelled")
-        return self._rules.of_id(annotation.label)
+        return self.builder.judge_id(annotation.label)
 
     def finish(self, examples: Sequence[str]) -> Scan:
         """Return the scan.
@@ -125,10 +120,9 @@ class PairScan:
         Raises:
             SourceError: If no label finds its image, or most labels are no AffectNet ids.
         """
-        where = self._store.path()
-        stop_if_no_image_found(where, self._num_labels, self._num_found, examples)
-        stop_if_most_labels_invalid(self.builder.rejects, where, self._num_found, self._rules.expected_ids)
-        return finish_scan(self.builder, self._detection, self._rules.names)
+        self.builder.stop_if_no_image_found(self._num_labels, self._num_found, examples)
+        self.builder.stop_if_most_labels_invalid(self._num_found, AFFECTNET_IDS)
+        return self.builder.finish()
 
 
 def reject_strays(builder: ScanBuilder, split_folder: Folder, split: str) -> None:

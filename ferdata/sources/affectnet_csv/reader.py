@@ -11,13 +11,10 @@ from typing import Any, cast
 from ferdata.errors import LayoutError
 from ferdata.sources.affectnet.values import clean_score
 from ferdata.sources.affectnet_csv.rows import iter_official_rows, landmark_text, parse_box, parse_landmarks
-from ferdata.sources.classes import ClassRules, kept_classes
 from ferdata.sources.files.listing import NameIndex, below, is_image_at, iter_names, natural_key
 from ferdata.sources.layout import Detection
-from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
-from ferdata.sources.totals import finish_scan
-from ferdata.sources.unread import ignored_files, ignored_images
-from ferdata.sources.unusable import stop_if_most_labels_invalid, stop_if_no_image_found
+from ferdata.sources.layout_scan import AFFECTNET_IDS, LayoutScan
+from ferdata.sources.scan import Scan, ScanOptions
 from ferdata.sources.verdict import Verdict, judge_image, rejected
 from ferdata.store import Store
 
@@ -59,7 +56,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     elif automatic is not None:
         reader.builder.notes.append(f"The automatically annotated part ({automatic}) was left out: it was not asked for.")
     reader.report_repeats()
-    return finish_scan(reader.builder, detection, reader.rules.names)
+    return reader.builder.finish()
 
 
 class ImageFolder:
@@ -115,12 +112,11 @@ class ImageFolder:
 
 
 class _Reader:
-    """The state of one scan: its builder, its classes and what has been counted."""
+    """The state of one scan: its builder and what has been counted."""
 
     def __init__(self, store: Store, detection: Detection, options: ScanOptions) -> None:
-        self.builder = ScanBuilder()
-        self.rules = ClassRules(kept_classes(detection.layout, options))
-        self._store, self._layout, self._needs_box = store, detection.layout, options.crop == "box"
+        self.builder = LayoutScan(store, detection, options)
+        self._needs_box = options.crop == "box"
         self._homes = tuple(detection.folders.values())
         self._num_rows = self._num_found = self._num_repeated = 0
         self._waiting: list[tuple[dict[str, Any], str]] = []
@@ -131,7 +127,7 @@ class _Reader:
         num_rejects = len(builder.rejects)
         seen: set[str] = set()
         number = -1
-        for number, (line, fields, problem) in enumerate(iter_official_rows(self._store, path)):
+        for number, (line, fields, problem) in enumerate(iter_official_rows(builder.store, path)):
             written = fields[0].strip().replace("\\", "/")
             found = images.find(written)
             box = None if problem else parse_box(fields)
@@ -142,9 +138,8 @@ class _Reader:
                 seen.add(shown)
                 self._accept(fields, f"{prefix}_{number}", shown, split, verdict.label, box)
         self._flush()
-        rejects = builder.rejects[num_rejects:]
-        stop_if_most_labels_invalid(rejects, self._store.path(path), number + 1, self.rules.expected_ids)
-        num_bad = sum(reject.reason == "bad_row" for reject in rejects)
+        builder.stop_if_most_labels_invalid(number + 1, AFFECTNET_IDS, table=path, since=num_rejects)
+        num_bad = sum(reject.reason == "bad_row" for reject in builder.rejects[num_rejects:])
         if num_bad > (prefix == "train"):
             builder.notes.append(f"Warning: {num_bad:,} bad rows in {path}; the released training.csv has one, the other files none.")
 
@@ -154,11 +149,11 @@ class _Reader:
         Raises:
             SourceError: If no row has found its image.
         """
-        stop_if_no_image_found(self._store.path(), self._num_rows, self._num_found, [f"{images.home}/<n>/<hash>.jpg"])
+        self.builder.stop_if_no_image_found(self._num_rows, self._num_found, [f"{images.home}/<n>/<hash>.jpg"])
         for path in images.unused():
             self.builder.reject(path, "label_missing", f"not in {csv_files}")
         others = [path for path in images.other_folders() if not any(f"{home}/".startswith(f"{path}/") for home in self._homes)]
-        self.builder.notes += ignored_images(self._store, others, self._layout.name) + ignored_files(self._store, images.others)
+        self.builder.ignore(others, images.others)
 
     def report_repeats(self) -> None:
         """Say how many rows name a file again."""
@@ -173,7 +168,7 @@ class _Reader:
             return rejected("bad_row", problem)
         if not fields[0].strip() or any(field.strip() in _EMPTY for field in fields[1:5]):
             return rejected("bad_row", f"face_x, face_y, face_width, face_height are {', '.join(fields[1:5])}")
-        verdict = self.rules.of_id(fields[-3])
+        verdict = self.builder.judge_id(fields[-3])
         if verdict.outcome != "accepted":
             return verdict
         self._num_rows += 1

@@ -13,14 +13,12 @@ from ferdata.errors import LayoutError
 from ferdata.labels import AFFECTNET_8, KNOWN_NAMES, canonical_name
 from ferdata.sources.affectnet.totals import PART_OF_AFFECTNET
 from ferdata.sources.class_folders.class_tree import list_class_tree
-from ferdata.sources.classes import ClassRules, kept_classes
 from ferdata.sources.files.listing import NameIndex, below, split_of
 from ferdata.sources.files.matching import SPLIT_ORDER, stem_of
 from ferdata.sources.files.text_tables import find_columns, plain_name, read_table
 from ferdata.sources.layout import Detection
-from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
-from ferdata.sources.totals import finish_scan
-from ferdata.sources.unusable import stop_if_most_labels_invalid, stop_if_no_image_found
+from ferdata.sources.layout_scan import LayoutScan
+from ferdata.sources.scan import Scan, ScanOptions
 from ferdata.sources.verdict import Verdict, judge_image, rejected
 from ferdata.store import Store
 
@@ -57,15 +55,14 @@ def scan(store: Store, detection: Detection, options: ScanOptions, *, names_all:
     if not names_all:
         reader.builder.notes.append(PART_OF_AFFECTNET)
         reader.builder.notes += [f"Warning: there is no {split} folder." for split in ("train", "test") if split not in detection.splits]
-    return finish_scan(reader.builder, detection, reader.rules.names)
+    return reader.builder.finish()
 
 
 class _Reader:
     """The state of one scan: what is on the disk, which of it a row has named, and what was made of it."""
 
     def __init__(self, store: Store, detection: Detection, options: ScanOptions) -> None:
-        self.builder = ScanBuilder()
-        self.rules = ClassRules(kept_classes(detection.layout, options))
+        self.builder = LayoutScan(store, detection, options)
         self._store, self._csv = store, detection.files["labels"]
         self._trees = {split: list_class_tree(store, detection.splits[split]) for split in SPLIT_ORDER if split in detection.splits}
         self._index = {split: NameIndex(path for _, path in tree.images()) for split, tree in self._trees.items()}
@@ -97,16 +94,15 @@ class _Reader:
                     found[split].append((row, names[0]))
                 else:
                     self.builder.passes(problem, row.path, split=split, row=row.line)
-        stop_if_no_image_found(self._store.path(self._csv), len(rows), num_found, [row.path for row in rows[:3]])
+        self.builder.stop_if_no_image_found(len(rows), num_found, [row.path for row in rows[:3]], table=self._csv)
         for split, pairs in found.items():
             self._accept_rows(split, pairs)
         if num_several:
             self.builder.notes.append(f"{num_several:,} rows name an image of several splits; each of these images takes the row's label.")
 
     def _labels(self) -> list[_LabelRow]:
-        where = self._store.path(self._csv)
         header, lines = read_table(self._store, self._csv)
-        path_column, label_column = find_columns(header, where)
+        path_column, label_column = find_columns(header, self._store.path(self._csv))
         confidence = next((column for column, name in enumerate(header) if plain_name(name) == "relfcs"), None)
         rows: list[_LabelRow] = []
         for line, fields in lines:
@@ -117,13 +113,13 @@ class _Reader:
             elif not label:
                 verdict = rejected("label_missing", f"line {line}: no label")
             else:
-                verdict = self.rules.of_name(canonical_name(label), label)
+                verdict = self.builder.judge_name(canonical_name(label), label)
             if verdict.outcome == "rejected":
                 self.builder.passes(verdict, path, split="", row=line)
             extra = _confidence(fields[confidence]) if confidence is not None else None
             rows.append(_LabelRow(line=line, path=path, label=label, verdict=verdict, extra=extra))
         expected = f"class names such as {', '.join(AFFECTNET_8).lower()}"
-        stop_if_most_labels_invalid(self.builder.rejects, where, len(lines), expected)
+        self.builder.stop_if_most_labels_invalid(len(lines), expected, table=self._csv)
         return rows
 
     def _places(self, path: str, splits: Iterable[str]) -> dict[str, list[str]]:
@@ -140,10 +136,7 @@ class _Reader:
             self.builder.repairs["folder_differs"] += canonical_name(_folder_of(path)) != row.verdict.class_name
             times[path] += 1
             self._accept(path, split, row.verdict, row.label, extra=row.extra, repeat=row.line if times[path] > 1 else None)
-        if repeated := sum(count > 1 for count in times.values()):
-            self.builder.notes.append(
-                f"{split}: {repeated:,} images stand in several rows; every row is kept, later ones with the line number in the key."
-            )
+        self.builder.note_repeats(split, times)
 
     def read_rest(self, *, names_all: bool) -> None:
         """Decide on the images that no row names, and warn of empty class folders.
@@ -165,7 +158,7 @@ class _Reader:
                     )
                 else:
                     self.builder.repairs["label_from_folder"] += 1
-                    self._accept(path, split, self.rules.of_name(class_name, folder), folder)
+                    self._accept(path, split, self.builder.judge_name(class_name, folder), folder)
             self.builder.notes += tree.notes
             empty = [name for name, paths in tree.by_class.items() if not paths and canonical_name(name)]
             self.builder.notes += [f"Warning: class folder {below(tree.folder, name)} is empty." for name in empty]

@@ -4,18 +4,17 @@ In: split folders (or none: everything is train) whose sub-folders are classes. 
 folder; no image is opened.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ferdata.errors import SourceError
 from ferdata.labels import AFFECTNET_ALL
 from ferdata.sources.class_folders.class_tree import ClassTree, list_class_tree
-from ferdata.sources.classes import ClassRules, kept_classes
 from ferdata.sources.files.listing import below, natural_key
 from ferdata.sources.files.matching import stem_of
 from ferdata.sources.layout import Detection
+from ferdata.sources.layout_scan import LayoutScan
 from ferdata.sources.rafdb.labels import official_key
-from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
-from ferdata.sources.totals import finish_scan
+from ferdata.sources.scan import Scan, ScanOptions
 from ferdata.store import Store
 
 __all__ = ["scan"]
@@ -31,9 +30,8 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         AmbiguousLayoutError: If a class folder holds split folders or other classes.
         SourceError: If no class folder holds an image.
     """
-    builder = ScanBuilder()
     folders = detection.class_folders
-    rules = ClassRules(_own_classes(folders) or kept_classes(detection.layout, options))
+    builder = LayoutScan(store, detection, options, classes=_own_classes(folders))
     trees = {split: list_class_tree(store, folder, only=folders.keys()) for split, folder in (detection.splits or {"train": ""}).items()}
     if not any(paths for tree in trees.values() for paths in tree.by_class.values()):
         raise SourceError(f"{store.path()}: no image in class folders {', '.join(folders)}, expected images in them; unpack archives first")
@@ -42,14 +40,14 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
             if not name:
                 builder.reject(path, "label_missing", "in no class folder", split=split)
                 continue
-            verdict = rules.of_name(folders[name], name)
+            verdict = builder.judge_name(folders[name], name)
             if builder.passes(verdict, path, split=split):
                 official = official_key(path) if detection.layout.source == "rafdb" else None
                 key = builder.keys.make(official or f"{split}_{stem_of(tree.inside(path))}")
                 builder.accept(key=key, path=path, split=split, label=verdict.label, source_label=name)
         builder.notes += tree.notes
-        _note_gaps(split, tree, rules.names, folders, builder)
-    return finish_scan(builder, detection, rules.names)
+        _note_gaps(split, tree, folders, builder)
+    return builder.finish()
 
 
 def _own_classes(class_folders: Mapping[str, str]) -> tuple[str, ...]:
@@ -60,10 +58,10 @@ def _own_classes(class_folders: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=natural_key))
 
 
-def _note_gaps(split: str, tree: ClassTree, classes: Sequence[str], folders: Mapping[str, str], builder: ScanBuilder) -> None:
+def _note_gaps(split: str, tree: ClassTree, folders: Mapping[str, str], builder: LayoutScan) -> None:
     empty = [name for name, paths in tree.by_class.items() if not paths and name in folders]
     builder.notes += [f"Warning: class folder {below(tree.folder, name)} is empty." for name in empty]
     present = {folders[name] for name in tree.by_class if name in folders}
-    absent = [name for name in classes if name in set(folders.values()) and name not in present]
+    absent = [name for name in builder.classes if name in set(folders.values()) and name not in present]
     if absent:
         builder.notes.append(f"Warning: {split} has no folder of {', '.join(absent)}, which other splits have.")

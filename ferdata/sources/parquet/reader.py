@@ -18,15 +18,13 @@ from ferdata.errors import AmbiguousLayoutError, LayoutError, SourceError
 from ferdata.labels import AFFECTNET_ALL, KNOWN_NAMES, canonical_name
 from ferdata.sources.affectnet.totals import PART_OF_AFFECTNET
 from ferdata.sources.class_folders.orders import find_number_order
-from ferdata.sources.classes import ClassRules, kept_classes
 from ferdata.sources.files.images import IMAGE_COLUMN, open_parquet, parquet_errors
 from ferdata.sources.files.listing import shorten
 from ferdata.sources.files.matching import stem_of, whole_number
 from ferdata.sources.idle_options import refuse_labels
 from ferdata.sources.layout import Detection
-from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
-from ferdata.sources.totals import finish_scan
-from ferdata.sources.unusable import stop_if_most_labels_invalid
+from ferdata.sources.layout_scan import LayoutScan
+from ferdata.sources.scan import Scan, ScanOptions
 from ferdata.sources.verdict import Verdict, rejected
 from ferdata.store import Store
 
@@ -67,16 +65,15 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         OptionError: If ``labels`` is given and every label has a name.
         SourceError: If most labels are not classes.
     """
-    builder = ScanBuilder()
+    builder = LayoutScan(store, detection, options)
     columns = [_read_labels(store, path, split) for split, paths in detection.tables.items() for path in paths]
-    rules = ClassRules(kept_classes(detection.layout, options))
     order = _order_of_numbers(columns, store.path(), options.labels, builder)
     for column in columns:
         names = _canonical(column.names, store.path(column.path)) if column.names is not None else None
         stem = stem_of(column.path)
         for row, value in enumerate(column.values):
             path = f"{column.path}#{row}"
-            verdict = _judge(value, _class_name(value, names, order), row in column.without_image, rules)
+            verdict = _judge(value, _class_name(value, names, order), row in column.without_image, builder)
             if builder.passes(verdict, path, split=column.split, row=row):
                 builder.accept(
                     key=builder.keys.make(f"{column.split}_{stem[:60]}_{row}"),
@@ -91,18 +88,18 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         raise SourceError(
             f"{store.path()}: none of {num_rows:,} rows holds its image, expected images in the file; embed them and write it again"
         )
-    stop_if_most_labels_invalid(builder.rejects, store.path(), num_rows, f"class names ({KNOWN_NAMES})")
+    builder.stop_if_most_labels_invalid(num_rows, f"class names ({KNOWN_NAMES})")
     if detection.layout.source == "affectnet":
         builder.notes.append(PART_OF_AFFECTNET)
-    return finish_scan(builder, detection, rules.names)
+    return builder.finish()
 
 
-def _judge(value: Any, class_name: str | None, is_image_empty: bool, rules: ClassRules) -> Verdict:
+def _judge(value: Any, class_name: str | None, is_image_empty: bool, builder: LayoutScan) -> Verdict:
     if value is None or value == "":
         return rejected("label_missing", "the label is empty")
     if class_name is not None and is_image_empty:
         return rejected("image_missing", "the image is empty")
-    return rules.of_name(class_name, value)
+    return builder.judge_name(class_name, value)
 
 
 def _read_labels(store: Store, path: str, split: str) -> _LabelColumn:
@@ -194,7 +191,7 @@ def _rows_without_image(file: pq.ParquetFile) -> frozenset[int]:
     return frozenset(found)
 
 
-def _order_of_numbers(columns: Sequence[_LabelColumn], where: str, labels: str | None, builder: ScanBuilder) -> Mapping[int, str]:
+def _order_of_numbers(columns: Sequence[_LabelColumn], where: str, labels: str | None, builder: LayoutScan) -> Mapping[int, str]:
     """Return number -> class name for the files that store numbers without names; numbers that can be no class are left out."""
     counts: dict[str, Counter[str]] = {}
     for column in columns:

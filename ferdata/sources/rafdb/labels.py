@@ -5,15 +5,14 @@ In: ``list_patition_label.txt``, in any of the forms that circulate. Out: its us
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ferdata.errors import LayoutError
 from ferdata.labels import AFFECTNET_7, RAFDB_BASIC, RAFDB_COMPOUND
 from ferdata.sources.files.matching import stem_of, whole_number
 from ferdata.sources.files.text_tables import iter_rows, read_head, role_columns
-from ferdata.sources.scan import ScanBuilder
-from ferdata.sources.unusable import has_wrong_order, stop_if_most_labels_invalid
+from ferdata.sources.layout_scan import LayoutScan
 from ferdata.sources.verdict import rejected
 from ferdata.store import Store
 
@@ -25,6 +24,7 @@ __all__ = [
     "RAF_STEM",
     "ListRow",
     "RafSet",
+    "has_wrong_order",
     "iter_list",
     "match_name",
     "official_key",
@@ -42,6 +42,7 @@ ALIGNED_SIDE = 100
 
 _RAF_NAME = re.compile(rf"{RAF_STEM.pattern}\.\w+", re.IGNORECASE)
 _SUSPICIOUS_ROWS = 100
+_WRONG_SHARE = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,7 @@ def iter_list(store: Store, path: str) -> Iterator[tuple[int, str, str | None]]:
         yield line, name, label or None
 
 
-def parse_list(store: Store, path: str, raf: RafSet, builder: ScanBuilder) -> list[ListRow]:
+def parse_list(store: Store, path: str, raf: RafSet, builder: LayoutScan) -> list[ListRow]:
     """Return the usable lines of a label list, train before test; unusable ones become rejects.
 
     Accepted: any line ends, no final newline, blank lines, spaces, tabs, commas or semicolons, a third column, names with ``_aligned``.
@@ -137,13 +138,13 @@ def parse_list(store: Store, path: str, raf: RafSet, builder: ScanBuilder) -> li
             rows.append(ListRow(line=line, stem=key, suffix=name[len(stem[0]) :], split=split, raf_id=raf_id))
             continue
         builder.passes(verdict, written, split=split, row=line, key=key)
-    stop_if_most_labels_invalid(builder.rejects, where, num_lines, f"RAF-DB ids 1..{len(raf.source_classes)}")
+    builder.stop_if_most_labels_invalid(num_lines, f"RAF-DB ids 1..{len(raf.source_classes)}", table=path)
     if not rows:
         raise LayoutError(f"{where}: no usable line in {num_lines:,}, expected lines like 'train_00001.jpg 5'; take the official list")
     return sorted(_with_known_ids(rows, where, raf, builder), key=lambda row: row.split != "train")
 
 
-def _with_known_ids(rows: Sequence[ListRow], where: str, raf: RafSet, builder: ScanBuilder) -> list[ListRow]:
+def _with_known_ids(rows: Sequence[ListRow], where: str, raf: RafSet, builder: LayoutScan) -> list[ListRow]:
     """Return the rows whose id is one of the set's; the others become rejects where they are few."""
     top = len(raf.source_classes)
     wrong = [row for row in rows if not 1 <= row.raf_id <= top]
@@ -162,3 +163,12 @@ def _with_known_ids(rows: Sequence[ListRow], where: str, raf: RafSet, builder: S
     for row in wrong:
         builder.reject(f"{row.stem}{row.suffix}", "label_invalid", f"label '{row.raf_id}'", split=row.split, row=row.line, key=row.stem)
     return [row for row in rows if 1 <= row.raf_id <= top]
+
+
+def has_wrong_order(counts: Mapping[int, int], num_classes: int) -> bool:
+    """Tell whether ids that should run from 1 to ``num_classes`` are those of another list, or only wrong in a few rows.
+
+    Another list is one with a tenth of its ids outside, or one from 0 that lacks the last id: 0 stands for the first class then.
+    """
+    outside = sum(count for number, count in counts.items() if not 1 <= number <= num_classes)
+    return outside * _WRONG_SHARE > sum(counts.values()) or (bool(counts.get(0)) and not counts.get(num_classes))

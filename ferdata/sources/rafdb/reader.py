@@ -14,13 +14,11 @@ from ferdata.sources.files.listing import Folder, below, list_folder
 from ferdata.sources.files.matching import StemIndex, stem_of
 from ferdata.sources.files.text_tables import iter_lines
 from ferdata.sources.layout import Detection
+from ferdata.sources.layout_scan import LayoutScan
 from ferdata.sources.rafdb.annotations import AnnotationReader, Annotations, read_distribution
 from ferdata.sources.rafdb.images import RafImages, find_images, is_kind, no_images
 from ferdata.sources.rafdb.labels import RAF_STEM, ListRow, RafSet, parse_list
-from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
-from ferdata.sources.totals import finish_scan
-from ferdata.sources.unread import ignored_files, ignored_images
-from ferdata.sources.unusable import stop_if_no_image_found
+from ferdata.sources.scan import Scan, ScanOptions
 from ferdata.sources.verdict import judge_image
 from ferdata.store import Store
 
@@ -36,9 +34,9 @@ def scan(store: Store, detection: Detection, options: ScanOptions, *, raf: RafSe
         LayoutError: If stems and labels disagree, the ids are not RAF-DB's, or there is no folder of the images asked for.
         SourceError: If most labels are not classes, or no row finds its image.
     """
-    builder = ScanBuilder()
-    where = store.path(detection.files["labels"])
-    rows = parse_list(store, detection.files["labels"], raf, builder)
+    builder = LayoutScan(store, detection, options, classes=raf.classes)
+    table = detection.files["labels"]
+    rows = parse_list(store, table, raf, builder)
     top = list_folder(store)
     images = find_images(store, top, options.rafdb_images)
     if images is None and options.rafdb_images == "aligned":
@@ -48,18 +46,17 @@ def scan(store: Store, detection: Detection, options: ScanOptions, *, raf: RafSe
             builder.notes.append(f"There are no aligned images, so the original ones in {images.path or '.'} are read.")
     if images is None:
         raise no_images(store, top, options.rafdb_images)
-    found = _match(rows, images, options.rafdb_images, builder, where)
+    found = _match(rows, images, options.rafdb_images, builder, table)
     _accept_all(store, top, found, raf, options, builder)
     if images.path not in ("", top.dir("Image") or top.dir("Images")):
-        builder.notes += ignored_images(store, images.unread, detection.layout.name)
-        builder.notes += ignored_files(store, images.others)
+        builder.ignore(images.unread, images.others)
     _note_repeats(rows, builder)
     _note_gaps(rows, raf, builder)
-    scan = finish_scan(builder, detection, raf.classes)
+    scan = builder.finish()
     return replace(scan, side=None) if options.rafdb_images == "original" else scan
 
 
-def _match(rows: Sequence[ListRow], images: RafImages, kind: str, builder: ScanBuilder, where: str) -> list[tuple[ListRow, str]]:
+def _match(rows: Sequence[ListRow], images: RafImages, kind: str, builder: LayoutScan, table: str) -> list[tuple[ListRow, str]]:
     """Return the rows that find exactly one image; rows without one and images without a row become rejects."""
     other = "original" if kind == "aligned" else "aligned"
     # A folder of aligned images whose names have lost the mark is still one; originals among marked images are not.
@@ -82,7 +79,7 @@ def _match(rows: Sequence[ListRow], images: RafImages, kind: str, builder: ScanB
             builder.repairs["name_matched"] += names[0] != name
         else:
             builder.passes(problem, path, split=row.split, row=row.line, key=row.stem)
-    stop_if_no_image_found(where, len(rows), len(used), [below(images.path, f"{row.stem}{mark}.jpg") for row in rows[:3]])
+    builder.stop_if_no_image_found(len(rows), len(used), [below(images.path, f"{row.stem}{mark}.jpg") for row in rows[:3]], table=table)
     for reject in builder.rejects:
         if reject.reason in ("label_missing", "label_invalid"):
             used.update(index.find(f"{reject.key}{mark}.jpg"))
@@ -96,7 +93,7 @@ def _match(rows: Sequence[ListRow], images: RafImages, kind: str, builder: ScanB
 
 
 def _accept_all(
-    store: Store, top: Folder, found: Sequence[tuple[ListRow, str]], raf: RafSet, options: ScanOptions, builder: ScanBuilder
+    store: Store, top: Folder, found: Sequence[tuple[ListRow, str]], raf: RafSet, options: ScanOptions, builder: LayoutScan
 ) -> None:
     to_label = map_ids(raf.source_classes, raf.classes)
     original = options.rafdb_images == "original"
@@ -136,7 +133,7 @@ def _accept_all(
     _note_annotations(reader, original, options.crop, builder)
 
 
-def _box(notes: Annotations, builder: ScanBuilder) -> tuple[tuple[float, float, float, float] | None, bool]:
+def _box(notes: Annotations, builder: LayoutScan) -> tuple[tuple[float, float, float, float] | None, bool]:
     """Return ``(x, y, width, height)`` or None, and whether the file's box, if there is one, has an area."""
     if notes.box is None:
         builder.repairs["box_missing"] += 1
@@ -152,7 +149,7 @@ def _distribution(store: Store, top: Folder) -> dict[str, list[float]]:
     return read_distribution(iter_lines(store, path)) if path else {}
 
 
-def _note_annotations(reader: AnnotationReader, original: bool, crop: str, builder: ScanBuilder) -> None:
+def _note_annotations(reader: AnnotationReader, original: bool, crop: str, builder: LayoutScan) -> None:
     if not original:
         if crop == "box":
             builder.notes.append("Boxes and points belong to the original images; aligned images are face crops already and stay whole.")
@@ -162,7 +159,7 @@ def _note_annotations(reader: AnnotationReader, original: bool, crop: str, build
         builder.notes.append(f"Annotation: {', '.join(absent)} not found; the images come without what these files hold.")
 
 
-def _note_repeats(rows: Sequence[ListRow], builder: ScanBuilder) -> None:
+def _note_repeats(rows: Sequence[ListRow], builder: LayoutScan) -> None:
     stems = Counter(row.stem for row in rows)
     repeated = {stem: count for stem, count in stems.items() if count > 1}
     if repeated:
@@ -177,7 +174,7 @@ def _note_repeats(rows: Sequence[ListRow], builder: ScanBuilder) -> None:
         )
 
 
-def _note_gaps(rows: Sequence[ListRow], raf: RafSet, builder: ScanBuilder) -> None:
+def _note_gaps(rows: Sequence[ListRow], raf: RafSet, builder: LayoutScan) -> None:
     for split in raf.digits:
         present = {row.raf_id for row in rows if row.split == split}
         empty = [name for raf_id, name in enumerate(raf.source_classes, start=1) if raf_id not in present]

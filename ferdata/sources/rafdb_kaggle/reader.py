@@ -13,11 +13,9 @@ from ferdata.sources.files.listing import below, list_folder, natural_key
 from ferdata.sources.files.matching import SPLIT_ORDER, StemIndex, stem_of, whole_number
 from ferdata.sources.files.text_tables import find_columns, read_table
 from ferdata.sources.layout import Detection
-from ferdata.sources.rafdb.labels import official_key
-from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
-from ferdata.sources.totals import finish_scan
-from ferdata.sources.unread import ignored_files, ignored_images
-from ferdata.sources.unusable import has_wrong_order, stop_if_most_labels_invalid, stop_if_no_image_found
+from ferdata.sources.layout_scan import LayoutScan
+from ferdata.sources.rafdb.labels import has_wrong_order, official_key
+from ferdata.sources.scan import Scan, ScanOptions
 from ferdata.sources.verdict import Verdict, judge_image, rejected
 from ferdata.store import Store
 
@@ -34,7 +32,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         LayoutError: If a label and the image's folder disagree, or ids or folders are not 1..7: an altered copy.
         SourceError: If most labels are not numbers, or no row finds its image.
     """
-    builder = ScanBuilder()
+    builder = LayoutScan(store, detection, options)
     num_rows = num_found = 0
     for split in SPLIT_ORDER:
         folders = _list_split(store, detection, split, builder) if split in detection.splits else {}
@@ -47,11 +45,11 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
                 for name in sorted(names, key=natural_key):
                     _accept(builder, below(folder, name), split, raf_id)
     _note_gaps(detection, builder)
-    stop_if_no_image_found(store.path(), num_rows, num_found, [f"{folder}/1/<image>" for folder in detection.splits.values()])
-    return finish_scan(builder, detection, AFFECTNET_7)
+    builder.stop_if_no_image_found(num_rows, num_found, [f"{folder}/1/<image>" for folder in detection.splits.values()])
+    return builder.finish()
 
 
-def _list_split(store: Store, detection: Detection, split: str, builder: ScanBuilder) -> dict[int, tuple[str, list[str]]]:
+def _list_split(store: Store, detection: Detection, split: str, builder: LayoutScan) -> dict[int, tuple[str, list[str]]]:
     """Return RAF id -> (folder, image names), and warn of empty folders."""
     split_folder = detection.splits[split]
     listed = list_folder(store, split_folder)
@@ -66,8 +64,7 @@ def _list_split(store: Store, detection: Detection, split: str, builder: ScanBui
         path = below(split_folder, name)
         here = list_folder(store, path)
         folders[raf_id] = path, list(here.images)
-        builder.notes += ignored_images(store, [below(path, inner) for inner in here.dirs], detection.layout.name)
-        builder.notes += ignored_files(store, here.others)
+        builder.ignore([below(path, inner) for inner in here.dirs], here.others)
     for name in listed.images:
         builder.reject(below(split_folder, name), "label_missing", "in no class folder", split=split)
     for raf_id in _RAF_IDS:
@@ -77,7 +74,7 @@ def _list_split(store: Store, detection: Detection, split: str, builder: ScanBui
 
 
 def _read_split(
-    store: Store, csv_path: str, split: str, folders: Mapping[int, tuple[str, Sequence[str]]], builder: ScanBuilder
+    store: Store, csv_path: str, split: str, folders: Mapping[int, tuple[str, Sequence[str]]], builder: LayoutScan
 ) -> tuple[int, int]:
     """Read one CSV file against its class folders; return its rows and how many of them find an image."""
     where = store.path(csv_path)
@@ -119,25 +116,21 @@ def _read_split(
         builder.repairs["name_matched"] += file != name
         seen[file] += 1
         _accept(builder, below(folders[folder_id][0], file), split, folder_id, repeat=line if seen[file] > 1 else None)
-    stop_if_most_labels_invalid(builder.rejects[num_before:], where, len(rows), "RAF ids 1..7")
+    builder.stop_if_most_labels_invalid(len(rows), "RAF ids 1..7", table=csv_path, since=num_before)
     for folder_id, index in indices.items():
         for name in index.rest(used[folder_id]):
             builder.reject(below(folders[folder_id][0], name), "label_missing", f"not in {csv_path}", split=split)
-    repeated = sum(count > 1 for count in seen.values())
-    if repeated:
-        builder.notes.append(
-            f"{csv_path}: {repeated:,} images stand in several rows; every row is kept, later ones with the line number in the key."
-        )
+    builder.note_repeats(csv_path, seen)
     return len(rows), num_found
 
 
-def _accept(builder: ScanBuilder, path: str, split: str, raf_id: int, *, repeat: int | None = None) -> None:
+def _accept(builder: LayoutScan, path: str, split: str, raf_id: int, *, repeat: int | None = None) -> None:
     key = official_key(path) or f"{split}_{stem_of(path.rsplit('/', 1)[-1])}"
     key += f"_row{repeat}" if repeat else ""
     builder.accept(key=builder.keys.make(key), path=path, split=split, label=_TO_LABEL[raf_id - 1], source_label=str(raf_id))
 
 
-def _note_gaps(detection: Detection, builder: ScanBuilder) -> None:
+def _note_gaps(detection: Detection, builder: LayoutScan) -> None:
     for split in ("train", "test"):
         if split not in detection.splits:
             builder.notes.append(f"Warning: there is no {split} folder.")

@@ -11,16 +11,13 @@ from ferdata.labels import AFFECTNET_8, ALPHABETICAL_8, KNOWN_NAMES, canonical_n
 from ferdata.parallel import iterate_in_threads
 from ferdata.sources.affectnet.pairs import reject_strays
 from ferdata.sources.affectnet.totals import PART_OF_AFFECTNET
-from ferdata.sources.classes import ClassRules, kept_classes
 from ferdata.sources.files.listing import below, list_folder
 from ferdata.sources.files.matching import StemIndex, stem_of, whole_number
 from ferdata.sources.files.text_tables import decode_text
 from ferdata.sources.idle_options import refuse_labels
 from ferdata.sources.layout import Detection
-from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
-from ferdata.sources.totals import finish_scan
-from ferdata.sources.unread import ignored_files, ignored_images
-from ferdata.sources.unusable import stop_if_most_labels_invalid, stop_if_no_image_found
+from ferdata.sources.layout_scan import LayoutScan
+from ferdata.sources.scan import Scan, ScanOptions
 from ferdata.sources.verdict import judge_image, rejected
 from ferdata.sources.yolo.names import parse_names
 from ferdata.store import Store
@@ -38,9 +35,8 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         OptionError: If there are no names and ``labels`` asks for an order AffectNet in YOLO format cannot have.
         SourceError: If most labels are not classes, or no label file finds its image.
     """
-    builder = ScanBuilder()
+    builder = LayoutScan(store, detection, options)
     names = _class_names(store, detection, options.labels, builder)
-    rules = ClassRules(kept_classes(detection.layout, options))
     num_labels = num_found = 0
     examples: list[str] = []
     for split in detection.splits:
@@ -56,7 +52,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
             if class_id is None:
                 verdict = rejected("label_invalid", problem) if problem else rejected("label_missing", f"{label_path} is empty")
             else:
-                verdict = rules.of_name(names[class_id], class_id)
+                verdict = builder.judge_name(names[class_id], class_id)
             if builder.passes(verdict, image_path, split=split):
                 builder.accept(
                     key=builder.keys.make(f"{split}_{stem_of(image_path.rsplit('/', 1)[-1])}"),
@@ -66,15 +62,15 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
                     source_label=str(class_id),
                     extra={"yolo_box": box} if box else None,
                 )
-    stop_if_no_image_found(store.path(), num_labels, num_found, examples)
-    stop_if_most_labels_invalid(builder.rejects, store.path(), num_labels, f"class ids 0..{len(names) - 1}")
+    builder.stop_if_no_image_found(num_labels, num_found, examples)
+    builder.stop_if_most_labels_invalid(num_labels, f"class ids 0..{len(names) - 1}")
     if options.crop == "box":
         builder.notes.append(f"Boxes of {detection.layout} are fractions of pictures that are face crops already; the pictures stay whole.")
     builder.notes.append(PART_OF_AFFECTNET)
-    return finish_scan(builder, detection, rules.names)
+    return builder.finish()
 
 
-def _class_names(store: Store, detection: Detection, labels: str | None, builder: ScanBuilder) -> Sequence[str]:
+def _class_names(store: Store, detection: Detection, labels: str | None, builder: LayoutScan) -> Sequence[str]:
     """Return AffectNet's class name for every class id: from ``data.yaml``, else by order.
 
     Raises:
@@ -140,7 +136,7 @@ def parse_label(text: str, num_classes: int) -> tuple[int | None, list[float] | 
     return class_id, box if len(box) == 4 and all(0 <= part <= 1 for part in box) else None, ""
 
 
-def _pair(store: Store, detection: Detection, split: str, builder: ScanBuilder) -> tuple[list[tuple[str, str]], list[str]]:
+def _pair(store: Store, detection: Detection, split: str, builder: LayoutScan) -> tuple[list[tuple[str, str]], list[str]]:
     """Return (label file, image) pairs in natural order of the labels, and label files without an image; reject what has no partner."""
     folder = detection.splits[split]
     here = list_folder(store, folder)
@@ -148,8 +144,8 @@ def _pair(store: Store, detection: Detection, split: str, builder: ScanBuilder) 
     listed = list_folder(store, image_dir) if image_dir else None
     images = StemIndex(listed.images if listed else ())
     reject_strays(builder, here, split)
-    builder.notes += ignored_images(store, [below(listed.path, name) for name in listed.dirs] if listed else (), detection.layout.name)
-    builder.notes += ignored_files(store, listed.others if listed else ())
+    if listed:
+        builder.ignore([below(listed.path, name) for name in listed.dirs], listed.others)
     labels = [name for name in list_folder(store, label_dir).files if name.lower().endswith(".txt")] if label_dir else []
     pairs: list[tuple[str, str]] = []
     without: list[str] = []
