@@ -37,7 +37,7 @@ class ShardDataset(Dataset[Any]):
     Args:
         root: Folder or URL of a data set.
         split: ``train``, ``val`` or ``test``.
-        indices: Sample numbers to hold instead of the whole split, each at most once; they are held in ascending order.
+        indices: Sample indices to hold instead of the whole split, each at most once; they are held in ascending order.
         where: Hold only samples for which this is true, as for :class:`ferdata.Loader`.
         fields: As for :class:`ferdata.Loader`.
         as_dict: Give each sample as a dict, as :class:`ferdata.Loader` gives batches.
@@ -122,9 +122,9 @@ class ShardDataset(Dataset[Any]):
     def __getitem__(self, number: int) -> Any:
         return self.__getitems__([number])[0]
 
-    def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return several samples, read in the order they stand on the disk; torch calls this for a whole batch."""
-        wanted = np.asarray(numbers, np.int64)
+        wanted = np.asarray(indices, np.int64)
         outside = wanted[(wanted < -len(self)) | (wanted >= len(self))]
         if len(outside):
             raise IndexError(f"sample {outside[0]} of {len(self)}")
@@ -137,7 +137,7 @@ class ShardDataset(Dataset[Any]):
             images = self.transform(images, BatchContext(seed=self._seed, epoch=self.epoch, rank=0, positions=wanted))
         elif self.transform is not None:
             images = [self.transform(image) for image in images]
-        values = self._table.values(self.fields, wanted, lambda numbers: self._pool().read_records(numbers))
+        values = self._table.values(self.fields, wanted, lambda indices: self._pool().read_records(indices))
         make = batch_maker(self.fields, as_dict=self._as_dict)
         return [make(*(_one(images[row] if name == "images" else values[name][row]) for name in self.fields)) for row in range(len(wanted))]
 
@@ -151,9 +151,9 @@ class ShardDataset(Dataset[Any]):
 
 
 class IterableShardDataset(IterableDataset[Any]):
-    """Iterable: samples in the loader's own order, dealt to ranks and to ``DataLoader`` workers so that each comes once.
+    """Iterable: samples in the loader's own order, assigned to ranks and to ``DataLoader`` workers so that each comes once.
 
-    A framework that deals out an iterable's samples itself, as Accelerate does, must be given ``rank=0, world_size=1``.
+    A framework that distributes an iterable's samples itself, as Accelerate does, must be given ``rank=0, world_size=1``.
 
     Args:
         root: Folder or URL of a data set.

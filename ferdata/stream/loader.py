@@ -1,7 +1,7 @@
 """The loader: batches at memory speed out of ``torch.utils.data.DataLoader`` workers.
 
 In: a data set folder. Out: named tuples of uint8 images and labels, in an order that is arithmetic. Workers decode straight into
-recycled shared memory; what travels between processes is job numbers. Memory: two windows of batches and a few more.
+recycled shared memory; what travels between processes is a few integers per job. Memory: two windows of batches and a few more.
 """
 
 import multiprocessing
@@ -43,7 +43,7 @@ class Loader:
     Args:
         root: Folder or fsspec URL of a data set that ``shard`` has finished.
         split: ``train``, ``val`` or ``test``.
-        indices: Sample numbers to read instead of the whole split, each at most once; their order says nothing.
+        indices: Sample indices to read instead of the whole split, each at most once; their order says nothing.
         where: Read only samples for which this is true: comparisons of columns of ``samples.parquet`` with numbers, texts or lists of
             them, joined by ``and``, ``or`` and ``not``; class names may stand for labels: ``"valence > 0 and label in ('Happy', 'Sad')"``.
             A sample without a value is left out, but by ``valence is None``. With ``indices``, both must hold. Classes keep their labels.

@@ -27,7 +27,8 @@ from ferdata.stream.workers.worker import ShardPool
 __all__ = ["Pipeline"]
 
 JOBS_PER_WORKER = 4
-"""Pieces each worker's part of a window comes in: few, since each wakes the consumer's process, enough that workers end together."""
+"""Jobs that each worker's part of a window is cut into: few, since each wakes the consumer's process, but enough that workers end
+together."""
 
 
 class Pipeline:
@@ -164,13 +165,13 @@ class Pipeline:
         self.meter.bytes_read += filling.num_bytes
         self.meter.busy_seconds += filling.busy_ns / 1e9
 
-    def _images(self, slot: int, numbers: np.ndarray) -> torch.Tensor:
+    def _images(self, slot: int, indices: np.ndarray) -> torch.Tensor:
         """Return a filled slot's batch: the ring's own memory, or a copy where the consumer keeps too many."""
-        shape = (len(numbers), *self._shape)
+        shape = (len(indices), *self._shape)
         first = slot * self._order.batch_size
-        rows = self.ring.rows[first : first + len(numbers)]
-        if numbers[-1] < 0:
-            rows[numbers < 0] = 0
+        rows = self.ring.rows[first : first + len(indices)]
+        if indices[-1] < 0:
+            rows[indices < 0] = 0
         if self.ring.num_leased < HELD_BATCHES:
             return torch.from_numpy(self.ring.lend(slot, shape))
         images = torch.from_numpy(rows.copy().reshape(shape))

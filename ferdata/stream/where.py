@@ -50,11 +50,11 @@ def find_extent(
         index: Its index.
         split: The split.
         labels: ``[N]``, of all its samples.
-        indices: Sample numbers; None for all.
+        indices: Sample indices; None for all.
         where: A condition on the columns of ``samples.parquet``; None for none.
 
     Raises:
-        OptionError: If the indices are not sample numbers, the condition can't be understood, or no sample is left.
+        OptionError: If the indices are not sample indices of the split, the condition can't be understood, or no sample is left.
     """
     extent = Extent.of(index, split, labels, indices)
     if where is None:

@@ -13,7 +13,7 @@ from ferdata.ingest import IngestOptions, ingest
 from ferdata.stream import Loader
 from ferdata.stream.order.windows import Checked, Window, due
 
-SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "numbers"), "seed": 3}
+SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "indices"), "seed": 3}
 
 
 @pytest.fixture(autouse=True)

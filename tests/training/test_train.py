@@ -281,7 +281,7 @@ def test_what_cannot_be_trained_is_refused_before_a_folder_is_made(shards: str, 
 
 def test_labels_in_the_data_are_what_the_network_is_asked(shards: str) -> None:
     """The formula of the data set's labels, against what a loader hands to the trainer."""
-    loader = Loader(shards, split="val", batch_size=21, num_workers=0, shuffle="none", fields=("images", "labels", "numbers"))
+    loader = Loader(shards, split="val", batch_size=21, num_workers=0, shuffle="none", fields=("images", "labels", "indices"))
     batch = next(iter(loader))
 
-    assert batch.labels.tolist() == [expected_label(70 + number) for number in batch.numbers.tolist()]
+    assert batch.labels.tolist() == [expected_label(70 + number) for number in batch.indices.tolist()]
