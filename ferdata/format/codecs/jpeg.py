@@ -66,15 +66,12 @@ class JpegDecoder:
 
     Args:
         shape: ``(3, H, W)`` of every image.
-        fast: False leaves simplejpeg alone even where it is installed.
     """
 
-    def __init__(self, shape: tuple[int, int, int], *, fast: bool = True) -> None:
-        if len(shape) != 3 or shape[0] != 3 or min(shape) < 1:
-            raise OptionError(f"jpeg: shape {list(shape)} found, expected [3, H, W]; JPEGs are stored as RGB images")
+    def __init__(self, shape: tuple[int, int, int]) -> None:
         self.shape = shape
         self._pixels = np.empty((*shape[1:], 3), np.uint8)
-        self._fast = find_fast_decoder() if fast else None
+        self._fast = find_fast_decoder()
 
     def decode_into(self, source: Any, out: np.ndarray) -> None:
         """Fill ``out``, contiguous uint8 of ``3 * H * W`` elements in any shape, from a JPEG file's bytes.
@@ -97,7 +94,7 @@ def _problem(source: bytes, pixels: np.ndarray) -> str:
     try:
         decoded = np.empty(pixels.shape, np.uint8)
         JpegDecoder(pixels.shape).decode_into(source, decoded)
-    except (ShardCorruptError, OptionError) as error:
+    except ShardCorruptError as error:
         return str(error)
     return "" if np.array_equal(decoded, pixels) else "the transform changed its pixels"
 
