@@ -2,6 +2,7 @@
 
 import ast
 import doctest
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from make_dataset import make_dataset
 import ferdata
 from ferdata.errors import OptionError
 from ferdata.ingest.target import check_apart
+from ferdata.stream import FIELDS
 from ferdata.synth import write_synthetic
 from model import TrainOptions, train
 
@@ -103,3 +105,20 @@ def test_the_example_of_each_name_runs(name: str, examples: Path, monkeypatch: p
 
     assert runner.summarize(verbose=False).failed == 0, "".join(said)
     assert sum(len(test.examples) for test in found) > 0, f"ferdata.{name} has no example in its docstring"
+
+
+def test_the_page_on_loading_runs_from_top_to_bottom(examples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its blocks build on each other, as they are read."""
+    monkeypatch.chdir(examples)
+    page = (Path(ferdata.__file__).parents[1] / "docs" / "loading.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) > 4
+    names = {"ferdata": ferdata, "torch": torch}
+    for block in blocks:
+        exec(block, names)
+
+
+def test_the_page_on_loading_names_every_field() -> None:
+    """A field that no page names is found by nobody."""
+    page = (Path(ferdata.__file__).parents[1] / "docs" / "loading.md").read_text()
+    assert [name for name in FIELDS if f"`{name}`" not in page] == []
