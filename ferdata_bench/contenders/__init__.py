@@ -1,4 +1,4 @@
-"""The contenders: other ways to feed the same images, one small module each, found by name.
+"""The contenders: other ways to feed the same images, one small module each, found by name; ferdata's own rows are one module.
 
 In: a class-folder tree of JPEG files at their final size. Out: shuffled uint8 batches and labels in the main process. Importing this
 package imports no contender's library; :func:`load` does.
@@ -79,8 +79,8 @@ class Entry:
 
     @property
     def module(self) -> str:
-        """Dotted name of the module."""
-        return f"{__name__}.{self.name.replace('-', '_')}"
+        """Dotted name of the module; ferdata's own rows, which have a codec, are one."""
+        return f"{__name__}.{'ferdata_shards' if self.codec else self.name.replace('-', '_')}"
 
     def version(self) -> str | None:
         """Return the installed version of its library, the first of ``requires``."""
@@ -183,4 +183,5 @@ def find(name: str) -> Entry:
 
 def load(entry: Entry) -> Contender:
     """Import a contender's module, and with it its library."""
-    return cast(Contender, importlib.import_module(entry.module))
+    module = importlib.import_module(entry.module)
+    return cast(Contender, module.contender(entry) if entry.codec else module)

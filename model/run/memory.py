@@ -21,8 +21,7 @@ def take_step(stepper: Stepper, batch: StepBatch, number: int) -> torch.Tensor:
         OptionError: If micro-batches are too small for batch normalisation.
         TrainError: If they are too large for the memory.
     """
-    options, ranks = stepper.options, stepper.ranks
-    micro_batch_size = len(batch.images) // options.accumulate
+    micro_batch_size = len(batch.images) // stepper.options.accumulate
     try:
         return stepper.step(batch, number)
     except ValueError as error:
@@ -37,14 +36,7 @@ def take_step(stepper: Stepper, batch: StepBatch, number: int) -> torch.Tensor:
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
     # outside of the block above, so that the failed step's tensors are free
-    raise out_of_memory(
-        stepper,
-        reason=reason,
-        shape=tuple(batch.images.shape[1:]),
-        micro_batch_size=micro_batch_size,
-        accumulate=options.accumulate,
-        world_size=ranks.world_size,
-    )
+    raise out_of_memory(stepper, reason, (micro_batch_size, *batch.images.shape[1:]))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -57,24 +49,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def out_of_memory(
-    stepper: Stepper, *, reason: str, shape: tuple[int, ...], micro_batch_size: int, accumulate: int, world_size: int
-) -> TrainError:
+def out_of_memory(stepper: Stepper, reason: str, shape: tuple[int, ...]) -> TrainError:
     """Return the error to raise, after trying smaller micro-batches.
 
     Args:
         stepper: What ran out of memory; the network's weights are of no use afterwards.
         reason: First line of the error.
-        shape: ``(3, H, W)`` of an image.
-        micro_batch_size: Images of the micro-batch that did not fit.
-        accumulate: Micro-batches of a rank's part of a step.
-        world_size: Number of ranks.
+        shape: ``(N, 3, H, W)`` of the micro-batch that did not fit.
     """
-    fitting = _largest_fitting(stepper, shape, micro_batch_size)
-    tried = f"training step: memory is full with {micro_batch_size} images at a time on each rank ({reason})"
+    accumulate, world_size = stepper.options.accumulate, stepper.ranks.world_size
+    fitting = _largest_fitting(stepper, shape)
+    tried = f"training step: memory is full with {shape[0]} images at a time on each rank ({reason})"
     if fitting == 0:
         return TrainError(f"{tried}, and not even one image fits; use a smaller --size or --model, or another device")
-    rank_samples = micro_batch_size * accumulate
+    rank_samples = shape[0] * accumulate
     parts = next(count for count in range(1, rank_samples + 1) if rank_samples % count == 0 and rank_samples // count <= fitting)
     kept = f" with --accumulate {accumulate} as it is" if accumulate > 1 else ""
     return TrainError(
@@ -83,24 +71,24 @@ def out_of_memory(
     )
 
 
-def _largest_fitting(stepper: Stepper, shape: tuple[int, ...], micro_batch_size: int) -> int:
-    size = micro_batch_size // 2
+def _largest_fitting(stepper: Stepper, shape: tuple[int, ...]) -> int:
+    size = shape[0] // 2
     while size >= 1:
         stepper.optimizer.zero_grad(set_to_none=True)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if _fits(stepper, shape, size):
+        if _fits(stepper, (size, *shape[1:])):
             return size
         size //= 2
     return 0
 
 
-def _fits(stepper: Stepper, shape: tuple[int, ...], size: int) -> bool:
+def _fits(stepper: Stepper, shape: tuple[int, ...]) -> bool:
     """Tell whether a step of a quarter more images goes through: memory that is full to the brim today is too full tomorrow."""
     try:
         device = next(stepper.network.parameters()).device
-        stepper.rehearse(torch.zeros(size + -(-size // 4), *shape, dtype=torch.uint8, device=device))
+        stepper.rehearse(torch.zeros(shape[0] + -(-shape[0] // 4), *shape[1:], dtype=torch.uint8, device=device))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

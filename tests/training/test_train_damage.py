@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -196,7 +198,9 @@ def test_advice_on_full_memory_counts_micro_batches(monkeypatch: pytest.MonkeyPa
     """Micro-batches of 4 that fit are batches of 16 on each of two ranks with --accumulate 4 as it was given, not batches of 8."""
     monkeypatch.setattr("model.run.memory._largest_fitting", lambda *args: 4)
 
-    error = out_of_memory(None, reason="full", shape=(3, 8, 8), micro_batch_size=8, accumulate=4, world_size=2)  # type: ignore[arg-type]
+    stepper: Any = SimpleNamespace(options=SimpleNamespace(accumulate=4), ranks=SimpleNamespace(world_size=2))
+
+    error = out_of_memory(stepper, "full", (8, 3, 8, 8))
 
     assert "use --batch-size 32 with --accumulate 4 as it is, or --accumulate 8, which keeps batches of 64" in str(error)
 
