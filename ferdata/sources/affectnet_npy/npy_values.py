@@ -32,8 +32,8 @@ _NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
 _MAX_HEADERS = 4096
 _MAX_HEADER_BYTES = 4096
 _POINT_SHAPES = ((NUM_LANDMARK_VALUES // 2, 2), (2, NUM_LANDMARK_VALUES // 2))
-_Layout = tuple[np.dtype, tuple[int, ...], bool, int, int]
-_headers: dict[bytes, _Layout] = {}
+_Header = tuple[np.dtype, tuple[int, ...], bool, int, int]
+_headers: dict[bytes, _Header] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def parse_npy(data: bytes) -> str | np.ndarray:
     Raises:
         ValueError: If the bytes are no ``.npy`` file, are cut short, or hold pickled objects.
     """
-    dtype, shape, is_fortran, count, offset = _layout(data)
+    dtype, shape, is_fortran, count, offset = _parse_header(data)
     end = offset + count * dtype.itemsize
     if len(data) < end:
         raise ValueError(f"{len(data):,} bytes found, expected {end:,}")
@@ -125,7 +125,7 @@ def parse_npy(data: bytes) -> str | np.ndarray:
     return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _layout(data: bytes) -> _Layout:
+def _parse_header(data: bytes) -> _Header:
     if data[:6] != b"\x93NUMPY" or len(data) < 12:
         raise ValueError("no .npy header found")
     size_bytes = 2 if data[6] == 1 else 4

@@ -242,9 +242,6 @@ class NameIndex:
         self._names = frozenset(names)
         self._folded: dict[str, list[str]] | None = None
 
-    def __len__(self) -> int:
-        return len(self._names)
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 

@@ -61,9 +61,6 @@ class StemIndex:
         for name in self._names:
             self._by_stem.setdefault(stem_of(name).lower(), []).append(name)
 
-    def __len__(self) -> int:
-        return len(self._names)
-
     def find(self, name: str) -> list[str]:
         """Return what ``name`` can mean: the exact name alone, else every image of that stem, sorted."""
         return [name] if name in self._names else sorted(self._by_stem.get(stem_of(name).lower(), ()))
