@@ -7,26 +7,23 @@ import argparse
 import json
 import os
 import statistics
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ferdata.dataset.builtin import has_shards
 from ferdata.errors import OptionError
 from ferdata.ingest import IngestOptions, ingest
 from ferdata_bench.loaders.photos import write_photos
 from ferdata_bench.loaders.process import PACKAGE_ROOT
-from ferdata_bench.loaders.usage import MemoryUse, folder_bytes, memory_of_tree
+from ferdata_bench.loaders.usage import folder_bytes
 
-__all__ = ["QUICK_VARIABLE", "Figure", "FigureOptions", "SlowPeakMemory", "is_quick", "parse", "photo_shards", "photo_tree", "summary"]
+__all__ = ["QUICK_VARIABLE", "Figure", "FigureOptions", "is_quick", "parse", "photo_shards", "photo_tree", "summary"]
 
 QUICK_VARIABLE = "FERDATA_QUICK"
 """Environment variable: anything but empty or 0 makes every script use tens of images; only good to see that it works."""
 WORK = Path("build/figures")
-SLOW_SAMPLE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,30 +128,6 @@ def summary(rates: Sequence[float]) -> dict[str, Any]:
         "spread": round((max(rates) - min(rates)) / middle, 4),
         "runs": [round(r, 1) for r in rates],
     }
-
-
-class SlowPeakMemory:
-    """Context that looks at the memory of a process tree twice a second, rarely enough (under 1 %) to do it while a clock runs."""
-
-    def __init__(self, pid: int, *, measure: Callable[[int], MemoryUse] = memory_of_tree) -> None:
-        self.peak = MemoryUse()
-        self._pid, self._measure = pid, measure
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        wait = SLOW_SAMPLE_SECONDS / 10  # soon once, so that a short command is seen at all
-        while not self._stop.wait(wait):
-            self.peak = max(self.peak, self._measure(self._pid), key=lambda use: use.total_bytes)
-            wait = SLOW_SAMPLE_SECONDS
 
 
 def _shown(path: Path) -> str:
