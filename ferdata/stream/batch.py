@@ -1,7 +1,7 @@
 """What a batch is: the fields a consumer may ask for, and where their values come from.
 
 In: sample indices of a batch. Out: tensors gathered from the sample table, which costs microseconds, or read from the samples' records,
-which costs tens of microseconds a sample.
+which costs tens of microseconds per sample.
 """
 
 from collections import namedtuple
@@ -89,12 +89,12 @@ def _batch_type(fields: tuple[str, ...]) -> Callable[..., Any]:
 
 
 def _rebuild(fields: tuple[str, ...], values: tuple[Any, ...]) -> Any:
-    """Make a batch again in the process it was sent to."""
+    """Rebuild a batch in the process it was sent to."""
     return _batch_type(fields)(*values)
 
 
 class SampleTable:
-    """The columns of one split that batches are made from; 2 bytes a sample, more with V/A, keys or other columns.
+    """The columns of one split that batches are made from; 2 bytes per sample, more with V/A, keys or other columns.
 
     Attributes:
         labels: int16 ``[N]``.
@@ -145,7 +145,7 @@ class SampleTable:
 
 
 def _records(indices: np.ndarray, read_records: ReadRecords) -> list[dict[str, Any]]:
-    """Return the records of samples in any order, read in that of the disk; an empty one for padding."""
+    """Return the records of samples in any order, read in disk order; an empty one for padding."""
     wanted, places = np.unique(indices, return_inverse=True)
     skipped = int(np.searchsorted(wanted, 0))
     found: list[dict[str, Any]] = [{}] * skipped + read_records(wanted[skipped:])

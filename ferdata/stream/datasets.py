@@ -1,7 +1,7 @@
 """Plain datasets over the same shards, for those who bring their own ``DataLoader``, sampler or framework.
 
 In: a data set folder. Out: one sample at a time. Any sample can be read alone at the cost of decoding just that one; batches
-built from these cost what every ``DataLoader`` costs, so use :class:`ferdata.stream.Loader` where speed matters.
+built from these cost what every ``DataLoader`` costs, so use :class:`ferdata.stream.Loader` if speed matters.
 """
 
 import os
@@ -32,7 +32,7 @@ class ShardDataset(Dataset[Any]):
     """Map-style: ``dataset[number]`` is a named tuple of ``fields``, images uint8 ``[3, H, W]``, labels int.
 
     Works with any sampler, in any number of threads; ``dataset.labels`` (int64 ``[N]``) is there for weighted ones, and ``classes``,
-    ``class_to_idx`` and ``targets`` as torchvision's ``ImageFolder`` has them.
+    ``class_to_idx`` and ``targets`` are as in torchvision's ``ImageFolder``.
 
     Args:
         root: Folder or URL of a data set.
@@ -42,7 +42,7 @@ class ShardDataset(Dataset[Any]):
         fields: As for :class:`ferdata.Loader`.
         as_dict: Give each sample as a dict, as :class:`ferdata.Loader` gives batches.
         transform: Called with each image; its result takes the image's place. One that takes a :class:`ferdata.BatchContext` too, as
-            ferdata's own and :class:`ferdata.PerSample` do, draws for each sample from (``seed``, epoch, sample number).
+            ferdata's own and :class:`ferdata.PerSample` do, draws for each sample from (``seed``, epoch, sample index).
         seed: Seed of such transforms.
 
     Example:
@@ -75,7 +75,7 @@ class ShardDataset(Dataset[Any]):
         self.transform: Any = transform
         self._takes_context = transform is not None and takes_context(transform)
         self._epoch = torch.zeros((), dtype=torch.int64, device="cpu")
-        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # workers that persist see it too
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # persistent workers see it too
         self._own = threading.local()
 
     def __repr__(self) -> str:
@@ -123,7 +123,7 @@ class ShardDataset(Dataset[Any]):
         return self.__getitems__([number])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """Return several samples, read in the order they stand on the disk; torch calls this for a whole batch."""
+        """Return several samples, read in disk order; torch calls this for a whole batch."""
         wanted = np.asarray(indices, np.int64)
         outside = wanted[(wanted < -len(self)) | (wanted >= len(self))]
         if len(outside):
@@ -142,7 +142,7 @@ class ShardDataset(Dataset[Any]):
         return [make(*(_one(images[row] if name == "images" else values[name][row]) for name in self.fields)) for row in range(len(wanted))]
 
     def _pool(self) -> ShardPool:
-        """Return the open shards of this thread of this process: decoders have scratch memory of their own."""
+        """Return the open shards of this thread of this process: decoders have their own scratch memory."""
         if getattr(self._own, "process", None) != os.getpid():
             self._own.process = os.getpid()
             self._own.pool = ShardPool(Store(self._root), self.index, self.split)
@@ -166,7 +166,7 @@ class IterableShardDataset(IterableDataset[Any]):
         as_dict: Likewise.
         transform: Likewise.
         window_samples: Samples mixed together.
-        rank: This rank; None: found where an epoch begins, as the loader finds it.
+        rank: This rank; None: found when an epoch begins, as the loader finds it.
         world_size: Number of ranks.
 
     Example:
