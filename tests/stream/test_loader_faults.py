@@ -151,7 +151,7 @@ def test_a_death_is_seen_though_another_process_holds_the_sentinel(truth: Truth,
     with Loader(truth.root, num_workers=num_workers, **SMALL) as loader:
         batches = iter(loader)
         next(batches)
-        workers = loader._workers._iterator._workers
+        workers = loader._pipeline.workers._iterator._workers
         held = [hold_sentinel(worker) for worker in workers]
         try:
             os.kill(workers[0].pid, signal.SIGKILL)
