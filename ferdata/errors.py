@@ -84,7 +84,8 @@ class IngestError(FerdataError):
     """Shards cannot be written or resumed with these settings.
 
     Example:
-        >>> options = ferdata.IngestOptions(source="affectnet", src="data/affectnet", out="shards/affectnet", size=48, num_workers=1)
+        >>> images = ferdata.TransformOptions(size=48)
+        >>> options = ferdata.IngestOptions(source="affectnet", src="data/affectnet", out="shards/affectnet", transform=images)
         >>> ferdata.shard(options)  # what is there has 32 pixels
         Traceback (most recent call last):
         ferdata.errors.IngestError: shards/affectnet: ...

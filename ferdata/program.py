@@ -53,13 +53,13 @@ def flag(name: str) -> str:
 
 
 def command_line(*, num_processes: int = 1) -> str:
-    """Return how this program is started: ``ferdata``, ``python cli.py`` by the path it was typed with, or through ``torchrun``."""
+    """Return how this program is started: ``ferdata``, or by the path or as the module it was started by, or through ``torchrun``."""
     script = Path(str(_state["program"]))
-    is_file = script.suffix == ".py"
+    how = "-m ferdata" if script.name == "__main__.py" else str(script) if script.suffix == ".py" else ""
     if num_processes > 1:
         num_processes = int(os.environ.get("LOCAL_WORLD_SIZE", num_processes))
-        return f"torchrun --nproc-per-node {num_processes} " + (str(script) if is_file else "--no-python ferdata")
-    return f"python {script}" if is_file else "ferdata"
+        return f"torchrun --nproc-per-node {num_processes} {how or '--no-python ferdata'}"
+    return f"python {how}" if how else "ferdata"
 
 
 def go_on(run: object, *, num_processes: int = 1) -> str:

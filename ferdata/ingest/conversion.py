@@ -37,12 +37,12 @@ class Conversion:
     @cached_property
     def transform(self) -> Transform:
         """What is done to every image."""
-        return Transform(self.options.transform_options())
+        return Transform(self.options.transform)
 
     @cached_property
     def codec(self) -> Codec:
         """How pixels are stored."""
-        return self.options.codec_options()
+        return self.options.codec
 
     @cached_property
     def json_bytes(self) -> int:

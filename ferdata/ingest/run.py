@@ -48,7 +48,8 @@ def ingest(options: IngestOptions, *, progress: ProgressCallback | None = None) 
         WorkerError: If a worker process was killed; the run can be continued.
 
     Example:
-        >>> options = ferdata.IngestOptions(source="affectnet", src="data/affectnet", out="shards/small", size=32, limit=60, num_workers=1)
+        >>> images = ferdata.TransformOptions(size=32)
+        >>> options = ferdata.IngestOptions(source="affectnet", src="data/affectnet", out="shards/small", transform=images, limit=60)
         >>> ferdata.shard(options).samples
         {'train': 52, 'val': 8}
     """
@@ -57,7 +58,7 @@ def ingest(options: IngestOptions, *, progress: ProgressCallback | None = None) 
     if progress:
         progress(IngestProgress(phase="scan"))
     try:
-        scan = scan_source(options.source, options.src, options.scan_options())
+        scan = scan_source(options.source, options.src, options.scan)
     except KeyboardInterrupt as error:
         raise IngestError(f"{options.src}: stopped by Ctrl-C while it was scanned; nothing was written: run the command again") from error
     return ingest_scan(scan, options, progress=progress, scan_seconds=time.monotonic() - started)

@@ -7,12 +7,12 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 
-from ferdata.errors import OptionError
 from ferdata.sample import ITEM_SCHEMA, ItemTable
+from ferdata.setting import Setting, check_settings
 from ferdata.sources.files.listing import printable
 from ferdata.sources.files.matching import KeyMaker
 from ferdata.sources.verdict import Verdict
@@ -27,35 +27,27 @@ LABEL_ORDERS = ("affectnet", "rafdb", "alphabetical")
 class ScanOptions:
     """What the user asks of a scan.
 
+    Example:
+        >>> ferdata.ScanOptions(classes=7).rafdb_images
+        'aligned'
+
     Attributes:
-        classes: 8 or 7 AffectNet classes; 7 skips Contempt. RAF-DB basic always has 7.
-        labels: Order of numeric class folders, one of ``LABEL_ORDERS``; None asks where it is ambiguous.
         crop: ``"box"`` rejects items whose face box is unusable; ``"none"`` keeps them without a box.
-        rafdb_images: ``"aligned"`` or ``"original"`` images of RAF-DB.
-        automatic: Read AffectNet's automatically annotated part too, as part of the train split.
-        keep_non_emotion: Keep AffectNet ids 8..10 as classes of their own.
         num_workers: Threads or processes that read annotation files.
     """
 
-    classes: int = 8
-    labels: str | None = None
+    classes: Annotated[int, Setting("Keep 8 AffectNet classes, or 7 without Contempt; RAF-DB always has 7.", "Labels", choices=(8, 7))] = 8
+    labels: Annotated[
+        str | None, Setting("Read numeric class folders in this order.", "Labels", choices=LABEL_ORDERS, none="asked for where needed")
+    ] = None
+    rafdb_images: Annotated[str, Setting("Read RAF-DB's images in this form.", "Source", choices=("aligned", "original"))] = "aligned"
+    automatic: Annotated[bool, Setting("Add AffectNet's automatically annotated part to train.", "Source")] = False
+    keep_non_emotion: Annotated[bool, Setting("Keep AffectNet's classes None, Uncertain and No-Face.", "Labels")] = False
     crop: str = "none"
-    rafdb_images: str = "aligned"
-    automatic: bool = False
-    keep_non_emotion: bool = False
     num_workers: int = 2
 
     def __post_init__(self) -> None:
-        if self.classes not in (7, 8):
-            raise OptionError(f"classes: {self.classes} found, expected 8 or 7")
-        if self.labels is not None and self.labels not in LABEL_ORDERS:
-            raise OptionError(f"labels: {self.labels!r} found, expected one of {', '.join(LABEL_ORDERS)}")
-        if self.crop not in ("box", "none"):
-            raise OptionError(f"crop: {self.crop!r} found, expected box or none")
-        if self.rafdb_images not in ("aligned", "original"):
-            raise OptionError(f"rafdb-images: {self.rafdb_images!r} found, expected aligned or original")
-        if self.num_workers < 1:
-            raise OptionError(f"workers: {self.num_workers} found, expected at least 1")
+        check_settings(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

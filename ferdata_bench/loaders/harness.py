@@ -147,7 +147,7 @@ class Bench:
         count = choose_count(self._options, chosen)
         if self._options.shards is not None:
             count = min(count, read_index(Store(self._options.shards)).num_samples(first_split(Path(self._options.shards))))
-        pixel_bytes = count * 3 * self._options.image_size**2
+        pixel_bytes = count * 3 * self._options.size**2
         require_room(self._work, pixel_bytes, [*ours, *chosen])
         self._say(f"preparing {count:,} images" if self._options.source is None else f"reading {self._options.source}")
         source, self._source_words = prepare_source(self._options, self._work / "source", count=count)

@@ -13,16 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ferdata.console.screen import console as screen
 from ferdata.errors import StoreError
 from ferdata_bench.loaders.options import BenchResult, BenchRow
 
 __all__ = ["conditions_lines", "print_result", "save_plot", "write_json"]
 
 
-def print_result(result: BenchResult, console: Console | None = None) -> None:
+def print_result(result: BenchResult, console: Console) -> None:
     """Print conditions, the table with its ceilings, sweeps, notes and the sentence on what limits the machine."""
-    console = console or screen
     console.print()
     for line in conditions_lines(result.conditions):
         console.print(Text(line, style="dim"))

@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from ferdata import read_index
-from ferdata.console.screen import console
 from ferdata.dataset.recode import recode
 from ferdata.errors import FerdataError
+from ferdata.format.codecs import make_codec
+from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.plan.advise import MachinePlan, plan
 from ferdata.plan.conditions import describe_machine
@@ -143,7 +145,15 @@ def main(
             if folder is None:
                 write_photos(Path(work, "source"), count=count, size=size)
                 folder = Path(work, "photos")
-                ingest(IngestOptions(source="folder", src=str(Path(work, "source")), out=str(folder), size=size, codec="jpeg"))
+                ingest(
+                    IngestOptions(
+                        source="folder",
+                        src=str(Path(work, "source")),
+                        out=str(folder),
+                        transform=TransformOptions(size=size),
+                        codec=make_codec("jpeg"),
+                    )
+                )
                 os.sync()  # or the disk still writes, beside the measurement, what was just made
             with memory_taken(None if leave_gb is None else int(leave_gb * 1e9)):
                 found, checked = check_plan(folder, work=Path(work), min_seconds=seconds)
@@ -156,7 +166,7 @@ def main(
     if json_file is not None:
         extra = {"images": found.num_samples, "size": size, "left_memory_gb": leave_gb}
         json_file.write_text(json.dumps(_to_json(found, checked, extra, is_close=is_close, is_right=is_right), indent=1) + "\n")
-    console.print(
+    Console().print(
         f"{'within' if is_close else 'NOT within'} {TOLERANCE:.0%}; recommended, and "
         f"{'as fast as any' if is_right else 'NOT the fastest'}: {found.recommendation.sentence}",
         highlight=False,
@@ -169,7 +179,7 @@ def _show(checked: Sequence[CheckedRow]) -> None:
     table = Table("codec", "workers", "predicted", "measured", "off by")
     for row in checked:
         table.add_row(row.codec, str(row.workers), f"{row.predicted:,.0f}", f"{row.measured:,.0f}", f"{row.error:+.0%}")
-    console.print(table)
+    Console().print(table)
 
 
 def _to_json(found: MachinePlan, checked: Sequence[CheckedRow], extra: dict[str, Any], *, is_close: bool, is_right: bool) -> dict[str, Any]:

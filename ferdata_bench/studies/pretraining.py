@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.synth import write_synthetic
 from model.options import TrainOptions
@@ -122,7 +123,11 @@ def _shards(source: str, count: int, options: StudyOptions, folder: Path, say: C
     tree, out = folder / f"{source}-tree", folder / f"{source}-shards"
     say(f"drawing {count:,} faces as {source}")
     write_synthetic(source, str(tree), count=count, size=options.size, num_workers=options.num_workers)
-    ingest(IngestOptions(source=source, src=str(tree), out=str(out), size=options.size, num_workers=options.num_workers))
+    ingest(
+        IngestOptions(
+            source=source, src=str(tree), out=str(out), transform=TransformOptions(size=options.size), num_workers=options.num_workers
+        )
+    )
     return str(out)
 
 

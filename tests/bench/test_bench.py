@@ -18,6 +18,7 @@ from rich.console import Console
 from streams import wait_until
 
 from ferdata.errors import OptionError
+from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.parallel import usable_cores
 from ferdata.plan.ceilings import Team, copy_job, drop_from_cache, read_job
@@ -133,7 +134,9 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> BenchResult:
     """A small run against given shards: ferdata's two rows, a contender that works and one that is missing."""
     folder = tmp_path_factory.mktemp("bench")
     source = write_photos(folder / "photos", count=COUNT, size=SIZE).root / "train"
-    ingest(IngestOptions(source="folder", src=str(source), out=str(folder / "shards"), size=SIZE, num_workers=1))
+    ingest(
+        IngestOptions(source="folder", src=str(source), out=str(folder / "shards"), transform=TransformOptions(size=SIZE), num_workers=1)
+    )
     options = BenchOptions(
         shards=folder / "shards",
         against=("memmap",),
@@ -278,7 +281,7 @@ def test_a_sweep_of_workers_doubles_up_to_what_was_asked(most: int, counts: list
     ("options", "message"),
     [
         ({"epochs": 2}, r"epochs: 2 found, expected at least 3"),
-        ({"batch_size": 0}, r"batch-size: 0 found, expected at least 1"),
+        ({"batch_size": 0}, r"batch_size: 0 found, expected at least 1"),
         ({"sweep": ("seed",)}, r"sweep: seed found, expected axes out of"),
     ],
 )

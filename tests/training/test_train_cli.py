@@ -14,7 +14,7 @@ import pytest
 from train_helpers import small_dataset, timeless_metrics
 from typer.testing import CliRunner
 
-import cli
+from ferdata.console.app import app
 from ferdata.errors import FerdataError, OptionError, TrainError
 from model import TrainOptions
 from model.run.checkpoint import Checkpoint
@@ -37,7 +37,7 @@ def run(shards: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(*arguments: str) -> str:
     """Run the command in this process and return what it prints; errors of ours are raised."""
-    done = CliRunner().invoke(cli.app, ["train", *arguments])
+    done = CliRunner().invoke(app, ["train", *arguments])
     if isinstance(done.exception, FerdataError):
         raise done.exception
     assert done.exit_code == 0, done.output
@@ -188,7 +188,7 @@ def test_augment_none_trains_on_images_as_they_are(shards: str, tmp_path: Path) 
 def test_a_module_of_the_user_s_with_our_package_s_name_is_not_taken_for_it(name: str, shards: str, tmp_path: Path) -> None:
     """Every course project has a model.py, and PYTHONPATH=. puts it in front."""
     (tmp_path / f"{name}.py").write_text("raise SystemExit('the user's own')\n")
-    code = "import sys; from cli import main; main()"
+    code = "import sys; from ferdata.console import main; main()"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     typed = ["train", "--shards", shards, "--epochs", "1", "--batch-size", "16", "--workers", "1", "--limit", "16", "--name", "r"]
 

@@ -150,7 +150,7 @@ def test_a_full_disk_is_named_with_the_file_and_leaves_the_last_checkpoint(run: 
         ({"name": ""}, r"name: '' of 0 bytes found"),
         ({"out": "memory://q"}, r"out: memory://q found, expected a local folder"),
         ({"init_from": "s3://a/b"}, r"init_from: s3://a/b found, expected a local folder"),
-        ({"loss": "max"}, r"loss: 'max' found, expected one of mean, sum$"),
+        ({"loss": "max"}, r"loss: 'max' found, expected mean or sum$"),
         ({"limit": 15}, r"limit: 15 found, expected at least the 16 samples of a batch; use a larger --limit, or --batch-size 15"),
     ],
     ids=str,

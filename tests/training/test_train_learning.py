@@ -8,6 +8,7 @@ from PIL import Image
 from train_helpers import Recorder, small_options
 
 from ferdata.dataset.builtin import BuiltinOptions, builtin_shards
+from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata_bench.studies.pretraining import StudyOptions, draw_study, run_study
 from ferdata_bench.studies.waiting import measure_throughput
@@ -36,7 +37,9 @@ def _shards(root: Path, classes: tuple[str, ...], *, per_class: int, start: int)
             folder.mkdir(parents=True)
             for number in range(count):
                 Image.fromarray(_banded(name, start + number + 1000 * (split == "val"))).save(folder / f"{number}.png")
-    ingest(IngestOptions(source="folder", src=str(root / "tree"), out=str(root / "shards"), size=32, num_workers=1))
+    ingest(
+        IngestOptions(source="folder", src=str(root / "tree"), out=str(root / "shards"), transform=TransformOptions(size=32), num_workers=1)
+    )
     return str(root / "shards")
 
 

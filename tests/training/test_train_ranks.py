@@ -144,7 +144,8 @@ def test_what_fails_on_the_first_rank_fails_on_all(two: dict[tuple[str, int], di
 COMMANDS = """
 import os, signal, sys
 sys.path[:0] = {paths!r}
-import cli, model.first_run
+import model.first_run
+from ferdata.console import main
 from ferdata.dataset.builtin import BuiltinOptions
 from model.step import Stepper
 model.first_run._FACES = BuiltinOptions(count=80, size=32)
@@ -158,7 +159,7 @@ def killed(self, batch, number):
 def run(*arguments):
     sys.argv = ["cli.py", "train", "--workers", "0", "--batch-size", "16", "--out", "runs", *arguments]
     try:
-        cli.main()
+        main()
     except SystemExit as end:
         return end.code
 

@@ -1,4 +1,4 @@
-"""The demo: every command on built-in synthetic faces, ending in one page with pictures.
+"""``demo``: every command on built-in synthetic faces, ending in one page with pictures.
 
 In: a folder. Out: a source tree, shards, a verification, figures, a short training and ``report.html``. About four minutes on 2 cores.
 """
@@ -11,10 +11,13 @@ from pathlib import Path
 
 from rich.text import Text
 
-from ferdata.console.screen import console, ingest_bar, show_ingest, size
+from ferdata.console.options import LocalOut
+from ferdata.console.screen import console, ingest_bar, say, size
+from ferdata.console.shard import show_ingest
 from ferdata.dataset.preview import preview
 from ferdata.dataset.verify import verify
 from ferdata.errors import FerdataError, OptionError
+from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.parallel import usable_cores
 from ferdata.synth import write_synthetic
@@ -25,7 +28,7 @@ from model import RichProgress, TrainOptions, train
 from model.first_run import BUILTIN_SETTINGS
 from model.report.page import render_page
 
-__all__ = ["run_demo"]
+__all__ = ["demo"]
 
 FACES = 4000
 SIZE = 224
@@ -35,8 +38,13 @@ PAGES = ("report.html", "sheet.png", "bench.png", "bench.svg")
 """What the demo makes again each time."""
 
 
+def demo(out: LocalOut = "demo") -> None:
+    """Run everything; what an earlier demo made in this folder is used again where it is finished."""
+    run_demo(Path(out))
+
+
 def run_demo(out: Path) -> Path:
-    """Run everything and return the page; what an earlier demo finished in ``out`` is reused."""
+    """Run everything and return the page."""
     begun = time.perf_counter()
     workers = usable_cores()
     source, shards, small = out / "source", out / "shards", out / f"shards-{TRAIN_SIZE}"
@@ -57,7 +65,9 @@ def run_demo(out: Path) -> Path:
     with _step("2. convert them to shards"):
         for folder, side in ((shards, SIZE), (small, TRAIN_SIZE)):
             with ingest_bar() as bar:
-                options = IngestOptions(source="affectnet", src=str(source / "affectnet"), out=str(folder), size=side)
+                options = IngestOptions(
+                    source="affectnet", src=str(source / "affectnet"), out=str(folder), transform=TransformOptions(size=side)
+                )
                 summary = ingest(options, progress=bar)
             if side == SIZE:
                 show_ingest(summary)
@@ -76,10 +86,8 @@ def run_demo(out: Path) -> Path:
         console.print(f"wrote {preview(str(shards), str(out / 'sheet.png'))}")
 
     with _step("5. measure the loader beside the usual ways"):
-        bench = run_bench(
-            BenchOptions(shards=shards, num_workers=workers), say=lambda text: console.print(text, style="dim", highlight=False)
-        )
-        print_result(bench)
+        bench = run_bench(BenchOptions(shards=shards, num_workers=workers), say=say)
+        print_result(bench, console)
         save_plot(bench, out / "bench.png")
         ours = max((row for row in bench.rows if row.name.startswith("ferdata")), key=lambda row: row.images_per_second)
         figures.append(("loader", f"{ours.images_per_second:,.0f} images/s ({ours.name}, {workers} workers, {SIZE} px)"))
