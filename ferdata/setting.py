@@ -6,14 +6,14 @@ every such class, and all that a command line is made from. A field without a :c
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, Field, dataclass, fields, is_dataclass
-from functools import cache
+from dataclasses import KW_ONLY, Field, dataclass, fields, is_dataclass, replace
+from functools import cache, wraps
 from types import NoneType
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from ferdata.errors import OptionError
 
-__all__ = ["Option", "Setting", "build", "check_settings", "either", "options_of"]
+__all__ = ["Option", "Setting", "build", "check_settings", "either", "flat", "options_of"]
 
 Options = TypeVar("Options")
 
@@ -73,16 +73,32 @@ def build(kind: Callable[..., Options], values: Mapping[str, Any]) -> Options:
     Raises:
         TypeError: If there is none.
     """
+    return kind(**_nested(kind, values))
+
+
+def flat(kind: type[Options]) -> type[Options]:
+    """Let a dataclass take the options of those it holds by their own names: ``IngestOptions(size=100)``."""
+    plain = kind.__init__
+
+    @wraps(plain)
+    def init(self: Any, **values: Any) -> None:
+        plain(self, **_nested(kind, values))
+
+    kind.__init__ = init  # type: ignore[method-assign, assignment]
+    return kind
+
+
+def _nested(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     own = {field.name: values[field.name] for field, _ in _fields(kind) if field.name in values}
-    known = set(own)
+    rest = {name: value for name, value in values.items() if name not in own}
     for field, hint in _fields(kind):
-        if _is_options(hint) and field.name not in values:
-            within = {option.name: values[option.name] for option in options_of(hint) if option.name in values}
-            known |= within.keys()
-            own |= {field.name: build(hint, within)} if within else {}
-    if unknown := values.keys() - known:
-        raise TypeError(f"{', '.join(sorted(unknown))} found, expected names of fields of {kind}")
-    return kind(**own)
+        if rest and _is_options(hint):
+            within = {option.name: rest.pop(option.name) for option in options_of(hint) if option.name in rest}
+            if within:
+                own[field.name] = replace(own[field.name], **within) if field.name in own else build(hint, within)
+    if rest:
+        raise TypeError(f"{', '.join(sorted(rest))}: no such option found, expected {', '.join(field.name for field, _ in _fields(kind))}")
+    return own
 
 
 def check_settings(options: object) -> None:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from ferdata.errors import OptionError
-from ferdata.format.codecs import CODECS, Codec
+from ferdata.format.codecs import CODECS, Codec, make_codec
 from ferdata.images.transform import TransformOptions
 from ferdata.ingest.select.groups import check_group_by
 from ferdata.parallel import check_workers, usable_cores
 from ferdata.place import expand
-from ferdata.setting import Setting, check_settings
+from ferdata.setting import Setting, check_settings, flat
 from ferdata.sources.scan import ScanOptions
 from ferdata.store import StrPath
 
@@ -20,6 +20,7 @@ __all__ = ["DEFAULT_CODEC", "Clock", "IngestOptions", "IngestProgress", "Progres
 DEFAULT_CODEC = "zstd"
 
 
+@flat
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestOptions:
     """Every setting of an ingest.
@@ -29,8 +30,8 @@ class IngestOptions:
         src: Folder or URL of the source tree.
         out: Folder or URL the data set is written to.
         scan: What is read of the source; how faces are cropped and how many workers read it are the transform's and this one's.
-        transform: How an image becomes a tensor.
-        codec: How pixels are stored.
+        transform: How an image becomes a tensor. Options of this and of ``scan`` may be given by their own names (``size=100``).
+        codec: How pixels are stored; its name will do.
 
     Example:
         >>> images = ferdata.TransformOptions(size=100)
@@ -77,6 +78,8 @@ class IngestOptions:
     def __post_init__(self) -> None:
         for name in ("src", "out"):
             object.__setattr__(self, name, expand(getattr(self, name)))
+        if isinstance(self.codec, str):
+            object.__setattr__(self, "codec", make_codec(self.codec))
         check_settings(self)
         check_workers(self.num_workers)
         for name in ("val", "test"):

@@ -14,6 +14,8 @@ import numpy as np
 
 from ferdata import read_index
 from ferdata.format import ShardReader
+from ferdata.format.codecs import CODECS
+from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.plan.ceilings import Job
 from ferdata.store import Store
@@ -41,7 +43,7 @@ class _Shards:
     def ingest(self, source: Path, out: Path) -> None:
         """Convert the tree as the ``shard`` verb does, at the size it has."""
         size = read_pixels(list_source(source)[0][0]).shape[0]
-        ingest(IngestOptions(source="folder", src=str(source), out=str(out), size=size, codec=self.CODEC))
+        ingest(IngestOptions(source="folder", src=str(source), out=str(out), transform=TransformOptions(size=size), codec=CODECS[self.CODEC]))
 
     def batches(self, out: Path, *, batch_size: int, num_workers: int, seed: int) -> "Iterable[Batch]":
         """Return one epoch each time it is iterated."""
