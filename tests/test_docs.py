@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ferdata.stream import FIELDS
+
 ROOT = Path(__file__).parent.parent
 TOPS = ("ferdata", "ferdata_bench", "model", "tests", "tools", "docs")
 FILES = [path for path in [*ROOT.iterdir(), *(path for top in TOPS for path in sorted((ROOT / top).rglob("*")))] if path.is_file()]
@@ -86,6 +88,13 @@ def test_every_option_and_command_that_is_named_exists(path: Path) -> None:
     dead += [f"make {target}" for target in targets if f"\n{target}:" not in (ROOT / "Makefile").read_text()]
 
     assert not sorted(set(dead))
+
+
+def test_the_page_on_loading_names_the_fields_of_a_batch() -> None:
+    """A field by its old name is an error at the first line that a reader copies."""
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs/loading.md").read_text(), re.MULTILINE)
+
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(FIELDS)
 
 
 @pytest.mark.parametrize("path", DOCS, **ids)
