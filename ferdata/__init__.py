@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         ShardDataset,
         open_dataset,
     )
-    from model import load_run
+    from ferdata.training import load_run
 
 __version__ = "0.1.0"
 

@@ -84,7 +84,7 @@ def flat(kind: type[Options]) -> type[Options]:
     def init(self: Any, **values: Any) -> None:
         plain(self, **_nested(kind, values))
 
-    kind.__init__ = init  # type: ignore[method-assign, assignment]
+    kind.__init__ = init  # type: ignore[method-assign]
     return kind
 
 

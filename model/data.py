@@ -17,8 +17,8 @@ from ferdata.store import Store
 from ferdata.strata import draw_stratified
 from ferdata.stream import Loader
 from ferdata.stream.batch import SampleTable
-from model.options import TrainOptions
-from model.run.ranks import Ranks
+from ferdata.training.options import TrainOptions
+from ferdata.training.run.ranks import Ranks
 
 __all__ = ["StepBatch", "TrainData", "open_evaluation"]
 

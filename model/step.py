@@ -12,13 +12,13 @@ import torch
 from ferdata.errors import OptionError
 from ferdata.randomness import Stream
 from ferdata.stream import BatchContext, BatchTransform
-from model.data import StepBatch
-from model.nets.dropout import dropout_mask, sample_keys
-from model.nets.losses import concordance_loss, cross_entropy_sum
-from model.nets.networks import FerNetwork
-from model.nets.optim import learning_rate, make_optimizer
-from model.options import TrainOptions
-from model.run.ranks import Ranks
+from ferdata.training.data import StepBatch
+from ferdata.training.nets.dropout import dropout_mask, sample_keys
+from ferdata.training.nets.losses import concordance_loss, cross_entropy_sum
+from ferdata.training.nets.networks import FerNetwork
+from ferdata.training.nets.optim import learning_rate, make_optimizer
+from ferdata.training.options import TrainOptions
+from ferdata.training.run.ranks import Ranks
 
 __all__ = ["Stepper", "run_network"]
 

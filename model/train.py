@@ -16,29 +16,29 @@ from ferdata.errors import OptionError, ShardMissingError, WorkerError
 from ferdata.format import DatasetIndex, read_index
 from ferdata.store import Store
 from ferdata.stream import Loader
-from model.data import TrainData, open_evaluation
-from model.evaluate import Evaluation, evaluate
-from model.nets.augment import evaluation_transform, training_transform
-from model.nets.losses import class_weights
-from model.nets.optim import learning_rate
-from model.nets.transfer import load_weights, make_network
-from model.options import TrainOptions
-from model.report.advice import advise
-from model.report.scores import Mistake, SplitScores
-from model.report.write import write_report
-from model.run.attempts import AUTO, find_resume
-from model.run.checkpoint import BEST_NAME, LAST_NAME, Checkpoint
-from model.run.checkpointer import Checkpointer
-from model.run.clock import WaitClock
-from model.run.folder import RunLog, keep_run, make_run, open_run
-from model.run.memory import take_step
-from model.run.notes import Notes, opening_notes
-from model.run.progress import EpochStatus, StepStatus, TrainProgress
-from model.run.ranks import Ranks, join_ranks
-from model.run.result import TrainResult
-from model.run.state import TrainState
-from model.run.stopping import StopSignal
-from model.step import Stepper
+from ferdata.training.data import TrainData, open_evaluation
+from ferdata.training.evaluate import Evaluation, evaluate
+from ferdata.training.nets.augment import evaluation_transform, training_transform
+from ferdata.training.nets.losses import class_weights
+from ferdata.training.nets.optim import learning_rate
+from ferdata.training.nets.transfer import load_weights, make_network
+from ferdata.training.options import TrainOptions
+from ferdata.training.report.advice import advise
+from ferdata.training.report.scores import Mistake, SplitScores
+from ferdata.training.report.write import write_report
+from ferdata.training.run.attempts import AUTO, find_resume
+from ferdata.training.run.checkpoint import BEST_NAME, LAST_NAME, Checkpoint
+from ferdata.training.run.checkpointer import Checkpointer
+from ferdata.training.run.clock import WaitClock
+from ferdata.training.run.folder import RunLog, keep_run, make_run, open_run
+from ferdata.training.run.memory import take_step
+from ferdata.training.run.notes import Notes, opening_notes
+from ferdata.training.run.progress import EpochStatus, StepStatus, TrainProgress
+from ferdata.training.run.ranks import Ranks, join_ranks
+from ferdata.training.run.result import TrainResult
+from ferdata.training.run.state import TrainState
+from ferdata.training.run.stopping import StopSignal
+from ferdata.training.step import Stepper
 
 __all__ = ["train"]
 

@@ -16,7 +16,7 @@ from ferdata.errors import OptionError
 from ferdata.ingest.target import check_apart
 from ferdata.stream import FIELDS
 from ferdata.synth import write_synthetic
-from model import TrainOptions, train
+from ferdata.training import TrainOptions, train
 
 
 def imported_for_types() -> set[str]:

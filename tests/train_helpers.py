@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from make_dataset import make_dataset
 
-from model import EpochStatus, StepStatus, TrainOptions
-from model.nets.networks import FerNetwork
-from model.run.checkpoint import Checkpoint, NetworkRecord, Normalisation
-from model.run.folder import read_metrics
-from model.run.state import TrainState
+from ferdata.training import EpochStatus, StepStatus, TrainOptions
+from ferdata.training.nets.networks import FerNetwork
+from ferdata.training.run.checkpoint import Checkpoint, NetworkRecord, Normalisation
+from ferdata.training.run.folder import read_metrics
+from ferdata.training.run.state import TrainState
 
 torch.set_num_threads(1)  # these networks are so small that threads cost more than they save
 

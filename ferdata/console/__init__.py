@@ -3,8 +3,6 @@
 import signal
 from typing import NoReturn
 
-from ferdata.own import prefer_own
-
 __all__ = ["main"]
 
 
@@ -12,8 +10,6 @@ def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the imports below run, Ctrl-C just ends the process
-    prefer_own()
-
     from ferdata.console.app import app
     from ferdata.console.terminal import run_program
 

@@ -21,12 +21,12 @@ from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.parallel import usable_cores
 from ferdata.synth import write_synthetic
+from ferdata.training import RichProgress, TrainOptions, train
+from ferdata.training.first_run import BUILTIN_SETTINGS
+from ferdata.training.report.page import render_page
 from ferdata_bench.loaders.harness import run_bench
 from ferdata_bench.loaders.options import BenchOptions
 from ferdata_bench.loaders.report import print_result, save_plot
-from model import RichProgress, TrainOptions, train
-from model.first_run import BUILTIN_SETTINGS
-from model.report.page import render_page
 
 __all__ = ["demo"]
 

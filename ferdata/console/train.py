@@ -5,9 +5,9 @@ import typer
 from ferdata.console.options import Given, Json, Shards, write_json
 from ferdata.console.screen import console, say
 from ferdata.dataset.builtin import find_shards
-from model import FollowingError, RichProgress, TrainOptions, is_first_process
-from model import train as run
-from model.first_run import builtin_settings
+from ferdata.training import FollowingError, RichProgress, TrainOptions, is_first_process
+from ferdata.training import train as run
+from ferdata.training.first_run import builtin_settings
 
 __all__ = ["train"]
 

@@ -26,8 +26,8 @@ from ferdata.ingest import IngestOptions, ingest
 from ferdata.sources.affectnet_npy.detector import AN_NPY
 from ferdata.store import Store
 from ferdata.stream.order.sequence import OrderOptions, rank_sequence
+from ferdata.training.nets.networks import build_network
 from ferdata_bench.loaders.photos import write_photos
-from model.nets.networks import build_network
 
 __all__ = ["CASES", "Case", "GuardData", "Pair"]
 

@@ -20,11 +20,11 @@ import numpy as np
 from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.synth import write_synthetic
-from model.options import TrainOptions
-from model.report.plots import TRAIN_COLOR, VAL_COLOR, new_figure, png_bytes, style_axes
-from model.run.disk import write_json
-from model.run.folder import read_metrics
-from model.train import train
+from ferdata.training.options import TrainOptions
+from ferdata.training.report.plots import TRAIN_COLOR, VAL_COLOR, new_figure, png_bytes, style_axes
+from ferdata.training.run.disk import write_json
+from ferdata.training.run.folder import read_metrics
+from ferdata.training.train import train
 
 __all__ = ["StudyOptions", "draw_study", "run_study"]
 

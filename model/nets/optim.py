@@ -5,8 +5,8 @@ import math
 import torch
 from torch import nn
 
-from model.nets.networks import find_design
-from model.options import TrainOptions
+from ferdata.training.nets.networks import find_design
+from ferdata.training.options import TrainOptions
 
 __all__ = ["learning_rate", "make_optimizer"]
 

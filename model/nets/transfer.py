@@ -10,10 +10,10 @@ import torch
 
 from ferdata.errors import TrainError
 from ferdata.labels import canonical_name
-from model.nets.networks import FerNetwork, build_network
-from model.options import TrainOptions
-from model.run.checkpoint import Checkpoint, find_checkpoint
-from model.run.memory import is_out_of_memory
+from ferdata.training.nets.networks import FerNetwork, build_network
+from ferdata.training.options import TrainOptions
+from ferdata.training.run.checkpoint import Checkpoint, find_checkpoint
+from ferdata.training.run.memory import is_out_of_memory
 
 __all__ = ["HeadMap", "load_weights", "make_network", "map_head", "start_from"]
 

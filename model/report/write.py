@@ -8,13 +8,13 @@ from pathlib import Path
 
 from ferdata.format import DatasetIndex
 from ferdata.store import Store
-from model.options import TrainOptions
-from model.report.page import TEMPLATES, render_page
-from model.report.plots import draw_confusion, draw_curves
-from model.report.scores import Mistake
-from model.run.disk import naming, write_json
-from model.run.folder import read_environment, read_metrics
-from model.run.result import TrainResult
+from ferdata.training.options import TrainOptions
+from ferdata.training.report.page import TEMPLATES, render_page
+from ferdata.training.report.plots import draw_confusion, draw_curves
+from ferdata.training.report.scores import Mistake
+from ferdata.training.run.disk import naming, write_json
+from ferdata.training.run.folder import read_environment, read_metrics
+from ferdata.training.run.result import TrainResult
 
 __all__ = ["write_report"]
 

@@ -17,9 +17,9 @@ import torch
 import ferdata
 from ferdata.errors import TrainError
 from ferdata.store import Store
-from model.run.disk import naming
-from model.run.foreign import describe_file, describe_record
-from model.run.state import TrainState
+from ferdata.training.run.disk import naming
+from ferdata.training.run.foreign import describe_file, describe_record
+from ferdata.training.run.state import TrainState
 
 __all__ = ["BEST_NAME", "CHECKPOINT_VERSION", "LAST_NAME", "Checkpoint", "NetworkRecord", "Normalisation", "find_checkpoint"]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from ferdata.errors import TrainError
 from ferdata.program import go_on
 from ferdata.stream import Loader, Normalize
-from model.nets.transfer import load_weights
-from model.options import TrainOptions
-from model.run.checkpoint import BEST_NAME, LAST_NAME, Checkpoint, NetworkRecord, Normalisation
-from model.run.ranks import Ranks
-from model.run.state import TrainState
-from model.step import Stepper
+from ferdata.training.nets.transfer import load_weights
+from ferdata.training.options import TrainOptions
+from ferdata.training.run.checkpoint import BEST_NAME, LAST_NAME, Checkpoint, NetworkRecord, Normalisation
+from ferdata.training.run.ranks import Ranks
+from ferdata.training.run.state import TrainState
+from ferdata.training.step import Stepper
 
 __all__ = ["Checkpointer"]
 

@@ -8,8 +8,8 @@ import gc
 import torch
 
 from ferdata.errors import OptionError, TrainError
-from model.data import StepBatch
-from model.step import Stepper
+from ferdata.training.data import StepBatch
+from ferdata.training.step import Stepper
 
 __all__ = ["is_out_of_memory", "out_of_memory", "take_step"]
 

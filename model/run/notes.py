@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from ferdata.dataset.info import shard_command
 from ferdata.format import DatasetIndex
-from model.nets.optim import learning_rate
-from model.options import TrainOptions
-from model.report.advice import Advice
-from model.run.progress import TrainProgress
-from model.run.state import TrainState
+from ferdata.training.nets.optim import learning_rate
+from ferdata.training.options import TrainOptions
+from ferdata.training.report.advice import Advice
+from ferdata.training.run.progress import TrainProgress
+from ferdata.training.run.state import TrainState
 
 __all__ = ["Notes", "opening_notes"]
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from model.report.scores import SplitScores
+from ferdata.training.report.scores import SplitScores
 
 __all__ = ["EpochStatus", "RichProgress", "StepStatus", "TrainProgress"]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from model.report.scores import SplitScores
+from ferdata.training.report.scores import SplitScores
 
 __all__ = ["TrainResult"]
 

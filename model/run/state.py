@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from model.run.clock import WaitClock
+from ferdata.training.run.clock import WaitClock
 
 __all__ = ["TrainState"]
 

@@ -16,15 +16,15 @@ from train_helpers import small_dataset, small_options
 
 from ferdata.errors import FerdataError, OptionError, TrainError
 from ferdata.stream import Loader
-from model import TrainOptions, load_run, train
-from model.run.checkpoint import Checkpoint, NetworkRecord, Normalisation
+from ferdata.training import TrainOptions, load_run, train
+from ferdata.training.run.checkpoint import Checkpoint, NetworkRecord, Normalisation
 
 ROOT = Path(__file__).parents[2]
 
 SCRIPT = """
 import sys
 import numpy as np, torch
-from model import load_run
+from ferdata.training import load_run
 network = load_run(sys.argv[1])
 images = torch.from_numpy(np.load(sys.argv[2]))
 with torch.inference_mode():

@@ -9,9 +9,9 @@ from torch import nn
 from train_helpers import small_checkpoint
 
 from ferdata.errors import OptionError
+from ferdata.training.nets.networks import MODEL_NAMES, build_network, find_design, linear_input, smallest_size
+from ferdata.training.run.checkpoint import Checkpoint
 from ferdata_bench.studies.networks import network_table
-from model.nets.networks import MODEL_NAMES, build_network, find_design, linear_input, smallest_size
-from model.run.checkpoint import Checkpoint
 
 REPORT = {"basic1": 8464, "basic2": 6400, "mod1": 6400, "mod2": 6400, "mod3": 6400, "new1": 84672, "mod4": 84672}
 

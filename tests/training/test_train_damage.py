@@ -21,13 +21,13 @@ from train_helpers import Recorder, small_dataset, small_options, step_losses
 
 from ferdata.errors import OptionError, StateError, TrainError
 from ferdata.stream import Loader
-from model import TrainOptions, train
-from model.nets.networks import FerNetwork
-from model.report.plots import draw_confusion
-from model.report.scores import SplitScores, scores_from_confusion
-from model.run.checkpoint import Checkpoint
-from model.run.folder import read_metrics
-from model.run.memory import out_of_memory
+from ferdata.training import TrainOptions, train
+from ferdata.training.nets.networks import FerNetwork
+from ferdata.training.report.plots import draw_confusion
+from ferdata.training.report.scores import SplitScores, scores_from_confusion
+from ferdata.training.run.checkpoint import Checkpoint
+from ferdata.training.run.folder import read_metrics
+from ferdata.training.run.memory import out_of_memory
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_weights_larger_than_the_memory_are_said_to_be(shards: str, tmp_path: Pa
             "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
         )
 
-    monkeypatch.setattr("model.nets.transfer.build_network", refuse)
+    monkeypatch.setattr("ferdata.training.nets.transfer.build_network", refuse)
     with pytest.raises(TrainError, match=r"model basic1 at 28 x 28: its weights do not fit the memory .*--size or another --model"):
         train(small_options(shards, tmp_path))
 
@@ -178,7 +178,7 @@ def test_batch_normalisation_over_one_value_is_explained(shards: str, tmp_path: 
     """torch's own error names neither the batch nor what to change."""
     body = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.BatchNorm2d(3), torch.nn.Flatten())
     network = FerNetwork(body, num_features=3, num_classes=8, dropout=0.0, valence_arousal=False)
-    monkeypatch.setattr("model.nets.transfer.build_network", lambda *args, **settings: network)
+    monkeypatch.setattr("ferdata.training.nets.transfer.build_network", lambda *args, **settings: network)
 
     with pytest.raises(
         OptionError, match=r"batch_size: micro-batches of 1 on each rank found.*larger --batch-size, a smaller --accumulate"
@@ -189,14 +189,14 @@ def test_batch_normalisation_over_one_value_is_explained(shards: str, tmp_path: 
 def test_a_second_head_without_anything_to_learn_is_refused(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """RAF-DB has no valence and no arousal; the head would stay as it was drawn and be saved as if it meant something."""
     nothing = pa.table({name: pa.nulls(91, pa.float64()) for name in ("valence", "arousal")})
-    monkeypatch.setattr("model.data.read_samples", lambda *args: nothing)
+    monkeypatch.setattr("ferdata.training.data.read_samples", lambda *args: nothing)
     with pytest.raises(OptionError, match=r"valence_arousal: none of the 70 train samples .* has values, expected some; leave --valence"):
         train(small_options(shards, tmp_path, valence_arousal=True))
 
 
 def test_advice_on_full_memory_counts_micro_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Micro-batches of 4 that fit are batches of 16 on each of two ranks with --accumulate 4 as it was given, not batches of 8."""
-    monkeypatch.setattr("model.run.memory._largest_fitting", lambda *args: 4)
+    monkeypatch.setattr("ferdata.training.run.memory._largest_fitting", lambda *args: 4)
 
     stepper: Any = SimpleNamespace(options=SimpleNamespace(accumulate=4), ranks=SimpleNamespace(world_size=2))
 
@@ -230,7 +230,7 @@ def test_every_loader_is_closed_however_a_run_ends(fails: str, shards: str, tmp_
             raise TrainError("no figures")
         return scores_from_confusion(*args, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("model.evaluate.scores_from_confusion", fail)
+    monkeypatch.setattr("ferdata.training.evaluate.scores_from_confusion", fail)
     with pytest.raises(TrainError, match="no figures"):
         train(small_options(shards, tmp_path, num_workers=1, epochs=1))
 

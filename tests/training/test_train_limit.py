@@ -13,10 +13,10 @@ from train_helpers import small_dataset, small_options
 
 from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
-from model import TrainOptions, train
-from model.data import StepBatch, TrainData
-from model.nets.networks import build_network
-from model.run.ranks import Ranks
+from ferdata.training import TrainOptions, train
+from ferdata.training.data import StepBatch, TrainData
+from ferdata.training.nets.networks import build_network
+from ferdata.training.run.ranks import Ranks
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from ferdata.errors import OptionError, TrainError
-from model import TrainOptions
-from model.nets.networks import build_network
-from model.nets.optim import learning_rate, make_optimizer
+from ferdata.training import TrainOptions
+from ferdata.training.nets.networks import build_network
+from ferdata.training.nets.optim import learning_rate, make_optimizer
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import torch
 from train_helpers import Recorder, interrupt_at, same_weights, small_dataset, small_options, step_losses, timeless_metrics
 
 from ferdata.errors import OptionError, StateError, TrainError
-from model import TrainOptions, train
-from model.run.checkpoint import Checkpoint
+from ferdata.training import TrainOptions, train
+from ferdata.training.run.checkpoint import Checkpoint
 
 SETTINGS = {"epochs": 3, "dropout": 0.3, "valence_arousal": True, "augment": ("flip", "crop", "color")}
 
@@ -131,7 +131,7 @@ def test_a_finished_run_resumes_to_its_figures(whole_run: str) -> None:
 
 def test_a_note_of_the_last_epoch_is_in_its_checkpoint(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that waited in its last epoch says so in the report that is drawn again, and says it once if it is made longer."""
-    monkeypatch.setattr("model.report.advice.WAIT_LIMIT", -1.0)
+    monkeypatch.setattr("ferdata.training.report.advice.WAIT_LIMIT", -1.0)
     first = train(small_options(shards, tmp_path, name="waiting", epochs=1))
 
     again = train(TrainOptions(resume=first.run))

@@ -10,9 +10,9 @@ from train_helpers import small_checkpoint
 
 from ferdata.errors import TrainError
 from ferdata.labels import AFFECTNET_7, AFFECTNET_8, RAFDB_BASIC
-from model.nets.networks import FerNetwork, build_network
-from model.nets.transfer import map_head, start_from
-from model.run.checkpoint import Checkpoint, find_checkpoint
+from ferdata.training.nets.networks import FerNetwork, build_network
+from ferdata.training.nets.transfer import map_head, start_from
+from ferdata.training.run.checkpoint import Checkpoint, find_checkpoint
 
 
 def _network(num_classes: int, *, size: int = 32, name: str = "basic1", valence_arousal: bool = False) -> FerNetwork:
