@@ -94,7 +94,7 @@ _HOMES = {
     "TransformOptions": "ferdata.images.transform",
     "describe": "ferdata.dataset.info",
     "export": "ferdata.dataset.export",
-    "load_run": "model",
+    "load_run": "ferdata.training",
     "make_codec": "ferdata.format",
     "preview": "ferdata.dataset.preview",
     "read_index": "ferdata.format",
