@@ -27,11 +27,9 @@ if TYPE_CHECKING:
         TrainError,
         WorkerError,
     )
-    from ferdata.format import make_codec, read_index
-    from ferdata.images.transform import TransformOptions
+    from ferdata.format import read_index
     from ferdata.ingest import IngestOptions
     from ferdata.ingest import ingest as shard
-    from ferdata.sources.scan import ScanOptions
     from ferdata.stream import (
         BatchContext,
         ColorJitter,
@@ -45,7 +43,7 @@ if TYPE_CHECKING:
         ShardDataset,
         open_dataset,
     )
-    from ferdata.training import load_run
+    from model import load_run
 
 __version__ = "0.1.0"
 
@@ -64,7 +62,6 @@ __all__ = [
     "OptionError",
     "PerSample",
     "RandomResizedCrop",
-    "ScanOptions",
     "ShardCorruptError",
     "ShardDataset",
     "ShardMissingError",
@@ -72,13 +69,11 @@ __all__ = [
     "StateError",
     "StoreError",
     "TrainError",
-    "TransformOptions",
     "WorkerError",
     "__version__",
     "describe",
     "export",
     "load_run",
-    "make_codec",
     "open_dataset",
     "preview",
     "read_index",
@@ -90,12 +85,9 @@ __all__ = [
 
 _HOMES = {
     "IngestOptions": "ferdata.ingest",
-    "ScanOptions": "ferdata.sources.scan",
-    "TransformOptions": "ferdata.images.transform",
     "describe": "ferdata.dataset.info",
     "export": "ferdata.dataset.export",
-    "load_run": "ferdata.training",
-    "make_codec": "ferdata.format",
+    "load_run": "model",
     "preview": "ferdata.dataset.preview",
     "read_index": "ferdata.format",
     "recode": "ferdata.dataset.recode",

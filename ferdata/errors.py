@@ -26,50 +26,22 @@ __all__ = [
 
 
 class FerdataError(Exception):
-    """Base of every error that ferdata raises on purpose.
-
-    Example:
-        >>> try:
-        ...     ferdata.Loader("shards/none")
-        ... except ferdata.FerdataError as error:
-        ...     print(error)
-        shards/none: no index.json found, expected ...
-    """
+    """Base of every error that ferdata raises on purpose."""
 
     def __init__(self, text: str = "") -> None:
         super().__init__(shown(text))
 
 
 class OptionError(FerdataError, ValueError):
-    """An option or an argument is outside what is allowed; the caller must change it.
-
-    Example:
-        >>> ferdata.Loader("shards/affectnet", batch_size=0)
-        Traceback (most recent call last):
-        ferdata.errors.OptionError: batch_size: 0 found, expected at least 1
-    """
+    """An option or an argument is outside what is allowed; the caller must change it."""
 
 
 class SourceError(FerdataError):
-    """A source tree cannot be used as it is; whoever owns the data must act.
-
-    Example:
-        >>> try:
-        ...     ferdata.shard(ferdata.IngestOptions(source="affectnet", src="shards", out="elsewhere"))
-        ... except ferdata.SourceError as error:
-        ...     print(type(error).__name__)
-        LayoutError
-    """
+    """A source tree cannot be used as it is; whoever owns the data must act."""
 
 
 class LayoutError(SourceError):
-    """A folder matches no known layout, or contradicts the layout it seems to have.
-
-    Example:
-        >>> ferdata.shard(ferdata.IngestOptions(source="rafdb", src="shards", out="elsewhere"))
-        Traceback (most recent call last):
-        ferdata.errors.LayoutError: shards: ...
-    """
+    """A folder matches no known layout, or contradicts the layout it seems to have."""
 
 
 class AmbiguousLayoutError(LayoutError):
@@ -81,60 +53,23 @@ class TransformError(FerdataError):
 
 
 class IngestError(FerdataError):
-    """Shards cannot be written or resumed with these settings.
-
-    Example:
-        >>> images = ferdata.TransformOptions(size=48)
-        >>> options = ferdata.IngestOptions(source="affectnet", src="data/affectnet", out="shards/affectnet", transform=images)
-        >>> ferdata.shard(options)  # what is there has 32 pixels
-        Traceback (most recent call last):
-        ferdata.errors.IngestError: shards/affectnet: ...
-    """
+    """Shards cannot be written or resumed with these settings."""
 
 
 class StoreError(FerdataError, OSError):
-    """A file or folder cannot be read or written at the given path.
-
-    Example:
-        >>> ferdata.recode("shards/affectnet", out="runs/first/config.json", codec="raw")
-        Traceback (most recent call last):
-        ferdata.errors.StoreError: runs/first/config.json...
-    """
+    """A file or folder cannot be read or written at the given path."""
 
 
 class ShardCorruptError(FerdataError):
-    """The bytes of a shard, of ``index.json`` or of ``samples.parquet`` are not those that were written.
-
-    Example:
-        >>> report = ferdata.recode("shards/affectnet", out="shards/damaged", codec="raw")
-        >>> size = Path("shards/damaged/index.json").write_text("{}")
-        >>> ferdata.read_index("shards/damaged")
-        Traceback (most recent call last):
-        ferdata.errors.ShardCorruptError: shards/damaged/index.json: ...
-    """
+    """The bytes of a shard, of ``index.json`` or of ``samples.parquet`` are not those that were written."""
 
 
 class ShardMissingError(FerdataError, FileNotFoundError):
-    """A data set or one of its shards is missing.
-
-    Example:
-        >>> ferdata.open_dataset("shards/none")
-        Traceback (most recent call last):
-        ferdata.errors.ShardMissingError: shards/none: no index.json found, ...
-    """
+    """A data set or one of its shards is missing."""
 
 
 class StateError(FerdataError):
-    """A saved loader or training state belongs to another data set, seed or shape.
-
-    Example:
-        >>> with ferdata.Loader("shards/affectnet", seed=1, num_workers=0) as loader:
-        ...     state = loader.state_dict()
-        >>> with ferdata.Loader("shards/affectnet", seed=2, num_workers=0) as loader:
-        ...     loader.load_state_dict(state)
-        Traceback (most recent call last):
-        ferdata.errors.StateError: loader state: seed 1 found, expected 2; ...
-    """
+    """A saved loader or training state belongs to another data set, seed or shape."""
 
 
 class StoppedError(FerdataError):
@@ -142,25 +77,8 @@ class StoppedError(FerdataError):
 
 
 class WorkerError(FerdataError, RuntimeError):
-    """A worker process died or could not start.
-
-    Example:
-        >>> def read(loader):
-        ...     try:
-        ...         yield from loader
-        ...     except ferdata.WorkerError:  # a worker was killed, for want of memory perhaps: begin the epoch anew
-        ...         yield from loader
-        >>> with ferdata.Loader("shards/affectnet", batch_size=32, num_workers=1) as loader:
-        ...     len(list(read(loader)))
-        6
-    """
+    """A worker process died or could not start."""
 
 
 class TrainError(FerdataError, RuntimeError):
-    """A training run cannot continue: the loss is not finite, memory is full, or the run's folder does not match.
-
-    Example:
-        >>> ferdata.load_run("data/affectnet")
-        Traceback (most recent call last):
-        ferdata.errors.TrainError: data/affectnet: ...
-    """
+    """A training run cannot continue: the loss is not finite, memory is full, or the run's folder does not match."""

@@ -69,11 +69,6 @@ def recode(
         IngestError: If there is a data set at ``out`` already, or files of its names, or another run is writing there.
         ShardMissingError: If a file is not there.
         ShardCorruptError: If a file is not what the index says.
-
-    Example:
-        >>> report = ferdata.recode("shards/affectnet", out="shards/raw", codec="raw")
-        >>> report.samples, report.bytes_out > report.bytes_in
-        (240, True)
     """
     store, target = Store(root), Store(out)
     index = read_index(store)
@@ -101,9 +96,9 @@ def _shard_name(info: ShardInfo, codec: Codec) -> str:
 
 def _recode_shard(store: Store, target: Store, info: ShardInfo, index: DatasetIndex, recoded: DatasetIndex) -> ShardInfo:
     name = _shard_name(info, recoded.codec)
-    with target.write_atomic(name) as file:
+    with read_whole(store, info, index, is_checked=True) as reader, target.write_atomic(name) as file:
         writer = ShardWriter(file, recoded.members, recoded.codec)
-        for sample in read_whole(store, info, index, is_checked=True):
+        for sample in reader:
             writer.add(sample.key, sample.label, sample.record, sample.pixels)
         written = writer.close()
     return ShardInfo.of(written, name=name, split=info.split)

@@ -1,0 +1,17 @@
+"""A plain ``DataLoader`` with default collate over ferdata's ``zstd`` shards: what the fast loader is compared with.
+
+In: the shards that ``ferdata-zstd`` wrote. Out: uint8 batches in fresh shared memory, one sample read at a time.
+"""
+
+from functools import partial
+
+from ferdata_bench.contenders.ferdata_plain import SHUFFLE, batches
+from ferdata_bench.contenders.ferdata_shards import class_names, write_shards
+
+__all__ = ["CODEC", "LOSSLESS", "NAME", "SHUFFLE", "batches", "class_names", "ingest"]
+
+NAME = "ferdata-plain-zstd"
+CODEC = "zstd"
+LOSSLESS = True
+
+ingest = partial(write_shards, codec="zstd")
