@@ -6,18 +6,22 @@ Without a C compiler the install goes on without them: NumPy then does the same 
 import os
 from glob import glob
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 
-FOLDER = "ferdata/format/kernels"
+KERNELS = "ferdata/format/kernels"
+TRAINING = ["ferdata.training", *(f"ferdata.training.{name}" for name in find_packages("model"))]
 
 setup(
+    # model/ is installed as ferdata.training (in the repository a link says the same): a module called model would hide people's own model.py
+    packages=[*find_packages(include=["ferdata", "ferdata.*", "ferdata_bench*"], exclude=["ferdata.training*"]), *TRAINING],
+    package_dir={"ferdata.training": "model"},
     ext_modules=[
         Extension(
             "ferdata.format.kernels._native",
-            sources=sorted(glob(f"{FOLDER}/_*.c")),
-            depends=[f"{FOLDER}/_native.h"],
+            sources=sorted(glob(f"{KERNELS}/_*.c")),
+            depends=[f"{KERNELS}/_native.h"],
             extra_compile_args=["/O2", "/std:c11"] if os.name == "nt" else ["-O3", "-std=c11", "-fvisibility=hidden"],
             optional=True,
         )
-    ]
+    ],
 )

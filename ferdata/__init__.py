@@ -27,9 +27,11 @@ if TYPE_CHECKING:
         TrainError,
         WorkerError,
     )
-    from ferdata.format import read_index
+    from ferdata.format import make_codec, read_index
+    from ferdata.images.transform import TransformOptions
     from ferdata.ingest import IngestOptions
     from ferdata.ingest import ingest as shard
+    from ferdata.sources.scan import ScanOptions
     from ferdata.stream import (
         BatchContext,
         ColorJitter,
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
         ShardDataset,
         open_dataset,
     )
-    from model import load_run
+    from ferdata.training import load_run
 
 __version__ = "0.1.0"
 
@@ -62,6 +64,7 @@ __all__ = [
     "OptionError",
     "PerSample",
     "RandomResizedCrop",
+    "ScanOptions",
     "ShardCorruptError",
     "ShardDataset",
     "ShardMissingError",
@@ -69,11 +72,13 @@ __all__ = [
     "StateError",
     "StoreError",
     "TrainError",
+    "TransformOptions",
     "WorkerError",
     "__version__",
     "describe",
     "export",
     "load_run",
+    "make_codec",
     "open_dataset",
     "preview",
     "read_index",
@@ -85,9 +90,12 @@ __all__ = [
 
 _HOMES = {
     "IngestOptions": "ferdata.ingest",
+    "ScanOptions": "ferdata.sources.scan",
+    "TransformOptions": "ferdata.images.transform",
     "describe": "ferdata.dataset.info",
     "export": "ferdata.dataset.export",
-    "load_run": "model",
+    "load_run": "ferdata.training",
+    "make_codec": "ferdata.format",
     "preview": "ferdata.dataset.preview",
     "read_index": "ferdata.format",
     "recode": "ferdata.dataset.recode",

@@ -15,6 +15,7 @@ __all__ = [
     "ALPHABETICAL_7",
     "ALPHABETICAL_8",
     "FER2013",
+    "KNOWN_NAMES",
     "RAFDB_BASIC",
     "RAFDB_COMPOUND",
     "canonical_name",
@@ -54,6 +55,9 @@ _ALIASES: dict[str, str] = {
     "anger": "Anger", "angry": "Anger",
     "contempt": "Contempt",
 }  # fmt: skip
+
+KNOWN_NAMES = ", ".join(_ALIASES)
+"""Class names that are known, in any case, for error texts."""
 
 _JOINERS = "\u200c\u200d"
 """Invisible as well, but Persian and Indic words are spelled with them."""

@@ -4,14 +4,11 @@ In: what the command line noted of itself. Out: the words to type. Where it note
 """
 
 import os
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-__all__ = ["command_line", "flag", "go_on", "in_verb", "is_command_line", "note_program", "note_stop", "stopped_by", "stops_held"]
+__all__ = ["command_line", "flag", "go_on", "in_verb", "is_command_line", "note_program", "note_stop", "stopped_by"]
 
 _FLAGS = {"num_workers": "workers", "json_file": "json"}
 """Options whose flag is called otherwise than their argument."""
@@ -22,25 +19,6 @@ _state: dict[str, str | bool | int | None] = {"program": "ferdata", "verb": Fals
 def note_program(path: str) -> None:
     """Note what was typed to start this program, where it is the command line."""
     _state["program"] = path
-
-
-@contextmanager
-def stops_held() -> Iterator[None]:
-    """Let signals that stop the work wait until the block ends: a process that is just being forked would be known to nobody."""
-    came: list[int] = []
-    before: dict[int, Any] = {}
-    try:
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            if threading.current_thread() is threading.main_thread() and number and callable(handler := signal.getsignal(number)):
-                before[number] = handler
-                signal.signal(number, lambda number, _: came.append(number))
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for number in came[:1]:
-            signal.raise_signal(number)
 
 
 @contextmanager
@@ -75,13 +53,13 @@ def flag(name: str) -> str:
 
 
 def command_line(*, num_processes: int = 1) -> str:
-    """Return how this program is started: ``ferdata``, ``python cli.py`` by the path it was typed with, or through ``torchrun``."""
+    """Return how this program is started: ``ferdata``, or by the path or as the module it was started by, or through ``torchrun``."""
     script = Path(str(_state["program"]))
-    is_file = script.suffix == ".py"
+    how = "-m ferdata" if script.name == "__main__.py" else str(script) if script.suffix == ".py" else ""
     if num_processes > 1:
         num_processes = int(os.environ.get("LOCAL_WORLD_SIZE", num_processes))
-        return f"torchrun --nproc-per-node {num_processes} " + (str(script) if is_file else "--no-python ferdata")
-    return f"python {script}" if is_file else "ferdata"
+        return f"torchrun --nproc-per-node {num_processes} {how or '--no-python ferdata'}"
+    return f"python {how}" if how else "ferdata"
 
 
 def go_on(run: object, *, num_processes: int = 1) -> str:

@@ -6,10 +6,9 @@ In: any text. Out: the same where it is harmless, which nearly all is. Everythin
 import re
 import unicodedata
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
-__all__ = ["HIDDEN", "html_text", "printable", "shown", "without_credentials"]
+__all__ = ["HIDDEN", "printable", "shown", "without_credentials"]
 
 HIDDEN = "***"
 """Stands where credentials stood."""
@@ -53,8 +52,3 @@ def printable(text: str, *, keep: str = "") -> str:
 def shown(text: str) -> str:
     """Return a text as one line that is safe in a terminal and gives no secret away."""
     return printable(without_credentials(text))
-
-
-def html_text(text: str) -> str:
-    """Return a text that is safe in HTML too, between tags and in quoted attributes."""
-    return escape(shown(text))

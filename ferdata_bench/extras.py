@@ -1,7 +1,7 @@
-"""Makes the virtual environments of the extra contenders, whose dependencies clash with ours and with each other's.
+"""Makes the virtual environments of the extra contenders, whose dependencies conflict with ours and with each other's.
 
-In: a folder. Out: ``.venv-ffcv`` and ``.venv-extras`` in it, and a line for each library: installed, or why not. They see the packages of
-the environment this runs in (torch is several gigabytes), but their own come first. FFCV is built from source: it needs a compiler,
+In: a folder. Out: ``.venv-ffcv`` and ``.venv-extras`` in it, and one line per library: installed, or why not. They see the packages of
+the environment that this runs in (torch takes several gigabytes), but their own come first. FFCV is built from source: it needs a compiler,
 pkg-config, and the headers of OpenCV and libjpeg-turbo from the system.
 
     python -m ferdata_bench.extras [FOLDER] [NAME ...]
@@ -25,8 +25,8 @@ class Wanted:
     """One library: what pip is asked for, and the module that must then be importable.
 
     Attributes:
-        requirements: Given to pip together, so that they fit each other.
-        module: Imported afterwards, as the proof.
+        requirements: Given to pip together, so that they are compatible.
+        module: Imported afterwards, as proof.
         system: What the system must have, to be named when it fails.
     """
 
@@ -37,7 +37,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
-    """What became of one library; ``reason`` is None where it can be imported."""
+    """The outcome for one library; ``reason`` is None if it can be imported."""
 
     module: str
     reason: str | None
@@ -60,11 +60,11 @@ ENVIRONMENTS: dict[str, tuple[Wanted, ...]] = {
         Wanted(requirements=("nvidia-dali-cuda120",), module="nvidia.dali"),
     ),
 }
-"""FFCV needs an older NumPy than the others; each library is installed by itself, so that one that fails spoils no other."""
+"""FFCV needs an older NumPy than the others; each library is installed separately, so that one that fails does not affect the others."""
 
 
 def make_environment(folder: Path, wanted: tuple[Wanted, ...]) -> list[Installed]:
-    """Make one environment, or complete it, and return what became of each library."""
+    """Make one environment, or complete it, and return the outcome for each library."""
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=True)
@@ -85,7 +85,7 @@ def _install(python: Path, wanted: Wanted) -> Installed:
 
 
 def _try(command: list[str]) -> str | None:
-    """Run a command; return None, or the line of its output that tells best why it failed."""
+    """Run a command; return None, or the line of its output that best explains why it failed."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
     except subprocess.TimeoutExpired:

@@ -1,12 +1,12 @@
 """Networks, the training loop, metrics, checkpoints and reports."""
 
-from model.load import TrainedNetwork, load_run
-from model.nets.networks import MODEL_NAMES
-from model.options import TrainOptions
-from model.run.progress import EpochStatus, RichProgress, StepStatus, TrainProgress
-from model.run.ranks import FollowingError, is_first_process
-from model.run.result import TrainResult
-from model.train import train
+from ferdata.training.load import TrainedNetwork, load_run
+from ferdata.training.nets.networks import MODEL_NAMES
+from ferdata.training.options import TrainOptions
+from ferdata.training.run.progress import EpochStatus, RichProgress, StepStatus, TrainProgress
+from ferdata.training.run.ranks import FollowingError, is_first_process
+from ferdata.training.run.result import TrainResult
+from ferdata.training.train import train
 
 __all__ = [
     "MODEL_NAMES",

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from ferdata.errors import OptionError
-from ferdata.format import read_index
+from ferdata.format import DatasetIndex, read_index, read_samples
 from ferdata.randomness import Stream
 from ferdata.store import Store
 from ferdata.strata import draw_stratified
 from ferdata.stream import Loader
 from ferdata.stream.batch import SampleTable
-from model.options import TrainOptions
-from model.run.ranks import Ranks
+from ferdata.training.options import TrainOptions
+from ferdata.training.run.ranks import Ranks
 
 __all__ = ["StepBatch", "TrainData", "open_evaluation"]
 
@@ -67,7 +67,8 @@ class TrainData:
         ranks: This process among those of the run.
 
     Raises:
-        OptionError: If the batch does not divide among ranks and micro-batches, or is larger than the split or the limit.
+        OptionError: If the batch does not divide among ranks and micro-batches, is larger than the split or the limit, or no sample has
+            the values a second head is asked for.
     """
 
     def __init__(self, options: TrainOptions, ranks: Ranks) -> None:
@@ -98,6 +99,8 @@ class TrainData:
             labels = SampleTable(store, index, "train", ()).labels
             self.indices = draw_stratified(labels, options.limit, Stream.TRAINING_LIMIT.seed(options.seed))
             self.class_counts = np.bincount(labels[self.indices], minlength=len(index.classes)).tolist()
+        if options.valence_arousal and samples:
+            _require_values(store, index, self.indices)
         self._limit, self._samples = options.limit, samples
         self._by_rows = options.assign == "rows"
         self._accumulate = options.accumulate
@@ -153,6 +156,19 @@ class TrainData:
             return rows
         parts = rows.reshape(self._accumulate, self._ranks.world_size, self.micro_batch_size, *rows.shape[1:])
         return parts[:, self._ranks.rank].reshape(self.rank_samples, *rows.shape[1:])
+
+
+def _require_values(store: Store, index: DatasetIndex, indices: np.ndarray | None) -> None:
+    """Look whether there is anything to train a head for valence and arousal with."""
+    rows = index.rows("train")
+    table = read_samples(store, index, ["split", "valence", "arousal"]).slice(rows.start, rows.stop - rows.start)
+    values = np.stack([table.column(name).to_numpy() for name in ("valence", "arousal")], 1)
+    values = values if indices is None else values[indices]
+    if not np.isfinite(values.astype(np.float64)).any():
+        raise OptionError(
+            f"valence_arousal: none of the {len(values):,} train samples of {store.root} ({index.source}) has values, expected some; "
+            "leave --valence-arousal out, or shard a data set that has them (AffectNet)"
+        )
 
 
 def open_evaluation(options: TrainOptions, ranks: Ranks, split: str, *, batch_size: int, indices: np.ndarray | None = None) -> Loader:

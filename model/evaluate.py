@@ -13,11 +13,11 @@ from torchmetrics import Metric
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from ferdata.stream import IGNORED_LABEL, BatchContext, BatchTransform, Loader
-from model.nets.networks import FerNetwork
-from model.options import TrainOptions
-from model.report.scores import Mistake, SplitScores, scores_from_confusion
-from model.run.ranks import Ranks
-from model.step import run_network
+from ferdata.training.nets.networks import FerNetwork
+from ferdata.training.options import TrainOptions
+from ferdata.training.report.scores import Mistake, SplitScores, scores_from_confusion
+from ferdata.training.run.ranks import Ranks
+from ferdata.training.step import run_network
 
 __all__ = ["Evaluation", "evaluate"]
 

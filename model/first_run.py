@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ferdata.dataset.builtin import BuiltinOptions, builtin_shards
-from model.run.ranks import join_ranks
+from ferdata.training.run.ranks import join_ranks
 
 __all__ = ["BUILTIN_SETTINGS", "BuiltinRun", "builtin_settings"]
 

@@ -11,10 +11,10 @@ from torch import nn
 
 from ferdata.errors import OptionError, TrainError
 from ferdata.stream import BatchContext, Normalize
-from model.nets.augment import Resize
-from model.nets.networks import FerNetwork, build_network
-from model.nets.transfer import load_weights
-from model.run.checkpoint import WEIGHTS, find_checkpoint, load_checkpoint
+from ferdata.training.nets.augment import Resize
+from ferdata.training.nets.networks import FerNetwork, build_network
+from ferdata.training.nets.transfer import load_weights
+from ferdata.training.run.checkpoint import Checkpoint, find_checkpoint
 
 __all__ = ["TrainedNetwork", "load_run"]
 
@@ -82,24 +82,33 @@ def load_run(run: str | os.PathLike[str]) -> TrainedNetwork:
 
     Raises:
         TrainError: If there is no checkpoint, or it is damaged or another program's.
+
+    Example:
+        >>> network = ferdata.load_run("runs/first")
+        >>> images, labels = next(iter(ferdata.Loader("shards/affectnet", split="val", batch_size=8, num_workers=0)))
+        >>> network(images).shape, network.classes[1]
+        (torch.Size([8, 8]), 'Happy')
     """
     path = find_checkpoint(run)
-    record = load_checkpoint(path, needed=WEIGHTS)
+    checkpoint = Checkpoint.read(path)
+    kind, normalisation = checkpoint.network, checkpoint.normalisation
     try:
-        kind, normalisation = record["network"], record["normalisation"]
-        size = (int(kind["size"][0]), int(kind["size"][1]))
         network = build_network(
-            kind["name"], size=size, num_classes=len(record["classes"]), dropout=kind["dropout"], valence_arousal=kind["valence_arousal"]
-        )
-        trained = TrainedNetwork(
-            network,
-            classes=tuple(record["classes"]),
-            size=size,
-            mean=tuple(normalisation["mean"]),
-            std=tuple(normalisation["std"]),
-            transform=record["transform"],
+            kind.name,
+            size=kind.size,
+            num_classes=len(checkpoint.classes),
+            dropout=kind.dropout,
+            valence_arousal=kind.valence_arousal,
         )
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise TrainError(f"{path}: {error}, expected what ferdata writes of a network; take another checkpoint of the run") from error
-    load_weights(network, record, str(path))
+    load_weights(network, checkpoint, str(path))
+    trained = TrainedNetwork(
+        network,
+        classes=checkpoint.classes,
+        size=kind.size,
+        mean=normalisation.mean,
+        std=normalisation.std,
+        transform=checkpoint.transform,
+    )
     return trained.eval()

@@ -3,20 +3,20 @@
 In: keyword arguments. Out: a frozen, checked :class:`TrainOptions`.
 """
 
-import math
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from ferdata.errors import OptionError, TrainError
 from ferdata.parallel import check_workers
 from ferdata.place import expand
 from ferdata.program import flag
+from ferdata.setting import Setting, check_settings
 from ferdata.shown import HIDDEN, printable
 from ferdata.store import StrPath
-from model.nets.networks import TIMM_PREFIX, find_design
+from ferdata.training.nets.networks import TIMM_PREFIX, find_design
 
 __all__ = ["AUGMENTATIONS", "TrainOptions"]
 
@@ -31,6 +31,9 @@ MACHINE_FIELDS = ("shards", "num_workers", "memory_bytes", "device", "compile", 
 _RENAMED = {"deal": "assign"}
 """Settings that a run of an earlier version wrote under another name."""
 
+_BY_SIZE = "mod4; basic1 for images under 100 px"
+_BY_DESIGN = "the network's own"
+
 _LONGEST_NAME = 200
 """Bytes of a run's name: file systems take 255, and temporary files are named after it."""
 
@@ -41,80 +44,95 @@ class TrainOptions:
 
     Attributes:
         shards: Folder or URL of a data set; may be None only with ``resume``.
-        model: ``basic1`` ... ``mod4`` or ``timm:<name>``. None: ``mod4``, or ``basic1`` for images under 100 px.
-        pretrained: Start with timm's published weights.
-        epochs: Passes over the train split.
-        batch_size: Samples of one optimizer step, over all ranks and accumulated micro-batches together.
-        accumulate: Micro-batches that a rank's part of a batch is computed in: less memory, the same step.
-        optimizer: ``adam``, ``adamw`` or ``sgd``.
-        lr: Highest learning rate.
-        momentum: Of SGD, or Adam's first beta. None: what the model's design says for SGD, 0.9 for Adam.
-        weight_decay: Coupled for ``adam`` and ``sgd``, decoupled for ``adamw``.
-        schedule: ``constant`` or ``cosine`` (down to zero).
-        warmup: Share of all steps over which the learning rate rises from zero.
-        loss: ``mean`` or ``sum`` over a batch. None: what the model's design says.
-        class_weights: Weigh each class's loss by the inverse of its frequency.
-        sampling: ``balanced`` over classes, ``uniform`` (every sample once an epoch), or a weight per class name. None: ``balanced``, or
-            ``uniform`` with ``class_weights``.
-        dropout: Share of features left out before the last layer. None: what the model's design says.
-        label_smoothing: Share of the target spread over all classes.
-        valence_arousal: Train a second head for valence and arousal where the samples have them.
-        va_weight: Weight of its loss.
-        augment: Names out of ``flip``, ``crop`` and ``color``.
-        size: Height and width to train at. None: the shards' own.
-        limit: Train on this many samples of the train split, the same ones in every epoch, each class with its share.
-        amp: ``off``, ``bf16`` or ``fp16``.
-        channels_last: Keep images channels-last in memory.
-        compile: Run the network through ``torch.compile``.
-        init_from: A run, or a checkpoint file, whose weights to start with.
-        freeze: Train the heads only.
-        seed: Of the weights, the order, the augmentation and dropout.
-        num_workers: Loader processes of each rank. None: one per core, at most 8.
+        va_weight: Weight of the loss of valence and arousal.
         memory_bytes: Bound of each loader's ring.
-        assign: ``rows``: ranks train on their rows of one process's batches. ``windows``: each rank reads windows of its own.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
         checkpoint_steps: Write a checkpoint every so many steps, beside the one after every epoch; 0 for never.
-        out: Folder of runs.
-        name: Of the run's folder. None: model, data set and time.
-        resume: A run to go on with, which keeps its own settings; ``auto``: the newest unfinished one of ``out`` (and ``name``), if any.
     """
 
     shards: StrPath | None = None
-    model: str | None = None
-    pretrained: bool = False
-    epochs: int = 10
-    batch_size: int = 32
-    accumulate: int = 1
-    optimizer: str = "adamw"
-    lr: float = 1e-3
-    momentum: float | None = None
-    weight_decay: float = 0.01
-    schedule: str = "cosine"
-    warmup: float = 0.05
-    loss: str | None = None
-    class_weights: bool = False
-    sampling: str | Mapping[str, float] | None = None
-    dropout: float | None = None
-    label_smoothing: float = 0.0
-    valence_arousal: bool = False
+
+    model: Annotated[
+        str | None,
+        Setting("Train this network: basic1, basic2, mod1, mod2, mod3, new1, mod4 or timm:<name>.", "Network", none=_BY_SIZE),
+    ] = None
+    pretrained: Annotated[bool, Setting("Start a timm:<name> network with its published weights.", "Network")] = False
+    init_from: Annotated[
+        StrPath | None, Setting("Start with the weights of this run or checkpoint; classes are matched by name.", "Network", none="fresh")
+    ] = None
+    freeze: Annotated[bool, Setting("Train the last layers only, and leave the backbone as it starts.", "Network")] = False
+    dropout: Annotated[
+        float | None,
+        Setting("Drop this share of the features before the last layer.", "Network", none=_BY_DESIGN, least=0, most=0.99),
+    ] = None
+    valence_arousal: Annotated[bool, Setting("Train a second head for valence and arousal where samples have them.", "Network")] = False
     va_weight: float = 1.0
-    augment: tuple[str, ...] = ("flip", "crop")
-    size: int | None = None
-    limit: int | None = None
-    amp: str = "off"
-    channels_last: bool = False
-    compile: bool = False
-    init_from: StrPath | None = None
-    freeze: bool = False
-    seed: int = 0
-    num_workers: int | None = None
+
+    size: Annotated[int | None, Setting("Resize images to this side.", "Images", none="the shards' own", least=8, most=1 << 16)] = None
+    augment: Annotated[
+        tuple[str, ...], Setting("Augment train images by these, comma-separated: flip, crop and color; none for nothing.", "Images")
+    ] = ("flip", "crop")
+    sampling: Annotated[
+        str | Mapping[str, float] | None,
+        Setting("Draw samples uniform, each once an epoch, or balanced over classes.", "Images", none="balanced; uniform with weights"),
+    ] = None
+    limit: Annotated[
+        int | None,
+        Setting("Train on so many samples of train, the same in every epoch, each class in its proportion.", "Images", none="all", least=1),
+    ] = None
+
+    epochs: Annotated[int, Setting("Pass over the train split this many times.", "Optimization", least=1)] = 10
+    batch_size: Annotated[int, Setting("Take this many samples a step, over all ranks.", "Optimization", least=1)] = 32
+    optimizer: Annotated[str, Setting("Step with this optimizer.", "Optimization", choices=("adam", "adamw", "sgd"))] = "adamw"
+    lr: Annotated[float, Setting("Let the learning rate rise to this.", "Optimization")] = 1e-3
+    momentum: Annotated[
+        float | None,
+        Setting("Use this momentum of SGD, or beta of Adam.", "Optimization", none="the network's, 0.9 for Adam", least=0, most=0.9999),
+    ] = None
+    weight_decay: Annotated[
+        float, Setting("Decay weights by this: with adamw apart from the gradient, else in it.", "Optimization", least=0)
+    ] = 0.01
+    schedule: Annotated[
+        str, Setting("Keep the learning rate, or bring it down to zero along a cosine.", "Optimization", choices=("constant", "cosine"))
+    ] = "cosine"
+    warmup: Annotated[
+        float, Setting("Raise the learning rate from zero over this share of all steps.", "Optimization", least=0, most=1)
+    ] = 0.05
+    loss: Annotated[
+        str | None,
+        Setting("Take the mean or the sum of the loss over a batch.", "Optimization", none=_BY_DESIGN, choices=("mean", "sum")),
+    ] = None
+    class_weights: Annotated[
+        bool, Setting("Weigh each class's loss by the inverse of its frequency; sampling is then uniform.", "Optimization")
+    ] = False
+    label_smoothing: Annotated[float, Setting("Spread this share of the target over all classes.", "Optimization", least=0, most=0.99)] = (
+        0.0
+    )
+
+    device: Annotated[str, Setting("Train on this device: auto, cpu, cuda or cuda:<n>.", "Machine")] = "auto"
+    amp: Annotated[str, Setting("Compute in this mixed precision.", "Machine", choices=("off", "bf16", "fp16"))] = "off"
+    channels_last: Annotated[bool, Setting("Keep images channels-last in memory.", "Machine")] = False
+    compile: Annotated[bool, Setting("Run the network through torch.compile.", "Machine")] = False
+    accumulate: Annotated[
+        int, Setting("Compute a rank's part of a batch in this many micro-batches: less memory, the same step.", "Machine", least=1)
+    ] = 1
+    num_workers: Annotated[
+        int | None,
+        Setting("Start this many loader processes on each rank.", "Machine", none="one per core, at most 8", flag="--workers"),
+    ] = None
     memory_bytes: int = 1 << 30
-    assign: str = "rows"
-    device: str = "auto"
+    assign: Annotated[
+        str,
+        Setting("Let ranks read rows of one process's batches, or windows of their own.", "Machine", choices=("rows", "windows")),
+    ] = "rows"
+
+    out: Annotated[StrPath, Setting("Write the run's folder into this folder.", "Run", metavar="DIR")] = "runs"
+    name: Annotated[str | None, Setting("Name the run's folder.", "Run", none="network, data set and time")] = None
+    resume: Annotated[
+        StrPath | None,
+        Setting("Go on with this run at the exact sample; auto: with the newest unfinished one, if any.", "Run", none="a new run"),
+    ] = None
+    seed: Annotated[int, Setting("Draw weights, order, augmentation and dropout from this seed.", "Run", least=0, most=(1 << 63) - 1)] = 0
     checkpoint_steps: int = 500
-    out: StrPath = "runs"
-    name: str | None = None
-    resume: StrPath | None = None
 
     def __post_init__(self) -> None:
         for name in ("shards", "init_from", "out", "resume"):
@@ -122,15 +140,11 @@ class TrainOptions:
                 object.__setattr__(self, name, expand(getattr(self, name)))
         if self.model is not None:
             find_design(self.model)
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise OptionError(f"{name}: {getattr(self, name)!r} found, expected one of {', '.join(filter(None, allowed))}")
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                expected = f"{low:,} to {high:,}" if math.isfinite(high) else f"at least {low}"
-                raise OptionError(f"{name}: {value} found, expected {expected}")
+        check_settings(self)
         check_workers(self.num_workers, least=0)
+        for name in ("va_weight", "checkpoint_steps"):
+            if not getattr(self, name) >= 0:
+                raise OptionError(f"{name}: {getattr(self, name)} found, expected at least 0")
         if not self.lr > 0:
             raise OptionError(f"lr: {self.lr} found, expected above 0")
         unknown = [name for name in self.augment if name not in AUGMENTATIONS]
@@ -180,6 +194,10 @@ class TrainOptions:
             model=self.model or ("mod4" if (self.size or size) >= SMALL_IMAGE else "basic1"),
             sampling=self.sampling or ("uniform" if self.class_weights else "balanced"),
         )
+
+    def input_size(self, shape: Sequence[int]) -> tuple[int, int]:
+        """Return height and width of what the network sees of samples ``(3, H, W)``."""
+        return (shape[1], shape[2]) if self.size is None else (self.size, self.size)
 
     def located(self) -> "TrainOptions":
         """Return the settings with whole paths, which mean the same wherever the run is gone on with."""
@@ -246,28 +264,3 @@ class TrainOptions:
 def _is_folder_name(name: str) -> bool:
     is_within = "/" not in name and "\\" not in name and name.strip() not in ("", ".", "..")
     return is_within and printable(name) == name and len(os.fsencode(name)) <= _LONGEST_NAME
-
-
-_CHOICES: dict[str, tuple[Any, ...]] = {
-    "optimizer": ("adam", "adamw", "sgd"),
-    "schedule": ("constant", "cosine"),
-    "loss": (None, "mean", "sum"),
-    "amp": ("off", "bf16", "fp16"),
-    "assign": ("rows", "windows"),
-}
-
-_RANGES: dict[str, tuple[float, float]] = {
-    "epochs": (1, math.inf),
-    "batch_size": (1, math.inf),
-    "accumulate": (1, math.inf),
-    "momentum": (0, 0.9999),
-    "weight_decay": (0, math.inf),
-    "warmup": (0, 1),
-    "dropout": (0, 0.99),
-    "label_smoothing": (0, 0.99),
-    "va_weight": (0, math.inf),
-    "size": (8, 1 << 16),
-    "limit": (1, math.inf),
-    "checkpoint_steps": (0, math.inf),
-    "seed": (0, (1 << 63) - 1),
-}

@@ -12,13 +12,13 @@ import torch
 from ferdata.errors import OptionError
 from ferdata.randomness import Stream
 from ferdata.stream import BatchContext, BatchTransform
-from model.data import StepBatch
-from model.nets.dropout import dropout_mask, sample_keys
-from model.nets.losses import concordance_loss, cross_entropy_sum
-from model.nets.networks import FerNetwork
-from model.nets.optim import learning_rate, make_optimizer
-from model.options import TrainOptions
-from model.run.ranks import Ranks
+from ferdata.training.data import StepBatch
+from ferdata.training.nets.dropout import dropout_mask, sample_keys
+from ferdata.training.nets.losses import concordance_loss, cross_entropy_sum
+from ferdata.training.nets.networks import FerNetwork
+from ferdata.training.nets.optim import learning_rate, make_optimizer
+from ferdata.training.options import TrainOptions
+from ferdata.training.run.ranks import Ranks
 
 __all__ = ["Stepper", "run_network"]
 
@@ -63,7 +63,7 @@ class Stepper:
         self.network = network
         self.optimizer = make_optimizer(network, options, ranks.device)
         self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=options.amp == "fp16")
-        self._options, self._ranks, self._transform, self._total_steps = options, ranks, transform, total_steps
+        self.options, self.ranks, self.total_steps, self._transform = options, ranks, total_steps, transform
         self._weights = None if weights is None else weights.to(ranks.device)
         self._wrapped = ranks.wrap(network)
         self._run = torch.compile(self._wrapped) if options.compile else self._wrapped
@@ -76,10 +76,10 @@ class Stepper:
             number: The step's number in the run, counted from 0.
         """
         self._begin(number)
-        outcome = torch.zeros(3, dtype=torch.float64, device=self._ranks.device)
-        micro_batches = batch.micro_batches(self._options.accumulate)
+        outcome = torch.zeros(3, dtype=torch.float64, device=self.ranks.device)
+        micro_batches = batch.micro_batches(self.options.accumulate)
         for micro_batch in micro_batches[:-1]:
-            with self._ranks.without_sync(self._wrapped):
+            with self.ranks.without_sync(self._wrapped):
                 outcome += self._backward(micro_batch)
         outcome += self._backward(micro_batches[-1])
         self._end()
@@ -96,15 +96,15 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
 
     def _begin(self, number: int) -> None:
-        options = self._options
+        options = self.options
         self.network.train()
         if options.freeze:
             self.network.body.eval()
-        rate = learning_rate(options, number, self._total_steps)
+        rate = learning_rate(options, number, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         # a backbone's own random layers depend on the step alone, so that a resumed run draws as the uninterrupted one
-        seed = np.random.SeedSequence(Stream.TRAINING_STEPS.seed(options.seed, number, self._ranks.rank))
+        seed = np.random.SeedSequence(Stream.TRAINING_STEPS.seed(options.seed, number, self.ranks.rank))
         torch.manual_seed(int(seed.generate_state(1)[0]))
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -114,7 +114,7 @@ class Stepper:
 
     def _backward(self, micro_batch: StepBatch) -> torch.Tensor:
         """Add a micro-batch's gradients; return its part of the step's outcome."""
-        options, ranks = self._options, self._ranks
+        options, ranks = self.options, self.ranks
         context = BatchContext(seed=options.seed, epoch=micro_batch.epoch, rank=0, positions=micro_batch.positions)
         logits, values = self._forward(self._run, micro_batch.images, context)
         total = cross_entropy_sum(logits, micro_batch.labels, weights=self._weights, smoothing=options.label_smoothing)
@@ -136,7 +136,7 @@ class Stepper:
         if self.network.dropout.probability > 0:
             keys = sample_keys(context.seed, context.epoch, context.positions).to(images.device, non_blocking=True)
             mask = dropout_mask(keys, self.network.head.in_features, self.network.dropout.probability)
-        return run_network(run, images, self._transform, context, self._options, mask)
+        return run_network(run, images, self._transform, context, self.options, mask)
 
 
 def run_network(

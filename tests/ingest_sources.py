@@ -11,7 +11,9 @@ import numpy as np
 import zstandard
 from PIL import Image
 
+from ferdata.format.codecs import make_codec
 from ferdata.ingest import IngestOptions
+from ferdata.setting import build
 from ferdata.sources.scan import Scan, ScanBuilder
 
 SIZE = 24
@@ -48,8 +50,9 @@ def write_affectnet(root: Path, train: int = 60, val: int = 12) -> Path:
     return root
 
 
-def options(src: Path | str, out: Path | str, **fields: object) -> IngestOptions:
-    return IngestOptions(**({"source": "affectnet", "src": str(src), "out": str(out), "size": SIZE, "num_workers": 1} | fields))
+def options(src: Path | str, out: Path | str, *, codec: str = "zstd", level: int | None = None, **fields: object) -> IngestOptions:
+    named = {"source": "affectnet", "src": str(src), "out": str(out), "size": SIZE, "num_workers": 1}
+    return build(IngestOptions, named | fields | {"codec": make_codec(codec, level)})
 
 
 def members(out: Path) -> Iterator[tuple[str, str, bytes]]:

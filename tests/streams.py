@@ -62,8 +62,8 @@ class Truth:
     first: Mapping[str, int]
 
     def assert_true(self, batch: Any, *, split: str = "train") -> list[int]:
-        """Check a batch with the fields images, labels and numbers against the table; return its sample numbers, -1 for padding."""
-        numbers = batch.numbers.numpy()
+        """Check a batch with the fields images, labels and indices against the table; return its sample indices, -1 for padding."""
+        numbers = batch.indices.numpy()
         real, rows = numbers >= 0, numbers + self.first[split]
         assert np.array_equal(np.asarray(batch.images)[real], self.pixels[rows[real]])
         assert not np.asarray(batch.images)[~real].any()

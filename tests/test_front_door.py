@@ -1,16 +1,22 @@
 """The front door: what ``import ferdata`` offers, that it opens fast, and that each name's own example runs."""
 
 import ast
+import doctest
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from make_dataset import make_dataset
 
 import ferdata
 from ferdata.errors import OptionError
 from ferdata.ingest.target import check_apart
+from ferdata.stream import FIELDS
+from ferdata.synth import write_synthetic
+from ferdata.training import TrainOptions, train
 
 
 def imported_for_types() -> set[str]:
@@ -69,3 +75,50 @@ def test_a_folder_is_text_or_a_path_or_a_url(tmp_path: Path) -> None:
     assert (options.src, options.out) == (str(root), str(tmp_path / "out"))
     with pytest.raises(OptionError, match="the folder of the images"):
         check_apart(root, root)
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the examples speak of: drawn faces, their shards, and a run on them."""
+    folder = tmp_path_factory.mktemp("examples")
+    source, shards = folder / "data" / "affectnet", folder / "shards" / "affectnet"
+    write_synthetic("affectnet", str(source), count=240, size=32, num_workers=1)
+    ferdata.shard(ferdata.IngestOptions(source="affectnet", src=source, out=shards, size=32, num_workers=1))
+    options = TrainOptions(
+        shards=shards, model="basic1", epochs=1, batch_size=64, num_workers=0, device="cpu", out=folder / "runs", name="first"
+    )
+    train(options)
+    return folder
+
+
+@pytest.mark.parametrize("name", [name for name in dir(ferdata) if name != "__version__"])
+def test_the_example_of_each_name_runs(name: str, examples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examples are what is read first and copied; one that fails costs more than none."""
+    monkeypatch.chdir(examples)
+    names = {"ferdata": ferdata, "torch": torch, "Path": Path}
+    found = doctest.DocTestFinder(recurse=False).find(getattr(ferdata, name), name, globs=names)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    said: list[str] = []
+
+    for test in found:
+        runner.run(test, out=said.append)
+
+    assert runner.summarize(verbose=False).failed == 0, "".join(said)
+    assert sum(len(test.examples) for test in found) > 0, f"ferdata.{name} has no example in its docstring"
+
+
+def test_the_page_on_loading_runs_from_top_to_bottom(examples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its blocks build on each other, as they are read."""
+    monkeypatch.chdir(examples)
+    page = (Path(ferdata.__file__).parents[1] / "docs" / "loading.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) > 4
+    names = {"ferdata": ferdata, "torch": torch}
+    for block in blocks:
+        exec(block, names)
+
+
+def test_the_page_on_loading_names_every_field() -> None:
+    """A field that no page names is found by nobody."""
+    page = (Path(ferdata.__file__).parents[1] / "docs" / "loading.md").read_text()
+    assert [name for name in FIELDS if f"`{name}`" not in page] == []

@@ -18,7 +18,7 @@ from ferdata.errors import StoreError
 from ferdata.ingest import IngestOptions
 from ferdata.place import expand, find_obstacle
 from ferdata.store import Store, check_file, check_folder, write_file_at
-from model import TrainOptions
+from ferdata.training import TrainOptions
 
 ROOT = Path(__file__).parent.parent
 

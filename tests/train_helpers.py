@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from make_dataset import make_dataset
 
-from model import EpochStatus, StepStatus, TrainOptions
-from model.run.folder import read_metrics
+from ferdata.training import EpochStatus, StepStatus, TrainOptions
+from ferdata.training.nets.networks import FerNetwork
+from ferdata.training.run.checkpoint import Checkpoint, NetworkRecord, Normalisation
+from ferdata.training.run.folder import read_metrics
+from ferdata.training.run.state import TrainState
 
 torch.set_num_threads(1)  # these networks are so small that threads cost more than they save
 
@@ -28,6 +31,19 @@ def small_options(shards: str, out: Path, **settings: Any) -> TrainOptions:
     """Return settings of a run of a second: basic1, batches of 16."""
     plain: dict[str, Any] = {"model": "basic1", "epochs": 2, "batch_size": 16, "num_workers": 0, "memory_bytes": 1 << 24}
     return TrainOptions(shards=shards, out=str(out), **(plain | settings))
+
+
+def small_checkpoint(network: FerNetwork, classes: tuple[str, ...], *, name: str = "basic1", size: int = 32, step: int = 0) -> Checkpoint:
+    """Return a checkpoint of a network that no run has trained."""
+    return Checkpoint(
+        model=network.state_dict(),
+        network=NetworkRecord(name=name, size=(size, size), channels=3, dropout=0.0, valence_arousal=network.va_head is not None),
+        classes=classes,
+        normalisation=Normalisation(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+        transform={},
+        dataset="x",
+        state=TrainState(step=step),
+    )
 
 
 class Recorder:

@@ -1,1 +1,16 @@
-"""The command line: its options, what it prints, and the data it has where there is none."""
+"""The command line: one file a verb, the options they share, and what they print. The last room: it may import all others."""
+
+import signal
+from typing import NoReturn
+
+__all__ = ["main"]
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the imports below run, Ctrl-C just ends the process
+    from ferdata.console.app import app
+    from ferdata.console.terminal import run_program
+
+    run_program(app)

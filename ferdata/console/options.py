@@ -1,23 +1,107 @@
-"""What options of the command line have in common: their types and help, and checks that come before hours of work.
+"""Options of the command line: those that many verbs share, and those made from the dataclasses of the library.
 
-In: what a user typed. Out: the same, or an error in one line. Nothing is made here but the files of ``--json`` at the end.
+In: what a user typed. Out: the same, checked before hours of work, or an error in one line. Nothing is made here but the files of
+``--json`` at the end.
 """
 
+import inspect
 import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
 
 import typer
 
+from ferdata.console.screen import console, show_note
 from ferdata.errors import OptionError
 from ferdata.parallel import check_workers, crowding
 from ferdata.place import is_standard_output
+from ferdata.setting import Option, build, either, options_of
 from ferdata.shown import without_credentials
 from ferdata.store import check_file, check_folder, write_file_at
 
-__all__ = ["Folder", "Json", "LocalOut", "Out", "OutOrUsual", "Picture", "Plot", "Shards", "Workers", "check_codec", "names", "write_json"]
+__all__ = [
+    "Folder",
+    "Given",
+    "Json",
+    "Level",
+    "LocalOut",
+    "Out",
+    "OutOrUsual",
+    "Picture",
+    "Plot",
+    "Shards",
+    "Workers",
+    "check_codec",
+    "names",
+    "spread",
+    "write_json",
+]
 
 PICTURES = (".png", ".svg")
+
+Options = TypeVar("Options")
+
+
+@dataclass(frozen=True, slots=True)
+class Given(Generic[Options]):
+    """A verb's parameter of this type stands for an option for each setting of a dataclass: ``asked: Given[TrainOptions]``.
+
+    Attributes:
+        kind: The dataclass.
+        values: The value of every option, by name.
+        typed: Names of the options that were typed, and do not merely have their default.
+    """
+
+    kind: type[Options]
+    values: dict[str, Any]
+    typed: tuple[str, ...]
+
+    def build(self, **values: Any) -> Options:
+        """Return the dataclass, with these values beside the options' own or instead of them."""
+        return build(self.kind, self.values | values)
+
+
+def spread(verb: Callable[..., None]) -> Callable[..., None]:
+    """Return a verb as a function that typer can make a command of: with an option for each setting that it is given."""
+    parameters = dict(inspect.signature(verb).parameters)
+    given = {name: get_args(each.annotation)[0] for name, each in parameters.items() if get_origin(each.annotation) is Given}
+    options = {name: [each for each in options_of(kind) if each.name not in parameters] for name, kind in given.items()}
+
+    def run(context: typer.Context, **values: Any) -> None:
+        typed = {name for name in values if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
+        for name, kind in given.items():
+            own = {option.name: values.pop(option.name) for option in options[name]}
+            values[name] = Given(kind, own, tuple(field.name for field in fields(kind) if field.name in typed))
+        verb(**values)
+
+    shown = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+    for name, parameter in parameters.items():
+        shown += map(_parameter, options[name]) if name in given else [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+    run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in shown}
+    return run
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    """Return the parameter of a function that typer makes this option of."""
+    setting = option.setting
+    kinds = get_args(option.type) if get_origin(option.type) is UnionType else (option.type,)
+    plain = next((kind for kind in kinds if kind in (bool, int, float, str)), None)
+    flag = "--" + option.name.replace("_", "-")
+    info = typer.Option(
+        setting.flag or (f"{flag}/--no{flag[1:]}" if plain is bool else flag),
+        help=setting.help,
+        rich_help_panel=setting.panel,
+        metavar=setting.metavar or "|".join(map(str, setting.choices)) or None,
+        show_default=setting.none or True,
+        callback=_workers if option.name == "num_workers" and option.default is None else names if plain is None else None,
+    )
+    kind = (plain or str) | None if NoneType in kinds else plain or str
+    default = ",".join(option.default) if plain is None else option.default
+    return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, info], default=default)
 
 
 def _json_file(path: str | None) -> str | None:
@@ -32,8 +116,6 @@ def _checked_file(path: str, option: str) -> str:
     """Check a file; where it is the standard output, what is said to people goes to standard error instead."""
     found = check_file(path, option=option)
     if is_standard_output(found):
-        from ferdata.console.screen import console
-
         console.stderr = True
     return found
 
@@ -62,8 +144,6 @@ def _workers(number: int | None) -> int | None:
     if number is not None:
         check_workers(number, least=0)  # of none, the verb knows what to make
         if note := crowding(number):
-            from ferdata.console.screen import show_note
-
             show_note(note)
     return number
 
@@ -72,17 +152,26 @@ Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Write every figure to this file; - for standard output.", callback=_json_file)
 ]
 Plot = Annotated[
-    str | None, typer.Option(metavar="FILE", help="Write the bar chart here, as PNG and as SVG beside each other.", callback=_plot_file)
+    str | None, typer.Option(metavar="FILE", help="Draw the bar chart to this file, as PNG and as SVG side by side.", callback=_plot_file)
 ]
-Picture = Annotated[str, typer.Option("--out", metavar="FILE", help="PNG file to write; - for standard output.", callback=_picture_file)]
-Out = Annotated[str, typer.Option(metavar="DIR", help="Folder or URL to write to.", callback=_out_folder)]
-LocalOut = Annotated[str, typer.Option(metavar="DIR", help="Folder for everything that is made.", callback=_local_folder)]
+Picture = Annotated[
+    str, typer.Option("--out", metavar="FILE", help="Write the PNG to this file; - for standard output.", callback=_picture_file)
+]
+Out = Annotated[str, typer.Option(metavar="DIR", help="Write to this folder or URL.", callback=_out_folder)]
+LocalOut = Annotated[str, typer.Option(metavar="DIR", help="Write everything to this folder.", callback=_local_folder)]
 OutOrUsual = Annotated[
-    str | None, typer.Option(metavar="DIR", help="Where the data set goes; shards/<source> when left out.", callback=_out_folder)
+    str | None,
+    typer.Option(metavar="DIR", help="Write the data set to this folder or URL.", show_default="shards/<source>", callback=_out_folder),
 ]
-Workers = Annotated[int | None, typer.Option(help="Worker processes; all cores when left out.", callback=_workers)]
-Folder = Annotated[str, typer.Argument(metavar="DIR", help="Folder or URL of a finished data set.")]
-Shards = Annotated[str | None, typer.Option(metavar="DIR", help="Folder or URL of a finished data set; found or built in when left out.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", help="Start this many worker processes.", show_default="one per core", callback=_workers)
+]
+Folder = Annotated[str, typer.Argument(metavar="DIR", help="The folder or URL of a finished data set.")]
+Shards = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="Read the data set in this folder or URL.", show_default="one found here, or a built-in one"),
+]
+Level = Annotated[int | None, typer.Option(help="Compress at this zstd level; lower is faster and larger.", show_default="the codec's own")]
 
 
 def check_codec(codec: str, known: list[str]) -> None:
@@ -92,12 +181,12 @@ def check_codec(codec: str, known: list[str]) -> None:
         OptionError: If not.
     """
     if codec not in known:
-        raise OptionError(f"--codec: {codec!r} found, expected {', '.join(known[:-1])} or {known[-1]}")
+        raise OptionError(f"--codec: {codec!r} found, expected {either(known)}")
 
 
-def names(text: str) -> list[str]:
-    """Return the names in a comma-separated list; ``none`` alone is a name too."""
-    return [name for name in text.split(",") if name and name != "none"] or (["none"] if text == "none" else [])
+def names(text: str) -> tuple[str, ...]:
+    """Return the names in a comma-separated list; ``none`` stands for no name."""
+    return tuple(name for name in text.split(",") if name and name != "none")
 
 
 def write_json(path: str | None, figures: dict[str, Any]) -> None:

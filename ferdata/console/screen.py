@@ -21,11 +21,10 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from ferdata.dataset.info import DatasetDescription
-from ferdata.ingest import IngestProgress, IngestSummary
+from ferdata.ingest import IngestProgress
 from ferdata.shown import printable, shown, without_credentials
 
-__all__ = ["class_table", "console", "counting_bar", "ingest_bar", "pairs", "show_description", "show_ingest", "show_note"]
+__all__ = ["class_table", "console", "counting_bar", "ingest_bar", "pairs", "say", "show_note", "size"]
 
 
 class _Screen(Console):
@@ -79,47 +78,9 @@ def counting_bar(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def show_ingest(summary: IngestSummary) -> None:
-    """Print what an ingest amounts to."""
-    for note in summary.notes:
-        show_note(note)
-    if not summary.is_new:
-        console.print(f"{summary.out}: finished already with these settings, nothing to do (--fresh writes it again)")
-    rows = {
-        "accepted": f"{summary.accepted:,} of {summary.rows:,} rows",
-        "skipped by rule": _reasons(summary.skipped),
-        "rejected": _reasons(summary.rejected) + (f"  (listed in {summary.out}/rejects.csv)" if summary.rejected else ""),
-        "repaired": _reasons({name: count for name, count in summary.repairs.items() if name != "unusual_size"}),  # has a note
-        "leaks between splits": _leaks(summary),
-        "bytes in, out": f"{size(summary.bytes_in)} of images, {size(summary.bytes_out)} in {summary.num_shards} shards ({summary.codec})",
-    }
-    if summary.is_new:
-        resumed = f", {summary.resumed_shards} shards were there already" if summary.resumed_shards else ""
-        rows["speed"] = (
-            f"{summary.images_per_second:,.0f} images/s ({summary.seconds:.1f} s after a scan of {summary.scan_seconds:.1f} s{resumed})"
-        )
-    pairs(f"{summary.source} ({summary.layout}) -> {summary.out}", rows)
-    class_table(summary.class_counts)
-
-
-def show_description(description: DatasetDescription) -> None:
-    """Print what ``info`` knows of a data set."""
-    codec = description.codec + (f", level {description.level}" if description.level is not None else "")
-    pairs(
-        f"{description.root}",
-        {
-            "source": f"{description.source} ({description.source_layout})",
-            "tensors": f"{description.dtype} {description.shape}, mean {_rounded(description.mean)}, std {_rounded(description.std)}",
-            "codec": f"{codec}: {description.bytes_per_image:,.0f} bytes an image{_beside_pixels(description.ratio)}",
-            "size": f"{size(description.num_bytes)} in {sum(description.shards.values())} shards",
-            "fingerprint": description.fingerprint,
-            "transform": ", ".join(f"{name} {value}" for name, value in description.transform.get("settings", {}).items()),
-            "settings": ", ".join(f"{name} {value}" for name, value in description.settings.items() if value not in (None, False)),
-        },
-    )
-    class_table({split: dict(zip(description.classes, counts, strict=True)) for split, counts in description.counts.items()})
-    for note in description.notes:
-        show_note(note)
+def say(text: str) -> None:
+    """Print one line of what goes on."""
+    console.print(text, style="dim", highlight=False)
 
 
 def show_note(note: str) -> None:
@@ -172,24 +133,3 @@ def _bar(*more: TextColumn) -> Iterator[Progress]:
     columns += (*more, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         yield bar
-
-
-def _reasons(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())) or "none"
-
-
-def _leaks(summary: IngestSummary) -> str:
-    if not summary.leaked_images:
-        return "none"
-    examples = "; ".join(" = ".join(pair) for pair in summary.leak_examples[:2])
-    return f"{summary.leaked_images:,} images are in more than one split, byte for byte ({examples}); --drop-leaks takes them out of train"
-
-
-def _beside_pixels(ratio: float) -> str:
-    if not ratio:
-        return ""
-    return f", {ratio:.2f} times smaller than bare pixels" if ratio >= 1 else f", {1 / ratio:.2f} times as large as bare pixels"
-
-
-def _rounded(values: Sequence[float]) -> str:
-    return "[" + ", ".join(f"{value:.1f}" for value in values) + "]"

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from ferdata.errors import FerdataError, ShardMissingError
 from ferdata.format import FORMAT_VERSION, read_index
+from ferdata.format.codecs import make_codec
+from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.store import Store
 from ferdata.synth import write_synthetic
@@ -96,5 +98,14 @@ def builtin_shards(options: BuiltinOptions, *, say: Callable[[str], None] | None
     with tempfile.TemporaryDirectory(prefix=f"{out.name}.source-", dir=out.parent) as drawn:
         write_synthetic(options.source, drawn, count=options.count, size=options.size, seed=options.seed)
         if not has_shards(out):  # another process may have been faster
-            ingest(IngestOptions(source=options.source, src=drawn, out=str(out), size=options.size, codec=options.codec, resume=False))
+            ingest(
+                IngestOptions(
+                    source=options.source,
+                    src=drawn,
+                    out=str(out),
+                    transform=TransformOptions(size=options.size),
+                    codec=make_codec(options.codec),
+                    resume=False,
+                )
+            )
     return str(out)

@@ -63,6 +63,11 @@ def export(root: StrPath, *, to: str, out: StrPath, num_workers: int | None = No
         IngestError: If another run is writing there.
         StoreError: If ``out`` cannot be written.
         ShardCorruptError: If a sample cannot be read; what this run has written until then is removed.
+
+    Example:
+        >>> report = ferdata.export("shards/affectnet", to="folder", out="pictures")
+        >>> report.files, report.samples
+        (240, 240)
     """
     if to not in EXPORT_FORMS:
         raise OptionError(f"to: {to!r} found, expected one of {', '.join(EXPORT_FORMS)}")
@@ -139,13 +144,11 @@ class _Output:
 def _write_tar(store: Store, output: _Output, index: DatasetIndex, info: ShardInfo) -> int:
     """Write one shard as a plain tar, and return its bytes."""
     members = CODECS["raw"].members(index.spec, num_classes=len(index.classes), json_bytes=index.json_bytes)
-    pixels = np.empty(index.spec.shape, np.uint8)
-    padding = bytes(members.padding_bytes(pixels.nbytes))
-    with read_whole(store, info, index) as reader, output.write_atomic(f"{info.name.split('.')[0]}.tar") as file:
-        for position in range(len(reader)):
-            sample = reader.read(position, pixels)
-            file.write(members.head(sample.key, sample.label, sample.record, pixels.nbytes))
-            file.write(pixels.data)
+    padding = bytes(members.padding_bytes(index.spec.num_bytes))
+    with output.write_atomic(f"{info.name.split('.')[0]}.tar") as file:
+        for sample in read_whole(store, info, index):
+            file.write(members.head(sample.key, sample.label, sample.record, index.spec.num_bytes))
+            file.write(sample.pixels.data)
             file.write(padding)
         file.write(END_OF_TAR)
         return file.tell()
@@ -153,14 +156,11 @@ def _write_tar(store: Store, output: _Output, index: DatasetIndex, info: ShardIn
 
 def _write_pictures(store: Store, output: _Output, index: DatasetIndex, info: ShardInfo, names: Sequence[str]) -> int:
     """Write one shard's samples as PNG files, and return their bytes."""
-    pixels = np.empty(index.spec.shape, np.uint8)
     num_bytes = 0
-    with read_whole(store, info, index) as reader:
-        for position in range(len(reader)):
-            sample = reader.read(position, pixels)
-            data = _png(pixels)
-            output.write(_picture_path(info.split, names[sample.label], sample.key), data)
-            num_bytes += len(data)
+    for sample in read_whole(store, info, index):
+        data = _png(sample.pixels)
+        output.write(_picture_path(info.split, names[sample.label], sample.key), data)
+        num_bytes += len(data)
     return num_bytes
 
 
@@ -177,19 +177,10 @@ def _labels_csv(store: Store, index: DatasetIndex, names: Sequence[str]) -> byte
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "split", "label", "class", "valence", "arousal", "source_path", "source_label"])
-    for batch in read_samples(store, index, columns).to_batches(max_chunksize=4096):
+    for batch in read_samples(store, index, columns).select(columns).to_batches(max_chunksize=4096):
         for row in batch.to_pylist():
-            path = _picture_path(row["split"], names[row["label"]], row["key"])
-            values = (
-                row["split"],
-                row["label"],
-                index.classes[row["label"]],
-                row["valence"],
-                row["arousal"],
-                row["path"],
-                row["source_label"],
-            )
-            writer.writerow([path, *values])
+            split, label, key, *values = row.values()
+            writer.writerow([_picture_path(split, names[label], key), split, label, index.classes[label], *values])
     return text.getvalue().encode()
 
 

@@ -5,12 +5,13 @@ In: a folder. Out: figures of its index; no shard is opened, so it costs one sma
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ferdata.format import CODECS, DatasetIndex, read_index
-from ferdata.ingest import IngestOptions
+from ferdata.ingest.options import DEFAULT_CODEC, IngestOptions
 from ferdata.program import command_line
+from ferdata.setting import options_of
 from ferdata.store import Store, StrPath
 
 __all__ = ["DatasetDescription", "describe", "shard_command"]
@@ -86,6 +87,11 @@ def describe(root: StrPath) -> DatasetDescription:
     Raises:
         ShardMissingError: If there is no data set.
         ShardCorruptError: If its index is damaged.
+
+    Example:
+        >>> about = ferdata.describe("shards/affectnet")
+        >>> about.samples, about.codec, about.shape
+        ({'train': 208, 'val': 32}, 'zstd', [3, 32, 32])
     """
     store = Store(root)
     index = read_index(store)
@@ -119,7 +125,8 @@ def describe(root: StrPath) -> DatasetDescription:
 def shard_command(index: DatasetIndex, out: str, **changes: object) -> str:
     """Return the command that makes a data set anew from its images, with ``changes`` to the settings it was made with."""
     made = {**index.settings, "size": index.spec.shape[1], "codec": index.codec.name, "level": index.codec.to_json()["level"], **changes}
-    usual = {field.name: field.default for field in fields(IngestOptions)} | {"level": CODECS[index.codec.name].to_json()["level"]}
+    usual: dict[str, object] = {option.name: option.default for option in options_of(IngestOptions)}
+    usual |= {"codec": DEFAULT_CODEC, "level": CODECS[index.codec.name].to_json()["level"]}
     words = [*command_line().split(), "shard", index.source, "--src", "DIR", "--out", out]
     for name, value in made.items():
         if name in usual and value is not None and value != usual[name]:

@@ -63,6 +63,10 @@ def preview(root: StrPath, out: StrPath, *, split: str = "train", per_class: int
 
     Raises:
         OptionError: If there is no such split, ``out`` is another picture, or the tensors are no pictures.
+
+    Example:
+        >>> ferdata.preview("shards/affectnet", "sheet.png", per_class=4)
+        'sheet.png'
     """
     out, store = os.fspath(out), Store(root)
     index = read_index(store)
@@ -169,8 +173,7 @@ def _title(index: DatasetIndex, split: str) -> str:
 
 def _subtitle(index: DatasetIndex, total: int, per_class: int, seed: int, *, has_captions: bool) -> list[str]:
     channels, height, width = index.spec.shape
-    level = index.codec.to_json()["level"]
-    codec = index.codec.name + (f" at level {level}".replace("-", "−") if level is not None else "")
+    codec = str(index.codec).replace("-", "−")
     return [
         f"{total:,} images in {len(index.classes)} classes · {width} × {height} px{'' if channels == 3 else ', grey'} · codec {codec}",
         f"layout {index.source_layout} · up to {per_class} faces of every class, drawn with seed {seed}"

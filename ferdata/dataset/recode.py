@@ -69,6 +69,11 @@ def recode(
         IngestError: If there is a data set at ``out`` already, or files of its names, or another run is writing there.
         ShardMissingError: If a file is not there.
         ShardCorruptError: If a file is not what the index says.
+
+    Example:
+        >>> report = ferdata.recode("shards/affectnet", out="shards/raw", codec="raw")
+        >>> report.samples, report.bytes_out > report.bytes_in
+        (240, True)
     """
     store, target = Store(root), Store(out)
     index = read_index(store)
@@ -96,9 +101,9 @@ def _shard_name(info: ShardInfo, codec: Codec) -> str:
 
 def _recode_shard(store: Store, target: Store, info: ShardInfo, index: DatasetIndex, recoded: DatasetIndex) -> ShardInfo:
     name = _shard_name(info, recoded.codec)
-    with read_whole(store, info, index, is_checked=True) as reader, target.write_atomic(name) as file:
+    with target.write_atomic(name) as file:
         writer = ShardWriter(file, recoded.members, recoded.codec)
-        for sample in reader:
+        for sample in read_whole(store, info, index, is_checked=True):
             writer.add(sample.key, sample.label, sample.record, sample.pixels)
         written = writer.close()
     return ShardInfo.of(written, name=name, split=info.split)

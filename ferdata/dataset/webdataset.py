@@ -24,6 +24,13 @@ def webdataset_decoder(key: str, data: Any) -> np.ndarray | None:
     Raises:
         ShardCorruptError: If the member is damaged.
         OptionError: If it was written with a filter that this version does not know.
+
+    Example:
+        >>> import webdataset
+        >>> url = "pipe:zstd -dcq shards/affectnet/train-000000.tar.zst"
+        >>> samples = webdataset.WebDataset(url, shardshuffle=False).decode(ferdata.webdataset_decoder)
+        >>> ferdata.webdataset_decoder("face-000001.cls", b"3") is None
+        True
     """
     if key.rpartition(".")[2] != SUFFIX or not isinstance(data, (bytes, bytearray, memoryview)):
         return None

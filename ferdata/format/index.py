@@ -117,7 +117,7 @@ class DatasetIndex:
 
     def describe_samples(self) -> str:
         """Return a few words on what every sample is."""
-        return f"{len(self.classes)} classes, {self.spec.dtype} {list(self.spec.shape)}, codec {self.codec.name}"
+        return f"{len(self.classes)} classes, {self.spec.dtype} {list(self.spec.shape)}, codec {self.codec}"
 
     @cached_property
     def members(self) -> SampleMembers:
@@ -161,6 +161,11 @@ def read_index(root: Store | StrPath) -> DatasetIndex:
     Raises:
         ShardMissingError: If there is no ``index.json``.
         ShardCorruptError: If it is damaged, of a format version this package does not read, or says what no data set can be.
+
+    Example:
+        >>> index = ferdata.read_index("shards/affectnet")
+        >>> index.classes[1], index.num_samples("train"), index.spec.shape
+        ('Happy', 208, (3, 32, 32))
     """
     store = root if isinstance(root, Store) else Store(root)
     where = store.path(INDEX_NAME)

@@ -4,7 +4,6 @@ In: sample positions. Out: uint8 rows. Costs the codec's decoding and nothing pe
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any, Self, TypeVar
@@ -77,7 +76,7 @@ class ShardReader:
             raise
 
     def _open(self) -> OpenShard:
-        shard = self._codec.container.open(self._file, self.members, samples=self.info.samples, tail_xxh64=self.info.tail_xxh64)
+        shard = self._codec.container.open(self._file, self.members, self.info.samples, self.info.tail_xxh64)
         expected = self._codec.body_bytes(self.members.spec)
         if expected is not None and not (shard.body_bytes == expected).all():
             raise ShardCorruptError(
@@ -229,9 +228,10 @@ class ShardReader:
                 raise ShardCorruptError(f"{self._where}: sample {position}: {error}; copy or write the shard again") from error
 
 
-@contextmanager
-def read_whole(store: Store, info: ShardInfo, index: DatasetIndex, *, is_checked: bool = False) -> Iterator[ShardReader]:
-    """Open a shard of which every sample is to be read: behind a URL it is fetched once, in large pieces, to a temporary file.
+def read_whole(store: Store, info: ShardInfo, index: DatasetIndex, *, is_checked: bool = False) -> Iterator[Sample]:
+    """Yield every sample of a shard, in order and all in the same memory.
+
+    Behind a URL, the shard is fetched once, in large pieces, to a temporary file.
 
     Args:
         store: The data set's folder.
@@ -243,4 +243,6 @@ def read_whole(store: Store, info: ShardInfo, index: DatasetIndex, *, is_checked
         if is_checked or copy is not None:
             check_file(store, info, copy=copy)
         with ShardReader(store, info, index, copy=copy) as reader:
-            yield reader
+            pixels = np.empty(index.spec.shape, np.uint8)
+            for position in range(len(reader)):
+                yield reader.read(position, pixels)

@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from PIL import Image
@@ -26,6 +27,7 @@ from ferdata.images.decode import (
     to_rgb,
 )
 from ferdata.sample import SourceItem, TensorSpec
+from ferdata.setting import Setting, check_settings, either
 
 __all__ = [
     "RESAMPLE",
@@ -66,27 +68,27 @@ class BoxInvalidError(ImageRejectedError):
 class TransformOptions:
     """Every setting of the way from file to tensor.
 
+    Example:
+        >>> ferdata.TransformOptions(size=100).crop
+        'box'
+
     Attributes:
-        size: Height and width of the tensor; the aspect ratio of the crop is not kept.
-        crop: ``"box"`` cuts to an item's face box where it has one; ``"none"`` takes the whole image.
-        resample: One of ``RESAMPLE``, with antialiasing as in Pillow's ``resize``.
         background: RGB that shows through transparent pixels.
         max_pixels: Larger images are rejected before decoding; at most Pillow's own hard limit.
     """
 
-    size: int = 224
-    crop: str = "box"
+    size: Annotated[int, Setting("Make tensors of this height and width, whatever the aspect ratio.", "Images", least=1, most=4096)] = 224
+    crop: Annotated[
+        str, Setting("Cut images to their face box where the layout has one, or take them whole.", "Images", choices=("box", "none"))
+    ] = "box"
     resample: str = "bilinear"
     background: tuple[int, int, int] = (255, 255, 255)
     max_pixels: int = 89_478_485
 
     def __post_init__(self) -> None:
-        if not 1 <= self.size <= 4096:
-            raise OptionError(f"size: {self.size} found, expected 1 to 4096 pixels")
-        if self.crop not in ("box", "none"):
-            raise OptionError(f"crop: {self.crop!r} found, expected box or none")
+        check_settings(self)
         if self.resample not in RESAMPLE:
-            raise OptionError(f"resample: {self.resample!r} found, expected one of {', '.join(RESAMPLE)}")
+            raise OptionError(f"resample: {self.resample!r} found, expected {either(list(RESAMPLE))}")
         if len(self.background) != 3 or not all(0 <= value <= 255 for value in self.background):
             raise OptionError(f"background: {self.background} found, expected three values from 0 to 255")
         if not 1 <= self.max_pixels <= _PILLOW_HARD_LIMIT:

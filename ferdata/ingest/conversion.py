@@ -16,8 +16,6 @@ from ferdata.store import Store
 
 __all__ = ["Conversion"]
 
-_CROPPED_LAYOUTS = {"AN-npy": 224, "AN-plus": 224, "RAF-basic": 100, "RAF-compound": 100, "RAF-kaggle": 100}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
@@ -39,12 +37,12 @@ class Conversion:
     @cached_property
     def transform(self) -> Transform:
         """What is done to every image."""
-        return Transform(self.options.transform_options())
+        return Transform(self.options.transform)
 
     @cached_property
     def codec(self) -> Codec:
         """How pixels are stored."""
-        return self.options.codec_options()
+        return self.options.codec
 
     @cached_property
     def json_bytes(self) -> int:
@@ -63,8 +61,3 @@ class Conversion:
     def all_settings(self) -> dict[str, Any]:
         """Return what a run that goes on where another stopped must have in common with it."""
         return self.own_settings() | {"libraries": libraries(), "format_version": FORMAT_VERSION}
-
-    @property
-    def usual_size(self) -> int | None:
-        """Side the images of this layout have; None where any size is usual."""
-        return None if self.scan.has_originals else _CROPPED_LAYOUTS.get(self.scan.layout)

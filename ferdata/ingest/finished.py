@@ -7,13 +7,12 @@ that could not be read; the shards' bodies are for ``verify`` to read.
 import csv
 import io
 import json
-from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ferdata.errors import IngestError, ShardCorruptError, ShardMissingError
-from ferdata.format.index import REJECTS_NAME, DatasetIndex, ShardInfo, read_file, read_index
+from ferdata.format.index import REJECTS_NAME, DatasetIndex, read_file, read_index
 from ferdata.format.reader import ShardReader
 from ferdata.ingest.conversion import Conversion
 from ferdata.ingest.finish.summary import IngestSummary
@@ -22,7 +21,6 @@ from ferdata.ingest.reading import can_be_read
 from ferdata.ingest.write.doubt import NOT_READ
 from ferdata.ingest.write.parts import PARTS_FOLDER
 from ferdata.parallel import map_in_threads
-from ferdata.store import Store
 
 __all__ = ["keep_finished"]
 
@@ -51,7 +49,12 @@ def _check_whole(conversion: Conversion, index: DatasetIndex) -> None:
     store = conversion.store
     try:
         files = {info.name: read_file(store, info) for info in index.files}
-        map_in_threads(partial(_open, store, index), index.shards, num_workers=conversion.options.resolved_workers(), progress=None)
+        map_in_threads(
+            lambda info: ShardReader(store, info, index).close(),
+            index.shards,
+            num_workers=conversion.options.resolved_workers(),
+            progress=None,
+        )
     except (ShardMissingError, ShardCorruptError) as error:
         raise IngestError(f"{error}; without --fresh, nothing of a finished data set is written again") from error
     rows = csv.DictReader(io.StringIO(files[REJECTS_NAME].decode(), newline=""))
@@ -64,8 +67,3 @@ def _check_whole(conversion: Conversion, index: DatasetIndex) -> None:
             f"{store}: a finished data set found without {len(back):,} images that could not be read or decoded when it was made and "
             f"can be now, such as {back[0]}, expected all that can be read; write it again with --fresh, or choose another --out"
         )
-
-
-def _open(store: Store, index: DatasetIndex, info: ShardInfo) -> None:
-    with ShardReader(store, info, index):
-        pass

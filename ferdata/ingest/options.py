@@ -2,21 +2,25 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
 
 from ferdata.errors import OptionError
-from ferdata.format.codecs import Codec, make_codec
+from ferdata.format.codecs import CODECS, Codec, make_codec
 from ferdata.images.transform import TransformOptions
 from ferdata.ingest.select.groups import check_group_by
 from ferdata.parallel import check_workers, usable_cores
 from ferdata.place import expand
+from ferdata.setting import Setting, check_settings, flat
 from ferdata.sources.scan import ScanOptions
 from ferdata.store import StrPath
 
-__all__ = ["Clock", "IngestOptions", "IngestProgress", "ProgressCallback"]
+__all__ = ["DEFAULT_CODEC", "Clock", "IngestOptions", "IngestProgress", "ProgressCallback"]
+
+DEFAULT_CODEC = "zstd"
 
 
+@flat
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestOptions:
     """Every setting of an ingest.
@@ -25,59 +29,59 @@ class IngestOptions:
         source: ``affectnet``, ``rafdb`` or ``folder``.
         src: Folder or URL of the source tree.
         out: Folder or URL the data set is written to.
-        size: Height and width of the tensors.
-        codec: How pixels are stored.
-        level: zstd level; None takes the codec's own.
-        engine: What runs the tasks: ``local`` processes, or a ``ray`` cluster; the bytes are the same.
-        num_workers: Processes; None takes every core this process may use.
-        limit: Take at most so many items, stratified by split and class; None takes all.
-        seed: Of the order in the shards, the splits and the limit.
-        classes: 8 or 7 AffectNet classes.
-        labels: Order of numeric class folders, where they are ambiguous.
-        crop: ``"box"`` cuts to the face box where the layout has one; ``"none"`` takes whole images.
-        rafdb_images: ``"aligned"`` or ``"original"``.
-        automatic: Add AffectNet's automatically annotated part to train.
-        keep_non_emotion: Keep AffectNet's classes 8 to 10.
-        val: Cuts a val split off train: a share of it below 1, or a whole number of images of each class. None cuts none.
-        test: Likewise a test split.
-        group_by: Keeps images that belong together in one of the cut splits: a field of theirs, or a regular expression with parentheses
-            around the part of their path that names the group.
-        drop_leaks: Leave out train images whose very bytes are in another split too.
-        resume: Go on where a stopped run with the same settings left off; False starts afresh and removes what is there.
+        scan: What is read of the source; how faces are cropped and how many workers read it are the transform's and this one's.
+        transform: How an image becomes a tensor. Options of this and of ``scan`` may be given by their own names (``size=100``).
+        codec: How pixels are stored; its name will do.
+
+    Example:
+        >>> images = ferdata.TransformOptions(size=100)
+        >>> ferdata.IngestOptions(source="rafdb", src="data/rafdb", out="shards/rafdb", transform=images, val=0.1).out
+        'shards/rafdb'
     """
 
     source: str
     src: StrPath
     out: StrPath
-    size: int = 224
-    codec: str = "zstd"
-    level: int | None = None
-    engine: str = "local"
-    num_workers: int | None = None
-    limit: int | None = None
-    seed: int = 0
-    classes: int = 8
-    labels: str | None = None
-    crop: str = "box"
-    rafdb_images: str = "aligned"
-    automatic: bool = False
-    keep_non_emotion: bool = False
-    val: float | None = None
-    test: float | None = None
-    group_by: str | None = None
-    drop_leaks: bool = False
-    resume: bool = True
+    scan: ScanOptions = field(default_factory=ScanOptions)
+    transform: TransformOptions = field(default_factory=TransformOptions)
+    codec: Codec = CODECS[DEFAULT_CODEC]
+    limit: Annotated[
+        int | None,
+        Setting("Take only so many images, each split and class in its proportion.", "Splits", none="all of them", least=1),
+    ] = None
+    val: Annotated[
+        float | None, Setting("Cut a val split off train: a share (0.1), or so many images of each class (500).", "Splits", none="none")
+    ] = None
+    test: Annotated[
+        float | None, Setting("Cut a test split off train: a share (0.1), or so many images of each class (500).", "Splits", none="none")
+    ] = None
+    group_by: Annotated[
+        str | None,
+        Setting(
+            "Keep images that belong together in one split, by a field (gender) or a pattern in their path with the group in parentheses.",
+            "Splits",
+            none="each by itself",
+        ),
+    ] = None
+    drop_leaks: Annotated[bool, Setting("Leave out train images whose very bytes are in another split too.", "Splits")] = False
+    seed: Annotated[int, Setting("Draw the order, the splits and the limit from this seed.", "Splits", least=0)] = 0
+    engine: Annotated[
+        str,
+        Setting("Work in processes here, or on a Ray cluster (RAY_ADDRESS, or one on this machine).", "Run", choices=("local", "ray")),
+    ] = "local"
+    num_workers: Annotated[int | None, Setting("Start this many worker processes.", "Run", none="one per core", flag="--workers")] = None
+    resume: Annotated[
+        bool,
+        Setting("Go on with a stopped run of the same settings, or remove what is there and start anew.", "Run", flag="--resume/--fresh"),
+    ] = True
 
     def __post_init__(self) -> None:
         for name in ("src", "out"):
             object.__setattr__(self, name, expand(getattr(self, name)))
-        if self.engine not in ("local", "ray"):
-            raise OptionError(f"engine: {self.engine!r} found, expected local or ray")
+        if isinstance(self.codec, str):
+            object.__setattr__(self, "codec", make_codec(self.codec))
+        check_settings(self)
         check_workers(self.num_workers)
-        if self.limit is not None and self.limit < 1:
-            raise OptionError(f"limit: {self.limit} found, expected at least 1")
-        if self.seed < 0:
-            raise OptionError(f"seed: {self.seed} found, expected 0 or more")
         for name in ("val", "test"):
             amount = getattr(self, name)
             if amount is not None and not (0 < amount < 1 or (amount >= 1 and amount == amount // 1)):
@@ -92,27 +96,8 @@ class IngestOptions:
             if self.val is None and self.test is None:
                 raise OptionError(f"group-by: {self.group_by!r} found, but no split is cut, expected --val or --test with it")
             check_group_by(self.group_by)
-        self.scan_options(), self.transform_options(), self.codec_options()
-
-    def scan_options(self) -> ScanOptions:
-        """Return what the scan is asked."""
-        return ScanOptions(
-            classes=self.classes,
-            labels=self.labels,
-            crop=self.crop,
-            rafdb_images=self.rafdb_images,
-            automatic=self.automatic,
-            keep_non_emotion=self.keep_non_emotion,
-            num_workers=self.resolved_workers(),
-        )
-
-    def transform_options(self) -> TransformOptions:
-        """Return what the transform is asked."""
-        return TransformOptions(size=self.size, crop=self.crop)
-
-    def codec_options(self) -> Codec:
-        """Return the codec with its default level where none is given."""
-        return make_codec(self.codec, self.level)
+        scan = replace(self.scan, crop=self.transform.crop, num_workers=self.resolved_workers())
+        object.__setattr__(self, "scan", scan)
 
     def resolved_workers(self) -> int:
         """Return the number of processes to use."""
@@ -120,21 +105,12 @@ class IngestOptions:
 
     def selection_settings(self) -> dict[str, Any]:
         """Return the settings that decide which samples are where, as they stand in the index."""
-        names = (
-            "limit",
-            "seed",
-            "classes",
-            "labels",
-            "crop",
-            "rafdb_images",
-            "automatic",
-            "keep_non_emotion",
-            "val",
-            "test",
-            "group_by",
-            "drop_leaks",
+        scan = ("classes", "labels", "crop", "rafdb_images", "automatic", "keep_non_emotion")
+        return (
+            {"limit": self.limit, "seed": self.seed}
+            | {name: getattr(self.scan, name) for name in scan}
+            | {name: getattr(self, name) for name in ("val", "test", "group_by", "drop_leaks")}
         )
-        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

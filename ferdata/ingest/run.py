@@ -46,13 +46,19 @@ def ingest(options: IngestOptions, *, progress: ProgressCallback | None = None) 
         SourceError: If the source cannot be used, is gone before the end, or not one of its images can.
         IngestError: If what is in the folder belongs to other settings, or the run was stopped; then it can be continued.
         WorkerError: If a worker process was killed; the run can be continued.
+
+    Example:
+        >>> images = ferdata.TransformOptions(size=32)
+        >>> options = ferdata.IngestOptions(source="affectnet", src="data/affectnet", out="shards/small", transform=images, limit=60)
+        >>> ferdata.shard(options).samples
+        {'train': 52, 'val': 8}
     """
     started = time.monotonic()
     check_apart(options.src, options.out)
     if progress:
         progress(IngestProgress(phase="scan"))
     try:
-        scan = scan_source(options.source, options.src, options.scan_options())
+        scan = scan_source(options.source, options.src, options.scan)
     except KeyboardInterrupt as error:
         raise IngestError(f"{options.src}: stopped by Ctrl-C while it was scanned; nothing was written: run the command again") from error
     return ingest_scan(scan, options, progress=progress, scan_seconds=time.monotonic() - started)

@@ -8,7 +8,7 @@ from ferdata.parallel.cores import check_workers, crowding, usable_cores
 from ferdata.parallel.process_pool import Beat, map_in_processes, run_tasks
 from ferdata.parallel.ray_cluster import run_tasks_on_ray
 from ferdata.parallel.small_files import FILES_PER_JOB, read_in_order
-from ferdata.parallel.threads import Progress, map_in_threads
+from ferdata.parallel.threads import Progress, iterate_in_threads, map_in_threads
 
 __all__ = [
     "FILES_PER_JOB",
@@ -16,6 +16,7 @@ __all__ = [
     "Progress",
     "check_workers",
     "crowding",
+    "iterate_in_threads",
     "map_in_processes",
     "map_in_threads",
     "read_in_order",

@@ -100,7 +100,7 @@ def run_tasks(
                     on_result(result_of(running.pop(future), future))
                 on_tick(*board.sums())
         finally:
-            board.stop()
+            board.is_stopped.value = 1  # workers stop at their next image
 
 
 @contextmanager
@@ -123,9 +123,6 @@ def _process_pool(num_workers: int, where: str, advice: str = "", begin: Callabl
 def _start_worker(parent: int, begin: Callable[[], None] | None) -> None:
     # Ctrl-C reaches every process of the terminal; only the parent may answer it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before it could be asked to take this process with it
@@ -151,7 +148,7 @@ class _Board:
     """Counters in shared memory, a row per worker, so that nobody waits for a lock that a killed worker holds."""
 
     def __init__(self, num_workers: int) -> None:
-        self._stop = _CONTEXT.RawValue("b", 0)
+        self.is_stopped = _CONTEXT.RawValue("b", 0)
         self._rows = _CONTEXT.RawArray("q", _COUNTERS * num_workers)
         self._next_row = _CONTEXT.Value("i", 0)
 
@@ -167,46 +164,30 @@ class _Board:
         accepted, rejected, num_bytes = np.frombuffer(self._rows, np.int64).reshape(-1, _COUNTERS).sum(axis=0).tolist()
         return accepted, rejected, num_bytes
 
-    def stop(self) -> None:
-        """Ask all workers to stop at their next image."""
-        self._stop.value = 1
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether they were asked to."""
-        return bool(self._stop.value)
-
 
 class _StoppedError(Exception):
     """Ends a task whose result nobody waits for any more."""
 
 
-class _Worker:
-    """What a worker process keeps between tasks."""
-
-    def __init__(self, work: Callable[..., Any], board: _Board) -> None:
-        self.work = work
-        self._board = board
-        self._row = board.claim()
-
-    def beat(self, accepted: int, rejected: int, num_bytes: int) -> None:
-        """Count one image; end the task if it is to stop."""
-        row = self._row
-        row[0] += accepted
-        row[1] += rejected
-        row[2] += num_bytes
-        if self._board.is_stopped:
-            raise _StoppedError
-
-
-_worker: _Worker | None = None
+_work: tuple[Callable[..., Any], Beat] | None = None
+"""What this worker process does with a task, and what it calls meanwhile."""
 
 
 def _begin(work: Callable[..., Any], board: _Board) -> None:
-    global _worker
-    _worker = _Worker(work, board)
+    global _work
+    row = board.claim()
+
+    def beat(accepted: int, rejected: int, num_bytes: int) -> None:
+        row[0] += accepted
+        row[1] += rejected
+        row[2] += num_bytes
+        if board.is_stopped.value:
+            raise _StoppedError
+
+    _work = work, beat
 
 
 def _run_task(task: Any) -> Any:
-    assert _worker is not None
-    return _worker.work(task, _worker.beat)
+    assert _work is not None
+    work, beat = _work
+    return work(task, beat)

@@ -1,6 +1,6 @@
 """Measures this machine in under half a minute and says which codec and how many workers serve a data set best here.
 
-In: a data set, or a source tree. Out: a :class:`MachinePlan`, a table and a sentence. Costs 10 to 30 s; writes to a temporary folder.
+In: a data set, or a source tree. Out: a :class:`MachinePlan`, with a sentence. Costs 10 to 30 s; writes to a temporary folder.
 """
 
 import json
@@ -12,10 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
-from ferdata.console.screen import console, show_note, size
 from ferdata.errors import SourceError
 from ferdata.format import CODECS, INDEX_NAME, DatasetIndex, kernel_notice, read_index
 from ferdata.images.transform import Transform
@@ -42,15 +39,13 @@ from ferdata.sources import scan_source
 from ferdata.sources.scan import Scan
 from ferdata.store import Store, StrPath
 
-__all__ = ["MachinePlan", "choose_codec", "plan", "show_plan"]
+__all__ = ["MachinePlan", "choose_codec", "plan"]
 
 DECODE_SECONDS = 10.0
 """For all codecs and numbers of processes together."""
 MOST_SECONDS_EACH = 1.0
 LOADER_SECONDS = 1.2
 DISK_PROBE_BYTES = 128 << 20
-
-_CAPTION = "images a second: warm, all in memory; cold, the first epoch; later, every other epoch on this machine"
 
 Say = Callable[[str], None]
 
@@ -123,81 +118,51 @@ def plan(root: StrPath, *, work: Path | None = None, say: Say = lambda text: Non
     )
 
 
-def show_plan(found: MachinePlan) -> None:
-    """Print a plan: what was measured, a row for each codec and number of workers, and the sentence."""
-    machine = found.machine
-    disk = "memory speed" if machine.disk_bytes_per_second > 20e9 else f"{size(machine.disk_bytes_per_second)}/s"
-    gpu = f", {found.gpu['count']} x {found.gpu['name']} ({size(found.gpu['copy_bytes_per_second'])}/s)" if found.gpu else ", no GPU"
-    console.print(
-        f"{found.root}: {found.num_samples:,} images of {list(found.shape)}; {found.conditions['cpu']}, {machine.cores} cores{gpu}; "
-        f"{size(machine.memory_bytes)} for the page cache, disk {disk}; measured in {found.seconds:.0f} s",
-        highlight=False,
-    )
-    names = ("codec", "on disk", "cached", "workers", "warm", "cold", "later", "limit", "cold limit")
-    table = Table(*names, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=_CAPTION)
-    for column in table.columns[1:7]:
-        column.justify = "right"
-    last = ""
-    for row in found.rows:
-        first = (row.codec, size(row.num_bytes), f"{row.cached_share:.0%}") if row.codec != last else ("", "", "")
-        chosen = (row.codec, row.workers) == (found.recommendation.codec, found.recommendation.workers)
-        rates = (f"{rate:,.0f}" for rate in (row.warm, row.cold, row.steady))
-        table.add_row(*first, str(row.workers), *rates, row.limit, row.cold_limit, style="bold green" if chosen else None)
-        last = row.codec
-    console.print(table)
-    for note in found.notes:
-        show_note(note)
-    console.print(found.recommendation.sentence, style="bold", highlight=False)
-
-
-def choose_codec(source: str, source_root: str, *, size: int, options: IngestOptions | None = None) -> str:
-    """Return the codec that would serve the images of a source tree best on this machine, and print why.
+def choose_codec(asked: IngestOptions, *, level: int | None = None, say: Say = lambda text: None) -> str:
+    """Return the codec that would serve the images of a source tree best on this machine.
 
     A run that is resumed keeps its codec. ``jpeg`` is chosen only after a look at every image.
 
     Args:
-        source: ``affectnet``, ``rafdb`` or ``folder``.
-        source_root: Folder or URL of the images.
-        size: Height and width of the tensors.
-        options: Everything else that was asked of the ingest; None for its defaults, and no folder to write to yet.
+        asked: Everything that is asked of the ingest, whatever its codec; ``out`` is empty where there is no folder to write to yet.
+        level: The zstd level that is asked for, which leaves only codecs that have one.
+        say: Is told why.
 
     Raises:
         SourceError: If the source cannot be used, or has no image that can.
     """
-    asked = options or IngestOptions(source=source, src=source_root, out="", size=size)
     if asked.out:
-        check_apart(source_root, asked.out)
+        check_apart(asked.src, asked.out)
     if asked.out and asked.resume and (kept := _kept_codec(Store(asked.out))):
-        console.print(f"codec {kept}: as in {asked.out}, which is there already (--fresh chooses anew)", highlight=False)
+        say(f"codec {kept}: as in {asked.out}, which is there already (--fresh chooses anew)")
         return kept
-    scan = scan_source(source, source_root, asked.scan_options())
+    scan = scan_source(asked.source, asked.src, asked.scan)
     total = len(scan.items) if asked.limit is None else min(asked.limit, len(scan.items))
     if not total:
-        raise SourceError(f"{source_root}: not one image found that could be used, expected some; check the folder and --src")
+        raise SourceError(f"{asked.src}: not one image found that could be used, expected some; check the folder and --src")
     with tempfile.TemporaryDirectory(prefix="ferdata-plan-") as folder:
-        found = _plan_source(scan, asked, total, Path(folder))
+        found = _plan_source(scan, asked, level, total, Path(folder))
     if found.recommendation.codec == "jpeg":
-        refused = count_refused(scan.root, scan.items, Transform(asked.transform_options()))
+        refused = count_refused(scan.root, scan.items, Transform(asked.transform))
         if refused:
             listed = ", ".join(f"{count:,} {reason}" for reason, count in refused.most_common())
             rows = tuple(row for row in found.rows if row.codec != "jpeg")
-            console.print(f"codec jpeg would be best, but of the images {listed}", highlight=False)
+            say(f"codec jpeg would be best, but of the images {listed}")
             found = replace(found, rows=rows, recommendation=recommend(rows))
-    console.print(f"codec {found.recommendation.codec}: {found.recommendation.sentence}", highlight=False)
+    say(f"codec {found.recommendation.codec}: {found.recommendation.sentence}")
     return found.recommendation.codec
 
 
-def _plan_source(scan: Scan, asked: IngestOptions, total: int, folder: Path) -> MachinePlan:
+def _plan_source(scan: Scan, asked: IngestOptions, level: int | None, total: int, folder: Path) -> MachinePlan:
     """Ingest a sample of a source's items and plan with it for all of them."""
-    count = min(len(scan.items), max(256, SAMPLE_BYTES // (3 * asked.size * asked.size)))
+    count = min(len(scan.items), max(256, SAMPLE_BYTES // (3 * asked.transform.size**2)))
     items = ItemTable(scan.items.take(np.linspace(0, len(scan.items) - 1, count).astype(np.int64)).table.combine_chunks())
     sample = replace(scan, items=items, rejects=[], skipped={}, repairs={})
-    keeps_source = asked.level is None and not count_refused(scan.root, items, Transform(asked.transform_options()))
+    keeps_source = level is None and not count_refused(scan.root, items, Transform(asked.transform))
     options = replace(
         asked,
         out=str(folder / "sample"),
-        codec="jpeg" if keeps_source else "raw",
-        level=None,
+        codec=CODECS["jpeg" if keeps_source else "raw"],
         limit=None,
         val=None,
         test=None,
@@ -214,7 +179,7 @@ def _plan_source(scan: Scan, asked: IngestOptions, total: int, folder: Path) -> 
             Path(probe, "probe").write_bytes(np.random.default_rng(0).bytes(DISK_PROBE_BYTES))
             return disk_rate(Store(probe), ["probe"], num_processes=cores), shutil.disk_usage(target).free
 
-    codecs = [name for name, codec in CODECS.items() if asked.level is None or codec.to_json()["level"] is not None]
+    codecs = [name for name, codec in CODECS.items() if level is None or codec.to_json()["level"] is not None]
     return _measure(store, index, num_samples=total, work=folder, say=lambda text: None, disk=disk, codecs=codecs, root=scan.root)
 
 

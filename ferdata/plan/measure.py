@@ -54,7 +54,7 @@ def ring_bytes(row_bytes: int) -> int:
 
 
 def decode_rate(sample: SampleSet, ring: np.ndarray, *, num_processes: int, seconds: float) -> float:
-    """Return images a second that so many processes decode, each run of neighbours to rows all over the ring, as the loader's workers."""
+    """Return how many images per second these processes decode, each run of neighbours to rows all over the ring, as the loader's do."""
     team = Team(_ring_job(sample.root, sample.index, ring), num_processes=num_processes)
     try:
         rates = [team.run(seconds / WINDOWS)[0] for _ in range(WINDOWS)]

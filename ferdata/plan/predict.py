@@ -1,4 +1,4 @@
-"""What a machine can do with a data set, by arithmetic: images a second for each codec and number of workers, and which to take.
+"""What a machine can do with a data set, by arithmetic: images per second for each codec and number of workers, and which to take.
 
 In: what was measured. Out: rows and one recommendation. Pure: no disk, no clock, no processes, so any machine can be asked about.
 """
@@ -52,7 +52,7 @@ class CodecFacts:
     Attributes:
         name: The codec.
         bytes_per_image: Stored bytes, heads and tables included.
-        rates: Processes -> images a second that they decode side by side into shared memory.
+        rates: Processes -> images per second that they decode side by side into shared memory.
         is_copy: Whether decoding is copying.
         is_stored: Whether the data set has this codec already, so that it needs no more room.
         note: What the reader should know of these figures.
@@ -75,9 +75,9 @@ class PlanRow:
         workers: Worker processes.
         num_bytes: The data set's size on disk.
         cached_share: Share of it that memory has room for. Below 1 the page cache finds next to nothing again: an epoch is a long cycle.
-        warm: Images a second when all of it is in memory.
-        cold: Images a second of an epoch that finds nothing in memory.
-        steady: Images a second of every epoch after the first on this machine.
+        warm: Images per second when all of it is in memory.
+        cold: Images per second of an epoch that finds nothing in memory.
+        steady: Images per second of every epoch after the first on this machine.
         limit: What limits ``steady``: ``decode``, ``copy``, ``loader`` (the consumer's process) or ``memory`` (too small to keep the set,
             so the disk is read in every epoch).
         cold_limit: What limits ``cold``: ``disk``, or as above.
@@ -141,7 +141,7 @@ def predict(machine: MachineFacts, codecs: Sequence[CodecFacts], *, num_samples:
 
 
 def recommend(rows: Sequence[PlanRow], *, notes: Mapping[str, str] | None = None) -> Recommendation:
-    """Return the codec and the workers that bring most images a second in every epoch after the first.
+    """Return the codec and the number of workers that give the most images per second in every epoch after the first.
 
     The first is left out: it is one of many, and a data set just written is in memory already. Among codecs within 5 % of the best it is
     the smallest on disk; then the fewest workers within 5 % of that codec's best. What the disk has no room for is not recommended,
@@ -170,7 +170,7 @@ def _row(machine: MachineFacts, facts: CodecFacts, workers: int, rate: float, *,
     warm = min(workers / worker_seconds, handed, machine.cores / (worker_seconds + loader_seconds))
     warm_limit = "loader" if warm >= handed else "copy" if facts.is_copy else "decode"
     disk = machine.disk_bytes_per_second / facts.bytes_per_image
-    # What is read once an epoch and does not fit pushes itself out of the cache before its turn comes again: none of it is found there.
+    # What is read once per epoch and does not fit pushes itself out of the cache before its turn comes again: none of it is found there.
     read_again = disk if cached < 1 else math.inf
     return PlanRow(
         codec=facts.name,
@@ -198,7 +198,7 @@ def _sentence(row: PlanRow, possible: Sequence[PlanRow]) -> str:
         )
         return f"{what}; {reason}, and {_LIMITS[row.limit]}"
     if row.limit == "memory":
-        return f"{what}; {cached}, so the disk reads it in every epoch, and the fewest bytes an image win"
+        return f"{what}; {cached}, so the disk reads it in every epoch, and the fewest bytes per image win"
     return f"{what}; {cached}, but the disk keeps up, and {_LIMITS[row.limit]}"
 
 

@@ -53,7 +53,7 @@ class Timing:
 
     @property
     def spread(self) -> float:
-        """Distance between the best and the worst rate, as a share of the median: 0.1 means within 10 %."""
+        """Distance between the best and the worst rate, as a fraction of the median: 0.1 means within 10 %."""
         return (max(self.rates) - min(self.rates)) / self.rate
 
 

@@ -10,14 +10,13 @@ from ferdata.errors import FerdataError, LayoutError, StoreError
 from ferdata.labels import name_key
 from ferdata.sources.class_folders.detector import find_class_folders
 from ferdata.sources.class_folders.own_classes import PARTS, is_annotation_file
-from ferdata.sources.detection import Detection
 from ferdata.sources.files.listing import Folder, Tree, below, shorten
+from ferdata.sources.layout import SOURCES, Asked, Detection
 
 __all__ = ["advise_on_images"]
 
 _MAX_CHILDREN = 64
 _OF_IMAGES = frozenset(("images", "image", "imgs", "img", "jpegimages"))
-_WHOSE = {"rafdb": "RAF-DB"}
 
 
 def advise_on_images(tree: Tree, folder: str, source: str | None) -> LayoutError | None:
@@ -25,7 +24,7 @@ def advise_on_images(tree: Tree, folder: str, source: str | None) -> LayoutError
     if source != "folder" and (own := _own_classes(tree, folder)):
         return LayoutError(
             f"{tree.store.path(folder)}: class folders {shorten(list(map(repr, own.class_folders)))} found, which are not the classes of "
-            f"{_WHOSE.get(source or '', 'AffectNet')}; use source 'folder' to read them as classes of your own"
+            f"{SOURCES[source or 'affectnet']}; use source 'folder' to read them as classes of your own"
         )
     looked_at = list(_small_folders(tree, "", levels=2 + (folder.count("/") + 1 if folder else 0)))
     places = [f"{here.path}/" if here.path else "the folder itself" for here in looked_at if here.images]
@@ -46,7 +45,7 @@ def advise_on_images(tree: Tree, folder: str, source: str | None) -> LayoutError
 
 def _own_classes(tree: Tree, folder: str) -> Detection | None:
     try:
-        return find_class_folders(tree, folder, source="folder", labels=None)
+        return find_class_folders(tree, folder, Asked(source="folder"))
     except FerdataError:
         return None
 

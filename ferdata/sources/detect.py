@@ -9,45 +9,22 @@ from dataclasses import replace
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError, StoreError
 from ferdata.sources.advice import advise_on_images
-from ferdata.sources.affectnet.split_folders import find_affectnet_npy, find_affectnet_plus, find_affectnet_va, find_one_split, find_yolo
-from ferdata.sources.affectnet_csv.detector import find_affectnet_csv
-from ferdata.sources.affectnet_kaggle.detector import find_affectnet_kaggle, find_parquet
-from ferdata.sources.class_folders.detector import class_places, find_class_folders
+from ferdata.sources.class_folders.detector import class_places
 from ferdata.sources.class_folders.own_classes import holds_images
-from ferdata.sources.detection import Detection
 from ferdata.sources.files.listing import Tree, below, is_archive, shorten, split_of
 from ferdata.sources.files.text_tables import is_table
 from ferdata.sources.label_tables import DERIVED_TABLES, check_tables, is_derived
-from ferdata.sources.rafdb.detector import find_rafdb_kaggle, find_rafdb_list
+from ferdata.sources.layout import SOURCES, Asked, Detection
+from ferdata.sources.layouts import LAYOUTS
 from ferdata.sources.unread import DERIVED_FOLDERS, LOOPS, note_unread
 from ferdata.store import Store, StrPath
 
-__all__ = ["Detection", "detect_layout"]
-
-_MARKERS = (
-    find_affectnet_plus,
-    find_affectnet_npy,
-    find_one_split,
-    find_affectnet_va,
-    find_yolo,
-    find_affectnet_csv,
-    find_rafdb_list,
-    find_rafdb_kaggle,
-    find_affectnet_kaggle,
-)
-"""Markers 1 to 9, in the order in which they are tested; each of them is strong enough to be a second layout below one root."""
+__all__ = ["detect_layout"]
 
 _MAX_LEVELS = 4
 _MAX_CHILDREN = 64
 _LABEL_ENDINGS = (".csv", ".tsv", ".tab", ".npy", ".parquet", ".pkl", ".pickle", ".lst")
 _OTHER_SETS = frozenset(("rafce_emolabel.txt", "partition_label.txt"))
-_DATA_SETS = {"affectnet": "AffectNet", "rafdb": "RAF-DB", "folder": "class folders"}
-_LOOKED_FOR = {
-    "affectnet": "human_annotated/ (AN-plus), train_set/ or val_set/ with images/ and annotations/ (AN-npy), split folders with images/ "
-    "and emotion/ (AN-va) or labels/ (AN-yolo), training.csv with Manually_Annotated_Images/ (AN-csv), labels.csv with pth and label "
-    "(AN-kaggle), parquet files with image and label",
-    "rafdb": "EmoLabel/list_patition_label.txt (RAF-basic, RAF-compound), train_labels.csv with folders 1..7 (RAF-kaggle)",
-}
 
 
 def detect_layout(root: StrPath, *, source: str | None = None, labels: str | None = None) -> Detection:
@@ -62,41 +39,43 @@ def detect_layout(root: StrPath, *, source: str | None = None, labels: str | Non
         LayoutError: If there is no known layout, or one of another source.
         AmbiguousLayoutError: If there are several, or one that can be read in several ways.
     """
-    tree = Tree(Store(root))
+    tree, asked = Tree(Store(root)), Asked(source=source, labels=labels)
     _check_root(tree.store)
-    found = _layout_at(tree, "", source, labels, levels=_MAX_LEVELS)
+    found = _layout_at(tree, "", asked, levels=_MAX_LEVELS)
     if found is None:
-        raise _nothing_found(tree, source, labels)
+        raise _nothing_found(tree, asked)
     _refuse_second_layout(tree, found)
     found = _rebased(replace(found, notes=(*found.notes, *_ignored(tree, found))), tree.store)
     _check_source(found, source)
     return found
 
 
-def _layout_at(tree: Tree, folder: str, source: str | None, labels: str | None, *, levels: int) -> Detection | None:
+def _layout_at(tree: Tree, folder: str, asked: Asked, *, levels: int) -> Detection | None:
     """Return the layout in ``folder``, or so many levels down its single sub-folders."""
-    found = _strong_layout_in(tree, folder) or find_parquet(tree, folder, source)
+    found = _find(tree, folder, asked, "files") or _find(tree, folder, asked, "columns")
     if found is not None:
         return found
     inner = _only_folder(tree, folder)
     # A lone folder that holds no image is a wrapper and no class, even if it is called 1/ or Happy/.
     is_wrapper = inner is not None and not split_of(inner.rsplit("/", 1)[-1]) and not holds_images(tree, inner)
     if not is_wrapper:
-        found = _classes_in(tree, folder, source, labels)
+        found = _classes_in(tree, folder, asked)
     if found is None and inner is not None and levels:
-        found = _layout_at(tree, inner, source, labels, levels=levels - 1)
+        found = _layout_at(tree, inner, asked, levels=levels - 1)
     return found
 
 
-def _classes_in(tree: Tree, folder: str, source: str | None, labels: str | None) -> Detection | None:
+def _classes_in(tree: Tree, folder: str, asked: Asked) -> Detection | None:
     places = class_places(tree, folder)
     if not any(holds_images(tree, place) for place in places) and any(_layouts_below(tree, places)):
         return None
-    return find_class_folders(tree, folder, source=source, labels=labels)
+    return _find(tree, folder, asked, "names")
 
 
-def _strong_layout_in(tree: Tree, folder: str) -> Detection | None:
-    return next((found for marker in _MARKERS if (found := marker(tree, folder)) is not None), None)
+def _find(tree: Tree, folder: str, asked: Asked, evidence: str) -> Detection | None:
+    """Return what the first detector with this kind of evidence finds in a folder."""
+    detectors = dict.fromkeys(layout.detector for layout in LAYOUTS.values() if layout.evidence == evidence)
+    return next((found for detector in detectors if (found := detector(tree, folder, asked)) is not None), None)
 
 
 def _only_folder(tree: Tree, folder: str) -> str | None:
@@ -122,10 +101,10 @@ def _check_root(store: Store) -> None:
 
 
 def _check_source(found: Detection, source: str | None) -> None:
-    if source is not None and found.source != source:
+    if source is not None and found.layout.source != source:
         raise LayoutError(
-            f"{found.root}: {found.layout} found, which is {_DATA_SETS[found.source]}, expected {_DATA_SETS[source]}; "
-            f"use source {found.source!r} or give another folder{_by_files(found)}"
+            f"{found.root}: {found.layout} found, which is {SOURCES[found.layout.source]}, expected {SOURCES[source]}; "
+            f"use source {found.layout.source!r} or give another folder{_by_files(found)}"
         )
 
 
@@ -139,8 +118,8 @@ def _refuse_second_layout(tree: Tree, found: Detection) -> None:
     inner = [(found.root, name) for name in tree.folder(found.root).dirs]
     others = [below(folder, name) for folder, name in inner if name.lower() not in taken | DERIVED_FOLDERS and not split_of(name)]
     second = next(_layouts_below(tree, others), None)
-    if second is None and found.layout != "AN-csv":
-        second = _csv_release_beside(tree, found)
+    if second is None:
+        second = next(_scattered_beside(tree, found), None)
     if second is not None:
         here = sorted(_paths(found))[0] if found.root == second[0] else found.root
         raise AmbiguousLayoutError(
@@ -149,17 +128,18 @@ def _refuse_second_layout(tree: Tree, found: Detection) -> None:
         )
 
 
-def _csv_release_beside(tree: Tree, found: Detection) -> tuple[str, str] | None:
-    try:
-        second = find_affectnet_csv(tree, found.root)
-    except (LayoutError, StoreError):
-        return None
-    if second is None:
-        return None
-    folders = {path.rpartition("/")[0] for path in second.files.values()}
-    # CSV files in this very folder are no second layout: within one folder the first match wins.
-    apart = sorted(folders - {found.root})
-    return (apart[0], second.layout) if apart else None
+def _scattered_beside(tree: Tree, found: Detection) -> Iterator[tuple[str, str]]:
+    """Yield ``(path, layout)`` of the other layouts whose label files lie in another folder than the root of what was found."""
+    for layout in LAYOUTS.values():
+        if not layout.is_scattered or layout is found.layout:
+            continue
+        try:
+            second = layout.detector(tree, found.root, Asked())
+        except (LayoutError, StoreError):
+            continue
+        # Label files in this very folder are no second layout: within one folder the first match wins.
+        apart = sorted({path.rpartition("/")[0] for path in second.files.values()} - {found.root}) if second else []
+        yield from ((path, layout.name) for path in apart)
 
 
 def _layouts_below(tree: Tree, folders: list[str]) -> Iterator[tuple[str, str]]:
@@ -171,7 +151,7 @@ def _layouts_below(tree: Tree, folders: list[str]) -> Iterator[tuple[str, str]]:
                 break
             folder = inner
             try:
-                found = _strong_layout_in(tree, folder)
+                found = _find(tree, folder, Asked(), "files")
                 inner = _only_folder(tree, folder)
             except AmbiguousLayoutError:
                 yield folder, "an unclear layout"
@@ -179,7 +159,7 @@ def _layouts_below(tree: Tree, folders: list[str]) -> Iterator[tuple[str, str]]:
             except (LayoutError, StoreError):
                 break
             if found is not None:
-                yield folder, found.layout
+                yield folder, found.layout.name
                 break
 
 
@@ -226,11 +206,11 @@ def _ignored(tree: Tree, found: Detection) -> list[str]:
     return [*ignored, *check_tables(tree, found, used), *note_unread(tree, found)]
 
 
-def _deeper_layouts(tree: Tree, folders: list[str], source: str | None, labels: str | None) -> Iterator[tuple[str, str]]:
+def _deeper_layouts(tree: Tree, folders: list[str], asked: Asked) -> Iterator[tuple[str, str]]:
     """Yield ``(path, layout)`` as :func:`_layouts_below` does, for class folders and parquet files too."""
     for start in folders:
         try:
-            found = _layout_at(tree, start, source, labels, levels=_MAX_LEVELS)
+            found = _layout_at(tree, start, asked, levels=_MAX_LEVELS)
         except AmbiguousLayoutError:
             yield start, "an unclear layout"
         except (LayoutError, StoreError):
@@ -238,10 +218,10 @@ def _deeper_layouts(tree: Tree, folders: list[str], source: str | None, labels: 
         else:
             # Class folders below one split folder alone are not what the user should give instead of both.
             if found is not None and not (found.class_folders and split_of(found.root.rsplit("/", 1)[-1])):
-                yield found.root, found.layout
+                yield found.root, found.layout.name
 
 
-def _nothing_found(tree: Tree, source: str | None, labels: str | None) -> LayoutError:
+def _nothing_found(tree: Tree, asked: Asked) -> LayoutError:
     folder = ""
     for _ in range(_MAX_LEVELS):
         folder = _only_folder(tree, folder) or folder
@@ -252,7 +232,7 @@ def _nothing_found(tree: Tree, source: str | None, labels: str | None) -> Layout
     passed = [tree.folder("/".join(parts[:level])) for level in range(len(parts))] if folder else []
     inside = [tree.folder(path) for path in small]
     files = [below(place.path, name) for place in (*passed, here, *inside) for name in place.files]
-    deeper = list(_deeper_layouts(tree, small, source, labels))
+    deeper = list(_deeper_layouts(tree, small, asked))
     pickles = [path for path in files if path.lower().endswith("_fullpath.pkl")]
     archives = [path for path in files if is_archive(path)]
     if len(deeper) > 1:
@@ -276,7 +256,7 @@ def _nothing_found(tree: Tree, source: str | None, labels: str | None) -> Layout
         return LayoutError(
             f"{where}: {shorten(other)} found, expected RAF-DB basic or compound; RAF-ML and RAF-CE are other data sets, not read"
         )
-    expected = "; ".join(("class folders (train/<class>/)", *(text for name, text in _LOOKED_FOR.items() if source in (name, None))))
+    expected = _signs(asked.source)
     if not here.dirs and not here.files:
         return LayoutError(f"{where}: an empty folder found, expected {expected}; check the path")
     held = shorten([*(f"{name}/" for name in here.dirs), *here.files])
@@ -286,6 +266,18 @@ def _nothing_found(tree: Tree, source: str | None, labels: str | None) -> Layout
             f"{where}: {numbers:,} numbered folders are AffectNet's images of 2017 without their CSV files, or classes; give the folder "
             f"that holds training.csv too, or use source 'folder'"
         )
-    return advise_on_images(tree, folder, source) or LayoutError(
+    return advise_on_images(tree, folder, asked.source) or LayoutError(
         f"{where}: no image found and no known layout, expected {expected}; the folder holds {held}; give the folder of a data set"
     )
+
+
+def _signs(source: str | None) -> str:
+    """Return what shows the layouts of a source, or of all, with their names."""
+    by_sign: dict[tuple[str, str], list[str]] = {}
+    for layout in LAYOUTS.values():
+        if layout.sign and source in (layout.source, None):
+            by_sign.setdefault((layout.source, layout.sign), []).append(layout.name)
+    shown: dict[str, list[str]] = {}
+    for (of_source, sign), names in by_sign.items():
+        shown.setdefault(of_source, []).append(f"{sign} ({', '.join(names)})")
+    return "; ".join(("class folders (train/<class>/)", *map(", ".join, shown.values())))

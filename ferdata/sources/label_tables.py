@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 
 from ferdata.errors import LayoutError
 from ferdata.labels import canonical_name, name_key
-from ferdata.sources.detection import Detection
 from ferdata.sources.files.listing import Tree, below, is_image, shorten
 from ferdata.sources.files.matching import whole_number
 from ferdata.sources.files.text_tables import find_columns, is_table, iter_rows, plain_name, read_head, role_columns
+from ferdata.sources.layout import Detection
 
 __all__ = ["DERIVED_TABLES", "check_tables", "is_class_table", "is_derived"]
 
@@ -24,7 +24,6 @@ DERIVED_TABLES = frozenset(
 _LISTS = (".txt", ".lst")
 _NO_TEXT = (".xlsx", ".xls", ".ods", ".npy", ".jsonl")
 _HINT = re.compile(r"label|annot|emotion|express")
-_FROM_FOLDERS = ("AN-folders", "RAF-folders", "folder")
 _SAMPLE_ROWS = 50
 _MOST_CLASSES = 11
 
@@ -66,7 +65,7 @@ def check_tables(tree: Tree, found: Detection, used: set[str]) -> list[str]:
         problem = _problem(tree, path)
         if problem is None:
             continue
-        if found.layout not in _FROM_FOLDERS:
+        if not found.class_folders:
             unread.append(path)
         elif problem:
             raise LayoutError(

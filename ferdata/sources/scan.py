@@ -7,13 +7,15 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 
-from ferdata.errors import OptionError
 from ferdata.sample import ITEM_SCHEMA, ItemTable
+from ferdata.setting import Setting, check_settings
 from ferdata.sources.files.listing import printable
+from ferdata.sources.files.matching import KeyMaker
+from ferdata.sources.verdict import Verdict
 
 __all__ = ["LABEL_ORDERS", "Reject", "Scan", "ScanBuilder", "ScanOptions"]
 
@@ -25,35 +27,27 @@ LABEL_ORDERS = ("affectnet", "rafdb", "alphabetical")
 class ScanOptions:
     """What the user asks of a scan.
 
+    Example:
+        >>> ferdata.ScanOptions(classes=7).rafdb_images
+        'aligned'
+
     Attributes:
-        classes: 8 or 7 AffectNet classes; 7 skips Contempt. RAF-DB basic always has 7.
-        labels: Order of numeric class folders, one of ``LABEL_ORDERS``; None asks where it is ambiguous.
         crop: ``"box"`` rejects items whose face box is unusable; ``"none"`` keeps them without a box.
-        rafdb_images: ``"aligned"`` or ``"original"`` images of RAF-DB.
-        automatic: Read AffectNet's automatically annotated part too, as part of the train split.
-        keep_non_emotion: Keep AffectNet ids 8..10 as classes of their own.
         num_workers: Threads or processes that read annotation files.
     """
 
-    classes: int = 8
-    labels: str | None = None
+    classes: Annotated[int, Setting("Keep 8 AffectNet classes, or 7 without Contempt; RAF-DB always has 7.", "Labels", choices=(8, 7))] = 8
+    labels: Annotated[
+        str | None, Setting("Read numeric class folders in this order.", "Labels", choices=LABEL_ORDERS, none="asked for where needed")
+    ] = None
+    rafdb_images: Annotated[str, Setting("Read RAF-DB's images in this form.", "Source", choices=("aligned", "original"))] = "aligned"
+    automatic: Annotated[bool, Setting("Add AffectNet's automatically annotated part to train.", "Source")] = False
+    keep_non_emotion: Annotated[bool, Setting("Keep AffectNet's classes None, Uncertain and No-Face.", "Labels")] = False
     crop: str = "none"
-    rafdb_images: str = "aligned"
-    automatic: bool = False
-    keep_non_emotion: bool = False
     num_workers: int = 2
 
     def __post_init__(self) -> None:
-        if self.classes not in (7, 8):
-            raise OptionError(f"classes: {self.classes} found, expected 8 or 7")
-        if self.labels is not None and self.labels not in LABEL_ORDERS:
-            raise OptionError(f"labels: {self.labels!r} found, expected one of {', '.join(LABEL_ORDERS)}")
-        if self.crop not in ("box", "none"):
-            raise OptionError(f"crop: {self.crop!r} found, expected box or none")
-        if self.rafdb_images not in ("aligned", "original"):
-            raise OptionError(f"rafdb-images: {self.rafdb_images!r} found, expected aligned or original")
-        if self.num_workers < 1:
-            raise OptionError(f"workers: {self.num_workers} found, expected at least 1")
+        check_settings(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +77,7 @@ class Scan:
         repairs: Repair -> number of rows accepted after it (``box_clamped``, ``va_invalid`` ...).
         notes: Sentences for the user: layout found, completeness against the known totals, warnings.
         complete: True if the counts equal a known release exactly, False if they differ, None if there is none to compare.
-        has_originals: The images are the original photographs, where the layout also has crops of one size.
+        side: Width and height of the images in pixels, where all of them should have the same.
     """
 
     source: str
@@ -96,19 +90,42 @@ class Scan:
     repairs: Mapping[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     complete: bool | None = None
-    has_originals: bool = False
+    side: int | None = None
 
 
 class ScanBuilder:
-    """Collects rows into columns while a layout is read."""
+    """Collects rows into columns while a layout is read.
+
+    Attributes:
+        rejects, skipped, repairs, notes: As in the :class:`Scan`.
+        keys: Makes the items' keys unique.
+        left_out: (split, class name) -> rows skipped, for the comparison with known totals.
+        automatic: The same for the rows accepted or skipped of the automatically annotated part, which has totals of its own.
+        is_automatic: Whether rows of that part are being read.
+    """
 
     def __init__(self) -> None:
         self.rejects: list[Reject] = []
         self.skipped: Counter[str] = Counter()
         self.repairs: Counter[str] = Counter()
         self.notes: list[str] = []
+        self.keys = KeyMaker()
+        self.left_out: Counter[tuple[str, str]] = Counter()
+        self.automatic: Counter[tuple[str, str]] = Counter()
+        self.is_automatic = False
         self._columns: dict[str, list[Any]] = {name: [] for name in ITEM_SCHEMA.names}
         self._batches: list[pa.RecordBatch] = []
+
+    def passes(self, verdict: Verdict, path: str, *, split: str, row: int | None = None, key: str = "") -> bool:
+        """Tell whether a row is accepted; one that is not is written down as a reject or counted as a skip."""
+        if self.is_automatic and verdict.class_name:
+            self.automatic[split, verdict.class_name] += 1
+        if verdict.outcome == "rejected":
+            self.reject(path, verdict.reason, verdict.detail, split=split, row=row, key=key)
+        elif verdict.outcome == "skipped":
+            self.skipped[verdict.reason] += 1
+            self.left_out[split, verdict.class_name] += 1
+        return verdict.outcome == "accepted"
 
     def accept(
         self,
@@ -151,7 +168,7 @@ class ScanBuilder:
             detail = f"{detail[:_MAX_DETAIL_CHARS]} ..."
         self.rejects.append(Reject(path=printable(path), reason=reason, detail=printable(detail), split=split, row=row, key=key))
 
-    def build(self, *, source: str, layout: str, root: str, classes: Sequence[str], complete: bool | None = None) -> Scan:
+    def build(self, *, source: str, layout: str, root: str, classes: Sequence[str]) -> Scan:
         """Return the finished scan."""
         self._flush()
         table = pa.Table.from_batches(self._batches, schema=_PLAIN_SCHEMA)
@@ -163,9 +180,8 @@ class ScanBuilder:
             items=ItemTable(table),
             rejects=self.rejects,
             skipped=dict(self.skipped),
-            repairs=dict(self.repairs),
+            repairs=dict(+self.repairs),
             notes=self.notes,
-            complete=complete,
         )
 
     def _flush(self) -> None:

@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterable, Iterator
 
 from ferdata.errors import StoreError
-from ferdata.sources.detection import Detection
 from ferdata.sources.files.listing import Tree, below, is_image_at, iter_names, leads_up, natural_key, says_no_image, shorten
+from ferdata.sources.layout import Detection
 from ferdata.store import Store
 
 __all__ = ["DERIVED_FOLDERS", "LOOPS", "ignored_files", "ignored_images", "note_unread"]
@@ -19,13 +19,6 @@ DERIVED_FOLDERS = frozenset(("images_cropped", "fan_landmarks"))
 
 LOOPS = "Ignored links that lead back to a folder above them"
 
-_SPLIT_PARTS = {
-    "AN-npy": ("images", "annotations"),
-    "AN-plus": ("images", "annotations"),
-    "AN-va": ("images", "valence", "arousal", "emotion"),
-    "AN-yolo": ("images", "labels"),
-}
-_RAFDB_PARTS = ("image", "images", "aligned", "original", "annotation", "annotations", "emolabel", "feature")
 _MAX_FOLDERS = 2048
 _MAX_REMOTE_FOLDERS = 64
 _MAX_PATH_SHOWN = 200
@@ -41,22 +34,25 @@ def note_unread(tree: Tree, found: Detection) -> list[str]:
     read = {*found.splits.values(), *found.folders.values()}
     paths = {*read, *found.files.values(), *(path for paths in found.tables.values() for path in paths)}
     above = {ancestor for path in paths for ancestor in _ancestors(path, found.root)}
+    known = {*found.layout.parts, *DERIVED_FOLDERS}
     folders: list[str] = []
     beside: list[str] = []
     odd: list[str] = []
     for place in sorted(above - read):
         here = tree.folder(place)
-        inner = (below(place, name) for name in here.dirs if name.lower() not in DERIVED_FOLDERS)
-        folders += [path for path in inner if path not in above | paths and not _is_part(path, found)]
-        if found.layout not in ("RAF-basic", "RAF-compound") and (number := len(here.images)):
+        # A layout without folders of its own for the splits has its parts, and perhaps its images, in the root.
+        passed_over = DERIVED_FOLDERS if read else known
+        inner = (below(place, name) for name in here.dirs if name.lower() not in passed_over)
+        folders += [path for path in inner if path not in above | paths]
+        if (read or not found.layout.parts) and (number := len(here.images)):
             beside.append(f"{place or '.'} itself ({_images(number)})")
         odd += here.others
-    for place in sorted(read) if found.layout in _SPLIT_PARTS else ():
-        unread = (name for name in tree.folder(place).dirs if name.lower() not in {*_SPLIT_PARTS[found.layout], *DERIVED_FOLDERS})
-        folders += [path for name in unread if (path := below(place, name)) not in above | paths]
+    for place in sorted(read) if found.layout.parts else ():
+        inner = (below(place, name) for name in tree.folder(place).dirs if name.lower() not in known)
+        folders += [path for path in inner if path not in above | paths]
         odd += tree.folder(place).others
     return [
-        *ignored_images(tree.store, folders, found.layout, also=beside),
+        *ignored_images(tree.store, folders, found.layout.name, also=beside),
         *ignored_files(tree.store, (path for path in odd if not says_no_image(path))),
     ]
 
@@ -134,10 +130,6 @@ def _ancestors(path: str, root: str) -> Iterator[str]:
     while path != root:
         path = path.rpartition("/")[0]
         yield path
-
-
-def _is_part(path: str, found: Detection) -> bool:
-    return found.layout in ("RAF-basic", "RAF-compound") and path.rsplit("/", 1)[-1].lower() in _RAFDB_PARTS
 
 
 def _images(number: int) -> str:

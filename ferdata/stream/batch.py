@@ -1,7 +1,7 @@
 """What a batch is: the fields a consumer may ask for, and where their values come from.
 
-In: sample numbers of a batch. Out: tensors gathered from the sample table, which costs microseconds, or read from the samples' records,
-which costs tens of microseconds a sample.
+In: sample indices of a batch. Out: tensors gathered from the sample table, which costs microseconds, or read from the samples' records,
+which costs tens of microseconds per sample.
 """
 
 from collections import namedtuple
@@ -44,9 +44,9 @@ _OF_RECORDS: dict[str, Callable[[list[dict[str, Any]]], Any]] = {
     "records": lambda records: records,
 }
 
-FIELDS = ("images", *_COLUMNS, "mask", "numbers", *_OF_RECORDS)
+FIELDS = ("images", *_COLUMNS, "mask", "indices", *_OF_RECORDS)
 """``images`` uint8 ``[N, 3, H, W]``; ``labels`` int64 ``[N]``; ``valence`` and ``arousal`` float32 ``[N]``, NaN where the
-source has none; ``keys`` list of N str; ``mask`` bool ``[N]``, False on padding; ``numbers`` int64 ``[N]``, sample numbers.
+source has none; ``keys`` list of N str; ``mask`` bool ``[N]``, False on padding; ``indices`` int64 ``[N]``, sample indices.
 
 Other columns of the sample table by their names: ``path`` and ``source_label``, lists of N str; ``source_bytes``, ``source_xxh64``,
 ``shard``, ``frame``, ``position``, ``[N]`` of the column's type. What only the samples' records hold is read one sample at a time, in the
@@ -89,12 +89,12 @@ def _batch_type(fields: tuple[str, ...]) -> Callable[..., Any]:
 
 
 def _rebuild(fields: tuple[str, ...], values: tuple[Any, ...]) -> Any:
-    """Make a batch again in the process it was sent to."""
+    """Rebuild a batch in the process it was sent to."""
     return _batch_type(fields)(*values)
 
 
 class SampleTable:
-    """The columns of one split that batches are made from; 2 bytes a sample, more with V/A, keys or other columns.
+    """The columns of one split that batches are made from; 2 bytes per sample, more with V/A, keys or other columns.
 
     Attributes:
         labels: int16 ``[N]``.
@@ -119,19 +119,19 @@ class SampleTable:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def values(self, fields: Sequence[str], numbers: np.ndarray, read_records: ReadRecords) -> dict[str, Any]:
-        """Return every field but ``images`` for samples ``numbers``, int64 ``[N]``; -1 is padding. All of them can be sliced."""
+    def values(self, fields: Sequence[str], indices: np.ndarray, read_records: ReadRecords) -> dict[str, Any]:
+        """Return every field but ``images`` for samples ``indices``, int64 ``[N]``; -1 is padding. All of them can be sliced."""
         # NumPy gathers in a tenth of the time: torch takes some 20 µs for a call, however little there is to do.
-        mask = numbers >= 0
+        mask = indices >= 0
         padded = not mask.all()
-        records = _records(numbers, read_records) if any(name in _OF_RECORDS for name in fields) else []
+        records = _records(indices, read_records) if any(name in _OF_RECORDS for name in fields) else []
         values: dict[str, Any] = {}
         for name in fields:
             if name in self._texts:
-                texts = self._texts[name].take(pa.array(np.maximum(numbers, 0))).to_pylist()
+                texts = self._texts[name].take(pa.array(np.maximum(indices, 0))).to_pylist()
                 values[name] = [text if real else "" for text, real in zip(texts, mask.tolist(), strict=True)]
             elif name in self._columns:
-                column = self._columns[name][numbers]
+                column = self._columns[name][indices]
                 if name == "labels":
                     column = column.astype(np.int64)
                 if padded:
@@ -140,13 +140,13 @@ class SampleTable:
             elif name in _OF_RECORDS:
                 values[name] = _OF_RECORDS[name](records)
             elif name != "images":
-                values[name] = torch.from_numpy(mask if name == "mask" else numbers.copy())
+                values[name] = torch.from_numpy(mask if name == "mask" else indices.copy())
         return values
 
 
-def _records(numbers: np.ndarray, read_records: ReadRecords) -> list[dict[str, Any]]:
-    """Return the records of samples in any order, read in that of the disk; an empty one for padding."""
-    wanted, places = np.unique(numbers, return_inverse=True)
+def _records(indices: np.ndarray, read_records: ReadRecords) -> list[dict[str, Any]]:
+    """Return the records of samples in any order, read in disk order; an empty one for padding."""
+    wanted, places = np.unique(indices, return_inverse=True)
     skipped = int(np.searchsorted(wanted, 0))
     found: list[dict[str, Any]] = [{}] * skipped + read_records(wanted[skipped:])
     return [found[place] for place in places.tolist()]

@@ -1,7 +1,7 @@
 """Plain datasets over the same shards, for those who bring their own ``DataLoader``, sampler or framework.
 
 In: a data set folder. Out: one sample at a time. Any sample can be read alone at the cost of decoding just that one; batches
-built from these cost what every ``DataLoader`` costs, so use :class:`ferdata.stream.Loader` where speed matters.
+built from these cost what every ``DataLoader`` costs, so use :class:`ferdata.stream.Loader` if speed matters.
 """
 
 import os
@@ -32,18 +32,25 @@ class ShardDataset(Dataset[Any]):
     """Map-style: ``dataset[number]`` is a named tuple of ``fields``, images uint8 ``[3, H, W]``, labels int.
 
     Works with any sampler, in any number of threads; ``dataset.labels`` (int64 ``[N]``) is there for weighted ones, and ``classes``,
-    ``class_to_idx`` and ``targets`` as torchvision's ``ImageFolder`` has them.
+    ``class_to_idx`` and ``targets`` are as in torchvision's ``ImageFolder``.
 
     Args:
         root: Folder or URL of a data set.
         split: ``train``, ``val`` or ``test``.
-        indices: Sample numbers to hold instead of the whole split, each at most once; they are held in ascending order.
+        indices: Sample indices to hold instead of the whole split, each at most once; they are held in ascending order.
         where: Hold only samples for which this is true, as for :class:`ferdata.Loader`.
         fields: As for :class:`ferdata.Loader`.
         as_dict: Give each sample as a dict, as :class:`ferdata.Loader` gives batches.
         transform: Called with each image; its result takes the image's place. One that takes a :class:`ferdata.BatchContext` too, as
-            ferdata's own and :class:`ferdata.PerSample` do, draws for each sample from (``seed``, epoch, sample number).
+            ferdata's own and :class:`ferdata.PerSample` do, draws for each sample from (``seed``, epoch, sample index).
         seed: Seed of such transforms.
+
+    Example:
+        >>> dataset = ferdata.ShardDataset("shards/affectnet", split="val", transform=lambda image: image.float() / 255)
+        >>> image, label = dataset[0]
+        >>> image.dtype, len(dataset), dataset.class_to_idx["Happy"]
+        (torch.float32, 32, 1)
+        >>> batches = torch.utils.data.DataLoader(dataset, batch_size=8, shuffle=True, num_workers=0)
     """
 
     def __init__(
@@ -68,7 +75,7 @@ class ShardDataset(Dataset[Any]):
         self.transform: Any = transform
         self._takes_context = transform is not None and takes_context(transform)
         self._epoch = torch.zeros((), dtype=torch.int64, device="cpu")
-        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # workers that persist see it too
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # persistent workers see it too
         self._own = threading.local()
 
     def __repr__(self) -> str:
@@ -115,9 +122,9 @@ class ShardDataset(Dataset[Any]):
     def __getitem__(self, number: int) -> Any:
         return self.__getitems__([number])[0]
 
-    def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
-        """Return several samples, read in the order they stand on the disk; torch calls this for a whole batch."""
-        wanted = np.asarray(numbers, np.int64)
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Return several samples, read in disk order; torch calls this for a whole batch."""
+        wanted = np.asarray(indices, np.int64)
         outside = wanted[(wanted < -len(self)) | (wanted >= len(self))]
         if len(outside):
             raise IndexError(f"sample {outside[0]} of {len(self)}")
@@ -130,12 +137,12 @@ class ShardDataset(Dataset[Any]):
             images = self.transform(images, BatchContext(seed=self._seed, epoch=self.epoch, rank=0, positions=wanted))
         elif self.transform is not None:
             images = [self.transform(image) for image in images]
-        values = self._table.values(self.fields, wanted, lambda numbers: self._pool().read_records(numbers))
+        values = self._table.values(self.fields, wanted, lambda indices: self._pool().read_records(indices))
         make = batch_maker(self.fields, as_dict=self._as_dict)
         return [make(*(_one(images[row] if name == "images" else values[name][row]) for name in self.fields)) for row in range(len(wanted))]
 
     def _pool(self) -> ShardPool:
-        """Return the open shards of this thread of this process: decoders have scratch memory of their own."""
+        """Return the open shards of this thread of this process: decoders have their own scratch memory."""
         if getattr(self._own, "process", None) != os.getpid():
             self._own.process = os.getpid()
             self._own.pool = ShardPool(Store(self._root), self.index, self.split)
@@ -144,9 +151,9 @@ class ShardDataset(Dataset[Any]):
 
 
 class IterableShardDataset(IterableDataset[Any]):
-    """Iterable: samples in the loader's own order, dealt to ranks and to ``DataLoader`` workers so that each comes once.
+    """Iterable: samples in the loader's own order, assigned to ranks and to ``DataLoader`` workers so that each comes once.
 
-    A framework that deals out an iterable's samples itself, as Accelerate does, must be given ``rank=0, world_size=1``.
+    A framework that distributes an iterable's samples itself, as Accelerate does, must be given ``rank=0, world_size=1``.
 
     Args:
         root: Folder or URL of a data set.
@@ -159,8 +166,14 @@ class IterableShardDataset(IterableDataset[Any]):
         as_dict: Likewise.
         transform: Likewise.
         window_samples: Samples mixed together.
-        rank: This rank; None: found where an epoch begins, as the loader finds it.
+        rank: This rank; None: found when an epoch begins, as the loader finds it.
         world_size: Number of ranks.
+
+    Example:
+        >>> dataset = ferdata.IterableShardDataset("shards/affectnet", seed=1)
+        >>> batches = torch.utils.data.DataLoader(dataset, batch_size=16)
+        >>> sum(len(labels) for images, labels in batches)
+        208
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The loader: batches at memory speed out of ``torch.utils.data.DataLoader`` workers.
 
 In: a data set folder. Out: named tuples of uint8 images and labels, in an order that is arithmetic. Workers decode straight into
-recycled shared memory; what travels between processes is job numbers. Memory: two windows of batches and a few more.
+recycled shared memory; what travels between processes is a few integers per job. Memory: two windows of batches and a few more.
 """
 
 import multiprocessing
@@ -36,18 +36,18 @@ __all__ = ["Loader"]
 class Loader:
     """Streams one split of a data set, batch by batch; iterate it once per epoch, like a ``DataLoader``.
 
-    Each iteration is one epoch and moves on to the next. A batch is a named tuple of ``fields``; its memory is used again
+    Each iteration is one epoch and moves on to the next. A batch is a named tuple of ``fields``; its memory is reused
     once nothing refers to it, so keeping batches is safe (beyond four of them they are copied to fresh memory). From the second epoch
-    on, workers that persist read the next epoch's first window while one ends; who reads a split once pays for it once.
+    on, persistent workers read the next epoch's first window while one ends; reading a split once costs reading it once.
 
     Args:
         root: Folder or fsspec URL of a data set that ``shard`` has finished.
         split: ``train``, ``val`` or ``test``.
-        indices: Sample numbers to read instead of the whole split, each at most once; their order says nothing.
+        indices: Sample indices to read instead of the whole split, each at most once; their order does not matter.
         where: Read only samples for which this is true: comparisons of columns of ``samples.parquet`` with numbers, texts or lists of
             them, joined by ``and``, ``or`` and ``not``; class names may stand for labels: ``"valence > 0 and label in ('Happy', 'Sad')"``.
-            A sample without a value is left out, but by ``valence is None``. With ``indices``, both must hold. Classes keep their labels.
-        batch_size: Samples of a batch, on this rank.
+            A sample without a value is left out, except by ``valence is None``. With ``indices``, both must hold. Labels stay the same.
+        batch_size: Samples per batch, on this rank.
         num_workers: Worker processes of this rank; 0 decodes in this process. None: one per core, at most 8.
         shuffle: ``"window"`` (or True): runs of neighbours are permuted over the whole split and the samples of each window
             are mixed; ``"full"``: an exact permutation; ``"none"`` (or False): reading order.
@@ -55,27 +55,35 @@ class Loader:
         fields: What a batch holds, see :data:`ferdata.stream.FIELDS`.
         as_dict: Give batches as dicts of the fields, with images under ``pixel_values``, as Hugging Face's ``Trainer`` takes them.
         sampling: ``"uniform"``, ``"balanced"`` over classes, or a weight per class name.
-        draws: Samples of an epoch under weighted sampling; None: as many as the split has.
+        draws: Samples per epoch under weighted sampling; None: as many as the split has.
         drop_last: Leave out what does not fill a batch on every rank; None: True when shuffling.
         window_samples: Samples that are mixed together; rounded to whole batches and bounded by ``memory_bytes``. None: 2,048.
-        memory_bytes: Bound of the ring: two windows and a few batches.
-        rank: This process's rank; None: from ``torch.distributed``, else ``RANK``, else 0, looked up again where an epoch begins.
+        memory_bytes: Upper bound of the ring: two windows and a few batches.
+        rank: This process's rank; None: from ``torch.distributed``, else ``RANK``, else 0, looked up again when an epoch begins.
         world_size: Number of ranks; None: likewise from ``WORLD_SIZE``, else 1.
-        transform: Called with uint8 images ``[N, 3, H, W]`` and, if it takes a second argument, a :class:`BatchContext`; gives a tensor.
+        transform: Called with uint8 images ``[N, 3, H, W]`` and, if it takes a second argument, a :class:`BatchContext`; returns a tensor.
         device: Where images and labels go; on ``cuda`` the ring is page-locked and copies run on a side stream.
         pin_memory: Page-lock the ring, for a consumer that copies to CUDA by itself.
         start_method: ``fork``, ``forkserver`` or ``spawn``; None: Python's own default.
         persistent: Keep workers from epoch to epoch.
-        verify: Of raw pixels, ``"first"`` checks the checksums of what this loader has not read before, and in every epoch those of
-            another 64th, so that what changes later is found within 64 epochs; ``"always"`` all. Other codecs' are always checked.
+        verify: For raw pixels, ``"first"`` verifies what this loader has not read before, and in every epoch another 64th, so that
+            later changes are found within 64 epochs; ``"always"`` verifies everything. Other codecs are always verified.
 
     Raises:
         OptionError: If an option is out of range, or there are too few samples for one batch on every rank.
-        ShardMissingError, ShardCorruptError: If the data set is not there or not sound; iterating raises them too.
-        WorkerError, StateError: While iterating: a worker died or could not start; the loader began again, or is another process's.
+        ShardMissingError, ShardCorruptError: If the data set is missing or damaged; iterating raises them too.
+        WorkerError, StateError: While iterating: a worker died or could not start; the loader was iterated anew, or is another process's.
 
-    A loader and its batches belong to the process that made it: in a forked one it refuses to iterate, and a batch that is handed
-    on to a forked process must be copied first, since the ring goes on.
+    A loader and its batches belong to the process that made it: in a forked one it refuses to iterate, and a batch that is passed
+    to a forked process must be copied first, since the ring is reused.
+
+    Example:
+        >>> with ferdata.Loader("shards/affectnet", batch_size=32, num_workers=1, where="label != 'Contempt'") as loader:
+        ...     for images, labels in loader:
+        ...         assert images.shape == (32, 3, 32, 32) and labels.max() < 7
+        ...     state = loader.state_dict()
+        >>> len(loader), state["epoch"]
+        (6, 1)
     """
 
     def __init__(
@@ -144,7 +152,7 @@ class Loader:
             table=self._table,
             fields=self.fields,
             order=self.order,
-            most_batches=replace(self._partition, rank=0, world_size=1).num_batches(),  # ranks may be fewer where an epoch begins
+            most_batches=replace(self._partition, rank=0, world_size=1).num_batches(),  # there may be fewer ranks when an epoch begins
             num_workers=self.num_workers,
             start_method=start_method,
             persistent=persistent,
@@ -170,11 +178,11 @@ class Loader:
         """Number of ranks."""
         return self._partition.world_size
 
-    batch_sampler = None  # frameworks look at it beside the sampler
+    batch_sampler = None  # frameworks look for it next to the sampler
 
     @property
     def sampler(self) -> Self:
-        """This loader, for frameworks that call ``sampler.set_epoch`` where an epoch begins."""
+        """This loader, for frameworks that call ``sampler.set_epoch`` when an epoch begins."""
         return self
 
     @property
@@ -189,18 +197,18 @@ class Loader:
 
     @cached_property
     def dataset(self) -> ShardDataset:
-        """What it reads, sample by sample: code written for ``DataLoader`` asks it for its length, classes and targets."""
+        """The samples it reads, one by one: code written for ``DataLoader`` asks for its length, classes and targets."""
         return ShardDataset(self._root, split=self.split, indices=self._partition.extent.indices, fields=self.fields)
 
     @property
     def num_samples(self) -> int:
-        """Samples that are read of the split."""
+        """How many samples of the split are read."""
         return len(self._partition.extent.labels)
 
     def __len__(self) -> int:
-        """Return the number of batches of an epoch on this rank, exactly; after a resume, those that came before it included.
+        """Return the number of batches of an epoch on this rank, exactly; after a resume, including those before it.
 
-        That is how frameworks count that go on within an epoch: they know how many batches they have seen.
+        Frameworks that resume within an epoch count like this: they know how many batches they have seen.
         """
         self._join_ranks()
         position = self._start if self._begun else self._position
@@ -220,7 +228,7 @@ class Loader:
         self.close()
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next iteration the given epoch, from its start; what a resume has left of that very epoch is kept.
+        """Make the next iteration the given epoch, from its start; if a resume has left a part of this very epoch, it is kept.
 
         Raises:
             OptionError: If it is below 0.
@@ -233,11 +241,11 @@ class Loader:
             self._iteration += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the loader stands, as plain values of constant size; valid after any batch, the same on every rank."""
+        """Return where the loader is, as plain values of constant size; valid after any batch, the same on every rank."""
         return self._position.to_state(self._identity)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly where a state was taken, on the same or another number of workers or ranks.
+        """Resume exactly where a state was taken, on the same or another number of workers or ranks.
 
         Raises:
             StateError: If the state is of another data set, split, seed or order.
@@ -273,7 +281,7 @@ class Loader:
         return f"Loader({self._root!r}): batches of {self.batch_size}, rank {self.rank} of {self.world_size}\n{self.describe()}"
 
     def close(self) -> None:
-        """Stop the workers and unlock the ring; batches that somebody holds stay valid."""
+        """Stop the workers and unlock the ring; batches that are still held stay valid."""
         self._iteration += 1
         self._pipeline.close()
 
@@ -309,7 +317,7 @@ class Loader:
         self._begun = False
 
     def _join_ranks(self, *, early: bool = True) -> None:
-        """Look up again which rank this is, unless an epoch is under way: many loaders are made before the ranks are."""
+        """Look up the rank again, unless an epoch is in progress: many loaders are made before the ranks are known."""
         rank, world_size = find_rank(*self._given, early=early)
         if self._begun or (rank, world_size) == (self.rank, self.world_size):
             return

@@ -1,4 +1,4 @@
-"""A finished data set at hand: what it holds, and its samples split by split.
+"""A finished data set: what it holds, and its samples split by split.
 
 In: a folder or URL. Out: figures, the sample table, data sets of samples. Costs one small file; shards are opened when they are read.
 """
@@ -36,7 +36,7 @@ class OpenDataset(Mapping[str, ShardDataset]):
 
     @property
     def normalize(self) -> Normalize:
-        """What makes its pixels numbers of mean 0 and deviation 1."""
+        """The transform that gives its pixels mean 0 and standard deviation 1."""
         return Normalize.of(self.index)
 
     def table(self, split: str | None = None) -> pa.Table:
@@ -77,7 +77,7 @@ def open_dataset(root: StrPath) -> OpenDataset:
     Example:
         >>> data = ferdata.open_dataset("shards/affectnet")
         >>> list(data), len(data["train"]), data.classes[:3]
-        (['train', 'val'], 192, ('Neutral', 'Happy', 'Sad'))
+        (['train', 'val'], 208, ('Neutral', 'Happy', 'Sad'))
         >>> image, label = data["val"][0]
         >>> image.shape, data.classes[label] in data.classes
         (torch.Size([3, 32, 32]), True)

@@ -1,7 +1,7 @@
-"""Transforms of one image, such as torchvision's v2, with random numbers of each sample's own that any run draws again.
+"""Transforms of one image, such as torchvision's v2, with each sample's own random numbers, which every run draws again.
 
-In: uint8 ``[N, 3, H, W]`` and where the samples stand. Out: what the transform makes of each, stacked. Costs the transform once a sample,
-in the process that calls it.
+In: uint8 ``[N, 3, H, W]`` and the positions of the samples. Out: what the transform makes of each, stacked. Costs the transform once
+per sample, in the process that calls it.
 """
 
 from collections.abc import Callable
@@ -21,13 +21,13 @@ __all__ = ["PerSample"]
 class PerSample:
     """Calls a transform with one image after the other, and seeds torch's generator for each.
 
-    A v2 pipeline that is given a whole batch draws once for all of it; here every sample is cropped and flipped by itself. What it
-    gets depends on (seed, epoch, rank, place in the epoch) alone, as with ferdata's own transforms, so a resumed run augments as the
-    uninterrupted one. In a data set that ``DataLoader`` workers read, it depends on (seed, epoch, sample number). The generators outside
+    A v2 pipeline that is given a whole batch draws once for all of it; here every sample is cropped and flipped by itself. What happens
+    to it depends on (seed, epoch, rank, position in the epoch) alone, as with ferdata's own transforms, so a resumed run augments as the
+    uninterrupted one. In a data set that ``DataLoader`` workers read, it depends on (seed, epoch, sample index). The generators outside
     are left as they were. A transform that draws from NumPy or ``random`` isn't reproduced.
 
     Attributes:
-        transform: Called with uint8 ``[3, H, W]``; gives a tensor of one shape for all samples.
+        transform: Called with uint8 ``[3, H, W]``; returns a tensor of the same shape for all samples.
 
     Example:
         >>> from torchvision.transforms import v2

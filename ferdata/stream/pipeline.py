@@ -1,6 +1,6 @@
 """What stands behind a loader: the ring, the workers that fill it and the way to the device.
 
-In: where an epoch begins, and the part of it that is this rank's. Out: filled batches in order. Memory: two windows of batches and
+In: where an epoch begins, and this rank's partition. Out: filled batches in order. Memory: two windows of batches and
 a few more.
 """
 
@@ -27,7 +27,8 @@ from ferdata.stream.workers.worker import ShardPool
 __all__ = ["Pipeline"]
 
 JOBS_PER_WORKER = 4
-"""Pieces each worker's part of a window comes in: few, since each wakes the consumer's process, enough that workers end together."""
+"""Jobs that each worker's part of a window is cut into: few, since each wakes the consumer's process, but enough that workers end
+together."""
 
 
 class Pipeline:
@@ -46,7 +47,7 @@ class Pipeline:
         persistent: Keep them from epoch to epoch.
         verify_always: Verify raw pixels at every read.
         device: Where batches go.
-        pin_memory: Page-lock the ring where they stay on the host.
+        pin_memory: Page-lock the ring if they stay on the host.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class Pipeline:
         Args:
             start: Where to begin.
             partition: This rank's part of every epoch.
-            is_current: Tells whether nothing newer was asked for meanwhile.
+            is_current: Tells whether nothing newer has been asked for.
         """
         self.meter.restart()
         deliveries = self._deliveries(start, partition, is_current)
@@ -113,7 +114,7 @@ class Pipeline:
         )
 
     def close(self) -> None:
-        """Stop the workers and unlock the ring; batches that somebody holds stay valid."""
+        """Stop the workers and unlock the ring; batches that are still held stay valid."""
         self._prefetcher = self._prefetched_for = None
         self.workers.close()
         self._records.close()
@@ -143,7 +144,7 @@ class Pipeline:
                     images = self._images(filling.slots.popleft(), window.samples[rows])
                     yield Delivery(images, {name: column[rows] for name, column in values.items()}, window.first_batch + number)
                     prefetcher.fill()
-            self.workers.check_alive()  # the others may have done what a dead worker left
+            self.workers.check_alive()  # the others may have done the work of a dead one
             if is_current() and self._reads_ahead:
                 self._prefetched_for = Position(epoch=start.epoch + 1, world_size=partition.world_size)
             self._reads_ahead = self._persistent
@@ -152,7 +153,7 @@ class Pipeline:
                 self.workers.finish()
 
     def _wait_for(self, filling: Filling, prefetcher: Prefetcher) -> None:
-        """Take acknowledgements until the prefetcher's oldest window is filled; an error is raised with the window it is in, not before."""
+        """Take acknowledgements until the prefetcher's oldest window is filled; an error is raised with its window, not before."""
         start = time.perf_counter()
         while filling.missing and filling.error is None:
             for ack in self.workers.acknowledgements():
@@ -164,13 +165,13 @@ class Pipeline:
         self.meter.bytes_read += filling.num_bytes
         self.meter.busy_seconds += filling.busy_ns / 1e9
 
-    def _images(self, slot: int, numbers: np.ndarray) -> torch.Tensor:
-        """Return a filled slot's batch: the ring's own memory, or a copy where the consumer keeps too many."""
-        shape = (len(numbers), *self._shape)
+    def _images(self, slot: int, indices: np.ndarray) -> torch.Tensor:
+        """Return a filled slot's batch: the ring's own memory, or a copy if the consumer keeps too many."""
+        shape = (len(indices), *self._shape)
         first = slot * self._order.batch_size
-        rows = self.ring.rows[first : first + len(numbers)]
-        if numbers[-1] < 0:
-            rows[numbers < 0] = 0
+        rows = self.ring.rows[first : first + len(indices)]
+        if indices[-1] < 0:
+            rows[indices < 0] = 0
         if self.ring.num_leased < HELD_BATCHES:
             return torch.from_numpy(self.ring.lend(slot, shape))
         images = torch.from_numpy(rows.copy().reshape(shape))

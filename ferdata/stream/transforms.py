@@ -1,7 +1,7 @@
 """Batch transforms: whole uint8 batches at once, on whatever device they are, with one random stream per sample.
 
-In: uint8 ``[N, 3, H, W]`` and where the samples stand. Out: a tensor of the same N. What a sample gets depends on (seed, epoch, rank,
-position) alone, so a resumed run augments exactly as the uninterrupted one.
+In: uint8 ``[N, 3, H, W]`` and the positions of the samples. Out: a tensor of the same N. What happens to a sample depends on (seed,
+epoch, rank, position) alone, so a resumed run augments exactly as the uninterrupted one.
 """
 
 import inspect
@@ -34,13 +34,21 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchContext:
-    """Where the samples of a batch stand.
+    """Where the samples of a batch are.
 
     Attributes:
         seed: The loader's seed.
         epoch: Counted from 0.
         rank: The rank the batch is for.
         positions: int64 ``[N]``, positions in the rank's epoch.
+
+    Example:
+        >>> def darken(images, context):
+        ...     amount = context.uniform(100, 1, images.device)  # 100: a stream of one's own
+        ...     return images.float() * (1 - amount.view(-1, 1, 1, 1) / 2)
+        >>> with ferdata.Loader("shards/affectnet", batch_size=32, num_workers=0, transform=darken) as loader:
+        ...     next(iter(loader)).images.dtype
+        torch.float32
     """
 
     seed: int
@@ -56,7 +64,7 @@ class BatchContext:
         return torch.from_numpy(shift_right(self._bits(purpose, count), 40).astype(np.float32) / (1 << 24)).to(device)
 
     def seeds(self, purpose: int) -> list[int]:
-        """Return a seed for each sample, for generators of its own; any 64 bits as a signed number."""
+        """Return a seed for each sample, for its own generators; any 64 bits as a signed integer."""
         seeds: list[int] = self._bits(purpose, 1)[:, 0].tolist()
         return seeds
 
@@ -68,7 +76,7 @@ class BatchContext:
 
 class BatchTransform(Protocol):
     """What a loader calls. It takes callables of images alone as well; a torchvision v2 pipeline draws once for a whole batch, unless it
-    stands in :class:`ferdata.PerSample`."""
+    is in a :class:`ferdata.PerSample`."""
 
     def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
         """Return the transformed batch; ``images`` itself must stay as it is."""
@@ -85,7 +93,7 @@ class _ImagesOnly:
 
 
 def as_batch_transform(transform: Any) -> BatchTransform:
-    """Return a transform as loaders call it: one whose second argument is needed or called ``context`` as it is, others with images alone.
+    """Return a transform as loaders call it: unchanged if its second argument is required or named ``context``, else with images alone.
 
     Raises:
         OptionError: If it cannot be called in either way.
@@ -105,7 +113,7 @@ def takes_context(transform: Any) -> bool:
         parameters = [*inspect.signature(called).parameters.values()]
     except TypeError as error:
         raise OptionError(f"transform: {_name(transform)} found, expected a callable of (images) or (images, context)") from error
-    except ValueError:  # compiled functions do not say what they take
+    except ValueError:  # compiled functions do not declare what they take
         return False
     needed = [one for one in parameters if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
     places = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
@@ -116,10 +124,10 @@ def takes_context(transform: Any) -> bool:
 
 
 def check_transformed(images: Any, num_samples: int) -> torch.Tensor:
-    """Return what a transform gave, if it is a batch.
+    """Return the result of a transform, if it is a batch.
 
     Raises:
-        OptionError: If it is no uint8 or floating tensor of ``num_samples`` rows.
+        OptionError: If it is not a uint8 or floating-point tensor of ``num_samples`` rows.
     """
     is_tensor = isinstance(images, torch.Tensor)
     if is_tensor and images.ndim and len(images) == num_samples and (images.dtype == torch.uint8 or images.is_floating_point()):
@@ -137,7 +145,15 @@ def _name(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Compose:
-    """Several transforms, one after the other; of images alone, or of images and context."""
+    """Several transforms, one after the other; of images alone, or of images and context.
+
+    Example:
+        >>> index = ferdata.read_index("shards/affectnet")
+        >>> transform = ferdata.Compose([ferdata.HorizontalFlip(), ferdata.Normalize.of(index)])
+        >>> with ferdata.Loader("shards/affectnet", batch_size=32, num_workers=0, transform=transform) as loader:
+        ...     next(iter(loader)).images.dtype
+        torch.float32
+    """
 
     transforms: Sequence[Any]
 
@@ -157,7 +173,12 @@ class Normalize:
     Attributes:
         mean: Per channel, in [0, 255], as ``index.json`` gives it.
         std: Likewise.
-        dtype: Of the result.
+        dtype: The result's.
+
+    Example:
+        >>> normalize = ferdata.Normalize(mean=(124.0, 116.0, 104.0), std=(58.0, 57.0, 57.0))
+        >>> normalize == ferdata.open_dataset("shards/affectnet").normalize
+        False
     """
 
     mean: tuple[float, ...]
@@ -182,7 +203,13 @@ class Normalize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HorizontalFlip:
-    """Mirrors each sample with a probability of its own."""
+    """Mirrors each sample independently with a given probability.
+
+    Example:
+        >>> with ferdata.Loader("shards/affectnet", batch_size=32, num_workers=0, transform=ferdata.HorizontalFlip()) as loader:
+        ...     next(iter(loader)).images.dtype
+        torch.uint8
+    """
 
     probability: float = 0.5
 
@@ -200,12 +227,18 @@ class RandomResizedCrop:
     """Cuts a random rectangle out of each sample and resizes it bilinearly to ``size``.
 
     Area and aspect ratio are drawn as in Szegedy et al. 2014 (uniform area, log-uniform ratio); a rectangle that does not
-    fit is shrunk to fit. Gives uint8 back for uint8.
+    fit is shrunk. Returns uint8 for uint8.
 
     Attributes:
         size: Height and width of the result; None keeps the input's.
-        scale: Least and greatest area, as a share of the image's.
+        scale: Least and greatest area, as a fraction of the image's.
         ratio: Least and greatest width / height.
+
+    Example:
+        >>> crop = ferdata.RandomResizedCrop(size=24, scale=(0.6, 1.0))
+        >>> with ferdata.Loader("shards/affectnet", batch_size=32, num_workers=0, transform=crop) as loader:
+        ...     next(iter(loader)).images.shape
+        torch.Size([32, 3, 24, 24])
     """
 
     size: int | None = None
@@ -241,7 +274,11 @@ class ColorJitter:
     """Changes brightness, contrast and saturation of each sample by factors in ``[1 - x, 1 + x]``.
 
     Contrast is about the sample's mean grey and saturation about each pixel's grey, with the luma weights of ITU-R BT.601.
-    Gives uint8 back for uint8.
+    Returns uint8 for uint8.
+
+    Example:
+        >>> ferdata.ColorJitter(brightness=0.4, saturation=0)
+        ColorJitter(brightness=0.4, contrast=0.2, saturation=0)
     """
 
     brightness: float = 0.2

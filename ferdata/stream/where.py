@@ -1,7 +1,7 @@
 """Which samples of a split are read: those of a list, those for which a condition on their table's columns holds, or both.
 
 In: ``"valence > 0 and label in ['Happy', 'Surprise']"``. Out: an :class:`Extent`. The text is parsed as Python's syntax and never run; only
-what is named here means anything. Costs one more read of the table's columns that it names.
+what is named here has a meaning. Costs one more read of the columns that it names.
 """
 
 import ast
@@ -50,11 +50,11 @@ def find_extent(
         index: Its index.
         split: The split.
         labels: ``[N]``, of all its samples.
-        indices: Sample numbers; None for all.
+        indices: Sample indices; None for all.
         where: A condition on the columns of ``samples.parquet``; None for none.
 
     Raises:
-        OptionError: If the indices are not sample numbers, the condition can't be understood, or no sample is left.
+        OptionError: If the indices are not sample indices of the split, the condition can't be understood, or no sample is left.
     """
     extent = Extent.of(index, split, labels, indices)
     if where is None:
@@ -154,5 +154,5 @@ class _Condition:
 
 
 def _is_in(column: pc.Expression, values: list[Any]) -> pc.Expression:
-    """Return whether a value is one of some, and no answer where there is none, as the other comparisons do."""
+    """Return whether a value is one of several, and null for null, as the other comparisons do."""
     return pc.if_else(column.is_valid(), column.isin(values), pa.scalar(None, pa.bool_()))

@@ -5,6 +5,6 @@ reads unchanged. Costs about 3 ms of one core an image at 224 px.
 """
 
 from ferdata.synth.face.face import DrawnFace, draw_face
-from ferdata.synth.trees.layouts import LAYOUTS, SyntheticSummary, write_synthetic
+from ferdata.synth.trees.recipes import RECIPES, SyntheticSummary, write_synthetic
 
-__all__ = ["LAYOUTS", "DrawnFace", "SyntheticSummary", "draw_face", "write_synthetic"]
+__all__ = ["RECIPES", "DrawnFace", "SyntheticSummary", "draw_face", "write_synthetic"]

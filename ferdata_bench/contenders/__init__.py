@@ -1,4 +1,4 @@
-"""The contenders: other ways to feed the same images, one small module each, found by name.
+"""The contenders: other ways to feed the same images, one small module each, found by name; ferdata's own rows are one module.
 
 In: a class-folder tree of JPEG files at their final size. Out: shuffled uint8 batches and labels in the main process. Importing this
 package imports no contender's library; :func:`load` does.
@@ -59,10 +59,10 @@ class Entry:
         requires: Modules that must be importable there.
         commands: Programs that must be on the path.
         libraries: System libraries that must be there.
-        stored: Its bytes on disk as a share of the pixels' own, roughly, to see whether the disk has room.
+        stored: Its bytes on disk as a fraction of the pixels' own, roughly, to see whether the disk has room.
         decoder: ``module:function`` that makes the decode ceiling's job of its files; empty where there is none.
         codec: The shards' codec, of ferdata's own rows.
-        usual: Whether it is measured when nothing is said; these few leave time for a first look.
+        usual: Whether it is measured by default; these few leave time for a first look.
         shares: The entry before it whose files it reads; it ingests nothing.
     """
 
@@ -79,8 +79,8 @@ class Entry:
 
     @property
     def module(self) -> str:
-        """Dotted name of the module."""
-        return f"{__name__}.{self.name.replace('-', '_')}"
+        """Dotted name of the module; ferdata's own rows, which have a codec, are one."""
+        return f"{__name__}.{'ferdata_shards' if self.codec else self.name.replace('-', '_')}"
 
     def version(self) -> str | None:
         """Return the installed version of its library, the first of ``requires``."""
@@ -183,4 +183,5 @@ def find(name: str) -> Entry:
 
 def load(entry: Entry) -> Contender:
     """Import a contender's module, and with it its library."""
-    return cast(Contender, importlib.import_module(entry.module))
+    module = importlib.import_module(entry.module)
+    return cast(Contender, module.contender(entry) if entry.codec else module)

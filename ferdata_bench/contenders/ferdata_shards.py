@@ -1,9 +1,12 @@
-"""What ferdata's own rows share: writing shards of one codec, the loader over them, and the decode ceiling of their frames.
+"""ferdata's own rows: shards of one codec, the loader or a plain ``DataLoader`` over them, and the decode ceiling of their frames.
 
-In: the class-folder tree every contender gets. Out: batches of ``ferdata.Loader``, or steps of the ceiling. Uses public names only.
+In: the class-folder tree every contender gets, converted once as ``ferdata shard`` does. Out: uint8 batches, of ``ferdata.Loader`` in
+recycled shared memory, or of a ``DataLoader`` with default collate, one sample read at a time, with which the loader is compared; or
+steps of the ceiling. Uses public names only.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,37 +14,52 @@ import numpy as np
 
 from ferdata import read_index
 from ferdata.format import ShardReader
+from ferdata.format.codecs import CODECS
+from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.plan.ceilings import Job
 from ferdata.store import Store
 from ferdata_bench.contenders.common import list_source, read_pixels
 
 if TYPE_CHECKING:
-    from ferdata_bench.contenders import Batch
+    from ferdata_bench.contenders import Batch, Contender, Entry
 
-__all__ = ["SHUFFLE", "class_names", "decoding", "first_split", "open_loader", "write_shards"]
+__all__ = ["contender", "decoding", "first_split"]
 
-SHUFFLE = "runs of neighbours over the whole set, then windows of 2,048 samples"
 STEP_BYTES = 4 << 20
 """About what the loader reads together: enough that a call costs nothing beside its work."""
 
 
-def write_shards(source: Path, out: Path, *, codec: str) -> None:
-    """Convert the tree as the ``shard`` verb does, at the size it has."""
-    size = read_pixels(list_source(source)[0][0]).shape[0]
-    ingest(IngestOptions(source="folder", src=str(source), out=str(out), size=size, codec=codec))
+@dataclass(slots=True, kw_only=True)
+class _Shards:
+    """One of ferdata's own contenders, see :class:`ferdata_bench.contenders.Contender`."""
+
+    NAME: str
+    CODEC: str
+    SHUFFLE: str
+    open: "Callable[..., Iterable[Batch]]"
+    LOSSLESS: bool = True
+
+    def ingest(self, source: Path, out: Path) -> None:
+        """Convert the tree as the ``shard`` verb does, at the size it has."""
+        size = read_pixels(list_source(source)[0][0]).shape[0]
+        ingest(IngestOptions(source="folder", src=str(source), out=str(out), transform=TransformOptions(size=size), codec=CODECS[self.CODEC]))
+
+    def batches(self, out: Path, *, batch_size: int, num_workers: int, seed: int) -> "Iterable[Batch]":
+        """Return one epoch each time it is iterated."""
+        return self.open(out, batch_size=batch_size, num_workers=num_workers, seed=seed)
+
+    def class_names(self, out: Path) -> tuple[str, ...]:
+        """Return the class names by label."""
+        return tuple(read_index(Store(out)).classes)
 
 
-def open_loader(out: Path, *, batch_size: int, num_workers: int, seed: int) -> "Iterable[Batch]":
-    """Return ferdata's loader in its default settings, the last batch kept, so that every sample comes."""
-    from ferdata import Loader
-
-    return Loader(out, split=first_split(out), batch_size=batch_size, num_workers=num_workers, seed=seed, drop_last=False)
-
-
-def class_names(out: Path) -> tuple[str, ...]:
-    """Return the class names by label."""
-    return tuple(read_index(Store(out)).classes)
+def contender(entry: "Entry") -> "Contender":
+    """Return what an entry of the table names: the loader over shards of its codec, or the plain one over another entry's files."""
+    if entry.shares:
+        return _Shards(NAME=entry.name, CODEC=entry.codec, SHUFFLE="whole set", open=_open_plain)
+    shuffle = "runs of neighbours over the whole set, then windows of 2,048 samples"
+    return _Shards(NAME=entry.name, CODEC=entry.codec, SHUFFLE=shuffle, open=_open_loader)
 
 
 def first_split(out: Path) -> str:
@@ -74,3 +92,27 @@ def decoding(out: Path) -> Job:
         return step
 
     return job
+
+
+def _open_loader(out: Path, *, batch_size: int, num_workers: int, seed: int) -> "Iterable[Batch]":
+    """Return ferdata's loader in its default settings, the last batch kept, so that every sample comes."""
+    from ferdata import Loader
+
+    return Loader(out, split=first_split(out), batch_size=batch_size, num_workers=num_workers, seed=seed, drop_last=False)
+
+
+def _open_plain(out: Path, *, batch_size: int, num_workers: int, seed: int) -> "Iterable[Batch]":
+    """Return a ``DataLoader`` over ``ferdata.ShardDataset``."""
+    import torch
+    from torch.utils.data import DataLoader
+
+    from ferdata import ShardDataset
+
+    return DataLoader(
+        ShardDataset(out, split=first_split(out)),
+        batch_size=batch_size,
+        shuffle=True,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        generator=torch.Generator().manual_seed(seed),
+    )

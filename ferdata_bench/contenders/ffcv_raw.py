@@ -1,4 +1,4 @@
-"""FFCV with ready pixels: compiled threads copy samples from a memory-mapped file into recycled buffers. The mark to beat.
+"""FFCV with ready pixels: compiled threads copy samples from a memory-mapped file into recycled buffers. The one to beat.
 
 In: JPEG files, decoded once into one ``.beton``. Out: uint8 batches, channels last (FFCV's default: a permuted view, no copy), in buffers
 that are overwritten a few batches later.

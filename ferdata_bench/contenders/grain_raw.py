@@ -34,7 +34,7 @@ in memory, since threads would wait for Python's lock; its default of 16 is mean
 
 
 def ingest(source: Path, out: Path) -> None:
-    """Write ``data.arrayrecord``, uncompressed, one record a group, as grain advises for random access."""
+    """Write ``data.arrayrecord``, uncompressed, one record per group, as grain advises for random access."""
     out.mkdir(parents=True)
     paths, _ = list_source(source)
     height, width, channels = read_pixels(paths[0]).shape

@@ -1,4 +1,4 @@
-"""SPDL over one ``.npy`` file an image: threads read and parse outside the interpreter lock.
+"""SPDL over one ``.npy`` file per image: threads read and parse outside the interpreter lock.
 
 In: JPEG files, decoded once into ``.npy`` files. Out: uint8 batches. Whole-set shuffle of the paths.
 """

@@ -20,7 +20,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, render, and tell what failed; exit code 1 where something did."""
+    """Run, render, and tell what failed; exit code 1 if something did."""
     parser = argparse.ArgumentParser(prog="python -m ferdata_bench.figures", description="Measure everything and render the page.")
     parser.add_argument("--only", default="", help=f"some of {', '.join(entry.name for entry in CATALOG if entry.arguments)}")
     parser.add_argument("--figures", type=Path, help=f"folder of the JSON files; {FIGURES}, or below the work folder for a quick run")
@@ -49,7 +49,7 @@ def _is_wanted(entry: Entry, names: Sequence[str], *, quick: bool) -> bool:
 
 
 def _run(entry: Entry, *, figures: Path, work: Path, quick: bool) -> bool:
-    """Run one measurement in a process of its own, where no shards of the user's are found; tell whether it went well."""
+    """Run one measurement in its own process, where no shards of the user's are found; tell whether it went well."""
     command = entry.command(figures=figures, work=work, quick=quick)
     if command[0] == "cli.py":
         command[0] = str(PACKAGE_ROOT / "cli.py")

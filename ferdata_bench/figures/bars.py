@@ -1,7 +1,8 @@
-"""Does the loader reach what it promises? Its share of the machine's ceilings, and its lead over a plain ``DataLoader``, in one run.
+"""Does the loader reach what it promises? Its fraction of the machine's ceilings, and its lead over a plain ``DataLoader``, in one run.
 
-Run ``python -m ferdata_bench.figures.bars --json docs/figures/bars.json`` on a quiet machine: about 4 minutes. In every round the ceilings,
-the loader and the plain ``DataLoader`` of each codec follow each other, so that drift hits all alike; shares are medians over the rounds.
+Run ``python -m ferdata_bench.figures.bars --json docs/figures/bars.json`` on a quiet machine: about 4 minutes. In every round the
+ceilings, the loader and the plain ``DataLoader`` of each codec follow each other, so that drift affects all alike; fractions are medians
+over the rounds.
 """
 
 import gc
@@ -31,7 +32,7 @@ class BarSet:
     Attributes:
         size: Side in pixels.
         count: Photographs.
-        fractions: Codec -> share of the lower ceiling that is asked for.
+        fractions: Codec -> fraction of the lower ceiling that is asked for.
         ratios: Codec -> times a plain ``DataLoader`` that are asked for; None: measured, nothing asked.
     """
 
@@ -178,8 +179,8 @@ def _ratio(codec: str, bar: float | None, rates: dict[tuple[str, str, str], list
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print beside the bars, write JSON where asked."""
-    options, path, command = parse("ferdata_bench.figures.bars", "The loader beside this machine's ceilings.", arguments)
+    """Measure, print beside the bars, write JSON if asked."""
+    options, path, command = parse("ferdata_bench.figures.bars", "Measure the loader next to this machine's ceilings.", arguments)
     figure = run_bars(options)
     for each in figure.results["sets"]:
         Console().print(_table(each))

@@ -21,8 +21,8 @@ class Entry:
         title: Heading on the page.
         question: What it answers, in a sentence.
         arguments: What follows ``python``; ``{json}``, ``{figures}`` and ``{work}`` stand for paths. Empty: ``needs`` says how.
-        quick: What is added where only tens of images are asked for; None leaves the measurement out then.
-        needs: In words, how to get it where there is no command.
+        quick: What is added if only tens of images are asked for; None leaves the measurement out.
+        needs: In words, how to get it if there is no command.
     """
 
     name: str
@@ -55,15 +55,15 @@ _BENCH_QUICK = ("--count", "48", "--batch-size", "8", "--against", "memmap")
 CATALOG: Sequence[Entry] = (
     Entry(
         name="bars",
-        title="The loader beside this machine's ceilings",
-        question="How much of what the machine can do at best arrives in the training loop, and how much by a plain DataLoader?",
+        title="The loader next to this machine's ceilings",
+        question="How much of the best that the machine can do arrives in the training loop, and how much through a plain DataLoader?",
         arguments=("-m", "ferdata_bench.figures.bars", *_SCRIPT),
         quick=("--quick",),
     ),
     Entry(
         name="bench-224",
         title="Every contender, 224 px",
-        question="How fast do other ways feed the same photographs at 224 px?",
+        question="How fast do other loaders feed the same photographs at 224 px?",
         arguments=_bench(224, 8192),
         quick=_BENCH_QUICK,
     ),
@@ -83,8 +83,8 @@ CATALOG: Sequence[Entry] = (
     ),
     Entry(
         name="ingest",
-        title="Ingest beside its limit",
-        question="How near is `shard` to bare decoding plus bare compression, and does its memory grow?",
+        title="Ingest next to its limit",
+        question="How close does `shard` come to bare decoding plus bare compression, and does its memory grow?",
         arguments=("-m", "ferdata_bench.figures.ingest_limit", *_SCRIPT),
         quick=("--quick",),
     ),
@@ -104,32 +104,32 @@ CATALOG: Sequence[Entry] = (
     Entry(
         name="study",
         title="The codec study",
-        question="Which codec settings are worth having? [codecs.md](codecs.md) has the ways that matter and the reasons, "
-        "[study.json](figures/study.json) every way.",
+        question="Which codec settings are worth having? [codecs.md](codecs.md) has the variants that matter and the reasons, "
+        "[study.json](figures/study.json) every variant.",
         arguments=("-m", "ferdata_bench.studies.codecs", "--json", "{json}", "--plot", "{figures}/study.png"),
     ),
     Entry(
         name="plan",
-        title="What `plan` says of this machine, and whether it is right",
+        title="What `plan` says about this machine, and whether it is right",
         question="Which codec and how many workers are right here, how fast will they be, and how fast are they?",
         arguments=("-m", "ferdata_bench.studies.plan_check", "--json", "{json}"),
     ),
     Entry(
         name="plan-tight",
-        title="What `plan` says of a set that does not fit memory",
-        question="And when the page cache cannot keep it: is the recommended codec still the fastest?",
+        title="What `plan` says about a set that does not fit in memory",
+        question="And if the page cache cannot hold it: is the recommended codec still the fastest?",
         arguments=("-m", "ferdata_bench.studies.plan_check", "--leave-gb", "3", "--count", "24576", "--json", "{json}"),
     ),
     Entry(
         name="train",
         title="Training from shards",
-        question="How long does a training wait for its data?",
+        question="How long does training wait for its data?",
         arguments=("cli.py", "train", "--json", "{json}"),
     ),
     Entry(
         name="wait",
         title="Does training wait for data?",
-        question="How much slower is a step fed by the loader than the same step on one batch that stays where it is?",
+        question="How much slower is a step fed by the loader than the same step on one resident batch?",
         arguments=("-m", "ferdata_bench.studies.waiting", "--shards", "{work}/photos-224-8192-0.zstd", *_MOD4, "--json", "{json}"),
     ),
     Entry(

@@ -7,26 +7,25 @@ import argparse
 import json
 import os
 import statistics
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ferdata.dataset.builtin import has_shards
 from ferdata.errors import OptionError
+from ferdata.format.codecs import make_codec
+from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata_bench.loaders.photos import write_photos
 from ferdata_bench.loaders.process import PACKAGE_ROOT
-from ferdata_bench.loaders.usage import MemoryUse, folder_bytes, memory_of_tree
+from ferdata_bench.loaders.usage import folder_bytes
 
-__all__ = ["QUICK_VARIABLE", "Figure", "FigureOptions", "SlowPeakMemory", "is_quick", "parse", "photo_shards", "photo_tree", "summary"]
+__all__ = ["QUICK_VARIABLE", "Figure", "FigureOptions", "is_quick", "parse", "photo_shards", "photo_tree", "summary"]
 
 QUICK_VARIABLE = "FERDATA_QUICK"
 """Environment variable: anything but empty or 0 makes every script use tens of images; only good to see that it works."""
 WORK = Path("build/figures")
-SLOW_SAMPLE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +99,7 @@ def is_quick() -> bool:
 
 
 def photo_tree(options: FigureOptions, *, size: int, count: int) -> Path:
-    """Return a class-folder tree of photographs (below its ``train``), written where it is not there yet."""
+    """Return a class-folder tree of photographs (below its ``train``), written if it does not exist yet."""
     root = options.work / f"photos-{size}-{count}-{options.seed}"
     if not root.exists():
         written = root.with_name(f"{root.name}.part-{os.getpid()}")
@@ -110,11 +109,11 @@ def photo_tree(options: FigureOptions, *, size: int, count: int) -> Path:
 
 
 def photo_shards(options: FigureOptions, *, size: int, count: int, codec: str) -> Path:
-    """Return shards of :func:`photo_tree`, made by the ingest itself where they are not there yet."""
+    """Return shards of :func:`photo_tree`, made by the ingest itself if they do not exist yet."""
     tree = photo_tree(options, size=size, count=count)
     out = tree.with_name(f"{tree.name}.{codec}")
     if not has_shards(out):
-        ingest(IngestOptions(source="folder", src=str(tree), out=str(out), size=size, codec=codec))
+        ingest(IngestOptions(source="folder", src=str(tree), out=str(out), transform=TransformOptions(size=size), codec=make_codec(codec)))
     return out
 
 
@@ -124,37 +123,13 @@ def tree_bytes_per_image(options: FigureOptions, *, size: int, count: int) -> in
 
 
 def summary(rates: Sequence[float]) -> dict[str, Any]:
-    """Return median, spread (best less worst, as a share of the median) and every run."""
+    """Return median, spread (best minus worst, as a fraction of the median) and every run."""
     middle = statistics.median(rates)
     return {
         "images_per_second": round(middle, 1),
         "spread": round((max(rates) - min(rates)) / middle, 4),
         "runs": [round(r, 1) for r in rates],
     }
-
-
-class SlowPeakMemory:
-    """Context that looks at the memory of a process tree twice a second, rarely enough (under 1 %) to do it while a clock runs."""
-
-    def __init__(self, pid: int, *, measure: Callable[[int], MemoryUse] = memory_of_tree) -> None:
-        self.peak = MemoryUse()
-        self._pid, self._measure = pid, measure
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        wait = SLOW_SAMPLE_SECONDS / 10  # soon once, so that a short command is seen at all
-        while not self._stop.wait(wait):
-            self.peak = max(self.peak, self._measure(self._pid), key=lambda use: use.total_bytes)
-            wait = SLOW_SAMPLE_SECONDS
 
 
 def _shown(path: Path) -> str:

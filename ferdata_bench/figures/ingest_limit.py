@@ -123,7 +123,7 @@ def _command(tree: Path, options: FigureOptions, *arguments: str) -> tuple[list[
 
 
 def _ingest(tree: Path, options: FigureOptions) -> dict[str, Any]:
-    """Run ``shard`` in a process of its own and return its summary."""
+    """Run ``shard`` in its own process and return its summary."""
     report = options.work / "ingest-limit.json"
     command, out = _command(tree, options, "--json", str(report))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -148,7 +148,7 @@ def _peak_memory(tree: Path, count: int, options: FigureOptions) -> MemoryUse:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print beside the bar, write JSON where asked."""
+    """Measure, print beside the bar, write JSON if asked."""
     options, path, command = parse("ferdata_bench.figures.ingest_limit", "shard beside bare decoding and compressing.", arguments)
     figure = run_ingest_limit(options)
     results = figure.results

@@ -14,7 +14,7 @@ LONGEST_LIST = 8
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> list[str]:
-    """Return a table; all but the first ``text_columns`` columns stand to the right."""
+    """Return a table; all but the first ``text_columns`` columns are aligned right."""
     marks = ["---" if number < text_columns else "---:" for number in range(len(columns))]
     return [f"| {' | '.join(cells)} |" for cells in (list(columns), marks, *([_cell(cell) for cell in row] for row in rows))]
 
@@ -58,12 +58,12 @@ def generic(values: Mapping[str, Any]) -> list[str]:
 
 
 def rate(value: float) -> str:
-    """Return images a second."""
+    """Return images per second."""
     return f"{value:,.0f}"
 
 
 def percent(value: float) -> str:
-    """Return a share as per cent."""
+    """Return a fraction as per cent."""
     return f"{value:.0%}"
 
 

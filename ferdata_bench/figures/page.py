@@ -1,7 +1,7 @@
 """docs/benchmarks.md and its pictures, out of the JSON files in docs/figures.
 
-Run ``python -m ferdata_bench.figures.page``; with ``--check`` nothing is written, and a page that is not what the files say is an error.
-What was not measured is said; nothing on the page is typed by hand.
+Run ``python -m ferdata_bench.figures.page``; with ``--check`` nothing is written, and a page that does not match the files is an error.
+The page says what was not measured; nothing on it is typed by hand.
 """
 
 import argparse
@@ -23,10 +23,10 @@ QUICK_WARNING = "**From a quick run of tens of images: these figures mean nothin
 
 HEAD = """# Benchmarks
 
-This page is made by `make bench-docs` from the files in [figures](figures); edit nothing here. Every table stands with the command that
-made it and with all that its file holds of its conditions; where that lacks the machine or versions, it is said. Rates are medians;
-*spread* is the best less the worst run, as a share of the median. What is compared was measured in one run, in turns, so that the
-machine's drift hits all alike. A *ceiling* is what the machine can do at best on the same bytes,
+This page is made by `make bench-docs` from the files in [figures](figures); edit nothing here. Every table comes with the command that
+made it and with the conditions that its file holds; if the machine or versions are missing, the page says so. Rates are medians;
+*spread* is the best minus the worst run, as a fraction of the median. What is compared was measured in one run, in turns, so that the
+machine's drift affects all alike. A *ceiling* is the best that the machine can do on the same bytes,
 timed in the same run: *copy* moves ready pixels into memory like the loader's own, *decode* runs a codec's bare decoder."""
 
 
@@ -35,7 +35,7 @@ def render(figures: Path, *, guard: Path = GUARD) -> str:
     lines = [HEAD, ""]
     for entry in CATALOG:
         lines += [f"## {entry.title}", "", entry.question, "", *_body(entry, figures), ""]
-    lines += ["## The guard against getting slower", "", "What is each piece's cost, as a multiple of bare work?", ""]
+    lines += ["## The guard against getting slower", "", "What does each part cost, as a multiple of bare work?", ""]
     if guard.exists():
         values = json.loads(guard.read_text(encoding="utf-8"))
         lines += [*guard_section(values), "", *conditions_block(values["machine"], "make bench-record")]
@@ -86,11 +86,11 @@ def _trimmed(lines: list[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the page, or check it; exit code 1 where it is stale."""
+    """Write the page, or check it; exit code 1 if it is stale."""
     parser = argparse.ArgumentParser(prog="python -m ferdata_bench.figures.page", description="Render docs/benchmarks.md.")
     parser.add_argument("--figures", type=Path, default=FIGURES, help="folder of the JSON files")
     parser.add_argument("--page", type=Path, default=PAGE, help="Markdown file to write")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where the page is not what the files say")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if the page does not match the files")
     given = parser.parse_args(arguments)
     if given.check:
         fresh = given.page.exists() and given.page.read_text(encoding="utf-8") == render(given.figures)

@@ -38,7 +38,7 @@ def draw(name: str, values: Mapping[str, Any], figures: Path) -> list[Path]:
 
 
 def _bars(figure: Figure, values: Mapping[str, Any]) -> None:
-    """Draw shares of the lower ceiling: codecs differ so much in speed that images a second would hide all but the fastest."""
+    """Draw shares of the lower ceiling: codecs differ so much in speed that images per second would hide all but the fastest."""
     for axes, each in zip(figure.subplots(1, len(values["sets"]), squeeze=False)[0], values["sets"], strict=True):
         plain = {ratio["codec"]: ratio["plain"] for ratio in each["ratios"]}
         for place, row in enumerate(each["rows"]):
@@ -67,7 +67,7 @@ def _bar(axes: Axes, place: float, measured: Mapping[str, Any], colour: str) -> 
 
 def _scale(figure: Figure, values: Mapping[str, Any]) -> None:
     panels: tuple[tuple[str, Callable[[Mapping[str, Any]], float]], ...] = (
-        ("images a second", lambda row: row["images_per_second"]),
+        ("images per second", lambda row: row["images_per_second"]),
         ("construction to first batch, s", lambda row: row["first_batch_seconds"]),
         ("main process's own memory, MB", lambda row: row["after"]["own_bytes"] / 1e6),
     )
@@ -92,7 +92,7 @@ def _ingest(figure: Figure, values: Mapping[str, Any]) -> None:
     axes.axhline(limit, color=LINE, ls="--", lw=1)
     axes.text(0, limit, f"{workers} x one core", color=LINE, fontsize=8, ha="center", va="bottom")
     axes.set_xticks(range(len(ways)), list(ways))
-    axes.set(ylabel="images a second")
+    axes.set(ylabel="images per second")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 
 

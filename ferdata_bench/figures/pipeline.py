@@ -18,9 +18,9 @@ from rich.table import Table
 from ferdata.errors import IngestError
 from ferdata.plan.conditions import describe_machine
 from ferdata.plan.timing import now
-from ferdata_bench.figures.common import Figure, FigureOptions, SlowPeakMemory, parse
+from ferdata_bench.figures.common import Figure, FigureOptions, parse
 from ferdata_bench.loaders.process import PACKAGE_ROOT
-from ferdata_bench.loaders.usage import folder_bytes
+from ferdata_bench.loaders.usage import SLOW_SAMPLE_SECONDS, PeakMemory, folder_bytes
 
 __all__ = ["main", "run_pipeline"]
 
@@ -67,7 +67,7 @@ def _run(verb: str, arguments: list[str], folder: Path, count: int, options: Fig
     command = [sys.executable, str(PACKAGE_ROOT / "cli.py"), verb.split()[0], *arguments, "--json", str(report)]
     start = now()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    with SlowPeakMemory(process.pid) as memory:
+    with PeakMemory(process.pid, every_seconds=SLOW_SAMPLE_SECONDS) as memory:
         words, _ = process.communicate()
     seconds = now() - start
     if process.returncode:
@@ -87,7 +87,7 @@ def _run(verb: str, arguments: list[str], folder: Path, count: int, options: Fig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, print, write JSON where asked."""
+    """Run, print, write JSON if asked."""
     options, path, command = parse("ferdata_bench.figures.pipeline", "The whole way through the command line.", arguments)
     figure = run_pipeline(options)
     table = Table("verb", "seconds", "images/s", "MB on disk", "peak MB")

@@ -189,7 +189,7 @@ def _memory() -> dict[str, int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, write JSON where asked."""
+    """Measure, print, write JSON if asked."""
     options, path, command = parse("ferdata_bench.figures.scale", "The loader from 8,000 to 100,000 images.", arguments)
     figure = run_scale(options)
     table = Table("codec", "images", "images/s", "spread", "to the smallest", "first batch s", "again s", "own MB", "RSS MB")

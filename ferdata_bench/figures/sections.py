@@ -16,7 +16,7 @@ SCALE_TOLERANCE, START_SECONDS = 0.1, 1.0
 
 
 def bars_section(values: Values) -> list[str]:
-    """The loader's share of the lower ceiling, and its lead over a plain ``DataLoader``, beside what is asked."""
+    """The loader's fraction of the lower ceiling, and its lead over a plain ``DataLoader``, next to what is asked."""
     lines: list[str] = []
     for each in values["sets"]:
         ratios = {ratio["codec"]: ratio for ratio in each["ratios"]}
@@ -27,9 +27,9 @@ def bars_section(values: Values) -> list[str]:
             shown = [_ceiling(ceilings.get(kind)) for kind in ("copy", "decode")]
             share = [f"{row['fraction']:.2f}", _asked(row["bar"])]
             rows.append([row["codec"], rate(row["images_per_second"]), percent(row["spread"]), *shown, *share, *lead])
-        columns = ("codec", "loader, images/s", "spread", "copy ceiling", "decode ceiling", "of the lower", "asked", "plain DataLoader")
+        columns = ("codec", "loader, images/s", "spread", "copy ceiling", "decode ceiling", "of the lower", "goal", "plain DataLoader")
         lines += [f"{each['images']:,} photographs of {each['size']} px, {each['bytes_per_image']:,} bytes of pixels each:", ""]
-        lines += [*table([*columns, "times", "asked"], rows), "", _bars_sentence(each), ""]
+        lines += [*table([*columns, "times", "goal"], rows), "", _bars_sentence(each), ""]
     return lines
 
 
@@ -42,9 +42,9 @@ def _bars_sentence(each: Values) -> str:
     reached |= {f"{row['codec']} over plain": row["ratio"] >= row["bar"] for row in each["ratios"] if row["bar"]}
     missed = [name for name, ok in reached.items() if not ok]
     fractions = [row["fraction"] for row in each["rows"]]
-    verdict = "everything asked is reached" if not missed else f"what is asked is **not reached** for {', '.join(missed)}"
+    verdict = "every goal is reached" if not missed else f"the goal is **not reached** for {', '.join(missed)}"
     return (
-        f"At {each['size']} px {min(fractions):.2f} to {max(fractions):.2f} of what the machine could do at best "
+        f"At {each['size']} px {min(fractions):.2f} to {max(fractions):.2f} of the best that the machine could do "
         f"arrives in the training loop; {verdict}."
     )
 
@@ -63,7 +63,7 @@ def bench_section(values: Values) -> list[str]:
         for row in result.rows
         if row.sweep is None
     ]
-    columns = ("contender", "codec", "images/s", "spread", "of its ceiling", "CPU µs/image", "bytes/image", "peak MB", "of it own MB")
+    columns = ("contender", "codec", "images/s", "spread", "of its ceiling", "CPU µs/image", "bytes/image", "peak MB", "private MB")
     ceilings = {"copy": result.ceilings["copy"], "cold disk": result.ceilings["disk"]}
     ceilings |= {f"decode {codec}": found for codec, found in result.ceilings["decode_by_codec"].items()}
     named = ", ".join(f"{name} {rate(found)}" for name, found in ceilings.items() if found)
@@ -110,15 +110,15 @@ def _scale_sentences(rows: list[dict[str, Any]]) -> list[str]:
         start = max(row["first_batch_seconds"] for row in of)
         sentences.append(
             f"`{codec}`: from {least['images']:,} to {most['images']:,} images the speed stays within {drift:.0%} of the smallest set's "
-            f"({'as' if drift <= SCALE_TOLERANCE else 'not as'} asked: 10 %), the first batch comes after at most {start:.2f} s "
+            f"({'as' if drift <= SCALE_TOLERANCE else 'not as'} asked: 10 %), the first batch arrives after at most {start:.2f} s "
             f"({'as' if start < START_SECONDS else 'not as'} asked: 1 s), and the main process's own memory grows by {grown:,.0f} bytes "
-            "an image (its row of the sample table is 8 bytes, and each array of an epoch's order 8 more)."
+            "per image (its row of the sample table is 8 bytes, and each array of an epoch's order 8 more)."
         )
     return sentences
 
 
 def ingest_section(values: Values) -> list[str]:
-    """The rate of ``shard`` as a share of the limit, and its memory."""
+    """The rate of ``shard`` as a fraction of the limit, and its memory."""
     workers = values["conditions"]["workers"]
     ways = {
         f"`shard`, {workers} workers, scan included": "ingest",
@@ -137,8 +137,8 @@ def ingest_section(values: Values) -> list[str]:
         f"`shard` reaches {values['fraction']:.2f} of {workers} x the bare rate of one core, "
         f"{'as' if values['fraction'] >= values['bar'] else '**not** as'} asked ({values['bar']}): the median of {len(parts)} rounds, "
         f"from {min(parts):.2f} to {max(parts):.2f}. "
-        f"Most of that range is the bare loop's: a process of it is born slow or fast ({rate(min(bare))} or {rate(max(bare))} images/s) "
-        "and stays so, whatever runs beside it; every round has processes of its own.",
+        f"Most of that range is the bare loop's: each of its processes is born slow or fast ({rate(min(bare))} or {rate(max(bare))} "
+        "images/s) and stays so, whatever runs beside it; every round has its own processes.",
         "",
         *table(["images", "peak PSS of all processes, MB"], memory),
         "",
@@ -148,7 +148,7 @@ def ingest_section(values: Values) -> list[str]:
 
 
 def pipeline_section(values: Values) -> list[str]:
-    """Each verb of the command line over the same images."""
+    """Each command over the same images."""
     count, verbs = values["conditions"]["images"], values["rows"]
     rows = [
         [
@@ -159,9 +159,9 @@ def pipeline_section(values: Values) -> list[str]:
     ]
     total = sum(row["seconds"] for row in verbs)
     return [
-        *table(["verb", "seconds", "images/s", "MB on disk", "bytes/image", "peak MB"], rows),
+        *table(["command", "seconds", "images/s", "MB on disk", "bytes/image", "peak MB"], rows),
         "",
-        f"All of it takes {total:,.0f} s for {count:,} images, Python's start included; every sample was decoded and checked.",
+        f"Together they take {total:,.0f} s for {count:,} images, including Python's start; every sample was decoded and checked.",
     ]
 
 
@@ -183,7 +183,7 @@ def study_section(values: Values) -> list[str]:
 
 
 def shuffle_section(values: Values) -> list[str]:
-    """Every way to shuffle beside a true permutation, and what the columns mean."""
+    """Every way to shuffle next to a true permutation, and what the columns mean."""
     rows = [
         [
             *(row["way"], row["stored"], str(row["run_samples"] or ""), f"{row['neighbour_median']:.1%}"),
@@ -197,10 +197,10 @@ def shuffle_section(values: Values) -> list[str]:
         *table(columns, rows, text_columns=2),
         "",
         f"{values['samples']:,} samples in {values['shards']:,} shards. *Median distance*: of two samples that are neighbours in a shard, "
-        "as a share of the epoch. *Neighbours in a batch*: share of neighbours that meet in one. *Together again*: share of the pairs "
-        "of a batch that meet in the next epoch's too. *Label run*: mean length of a run of one label, and the longest. *Balance*: "
+        "as a fraction of the epoch. *Neighbours in a batch*: fraction of neighbours that meet in one. *Together again*: fraction of the "
+        "pairs of a batch that meet in the next epoch's too. *Label run*: mean length of a run of one label, and the longest. *Balance*: "
         "variance of a class's count in a batch over that of a permutation; 1 by chance. Ingest stores samples permuted, so windows "
-        "only keep neighbours near each other; a set stored by class shows what they would do without that.",
+        "only keep neighbours near each other; a set stored by class shows what they would do otherwise.",
     ]
 
 
@@ -232,7 +232,7 @@ def plan_section(values: Values) -> list[str]:
 
 
 def train_section(values: Values) -> list[str]:
-    """Accuracy by split, and the share of the time that went into waiting."""
+    """Accuracy by split, and the fraction of the time spent waiting."""
     rows = [[split, f"{accuracy:.3f}"] for split, accuracy in values["accuracy"].items()]
     return [
         *table(["split", "accuracy"], rows),
@@ -248,7 +248,7 @@ def guard_section(values: Values) -> list[str]:
     return [
         *table(["case", "time / yardstick"], rows),
         "",
-        "Each case's time over that of bare work in the same run; `make bench-check` fails where a case has lost 20 % of its speed.",
+        "Each case's time over that of bare work in the same run; `make bench-check` fails if a case has lost 20 % of its speed.",
     ]
 
 

@@ -1,7 +1,7 @@
 """What must not get slower: each case is a piece of ferdata and a yardstick that does the bare work by other means.
 
 In: a small set of photographs. Out: pairs of functions to be timed in turns. A yardstick uses no code of ours, so a loss of ours
-cannot hide in it, and a slow moment of the machine hits both alike.
+cannot hide in it, and a slow moment of the machine affects both alike.
 """
 
 import io
@@ -23,10 +23,11 @@ from ferdata.dataset.recode import recode
 from ferdata.format import DatasetIndex, ShardReader, read_index, read_samples, scatter
 from ferdata.format.codecs.compact import DEFAULT_FILTER, FilterCoder
 from ferdata.ingest import IngestOptions, ingest
+from ferdata.sources.affectnet_npy.detector import AN_NPY
 from ferdata.store import Store
 from ferdata.stream.order.sequence import OrderOptions, rank_sequence
+from ferdata.training.nets.networks import build_network
 from ferdata_bench.loaders.photos import write_photos
-from model.nets.networks import build_network
 
 __all__ = ["CASES", "Case", "GuardData", "Pair"]
 
@@ -52,7 +53,7 @@ class GuardData:
         self.folder = folder
         self.source = folder / "source"
         self.shards = {codec: str(folder / codec) for codec in ("zstd", "raw", "compact")}
-        write_photos(self.source, count=COUNT, layout="AN-npy")
+        write_photos(self.source, count=COUNT, layout=AN_NPY.name)
         ingest(IngestOptions(source="affectnet", src=str(self.source), out=self.shards["zstd"], num_workers=2))
         for codec in ("raw", "compact"):
             recode(self.shards["zstd"], out=self.shards[codec], codec=codec)

@@ -1,10 +1,10 @@
 """The guard against getting slower: each case's time over its yardstick's, in the same run, beside the recorded ratio.
 
-    python -m ferdata_bench.guard check     fails where a case lost 20 % or more of its speed (make bench-check)
-    python -m ferdata_bench.guard record    writes recorded_ratios.json anew (make bench-record)
+    python -m ferdata_bench.guard check     fails if a case lost 20 % or more of its speed (make bench-check)
+    python -m ferdata_bench.guard record    rewrites recorded_ratios.json (make bench-record)
 
-Ours and the yardstick are timed in turns and the median of the pairs' ratios is taken, so that the machine's drift hits both. A loss is
-believed only when it stands in every one of three attempts: noise makes a case slower for a while, never faster than it is.
+Ours and the yardstick are timed in turns and the median of the pairs' ratios is taken, so that the machine's drift affects both. A loss is
+believed only if it shows in each of three attempts: noise makes a case slower for a while, never faster than it is.
 """
 
 import argparse
@@ -29,7 +29,7 @@ __all__ = ["ALLOWED_LOSS", "RECORD", "Verdict", "check", "main", "measure", "rec
 
 RECORD = Path(__file__).with_name("recorded_ratios.json")
 ALLOWED_LOSS = 0.2
-"""Share of the recorded speed that a case may lose."""
+"""Fraction of the recorded speed that a case may lose."""
 ATTEMPTS = 3
 PAIRS = 9
 
@@ -44,7 +44,7 @@ class Verdict:
 
     @property
     def speed(self) -> float:
-        """Speed now as a share of the recorded speed."""
+        """Speed now as a fraction of the recorded speed."""
         return self.recorded / self.ratio
 
     @property
@@ -102,7 +102,7 @@ def record(path: Path = RECORD) -> dict[str, float]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run ``check`` or ``record``; exit code 1 where a case lost too much."""
+    """Run ``check`` or ``record``; exit code 1 if a case lost too much."""
     parser = argparse.ArgumentParser(prog="python -m ferdata_bench.guard")
     parser.add_argument("verb", choices=["check", "record"])
     parser.add_argument("--case", action="append", choices=list(CASES), help="only this case; may be repeated")

@@ -28,7 +28,7 @@ def explain_limit(ceilings: dict[str, Any], rows: Sequence[BenchRow], *, cores: 
         bound += f", and decode {decode:,.0f} from {codec}" if decode and decode < copy else ""
     reached = f"{best.name}, the fastest here, delivers {best.images_per_second:,.0f}"
     disk = ceilings["disk"]
-    slower = f"; data that is not in memory comes at {disk:,.0f} images/s from the disk" if disk and disk < best.images_per_second else ""
+    slower = f"; data that is not in memory arrives at {disk:,.0f} images/s from the disk" if disk and disk < best.images_per_second else ""
     return f"This machine's limit is {bound}; {reached} ({best.images_per_second / copy:.0%} of the copy ceiling){slower}."
 
 
@@ -37,8 +37,8 @@ def general_notes(options: BenchOptions, *, cores: int, load: float) -> list[str
     notes = []
     if options.num_workers > cores:
         notes.append(
-            f"{options.num_workers} workers were asked for and measured on {cores} cores: processes take turns, so figures are not better "
-            f"than with {cores} workers and vary more"
+            f"{options.num_workers} workers were asked for and measured on {cores} cores: processes take turns, so figures are no better "
+            f"than with {cores} workers, and vary more"
         )
     if load > BUSY_LOAD * cores:
         notes.append(f"the machine was busy before the run (load {load:.1f} on {cores} cores): expect lower figures and a wide spread")

@@ -1,7 +1,7 @@
 """The harness: prepares images, lets every contender ingest and prove itself, then times them all in turns with the ceilings.
 
-In: :class:`BenchOptions`. Out: :class:`BenchResult`. Contenders run in processes of their own and rest while another one is timed; drift of
-the machine hits all alike because the turns go round: A B C, A B C, A B C.
+In: :class:`BenchOptions`. Out: :class:`BenchResult`. Contenders run in their own processes and rest while another is timed; drift of
+the machine affects all alike because they take turns: A B C, A B C, A B C.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -64,7 +64,7 @@ class Subject:
 
 
 def run_bench(options: BenchOptions, *, say: Say = lambda text: None) -> BenchResult:
-    """Measure what ``options`` ask for. ``say`` is told what goes on, a short line at a time.
+    """Measure what ``options`` ask for. ``say`` is called with progress, a short line at a time.
 
     Raises:
         OptionError: If a contender's name is unknown, or the disk has too little room.
@@ -147,7 +147,7 @@ class Bench:
         count = choose_count(self._options, chosen)
         if self._options.shards is not None:
             count = min(count, read_index(Store(self._options.shards)).num_samples(first_split(Path(self._options.shards))))
-        pixel_bytes = count * 3 * self._options.image_size**2
+        pixel_bytes = count * 3 * self._options.size**2
         require_room(self._work, pixel_bytes, [*ours, *chosen])
         self._say(f"preparing {count:,} images" if self._options.source is None else f"reading {self._options.source}")
         source, self._source_words = prepare_source(self._options, self._work / "source", count=count)
@@ -164,7 +164,7 @@ class Bench:
         )
 
     def _start(self, entry: Entry, *, given: bool) -> Subject | None:
-        """Start a contender's runner, and let it import its library; None, with a note, where that can't be."""
+        """Start a contender's runner, and let it import its library; None, with a note, if that fails."""
         python, reason = find_interpreter(entry, [*self._options.environments, Path.cwd(), PACKAGE_ROOT])
         if reason is not None:
             self._notes.append(f"{entry.name}: left out, {reason}")
@@ -208,7 +208,7 @@ class Bench:
         subject.ask("open", out=str(out), batch_size=subject.batch_size, num_workers=subject.workers, seed=self._options.seed)
 
     def _measure(self, subjects: list[Subject], meter: CeilingMeter) -> None:
-        """Check, warm up and time these subjects: all in turns where their data fit memory together, else group by group."""
+        """Check, warm up and time these subjects: all in turns if their data fit in memory together, otherwise group by group."""
         groups = [subjects]
         own = sizes_beside(subjects, meter.files)
         if not self._options.cold and sum(own) + meter.num_bytes > WARM_SHARE * psutil.virtual_memory().available:
@@ -216,7 +216,7 @@ class Bench:
                 self._end(subject)  # who waits for another group needs no memory
             groups = split_to_fit(subjects, own, WARM_SHARE * psutil.virtual_memory().available - meter.num_bytes)
             self._notes.append(
-                f"{(sum(own) + meter.num_bytes) / 1e9:.1f} GB of data do not stay in this machine's memory together: "
+                f"{(sum(own) + meter.num_bytes) / 1e9:.1f} GB of data do not fit in this machine's memory together: "
                 f"contenders were timed in {len(groups)} groups, in turns within a group, and the ceilings with each"
             )
             self._say(self._notes[-1])

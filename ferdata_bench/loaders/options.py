@@ -6,10 +6,11 @@ In: the command line's choices. Out: checked options; a result that is ready for
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from ferdata.errors import OptionError
 from ferdata.parallel import check_workers
+from ferdata.setting import Setting, check_settings
 
 __all__ = ["SWEEP_AXES", "BenchOptions", "BenchResult", "BenchRow"]
 
@@ -23,15 +24,7 @@ class BenchOptions:
     Attributes:
         shards: Folder or URL of a data set that ferdata wrote, to be measured as it is; None makes one from the source.
         source: A class-folder tree (``<class>/*.jpg``, all of one size); None writes photographs.
-        num_workers: Worker processes (or threads, where a contender works with threads).
-        batch_size: Images in a batch.
-        against: Contenders by name; ``usual`` (what most people run), ``all`` or ``none``.
-        image_size: Side in pixels of the photographs written when there is no source.
-        count: How many images to write; None: 8,192 when every contender is asked for, else 2,048.
-        epochs: Timed epochs of each contender, at least 3.
         min_seconds: Shortest timed run; epochs are repeated until then.
-        cold: Read fresh copies that the page cache has been asked to forget, once an epoch.
-        sweep: Axes to vary one at a time, out of :data:`SWEEP_AXES`.
         seed: Seed of photographs and orders.
         work: Folder for everything written; None: a folder in the user's cache, removed at the end.
         environments: Folders to look in for the extras' virtual environments; the working folder and the checkout are always looked in.
@@ -39,28 +32,26 @@ class BenchOptions:
 
     shards: str | Path | None = None
     source: Path | None = None
-    num_workers: int = 8
-    batch_size: int = 128
-    against: Sequence[str] = ("usual",)
-    image_size: int = 224
-    count: int | None = None
-    epochs: int = 3
+    against: Annotated[
+        Sequence[str], Setting("Measure these contenders, comma-separated, beside ferdata: names, usual, all or none.", "Measurement")
+    ] = ("usual",)
+    sweep: Annotated[Sequence[str], Setting("Vary these, one at a time: workers, batch-size, codec; comma-separated.", "Measurement")] = ()
+    num_workers: Annotated[int, Setting("Give each contender this many worker processes.", "Measurement", flag="--workers")] = 8
+    batch_size: Annotated[int, Setting("Put this many images in a batch.", "Measurement", least=1)] = 128
+    epochs: Annotated[int, Setting("Time at least this many epochs of each contender, 3 or more.", "Measurement", least=3)] = 3
+    cold: Annotated[bool, Setting("Read fresh copies that the page cache has been asked to forget.", "Measurement")] = False
+    size: Annotated[int, Setting("Write photographs of this side in pixels.", "Where no data set is given", least=8)] = 224
+    count: Annotated[
+        int | None,
+        Setting("Write this many photographs.", "Where no data set is given", none="2,048, or 8,192 for all contenders", least=1),
+    ] = None
     min_seconds: float = 0.5
-    cold: bool = False
-    sweep: Sequence[str] = ()
     seed: int = 0
     work: Path | None = None
     environments: Sequence[Path] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
-        for name, value, least in (
-            ("batch-size", self.batch_size, 1),
-            ("size", self.image_size, 8),
-            ("count", self.count if self.count is not None else 1, 1),
-            ("epochs", self.epochs, 3),
-        ):
-            if value < least:
-                raise OptionError(f"{name}: {value} found, expected at least {least}; give a larger number")
+        check_settings(self)
         check_workers(self.num_workers, least=0)
         if unknown := [axis for axis in self.sweep if axis not in SWEEP_AXES]:
             raise OptionError(f"sweep: {', '.join(unknown)} found, expected axes out of {', '.join(SWEEP_AXES)}; name one of these")
@@ -76,17 +67,17 @@ class BenchRow:
         workers: Worker processes or threads.
         batch_size: Images in a batch.
         images_per_second: Median over the timed runs.
-        spread: Best less worst, as a share of the median.
-        fraction_of_ceiling: ``images_per_second`` as a share of the lower of the ceilings that apply to it; None without a ceiling.
-        bytes_per_image: Stored bytes an image.
+        spread: Best minus worst, as a fraction of the median.
+        fraction_of_ceiling: ``images_per_second`` as a fraction of the lower of the ceilings that apply to it; None without a ceiling.
+        bytes_per_image: Stored bytes per image.
         peak_memory_bytes: Peak proportional set size of its process tree, in an epoch that is not timed.
         peak_private_bytes: The part of it that is not mapped files.
         first_batch_seconds: From building the loader to its first batch, libraries already imported.
         cpu_seconds_per_image: User and system seconds of its process tree, while timed.
         bytes_on_disk: Of all its files.
-        ingest_seconds: To write them from the source; None where shards were given.
+        ingest_seconds: To write them from the source; None if shards were given.
         images: In one epoch.
-        runs: Images a second of each timed run.
+        runs: Images per second of each timed run.
         shuffle: What is mixed with what in an epoch.
         version: Its library's version.
         sweep: The axis of the sweep it belongs to; None for the main table.
@@ -119,7 +110,7 @@ class BenchResult:
 
     Attributes:
         conditions: Machine, versions and settings.
-        ceilings: ``copy``, ``decode`` (of ferdata's default codec), ``disk``: images a second; ``decode_by_codec``; their ``spread``.
+        ceilings: ``copy``, ``decode`` (of ferdata's default codec), ``disk``: images per second; ``decode_by_codec``; their ``spread``.
         rows: The main table, fastest first, then the sweeps' rows.
         notes: What the reader should know: who is missing and why, more workers than cores ...
         limit: One sentence on what limits this machine.

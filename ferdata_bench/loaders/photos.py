@@ -1,6 +1,6 @@
-"""Trees of real photographs for benchmarks, cut from pictures that scikit-image and scikit-learn carry inside their wheels.
+"""Trees of real photographs for benchmarks, cut from pictures that scikit-image and scikit-learn ship in their wheels.
 
-In: a count, a size and a layout. Out: JPEG files on disk, every one different, no download. Costs about 1 ms of one core an image.
+In: a count, a size and a layout. Out: JPEG files on disk, every one different, no download. Costs about 1 ms of one core per image.
 """
 
 import importlib.util
@@ -16,12 +16,15 @@ from PIL import Image
 
 from ferdata.errors import OptionError, SourceError
 from ferdata.labels import AFFECTNET_8, RAFDB_BASIC, map_ids
+from ferdata.sources.affectnet_npy.detector import AN_NPY
+from ferdata.sources.class_folders.detector import FOLDER
+from ferdata.sources.rafdb.detector import RAF_BASIC
 
 __all__ = ["LAYOUTS", "PhotoTree", "find_photographs", "photo_label", "write_photos"]
 
-LAYOUTS = ("folder", "AN-npy", "RAF-basic")
+LAYOUTS = (FOLDER.name, AN_NPY.name, RAF_BASIC.name)
 CROP_SHARE = (0.3, 0.5)
-"""Side of a crop as a share of the photograph's short side: as smooth as aligned faces, about 12 kB at 224 px and quality 90."""
+"""Side of a crop as a fraction of the photograph's short side: as smooth as aligned faces, about 12 kB at 224 px and quality 90."""
 CHUNK_IMAGES = 64
 
 _PHOTOGRAPHS = (
@@ -100,7 +103,7 @@ def write_photos(
 
 def photo_label(index: int, *, layout: str = "folder") -> int:
     """Return the class of image ``index``: classes take turns; an AffectNet id, which for RAF-basic is never 7 (Contempt)."""
-    return index % (len(RAFDB_BASIC) if layout == "RAF-basic" else len(AFFECTNET_8))
+    return index % (len(RAFDB_BASIC) if layout == RAF_BASIC.name else len(AFFECTNET_8))
 
 
 def find_photographs() -> list[Path]:
@@ -172,13 +175,13 @@ def _place_as_rafdb(root: Path, *, count: int, total: int) -> Callable[[int], Pa
     (root / "EmoLabel").mkdir(parents=True, exist_ok=True)
     raf_ids = {affectnet: raf + 1 for raf, affectnet in enumerate(map_ids(RAFDB_BASIC, AFFECTNET_8))}
     stems = [f"train_{i + 1:05d}" if i < count else f"test_{i - count + 1:04d}" for i in range(total)]
-    lines = [f"{stem}.jpg {raf_ids[photo_label(i, layout='RAF-basic')]}\n" for i, stem in enumerate(stems)]
+    lines = [f"{stem}.jpg {raf_ids[photo_label(i, layout=RAF_BASIC.name)]}\n" for i, stem in enumerate(stems)]
     (root / "EmoLabel/list_patition_label.txt").write_bytes("".join(lines).encode("ascii"))
     return lambda index: root / f"Image/aligned/{stems[index]}_aligned.jpg"
 
 
 _PLACES: dict[str, Callable[..., Callable[[int], Path]]] = {
-    "folder": _place_in_class_folders,
-    "AN-npy": _place_as_affectnet,
-    "RAF-basic": _place_as_rafdb,
+    FOLDER.name: _place_in_class_folders,
+    AN_NPY.name: _place_as_affectnet,
+    RAF_BASIC.name: _place_as_rafdb,
 }

@@ -58,7 +58,7 @@ def _bars(result: BenchResult) -> Figure:
     axes.set_yticks(range(len(rows)), [f"{row.name}  ({row.codec})" for row in rows])
     axes.set_xlim(0, widest * 1.1)
     axes.set_ylim(-0.6, len(rows) + 0.5)
-    axes.set_xlabel("images a second, as shuffled uint8 batches in the main process")
+    axes.set_xlabel("images per second, as shuffled uint8 batches in the main process")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_title(_title(result), loc="left", fontsize=11, fontweight="bold")
     marks = "; red mark: decode ceiling of the row's codec" if any(decode.values()) else ""
@@ -96,7 +96,7 @@ def _curves(result: BenchResult, axis: str) -> Figure:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(axis)
-    axes.set_ylabel("images a second")
+    axes.set_ylabel("images per second")
     axes.grid(axis="y", lw=0.4, alpha=0.5)
     axes.legend(fontsize=7.5, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     fixed = f"batches of {result.conditions['batch_size']}" if axis == "workers" else f"{result.conditions['workers']} workers"
@@ -118,8 +118,8 @@ def _codecs(result: BenchResult) -> Figure:
         scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
         scale.set_major_formatter(lambda value, _: f"{value:,.0f}")
         scale.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("stored bytes an image")
-    axes.set_ylabel("images a second")
+    axes.set_xlabel("stored bytes per image")
+    axes.set_ylabel("images per second")
     axes.grid(lw=0.4, alpha=0.5)
     axes.margins(x=0.18)
     axes.set_title(f"{_title(result)}: speed against size", loc="left", fontsize=11, fontweight="bold")

@@ -72,7 +72,7 @@ class RunnerProcess:
         """Send one request and wait for its reply.
 
         Raises:
-            ContenderError: If the runner says no, dies, or is silent for ``timeout_seconds``.
+            ContenderError: If the runner refuses, dies, or is silent for ``timeout_seconds``.
         """
         self.send(verb, **arguments)
         return self.receive(verb, timeout_seconds=timeout_seconds)

@@ -23,15 +23,16 @@ __all__ = ["ContentError", "Reference", "check_epoch", "make_reference"]
 
 GRID = 8
 MAX_SIGNATURE_ERROR = 8.0
-"""Levels out of 255 that a cell's mean may be off, for a decoder that is not Pillow's."""
+"""By how many levels out of 255 a cell's mean may be off, for a decoder that is not Pillow's."""
 MAX_MEAN_ERROR = 5.0
-"""Levels out of 255 that the pixels of one image may be off on average, likewise (FFmpeg repeats colour samples, others interpolate)."""
+"""By how many levels out of 255 the pixels of one image may be off on average, likewise (FFmpeg repeats colour samples,
+others interpolate)."""
 SPOT_CHECKS = 64
 CANDIDATES = 8
 CLEARLY = 3.0
-"""The nearest row is clearly the nearest where the second is this many times farther off."""
+"""The nearest row is clearly the nearest if the second is this many times farther off."""
 MAX_ORDER_LIKENESS = 0.9
-"""Correlation between the order delivered and the source's order above which nobody can call it shuffled."""
+"""Correlation between the order delivered and the source's order above which it cannot be called shuffled."""
 MIN_ROWS_TO_JUDGE = 64
 
 
@@ -138,7 +139,7 @@ def check_epoch(
         batches: One epoch.
         reference: The truth.
         exact: Pixels must be Pillow's, byte for byte; otherwise near, as another JPEG decoder gives them.
-        classes: The contender's class names where its labels follow another order than the reference's.
+        classes: The contender's class names if its labels follow another order than the reference's.
 
     Raises:
         ContentError: At the first thing that is wrong.
@@ -187,7 +188,7 @@ def _exact_finder(reference: Reference) -> "Finder":
 def _near_finder(reference: Reference) -> "Finder":
     """Return a function that finds images' rows by the nearest signature, and compares the pixels of some with Pillow's.
 
-    Crops of a clear sky look alike: where the nearest row is not clearly the nearest, details of the pixels decide, and if even these
+    Crops of a clear sky look alike: if the nearest row is not clearly the nearest, details of the pixels decide, and if even these
     are the same, the label does.
     """
     import torch

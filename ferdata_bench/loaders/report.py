@@ -13,16 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ferdata.console.screen import console as screen
 from ferdata.errors import StoreError
 from ferdata_bench.loaders.options import BenchResult, BenchRow
 
 __all__ = ["conditions_lines", "print_result", "save_plot", "write_json"]
 
 
-def print_result(result: BenchResult, console: Console | None = None) -> None:
+def print_result(result: BenchResult, console: Console) -> None:
     """Print conditions, the table with its ceilings, sweeps, notes and the sentence on what limits the machine."""
-    console = console or screen
     console.print()
     for line in conditions_lines(result.conditions):
         console.print(Text(line, style="dim"))
@@ -70,7 +68,7 @@ def conditions_lines(conditions: dict[str, Any]) -> list[str]:
 def _table(rows: list[BenchRow], ceilings: dict[str, Any], *, width: int) -> Table:
     columns = _COLUMNS if width >= WIDE else _COLUMNS[:NARROW_COLUMNS]
     table = Table(
-        title="Images a second: median of the turns, warm-up left out",
+        title="Images per second: median of the turns, warm-up left out",
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -117,7 +115,7 @@ def _ceiling_lines(ceilings: dict[str, Any]) -> list[tuple[str, float]]:
 def _sweep_table(axis: str, rows: list[BenchRow]) -> Table:
     """Return contenders by settings: one column for each value of the axis."""
     values = sorted({_setting(row, axis) for row in rows})
-    table = Table(title=f"Images a second by {axis}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(title=f"Images per second by {axis}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("contender", no_wrap=True)
     for value in values:
         table.add_column(str(value), justify="right", no_wrap=True)

@@ -1,4 +1,4 @@
-"""One contender, or the ceilings, in one process of its own, driven over stdin and stdout by lines of JSON.
+"""One contender, or the ceilings, in its own process, driven over stdin and stdout by lines of JSON.
 
 In: ``{"do": VERB, ...}``, verbs being the public methods below and ``quit``. Out: for each one line, ``{"ok": true, ...}`` or
 ``{"ok": false, "error": ...}``. The process may belong to another virtual environment than the harness; all measure with one clock and
@@ -64,7 +64,7 @@ class CeilingRunner:
 
 
 class Runner:
-    """Answers the harness's requests about one contender; one method a verb."""
+    """Answers the harness's requests about one contender; one method per verb."""
 
     _contender: Contender
 

@@ -1,6 +1,6 @@
 """The class-folder tree that contenders ingest: the user's own, photographs, or the first samples of shards that were given.
 
-In: options. Out: a folder ``<class>/<name>.jpg``. Costs a millisecond an image, before anything is timed.
+In: options. Out: a folder ``<class>/<name>.jpg``. Costs a millisecond per image, before anything is timed.
 """
 
 from pathlib import Path
@@ -24,26 +24,26 @@ QUALITY = 90
 
 
 def choose_count(options: BenchOptions, entries: list[Entry]) -> int:
-    """Return how many images to measure on: what was asked for, else more where the slow extras are asked for too."""
+    """Return how many images to measure on: the number asked for, otherwise more if the slow extras are asked for too."""
     return options.count or (FULL_COUNT if set(EXTRAS) <= set(entries) else USUAL_COUNT)
 
 
 def prepare_source(options: BenchOptions, folder: Path, *, count: int) -> tuple[Path, str]:
     """Return the tree for these options, written below ``folder`` unless the user has one, and what it shows.
 
-    Photographs come first, because their noise is what codecs have to deal with; where none are installed, faces are drawn.
+    Photographs come first, because their noise is what codecs have to deal with; if none are installed, faces are drawn.
 
     Raises:
-        ShardMissingError, ShardCorruptError: If the shards given are not there or not sound.
+        ShardMissingError, ShardCorruptError: If the shards given are missing or damaged.
     """
     if options.source is not None:
         return options.source, str(options.source)
     if options.shards is not None:
         return write_tree_of_shards(options.shards, folder, count=count), f"{options.shards}, encoded as JPEG"
     try:
-        return write_photos(folder, count=count, size=options.image_size, seed=options.seed).root / "train", "crops of photographs"
+        return write_photos(folder, count=count, size=options.size, seed=options.seed).root / "train", "crops of photographs"
     except SourceError:
-        return write_faces(folder, count=count, size=options.image_size, seed=options.seed), "drawn faces (no photographs installed)"
+        return write_faces(folder, count=count, size=options.size, seed=options.seed), "drawn faces (no photographs installed)"
 
 
 def write_faces(folder: Path, *, count: int, size: int, seed: int) -> Path:

@@ -1,6 +1,6 @@
 """What a process and all its descendants use: CPU seconds, and memory as PSS, where a shared page counts once.
 
-In: a process id. Out: sums over the tree. Reading memory walks page tables (milliseconds a process): never do it while a clock runs.
+In: a process id. Out: sums over the tree. Reading memory walks page tables (milliseconds per process): never do it while a clock runs.
 """
 
 import threading
@@ -11,9 +11,10 @@ from typing import Self
 
 import psutil
 
-__all__ = ["MemoryUse", "PeakMemory", "cpu_seconds_of_tree", "folder_bytes", "memory_of_tree"]
+__all__ = ["MemoryUse", "SLOW_SAMPLE_SECONDS", "PeakMemory", "cpu_seconds_of_tree", "folder_bytes", "memory_of_tree"]
 
 SAMPLE_SECONDS = 0.05
+SLOW_SAMPLE_SECONDS = 0.5
 _PSS_FIELDS = {"Pss:": "total_bytes", "Pss_Anon:": "anonymous_bytes", "Pss_File:": "file_bytes", "Pss_Shmem:": "shared_bytes"}
 
 
@@ -54,11 +55,16 @@ def memory_of_tree(pid: int) -> MemoryUse:
 
 
 class PeakMemory:
-    """Context that samples :func:`memory_of_tree` from a thread and keeps the largest total."""
+    """Context that samples :func:`memory_of_tree` from a thread and keeps the largest total.
 
-    def __init__(self, pid: int) -> None:
+    Args:
+        pid: The tree's root.
+        every_seconds: Time between two looks: :data:`SLOW_SAMPLE_SECONDS` costs under 1 %, so a clock may run.
+    """
+
+    def __init__(self, pid: int, *, every_seconds: float = SAMPLE_SECONDS) -> None:
         self.peak = MemoryUse()
-        self._pid = pid
+        self._pid, self._every_seconds = pid, every_seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
@@ -71,10 +77,12 @@ class PeakMemory:
         self._thread.join()
 
     def _sample(self) -> None:
+        wait = SAMPLE_SECONDS  # soon once, so that a short command is seen at all
         while True:
             self.peak = max(self.peak, memory_of_tree(self._pid), key=lambda use: use.total_bytes)
-            if self._stop.wait(SAMPLE_SECONDS):
+            if self._stop.wait(wait):
                 return
+            wait = self._every_seconds
 
 
 def folder_bytes(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""The benchmark's files: a folder that goes away at the end, room for it, cold copies, warm reading.
+"""The benchmark's files: a folder that is removed at the end, room for it, cold copies, warm reading.
 
 In: paths. Out: context managers and side effects on the page cache. Nothing is ever dropped from the cache by force.
 """
@@ -32,7 +32,7 @@ def work_folder(parent: Path | None) -> Iterator[Path]:
 
 
 def require_room(folder: Path, pixel_bytes: int, entries: Sequence[Entry]) -> None:
-    """See that the disk can hold every contender's files.
+    """Check that the disk can hold every contender's files.
 
     Raises:
         OptionError: If it can't.

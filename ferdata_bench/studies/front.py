@@ -1,6 +1,6 @@
 """What the codec study concludes: which ways no other way beats, and which of them each codec should use.
 
-In: rows of bytes and images a second. Out: the Pareto front, and a default for each codec with its reason. Pure arithmetic.
+In: rows of bytes and images per second. Out: the Pareto front, and a default for each codec with its reason. Pure arithmetic.
 """
 
 import math
@@ -12,7 +12,8 @@ from typing import Any
 __all__ = ["LEAD", "MIN_SPEED", "TOLERANCE", "StudyRow", "choose_defaults", "mark_front"]
 
 MIN_SPEED = 3.0
-"""How many times the images a second of torchvision's ``decode_jpeg`` a filtered way must reach: the goal of 2.5, and room for a loader."""
+"""How many times the images per second of torchvision's ``decode_jpeg`` a filtered way must reach: the goal of 2.5, and room for a
+loader."""
 LEAD = 1.2
 """How many times as fast as ``compact`` plain pixels under zstd must be, to be worth two and a half times its bytes."""
 TOLERANCE = 0.05
@@ -34,8 +35,8 @@ class StudyRow:
         ratio: Pixels' bytes over stored bytes.
         images_per_second: Median, one core.
         times_decode_jpeg: Median over the runs of its rate over that of ``torchvision.io.decode_jpeg`` just before.
-        spread: Best less worst run, as a share of the median.
-        front_gap: How much faster the fastest way is that is no larger and that the shard format can hold (one image a frame), as a
+        spread: Best minus worst run, as a fraction of the median.
+        front_gap: How much faster the fastest way is that is no larger and that the shard format can hold (one image per frame), as a
             share; 0 on the Pareto front.
     """
 
@@ -63,7 +64,7 @@ class StudyRow:
 
 
 def mark_front(rows: Sequence[StudyRow]) -> list[StudyRow]:
-    """Return the rows of one size with their distance from the front, smallest first; several images a frame are no part of it.
+    """Return the rows of one size with their distance from the front, smallest first; several images per frame are no part of it.
 
     Speeds are compared as multiples of the yardstick, so that drift of the machine during the run does not matter.
     """

@@ -1,4 +1,4 @@
-"""The codec study as a picture: bytes an image against speed, one panel a size, the front drawn through.
+"""The codec study as a picture: bytes per image against speed, one panel per size, the front drawn through.
 
 In: marked rows and the defaults. Out: a PNG. Matplotlib's own canvas is used, so no display is needed.
 """

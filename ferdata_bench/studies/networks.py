@@ -8,7 +8,7 @@ In: nothing. Out: Markdown. The networks are built on torch's meta device, so no
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.nets.networks import MODEL_NAMES, build_network, linear_input, smallest_size
+from ferdata.training.nets.networks import MODEL_NAMES, build_network, linear_input, smallest_size
 
 __all__ = ["network_table"]
 

@@ -1,8 +1,8 @@
-"""Is the plan's prediction right? Compares it with the real loader's images a second, codec by codec, on this machine.
+"""Is the plan's prediction right? Compares it with the real loader's images per second, codec by codec, on this machine.
 
     python -m ferdata_bench.studies.plan_check [DIR] [--json FILE] [--leave-gb 3 --count 24576]
 
-In: a data set; photographs of 224 px where none is given. Out: a table and a JSON file; exit code 1 where a prediction is more than 20 %
+In: a data set; photographs of 224 px if none is given. Out: a table and a JSON file; exit code 1 if a prediction is more than 20 %
 off, or another choice than the recommended one is more than 10 % faster. Every codec is recoded in full and streamed, so it takes minutes
 and several times the data set's size on disk. With ``--leave-gb`` all other memory is taken away first: what a set does that does not fit.
 """
@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from ferdata import read_index
-from ferdata.console.screen import console
 from ferdata.dataset.recode import recode
 from ferdata.errors import FerdataError
+from ferdata.format.codecs import make_codec
+from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.plan.advise import MachinePlan, plan
 from ferdata.plan.conditions import describe_machine
@@ -42,12 +44,12 @@ RUNS = 3
 
 
 CHOICE = 0.9
-"""Share of the fastest measured rate that the recommended choice must reach."""
+"""Fraction of the fastest measured rate that the recommended choice must reach."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedRow:
-    """One codec with one number of workers: predicted and measured images a second, and the error as a share of the measured rate."""
+    """One codec with one number of workers: predicted and measured images per second, and the error as a fraction of the measured rate."""
 
     codec: str
     workers: int
@@ -111,7 +113,7 @@ def memory_taken(leave_bytes: int | None) -> Iterator[None]:
 
 
 def measure_loader(root: Path, *, num_workers: int, min_seconds: float) -> list[float]:
-    """Return images a second of each of a few runs over the largest split, after one epoch to warm up."""
+    """Return images per second of each of a few runs over the largest split, after one epoch to warm up."""
     from ferdata import Loader
 
     index = read_index(Store(root))
@@ -130,7 +132,7 @@ def measure_loader(root: Path, *, num_workers: int, min_seconds: float) -> list[
 
 
 def main(
-    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="A data set; photographs where none is given.")] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="A data set; photographs if none is given.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")] = None,
     count: Annotated[int, typer.Option(help="How many photographs.")] = PHOTOS,
     size: Annotated[int, typer.Option(help="Their side in pixels.")] = 224,
@@ -143,7 +145,15 @@ def main(
             if folder is None:
                 write_photos(Path(work, "source"), count=count, size=size)
                 folder = Path(work, "photos")
-                ingest(IngestOptions(source="folder", src=str(Path(work, "source")), out=str(folder), size=size, codec="jpeg"))
+                ingest(
+                    IngestOptions(
+                        source="folder",
+                        src=str(Path(work, "source")),
+                        out=str(folder),
+                        transform=TransformOptions(size=size),
+                        codec=make_codec("jpeg"),
+                    )
+                )
                 os.sync()  # or the disk still writes, beside the measurement, what was just made
             with memory_taken(None if leave_gb is None else int(leave_gb * 1e9)):
                 found, checked = check_plan(folder, work=Path(work), min_seconds=seconds)
@@ -156,7 +166,7 @@ def main(
     if json_file is not None:
         extra = {"images": found.num_samples, "size": size, "left_memory_gb": leave_gb}
         json_file.write_text(json.dumps(_to_json(found, checked, extra, is_close=is_close, is_right=is_right), indent=1) + "\n")
-    console.print(
+    Console().print(
         f"{'within' if is_close else 'NOT within'} {TOLERANCE:.0%}; recommended, and "
         f"{'as fast as any' if is_right else 'NOT the fastest'}: {found.recommendation.sentence}",
         highlight=False,
@@ -169,7 +179,7 @@ def _show(checked: Sequence[CheckedRow]) -> None:
     table = Table("codec", "workers", "predicted", "measured", "off by")
     for row in checked:
         table.add_row(row.codec, str(row.workers), f"{row.predicted:,.0f}", f"{row.measured:,.0f}", f"{row.error:+.0%}")
-    console.print(table)
+    Console().print(table)
 
 
 def _to_json(found: MachinePlan, checked: Sequence[CheckedRow], extra: dict[str, Any], *, is_close: bool, is_right: bool) -> dict[str, Any]:

@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.synth import write_synthetic
-from model.options import TrainOptions
-from model.report.plots import TRAIN_COLOR, VAL_COLOR, new_figure, png_bytes, style_axes
-from model.run.disk import write_json
-from model.run.folder import read_metrics
-from model.train import train
+from ferdata.training.options import TrainOptions
+from ferdata.training.report.plots import TRAIN_COLOR, VAL_COLOR, new_figure, png_bytes, style_axes
+from ferdata.training.run.disk import write_json
+from ferdata.training.run.folder import read_metrics
+from ferdata.training.train import train
 
 __all__ = ["StudyOptions", "draw_study", "run_study"]
 
@@ -64,7 +65,7 @@ def run_study(options: StudyOptions, folder: Path, *, say: Callable[[str], None]
     Args:
         options: Sizes.
         folder: Where data and runs go.
-        say: Told what is done.
+        say: Called with progress.
 
     Returns:
         ``options``; ``head``, what became of the pre-trained head; ``curves``: way -> accuracy on val ``[seed][epoch]``.
@@ -122,7 +123,11 @@ def _shards(source: str, count: int, options: StudyOptions, folder: Path, say: C
     tree, out = folder / f"{source}-tree", folder / f"{source}-shards"
     say(f"drawing {count:,} faces as {source}")
     write_synthetic(source, str(tree), count=count, size=options.size, num_workers=options.num_workers)
-    ingest(IngestOptions(source=source, src=str(tree), out=str(out), size=options.size, num_workers=options.num_workers))
+    ingest(
+        IngestOptions(
+            source=source, src=str(tree), out=str(out), transform=TransformOptions(size=options.size), num_workers=options.num_workers
+        )
+    )
     return str(out)
 
 

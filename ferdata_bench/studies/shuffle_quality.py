@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from ferdata.errors import FerdataError, OptionError
 from ferdata.labels import AFFECTNET_8
 from ferdata.plan.conditions import describe_machine
-from ferdata.sources.totals import AFFECTNET_TRAIN, RAFDB_TRAIN
+from ferdata.sources.affectnet.totals import AFFECTNET_TRAIN
+from ferdata.sources.rafdb.totals import RAFDB_TRAIN
 from ferdata.stream.order.sequence import RUN_BYTES, RUNS_PER_WINDOW, WINDOW_SAMPLES, OrderOptions, rank_sequence
 
 __all__ = ["QualityOptions", "main", "measure_quality", "plot_quality"]
@@ -70,7 +71,7 @@ class Quality:
         way: How the epoch was shuffled.
         stored: In which order the samples stand in the shards.
         run_samples: Neighbours that are read together, where the way knows such runs.
-        neighbour_median: Median distance of two neighbours of a shard in the epoch, as a share of the epoch; 0.29 by chance.
+        neighbour_median: Median distance of two neighbours of a shard in the epoch, as a fraction of the epoch; 0.29 by chance.
         neighbours_in_batch: Share of neighbours that meet in one batch.
         together_again: Share of pairs that meet in one batch and meet again in the next epoch's.
         label_run_mean: Mean length of a run of one label.

@@ -21,13 +21,13 @@ import torch
 from ferdata.format import read_index
 from ferdata.parallel import usable_cores
 from ferdata.store import Store
-from model.data import StepBatch, TrainData
-from model.nets.augment import training_transform
-from model.nets.networks import build_network
-from model.options import TrainOptions
-from model.run.clock import WaitClock
-from model.run.ranks import join_ranks
-from model.step import Stepper
+from ferdata.training.data import StepBatch, TrainData
+from ferdata.training.nets.augment import training_transform
+from ferdata.training.nets.networks import build_network
+from ferdata.training.options import TrainOptions
+from ferdata.training.run.clock import WaitClock
+from ferdata.training.run.ranks import join_ranks
+from ferdata.training.step import Stepper
 
 __all__ = ["Throughput", "measure_throughput"]
 

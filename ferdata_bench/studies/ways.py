@@ -113,7 +113,7 @@ def prepare(way: Way, images: Photographs, ring: Ring, cold_bytes: int) -> tuple
     """Store the images in one way, and again up to ``cold_bytes``, so that they come from memory and not from the processor's cache.
 
     Returns:
-        Stored bytes an image, and a function that decodes all images into their rows; its argument, the number of
+        Stored bytes per image, and a function that decodes all images into their rows; its argument, the number of
         the run, chooses which copy of the stored bytes it reads.
     """
     stored, decode_all = _PREPARE[way.codec](way, images, ring)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ferdata.format import DatasetIndex
 from ferdata.stream import BatchContext, BatchTransform, ColorJitter, Compose, HorizontalFlip, Normalize, RandomResizedCrop
-from model.options import TrainOptions
+from ferdata.training.options import TrainOptions
 
 __all__ = ["Resize", "evaluation_transform", "training_transform"]
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ferdata.errors import OptionError
-from model.nets.dropout import SampleDropout
+from ferdata.training.nets.dropout import SampleDropout
 
 __all__ = ["MODEL_NAMES", "Design", "FerNetwork", "build_network", "find_design", "linear_input", "smallest_size"]
 

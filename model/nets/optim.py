@@ -5,10 +5,10 @@ import math
 import torch
 from torch import nn
 
-from model.nets.networks import find_design
-from model.options import TrainOptions
+from ferdata.training.nets.networks import find_design
+from ferdata.training.options import TrainOptions
 
-__all__ = ["describe_longer", "learning_rate", "make_optimizer"]
+__all__ = ["learning_rate", "make_optimizer"]
 
 
 def make_optimizer(network: nn.Module, options: TrainOptions, device: torch.device) -> torch.optim.Optimizer:
@@ -31,15 +31,3 @@ def learning_rate(options: TrainOptions, step: int, total_steps: int) -> float:
     if options.schedule == "constant":
         return options.lr
     return options.lr * (1 + math.cos(math.pi * (step - rise) / max(1, total_steps - rise))) / 2
-
-
-def describe_longer(options: TrainOptions, step: int, epochs_before: int, steps_per_epoch: int) -> str | None:
-    """Return what a resumed run's new number of epochs does to its schedule, or None where it does nothing."""
-    before = learning_rate(options, step, epochs_before * steps_per_epoch)
-    now = learning_rate(options, step, options.epochs * steps_per_epoch)
-    if epochs_before == options.epochs or now == before:
-        return None
-    return (
-        f"epochs {options.epochs}, {epochs_before} before: the schedule spans all of them, so the learning rate of step {step} is "
-        f"{now:.2g} instead of {before:.2g}; a run begun with {options.epochs} epochs would have come here by another way"
-    )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ferdata.parallel import usable_cores
 from ferdata.stream import Loader
-from model.run.clock import WaitClock
+from ferdata.training.run.clock import WaitClock
 
 __all__ = ["WAIT_LIMIT", "Advice", "advise"]
 

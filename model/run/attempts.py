@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ferdata.errors import TrainError
-from model.options import TrainOptions
-from model.run.checkpoint import LAST_NAME
-from model.run.disk import read_json
+from ferdata.training.options import TrainOptions
+from ferdata.training.run.checkpoint import LAST_NAME
+from ferdata.training.run.disk import read_json
 
 __all__ = ["AUTO", "attempt", "find_begun", "find_resume", "launch"]
 

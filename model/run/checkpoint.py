@@ -1,72 +1,129 @@
 """Checkpoints: everything a run needs to go on, as tensors and plain values, so that reading one runs no code.
 
-In: a record. Out: a file that appears whole or not at all, whose every byte is checked before it is read with ``weights_only=True``.
+In: a :class:`Checkpoint`. Out: a file that appears whole or not at all, whose every byte is checked before it is read with
+``weights_only=True``.
 """
 
 import os
 import pickle
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
 import ferdata
 from ferdata.errors import TrainError
 from ferdata.store import Store
-from model.run.disk import naming
-from model.run.foreign import describe_file, describe_record
+from ferdata.training.run.disk import naming
+from ferdata.training.run.foreign import describe_file, describe_record
+from ferdata.training.run.state import TrainState
 
-__all__ = ["BEST_NAME", "CHECKPOINT_VERSION", "LAST_NAME", "WEIGHTS", "find_checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["BEST_NAME", "CHECKPOINT_VERSION", "LAST_NAME", "Checkpoint", "NetworkRecord", "Normalisation", "find_checkpoint"]
 
-CHECKPOINT_VERSION = 2
+CHECKPOINT_VERSION = 3
 LAST_NAME = "last.pt"
 BEST_NAME = "best.pt"
 
-WEIGHTS = ("model", "network", "classes", "normalisation", "transform", "dataset", "standing")
-"""What every checkpoint holds."""
+_WEIGHTS = ("model", "network", "classes", "normalisation", "transform", "dataset", "state")
+_TO_RESUME = ("optimizer", "scaler", "loader")
 
 
-def save_checkpoint(path: Path, record: dict[str, Any]) -> None:
-    """Write a record of tensors, numbers, text, lists and dicts; the file that was there stays until the new one is on the disk.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkRecord:
+    """What a network is: the arguments of :func:`model.nets.networks.build_network` beside the classes."""
 
-    Raises:
-        TrainError: If the disk does not take it.
+    name: str
+    size: tuple[int, int]
+    channels: int
+    dropout: float
+    valence_arousal: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normalisation:
+    """What a channel's pixel values had subtracted and were divided by."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    unit: str = "pixel values from 0 to 255"
+
+
+_NESTED = (NetworkRecord, Normalisation, TrainState)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A network, what it was trained on, and where its run stands.
+
+    Attributes:
+        model: Its weights by name.
+        network: What it is.
+        classes: Names of the classes.
+        normalisation: How its images are normalised.
+        transform: ``fingerprint`` and ``settings`` of what made the pixels of the shards.
+        dataset: Fingerprint of the data set.
+        state: Where the run stands.
+        optimizer: State of the optimizer; None, as the next two, in weights that no run goes on from (``best.pt``).
+        scaler: State of the scale of the gradients.
+        loader: State of the loader: which sample is next.
     """
-    with naming(path), Store(path.parent).write_atomic(path.name) as file:
-        torch.save({"ferdata": ferdata.__version__, "version": CHECKPOINT_VERSION, **record}, file)
 
+    model: Mapping[str, torch.Tensor]
+    network: NetworkRecord
+    classes: tuple[str, ...]
+    normalisation: Normalisation
+    transform: dict[str, Any]
+    dataset: str
+    state: TrainState
+    optimizer: dict[str, Any] | None = None
+    scaler: dict[str, Any] | None = None
+    loader: dict[str, Any] | None = None
 
-def load_checkpoint(path: Path, *, needed: Sequence[str] = ()) -> dict[str, Any]:
-    """Return a record, its tensors on the CPU.
+    def write(self, path: Path) -> None:
+        """Write the file; the one that was there stays until the new one is on the disk.
 
-    Args:
-        path: The file.
-        needed: What the record must hold.
+        Raises:
+            TrainError: If the disk does not take it.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        record = {name: asdict(value) if isinstance(value, _NESTED) else value for name, value in values.items() if value is not None}
+        with naming(path), Store(path.parent).write_atomic(path.name) as file:
+            torch.save({"ferdata": ferdata.__version__, "version": CHECKPOINT_VERSION, **record}, file)
 
-    Raises:
-        TrainError: If the file is missing, damaged, of another version, or holds other things than those that are needed.
-    """
-    try:
-        if found := describe_file(path):
-            raise _foreign(path, found)
-        _check_bytes(path)
-        record: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise TrainError(f"{path}: no such checkpoint, expected one of a run that has trained for a while; check the path") from error
-    except pickle.UnpicklingError as error:
-        raise _foreign(path, "more than tensors and plain values") from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise _unusable(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
-    _check_origin(path, record)
-    missing = [name for name in needed if name not in record]
-    if missing:
-        kind = "weights alone, as in best.pt, " if not set(WEIGHTS) & set(missing) else "a record "
-        raise _unusable(path, f"{kind}without {', '.join(missing)}")
-    if "model" in record and not _holds_tensors(record["model"]):
-        raise _unusable(path, "weights that are no tensors")
-    return dict(record)
+    @classmethod
+    def read(cls, path: Path, *, to_resume: bool = False) -> Self:
+        """Return what :meth:`write` wrote, its tensors on the CPU.
+
+        Args:
+            path: The file.
+            to_resume: Whether a run is to go on from it, which takes more than weights.
+
+        Raises:
+            TrainError: If the file is missing, damaged, of another version or another program, or holds less than is needed.
+        """
+        record = _read_record(path)
+        missing = [name for name in (*_WEIGHTS, *(_TO_RESUME if to_resume else ())) if name not in record]
+        if missing:
+            kind = "weights alone, as in best.pt, " if not set(_WEIGHTS) & set(missing) else "a record "
+            raise _unusable(path, f"{kind}without {', '.join(missing)}")
+        if not _holds_tensors(record["model"]):
+            raise _unusable(path, "weights that are no tensors")
+        try:
+            return cls(
+                model=record["model"],
+                network=NetworkRecord(**{**record["network"], "size": tuple(map(int, record["network"]["size"]))}),
+                classes=tuple(record["classes"]),
+                normalisation=Normalisation(**{**record["normalisation"], **_channels(record["normalisation"])}),
+                transform=dict(record["transform"]),
+                dataset=record["dataset"],
+                state=TrainState(**record["state"]),
+                **{name: dict(record[name]) for name in _TO_RESUME if name in record},
+            )
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            raise _unusable(path, str(error)) from error
 
 
 def find_checkpoint(run: str | os.PathLike[str]) -> Path:
@@ -82,6 +139,32 @@ def find_checkpoint(run: str | os.PathLike[str]) -> Path:
     return found[0]
 
 
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        if found := describe_file(path):
+            raise _foreign(path, found)
+        _check_bytes(path)
+        record: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise TrainError(f"{path}: no such checkpoint, expected one of a run that has trained for a while; check the path") from error
+    except pickle.UnpicklingError as error:
+        raise _foreign(path, "more than tensors and plain values") from error
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise _unusable(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    if not isinstance(record, dict) or not ("ferdata" in record or {"standing", "dataset"} <= set(record)):
+        raise _foreign(path, describe_record(record))
+    version = record.get("version")
+    if version == 2 and isinstance(record.get("standing"), dict):
+        record["state"] = {**record["standing"], "notes": record.get("notes", []), "advised": record.get("advised", [])}
+    elif version != CHECKPOINT_VERSION:
+        writer = f"ferdata {record['ferdata']}" if "ferdata" in record else "an earlier ferdata"
+        raise TrainError(
+            f"{path}: a checkpoint of {writer} (version {version}) found, expected version {CHECKPOINT_VERSION}; "
+            "go on with the ferdata that wrote it, or train again with this one"
+        )
+    return record
+
+
 def _check_bytes(path: Path) -> None:
     """Compare every file in the archive with its checksum: torch itself reads weights with flipped bits without a word."""
     if not zipfile.is_zipfile(path):
@@ -95,21 +178,12 @@ def _check_bytes(path: Path) -> None:
             raise zipfile.BadZipFile(f"damaged bytes in its part {damaged} (another checksum)")
 
 
-def _check_origin(path: Path, record: Any) -> None:
-    """See that a run of a ferdata that this one can read wrote a record."""
-    version = record.get("version") if isinstance(record, dict) else None
-    if not isinstance(record, dict) or not ("ferdata" in record or {"standing", "dataset"} <= set(record)):
-        raise _foreign(path, describe_record(record))
-    if version != CHECKPOINT_VERSION:
-        writer = f"ferdata {record['ferdata']}" if "ferdata" in record else "an earlier ferdata"
-        raise TrainError(
-            f"{path}: a checkpoint of {writer} (version {version}) found, expected version {CHECKPOINT_VERSION}; "
-            "go on with the ferdata that wrote it, or train again with this one"
-        )
-
-
 def _holds_tensors(weights: Any) -> bool:
     return isinstance(weights, dict) and all(isinstance(value, torch.Tensor) for value in weights.values())
+
+
+def _channels(normalisation: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
+    return {name: tuple(map(float, normalisation[name])) for name in ("mean", "std")}
 
 
 def _foreign(path: Path, found: str) -> TrainError:

@@ -1,114 +1,123 @@
-"""Where a run stands, and its checkpoints, which say so.
+"""A run's checkpoints: when they are written, which of them were good, and what to do where a run ends early.
 
 In: a network and all that moves with it. Out: ``last.pt``, which holds all that a resume needs, and ``best.pt``, the best weights.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ferdata.errors import TrainError
-from ferdata.stream import Loader
-from model.nets.transfer import load_weights
-from model.run.checkpoint import LAST_NAME, WEIGHTS, load_checkpoint, save_checkpoint
-from model.run.clock import WaitClock
-from model.step import Stepper
+from ferdata.program import go_on
+from ferdata.stream import Loader, Normalize
+from ferdata.training.nets.transfer import load_weights
+from ferdata.training.options import TrainOptions
+from ferdata.training.run.checkpoint import BEST_NAME, LAST_NAME, Checkpoint, NetworkRecord, Normalisation
+from ferdata.training.run.ranks import Ranks
+from ferdata.training.run.state import TrainState
+from ferdata.training.step import Stepper
 
-__all__ = ["Keeper", "Standing"]
-
-_TO_GO_ON = (*WEIGHTS, "optimizer", "scaler", "loader", "notes", "advised")
-
-
-@dataclass(slots=True, kw_only=True)
-class Standing:
-    """Where a run stands; a part of every checkpoint.
-
-    ``epoch`` is the one under way, ``step`` counts the run's finished steps; ``losses``, ``correct`` and ``seen`` are sums over the
-    epoch so far, ``images``, ``seconds`` and ``wait_seconds`` over the run; the best weights so far are those after ``best_epoch``.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    losses: float = 0.0
-    correct: int = 0
-    seen: int = 0
-    images: int = 0
-    seconds: float = 0.0
-    wait_seconds: float = 0.0
-    best_epoch: int = -1
-    best_accuracy: float = -1.0
-
-    def add_time(self, clock: WaitClock) -> None:
-        """Add the time of an epoch's steps."""
-        self.images += clock.images
-        self.seconds += clock.seconds
-        self.wait_seconds += clock.wait_seconds
-
-    def next_epoch(self) -> None:
-        """Begin an epoch's sums anew."""
-        self.epoch, self.losses, self.correct, self.seen = self.epoch + 1, 0.0, 0, 0
+__all__ = ["Checkpointer"]
 
 
-class Keeper:
-    """Writes a run's checkpoints, reads them back, and knows which of them were good.
+class Checkpointer:
+    """Writes a run's checkpoints on the first rank, reads them back, and makes the errors that name them.
 
     Args:
+        folder: The run's.
         stepper: Holds the network, the optimizer and the scale of the gradients.
         loader: Of the train split; its state says which sample is next.
-        facts: What the network is and what it was trained on: see :func:`model.setup.make_facts`.
+        options: The run's settings.
+        ranks: This process among those of the run.
     """
 
-    def __init__(self, stepper: Stepper, loader: Loader, facts: Mapping[str, Any]) -> None:
-        self._stepper, self._loader, self._facts = stepper, loader, dict(facts)
+    def __init__(self, folder: Path, stepper: Stepper, loader: Loader, options: TrainOptions, ranks: Ranks) -> None:
+        self._folder, self._stepper, self._loader, self._options, self._ranks = folder, stepper, loader, options, ranks
         self._steps: dict[str, int] = {}
 
-    def save(self, path: Path, standing: Standing, clock: WaitClock, *, notes: list[str], advised: list[str]) -> None:
-        """Write one checkpoint; ``clock`` is what the epoch under way adds to the times."""
-        now = Standing(**asdict(standing))
-        now.add_time(clock)
-        record = {"model": self._stepper.network.state_dict(), **self._facts, "standing": asdict(now)}
-        if path.name == LAST_NAME:
-            record |= {
-                "optimizer": self._stepper.optimizer.state_dict(),
-                "scaler": self._stepper.scaler.state_dict(),
-                "loader": self._loader.state_dict(),
-                "notes": notes,
-                "advised": advised,
-            }
-        save_checkpoint(path, record)
+    def save(self, name: str, state: TrainState) -> None:
+        """Write one checkpoint; all ranks must call this.
 
-    def saved(self, name: str, step: int) -> None:
-        """Take note of a checkpoint of the weights after ``step`` steps; on all ranks."""
-        self._steps[name] = step
+        Raises:
+            TrainError: If weights are not finite, which never reach the disk.
+        """
+        weights = self._stepper.network.state_dict()
+        if not all(bool(value.isfinite().all()) for value in weights.values() if value.is_floating_point()):
+            raise self.diverged(f"weights that are not finite after step {state.step}", state.step)
+        self._ranks.from_first(lambda: self._checkpoint(state, to_resume=name == LAST_NAME).write(self._folder / name))
+        self._steps[name] = state.step
 
-    def load(self, path: Path) -> tuple[Standing, list[str], list[str]]:
-        """Load everything from ``last.pt`` and return where the run stands, its notes, and the kinds of advice it was given.
+    def load(self, steps_per_epoch: int) -> TrainState:
+        """Load everything from ``last.pt`` and return where the run stands.
 
         Raises:
             TrainError: If the file is damaged, or another network's.
             StateError: If it belongs to another data set.
         """
-        record = load_checkpoint(path, needed=_TO_GO_ON)
-        self._loader.load_state_dict(record["loader"])
-        load_weights(self._stepper.network, record, str(path))
+        path = self._folder / LAST_NAME
+        checkpoint = Checkpoint.read(path, to_resume=True)
+        assert checkpoint.optimizer is not None and checkpoint.scaler is not None and checkpoint.loader is not None
+        self._loader.load_state_dict(checkpoint.loader)
+        load_weights(self._stepper.network, checkpoint, str(path))
         try:
-            standing = Standing(**record["standing"])
-            self._stepper.optimizer.load_state_dict(record["optimizer"])
-            self._stepper.scaler.load_state_dict(record["scaler"])
-            notes, advised = list(record["notes"]), list(record["advised"])
+            self._stepper.optimizer.load_state_dict(checkpoint.optimizer)
+            self._stepper.scaler.load_state_dict(checkpoint.scaler)
         except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise TrainError(
                 f"{path}: {reason}, expected what a run of these settings needs to go on; start again with --init-from it"
             ) from error
-        self.saved(LAST_NAME, standing.step)
-        return standing, notes, advised
+        state = checkpoint.state
+        self._steps[LAST_NAME] = state.step
+        if state.best_epoch >= 0:
+            self._steps[BEST_NAME] = (state.best_epoch + 1) * steps_per_epoch
+        return state
 
-    def last_good(self, folder: Path, step: int) -> Path | None:
-        """Return the newest checkpoint that has proved good where the weights after ``step`` steps have not, or None.
+    def diverged(self, found: str, step: int) -> TrainError:
+        """Return the error for figures that are not finite after ``step`` steps; it names the last checkpoint that was good.
 
         A loss is one of the weights before its step: a checkpoint written just before a bad loss holds the weights that gave it.
         """
         good = {name: at for name, at in self._steps.items() if at < step}
-        return folder / max(good, key=lambda name: (good[name], name)) if good else None
+        last, again = self._folder / LAST_NAME, ""
+        if good:
+            best = self._folder / max(good, key=lambda name: (good[name], name))
+            kept, again = f"the last good checkpoint is {best}", f" and --init-from {best}"
+        elif last.exists():
+            kept = f"{last} holds the weights that gave it, and no other was kept"
+        else:
+            kept = "no checkpoint was written yet"
+        return self._ranks.error(
+            f"{self._folder}: {found} found, expected finite ones; {kept}; start again with a lower --lr, or --amp off{again}"
+        )
+
+    def stopped(self, state: TrainState, total_steps: int) -> TrainError:
+        """Return the error that a run ends with where it was asked to stop."""
+        done = f"stopped on request after step {state.step} of {total_steps}, all of it is in {LAST_NAME}"
+        return self._ranks.error(f"{self._folder}: {done}; {self.how_to_go_on()}")
+
+    def how_to_go_on(self) -> str:
+        """Return what to type to go on with this run."""
+        if not (self._folder / LAST_NAME).exists():
+            return "start again: no checkpoint was written yet"
+        return f"go on with: {go_on(self._folder, num_processes=self._ranks.world_size)}"
+
+    def _checkpoint(self, state: TrainState, *, to_resume: bool) -> Checkpoint:
+        stepper, index, options = self._stepper, self._loader.index, self._options
+        normalise = Normalize.of(index)
+        return Checkpoint(
+            model=stepper.network.state_dict(),
+            network=NetworkRecord(
+                name=options.model_name,
+                size=options.input_size(index.spec.shape),
+                channels=index.spec.shape[0],
+                dropout=stepper.network.dropout.probability,
+                valence_arousal=options.valence_arousal,
+            ),
+            classes=index.classes,
+            normalisation=Normalisation(mean=normalise.mean, std=normalise.std),
+            transform={name: index.transform[name] for name in ("fingerprint", "settings")},
+            dataset=index.fingerprint,
+            state=state,
+            optimizer=stepper.optimizer.state_dict() if to_resume else None,
+            scaler=stepper.scaler.state_dict() if to_resume else None,
+            loader=self._loader.state_dict() if to_resume else None,
+        )

@@ -22,11 +22,11 @@ import ferdata
 from ferdata.errors import OptionError, TrainError
 from ferdata.parallel import usable_cores
 from ferdata.store import Store
-from model.options import TrainOptions
-from model.run.attempts import find_begun, launch
-from model.run.checkpoint import load_checkpoint
-from model.run.disk import json_line, naming, read_json, write_json
-from model.run.ranks import Ranks
+from ferdata.training.options import TrainOptions
+from ferdata.training.run.attempts import find_begun, launch
+from ferdata.training.run.checkpoint import Checkpoint
+from ferdata.training.run.disk import json_line, naming, read_json, write_json
+from ferdata.training.run.ranks import Ranks
 
 __all__ = ["RunLog", "keep_run", "make_run", "open_run", "read_environment", "read_metrics"]
 
@@ -70,7 +70,7 @@ def open_run(run: str | os.PathLike[str]) -> tuple[Path, TrainOptions]:
     """
     path = Path(run)
     if path.is_file():
-        load_checkpoint(path)  # says what it is where it is no checkpoint of ours
+        Checkpoint.read(path)  # says what it is where it is no checkpoint of ours
         raise TrainError(f"{path}: a checkpoint found, expected the folder of its run; go on with --resume {path.parent}")
     config = path / CONFIG_NAME
     try:

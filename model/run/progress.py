@@ -1,6 +1,6 @@
 """What a run shows while it runs. In: figures of steps and epochs. Out: one live line and a row per epoch in the terminal."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -8,7 +8,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from ferdata.training.report.scores import SplitScores
+
 __all__ = ["EpochStatus", "RichProgress", "StepStatus", "TrainProgress"]
+
+_VAL_FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "loss", "ccc", "rmse")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,16 +30,31 @@ class StepStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochStatus:
-    """Figures of an epoch; accuracies by split."""
+    """Figures of an epoch: of its steps, and of the val split (None where there is none) after it."""
 
     epoch: int
     epochs: int
     loss: float
-    accuracy: dict[str, float]
-    balanced_accuracy: float | None
+    train_accuracy: float
     images_per_second: float
     data_wait_share: float
     seconds: float
+    val: SplitScores | None
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """Accuracy by split."""
+        return {"train": self.train_accuracy} | ({} if self.val is None else {"val": self.val.accuracy})
+
+    @property
+    def balanced_accuracy(self) -> float | None:
+        """Mean recall over the classes of val."""
+        return None if self.val is None else self.val.balanced_accuracy
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain values, a line of ``metrics.jsonl``."""
+        figures = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("epochs", "val")}
+        return figures | ({} if self.val is None else {"val": {name: getattr(self.val, name) for name in _VAL_FIGURES}})
 
 
 class TrainProgress(Protocol):

@@ -20,7 +20,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from ferdata.errors import FerdataError, OptionError, TrainError
-from model.run.attempts import attempt
+from ferdata.training.run.attempts import attempt
 
 __all__ = ["FollowingError", "Ranks", "is_first_process", "join_ranks"]
 

@@ -1,10 +1,10 @@
 """What a run comes to. In: figures of every split. Out: a value that prints as JSON with the keys of the command line's contract."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import Any
 
-from model.report.scores import SplitScores
+from ferdata.training.report.scores import SplitScores
 
 __all__ = ["TrainResult"]
 
@@ -39,7 +39,7 @@ class TrainResult:
     steps: int
     images_per_second: float
     data_wait_share: float
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> dict[str, float]:
@@ -71,20 +71,12 @@ class TrainResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
-        return {
-            "model": self.model,
-            "parameters": self.parameters,
+        figures = {field.name: getattr(self, field.name) for field in fields(self)}
+        return figures | {
             "accuracy": self.accuracy,
             "balanced_accuracy": self.balanced_accuracy,
             "confusion": self.confusion,
-            "images_per_second": self.images_per_second,
-            "data_wait_share": self.data_wait_share,
-            "run": self.run,
-            "main_split": self.main_split,
             "classes": list(self.classes),
-            "best_epoch": self.best_epoch,
-            "epochs": self.epochs,
-            "steps": self.steps,
             "scores": {split: scores.to_json() for split, scores in self.scores.items()},
             "notes": list(self.notes),
         }

@@ -18,6 +18,7 @@ from rich.console import Console
 from streams import wait_until
 
 from ferdata.errors import OptionError
+from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.parallel import usable_cores
 from ferdata.plan.ceilings import Team, copy_job, drop_from_cache, read_job
@@ -38,7 +39,7 @@ COUNT = 96
 
 
 def test_a_timing_gives_the_median_rate_and_how_far_runs_lie_apart() -> None:
-    """Spread is best less worst over the median; one slow run must not move the quoted figure."""
+    """Spread is best minus worst over the median; one slow run must not move the quoted figure."""
     timing = Timing(seconds=(1.0, 2.0, 0.5), work=(100, 100, 100))
 
     assert timing.rates == (100, 50, 200)
@@ -86,7 +87,7 @@ def test_the_peak_of_memory_is_seen_from_outside() -> None:
 
 
 def test_the_copy_ceiling_counts_images_by_their_bytes(tmp_path: Path) -> None:
-    """1,000 bytes an image, whatever the chunks; processes share them."""
+    """1,000 bytes per image, whatever the chunks; processes share them."""
     (tmp_path / "bytes").write_bytes(bytes(100_500))
     job = copy_job([str(tmp_path / "bytes")], bytes_per_image=1_000, batch_size=16)
 
@@ -133,7 +134,9 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> BenchResult:
     """A small run against given shards: ferdata's two rows, a contender that works and one that is missing."""
     folder = tmp_path_factory.mktemp("bench")
     source = write_photos(folder / "photos", count=COUNT, size=SIZE).root / "train"
-    ingest(IngestOptions(source="folder", src=str(source), out=str(folder / "shards"), size=SIZE, num_workers=1))
+    ingest(
+        IngestOptions(source="folder", src=str(source), out=str(folder / "shards"), transform=TransformOptions(size=SIZE), num_workers=1)
+    )
     options = BenchOptions(
         shards=folder / "shards",
         against=("memmap",),
@@ -238,7 +241,7 @@ def row(name: str, rate: float, codec: str = "raw") -> BenchRow:
         ("zstd", 50.0, 500.0, "limit is decoding: 1 core and 2 workers decode 50 zstd images/s, while memory could take 100; a"),
         ("raw", 50.0, 500.0, "limit is memory: 1 core and 2 workers can copy 100 ready images/s into batches, and decode 50 from zstd; a"),
         ("raw", None, 500.0, "limit is memory: 1 core and 2 workers can copy 100 ready images/s into batches; a"),
-        ("raw", 200.0, 30.0, "delivers 40 (40% of the copy ceiling); data that is not in memory comes at 30 images/s from the disk."),
+        ("raw", 200.0, 30.0, "delivers 40 (40% of the copy ceiling); data that is not in memory arrives at 30 images/s from the disk."),
     ],
 )
 def test_one_sentence_says_what_limits_the_machine(codec: str, decode: float | None, disk: float, message: str) -> None:
@@ -278,7 +281,7 @@ def test_a_sweep_of_workers_doubles_up_to_what_was_asked(most: int, counts: list
     ("options", "message"),
     [
         ({"epochs": 2}, r"epochs: 2 found, expected at least 3"),
-        ({"batch_size": 0}, r"batch-size: 0 found, expected at least 1"),
+        ({"batch_size": 0}, r"batch_size: 0 found, expected at least 1"),
         ({"sweep": ("seed",)}, r"sweep: seed found, expected axes out of"),
     ],
 )

@@ -140,7 +140,7 @@ def test_every_table_stands_with_its_conditions_its_command_and_a_sentence(tmp_p
     text = page.render(figures, guard=tmp_path / "guard.json")
 
     assert "| zstd | 27,000 | 5% | 90,000 (NumPy) | 30,000 (bare zstandard) | 0.90 | 0.85 | 5,000 | 5.4 | 4 |" in text
-    assert "everything asked is reached" in text
+    assert "every goal is reached" in text
     assert "| memmap | raw | 9,200 | 4% | 0.11 | 200 | 150,528 | 900 | 300 | 0.31 | 7.5 | whole set |  |" in text
     assert "This machine's limit is memory." in text
     assert "python cli.py bench-loader --size 224 --count 8192 --workers 2 --batch-size 128 --epochs 3 --against all" in text
@@ -159,7 +159,7 @@ def test_a_bar_that_is_missed_is_named(tmp_path: Path) -> None:
 
     text = page.render(tmp_path)
 
-    assert "what is asked is **not reached** for zstd, zstd over plain" in text
+    assert "the goal is **not reached** for zstd, zstd over plain" in text
 
 
 def test_a_changed_figure_makes_the_check_fail_until_the_page_is_made_again(tmp_path: Path) -> None:

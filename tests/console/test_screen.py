@@ -8,6 +8,8 @@ import pytest
 from make_dataset import make_dataset
 
 from ferdata.console import screen
+from ferdata.console.info import show_description
+from ferdata.console.shard import show_ingest
 from ferdata.dataset.info import DatasetDescription, describe
 from ferdata.ingest import IngestSummary
 
@@ -31,13 +33,13 @@ def description(tmp_path_factory: pytest.TempPathFactory) -> DatasetDescription:
 
 def test_brackets_in_paths_classes_and_notes_are_printed_as_they_are(printed: StringIO, description: DatasetDescription) -> None:
     """rich takes [full] for a style and leaves it out, and [/b] for a mistake in the program."""
-    screen.show_description(replace(description, root=f"/data/{ODD}", source_layout=ODD, notes=[f"note {ODD}"]))
+    show_description(replace(description, root=f"/data/{ODD}", source_layout=ODD, notes=[f"note {ODD}"]))
     summary = IngestSummary(
         out=f"/out/{ODD}", source="folder", layout=ODD, codec="zstd", rows=5, accepted=4, skipped={}, rejected={ODD: 1}, repairs={},
         class_counts={"train": {ODD: 4}}, bytes_in=0, bytes_out=0, num_shards=1, leaked_images=0, notes=(ODD,),
     )  # fmt: skip
-    screen.show_ingest(summary)
-    screen.show_ingest(replace(summary, is_new=False))
+    show_ingest(summary)
+    show_ingest(replace(summary, is_new=False))
     with screen.ingest_bar(), screen.counting_bar(ODD):
         pass
     screen.pairs(ODD, {ODD: ODD})
@@ -53,7 +55,7 @@ def test_brackets_in_paths_classes_and_notes_are_printed_as_they_are(printed: St
 )
 def test_info_says_smaller_where_it_is_smaller(printed: StringIO, description: DatasetDescription, ratio: float, words: str) -> None:
     """0.94 times smaller would be larger."""
-    screen.show_description(replace(description, ratio=ratio))
+    show_description(replace(description, ratio=ratio))
 
     assert words in printed.getvalue()
 
@@ -65,6 +67,6 @@ def test_images_of_another_size_are_not_called_repaired(printed: StringIO) -> No
         repairs={"unusual_size": 4, "grayscale": 2}, class_counts={"train": {"a": 4}}, bytes_in=0, bytes_out=0, num_shards=1,
         leaked_images=0,
     )  # fmt: skip
-    screen.show_ingest(summary)
+    show_ingest(summary)
 
     assert "unusual_size" not in printed.getvalue() and "grayscale 2" in printed.getvalue()

@@ -9,7 +9,7 @@ from make_dataset import make_dataset
 
 from ferdata.dataset.lettering import own_font, with_font
 from ferdata.dataset.preview import preview
-from model.report.plots import draw_confusion
+from ferdata.training.report.plots import draw_confusion
 
 NAMES = ["$\\frac$", "calm_$5-$9", "开心", "😀", "سعيد", "a\nb", "x" * 4000, "\u202eevil", "100% <b>", "\\$", "é", "👩\u200d👧"]
 

@@ -277,3 +277,12 @@ def test_pixels_that_are_not_contiguous_are_stored_in_c_order(tmp_path: Path) ->
     pixels = expected_pixels(5, 6).transpose(2, 0, 1)
     with one_shard([("k", 0, {}, pixels)], codec=make_codec("zstd"), num_classes=1, root=tmp_path) as reader:
         np.testing.assert_array_equal(reader.read(0).pixels, pixels)
+
+
+def test_a_codec_says_what_it_is(tmp_path: Path) -> None:
+    """It is shown where a data set is; a codec without a level has none to show."""
+    names = ("raw", "zstd", "compact", "jpeg")
+    assert [str(make_codec(name)) for name in names] == ["raw", "zstd at level -10", "compact at level -1", "jpeg"]
+    assert str(make_codec("zstd", 3)) == "zstd at level 3"
+    assert "codec raw;" in repr(make_dataset(tmp_path / "raw", codec="raw"))
+    assert "codec zstd at level 1;" in repr(make_dataset(tmp_path / "zstd", level=1))

@@ -334,7 +334,7 @@ def test_a_picture_of_thousands_of_scans_is_refused() -> None:
 
 
 def shard(source: Path, out: Path, prelude: str, *more: str) -> subprocess.CompletedProcess[str]:
-    script = prelude + "import cli\nsys.argv[0] = 'ferdata'\nsys.exit(cli.main())"
+    script = prelude + "from ferdata.console import main\nsys.argv[0] = 'ferdata'\nmain()"
     arguments = ["shard", "folder", "--src", str(source), "--out", str(out), "--size", "24", "--workers", "1", *more]
     return subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, cwd=TESTS.parent)
 

@@ -225,9 +225,9 @@ def test_the_fingerprint_changes_with_every_setting_that_changes_a_pixel() -> No
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"size": 0}, "size: 0 found, expected 1 to 4096 pixels"),
+        ({"size": 0}, "size: 0 found, expected 1 to 4,096"),
         ({"crop": "face"}, "crop: 'face' found, expected box or none"),
-        ({"resample": "area"}, "resample: 'area' found, expected one of nearest, box"),
+        ({"resample": "area"}, "resample: 'area' found, expected nearest, box, bilinear"),
         ({"background": (0, 0, 256)}, r"background: \(0, 0, 256\) found"),
         ({"max_pixels": 10**9}, "max_pixels: 1,000,000,000 found"),
     ],

@@ -270,7 +270,7 @@ def test_the_scan_hash_sees_every_value_and_nothing_else() -> None:
     [
         ({"num_workers": 0}, "workers: 0 found, expected at least 1"),
         ({"limit": 0}, "limit: 0 found, expected at least 1"),
-        ({"seed": -1}, "seed: -1 found, expected 0 or more"),
+        ({"seed": -1}, "seed: -1 found, expected at least 0"),
         ({"val": 1.5}, r"val: 1.5 found, expected a share of train below 1 \(0.1\), or how many images of each class \(500\)"),
         ({"test": 0}, "test: 0 found, expected a share"),
         ({"val": 0.5, "test": 0.5}, "--val 0.5 and --test 0.5: all of train found, expected some of it to be left"),

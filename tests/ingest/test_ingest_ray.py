@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import cli
+from ferdata.console.app import app
 from ferdata.errors import OptionError
+from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.synth import write_synthetic
 
@@ -26,8 +27,10 @@ def test_ray_writes_the_very_files_of_the_local_pool(source: Path, tmp_path: Pat
     """A cluster is a way to be faster, not another data set."""
     pytest.importorskip("ray")
     monkeypatch.chdir(tmp_path)
-    local = ingest(IngestOptions(source="rafdb", src="source", out="local", size=32, num_workers=2))
-    on_ray = ingest(IngestOptions(source="rafdb", src="source", out="on-ray", size=32, num_workers=2, engine="ray"))
+    local = ingest(IngestOptions(source="rafdb", src="source", out="local", transform=TransformOptions(size=32), num_workers=2))
+    on_ray = ingest(
+        IngestOptions(source="rafdb", src="source", out="on-ray", transform=TransformOptions(size=32), num_workers=2, engine="ray")
+    )
 
     assert (on_ray.samples, on_ray.rejected) == (local.samples, local.rejected)
     assert sum(local.rejected.values()) == 1
@@ -42,8 +45,8 @@ def test_an_engine_that_is_unknown_is_refused(source: Path, tmp_path: Path) -> N
 def test_without_ray_the_error_says_how_to_get_it(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(OptionError, match=r"pip install ferdata\[ray\]"):
-        ingest(IngestOptions(source="rafdb", src=str(source), out=str(tmp_path / "out"), size=32, engine="ray"))
+        ingest(IngestOptions(source="rafdb", src=str(source), out=str(tmp_path / "out"), transform=TransformOptions(size=32), engine="ray"))
 
 
 def test_the_command_line_has_the_option() -> None:
-    assert "--engine" in CliRunner().invoke(cli.app, ["shard", "--help"], env={"COLUMNS": "200"}).output
+    assert "--engine" in CliRunner().invoke(app, ["shard", "--help"], env={"COLUMNS": "200"}).output

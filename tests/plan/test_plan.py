@@ -8,13 +8,15 @@ import pytest
 from make_dataset import make_dataset
 from PIL import Image
 
+from ferdata.console.plan import show_plan
 from ferdata.errors import OptionError, ShardMissingError
-from ferdata.format import read_index
+from ferdata.format import make_codec, read_index
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.plan import advise as planning
-from ferdata.plan.advise import MachinePlan, choose_codec, plan, show_plan
+from ferdata.plan.advise import MachinePlan, choose_codec, plan
 from ferdata.plan.predict import worker_counts
 from ferdata.plan.sample import write_sample_sets
+from ferdata.setting import build
 from ferdata.store import Store
 from ferdata_bench.studies.plan_check import check_plan
 
@@ -43,13 +45,13 @@ def write_tree(root: Path, *, files: int = 40, others: int = 0) -> Path:
     return root
 
 
+def asked(src: Path | str, out: str = "", **settings: object) -> IngestOptions:
+    return build(IngestOptions, {"source": "folder", "src": str(src), "out": out, "size": SIZE, "num_workers": 1} | settings)
+
+
 def shard(tmp_path: Path, codec: str, **settings: object) -> str:
     root = str(tmp_path / codec)
-    ingest(
-        IngestOptions(
-            source="folder", src=str(write_tree(tmp_path / "src")), out=root, codec=codec, num_workers=1, **{"size": SIZE} | settings
-        )
-    )
+    ingest(asked(write_tree(tmp_path / "src"), root, codec=make_codec(codec), **settings))
     return root
 
 
@@ -124,13 +126,12 @@ def test_no_data_set_and_an_empty_one_are_said(tmp_path: Path) -> None:
         plan(str(tmp_path / "none"))
 
 
-def test_auto_chooses_for_a_source_tree_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_auto_chooses_for_a_source_tree_and_says_why(tmp_path: Path) -> None:
     """Nothing is written to the data set's folder, and what is chosen can then be written."""
-    src = str(write_tree(tmp_path / "src"))
-    options = IngestOptions(source="folder", src=src, out=str(tmp_path / "out" / "deep"), size=SIZE, num_workers=1)
-    chosen = choose_codec("folder", src, size=SIZE, options=options)
+    said: list[str] = []
+    chosen = choose_codec(asked(write_tree(tmp_path / "src"), str(tmp_path / "out" / "deep")), say=said.append)
 
-    assert f"codec {chosen}: Use {chosen} with" in " ".join(capsys.readouterr().out.split())
+    assert said[-1].startswith(f"codec {chosen}: Use {chosen} with")
     assert [path.name for path in tmp_path.iterdir()] == ["src"]
 
 
@@ -143,37 +144,33 @@ def slow_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_on_a_slow_disk_auto_takes_jpeg_where_every_image_allows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The smallest codec, by far; and one PNG among the images leaves compact."""
     slow_and_small(monkeypatch)
-    assert choose_codec("folder", str(write_tree(tmp_path / "src")), size=SIZE) == "jpeg"
-    assert choose_codec("folder", str(write_tree(tmp_path / "src", others=1)), size=SIZE) == "compact"
-    assert choose_codec("folder", str(tmp_path / "src"), size=SIZE // 2) == "compact"
+    assert choose_codec(asked(write_tree(tmp_path / "src"))) == "jpeg"
+    assert choose_codec(asked(write_tree(tmp_path / "src", others=1))) == "compact"
+    assert choose_codec(asked(tmp_path / "src", size=SIZE // 2)) == "compact"
 
 
-def test_a_png_that_the_sample_missed_still_keeps_jpeg_from_being_chosen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_png_that_the_sample_missed_still_keeps_jpeg_from_being_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise shard --codec auto would end in a refusal of its own choice."""
     slow_and_small(monkeypatch)
-    src = str(write_tree(tmp_path / "src", files=600, others=2))
+    said: list[str] = []
+    options = asked(write_tree(tmp_path / "src", files=600, others=2))
     monkeypatch.setattr(planning, "SAMPLE_BYTES", 0)
     monkeypatch.setattr(planning.np, "linspace", lambda start, stop, count: np.arange(20))
 
-    assert choose_codec("folder", src, size=SIZE) == "compact"
-    assert "jpeg would be best, but of the images 2 not a JPEG" in " ".join(capsys.readouterr().out.split())
+    assert choose_codec(options, say=said.append) == "compact"
+    assert "jpeg would be best, but of the images 2 not a JPEG" in said[0]
 
 
 def test_auto_keeps_the_codec_of_what_is_there_and_minds_the_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A resumed run must go on with its codec; a zstd level asks for a codec that has levels."""
     slow_and_small(monkeypatch)
     root = shard(tmp_path, "raw")
-    options = IngestOptions(source="folder", src=str(tmp_path / "src"), out=root, size=SIZE, num_workers=1)
-    assert choose_codec("folder", options.src, size=SIZE, options=options) == "raw"
+    assert choose_codec(asked(tmp_path / "src", root)) == "raw"
     unfinished = tmp_path / "unfinished"
     (unfinished / ".parts").mkdir(parents=True)
     (unfinished / ".parts" / "settings.json").write_text('{"codec": "zstd"}')
-    options = IngestOptions(source="folder", src=options.src, out=str(unfinished), size=SIZE)
-    assert choose_codec("folder", options.src, size=SIZE, options=options) == "zstd"
-    levelled = IngestOptions(source="folder", src=options.src, out=str(tmp_path / "new"), size=SIZE, level=3)
-    assert choose_codec("folder", options.src, size=SIZE, options=levelled) == "compact"
+    assert choose_codec(asked(tmp_path / "src", str(unfinished))) == "zstd"
+    assert choose_codec(asked(tmp_path / "src", str(tmp_path / "new")), level=3) == "compact"
 
 
 def test_the_check_measures_every_codec_with_the_real_loader(tmp_path: Path) -> None:

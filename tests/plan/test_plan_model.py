@@ -14,7 +14,7 @@ CODECS = {
     "compact": (57_000, 9_000),
     "jpeg": (15_000, 4_000),
 }
-"""Bytes and images a second and core, about as measured at 224 px."""
+"""Bytes and images per second and core, about as measured at 224 px."""
 
 
 def facts(*names: str, cores: int = 4, **settings: object) -> list[CodecFacts]:

@@ -40,8 +40,8 @@ def test_every_layout_is_recognised_where_it_starts(tmp_path: Path, layout: str)
 
     found = detect_layout(str(tmp_path))
 
-    assert (found.layout, found.root, found.given) == (layout, str(tmp_path), str(tmp_path))
-    assert found.source == ("rafdb" if layout.startswith("RAF") else "affectnet")
+    assert (found.layout.name, found.root) == (layout, str(tmp_path))
+    assert found.layout.source == ("rafdb" if layout.startswith("RAF") else "affectnet")
     assert found.notes[0] == f"{layout} found in {tmp_path}."
 
 
@@ -57,7 +57,7 @@ def test_single_folders_around_a_layout_are_gone_into(tmp_path: Path, layout: st
 
     found = detect_layout(str(tmp_path))
 
-    assert found.layout == layout
+    assert found.layout.name == layout
     paths = [*found.splits.values(), *found.files.values(), *found.folders.values(), *sum(found.tables.values(), ())]
     assert all((Path(found.root) / path).exists() for path in paths)
 
@@ -120,7 +120,7 @@ def test_one_split_alone_takes_its_folders_name(tmp_path: Path, name: str, split
 
     found = detect_layout(str(tmp_path / name))
 
-    assert (found.layout, found.splits, found.root) == ("AN-npy", {split: ""}, str(tmp_path / name))
+    assert (found.layout.name, found.splits, found.root) == ("AN-npy", {split: ""}, str(tmp_path / name))
 
 
 def test_one_split_without_a_name_is_asked_for(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_both_affectnet_releases_in_one_folder(tmp_path: Path) -> None:
     npy_tree(tmp_path)
     csv_tree(tmp_path)
 
-    assert detect_layout(str(tmp_path)).layout == "AN-npy"
+    assert detect_layout(str(tmp_path)).layout.name == "AN-npy"
     for name in ("training.csv", "validation.csv"):
         put(tmp_path / "Manually_Annotated_file_lists" / name, (tmp_path / name).read_bytes())
         (tmp_path / name).unlink()
@@ -192,7 +192,7 @@ def test_derived_caches_are_no_second_layout_and_are_noted(tmp_path: Path) -> No
 
     found = detect_layout(str(tmp_path))
 
-    assert found.layout == "AN-npy"
+    assert found.layout.name == "AN-npy"
     ignored = [note for note in found.notes if note.startswith("Ignored")]
     assert ignored == [
         "Ignored derived files, which are no labels: images_cropped/, affectnet.csv, dump.csv, train_annotations_7class.txt, "
@@ -239,7 +239,7 @@ def test_class_folders_belong_to_the_source_that_is_asked_for(tmp_path: Path) ->
     """Names alone do not say whose images they are."""
     class_folders(tmp_path, {"train": {"happy": 1, "sad": 1}, "test": {"Happy": 1}})
 
-    named = {source: detect_layout(str(tmp_path), source=source).layout for source in ("affectnet", "rafdb", "folder")}
+    named = {source: detect_layout(str(tmp_path), source=source).layout.name for source in ("affectnet", "rafdb", "folder")}
 
     assert named == {"affectnet": "AN-folders", "rafdb": "RAF-folders", "folder": "folder"}
     assert detect_layout(str(tmp_path)).class_folders == {"happy": "Happy", "sad": "Sad", "Happy": "Happy"}

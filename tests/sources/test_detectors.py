@@ -33,7 +33,7 @@ def test_csv_files_and_images_are_looked_for_separately(
 
     found = detect_layout(str(tmp_path), source="affectnet")
 
-    assert (found.layout, found.root) == ("AN-csv", str(tmp_path))
+    assert (found.layout.name, found.root) == ("AN-csv", str(tmp_path))
     assert found.folders == {"manual": images}
     assert found.files == {split: f"{lists}/{name}".strip("/") for split, name in zip(("train", "val"), names, strict=True)}
     assert len(scan_source("affectnet", str(tmp_path), ScanOptions()).items) == 16 + 8
@@ -139,7 +139,7 @@ def test_both_spellings_of_the_rafdb_list_are_its_name(tmp_path: Path) -> None:
     text = (tmp_path / "EmoLabel/list_patition_label.txt").read_text()
     other = put(tmp_path / "EmoLabel/list_partition_label.txt", text)
 
-    assert detect_layout(str(tmp_path)).layout == "RAF-basic"
+    assert detect_layout(str(tmp_path)).layout.name == "RAF-basic"
     other.write_text(text + "train_09999.jpg 1\n")
     with pytest.raises(AmbiguousLayoutError, match=r"list_patition_label.txt and .*list_partition_label.txt differ"):
         detect_layout(str(tmp_path))
@@ -152,7 +152,7 @@ def test_yolo_names_one_folder_up_belong_to_it(tmp_path: Path) -> None:
 
     found = detect_layout(str(tmp_path))
 
-    assert (found.layout, found.files["names"], found.splits["train"]) == ("AN-yolo", "data.yaml", "YOLO_format/train")
+    assert (found.layout.name, found.files["names"], found.splits["train"]) == ("AN-yolo", "data.yaml", "YOLO_format/train")
 
 
 def test_kaggle_labels_inside_the_train_folder_are_found(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_kaggle_labels_inside_the_train_folder_are_found(tmp_path: Path) -> None
 
     found = detect_layout(str(tmp_path))
 
-    assert (found.layout, found.files) == ("AN-kaggle-B", {"labels": "Train/labels.csv"})
+    assert (found.layout.name, found.files) == ("AN-kaggle-B", {"labels": "Train/labels.csv"})
 
 
 def test_parquet_files_are_sorted_into_splits_by_name(tmp_path: Path) -> None:

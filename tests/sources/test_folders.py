@@ -12,8 +12,9 @@ from trees_rafdb import KAGGLE_NAMES, class_folders, names_of, put, reasons
 from ferdata.errors import AmbiguousLayoutError, LayoutError, SourceError
 from ferdata.labels import AFFECTNET_7, AFFECTNET_8, ALPHABETICAL_7, ALPHABETICAL_8, FER2013, RAFDB_BASIC, canonical_name
 from ferdata.sources import Scan, ScanOptions, scan_source
-from ferdata.sources.class_folders.detector import find_number_order
-from ferdata.sources.totals import AFFECTNET_TRAIN, RAFDB_TRAIN
+from ferdata.sources.affectnet.totals import AFFECTNET_TRAIN
+from ferdata.sources.class_folders.orders import find_number_order
+from ferdata.sources.rafdb.totals import RAFDB_TRAIN
 
 ALIASES = {
     "Neutral": ("neutral", "normal", "calm", "NEUTRAL"),

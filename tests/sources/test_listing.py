@@ -7,7 +7,7 @@ import fsspec
 import pytest
 
 from ferdata.errors import StoreError
-from ferdata.sources.files.listing import NameIndex, Tree, is_archive, is_image, list_folder, natural_key, peek, split_of
+from ferdata.sources.files.listing import NameIndex, Tree, is_archive, is_image, list_folder, natural_key, split_of
 from ferdata.store import Store
 
 
@@ -70,7 +70,7 @@ def test_peek_stops_early(tmp_path: Path) -> None:
         (tmp_path / f"{i}.npy").touch()
     seen: list[str] = []
 
-    found = peek(Store(str(tmp_path)), "", lambda name: bool(seen.append(name)) or name.endswith(".npy"), at_most=3)
+    found = Tree(Store(str(tmp_path))).peek("", lambda name: bool(seen.append(name)) or name.endswith(".npy"), at_most=3)
 
     assert len(found) == len(seen) == 3
 

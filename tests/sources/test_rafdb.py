@@ -264,7 +264,7 @@ def test_original_images_are_read_where_there_are_no_aligned_ones(tmp_path: Path
 
     assert [item.path for item in found.items] == [f"Image/original/{stem}.jpg" for stem, _ in rows]
     assert "There are no aligned images, so the original ones in Image/original are read." in found.notes
-    assert found.has_originals
+    assert found.side is None
     assert found.items.table.equals(scanned(tmp_path, rafdb_images="original").items.table)
 
 

@@ -37,7 +37,7 @@ def test_a_wrapper_with_a_number_or_a_class_name_is_no_class(
 
     found = detect_layout(str(tmp_path))
 
-    assert (found.layout, found.root) == (layout, str(tmp_path / wrapper))
+    assert (found.layout.name, found.root) == (layout, str(tmp_path / wrapper))
 
 
 def test_numeric_folders_in_a_numbered_wrapper_are_asked_for_where_they_lie(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_every_field_is_the_samples_own_in_every_loader(tmp_path: Path) -> None:
     seen = []
     for batch in batches:
         truth.assert_true(batch)
-        for row, number in enumerate(batch.numbers.tolist()):
+        for row, number in enumerate(batch.indices.tolist()):
             sample = {name: value[row] for name, value in zip(batch._fields, batch, strict=True)}
             if number < 0:
                 assert (sample["records"], sample["path"], int(sample["shard"])) == ({}, "", 0)

@@ -13,7 +13,7 @@ from streams import SPLITS, Truth, make_truth, small_jobs, worker_pids
 from ferdata.errors import OptionError, StateError
 from ferdata.stream import Loader
 
-FIELDS = ("images", "labels", "numbers")
+FIELDS = ("images", "labels", "indices")
 SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": FIELDS, "seed": 3}
 
 
@@ -68,9 +68,9 @@ def test_the_order_is_the_same_for_any_number_of_workers(zstd: Truth, shuffle: s
 
 def test_keys_come_in_the_order_of_the_images(zstd: Truth) -> None:
     """A key that belongs to another row would name the wrong file to whoever looks into an error."""
-    with Loader(zstd.root, num_workers=2, **{**SMALL, "fields": ("images", "keys", "numbers")}) as loader:
+    with Loader(zstd.root, num_workers=2, **{**SMALL, "fields": ("images", "keys", "indices")}) as loader:
         for batch in loader:
-            assert batch.keys == [expected_key(number) for number in batch.numbers.tolist()]
+            assert batch.keys == [expected_key(number) for number in batch.indices.tolist()]
 
 
 @pytest.mark.parametrize("shuffle", ["window", "full", "none"])
@@ -123,7 +123,7 @@ def test_views_of_views_stay_true_while_the_ring_turns(zstd: Truth) -> None:
         kept: list[tuple[int, np.ndarray]] = []
         for number, batch in enumerate(loader):
             if number % 20 == 0:
-                kept.append((int(batch.numbers[5]), batch.images[4:].numpy()[1].T[..., 0]))
+                kept.append((int(batch.indices[5]), batch.images[4:].numpy()[1].T[..., 0]))
         del batch
         assert len(kept) == 2 and loader.metrics().copied_batches == 0
         for _ in range(2):
@@ -155,12 +155,12 @@ def test_a_consumer_may_write_into_its_batch(zstd: Truth) -> None:
 
 def test_optional_fields_are_the_samples_own(zstd: Truth) -> None:
     """Valence and arousal are NaN where the source has none, never 0, which is a valid value."""
-    fields = ("valence", "images", "arousal", "mask", "numbers")
+    fields = ("valence", "images", "arousal", "mask", "indices")
     with Loader(zstd.root, num_workers=0, **{**SMALL, "fields": fields}) as loader:
         batch = next(iter(loader))
 
     assert batch._fields == fields
-    records = [expected_record(number) for number in batch.numbers.tolist()]
+    records = [expected_record(number) for number in batch.indices.tolist()]
     for name in ("valence", "arousal"):
         expected = np.array([np.nan if record[name] is None else record[name] for record in records], np.float32)
         assert np.array_equal(getattr(batch, name).numpy(), expected, equal_nan=True)
@@ -251,10 +251,10 @@ def test_asking_for_an_iterator_alone_changes_nothing(zstd: Truth) -> None:
 def test_breaking_out_of_a_loop_moves_on_to_the_next_epoch(zstd: Truth) -> None:
     """``for batch in loader: break`` twice gives two different batches, as a DataLoader with a sampler's set_epoch would."""
     with Loader(zstd.root, num_workers=0, **SMALL) as loader:
-        firsts = [next(iter(loader)).numbers.tolist() for _ in range(2)]
+        firsts = [next(iter(loader)).indices.tolist() for _ in range(2)]
         assert (firsts[0] != firsts[1], loader.epoch) == (True, 1)
         loader.set_epoch(0)
-        assert next(iter(loader)).numbers.tolist() == firsts[0]
+        assert next(iter(loader)).indices.tolist() == firsts[0]
 
 
 def test_set_epoch_chooses_the_order_and_len_is_exact_throughout(zstd: Truth) -> None:
@@ -268,7 +268,7 @@ def test_set_epoch_chooses_the_order_and_len_is_exact_throughout(zstd: Truth) ->
             assert (loader.epoch, len(loader)) == (epoch, 37)
             numbers: list[int] = []
             for batch in loader:
-                numbers += batch.numbers.tolist()
+                numbers += batch.indices.tolist()
                 assert (loader.epoch, len(loader)) == (epoch, 37)
             assert numbers == free[epoch]
         with pytest.raises(OptionError, match="epoch: -1 found, expected 0 or more"):

@@ -10,7 +10,7 @@ from streams import Truth, make_truth, small_jobs
 from ferdata.errors import ShardCorruptError
 from ferdata.stream import Loader
 
-SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "numbers"), "seed": 3}
+SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "indices"), "seed": 3}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from streams import Truth, make_truth, run_script
 
 from ferdata.stream import Loader
 
-SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "numbers"), "seed": 3}
+SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "indices"), "seed": 3}
 NUM_BATCHES = 37
 
 
@@ -21,7 +21,7 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> Truth:
 
 @pytest.fixture(scope="module")
 def expected(truth: Truth) -> list[list[int]]:
-    """The sample numbers of three epochs, read without workers."""
+    """The sample indices of three epochs, read without workers."""
     with Loader(truth.root, num_workers=0, **SMALL) as loader:
         return [[number for batch in loader for number in truth.assert_true(batch)] for _ in range(3)]
 
@@ -38,7 +38,7 @@ def needs(*modules: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed")
 
 
-OPTIONS = 'dict(batch_size=8, window_samples=48, fields=("images", "labels", "numbers"), seed=3, num_workers=2)'
+OPTIONS = 'dict(batch_size=8, window_samples=48, fields=("images", "labels", "indices"), seed=3, num_workers=2)'
 
 START_METHODS = f"""
 import json, sys, threading
@@ -46,7 +46,7 @@ import ferdata.stream.pipeline
 from ferdata.stream import Loader
 
 def numbers_of(batch):
-    numbers = batch.numbers.tolist()
+    numbers = batch.indices.tolist()
     assert batch.images.flatten(1)[:, 0].tolist() == [number % 256 for number in numbers]
     return numbers
 
@@ -95,11 +95,11 @@ try:
     cells = [
         "import time; from ferdata.stream import Loader",
         "options = OPTIONS; loader = Loader(ROOT, **options); print(len(loader))",
-        "print([number for batch in loader for number in batch.numbers.tolist()])",
+        "print([number for batch in loader for number in batch.indices.tolist()])",
         "for number, batch in enumerate(loader):\\n  if number == 3: print('waiting', flush=True); time.sleep(60)",
-        "loader.set_epoch(1); print([number for batch in loader for number in batch.numbers.tolist()])",
+        "loader.set_epoch(1); print([number for batch in loader for number in batch.indices.tolist()])",
         "import psutil; print(len(psutil.Process().children()))",
-        "loader = Loader(ROOT, **options); print([number for batch in loader for number in batch.numbers.tolist()])",
+        "loader = Loader(ROOT, **options); print([number for batch in loader for number in batch.indices.tolist()])",
         "import gc; del batch; gc.collect(); print(len(psutil.Process().children()))",
     ]
     print(json.dumps([run(cell.replace("ROOT", repr(sys.argv[1])).replace("OPTIONS", OPTIONS)) for cell in cells]))
@@ -133,10 +133,10 @@ class Model(LightningModule):
         self.layer = torch.nn.Linear(192, 8)
         self.seen, self.validated = [], []
     def training_step(self, batch, _):
-        self.seen.append(batch.numbers.tolist())
+        self.seen.append(batch.indices.tolist())
         return torch.nn.functional.cross_entropy(self.layer(batch.images.flatten(1).float() / 255), batch.labels)
     def validation_step(self, batch, _):
-        self.validated.append(batch.numbers.tolist())
+        self.validated.append(batch.indices.tolist())
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
@@ -171,7 +171,7 @@ if __name__ == "__main__":
     accelerator = Accelerator(cpu=True)
     with Loader(sys.argv[1], **{OPTIONS}) as loader:
         prepared = accelerator.prepare(loader)
-        numbers = [number for batch in prepared for number in batch.numbers.tolist()]
+        numbers = [number for batch in prepared for number in batch.indices.tolist()]
         parts = [None] * accelerator.num_processes
         if accelerator.num_processes > 1:
             torch.distributed.all_gather_object(parts, numbers)
@@ -222,7 +222,7 @@ class Reader(lightning.LightningModule):
         self.weight = torch.nn.Linear(1, 1)
         self.seen = []
     def training_step(self, batch, number):
-        self.seen.append(batch.numbers.tolist())
+        self.seen.append(batch.indices.tolist())
         return self.weight(batch.images.float().mean().view(1, 1)).sum()
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)

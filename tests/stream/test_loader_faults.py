@@ -18,7 +18,7 @@ from ferdata.errors import FerdataError, ShardCorruptError, ShardMissingError, W
 from ferdata.format import ShardReader
 from ferdata.stream import Loader
 
-SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "numbers"), "seed": 3}
+SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "indices"), "seed": 3}
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_a_death_is_seen_though_another_process_holds_the_sentinel(truth: Truth,
     with Loader(truth.root, num_workers=num_workers, **SMALL) as loader:
         batches = iter(loader)
         next(batches)
-        workers = loader._workers._iterator._workers
+        workers = loader._pipeline.workers._iterator._workers
         held = [hold_sentinel(worker) for worker in workers]
         try:
             os.kill(workers[0].pid, signal.SIGKILL)
@@ -277,7 +277,7 @@ def test_the_data_of_these_tests_would_be_read_without_faults(tmp_path: Path) ->
     """The faults above are errors because of the fault alone."""
     make_dataset(tmp_path, samples={"train": 60}, size=8)
     with Loader(tmp_path, num_workers=0, **SMALL) as loader:
-        assert np.concatenate([batch.numbers for batch in loader]).size == 56
+        assert np.concatenate([batch.indices for batch in loader]).size == 56
 
 
 def test_a_bug_in_a_worker_comes_home_with_its_traceback(truth: Truth, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from streams import SPLITS, Truth, make_truth
 from ferdata.errors import OptionError, StateError
 from ferdata.stream import Loader
 
-SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 16, "fields": ("images", "labels", "numbers"), "seed": 3, "num_workers": 0}
+SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 16, "fields": ("images", "labels", "indices"), "seed": 3, "num_workers": 0}
 CHOSEN = np.sort(np.random.default_rng(1).permutation(SPLITS["train"])[:61])
 """Some of every shard's samples, in no regular pattern."""
 
@@ -21,7 +21,7 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> Truth:
 
 
 def epoch(loader: Loader, truth: Truth) -> list[int]:
-    """Return the sample numbers of an epoch, every image and label compared."""
+    """Return the sample indices of an epoch, every image and label compared."""
     return [number for batch in loader for number in truth.assert_true(batch)]
 
 

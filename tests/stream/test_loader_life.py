@@ -22,7 +22,7 @@ from streams import SPLITS, Truth, make_truth, open_files, run_script, shm_bytes
 from ferdata.errors import OptionError, ShardMissingError, StateError, WorkerError
 from ferdata.stream import BatchContext, Loader, ShardDataset
 
-FIELDS = ("images", "labels", "numbers")
+FIELDS = ("images", "labels", "indices")
 SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": FIELDS, "seed": 3}
 
 
@@ -147,7 +147,7 @@ def test_a_transform_gets_the_batch_and_where_it_stands(zstd: Truth) -> None:
     with Loader(zstd.root, num_workers=2, transform=halve, drop_last=False, **SMALL) as loader:
         for _ in range(2):
             for batch in loader:
-                assert np.array_equal(batch.images.numpy(), zstd.pixels[batch.numbers.numpy()] / np.float32(2))
+                assert np.array_equal(batch.images.numpy(), zstd.pixels[batch.indices.numpy()] / np.float32(2))
 
     assert [entry[:3] for entry in seen] == [(3, 0, 0)] * 38 + [(3, 1, 0)] * 38
     assert [position for entry in seen[:38] for position in entry[3]] == list(range(300))
@@ -159,9 +159,9 @@ def test_balanced_draws_give_every_class_the_same_share_and_read_no_more_than_th
         assert len(loader) == 40
         batches = list(loader)
         weighted = loader.metrics()
-        again = [batch.numbers.tolist() for batch in batches]
+        again = [batch.indices.tolist() for batch in batches]
         loader.set_epoch(0)
-        assert [batch.numbers.tolist() for batch in loader] == again
+        assert [batch.indices.tolist() for batch in loader] == again
     with Loader(truth.root, num_workers=2, draws=None, drop_last=False, **SMALL) as loader:
         list(loader)
         uniform = loader.metrics()

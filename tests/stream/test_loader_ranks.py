@@ -14,7 +14,7 @@ from ferdata.errors import OptionError
 from ferdata.stream import IterableShardDataset, Loader
 from ferdata.stream.order.ranks import find_rank
 
-SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 24, "fields": ("images", "labels", "numbers"), "seed": 2}
+SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 24, "fields": ("images", "labels", "indices"), "seed": 2}
 TOTAL = SPLITS["train"]
 
 
@@ -77,7 +77,7 @@ def test_ranks_with_workers_read_what_ranks_without_read(truth: Truth) -> None:
 def test_padding_is_masked_and_worth_nothing(tmp_path: Path, samples: int, world_size: int) -> None:
     """Evaluation on ranks pads to equal counts; whoever forgets the mask meets a label that losses leave out, never a second face."""
     truth = make_truth(tmp_path, samples={"train": samples})
-    fields = ("images", "labels", "numbers", "mask", "keys", "valence", "arousal")
+    fields = ("images", "labels", "indices", "mask", "keys", "valence", "arousal")
     real, shapes = [], []
     for rank in range(world_size):
         with Loader(
@@ -88,10 +88,10 @@ def test_padding_is_masked_and_worth_nothing(tmp_path: Path, samples: int, world
         for batch in batches:
             truth.assert_true(batch)
             padded = ~batch.mask.numpy()
-            assert np.array_equal(padded, batch.numbers.numpy() == -1)
+            assert np.array_equal(padded, batch.indices.numpy() == -1)
             assert np.isnan(batch.valence.numpy()[padded]).all() and np.isnan(batch.arousal.numpy()[padded]).all()
             assert [key == "" for key in batch.keys] == padded.tolist()
-            real += batch.numbers[batch.mask].tolist()
+            real += batch.indices[batch.mask].tolist()
     assert all(shape == shapes[0] for shape in shapes)
     assert sorted(real) == list(range(samples))
 
@@ -183,7 +183,7 @@ def _distributed(rank: int, meeting: str, root: str, results: Any, early: bool) 
     torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
     with loader or Loader(root, num_workers=1, **SMALL) as loader:
         assert len(loader) == TOTAL // 16
-        results.put((loader.rank, loader.world_size, [number for batch in loader for number in batch.numbers.tolist()]))
+        results.put((loader.rank, loader.world_size, [number for batch in loader for number in batch.indices.tolist()]))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 

@@ -16,7 +16,7 @@ from streams import ENVIRONMENT, Truth, is_running, limit_seconds, make_truth, r
 
 from ferdata.stream import Loader
 
-SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "numbers"), "seed": 3}
+SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "indices"), "seed": 3}
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def main():
     ferdata.stream.pipeline.JOBS_PER_WORKER = 12
     truth = make_truth(Path(sys.argv[1]))
     choice = random.Random(int(sys.argv[2]))
-    fields = ("images", "labels", "numbers")
+    fields = ("images", "labels", "indices")
     loader = Loader(sys.argv[1], num_workers=2, batch_size=8, window_samples=48, fields=fields, persistent=sys.argv[4] == "True")
     interrupts = 0
     for _ in range(int(sys.argv[3])):

@@ -14,7 +14,7 @@ from streams import SPLITS, Truth, make_truth, open_files, shm_bytes, small_jobs
 
 from ferdata.stream import Loader
 
-SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "numbers"), "seed": 3}
+SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "indices"), "seed": 3}
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from streams import SPLITS, Truth, make_truth, small_jobs
 from ferdata.errors import StateError
 from ferdata.stream import ColorJitter, Compose, HorizontalFlip, Loader, RandomResizedCrop
 
-SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "numbers"), "seed": 11}
+SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "indices"), "seed": 11}
 KINDS: dict[str, dict[str, Any]] = {
     "window": {},
     "full": {"shuffle": "full"},
@@ -34,7 +34,7 @@ def jobs_of_seven_samples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read_epochs(loader: Loader, truth: Truth, *, until: int) -> Iterator[list[int]]:
-    """Yield the sample numbers of every batch, checked, up to epoch ``until``."""
+    """Yield the sample indices of every batch, checked, up to epoch ``until``."""
     while loader.epoch < until:
         for batch in loader:
             yield truth.assert_true(batch)

@@ -9,11 +9,13 @@ from PIL import Image
 from streams import corrupt, first_error, make_truth, shard_of, small_jobs
 
 from ferdata.errors import ShardCorruptError
+from ferdata.format.codecs import make_codec
+from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.stream import Loader
 from ferdata.stream.order.windows import Checked, Window, due
 
-SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "numbers"), "seed": 3}
+SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "indices"), "seed": 3}
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +70,16 @@ def test_other_codecs_are_verified_in_every_epoch(tmp_path: Path, codec: str) ->
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.random.default_rng(number).integers(0, 256, (16, 16, 3)).astype(np.uint8)).save(path)
     root = tmp_path / "set"
-    ingest(IngestOptions(source="folder", src=str(tmp_path / "src"), out=str(root), size=16, codec=codec, num_workers=1))
+    ingest(
+        IngestOptions(
+            source="folder",
+            src=str(tmp_path / "src"),
+            out=str(root),
+            transform=TransformOptions(size=16),
+            codec=make_codec(codec),
+            num_workers=1,
+        )
+    )
     with Loader(root, num_workers=0, batch_size=5, drop_last=False) as loader:
         list(loader)
         [path] = root.glob("train-*")

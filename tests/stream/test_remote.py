@@ -59,11 +59,11 @@ def test_an_epoch_survives_a_fault_in_any_place(tmp_path: Path, web: WebServer, 
     """Whatever is being read: the tables of a shard that is opened, a run of samples of the first epoch, or of a later one."""
     make_dataset(tmp_path / codec, codec=codec, size=24, samples={"train": 40}, samples_per_shard=20)
     for place in range(4):  # a shard is opened and read, and the next; in the second epoch they are read alone
-        with Loader(f"{web.url}/{codec}", batch_size=8, num_workers=0, shuffle=False, fields=("images", "numbers")) as loader:
+        with Loader(f"{web.url}/{codec}", batch_size=8, num_workers=0, shuffle=False, fields=("images", "indices")) as loader:
             for before in (place, place % 2):
                 web.faults[:] = [""] * before + [fault]
                 for batch in loader:
-                    for image, number in zip(batch.images.numpy(), batch.numbers.tolist(), strict=True):
+                    for image, number in zip(batch.images.numpy(), batch.indices.tolist(), strict=True):
                         assert np.array_equal(image, expected_pixels(number, 24))
                 assert not web.faults
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, Subs
 from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.stream import IterableShardDataset, Loader, ShardDataset
 
-FIELDS = ("images", "labels", "numbers")
+FIELDS = ("images", "labels", "indices")
 TOTAL = SPLITS["train"]
 
 
@@ -63,11 +63,11 @@ def test_workers_that_persist_learn_of_a_new_epoch(truth: Truth) -> None:
 
 def test_one_sample_is_what_its_number_says(truth: Truth) -> None:
     """Indexing from both ends, like a list."""
-    dataset = ShardDataset(truth.root, split="val", fields=("images", "labels", "keys", "valence", "arousal", "numbers", "mask"))
+    dataset = ShardDataset(truth.root, split="val", fields=("images", "labels", "keys", "valence", "arousal", "indices", "mask"))
     for number in (0, 22, 23, 49, -1, -50, np.int64(7)):
         sample, real = dataset[number], int(number) % 50 + 300
         assert np.array_equal(sample.images.numpy(), truth.pixels[real])
-        assert (sample.labels, sample.keys, sample.numbers, sample.mask) == (int(truth.labels[real]), expected_key(real), real - 300, True)
+        assert (sample.labels, sample.keys, sample.indices, sample.mask) == (int(truth.labels[real]), expected_key(real), real - 300, True)
         assert isinstance(sample.labels, int) and isinstance(sample.valence, float)
         expected = expected_record(real)["valence"]
         assert sample.valence == pytest.approx(expected) if expected is not None else np.isnan(sample.valence)
@@ -86,9 +86,9 @@ def test_iterating_the_map_by_index_ends(truth: Truth) -> None:
 def test_several_at_once_come_in_the_order_they_were_asked_for(truth: Truth, numbers: list[int]) -> None:
     """A weighted sampler asks for the same sample twice, and torch fetches a batch with one call."""
     samples = ShardDataset(truth.root, fields=FIELDS).__getitems__(numbers)
-    assert [sample.numbers for sample in samples] == [number % TOTAL for number in numbers]
+    assert [sample.indices for sample in samples] == [number % TOTAL for number in numbers]
     for sample in samples:
-        assert np.array_equal(sample.images.numpy(), truth.pixels[sample.numbers])
+        assert np.array_equal(sample.images.numpy(), truth.pixels[sample.indices])
 
 
 def test_samplers_subsets_and_splits_of_torch_work(truth: Truth) -> None:
@@ -124,7 +124,7 @@ def test_workers_do_not_share_file_positions_with_the_parent(truth: Truth) -> No
     loader = DataLoader(dataset, batch_size=4, num_workers=2)
     for batch in loader:
         truth.assert_true(batch)
-        sample = dataset[int(batch.numbers[0])]
+        sample = dataset[int(batch.indices[0])]
         assert np.array_equal(sample.images.numpy(), batch.images[0].numpy())
 
 
@@ -161,7 +161,7 @@ def test_the_iterable_is_dealt_to_ranks_and_moves_with_the_epoch(truth: Truth) -
         for rank in range(4):
             dataset = IterableShardDataset(truth.root, fields=FIELDS, rank=rank, world_size=4, seed=9)
             dataset.set_epoch(epoch)
-            parts.append([sample.numbers for sample in dataset])
+            parts.append([sample.indices for sample in dataset])
             assert len(dataset) == len(parts[-1]) == 75
         read[epoch] = [number for part in parts for number in part]
         assert sorted(read[epoch]) == list(range(TOTAL))
@@ -184,7 +184,7 @@ def test_a_data_set_behind_an_url() -> None:
     """One sample from an object store costs one range."""
     make_dataset("memory://plain", size=8)
     dataset = ShardDataset("memory://plain", fields=FIELDS)
-    assert dataset[17].numbers == 17
+    assert dataset[17].indices == 17
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_loader_and_a_dataset_have_what_training_loops_ask_for(tmp_path: Path)
     some = [5, 250, 7]
     with Loader(truth.root, batch_size=2, num_workers=0, indices=some, fields=FIELDS) as loader:
         dataset = loader.dataset
-        assert [sample.numbers for sample in (dataset[0], dataset[-1])] == [5, 250]
+        assert [sample.indices for sample in (dataset[0], dataset[-1])] == [5, 250]
         assert (len(dataset), dataset.targets) == (3, truth.labels[sorted(some)].tolist())
         assert len(pickle.loads(pickle.dumps(dataset))) == 3
 
@@ -225,6 +225,6 @@ def test_a_transform_of_a_dataset_is_called_with_each_image(tmp_path: Path, kind
     truth = make_truth(tmp_path)
     dataset = kind(truth.root, fields=FIELDS, transform=lambda image: image[0, :2, :3].float() / 255)
     for sample in list(dataset)[:20] if kind is IterableShardDataset else [dataset[number] for number in range(20)]:
-        assert np.allclose(sample.images, truth.pixels[sample.numbers, 0, :2, :3] / 255)
+        assert np.allclose(sample.images, truth.pixels[sample.indices, 0, :2, :3] / 255)
     with pytest.raises(OptionError, match=r"transform: str found, expected a callable of .images. or"):
         kind(truth.root, transform="flip")

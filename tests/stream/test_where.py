@@ -13,7 +13,7 @@ from ferdata.store import Store
 from ferdata.stream import IterableShardDataset, Loader, ShardDataset
 from ferdata.stream.where import find_extent
 
-SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 16, "fields": ("images", "labels", "numbers"), "seed": 3, "num_workers": 0}
+SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 16, "fields": ("images", "labels", "indices"), "seed": 3, "num_workers": 0}
 
 
 @pytest.fixture(scope="module")
@@ -140,9 +140,9 @@ def test_an_iterable_data_set_deals_out_those_samples(truth: Truth) -> None:
     """Between two ranks each comes once."""
     where = "label == 'Happy'"
     read = [
-        sample.numbers
+        sample.indices
         for rank in (0, 1)
-        for sample in IterableShardDataset(truth.root, where=where, fields=("images", "labels", "numbers"), rank=rank, world_size=2)
+        for sample in IterableShardDataset(truth.root, where=where, fields=("images", "labels", "indices"), rank=rank, world_size=2)
     ]
     expected = chosen(truth, where)
     assert len(read) == len({*read}) == len(expected) // 2 * 2

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ferdata.labels import AFFECTNET_8, AFFECTNET_ALL, RAFDB_BASIC
 from ferdata.sources import ScanOptions, scan_source
-from ferdata.synth import LAYOUTS, SyntheticSummary, write_synthetic
+from ferdata.synth import RECIPES, SyntheticSummary, write_synthetic
 from ferdata.synth.trees.files import npy_bytes
 
 Tree = tuple[Path, SyntheticSummary]
@@ -237,7 +237,7 @@ def test_our_own_readers_accept_every_image(fixture: str, request: pytest.Fixtur
     images = "original" if summary.source == "rafdb" else "aligned"
     scan = scan_source(summary.source, str(root), ScanOptions(keep_non_emotion=True, rafdb_images=images, crop="box"))
 
-    assert scan.layout == LAYOUTS[summary.layout].release
+    assert scan.layout == RECIPES[summary.layout].layout.name
     assert [reject.reason for reject in scan.rejects] == (["bad_row"] if summary.layout == "AN-csv" else [])
     labels, splits = scan.items.labels(), np.array(scan.items.table.column("split").to_pylist())
     for split, counts in summary.counts.items():

@@ -9,9 +9,8 @@ import pytest
 
 from ferdata.errors import OptionError, StoreError, WorkerError
 from ferdata.labels import RAFDB_BASIC
-from ferdata.sources.totals import KNOWN_RELEASES
 from ferdata.store import Store
-from ferdata.synth import LAYOUTS, write_synthetic
+from ferdata.synth import RECIPES, write_synthetic
 from ferdata.synth.face.people import Portrait
 from ferdata.synth.trees.counts import plan_splits, share_out
 from ferdata.synth.trees.draw import Batch, draw_batches
@@ -20,24 +19,24 @@ from ferdata.synth.trees.files import Drawing, PlannedImage
 # Counts and numbers.
 
 
-@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+@pytest.mark.parametrize("layout", sorted(RECIPES))
 def test_the_count_of_the_release_gives_the_counts_of_the_release(layout: str) -> None:
     """A full-size synthetic tree has the real imbalance to the image, so a scan calls it complete."""
-    plan = LAYOUTS[layout]
-    release = KNOWN_RELEASES[plan.release][0]
+    plan = RECIPES[layout]
+    release = plan.layout.releases[0]
     total = sum(sum(counts) for counts in plan.totals().values())
 
     splits = plan_splits(plan.totals(), total, seed=3, gaps=plan.gaps, first_number=plan.first_number)
 
     for split in splits:
-        assert dict(zip(plan.classes, np.bincount(split.labels).tolist(), strict=True)) == release.splits[split.name]
+        assert dict(zip(plan.layout.classes, np.bincount(split.labels).tolist(), strict=True)) == release.splits[split.name]
 
 
-@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+@pytest.mark.parametrize("layout", sorted(RECIPES))
 @pytest.mark.parametrize("count", [1, 7, 50, 64, 100, 333, 2000, 20000])
 def test_any_count_is_dealt_out_exactly_and_small_ones_still_show_every_class(layout: str, count: int) -> None:
     """The user gets as many images as asked for, and no class is missing where there is room for it."""
-    plan = LAYOUTS[layout]
+    plan = RECIPES[layout]
     splits = plan_splits(plan.totals(), count, seed=0, gaps=plan.gaps, first_number=plan.first_number)
 
     assert sum(len(split.labels) for split in splits) == count
@@ -45,13 +44,13 @@ def test_any_count_is_dealt_out_exactly_and_small_ones_still_show_every_class(la
         assert len(split.labels) == len(split.numbers) == len(set(split.numbers.tolist()))
         assert list(split.numbers) == sorted(split.numbers)
         if count >= 50:
-            assert len(np.bincount(split.labels)) == len(plan.classes)
+            assert len(np.bincount(split.labels)) == len(plan.layout.classes)
             assert np.bincount(split.labels).min() >= (4 if count > 300 else 1)
 
 
 def test_affectnet_train_is_imbalanced_as_the_real_one_and_val_is_balanced() -> None:
     """Class weights, balanced sampling and balanced accuracy only matter on data like this."""
-    train, val = plan_splits(LAYOUTS["AN-npy"].totals(), 5000, seed=0, gaps=True, first_number=0)
+    train, val = plan_splits(RECIPES["AN-npy"].totals(), 5000, seed=0, gaps=True, first_number=0)
 
     counts = np.bincount(train.labels)
 
@@ -62,7 +61,7 @@ def test_affectnet_train_is_imbalanced_as_the_real_one_and_val_is_balanced() -> 
 
 def test_image_numbers_have_gaps_and_are_the_splits_own() -> None:
     """In the 2021 release ids skip numbers, and the same id in train and val means two unrelated images."""
-    train, val = plan_splits(LAYOUTS["AN-npy"].totals(), 4000, seed=0, gaps=True, first_number=0)
+    train, val = plan_splits(RECIPES["AN-npy"].totals(), 4000, seed=0, gaps=True, first_number=0)
 
     for split in (train, val):
         assert split.numbers[0] == 0
@@ -81,7 +80,7 @@ def test_shares_add_up_and_keep_to_the_floor(count: int, weights: list[int]) -> 
 
 def test_classes_are_mixed_along_the_numbers() -> None:
     """The real releases are not sorted by class, and a reader that takes the first thousand images must not get one class."""
-    train = plan_splits(LAYOUTS["AN-npy"].totals(), 2000, seed=0, gaps=True, first_number=0)[0]
+    train = plan_splits(RECIPES["AN-npy"].totals(), 2000, seed=0, gaps=True, first_number=0)[0]
 
     assert len(set(train.labels[:300].tolist())) == 8
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.nets.dropout import SampleDropout, dropout_mask, sample_keys
+from ferdata.training.nets.dropout import SampleDropout, dropout_mask, sample_keys
 
 
 def _masks(probability: float, positions: np.ndarray, *, seed: int = 1, epoch: int = 2, features: int = 500) -> torch.Tensor:

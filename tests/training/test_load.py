@@ -16,15 +16,15 @@ from train_helpers import small_dataset, small_options
 
 from ferdata.errors import FerdataError, OptionError, TrainError
 from ferdata.stream import Loader
-from model import TrainOptions, load_run, train
-from model.run.checkpoint import load_checkpoint
+from ferdata.training import TrainOptions, load_run, train
+from ferdata.training.run.checkpoint import Checkpoint, NetworkRecord, Normalisation
 
 ROOT = Path(__file__).parents[2]
 
 SCRIPT = """
 import sys
 import numpy as np, torch
-from model import load_run
+from ferdata.training import load_run
 network = load_run(sys.argv[1])
 images = torch.from_numpy(np.load(sys.argv[2]))
 with torch.inference_mode():
@@ -52,10 +52,10 @@ def test_a_checkpoint_is_used_where_its_shards_are_gone(tmp_path: Path) -> None:
     np.add.at(confusion, (labels, found["logits"].argmax(1)), 1)
     assert confusion.tolist() == result.scores["val"].confusion
     assert tuple(found["classes"]) == index.classes and found["values"].shape == (21, 2)
-    record = load_checkpoint(tmp_path / "alone.pt")
-    assert record["normalisation"] == {"mean": list(index.mean), "std": list(index.std), "unit": "pixel values from 0 to 255"}
-    assert record["transform"] == {name: index.transform[name] for name in ("fingerprint", "settings")}
-    assert record["network"] == {"name": "basic1", "size": [32, 32], "channels": 3, "dropout": 0.0, "valence_arousal": True}
+    record = Checkpoint.read(tmp_path / "alone.pt")
+    assert record.normalisation == Normalisation(mean=index.mean, std=index.std, unit="pixel values from 0 to 255")
+    assert record.transform == {name: index.transform[name] for name in ("fingerprint", "settings")}
+    assert record.network == NetworkRecord(name="basic1", size=(32, 32), channels=3, dropout=0.0, valence_arousal=True)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ FOREIGN: dict[str, tuple[Callable[[Path], object], str]] = {
     "npy": (lambda path: path.write_bytes(b"\x93NUMPY\x01\x00" + bytes(120)), r"a NumPy array"),
     "lfs": (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), r"a Git LFS pointer"),
     "text": (lambda path: path.write_text("<html>"), r"something else than a whole file of torch's"),
-    "old ferdata": (old_ferdata, r"a checkpoint of an earlier ferdata \(version 1\) found, expected version 2"),
+    "old ferdata": (old_ferdata, r"a checkpoint of an earlier ferdata \(version 1\) found, expected version 3"),
 }
 
 

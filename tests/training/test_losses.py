@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from model.nets.losses import class_weights, concordance_loss, cross_entropy_sum
+from ferdata.training.nets.losses import class_weights, concordance_loss, cross_entropy_sum
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from train_helpers import small_checkpoint
 
 from ferdata.errors import OptionError
+from ferdata.training.nets.networks import MODEL_NAMES, build_network, find_design, linear_input, smallest_size
+from ferdata.training.run.checkpoint import Checkpoint
 from ferdata_bench.studies.networks import network_table
-from model.nets.networks import MODEL_NAMES, build_network, find_design, linear_input, smallest_size
-from model.run.checkpoint import load_checkpoint, save_checkpoint
 
 REPORT = {"basic1": 8464, "basic2": 6400, "mod1": 6400, "mod2": 6400, "mod3": 6400, "new1": 84672, "mod4": 84672}
 
@@ -89,9 +90,9 @@ def test_every_network_trains_and_comes_back_from_disk(name: str, tmp_path: Path
     before.backward()
     optimizer.step()
 
-    save_checkpoint(tmp_path / "w.pt", {"model": network.state_dict()})
+    small_checkpoint(network, ("a", "b", "c")).write(tmp_path / "w.pt")
     other = build_network(name, size=(size, size), num_classes=3, dropout=0.0)
-    other.load_state_dict(load_checkpoint(tmp_path / "w.pt")["model"])
+    other.load_state_dict(Checkpoint.read(tmp_path / "w.pt").model)
 
     with torch.no_grad():
         assert nn.functional.cross_entropy(network(images)[0], labels) < before.detach()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, precision_score, recall_score
 
-from model.report.scores import scores_from_confusion
+from ferdata.training.report.scores import scores_from_confusion
 
 
 def _samples(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

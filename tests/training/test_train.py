@@ -18,10 +18,10 @@ from train_helpers import Recorder, same_weights, small_dataset, small_options, 
 
 from ferdata.errors import OptionError, TrainError
 from ferdata.stream import BatchContext, Loader
-from model import TrainResult, train
-from model.nets.augment import evaluation_transform, training_transform
-from model.nets.networks import FerNetwork, build_network
-from model.options import TrainOptions
+from ferdata.training import TrainResult, train
+from ferdata.training.nets.augment import evaluation_transform, training_transform
+from ferdata.training.nets.networks import FerNetwork, build_network
+from ferdata.training.options import TrainOptions
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,7 @@ def test_every_setting_trains(settings: dict[str, object], shards: str, tmp_path
 def test_a_compiled_network_drops_the_same_features(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The compiler of torch 2.15 ended the whole process over the masks' arithmetic, which therefore stays outside of what it compiles."""
     network = FerNetwork(torch.nn.Flatten(), num_features=3 * 28 * 28, num_classes=8, dropout=0.4, valence_arousal=False)
-    monkeypatch.setattr("model.setup.build_network", lambda *args, **settings: copy.deepcopy(network))
+    monkeypatch.setattr("ferdata.training.nets.transfer.build_network", lambda *args, **settings: copy.deepcopy(network))
     settings = {"epochs": 1, "optimizer": "sgd", "lr": 1e-4, "dropout": 0.4, "limit": 32, "augment": ()}
     plain = train(small_options(shards, tmp_path, name="plain", **settings)).run
     compiled = train(small_options(shards, tmp_path, name="compiled", compile=True, **settings)).run
@@ -281,7 +281,7 @@ def test_what_cannot_be_trained_is_refused_before_a_folder_is_made(shards: str, 
 
 def test_labels_in_the_data_are_what_the_network_is_asked(shards: str) -> None:
     """The formula of the data set's labels, against what a loader hands to the trainer."""
-    loader = Loader(shards, split="val", batch_size=21, num_workers=0, shuffle="none", fields=("images", "labels", "numbers"))
+    loader = Loader(shards, split="val", batch_size=21, num_workers=0, shuffle="none", fields=("images", "labels", "indices"))
     batch = next(iter(loader))
 
-    assert batch.labels.tolist() == [expected_label(70 + number) for number in batch.numbers.tolist()]
+    assert batch.labels.tolist() == [expected_label(70 + number) for number in batch.indices.tolist()]

@@ -9,8 +9,8 @@ import pytest
 from train_helpers import interrupt_at, same_weights, small_dataset, small_options, timeless_metrics
 
 from ferdata.errors import OptionError, TrainError
-from model import TrainOptions, train
-from model.run.attempts import find_begun
+from ferdata.training import TrainOptions, train
+from ferdata.training.run.attempts import find_begun
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,7 +18,7 @@ SCRIPT = """
 import os, sys, time
 sys.path[:0] = {paths!r}
 from train_helpers import Recorder, small_options
-from model import train
+from ferdata.training import train
 def end(step):
     if step == {step} and os.environ["RANK"] == {rank!r} and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
         os.kill(os.getpid(), 9)

@@ -14,10 +14,10 @@ import pytest
 from train_helpers import small_dataset, timeless_metrics
 from typer.testing import CliRunner
 
-import cli
+from ferdata.console.app import app
 from ferdata.errors import FerdataError, OptionError, TrainError
-from model import TrainOptions
-from model.run.checkpoint import load_checkpoint
+from ferdata.training import TrainOptions
+from ferdata.training.run.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +37,7 @@ def run(shards: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(*arguments: str) -> str:
     """Run the command in this process and return what it prints; errors of ours are raised."""
-    done = CliRunner().invoke(cli.app, ["train", *arguments])
+    done = CliRunner().invoke(app, ["train", *arguments])
     if isinstance(done.exception, FerdataError):
         raise done.exception
     assert done.exit_code == 0, done.output
@@ -101,14 +101,14 @@ def test_resuming_a_finished_run_shows_its_figures(run: Path) -> None:
 def test_a_run_made_longer_stays_longer(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped on the way and resumed as it says: without the epochs in its settings it ended where it was stopped."""
     longer = shutil.copytree(run, tmp_path / "longer")
-    monkeypatch.setattr("model.run.stopping.StopSignal.requested", property(lambda self: True, lambda self, value: None), raising=False)
+    monkeypatch.setattr("ferdata.training.run.stopping.StopSignal.requested", property(lambda self: True, lambda self, value: None), raising=False)
     with pytest.raises(TrainError, match=r"stopped on request after step 5 of 12"):
         train("--resume", str(longer), "--epochs", "3")
     monkeypatch.undo()
 
     train("--resume", str(longer))
 
-    assert load_checkpoint(longer / "last.pt")["standing"]["step"] == 12
+    assert Checkpoint.read(longer / "last.pt").state.step == 12
     assert [line["epoch"] for line in timeless_metrics(longer) if line["kind"] == "epoch"] == [0, 1, 2]
     assert json.loads((longer / "config.json").read_text())["epochs"] == 3
 
@@ -137,7 +137,7 @@ def test_a_default_that_is_typed_is_applied_to_a_resumed_run(run: Path, tmp_path
 
     train("--resume", str(longer), "--epochs", "10", "--lr", "1e-4", "--device", "auto")
 
-    assert load_checkpoint(longer / "last.pt")["standing"]["epoch"] == 10
+    assert Checkpoint.read(longer / "last.pt").state.epoch == 10
 
 
 def test_fewer_epochs_than_are_trained_are_refused(run: Path, tmp_path: Path) -> None:
@@ -184,11 +184,10 @@ def test_augment_none_trains_on_images_as_they_are(shards: str, tmp_path: Path) 
     assert (saved.augment, saved.assign) == ((), "windows")
 
 
-@pytest.mark.parametrize("name", ["model", "ferdata_bench"])
-def test_a_module_of_the_user_s_with_our_package_s_name_is_not_taken_for_it(name: str, shards: str, tmp_path: Path) -> None:
+def test_a_model_of_the_user_s_is_not_taken_for_ours(shards: str, tmp_path: Path) -> None:
     """Every course project has a model.py, and PYTHONPATH=. puts it in front."""
-    (tmp_path / f"{name}.py").write_text("raise SystemExit('the user's own')\n")
-    code = "import sys; from cli import main; main()"
+    (tmp_path / "model.py").write_text("raise SystemExit('the user is right here')\n")
+    code = "import sys; from ferdata.console import main; main()"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     typed = ["train", "--shards", shards, "--epochs", "1", "--batch-size", "16", "--workers", "1", "--limit", "16", "--name", "r"]
 

@@ -9,8 +9,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -18,13 +21,13 @@ from train_helpers import Recorder, small_dataset, small_options, step_losses
 
 from ferdata.errors import OptionError, StateError, TrainError
 from ferdata.stream import Loader
-from model import TrainOptions, setup, train
-from model.nets.networks import FerNetwork
-from model.report.plots import draw_confusion
-from model.report.scores import SplitScores, scores_from_confusion
-from model.run.checkpoint import load_checkpoint
-from model.run.folder import read_metrics
-from model.run.memory import out_of_memory
+from ferdata.training import TrainOptions, train
+from ferdata.training.nets.networks import FerNetwork
+from ferdata.training.report.plots import draw_confusion
+from ferdata.training.report.scores import SplitScores, scores_from_confusion
+from ferdata.training.run.checkpoint import Checkpoint
+from ferdata.training.run.folder import read_metrics
+from ferdata.training.run.memory import out_of_memory
 
 
 @pytest.fixture(scope="module")
@@ -39,19 +42,19 @@ def run(shards: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_flipped_bit_in_a_checkpoint_is_found_or_means_nothing(run: Path, tmp_path: Path) -> None:
     """torch reads weights with flipped bits without a word; what no checksum covers must not change what is read."""
-    data, good = (run / "last.pt").read_bytes(), load_checkpoint(run / "last.pt")
+    data, good = (run / "last.pt").read_bytes(), Checkpoint.read(run / "last.pt")
     rng, found = random.Random(0), 0
     for _ in range(150):
         place = rng.randrange(len(data))
         (tmp_path / "last.pt").write_bytes(data[:place] + bytes([data[place] ^ 1 << rng.randrange(8)]) + data[place + 1 :])
         try:
-            record = load_checkpoint(tmp_path / "last.pt")
+            record = Checkpoint.read(tmp_path / "last.pt")
         except TrainError as error:
             assert str(tmp_path / "last.pt") in str(error)
             found += 1
         else:
-            assert all(torch.equal(value, record["model"][name]) for name, value in good["model"].items())
-            assert record["standing"] == good["standing"]
+            assert all(torch.equal(value, record.model[name]) for name, value in good.model.items())
+            assert record.state == good.state
     assert found > 120
 
 
@@ -147,7 +150,7 @@ def test_a_full_disk_is_named_with_the_file_and_leaves_the_last_checkpoint(run: 
         ({"name": ""}, r"name: '' of 0 bytes found"),
         ({"out": "memory://q"}, r"out: memory://q found, expected a local folder"),
         ({"init_from": "s3://a/b"}, r"init_from: s3://a/b found, expected a local folder"),
-        ({"loss": "max"}, r"loss: 'max' found, expected one of mean, sum$"),
+        ({"loss": "max"}, r"loss: 'max' found, expected mean or sum$"),
         ({"limit": 15}, r"limit: 15 found, expected at least the 16 samples of a batch; use a larger --limit, or --batch-size 15"),
     ],
     ids=str,
@@ -166,7 +169,7 @@ def test_weights_larger_than_the_memory_are_said_to_be(shards: str, tmp_path: Pa
             "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
         )
 
-    monkeypatch.setattr("model.setup.build_network", refuse)
+    monkeypatch.setattr("ferdata.training.nets.transfer.build_network", refuse)
     with pytest.raises(TrainError, match=r"model basic1 at 28 x 28: its weights do not fit the memory .*--size or another --model"):
         train(small_options(shards, tmp_path))
 
@@ -175,7 +178,7 @@ def test_batch_normalisation_over_one_value_is_explained(shards: str, tmp_path: 
     """torch's own error names neither the batch nor what to change."""
     body = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.BatchNorm2d(3), torch.nn.Flatten())
     network = FerNetwork(body, num_features=3, num_classes=8, dropout=0.0, valence_arousal=False)
-    monkeypatch.setattr("model.setup.build_network", lambda *args, **settings: network)
+    monkeypatch.setattr("ferdata.training.nets.transfer.build_network", lambda *args, **settings: network)
 
     with pytest.raises(
         OptionError, match=r"batch_size: micro-batches of 1 on each rank found.*larger --batch-size, a smaller --accumulate"
@@ -185,23 +188,19 @@ def test_batch_normalisation_over_one_value_is_explained(shards: str, tmp_path: 
 
 def test_a_second_head_without_anything_to_learn_is_refused(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """RAF-DB has no valence and no arousal; the head would stay as it was drawn and be saved as if it meant something."""
-    read = setup.read_samples
-
-    def without_values(*args: object) -> object:
-        table = read(*args)  # type: ignore[arg-type]
-        nothing = setup.pa.nulls(len(table), setup.pa.float64())
-        return table.set_column(1, "valence", nothing).set_column(2, "arousal", nothing)
-
-    monkeypatch.setattr("model.setup.read_samples", without_values)
+    nothing = pa.table({name: pa.nulls(91, pa.float64()) for name in ("valence", "arousal")})
+    monkeypatch.setattr("ferdata.training.data.read_samples", lambda *args: nothing)
     with pytest.raises(OptionError, match=r"valence_arousal: none of the 70 train samples .* has values, expected some; leave --valence"):
         train(small_options(shards, tmp_path, valence_arousal=True))
 
 
 def test_advice_on_full_memory_counts_micro_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Micro-batches of 4 that fit are batches of 16 on each of two ranks with --accumulate 4 as it was given, not batches of 8."""
-    monkeypatch.setattr("model.run.memory._largest_fitting", lambda *args: 4)
+    monkeypatch.setattr("ferdata.training.run.memory._largest_fitting", lambda *args: 4)
 
-    error = out_of_memory(None, reason="full", shape=(3, 8, 8), micro_batch_size=8, accumulate=4, world_size=2)  # type: ignore[arg-type]
+    stepper: Any = SimpleNamespace(options=SimpleNamespace(accumulate=4), ranks=SimpleNamespace(world_size=2))
+
+    error = out_of_memory(stepper, "full", (8, 3, 8, 8))
 
     assert "use --batch-size 32 with --accumulate 4 as it is, or --accumulate 8, which keeps batches of 64" in str(error)
 
@@ -231,7 +230,7 @@ def test_every_loader_is_closed_however_a_run_ends(fails: str, shards: str, tmp_
             raise TrainError("no figures")
         return scores_from_confusion(*args, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("model.evaluate.scores_from_confusion", fail)
+    monkeypatch.setattr("ferdata.training.evaluate.scores_from_confusion", fail)
     with pytest.raises(TrainError, match="no figures"):
         train(small_options(shards, tmp_path, num_workers=1, epochs=1))
 

@@ -12,8 +12,8 @@ import torch
 from train_helpers import Recorder, small_dataset, small_options, step_losses, weights
 
 from ferdata.errors import ShardCorruptError, TrainError
-from model import train
-from model.run.disk import json_line, write_json
+from ferdata.training import train
+from ferdata.training.run.disk import json_line, write_json
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +37,14 @@ def test_the_last_good_checkpoint_is_kept_and_named_when_a_run_diverges(
     shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that was written just before the bad loss holds the weights that gave it, and is not offered; one of two steps earlier is."""
-    monkeypatch.setattr("model.step.learning_rate", lambda options, step, total: 1e30 if step == 6 else 1e-3)
+    monkeypatch.setattr("ferdata.training.step.learning_rate", lambda options, step, total: 1e30 if step == 6 else 1e-3)
     settings = {"optimizer": "sgd", "augment": (), "sampling": "uniform", "epochs": 3}
     for name, every, good in (("each", 1, "best.pt"), ("second", 6, "last.pt"), ("epoch", 0, "last.pt")):
         text = rf"{name}: loss (nan|inf) at step 7 found, expected finite ones; the last good checkpoint is .*{name}/{good}; .*--init-from"
         with pytest.raises(TrainError, match=text):
             train(small_options(shards, tmp_path, name=name, checkpoint_steps=every, **settings))
     with pytest.raises(TrainError, match=r"none: .*none/last.pt holds the weights that gave it, and no other was kept"):
-        monkeypatch.setattr("model.step.learning_rate", lambda options, step, total: 1e30 if step == 2 else 1e-3)
+        monkeypatch.setattr("ferdata.training.step.learning_rate", lambda options, step, total: 1e30 if step == 2 else 1e-3)
         train(small_options(shards, tmp_path, name="none", checkpoint_steps=1, **settings))
 
     for name in ("each", "second", "epoch", "none"):
@@ -133,7 +133,7 @@ def test_a_damaged_shard_stops_the_run_and_is_named(tmp_path: Path) -> None:
 
 def test_waiting_for_data_is_said_with_what_to_do(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The advice names settings of this very run."""
-    monkeypatch.setattr("model.report.advice.WAIT_LIMIT", -1.0)
+    monkeypatch.setattr("ferdata.training.report.advice.WAIT_LIMIT", -1.0)
     progress = Recorder()
     result = train(
         small_options(shards, tmp_path, batch_size=2, sampling="uniform", augment=(), epochs=1, num_workers=2), progress=progress

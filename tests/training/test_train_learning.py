@@ -8,12 +8,13 @@ from PIL import Image
 from train_helpers import Recorder, small_options
 
 from ferdata.dataset.builtin import BuiltinOptions, builtin_shards
+from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
+from ferdata.training import TrainOptions, train
+from ferdata.training.first_run import BUILTIN_SETTINGS
+from ferdata.training.run.folder import read_metrics
 from ferdata_bench.studies.pretraining import StudyOptions, draw_study, run_study
 from ferdata_bench.studies.waiting import measure_throughput
-from model import TrainOptions, train
-from model.first_run import BUILTIN_SETTINGS
-from model.run.folder import read_metrics
 
 CLASSES = ("amused", "bored", "calculating", "dreamy", "eager", "furious", "glad", "hurt")
 """Classes of our own: the order of a class folder's names is alphabetical, so a data set without the first one numbers all others anew."""
@@ -36,7 +37,9 @@ def _shards(root: Path, classes: tuple[str, ...], *, per_class: int, start: int)
             folder.mkdir(parents=True)
             for number in range(count):
                 Image.fromarray(_banded(name, start + number + 1000 * (split == "val"))).save(folder / f"{number}.png")
-    ingest(IngestOptions(source="folder", src=str(root / "tree"), out=str(root / "shards"), size=32, num_workers=1))
+    ingest(
+        IngestOptions(source="folder", src=str(root / "tree"), out=str(root / "shards"), transform=TransformOptions(size=32), num_workers=1)
+    )
     return str(root / "shards")
 
 

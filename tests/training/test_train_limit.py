@@ -11,11 +11,12 @@ from make_dataset import expected_label, sample_number
 from PIL import Image
 from train_helpers import small_dataset, small_options
 
+from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
-from model import TrainOptions, train
-from model.data import StepBatch, TrainData
-from model.nets.networks import build_network
-from model.run.ranks import Ranks
+from ferdata.training import TrainOptions, train
+from ferdata.training.data import StepBatch, TrainData
+from ferdata.training.nets.networks import build_network
+from ferdata.training.run.ranks import Ranks
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_class_weights_take_the_place_of_balanced_draws(tmp_path: Path) -> None:
             path = source / split / name / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (32, 32), (128, 128, 128)).save(path)
-    ingest(IngestOptions(source="folder", src=str(source), out=str(tmp_path / "s"), size=32, num_workers=1))
+    ingest(IngestOptions(source="folder", src=str(source), out=str(tmp_path / "s"), transform=TransformOptions(size=32), num_workers=1))
     settings = {"epochs": 6, "batch_size": 10, "augment": (), "lr": 0.003, "warmup": 0.0}
     for name, remedy in (("weights", {"class_weights": True}), ("draws", {})):
         run = train(small_options(str(tmp_path / "s"), tmp_path, name=name, **settings, **remedy)).run

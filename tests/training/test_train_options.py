@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from ferdata.errors import OptionError, TrainError
-from model import TrainOptions
-from model.nets.networks import build_network
-from model.nets.optim import learning_rate, make_optimizer
+from ferdata.training import TrainOptions
+from ferdata.training.nets.networks import build_network
+from ferdata.training.nets.optim import learning_rate, make_optimizer
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from model.nets.optim import learning_rate, make_optimizer
         ({"lr": 0.0}, r"lr: 0.0 found, expected above 0"),
         ({"lr": math.nan}, r"lr: nan found"),
         ({"dropout": 1.0}, r"dropout: 1.0 found, expected 0 to 0.99"),
-        ({"optimizer": "lion"}, r"optimizer: 'lion' found, expected one of adam, adamw, sgd"),
+        ({"optimizer": "lion"}, r"optimizer: 'lion' found, expected adam, adamw or sgd"),
         ({"schedule": "step"}, r"schedule: 'step' found"),
         ({"amp": "fp8"}, r"amp: 'fp8' found"),
         ({"augment": ("flip", "flip")}, r"augment: flip, flip found"),

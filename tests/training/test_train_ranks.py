@@ -13,7 +13,7 @@ import torch
 from train_helpers import small_dataset, small_options, step_losses, timeless_metrics, weights
 
 from ferdata.errors import TrainError
-from model import TrainOptions, train
+from ferdata.training import TrainOptions, train
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "sgd": {"optimizer": "sgd", "lr": 0.05, "dropout": 0.3, "class_weights": True, "label_smoothing": 0.1, "valence_arousal": True},
@@ -25,7 +25,7 @@ import json, os, sys
 sys.path[:0] = {paths!r}
 from train_helpers import interrupt_at
 from ferdata.errors import FerdataError
-from model import TrainOptions, train
+from ferdata.training import TrainOptions, train
 for number, record in enumerate(json.loads(sys.argv[1])):
     name = record["name"] or record["resume"]
     try:
@@ -144,9 +144,10 @@ def test_what_fails_on_the_first_rank_fails_on_all(two: dict[tuple[str, int], di
 COMMANDS = """
 import os, signal, sys
 sys.path[:0] = {paths!r}
-import cli, model.first_run
+import ferdata.training as model.first_run
+from ferdata.console import main
 from ferdata.dataset.builtin import BuiltinOptions
-from model.step import Stepper
+from ferdata.training.step import Stepper
 model.first_run._FACES = BuiltinOptions(count=80, size=32)
 step = Stepper.step
 
@@ -158,7 +159,7 @@ def killed(self, batch, number):
 def run(*arguments):
     sys.argv = ["cli.py", "train", "--workers", "0", "--batch-size", "16", "--out", "runs", *arguments]
     try:
-        cli.main()
+        main()
     except SystemExit as end:
         return end.code
 

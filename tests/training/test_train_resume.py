@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from train_helpers import Recorder, interrupt_at, same_weights, small_dataset, small_options, step_losses, timeless_metrics
 
 from ferdata.errors import OptionError, StateError, TrainError
-from model import TrainOptions, train
-from model.run.checkpoint import load_checkpoint
+from ferdata.training import TrainOptions, train
+from ferdata.training.run.checkpoint import Checkpoint
 
 SETTINGS = {"epochs": 3, "dropout": 0.3, "valence_arousal": True, "augment": ("flip", "crop", "color")}
 
@@ -63,7 +64,7 @@ def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(whole_run: str, 
     killed = subprocess.run([sys.executable, str(script), json.dumps(options.to_json())], check=False, timeout=120)
     assert killed.returncode == -signal.SIGKILL
     assert len(step_losses(tmp_path / "killed")) == 7
-    assert load_checkpoint(tmp_path / "killed" / "last.pt")["standing"]["step"] == 6
+    assert Checkpoint.read(tmp_path / "killed" / "last.pt").state.step == 6
 
     result = train(TrainOptions(resume=str(tmp_path / "killed")))
 
@@ -97,7 +98,24 @@ def test_a_signal_from_outside_stops_the_run_within_a_step(shards: str, tmp_path
     assert process.returncode == 0
     assert "stopped on request" in text
     assert "resume=" in text
-    assert load_checkpoint(checkpoint)["standing"]["step"] > 0
+    assert Checkpoint.read(checkpoint).state.step > 0
+
+
+def test_a_run_of_the_last_checkpoint_version_goes_on(whole_run: str, shards: str, tmp_path: Path) -> None:
+    """Its files say ``standing`` and ``deal``, and keep the notes beside where the run stands."""
+    with pytest.raises(TrainError, match="stopped on request"):
+        train(small_options(shards, tmp_path, name="old", **SETTINGS), progress=interrupt_at(5))
+    old = tmp_path / "old"
+    for path in old.glob("*.pt"):
+        record = torch.load(path, weights_only=True)
+        standing = record.pop("state")
+        record |= {"version": 2, "notes": standing.pop("notes"), "advised": standing.pop("advised"), "standing": standing}
+        torch.save(record, path)
+    (old / "config.json").write_text((old / "config.json").read_text().replace('"assign"', '"deal"'))
+
+    train(TrainOptions(resume=str(old)))
+
+    assert same_weights(whole_run, old)
 
 
 def test_a_finished_run_resumes_to_its_figures(whole_run: str) -> None:
@@ -113,7 +131,7 @@ def test_a_finished_run_resumes_to_its_figures(whole_run: str) -> None:
 
 def test_a_note_of_the_last_epoch_is_in_its_checkpoint(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that waited in its last epoch says so in the report that is drawn again, and says it once if it is made longer."""
-    monkeypatch.setattr("model.report.advice.WAIT_LIMIT", -1.0)
+    monkeypatch.setattr("ferdata.training.report.advice.WAIT_LIMIT", -1.0)
     first = train(small_options(shards, tmp_path, name="waiting", epochs=1))
 
     again = train(TrainOptions(resume=first.run))

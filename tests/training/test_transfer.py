@@ -1,29 +1,31 @@
 """Going on from another run's weights, and the checkpoints they come from."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from train_helpers import small_checkpoint
 
 from ferdata.errors import TrainError
 from ferdata.labels import AFFECTNET_7, AFFECTNET_8, RAFDB_BASIC
-from model.nets.networks import FerNetwork, build_network
-from model.nets.transfer import map_head, start_from
-from model.run.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from ferdata.training.nets.networks import FerNetwork, build_network
+from ferdata.training.nets.transfer import map_head, start_from
+from ferdata.training.run.checkpoint import Checkpoint, find_checkpoint
 
 
 def _network(num_classes: int, *, size: int = 32, name: str = "basic1", valence_arousal: bool = False) -> FerNetwork:
     return build_network(name, size=(size, size), num_classes=num_classes, valence_arousal=valence_arousal)
 
 
-def _record(network: FerNetwork, classes: tuple[str, ...], *, name: str = "basic1", size: int = 32) -> dict[str, object]:
+def _record(network: FerNetwork, classes: tuple[str, ...], *, name: str = "basic1", size: int = 32) -> Checkpoint:
     """A checkpoint whose head rows are the numbers of their classes."""
     with torch.no_grad():
         for number in range(len(classes)):
             network.head.weight[number] = number + 1
             network.head.bias[number] = -(number + 1)
-    return {"model": network.state_dict(), "network": {"name": name, "size": [size, size]}, "classes": list(classes)}
+    return small_checkpoint(network, classes, name=name, size=size)
 
 
 def test_rows_follow_their_class_from_raf_db_to_affectnet() -> None:
@@ -87,7 +89,8 @@ def test_a_body_that_does_not_fit_is_refused_with_both_sizes(name: str, size: in
 def test_a_checkpoint_is_read_without_running_code(tmp_path: Path) -> None:
     """A pickle that would run something is refused, and so is a file that was cut off."""
     torch.save({"version": 1, "model": Path("x")}, tmp_path / "code.pt")
-    save_checkpoint(tmp_path / "good.pt", {"model": {"w": torch.arange(1000.0)}})
+    network = _network(8)
+    small_checkpoint(network, AFFECTNET_8).write(tmp_path / "good.pt")
     (tmp_path / "cut.pt").write_bytes((tmp_path / "good.pt").read_bytes()[:2000])
     torch.save({"ferdata": "2.0", "version": 9}, tmp_path / "other.pt")
 
@@ -98,19 +101,20 @@ def test_a_checkpoint_is_read_without_running_code(tmp_path: Path) -> None:
         ("no.pt", "no such"),
     ):
         with pytest.raises(TrainError, match=rf"{name}: .*{text}"):
-            load_checkpoint(tmp_path / name)
-    assert torch.equal(load_checkpoint(tmp_path / "good.pt")["model"]["w"], torch.arange(1000.0))
+            Checkpoint.read(tmp_path / name)
+    assert torch.equal(Checkpoint.read(tmp_path / "good.pt").model["head.weight"], network.head.weight)
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     """A full disk or a kill in the middle of writing must not cost the run both."""
     path = tmp_path / "last.pt"
-    save_checkpoint(path, {"step": 1})
+    good = small_checkpoint(_network(8), AFFECTNET_8, step=1)
+    good.write(path)
 
     with pytest.raises((AttributeError, pickle.PicklingError)):
-        save_checkpoint(path, {"step": lambda: 2})
+        replace(good, transform={"settings": lambda: 2}).write(path)
 
-    assert load_checkpoint(path)["step"] == 1
+    assert Checkpoint.read(path).state.step == 1
     assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
 
 

@@ -19,6 +19,10 @@ CODECS: dict[str, Codec] = {codec.name: codec for codec in (Raw(), Zstd(), Compa
 def make_codec(name: str, level: int | None = None) -> Codec:
     """Return a codec by its name, at its default level where none is given.
 
+    Example:
+        >>> ferdata.make_codec("zstd", level=3).name
+        'zstd'
+
     Raises:
         OptionError: If there is no such codec, or it has no such level.
     """

@@ -16,6 +16,8 @@ from ferdata.sample import TensorSpec
 
 __all__ = ["BodyDecoder", "BodyEncoder", "Codec", "image_shape", "own_settings"]
 
+_NPY_HEADER_BYTES = 128
+
 
 class BodyEncoder(Protocol):
     """Turns one tensor into its body, which the container stores."""
@@ -37,7 +39,7 @@ class BodyDecoder(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec(ABC):
-    """One way to store bodies, with its settings; subclasses are frozen, so equal settings are equal codecs.
+    """One way to store bodies, with its settings; what a subclass leaves as it is stores the tensor itself as an NPY member.
 
     Attributes:
         name: What an index and the command line call it.
@@ -47,30 +49,34 @@ class Codec(ABC):
     """
 
     name: ClassVar[str]
-    suffix: ClassVar[str]
+    suffix: ClassVar[str] = ".npy"
     is_copy: ClassVar[bool] = False
     needs_source: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        level = self.to_json()["level"]
+        return self.name if level is None else f"{self.name} at level {level}"
 
     @property
     @abstractmethod
     def container(self) -> Container:
         """What its shards are."""
 
-    @abstractmethod
     def tensor_header(self, spec: TensorSpec) -> bytes:
         """Return the bytes in front of every body.
 
         Raises:
             OptionError: If the codec cannot store such tensors.
         """
+        return _npy_header(spec)
 
     def body_bytes(self, spec: TensorSpec) -> int | None:
         """Return the bytes of every body in the tar; None where they differ."""
         return spec.num_bytes
 
-    @abstractmethod
     def encoder(self, spec: TensorSpec) -> BodyEncoder:
         """Return what makes bodies; not to be shared between threads."""
+        return lambda pixels, source: np.ascontiguousarray(pixels)
 
     @abstractmethod
     def decoder(self, spec: TensorSpec) -> BodyDecoder:
@@ -115,3 +121,14 @@ def image_shape(spec: TensorSpec) -> tuple[int, int, int]:
         raise OptionError(f"codec: shape {list(spec.shape)} found, expected [C, H, W]; use codec zstd for other tensors")
     channels, height, width = spec.shape
     return channels, height, width
+
+
+def _npy_header(spec: TensorSpec) -> bytes:
+    """Return the 128 bytes of an NPY 1.0 header for ``spec``, the same for every NumPy version."""
+    if spec.dtype != "uint8":
+        raise OptionError(f"tensor spec: dtype {spec.dtype} found, expected uint8; convert the tensors first")
+    room = _NPY_HEADER_BYTES - 11
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {tuple(spec.shape)}, }}"
+    if spec.num_bytes <= 0 or min(spec.shape, default=1) <= 0 or len(text) > room:
+        raise OptionError(f"tensor spec: shape {list(spec.shape)} found, expected a few positive sizes, such as [3, 224, 224]")
+    return b"\x93NUMPY\x01\x00" + (_NPY_HEADER_BYTES - 10).to_bytes(2, "little") + text.ljust(room).encode("ascii") + b"\n"

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format.codecs.codec import BodyDecoder, BodyEncoder, Codec, image_shape
-from ferdata.format.container import PlainTar
+from ferdata.format.container import PLAIN_TAR, Container
 from ferdata.format.kernels import deinterleave_into
 from ferdata.sample import TensorSpec
 
@@ -32,13 +32,9 @@ class Jpeg(Codec):
     """The codec without settings."""
 
     name: ClassVar[str] = "jpeg"
+    container: ClassVar[Container] = PLAIN_TAR
     suffix: ClassVar[str] = ".jpg"
     needs_source: ClassVar[bool] = True
-
-    @property
-    def container(self) -> PlainTar:
-        """A tar that holds the files as they are."""
-        return PlainTar()
 
     def tensor_header(self, spec: TensorSpec) -> bytes:
         """Return nothing: the member is the file."""
@@ -70,15 +66,12 @@ class JpegDecoder:
 
     Args:
         shape: ``(3, H, W)`` of every image.
-        fast: False leaves simplejpeg alone even where it is installed.
     """
 
-    def __init__(self, shape: tuple[int, int, int], *, fast: bool = True) -> None:
-        if len(shape) != 3 or shape[0] != 3 or min(shape) < 1:
-            raise OptionError(f"jpeg: shape {list(shape)} found, expected [3, H, W]; JPEGs are stored as RGB images")
+    def __init__(self, shape: tuple[int, int, int]) -> None:
         self.shape = shape
         self._pixels = np.empty((*shape[1:], 3), np.uint8)
-        self._fast = find_fast_decoder() if fast else None
+        self._fast = find_fast_decoder()
 
     def decode_into(self, source: Any, out: np.ndarray) -> None:
         """Fill ``out``, contiguous uint8 of ``3 * H * W`` elements in any shape, from a JPEG file's bytes.
@@ -101,7 +94,7 @@ def _problem(source: bytes, pixels: np.ndarray) -> str:
     try:
         decoded = np.empty(pixels.shape, np.uint8)
         JpegDecoder(pixels.shape).decode_into(source, decoded)
-    except (ShardCorruptError, OptionError) as error:
+    except ShardCorruptError as error:
         return str(error)
     return "" if np.array_equal(decoded, pixels) else "the transform changed its pixels"
 

@@ -1,46 +1,41 @@
 """What a container does: lay the samples of a shard out in a file, and find and check each of them again.
 
-A container is one of two values, :class:`~ferdata.format.container.FrameTar` or :class:`~ferdata.format.container.PlainTar`. Memory of an
-open shard: about 30 bytes per sample.
+There are two: :func:`~ferdata.format.container.frame_tar` and :data:`~ferdata.format.container.PLAIN_TAR`. Memory of an open shard: about
+30 bytes per sample.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import xxhash
 
 from ferdata.errors import ShardCorruptError
 from ferdata.format.container.members import SampleMembers
-from ferdata.format.container.shard_file import LocalFile, RemoteFile
+from ferdata.format.container.shard_file import ShardFile
 
-__all__ = ["Container", "ContainerWriter", "OpenShard", "ShardFile"]
+__all__ = ["Container", "ContainerWriter", "OpenShard", "Put"]
 
-ShardFile = LocalFile | RemoteFile
+Put = Callable[[Any], None]
+"""Takes the bytes of a file in order."""
 
 
-class Container(Protocol):
-    """One way to put samples into a file."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """One way to put samples into a file.
 
-    ending: ClassVar[str]
-    """Of the names of its files."""
+    Attributes:
+        ending: Of the names of its files.
+        writer: Makes what writes one shard.
+        open: Reads the table of a shard of so many samples, whose tail has that XXH64 (hex). Raises ShardCorruptError if table and
+            file contradict each other, or are not those of this shard.
+    """
 
-    def writer(self, put: Callable[[Any], None]) -> "ContainerWriter":
-        """Return what writes one shard; ``put`` takes the file's bytes in order."""
-
-    def open(self, file: ShardFile, members: SampleMembers, *, samples: int, tail_xxh64: str) -> "OpenShard":
-        """Read the table of a shard.
-
-        Args:
-            file: The shard's bytes.
-            members: What its samples have in common.
-            samples: How many it holds.
-            tail_xxh64: What the index knows of its last bytes.
-
-        Raises:
-            ShardCorruptError: If table and file contradict each other, or are not those of this shard.
-        """
+    ending: str
+    writer: Callable[[Put], "ContainerWriter"]
+    open: Callable[[ShardFile, SampleMembers, int, str], "OpenShard"]
 
 
 class ContainerWriter(Protocol):

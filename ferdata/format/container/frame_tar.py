@@ -5,19 +5,19 @@ zstd's contrib/seekable_format specification, version 0.1.0, without checksums p
 """
 
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ferdata.errors import ShardCorruptError
-from ferdata.format.container.container import OpenShard, ShardFile
+from ferdata.format.container.container import Container, OpenShard, Put
 from ferdata.format.container.members import SampleMembers
+from ferdata.format.container.shard_file import ShardFile
 from ferdata.format.container.tar import END_OF_TAR
 from ferdata.format.container.zstd_frame import CHECKSUM_BYTES, Compressor, inflate
 
-__all__ = ["FrameTar", "seek_table"]
+__all__ = ["frame_tar", "seek_table"]
 
 SKIPPABLE_MAGIC = 0x184D2A5E
 SEEKABLE_MAGIC = 0x8F92EAB1
@@ -27,26 +27,15 @@ _MOST_END_BYTES = 2048
 """Room for the frame that ends the tar: at most 1,535 zeros, stored in whatever way."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrameTar:
-    """The container of compressed shards; ``level`` is the zstd level they are written at."""
-
-    ending: ClassVar[str] = ".tar.zst"
-    level: int
-
-    def writer(self, put: Callable[[Any], None]) -> "_FrameWriter":
-        """Return what writes one shard."""
-        return _FrameWriter(put, self.level)
-
-    def open(self, file: ShardFile, members: SampleMembers, *, samples: int, tail_xxh64: str) -> "_FrameShard":
-        """Read the seek table of a shard, and check the end of its tar."""
-        return _FrameShard(file, members, samples, tail_xxh64)
+def frame_tar(level: int) -> Container:
+    """Return the container of compressed shards, written at a zstd level."""
+    return Container(ending=".tar.zst", writer=partial(_FrameWriter, level), open=_FrameShard)
 
 
 class _FrameWriter:
     """Writes the frames ``head, body, padding + head, body, ..., padding + end of tar`` and the seek table."""
 
-    def __init__(self, put: Callable[[Any], None], level: int) -> None:
+    def __init__(self, level: int, put: Put) -> None:
         self._put = put
         self._compress = Compressor(level).frame
         self._sizes: list[tuple[int, int]] = []

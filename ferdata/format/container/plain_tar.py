@@ -5,19 +5,18 @@ In: heads and bodies. Out: a file in which they stand as they are. The table has
 
 import struct
 from array import array
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import xxhash
 
 from ferdata.errors import ShardCorruptError
-from ferdata.format.container.container import OpenShard, ShardFile
+from ferdata.format.container.container import Container, OpenShard, Put
 from ferdata.format.container.members import SampleMembers
+from ferdata.format.container.shard_file import ShardFile
 from ferdata.format.container.tar import END_OF_TAR, TAR_BLOCK_BYTES, HeaderTemplate, pad_to_block
 
-__all__ = ["PlainTar", "body_table"]
+__all__ = ["PLAIN_TAR", "body_table"]
 
 TABLE_NAME = "__table__"
 """webdataset skips members of the form ``__*__``."""
@@ -26,25 +25,10 @@ _TABLE_MAGIC = b"FERTABLE"
 _TABLE_HEADER = struct.Struct("<8sII")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlainTar:
-    """The container of uncompressed shards."""
-
-    ending: ClassVar[str] = ".tar"
-
-    def writer(self, put: Callable[[Any], None]) -> "_PlainWriter":
-        """Return what writes one shard."""
-        return _PlainWriter(put)
-
-    def open(self, file: ShardFile, members: SampleMembers, *, samples: int, tail_xxh64: str) -> "_PlainShard":
-        """Read the table of bodies of a shard."""
-        return _PlainShard(file, members, samples, tail_xxh64)
-
-
 class _PlainWriter:
     """Writes heads and bodies as they are, then the table member."""
 
-    def __init__(self, put: Callable[[Any], None]) -> None:
+    def __init__(self, put: Put) -> None:
         self._put = put
         self._entries: list[tuple[int, int, int]] = []
 
@@ -106,6 +90,10 @@ class _PlainShard(OpenShard):
 
     def _mismatch(self, what: str) -> ShardCorruptError:
         return ShardCorruptError(f"{self._file.where}: the checksum of {what} does not fit its bytes; copy or write the shard again")
+
+
+PLAIN_TAR = Container(ending=".tar", writer=_PlainWriter, open=_PlainShard)
+"""The container of uncompressed shards."""
 
 
 def _checksum(data: Any) -> int:

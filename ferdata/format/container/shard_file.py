@@ -18,7 +18,7 @@ from ferdata.errors import FerdataError, ShardCorruptError, ShardMissingError, S
 from ferdata.format.kernels.native import Kernels, load
 from ferdata.store import Store, open_regular
 
-__all__ = ["LocalFile", "RemoteFile", "open_shard_file", "shard_copy"]
+__all__ = ["LocalFile", "RemoteFile", "ShardFile", "open_shard_file", "shard_copy"]
 
 
 class _GuardedMap(mmap.mmap):
@@ -232,7 +232,10 @@ class RemoteFile:
         return memoryview(data)
 
 
-def open_shard_file(store: Store, name: str, copy: IO[bytes] | None = None) -> LocalFile | RemoteFile:
+ShardFile = LocalFile | RemoteFile
+
+
+def open_shard_file(store: Store, name: str, copy: IO[bytes] | None = None) -> ShardFile:
     """Open a shard wherever it is, or a copy of it."""
     if copy is not None:
         return LocalFile(copy.name, store.path(name))

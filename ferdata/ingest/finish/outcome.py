@@ -7,14 +7,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ferdata.format.index import ShardInfo
 from ferdata.format.samples import SAMPLES_SCHEMA
-from ferdata.ingest.select.leaks import Leaks, find_leaks, find_relabelled
+from ferdata.ingest.select.leaks import Copies, find_copies
 from ferdata.ingest.select.selection import Selection, ShardPlan
 from ferdata.ingest.write.parts import PartRecord
 from ferdata.sample import ItemTable
@@ -44,8 +44,8 @@ class Outcome:
     counts: Mapping[str, list[int]]
     repairs: Mapping[str, int]
     rejected: Mapping[str, int]
-    leaks: Leaks
-    relabelled: Leaks
+    leaks: Copies
+    relabelled: Copies
     bytes_in: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -80,8 +80,9 @@ def gather(items: ItemTable, selection: Selection, plan: Sequence[ShardPlan], pa
     ).select(SAMPLES_SCHEMA.names)
     labels = columns.column("label").to_numpy().astype(np.int64)
 
-    def keys(rows: np.ndarray) -> list[str]:
-        return cast(list[str], columns.column("key").take(pa.array(rows)).to_pylist())
+    def names(rows: np.ndarray) -> list[str]:
+        keys = columns.column("key").take(pa.array(rows)).to_pylist()
+        return [f"{splits[code]}/{key}" for code, key in zip(codes[rows], keys, strict=True)]
 
     mean, std = _mean_and_std(parts)
     return Outcome(
@@ -90,8 +91,8 @@ def gather(items: ItemTable, selection: Selection, plan: Sequence[ShardPlan], pa
         counts={split: np.bincount(labels[codes == code], minlength=num_classes).tolist() for code, split in enumerate(splits)},
         repairs=_total(part.repairs for part in parts),
         rejected=Counter(reason for part in parts for _, reason, _ in part.rejects),
-        leaks=find_leaks(splits, codes, keys, sizes, hashes),
-        relabelled=find_relabelled(splits, codes, labels, keys, sizes, hashes),
+        leaks=find_copies(codes, (sizes, hashes), names),
+        relabelled=find_copies(labels, (codes, sizes, hashes), names),
         bytes_in=sum(part.bytes_in for part in parts),
         mean=mean,
         std=std,

@@ -137,7 +137,7 @@ def _write_rejects(conversion: Conversion, plan: Sequence[ShardPlan], parts: Seq
 def _notes(conversion: Conversion, outcome: Outcome) -> list[str]:
     notes = []
     if unusual := outcome.repairs.get("unusual_size"):
-        side = conversion.usual_size
+        side = conversion.scan.side
         notes.append(f"{unusual:,} images are not of {side} x {side} pixels, the size of {conversion.scan.layout}; they were accepted.")
     if undecoded := outcome.rejected.get("decoder_missing"):
         notes.append(

@@ -5,7 +5,7 @@ costs one read of every file whose size occurs in two splits.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,16 +19,14 @@ from ferdata.parallel import Beat, run_tasks
 from ferdata.sample import ItemTable
 from ferdata.store import Store
 
-__all__ = ["Leaks", "find_leaks", "find_relabelled", "find_train_copies", "shared_between_splits"]
-
-KeysOf = Callable[[np.ndarray], list[str]]
+__all__ = ["Copies", "find_copies", "find_train_copies", "shared_between_splits"]
 
 _MAX_EXAMPLES = 5
 _HASH_ITEMS = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leaks:
+class Copies:
     """Images whose copies differ in split, or in label: how many different ones, and ``(split/key, split/key)`` of a few."""
 
     images: int
@@ -46,34 +44,21 @@ def shared_between_splits(codes: np.ndarray, *identity: np.ndarray) -> np.ndarra
     return result
 
 
-def find_relabelled(splits: list[str], codes: np.ndarray, labels: np.ndarray, keys: KeysOf, sizes: np.ndarray, hashes: np.ndarray) -> Leaks:
-    """Return the images that one split holds under several labels; arguments as for :func:`find_leaks`, and ``labels`` int ``[n]``."""
-    return _different(labels, (codes, sizes, hashes), splits, codes, keys)
-
-
-def find_leaks(splits: list[str], codes: np.ndarray, keys: KeysOf, sizes: np.ndarray, hashes: np.ndarray) -> Leaks:
-    """Return the images that more than one split holds.
+def find_copies(values: np.ndarray, identity: Sequence[np.ndarray], names: Callable[[np.ndarray], list[str]]) -> Copies:
+    """Return the samples that are equal in every ``identity`` column and not in ``values``.
 
     Args:
-        splits: Split names.
-        codes: int ``[n]``, index into ``splits`` of every sample.
-        keys: Returns the keys of samples, given their numbers.
-        sizes: int64 ``[n]``, bytes of the image file.
-        hashes: uint64 ``[n]``, its XXH64.
+        values: int ``[n]``: splits for leaks, labels for contradictions.
+        identity: Columns ``[n]``: bytes of the image file, its XXH64, and what else must be the same.
+        names: Returns what samples are called, given their numbers.
     """
-    return _different(codes, (sizes, hashes), splits, codes, keys)
-
-
-def _different(values: np.ndarray, identity: tuple[np.ndarray, ...], splits: list[str], codes: np.ndarray, keys: KeysOf) -> Leaks:
-    """Return the groups of samples that are equal in ``identity`` and not in ``values``."""
     shared = np.flatnonzero(shared_between_splits(values, *identity))
     order, starts = _groups(values[shared], *(column[shared] for column in identity), within=1)
     order = shared[order]
     ends = np.append(starts, len(order))[1:] - 1
     chosen = np.stack([order[starts], order[ends]], axis=1)
-    chosen = chosen[np.argsort(chosen[:, 0], kind="stable")][:_MAX_EXAMPLES].ravel()
-    names = [f"{splits[codes[number]]}/{key}" for number, key in zip(chosen, keys(chosen), strict=True)]
-    return Leaks(images=len(starts), examples=tuple(zip(names[::2], names[1::2], strict=True)))
+    found = names(chosen[np.argsort(chosen[:, 0], kind="stable")][:_MAX_EXAMPLES].ravel())
+    return Copies(images=len(starts), examples=tuple(zip(found[::2], found[1::2], strict=True)))
 
 
 def _groups(*columns: np.ndarray, within: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -14,14 +14,13 @@ from typing import IO, Any
 
 import numpy as np
 
-from ferdata.errors import FerdataError, IngestError, ShardCorruptError, ShardMissingError
+from ferdata.errors import IngestError, ShardCorruptError, ShardMissingError
 from ferdata.format.index import ShardInfo, check_file
 from ferdata.ingest.identity import describe_changes
 from ferdata.store import Store
 
 __all__ = [
     "PARTS_FOLDER",
-    "NothingAcceptedError",
     "PartRecord",
     "commit_part",
     "is_whole",
@@ -36,10 +35,6 @@ PARTS_FOLDER = ".parts"
 _SETTINGS = f"{PARTS_FOLDER}/settings.json"
 _NAMES = f"{PARTS_FOLDER}/shards.json"
 _BUFFER_BYTES = 1 << 20
-
-
-class NothingAcceptedError(FerdataError):
-    """Every image of a task was rejected, so its shard is not kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,7 +132,7 @@ def _task_settings(conversion: Conversion) -> TaskSettings:
         codec=conversion.codec,
         num_classes=len(conversion.scan.classes),
         json_bytes=conversion.json_bytes,
-        usual_size=conversion.usual_size,
+        usual_size=conversion.scan.side,
     )
 
 

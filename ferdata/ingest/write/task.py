@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import xxhash
@@ -23,7 +23,7 @@ from ferdata.images.transform import ImageRejectedError, Transform, Transformed,
 from ferdata.ingest.reading import read_sources
 from ferdata.ingest.select.checks import jpeg_refusal
 from ferdata.ingest.write.doubt import Streak
-from ferdata.ingest.write.parts import NothingAcceptedError, PartRecord, open_shard
+from ferdata.ingest.write.parts import PartRecord, open_shard
 from ferdata.ingest.write.record import make_record
 from ferdata.parallel import Beat
 from ferdata.sample import ItemTable, SourceItem
@@ -81,20 +81,17 @@ def write_shard(settings: TaskSettings, task: ShardTask, beat: Beat) -> PartReco
     members = settings.codec.members(spec, num_classes=settings.num_classes, json_bytes=settings.json_bytes)
     tally = _Tally(settings, len(task.items))
     usable = _usable(settings, task, tally, beat)
-    try:
-        with open_shard(Store(settings.out), task.name) as file:
-            writer = ShardWriter(file, members, settings.codec)
-            while batch := list(islice(usable, _BATCH_IMAGES)):
-                for number, item, data, result in batch:
-                    writer.add(item.key, item.label, make_record(item, result), result.pixels, data)
-                    tally.accept(number, data, result)
-                    beat(1, 0, len(data))
-            if not tally.accepted:
-                raise NothingAcceptedError(task.name)
-            written = writer.close()
-    except NothingAcceptedError:
-        written = WrittenShard(samples=0, num_bytes=0, xxh64="", tail_xxh64="")
-    return tally.record(task, written)
+    batches = iter(lambda: list(islice(usable, _BATCH_IMAGES)), [])
+    first = next(batches, None)
+    if first is None:
+        return tally.record(task, WrittenShard(samples=0, num_bytes=0, xxh64="", tail_xxh64=""))
+    with open_shard(Store(settings.out), task.name) as file:
+        writer = ShardWriter(file, members, settings.codec)
+        for number, item, data, result in chain(first, chain.from_iterable(batches)):
+            writer.add(item.key, item.label, make_record(item, result), result.pixels, data)
+            tally.accept(number, data, result)
+            beat(1, 0, len(data))
+        return tally.record(task, writer.close())
 
 
 def _usable(settings: TaskSettings, task: ShardTask, tally: "_Tally", beat: Beat) -> Iterator[tuple[int, SourceItem, bytes, Transformed]]:
@@ -152,7 +149,6 @@ class _Tally:
         self._rejects: list[tuple[int, str, str]] = []
         self._source_bytes, self._source_xxh64 = np.zeros(num_items, np.int64), np.zeros(num_items, np.uint64)
         self._bytes_in = 0
-        self.accepted = 0
 
     def accept(self, number: int, data: bytes, result: Transformed) -> None:
         self._source_bytes[number] = len(data)
@@ -166,7 +162,6 @@ class _Tally:
         self._sums += sums
         self._squares += squares
         self._pixels += result.pixels[0].size
-        self.accepted += 1
         _streak.end()
 
     def reject(self, number: int, reason: str, error: FerdataError, num_bytes: int) -> None:

@@ -1,14 +1,17 @@
-"""Marker 6: AffectNet's CSV release, whose CSV files and image folders are looked for separately."""
+"""Detect AffectNet's full release of 2017, whose CSV files and image folders are looked for separately."""
 
 from collections.abc import Iterator
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError
+from ferdata.labels import AFFECTNET_ALL
+from ferdata.sources.affectnet.totals import AFFECTNET_TRAIN
+from ferdata.sources.affectnet_csv.reader import scan
 from ferdata.sources.affectnet_csv.rows import sample_paths
-from ferdata.sources.detection import Detection
 from ferdata.sources.files.listing import Tree, below, is_archive, is_image_at, iter_names
 from ferdata.sources.files.text_tables import are_equal, is_table, read_head
+from ferdata.sources.layout import Asked, Detection, Layout, Release
 
-__all__ = ["find_affectnet_csv"]
+__all__ = ["AN_CSV"]
 
 _OFFICIAL = {
     "training.csv": "train", "manually_training.csv": "train",
@@ -21,7 +24,7 @@ _MAX_DEPTH = 4
 _SAMPLE_ROWS = 50
 
 
-def find_affectnet_csv(tree: Tree, folder: str) -> Detection | None:
+def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
     """Return the CSV files by role and the image folders below ``folder``, or None where there is no such CSV file.
 
     Raises:
@@ -52,9 +55,7 @@ def find_affectnet_csv(tree: Tree, folder: str) -> Detection | None:
                 raise
             notes.append(f"The automatically annotated part was left aside: {error}.")
             del files["automatic"]
-    return Detection(
-        layout="AN-csv", source="affectnet", root=folder, given=tree.store.path(), files=files, folders=folders, notes=tuple(notes)
-    )
+    return Detection(layout=AN_CSV, root=folder, files=files, folders=folders, notes=tuple(notes))
 
 
 def _csv_files(tree: Tree, folder: str, *, depth: int) -> Iterator[str]:
@@ -163,3 +164,21 @@ def _archives(tree: Tree, folder: str, *, depth: int) -> list[str]:
     if depth and len(here.dirs) < 50:
         found += [path for name in here.dirs for path in _archives(tree, below(folder, name), depth=depth - 1)]
     return found
+
+
+AN_CSV = Layout(
+    name="AN-csv",
+    source="affectnet",
+    detector=_find,
+    scan=scan,
+    sign="training.csv with Manually_Annotated_Images/",
+    is_scattered=True,
+    classes=AFFECTNET_ALL,
+    releases=(
+        Release(
+            title="the manually annotated part of the full AffectNet release of 2017",
+            splits={"train": AFFECTNET_TRAIN, "val": dict.fromkeys(AFFECTNET_ALL, 500)},
+        ),
+    ),
+    automatic=Release(title="the automatically annotated part of AffectNet", splits={"train": 539607}),
+)

@@ -5,21 +5,17 @@ each image folder is listed once; no image is opened. A row with landmarks costs
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from ferdata.errors import LayoutError
-from ferdata.labels import AFFECTNET_ALL
-from ferdata.sources.affectnet.values import ClassRule, clean_score
+from ferdata.sources.affectnet.values import clean_score
 from ferdata.sources.affectnet_csv.rows import iter_official_rows, landmark_text, parse_box, parse_landmarks
-from ferdata.sources.detection import Detection
 from ferdata.sources.files.listing import NameIndex, below, is_image_at, iter_names, natural_key
-from ferdata.sources.files.matching import stop_if_most_labels_invalid, stop_if_no_image_found
-from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
-from ferdata.sources.totals import finish_scan
-from ferdata.sources.unread import ignored_files, ignored_images
+from ferdata.sources.layout import Detection
+from ferdata.sources.layout_scan import AFFECTNET_IDS, LayoutScan
+from ferdata.sources.scan import Scan, ScanOptions
+from ferdata.sources.verdict import Verdict, judge_image, rejected
 from ferdata.store import Store
 
 __all__ = ["ImageFolder", "scan"]
@@ -54,13 +50,13 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         reader.reject_unlabelled(images, ", ".join(manual.values()))
     if automatic is not None and (options.automatic or not manual):
         images = ImageFolder(store, detection.folders["automatic"])
+        reader.builder.is_automatic = True
         reader.read_file(automatic, "auto", "train", images)
         reader.reject_unlabelled(images, automatic)
     elif automatic is not None:
         reader.builder.notes.append(f"The automatically annotated part ({automatic}) was left out: it was not asked for.")
     reader.report_repeats()
-    apart = {"AN-csv automatic": reader.automatic} if reader.automatic else None
-    return finish_scan(reader.builder, detection, reader.rule.classes, left_out=reader.rule.left_out, apart=apart)
+    return reader.builder.finish()
 
 
 class ImageFolder:
@@ -115,74 +111,35 @@ class ImageFolder:
         return self._indices[folder]
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """Where a row stands: its image, its split, its number among the data rows from 0, and its line in the file from 1."""
-
-    path: str
-    split: str
-    number: int
-    line: int
-
-    def reject(self, builder: ScanBuilder, reason: str, detail: str) -> None:
-        """Record the row as one that cannot be used."""
-        builder.reject(self.path, reason, detail, split=self.split, row=self.line)
-
-
 class _Reader:
-    """The state of one scan: its builder, its class rule and what has been counted."""
+    """The state of one scan: its builder and what has been counted."""
 
     def __init__(self, store: Store, detection: Detection, options: ScanOptions) -> None:
-        self.builder = ScanBuilder()
-        self.rule = ClassRule(options)
-        self.automatic: Counter[tuple[str, str]] = Counter()
-        self._store, self._needs_box = store, options.crop == "box"
+        self.builder = LayoutScan(store, detection, options)
+        self._needs_box = options.crop == "box"
         self._homes = tuple(detection.folders.values())
         self._num_rows = self._num_found = self._num_repeated = 0
         self._waiting: list[tuple[dict[str, Any], str]] = []
 
     def read_file(self, path: str, prefix: str, split: str, images: ImageFolder) -> None:
         """Read one CSV file; its rows get keys ``<prefix>_<row number>_<hash>``."""
-        builder, rule = self.builder, self.rule
+        builder = self.builder
         num_rejects = len(builder.rejects)
-        counts_before = Counter(rule.left_out)
         seen: set[str] = set()
         number = -1
-        for number, (line, fields, problem) in enumerate(iter_official_rows(self._store, path)):
+        for number, (line, fields, problem) in enumerate(iter_official_rows(builder.store, path)):
             written = fields[0].strip().replace("\\", "/")
             found = images.find(written)
+            box = None if problem else parse_box(fields)
+            verdict = self._judge(fields, problem, found, box)
             shown = found[0] if len(found) == 1 else below(images.home, written)
-            row = _Row(shown, split, number, line)
-            class_id = self._class_of(fields, row, problem)
-            if class_id is None:
-                continue
-            position = rule.index(class_id)
-            if position is None:
-                rule.skip(builder, split, class_id)
-                continue
-            self._num_rows += 1
-            self._num_found += bool(found)
-            if len(found) != 1:
-                reason, detail = ("image_ambiguous", f"can be {' or '.join(found)}") if found else ("image_missing", "no such image")
-                row.reject(builder, reason, detail)
-                continue
-            box = parse_box(fields)
-            if box is None:
-                if self._needs_box:
-                    row.reject(builder, "box_invalid", f"box {', '.join(fields[1:5])}")
-                    continue
-                builder.repairs["box_invalid"] += 1
-            self._num_repeated += found[0] in seen
-            seen.add(found[0])
-            self._accept(fields, prefix, row, position, box)
-            if prefix == "auto":
-                self.automatic[split, AFFECTNET_ALL[class_id]] += 1
+            if builder.passes(verdict, shown, split=split, row=line):
+                self._num_repeated += shown in seen
+                seen.add(shown)
+                self._accept(fields, f"{prefix}_{number}", shown, split, verdict.label, box)
         self._flush()
-        rejects = builder.rejects[num_rejects:]
-        stop_if_most_labels_invalid(rejects, self._store.path(path), number + 1, rule.expected)
-        if prefix == "auto":
-            self.automatic.update(rule.left_out - counts_before)
-        num_bad = sum(reject.reason == "bad_row" for reject in rejects)
+        builder.stop_if_most_labels_invalid(number + 1, AFFECTNET_IDS, table=path, since=num_rejects)
+        num_bad = sum(reject.reason == "bad_row" for reject in builder.rejects[num_rejects:])
         if num_bad > (prefix == "train"):
             builder.notes.append(f"Warning: {num_bad:,} bad rows in {path}; the released training.csv has one, the other files none.")
 
@@ -192,11 +149,11 @@ class _Reader:
         Raises:
             SourceError: If no row has found its image.
         """
-        stop_if_no_image_found(self._store.path(), self._num_rows, self._num_found, [f"{images.home}/<n>/<hash>.jpg"])
+        self.builder.stop_if_no_image_found(self._num_rows, self._num_found, [f"{images.home}/<n>/<hash>.jpg"])
         for path in images.unused():
             self.builder.reject(path, "label_missing", f"not in {csv_files}")
         others = [path for path in images.other_folders() if not any(f"{home}/".startswith(f"{path}/") for home in self._homes)]
-        self.builder.notes += ignored_images(self._store, others, "AN-csv") + ignored_files(self._store, images.others)
+        self.builder.ignore(others, images.others)
 
     def report_repeats(self) -> None:
         """Say how many rows name a file again."""
@@ -206,33 +163,32 @@ class _Reader:
                 f"its number is in the key."
             )
 
-    def _class_of(self, fields: Sequence[str], row: _Row, problem: str) -> int | None:
-        """Return the official id of a row, or reject it."""
+    def _judge(self, fields: Sequence[str], problem: str, found: Sequence[str], box: tuple[float, ...] | None) -> Verdict:
         if problem:
-            row.reject(self.builder, "bad_row", problem)
-            return None
+            return rejected("bad_row", problem)
         if not fields[0].strip() or any(field.strip() in _EMPTY for field in fields[1:5]):
-            row.reject(self.builder, "bad_row", f"face_x, face_y, face_width, face_height are {', '.join(fields[1:5])}")
-            return None
-        class_id = self.rule.class_id(fields[-3])
-        if class_id is None:
-            row.reject(self.builder, "label_invalid", f"label {fields[-3]!r}")
-        return class_id
+            return rejected("bad_row", f"face_x, face_y, face_width, face_height are {', '.join(fields[1:5])}")
+        verdict = self.builder.judge_id(fields[-3])
+        if verdict.outcome != "accepted":
+            return verdict
+        self._num_rows += 1
+        self._num_found += bool(found)
+        without_box = rejected("box_invalid", f"box {', '.join(fields[1:5])}") if box is None and self._needs_box else None
+        return judge_image(found, "no such image") or without_box or verdict
 
-    def _accept(self, fields: Sequence[str], prefix: str, row: _Row, position: int, box: tuple[float, ...] | None) -> None:
-        name = row.path.rpartition("/")[2]
-        if not fields[0].strip().endswith(name):
-            self.builder.repairs["name_matched"] += 1
+    def _accept(self, fields: Sequence[str], key: str, path: str, split: str, label: int, box: tuple[float, ...] | None) -> None:
+        name = path.rpartition("/")[2]
         valence, is_valence_invalid = clean_score(fields[-2])
         arousal, is_arousal_invalid = clean_score(fields[-1])
-        if is_valence_invalid or is_arousal_invalid:
-            self.builder.repairs["va_invalid"] += 1
+        self.builder.repairs["name_matched"] += not fields[0].strip().endswith(name)
+        self.builder.repairs["va_invalid"] += is_valence_invalid or is_arousal_invalid
+        self.builder.repairs["box_invalid"] += box is None
         stem = _NOT_IN_KEY.sub("_", name.rpartition(".")[0])[:_HASH_CHARS]
         item = {
-            "key": f"{prefix}_{row.number}_{stem}",
-            "path": row.path,
-            "split": row.split,
-            "label": position,
+            "key": f"{key}_{stem}",
+            "path": path,
+            "split": split,
+            "label": label,
             "source_label": fields[-3].strip(),
             "valence": valence,
             "arousal": arousal,
@@ -247,5 +203,5 @@ class _Reader:
         landmarks = parse_landmarks([text for _, text in self._waiting])
         for (item, _), points in zip(self._waiting, landmarks, strict=True):
             self.builder.accept(**item, landmarks=cast(Sequence[float] | None, points))
-        self.builder.repairs.update({"landmarks_missing": missing} if (missing := sum(points is None for points in landmarks)) else {})
+        self.builder.repairs["landmarks_missing"] += sum(points is None for points in landmarks)
         self._waiting.clear()

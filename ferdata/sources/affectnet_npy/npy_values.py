@@ -11,17 +11,18 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
 from ferdata.errors import FerdataError
 from ferdata.parallel import FILES_PER_JOB, read_in_order
-from ferdata.sources.affectnet.values import NUM_LANDMARK_VALUES, clean_score
+from ferdata.sources.affectnet.values import NUM_LANDMARK_VALUES, Annotation, clean_score
 from ferdata.sources.files.listing import below, iter_names
 from ferdata.sources.files.matching import plain_reason
 from ferdata.store import Store
 
-__all__ = ["KINDS", "Annotation", "AnnotationIndex", "index_annotations", "parse_npy", "read_annotations"]
+__all__ = ["KINDS", "AnnotationIndex", "index_annotations", "parse_npy", "read_annotations"]
 
 KINDS = ("exp", "val", "aro", "lnd")
 """Annotation files of one image: ``<stem>_exp.npy`` its label, valence, arousal, landmarks."""
@@ -31,8 +32,8 @@ _NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
 _MAX_HEADERS = 4096
 _MAX_HEADER_BYTES = 4096
 _POINT_SHAPES = ((NUM_LANDMARK_VALUES // 2, 2), (2, NUM_LANDMARK_VALUES // 2))
-_Layout = tuple[np.dtype, tuple[int, ...], bool, int, int]
-_headers: dict[bytes, _Layout] = {}
+_Header = tuple[np.dtype, tuple[int, ...], bool, int, int]
+_headers: dict[bytes, _Header] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,36 +54,19 @@ class AnnotationIndex:
         """Return every stem that has some file, in lower case."""
         return {*self.present, *(stem for stem, _ in self.other_names)}
 
+    def of_label(self, stem: str) -> list[str]:
+        """Return the files of a stem that hold its label."""
+        return self.paths(stem, "exp")
+
+    def of_any(self, stem: str) -> list[str]:
+        """Return all files of a stem."""
+        return [path for kind in KINDS for path in self.paths(stem, kind)]
+
     def paths(self, stem: str, kind: str) -> list[str]:
         """Return the file of a stem and kind; several where only names in other case or form are there."""
         if self.present.get(stem, 0) >> KINDS.index(kind) & 1:
             return [below(self.folders[kind], f"{stem}_{kind}.npy")]
         return sorted(self.other_names.get((stem, kind), ()))
-
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """What one image's annotation files say.
-
-    Attributes:
-        stem: The image's stem.
-        label: The label as text, None where it cannot be read.
-        valence: In [-1, 1], None where it is missing or cannot be used.
-        arousal: The same.
-        is_va_invalid: Valence or arousal is there, but no number in [-1, 1] nor the mark for missing.
-        landmarks: ``float32 [136]``, None where the file is missing or holds something else.
-        is_landmarks_invalid: The landmark file is there and holds something else.
-        error: Why the label cannot be read.
-    """
-
-    stem: str
-    label: str | None
-    valence: float | None
-    arousal: float | None
-    is_va_invalid: bool
-    landmarks: np.ndarray | None
-    is_landmarks_invalid: bool
-    error: str
 
 
 def index_annotations(store: Store, folders: Mapping[str, str]) -> AnnotationIndex:
@@ -118,9 +102,8 @@ def read_annotations(store: Store, index: AnnotationIndex, stems: Sequence[str],
         WorkerError: If a process of the pool dies.
     """
     jobs = [_job(index, stems[start : start + FILES_PER_JOB]) for start in range(0, len(stems), FILES_PER_JOB)]
-    results = read_in_order(store, _read_chunk, jobs, num_jobs=len(jobs), num_workers=num_workers)
-    for job, columns in zip(jobs, results, strict=True):
-        yield from _rows(job, columns)
+    for columns in read_in_order(store, _read_chunk, jobs, num_jobs=len(jobs), num_workers=num_workers):
+        yield from _rows(columns)
 
 
 def parse_npy(data: bytes) -> str | np.ndarray:
@@ -129,7 +112,7 @@ def parse_npy(data: bytes) -> str | np.ndarray:
     Raises:
         ValueError: If the bytes are no ``.npy`` file, are cut short, or hold pickled objects.
     """
-    dtype, shape, is_fortran, count, offset = _layout(data)
+    dtype, shape, is_fortran, count, offset = _parse_header(data)
     end = offset + count * dtype.itemsize
     if len(data) < end:
         raise ValueError(f"{len(data):,} bytes found, expected {end:,}")
@@ -142,7 +125,7 @@ def parse_npy(data: bytes) -> str | np.ndarray:
     return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _layout(data: bytes) -> _Layout:
+def _parse_header(data: bytes) -> _Header:
     if data[:6] != b"\x93NUMPY" or len(data) < 12:
         raise ValueError("no .npy header found")
     size_bytes = 2 if data[6] == 1 else 4
@@ -201,18 +184,18 @@ class _Columns:
     errors: dict[int, str]
 
 
-def _rows(job: _Job, columns: _Columns) -> Iterator[Annotation]:
+def _rows(columns: _Columns) -> Iterator[Annotation]:
     where = np.cumsum(columns.has_landmarks) - 1
-    for position, stem in enumerate(job.stems):
+    for position, label in enumerate(columns.labels):
+        points = columns.landmarks[where[position]] if columns.has_landmarks[position] else None
         yield Annotation(
-            stem,
-            columns.labels[position],
-            columns.valences[position],
-            columns.arousals[position],
-            columns.invalid[position],
-            columns.landmarks[where[position]] if columns.has_landmarks[position] else None,
-            columns.invalid_landmarks[position],
-            columns.errors.get(position, ""),
+            error=columns.errors.get(position, ""),
+            label=label,
+            valence=columns.valences[position],
+            arousal=columns.arousals[position],
+            is_va_invalid=columns.invalid[position],
+            landmarks=cast(Sequence[float] | None, points),
+            is_landmarks_invalid=columns.invalid_landmarks[position],
         )
 
 

@@ -5,21 +5,17 @@ subset as extra values. Costs one listing of each folder and one read of each JS
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ferdata.errors import FerdataError, LayoutError
-from ferdata.labels import AFFECTNET_ALL
 from ferdata.parallel import FILES_PER_JOB, read_in_order
-from ferdata.sources.affectnet.values import ClassRule, ImageStems, clean_landmarks, clean_score, number_order, reject_strays
-from ferdata.sources.detection import Detection
-from ferdata.sources.files.listing import Tree, below, iter_names
-from ferdata.sources.files.matching import KeyMaker, plain_reason, stop_if_most_labels_invalid, stop_if_no_image_found
-from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
-from ferdata.sources.totals import finish_scan
-from ferdata.sources.unread import ignored_files, ignored_images
+from ferdata.sources.affectnet.pairs import PairScan
+from ferdata.sources.affectnet.values import Annotation, clean_landmarks, clean_score
+from ferdata.sources.files.listing import below, iter_names
+from ferdata.sources.files.matching import plain_reason
+from ferdata.sources.layout import Detection
+from ferdata.sources.scan import Scan, ScanOptions
 from ferdata.store import Store
 
 __all__ = ["scan"]
@@ -39,164 +35,83 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         LayoutError: If the part without human annotation is asked for and is not there.
         SourceError: If no JSON file finds its image, or most labels are no AffectNet ids.
     """
-    reader = _Reader(store, options)
     automatic = detection.folders.get("automatic")
     if options.automatic and automatic is None:
         raise LayoutError(f"{store}: no no_human_annotated/ found, expected it beside human_annotated/; unpack it or do not ask for it")
+    pairs = PairScan(store, detection, options)
     for split, folder in detection.splits.items():
-        reader.read_split(split, split, folder)
+        _read_split(store, pairs, split, split, folder, options.num_workers)
     if automatic is not None and (options.automatic or not detection.splits):
-        reader.read_split("auto", "train", automatic)
+        pairs.builder.is_automatic = True
+        _read_split(store, pairs, "auto", "train", automatic, options.num_workers)
     elif automatic is not None:
-        reader.builder.notes.append(f"The part without human annotation ({automatic}) was left out: it was not asked for.")
-    reader.stop_if_unusable()
-    apart = {"AN-plus automatic": reader.automatic} if reader.automatic else None
-    return finish_scan(reader.builder, detection, reader.rule.classes, left_out=reader.rule.left_out, apart=apart)
+        pairs.builder.notes.append(f"The part without human annotation ({automatic}) was left out: it was not asked for.")
+    return pairs.finish(["images/0.jpg beside annotations/0.json"])
 
 
-class _Reader:
-    """The state of one scan: its builder, its class rule and the numbers that decide whether to stop."""
-
-    def __init__(self, store: Store, options: ScanOptions) -> None:
-        self.builder = ScanBuilder()
-        self.rule = ClassRule(options)
-        self.automatic: Counter[tuple[str, str]] = Counter()
-        self._store, self._tree, self._keys = store, Tree(store), KeyMaker()
-        self._num_workers = options.num_workers
-        self._num_labels = self._num_found = 0
-
-    def read_split(self, prefix: str, split: str, folder: str) -> None:
-        """Match the images of one folder with their JSON files, by stem, and read these; keys are ``<prefix>_<id>``."""
-        here = self._tree.folder(folder)
-        images, annotations = here.dir("images"), here.dir("annotations")
-        names = ImageStems(self._store, images)
-        reject_strays(self.builder, here, split)
-        self.builder.notes += ignored_images(self._store, names.folders, "AN-plus") + ignored_files(self._store, names.others)
-        labels = _json_files(self._store, annotations)
-        counts_before = Counter(self.rule.left_out)
-        matched: list[tuple[str, str, str]] = []
-        for stem in sorted({*labels, *names}, key=number_order):
-            path = self._image_of(stem, split, images or below(folder, "images"), names, labels.get(stem, []))
-            if path is not None:
-                matched.append((stem, path, labels[stem][0]))
-        for (stem, path, label_path), found in zip(matched, self._read([match[2] for match in matched]), strict=True):
-            outcome = self._add(f"{prefix}_{stem}", split, path, label_path, found)
-            if prefix == "auto" and outcome:
-                self.automatic[split, outcome] += 1
-        if prefix == "auto":
-            self.automatic.update(self.rule.left_out - counts_before)
-
-    def stop_if_unusable(self) -> None:
-        """Refuse a tree whose JSON files find no image, or are mostly no labels."""
-        where = self._store.path()
-        stop_if_no_image_found(where, self._num_labels, self._num_found, ["images/0.jpg beside annotations/0.json"])
-        stop_if_most_labels_invalid(self.builder.rejects, where, self._num_found, self.rule.expected)
-
-    def _image_of(self, stem: str, split: str, folder: str, names: ImageStems, labels: list[str]) -> str | None:
-        found, others = names.find(stem)
-        self._num_labels += bool(labels)
-        self._num_found += bool(labels and found)
-        for name in others:
-            self.builder.reject(below(folder, name), "label_missing", f"{found[0]} is the image of this id", split=split)
-        if not found:
-            self.builder.reject(labels[0], "image_missing", f"no image {stem}.jpg in {folder}", split=split)
-        elif not labels:
-            for name in found:
-                self.builder.reject(below(folder, name), "label_missing", f"no {stem}.json", split=split)
-        elif len(found) > 1:
-            self.builder.reject(below(folder, found[0]), "image_ambiguous", f"can be {' or '.join(found)}", split=split)
-        elif len(labels) > 1:
-            self.builder.reject(below(folder, found[0]), "label_corrupt", f"{' and '.join(labels)} found, expected one", split=split)
-        else:
-            if found[0] != f"{stem}.jpg":
-                self.builder.repairs["name_matched"] += 1
-            return below(folder, found[0])
-        return None
-
-    def _read(self, paths: list[str]) -> Iterator["_Document"]:
-        jobs = [paths[start : start + FILES_PER_JOB] for start in range(0, len(paths), FILES_PER_JOB)]
-        for documents in read_in_order(self._store, _read_documents, jobs, num_jobs=len(jobs), num_workers=self._num_workers):
-            yield from documents
-
-    def _add(self, key: str, split: str, path: str, label_path: str, found: "_Document") -> str:
-        """Add one item; return its class if it was accepted, ``unlabelled`` if it has none, else nothing."""
-        builder, rule = self.builder, self.rule
-        if found.error:
-            builder.reject(path, "label_corrupt", f"{label_path}: {found.error}", split=split)
-            return ""
-        if found.label is None:
-            builder.reject(path, "unlabelled", f"{label_path}: no human-label", split=split)
-            return "unlabelled"
-        class_id = rule.class_id(found.label)
-        if class_id is None:
-            builder.reject(path, "label_invalid", f"label {found.label!r}", split=split)
-            return ""
-        position = rule.index(class_id)
-        if position is None:
-            rule.skip(builder, split, class_id)
-            return ""
-        if found.is_va_invalid:
-            builder.repairs["va_invalid"] += 1
-        if found.is_landmarks_invalid:
-            builder.repairs["landmarks_missing"] += 1
-        if found.is_extra_invalid:
-            builder.repairs["extra_invalid"] += 1
-        builder.accept(
-            key=self._keys.make(key),
-            path=path,
-            split=split,
-            label=position,
-            source_label=found.label,
-            valence=found.valence,
-            arousal=found.arousal,
-            landmarks=found.landmarks,
-            extra=found.extra,
-        )
-        return AFFECTNET_ALL[class_id]
+def _read_split(store: Store, pairs: PairScan, prefix: str, split: str, folder: str, num_workers: int) -> None:
+    """Match the images of one folder with their JSON files, by stem, and read these; keys are ``<prefix>_<id>``."""
+    files = _JsonFiles(store, pairs.label_folder(folder, "annotations"))
+    images = pairs.match(split, folder, files, ".json")
+    paths = [files.of_label(stem) for stem in images]
+    jobs = [paths[start : start + FILES_PER_JOB] for start in range(0, len(paths), FILES_PER_JOB)]
+    documents = (
+        document
+        for chunk in read_in_order(store, _read_documents, jobs, num_jobs=len(jobs), num_workers=num_workers)
+        for document in chunk
+    )
+    for (stem, image), label, document in zip(images.items(), paths, documents, strict=True):
+        pairs.add(f"{prefix}_{stem}", image, split, label[0], document)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Document:
-    """What one JSON file says; ``error`` where it cannot be read, and a ``label`` of None where it has no human label."""
+class _JsonFiles:
+    """The JSON files of one folder by stem."""
 
-    error: str = ""
-    label: str | None = None
-    valence: float | None = None
-    arousal: float | None = None
-    is_va_invalid: bool = False
-    landmarks: Sequence[float] | None = None
-    is_landmarks_invalid: bool = False
-    extra: Mapping[str, Any] | None = None
-    is_extra_invalid: bool = False
+    def __init__(self, store: Store, folder: str | None) -> None:
+        self._paths: dict[str, list[str]] = {}
+        for name, is_dir in iter_names(store, folder) if folder is not None else ():
+            if not is_dir and name.lower().endswith(".json"):
+                self._paths.setdefault(name[:-5].lower(), []).append(below(folder or "", name))
+
+    def stems(self) -> Collection[str]:
+        """Return every stem that has a file, in lower case."""
+        return self._paths.keys()
+
+    def of_label(self, stem: str) -> list[str]:
+        """Return the file of a stem; several where only names in other case are there."""
+        paths = self._paths.get(stem, [])
+        return [path for path in paths if path.endswith(f"/{stem}.json")] or sorted(paths)
+
+    of_any = of_label
 
 
-def _read_documents(store: Store, paths: Sequence[str]) -> list[_Document]:
-    return [_read_document(store, path) for path in paths]
+def _read_documents(store: Store, chunk: Sequence[Sequence[str]]) -> list[Annotation]:
+    return [_read_document(store, paths) for paths in chunk]
 
 
-def _read_document(store: Store, path: str) -> _Document:
+def _read_document(store: Store, paths: Sequence[str]) -> Annotation:
+    """Return what one JSON file says; a ``label`` of None where it has no human label."""
     try:
-        data = store.read_range(path, 0, _MAX_BYTES + 1)
+        if len(paths) > 1:
+            raise ValueError(f"{' and '.join(paths)} found, expected one")
+        data = store.read_range(paths[0], 0, _MAX_BYTES + 1)
         if len(data) > _MAX_BYTES or data.count(b"[") + data.count(b"{") > _MAX_BRACKETS:
             raise ValueError(f"more than {_MAX_BYTES:,} bytes or {_MAX_BRACKETS} brackets found, expected one image's annotation")
         # NaN and Infinity are not JSON; as text they are refused as numbers and can be written again.
         found = json.loads(data, parse_constant=str, object_pairs_hook=_without_doubles)
-    except (ValueError, OSError, FerdataError) as error:
-        return _Document(error=plain_reason(error, store))
-    if not isinstance(found, dict):
-        return _Document(error=f"a JSON {type(found).__name__} found, expected an object")
-    try:
+        if not isinstance(found, dict):
+            raise ValueError(f"a JSON {type(found).__name__} found, expected an object")
         found = _lower_keys(found)
         label, meta = found.get("human-label"), found.get("meta-data")
         meta = _lower_keys(meta) if isinstance(meta, dict) else {}
-    except ValueError as error:
-        return _Document(error=str(error))
+    except (ValueError, OSError, FerdataError) as error:
+        return Annotation(error=plain_reason(error, store))
     scores = [(None, False) if meta.get(name) is None else clean_score(meta[name]) for name in ("valence", "arousal")]
     extra = {name: values[name] for values, names in ((meta, _META), (found, _TOP)) for name in names if values.get(name) is not None}
     kept = extra if _is_writable(extra) else {name: value for name, value in extra.items() if _is_writable(value)}
     landmarks = meta.get("landmark-68")
     points = clean_landmarks(landmarks)
-    return _Document(
+    return Annotation(
         label=None if label is None else str(label),
         valence=scores[0][0],
         arousal=scores[1][0],
@@ -222,14 +137,6 @@ def _is_writable(value: Any) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _json_files(store: Store, folder: str | None) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for name, is_dir in iter_names(store, folder) if folder is not None else ():
-        if not is_dir and name.lower().endswith(".json"):
-            found.setdefault(name[:-5].lower(), []).append(below(folder or "", name))
-    return {stem: [path for path in paths if path.endswith(f"/{stem}.json")] or sorted(paths) for stem, paths in found.items()}
 
 
 def _lower_keys(found: Mapping[str, Any]) -> dict[str, Any]:

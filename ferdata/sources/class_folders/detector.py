@@ -1,45 +1,28 @@
-"""Markers 11 and 12: class folders, by name or by number, and the order that settles what a number means."""
+"""Detect class folders, by name or by number."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError
-from ferdata.labels import AFFECTNET_8, AFFECTNET_ALL, ALPHABETICAL_7, ALPHABETICAL_8, FER2013, RAFDB_BASIC, canonical_name, name_key
+from ferdata.labels import AFFECTNET_ALL, KNOWN_NAMES, canonical_name, name_key
+from ferdata.sources.affectnet.totals import RELEASE_2021
 from ferdata.sources.class_folders.class_tree import refuse_other_classes_inside
+from ferdata.sources.class_folders.orders import find_number_order
 from ferdata.sources.class_folders.own_classes import PARTS, find_own_classes, holds_images, merged_spellings
-from ferdata.sources.detection import Detection
+from ferdata.sources.class_folders.reader import scan
 from ferdata.sources.files.listing import Tree, below, split_of
-from ferdata.sources.rafdb.detector import RAF_BASIC_STEM
-from ferdata.sources.totals import AFFECTNET_TRAIN, RAFDB_TRAIN
+from ferdata.sources.layout import Asked, Detection, Layout
+from ferdata.sources.rafdb.labels import RAF_BASIC_NAME
+from ferdata.sources.rafdb.totals import RAF_FULL, RAF_REDUCED
 from ferdata.sources.unread import DERIVED_FOLDERS
 
-__all__ = ["class_places", "find_class_folders", "find_number_order"]
+__all__ = ["AN_FOLDERS", "FOLDER", "RAF_FOLDERS", "class_places", "find_class_folders"]
 
-_TABLES = (
-    dict(AFFECTNET_TRAIN),
-    {name: AFFECTNET_TRAIN[name] for name in AFFECTNET_8},
-    {name: AFFECTNET_TRAIN[name] for name in AFFECTNET_8[:7]},
-    dict(RAFDB_TRAIN),
-)
 _OTHER_NAMES = {"none": "None", "uncertain": "Uncertain", "no-face": "No-Face", "noface": "No-Face", "no_face": "No-Face"}
 _MOST_NAMES = 40
-_ALIASES = (
-    "neutral, normal, calm, happy, happiness, joy, sad, sadness, surprise, surprised, fear, fearful, afraid, disgust, disgusted, "
-    "anger, angry, contempt"
-)
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """One way to read numbers: class names in number order, what to call it, and the option that asks for it."""
-
-    names: tuple[str, ...]
-    title: str
-    option: str | None
-
-
-def find_class_folders(tree: Tree, folder: str, *, source: str | None, labels: str | None) -> Detection | None:
+def find_class_folders(tree: Tree, folder: str, asked: Asked) -> Detection | None:
     """Return the split folders and the class each class folder stands for, or None where there are no class folders.
 
     Raises:
@@ -47,6 +30,7 @@ def find_class_folders(tree: Tree, folder: str, *, source: str | None, labels: s
         AmbiguousLayoutError: If numbers can be read in several orders and ``labels`` does not say which, or if a class folder holds
             split folders or other classes.
     """
+    source = asked.source
     splits = _splits(tree, folder)
     names = sorted({name for path in splits.values() for name in _class_dirs(tree, path)})
     numbers = {name: int(name_key(name)) for name in names if name_key(name).isdecimal()}
@@ -56,19 +40,19 @@ def find_class_folders(tree: Tree, folder: str, *, source: str | None, labels: s
         _refuse_splits_beside_classes(tree, folder, splits, split_names, names if source == "folder" else [*known, *numbers])
         return None
     if source == "folder" and (own := find_own_classes(tree, splits, names)):
-        given, notes = tree.store.path(), (*_split_notes(splits), *merged_spellings(own), *_note_one_class(own))
-        return Detection(layout="folder", source="folder", root=folder, given=given, splits=splits, class_folders=own, notes=notes)
+        told = (*_split_notes(splits), *merged_spellings(own), *_note_one_class(own))
+        return Detection(layout=FOLDER, root=folder, splits=splits, class_folders=own, notes=told)
     if not (known or numbers or has_splits) or not 0 < len(names) <= _MOST_NAMES or PARTS & {name_key(name) for name in names}:
         return None
     is_rafdb = _has_raf_stems(tree, splits)
     for place in class_places(tree, folder):
         refuse_other_classes_inside(tree.store, place.rsplit("/", 1)[-1], place, tree.folder(place).dirs, names)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if len(numbers) == len(names):
         if max(numbers.values()) >= len(AFFECTNET_ALL):
             return None
         counts = {split: _counts(tree, path) for split, path in splits.items()}
-        known, notes = find_number_order(tree.store.path(folder), numbers, counts, is_rafdb=is_rafdb, labels=labels)
+        known, notes = find_number_order(tree.store.path(folder), numbers, counts, is_rafdb=is_rafdb, labels=asked.labels)
     unknown = [name for name in names if name not in known]
     is_own = source != "folder" and bool(unknown) and _may_be_own(tree, splits, names)
     if (
@@ -78,17 +62,20 @@ def find_class_folders(tree: Tree, folder: str, *, source: str | None, labels: s
         and any(any(_counts(tree, path).values()) for path in splits.values())
     ):
         raise LayoutError(
-            f"{tree.store.path(folder)}: class folder {', '.join(map(repr, unknown))} found, expected only known class names ({_ALIASES}); "
-            f"rename the folder or move it away{', or use source ' + repr('folder') + ' for classes of your own' if is_own else ''}"
+            f"{tree.store.path(folder)}: class folder {', '.join(map(repr, unknown))} found, expected only known class names "
+            f"({KNOWN_NAMES}); rename the folder or move it away"
+            f"{', or use source ' + repr('folder') + ' for classes of your own' if is_own else ''}"
         )
     if unknown:
         return None
-    is_rafdb = is_rafdb or source == "rafdb"
-    layout, of_source = ("RAF-folders", "rafdb") if is_rafdb else ("AN-folders", "affectnet")
-    if source == "folder":
-        layout, of_source = "folder", "folder"
-    notes += (*_split_notes(splits), *merged_spellings(known))
-    return Detection(layout=layout, source=of_source, root=folder, given=tree.store.path(), splits=splits, class_folders=known, notes=notes)
+    of_data_set = RAF_FOLDERS if is_rafdb or source == "rafdb" else AN_FOLDERS
+    return Detection(
+        layout=FOLDER if source == "folder" else of_data_set,
+        root=folder,
+        splits=splits,
+        class_folders=known,
+        notes=(*notes, *_split_notes(splits), *merged_spellings(known)),
+    )
 
 
 def _may_be_own(tree: Tree, splits: Mapping[str, str], names: Sequence[str]) -> bool:
@@ -101,97 +88,6 @@ def _may_be_own(tree: Tree, splits: Mapping[str, str], names: Sequence[str]) -> 
 def class_places(tree: Tree, folder: str) -> list[str]:
     """Return the paths that are class folders if ``folder`` holds class folders at all: below its split folders, else its own."""
     return [below(path, name) for path in _splits(tree, folder).values() for name in _class_dirs(tree, path)]
-
-
-def find_number_order(
-    where: str, numbers: Mapping[str, int], counts: Mapping[str, Mapping[str, int]], *, is_rafdb: bool, labels: str | None
-) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return folder name -> class name for numeric class folders, and notes.
-
-    Args:
-        where: The path to name in an error.
-        numbers: Folder name -> its number.
-        counts: Split -> folder name -> images.
-        is_rafdb: Every image has a RAF-DB basic stem.
-        labels: The order the user asks for, one of ``LABEL_ORDERS``, or None.
-    """
-    orders = _orders(set(numbers.values()))
-    train = Counter[int]()
-    for name, number in counts.get("train", {}).items():
-        train[numbers[name]] += number
-    first = _first(set(numbers.values()))
-    proven = [order for order in orders if _equals_a_table(order, train, first)]
-    if labels is not None:
-        chosen = next((order for order in orders if order.option == labels), None)
-        if chosen is None:
-            raise LayoutError(
-                f"{where}: numeric class folders {_span(numbers)} found, expected numbers that fit --labels {labels}; "
-                f"{'use ' + ' or '.join(sorted({f'--labels {o.option}' for o in orders if o.option})) + ' or ' if orders else ''}"
-                f"rename them to class names"
-            )
-        if len(proven) == 1 and proven[0].names != chosen.names:
-            note = f"Warning: --labels {labels} was asked for, but the counts of train equal the known totals in {proven[0].title}."
-            return _named(numbers, chosen, first), (note,)
-        return _named(numbers, chosen, first), (f"Numeric class folders read in {chosen.title}, as --labels {labels} asks.",)
-    if len(proven) == 1:
-        return _named(numbers, proven[0], first), (
-            f"Numeric class folders read in {proven[0].title}: only there the counts of train equal the known totals.",
-        )
-    raf_ids = next((order for order in orders if first == 1 and order.option == "rafdb"), None)
-    if is_rafdb and raf_ids is not None:
-        return _named(numbers, raf_ids, first), ("Numeric class folders 1 to 7 with RAF-DB's file names: read as RAF-DB ids.",)
-    raise AmbiguousLayoutError(_question(where, numbers, counts, orders))
-
-
-def _orders(numbers: set[int]) -> list[_Order]:
-    top = max(numbers)
-    if 0 in numbers and top > 7:
-        return [_Order(AFFECTNET_ALL, "AffectNet order (official ids)", "affectnet")]
-    if top == 7 + _first(numbers):
-        return [
-            _Order(AFFECTNET_8, "AffectNet order", "affectnet"),
-            _Order(ALPHABETICAL_8, "alphabetical order", "alphabetical"),
-        ]
-    if top > 7:
-        return []
-    # Folders 1..7 under AffectNet's order could be official ids or these plus one, so no option asks for it.
-    return [
-        _Order(AFFECTNET_8[:7], "AffectNet order", "affectnet" if 0 in numbers else None),
-        _Order(RAFDB_BASIC, "RAF id - 1" if 0 in numbers else "RAF ids", "rafdb"),
-        _Order(ALPHABETICAL_7, "alphabetical order", "alphabetical" if numbers >= {0} or numbers == set(range(1, 8)) else None),
-        _Order(FER2013, "FER2013 order", None),
-    ]
-
-
-def _first(numbers: set[int]) -> int:
-    return 0 if 0 in numbers else 1
-
-
-def _equals_a_table(order: _Order, train: Mapping[int, int], first: int) -> bool:
-    found = {name: train.get(number, 0) for number, name in enumerate(order.names, first)}
-    return found in _TABLES
-
-
-def _named(numbers: Mapping[str, int], order: _Order, first: int) -> dict[str, str]:
-    return {name: order.names[number - first] for name, number in numbers.items()}
-
-
-def _question(where: str, numbers: Mapping[str, int], counts: Mapping[str, Mapping[str, int]], orders: Sequence[_Order]) -> str:
-    found = "; ".join(
-        f"{split}: " + ", ".join(f"{name}: {here[name]:,}" for name in sorted(here, key=lambda name: numbers[name]))
-        for split, here in counts.items()
-    )
-    readings = " or ".join(order.title for order in orders) or "no order with so many classes is known"
-    options = sorted({order.option for order in orders if order.option})
-    settle = f"name it with --labels {'|'.join(options)}, or " if options else ""
-    return (
-        f"{where}: {_span(numbers)} are numeric class folders, expected names or an order: {readings}? "
-        f"Counts: {found}. Please name the order: {settle}rename the folders to class names"
-    )
-
-
-def _span(numbers: Mapping[str, int]) -> str:
-    return ", ".join(sorted(numbers, key=lambda name: numbers[name]))
 
 
 def _refuse_splits_beside_classes(
@@ -243,4 +139,23 @@ def _counts(tree: Tree, split_folder: str) -> dict[str, int]:
 def _has_raf_stems(tree: Tree, splits: Mapping[str, str]) -> bool:
     folders = [tree.folder(below(path, name)) for path in splits.values() for name in _class_dirs(tree, path)]
     files = [file for folder in folders for file in folder.images]
-    return bool(files) and all(RAF_BASIC_STEM.fullmatch(file) for file in files)
+    return bool(files) and all(RAF_BASIC_NAME.fullmatch(file) for file in files)
+
+
+AN_FOLDERS = Layout(
+    name="AN-folders",
+    source="affectnet",
+    detector=find_class_folders,
+    scan=scan,
+    evidence="names",
+    releases=(replace(RELEASE_2021, is_only=False),),
+)
+RAF_FOLDERS = Layout(
+    name="RAF-folders",
+    source="rafdb",
+    detector=find_class_folders,
+    scan=scan,
+    evidence="names",
+    releases=(replace(RAF_FULL, is_only=False), RAF_REDUCED),
+)
+FOLDER = Layout(name="folder", source="folder", detector=find_class_folders, scan=scan, evidence="names")

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from ferdata.errors import FerdataError, StoreError
 from ferdata.images.formats import MAGIC_BYTES, starts_like_image
@@ -30,7 +31,6 @@ __all__ = [
     "leads_up",
     "list_folder",
     "natural_key",
-    "peek",
     "printable",
     "says_no_image",
     "shorten",
@@ -162,17 +162,6 @@ def iter_names(store: Store, relative: str = "") -> Iterator[tuple[str, bool]]:
                 yield name, is_folder(item)
 
 
-def peek(store: Store, relative: str, wanted: Callable[[str], bool], *, at_most: int = 1) -> list[str]:
-    """Return up to ``at_most`` file names that are ``wanted``; a local folder is read no further than needed."""
-    found: list[str] = []
-    for name, is_dir in iter_names(store, relative):
-        if not is_dir and wanted(name):
-            found.append(name)
-            if len(found) == at_most:
-                break
-    return found
-
-
 @dataclass(frozen=True, slots=True)
 class Folder:
     """The names in one folder, junk left out.
@@ -235,14 +224,15 @@ class Tree:
         self._folders: dict[str, Folder] = {}
 
     def folder(self, relative: str = "") -> Folder:
-        """Return the names in one folder; not for folders of many images, which :func:`peek` need not read to the end."""
+        """Return the names in one folder; not for folders of many images, which :meth:`peek` need not read to the end."""
         if relative not in self._folders:
             self._folders[relative] = list_folder(self.store, relative)
         return self._folders[relative]
 
     def peek(self, relative: str, wanted: Callable[[str], bool], *, at_most: int = 1) -> list[str]:
-        """Return up to ``at_most`` file names that are ``wanted``, see :func:`peek`."""
-        return peek(self.store, relative, wanted, at_most=at_most)
+        """Return up to ``at_most`` file names that are ``wanted``; a local folder is read no further than needed."""
+        found = (name for name, is_dir in iter_names(self.store, relative) if not is_dir and wanted(name))
+        return list(islice(found, at_most))
 
 
 class NameIndex:
@@ -251,9 +241,6 @@ class NameIndex:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)
         self._folded: dict[str, list[str]] | None = None
-
-    def __len__(self) -> int:
-        return len(self._names)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

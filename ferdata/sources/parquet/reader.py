@@ -15,19 +15,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError, SourceError
-from ferdata.labels import AFFECTNET_ALL, canonical_name
-from ferdata.sources.class_folders.detector import find_number_order
-from ferdata.sources.class_rules import ClassRules
-from ferdata.sources.detection import Detection
+from ferdata.labels import AFFECTNET_ALL, KNOWN_NAMES, canonical_name
+from ferdata.sources.affectnet.totals import PART_OF_AFFECTNET
+from ferdata.sources.class_folders.orders import find_number_order
 from ferdata.sources.files.images import IMAGE_COLUMN, open_parquet, parquet_errors
 from ferdata.sources.files.listing import shorten
-from ferdata.sources.files.matching import KNOWN_ALIASES, PART_OF_AFFECTNET, KeyMaker, stem_of, stop_if_most_labels_invalid, whole_number
+from ferdata.sources.files.matching import stem_of, whole_number
 from ferdata.sources.idle_options import refuse_labels
-from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
-from ferdata.sources.totals import finish_scan
+from ferdata.sources.layout import Detection
+from ferdata.sources.layout_scan import LayoutScan
+from ferdata.sources.scan import Scan, ScanOptions
+from ferdata.sources.verdict import Verdict, rejected
 from ferdata.store import Store
 
-__all__ = ["LabelColumn", "read_labels", "scan", "stored_names"]
+__all__ = ["scan"]
 
 LABEL_COLUMN = "label"
 _FREE_BYTES = 64 << 20
@@ -37,7 +38,7 @@ _CLASS_NUMBERS = range(len(AFFECTNET_ALL))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelColumn:
+class _LabelColumn:
     """The labels of one file.
 
     Attributes:
@@ -64,29 +65,21 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         OptionError: If ``labels`` is given and every label has a name.
         SourceError: If most labels are not classes.
     """
-    builder = ScanBuilder()
-    columns = [read_labels(store, path, split) for split, paths in detection.tables.items() for path in paths]
-    rules = ClassRules(builder, options, source=detection.source)
+    builder = LayoutScan(store, detection, options)
+    columns = [_read_labels(store, path, split) for split, paths in detection.tables.items() for path in paths]
     order = _order_of_numbers(columns, store.path(), options.labels, builder)
-    keys = KeyMaker()
     for column in columns:
         names = _canonical(column.names, store.path(column.path)) if column.names is not None else None
         stem = stem_of(column.path)
         for row, value in enumerate(column.values):
             path = f"{column.path}#{row}"
-            class_name = _class_name(value, names, order)
-            if value is None or value == "":
-                builder.reject(path, "label_missing", "the label is empty", split=column.split, row=row)
-            elif class_name is None:
-                builder.reject(path, "label_invalid", f"label {value!r}", split=column.split, row=row)
-            elif row in column.without_image:
-                builder.reject(path, "image_missing", "the image is empty", split=column.split, row=row)
-            elif (label := rules.label(class_name, column.split)) is not None:
+            verdict = _judge(value, _class_name(value, names, order), row in column.without_image, builder)
+            if builder.passes(verdict, path, split=column.split, row=row):
                 builder.accept(
-                    key=keys.make(f"{column.split}_{stem[:60]}_{row}"),
+                    key=builder.keys.make(f"{column.split}_{stem[:60]}_{row}"),
                     path=path,
                     split=column.split,
-                    label=label,
+                    label=verdict.label,
                     source_label=str(value),
                 )
     num_rows = sum(len(column.values) for column in columns)
@@ -95,13 +88,21 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         raise SourceError(
             f"{store.path()}: none of {num_rows:,} rows holds its image, expected images in the file; embed them and write it again"
         )
-    stop_if_most_labels_invalid(builder.rejects, store.path(), num_rows, f"class names ({KNOWN_ALIASES})")
-    if detection.source == "affectnet":
+    builder.stop_if_most_labels_invalid(num_rows, f"class names ({KNOWN_NAMES})")
+    if detection.layout.source == "affectnet":
         builder.notes.append(PART_OF_AFFECTNET)
-    return finish_scan(builder, detection, rules.names, left_out=rules.left_out)
+    return builder.finish()
 
 
-def read_labels(store: Store, path: str, split: str) -> LabelColumn:
+def _judge(value: Any, class_name: str | None, is_image_empty: bool, builder: LayoutScan) -> Verdict:
+    if value is None or value == "":
+        return rejected("label_missing", "the label is empty")
+    if class_name is not None and is_image_empty:
+        return rejected("image_missing", "the image is empty")
+    return builder.judge_name(class_name, value)
+
+
+def _read_labels(store: Store, path: str, split: str) -> _LabelColumn:
     """Read the label column of one file, and which of its rows have no image.
 
     Raises:
@@ -116,11 +117,11 @@ def read_labels(store: Store, path: str, split: str) -> LabelColumn:
     # Repeated text is held once, as the file holds it: unpacked, a short file could fill any memory.
     with parquet_errors(store, path), open_parquet(store, path, as_dictionary=[LABEL_COLUMN] if is_text else []) as file:
         column = file.read(columns=[LABEL_COLUMN]).column(0)
-        return LabelColumn(
+        return _LabelColumn(
             split=split,
             path=path,
             values=column.to_pylist(),
-            names=stored_names(file.schema_arrow),
+            names=_stored_names(file.schema_arrow),
             without_image=_rows_without_image(file),
         )
 
@@ -160,7 +161,7 @@ def _refuse_bombs(meta: pq.FileMetaData, num_bytes: int, where: str) -> None:
             )
 
 
-def stored_names(schema: pa.Schema) -> tuple[str, ...] | None:
+def _stored_names(schema: pa.Schema) -> tuple[str, ...] | None:
     """Return the class names that the ``datasets`` library stores in a file's schema, or None."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
@@ -190,7 +191,7 @@ def _rows_without_image(file: pq.ParquetFile) -> frozenset[int]:
     return frozenset(found)
 
 
-def _order_of_numbers(columns: Sequence[LabelColumn], where: str, labels: str | None, builder: ScanBuilder) -> Mapping[int, str]:
+def _order_of_numbers(columns: Sequence[_LabelColumn], where: str, labels: str | None, builder: LayoutScan) -> Mapping[int, str]:
     """Return number -> class name for the files that store numbers without names; numbers that can be no class are left out."""
     counts: dict[str, Counter[str]] = {}
     for column in columns:
@@ -221,7 +222,7 @@ def _order_of_numbers(columns: Sequence[LabelColumn], where: str, labels: str | 
 def _canonical(names: Sequence[str], where: str) -> list[str]:
     unknown = [name for name in names if canonical_name(name) is None]
     if unknown:
-        raise LayoutError(f"{where}: stored class names {shorten(unknown)} found, expected known names ({KNOWN_ALIASES})")
+        raise LayoutError(f"{where}: stored class names {shorten(unknown)} found, expected known names ({KNOWN_NAMES})")
     return [str(canonical_name(name)) for name in names]
 
 

@@ -5,9 +5,9 @@ In: the root of a RAF-DB tree and stems. Out: what each image's files say, in pi
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from ferdata.parallel import iterate_in_threads
 from ferdata.sources.files.listing import Folder, NameIndex, below, iter_names, list_folder
 from ferdata.sources.files.matching import whole_number
 from ferdata.sources.files.text_tables import decode_text
@@ -67,8 +67,7 @@ class AnnotationReader:
         if not self._folders:
             yield from (Annotations() for _ in stems)
             return
-        with ThreadPoolExecutor(num_workers) as pool:
-            yield from pool.map(self._read_one, stems)
+        yield from iterate_in_threads(self._read_one, stems, num_threads=num_workers)
 
     def _read_one(self, stem: str) -> Annotations:
         points, person = parse_manual(self._text("manual", stem))

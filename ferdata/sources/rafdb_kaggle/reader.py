@@ -9,23 +9,14 @@ from collections.abc import Mapping, Sequence
 
 from ferdata.errors import LayoutError
 from ferdata.labels import AFFECTNET_7, RAFDB_BASIC, map_ids
-from ferdata.sources.detection import Detection
 from ferdata.sources.files.listing import below, list_folder, natural_key
-from ferdata.sources.files.matching import (
-    SPLIT_ORDER,
-    KeyMaker,
-    StemIndex,
-    has_wrong_order,
-    stem_of,
-    stop_if_most_labels_invalid,
-    stop_if_no_image_found,
-    whole_number,
-)
+from ferdata.sources.files.matching import SPLIT_ORDER, StemIndex, stem_of, whole_number
 from ferdata.sources.files.text_tables import find_columns, read_table
-from ferdata.sources.rafdb.reader import RAF_STEM
-from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
-from ferdata.sources.totals import finish_scan
-from ferdata.sources.unread import ignored_files, ignored_images
+from ferdata.sources.layout import Detection
+from ferdata.sources.layout_scan import LayoutScan
+from ferdata.sources.rafdb.labels import has_wrong_order, official_key
+from ferdata.sources.scan import Scan, ScanOptions
+from ferdata.sources.verdict import Verdict, judge_image, rejected
 from ferdata.store import Store
 
 __all__ = ["scan"]
@@ -41,26 +32,26 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         LayoutError: If a label and the image's folder disagree, or ids or folders are not 1..7: an altered copy.
         SourceError: If most labels are not numbers, or no row finds its image.
     """
-    builder = ScanBuilder()
-    keys = KeyMaker()
+    builder = LayoutScan(store, detection, options)
     num_rows = num_found = 0
     for split in SPLIT_ORDER:
-        folders = _list_split(store, detection.splits[split], split, builder) if split in detection.splits else {}
+        folders = _list_split(store, detection, split, builder) if split in detection.splits else {}
         if split in detection.files:
-            rows, found = _read_split(store, detection.files[split], split, folders, keys, builder)
+            rows, found = _read_split(store, detection.files[split], split, folders, builder)
             num_rows, num_found = num_rows + rows, num_found + found
         elif folders:
             builder.notes.append(f"Warning: no CSV file for split {split}; its labels are the folders' numbers.")
             for raf_id, (folder, names) in folders.items():
                 for name in sorted(names, key=natural_key):
-                    _accept(builder, keys, below(folder, name), split, raf_id)
+                    _accept(builder, below(folder, name), split, raf_id)
     _note_gaps(detection, builder)
-    stop_if_no_image_found(store.path(), num_rows, num_found, [f"{folder}/1/<image>" for folder in detection.splits.values()])
-    return finish_scan(builder, detection, AFFECTNET_7)
+    builder.stop_if_no_image_found(num_rows, num_found, [f"{folder}/1/<image>" for folder in detection.splits.values()])
+    return builder.finish()
 
 
-def _list_split(store: Store, split_folder: str, split: str, builder: ScanBuilder) -> dict[int, tuple[str, list[str]]]:
+def _list_split(store: Store, detection: Detection, split: str, builder: LayoutScan) -> dict[int, tuple[str, list[str]]]:
     """Return RAF id -> (folder, image names), and warn of empty folders."""
+    split_folder = detection.splits[split]
     listed = list_folder(store, split_folder)
     folders: dict[int, tuple[str, list[str]]] = {}
     for name in listed.dirs:
@@ -73,8 +64,7 @@ def _list_split(store: Store, split_folder: str, split: str, builder: ScanBuilde
         path = below(split_folder, name)
         here = list_folder(store, path)
         folders[raf_id] = path, list(here.images)
-        builder.notes += ignored_images(store, [below(path, inner) for inner in here.dirs], "RAF-kaggle")
-        builder.notes += ignored_files(store, here.others)
+        builder.ignore([below(path, inner) for inner in here.dirs], here.others)
     for name in listed.images:
         builder.reject(below(split_folder, name), "label_missing", "in no class folder", split=split)
     for raf_id in _RAF_IDS:
@@ -84,7 +74,7 @@ def _list_split(store: Store, split_folder: str, split: str, builder: ScanBuilde
 
 
 def _read_split(
-    store: Store, csv_path: str, split: str, folders: Mapping[int, tuple[str, Sequence[str]]], keys: KeyMaker, builder: ScanBuilder
+    store: Store, csv_path: str, split: str, folders: Mapping[int, tuple[str, Sequence[str]]], builder: LayoutScan
 ) -> tuple[int, int]:
     """Read one CSV file against its class folders; return its rows and how many of them find an image."""
     where = store.path(csv_path)
@@ -106,47 +96,41 @@ def _read_split(
             used[folder_id].add(file)
         num_found += bool(found)
         raf_id = whole_number(label)
+        verdict: Verdict | None
         if not name or not label:
-            builder.reject(name, "label_missing" if name else "bad_row", f"line {line}: {','.join(fields)}", split=split, row=line)
+            verdict = rejected("label_missing" if name else "bad_row", f"line {line}: {','.join(fields)}")
         elif raf_id is None or raf_id not in _RAF_IDS:
-            builder.reject(name, "label_invalid", f"label {label!r}", split=split, row=line)
-        elif not found:
-            builder.reject(name, "image_missing", f"in no class folder of {split}", split=split, row=line)
+            verdict = rejected("label_invalid", f"label {label!r}")
         elif any(folder_id != raf_id for folder_id, _ in found):
             there = " and ".join(below(folders[folder_id][0], file) for folder_id, file in found)
             raise LayoutError(
                 f"{where}: line {line} labels {name} as {raf_id}, but it lies at {there}, expected folder {raf_id}; "
                 "label and folder agree in RAF-kaggle, so this is an altered copy: take the original"
             )
-        elif len(found) > 1:
-            builder.reject(name, "image_ambiguous", f"can be {' or '.join(file for _, file in found)}", split=split, row=line)
         else:
-            if found[0][1] != name:
-                builder.repairs["name_matched"] += 1
-            seen[found[0][1]] += 1
-            repeat = line if seen[found[0][1]] > 1 else None
-            _accept(builder, keys, below(folders[raf_id][0], found[0][1]), split, raf_id, repeat=repeat)
-    stop_if_most_labels_invalid(builder.rejects[num_before:], where, len(rows), "RAF ids 1..7")
+            verdict = judge_image([file for _, file in found], f"in no class folder of {split}")
+        if verdict is not None:
+            builder.passes(verdict, name, split=split, row=line)
+            continue
+        folder_id, file = found[0]
+        builder.repairs["name_matched"] += file != name
+        seen[file] += 1
+        _accept(builder, below(folders[folder_id][0], file), split, folder_id, repeat=line if seen[file] > 1 else None)
+    builder.stop_if_most_labels_invalid(len(rows), "RAF ids 1..7", table=csv_path, since=num_before)
     for folder_id, index in indices.items():
         for name in index.rest(used[folder_id]):
             builder.reject(below(folders[folder_id][0], name), "label_missing", f"not in {csv_path}", split=split)
-    repeated = sum(count > 1 for count in seen.values())
-    if repeated:
-        builder.notes.append(
-            f"{csv_path}: {repeated:,} images stand in several rows; every row is kept, later ones with the line number in the key."
-        )
+    builder.note_repeats(csv_path, seen)
     return len(rows), num_found
 
 
-def _accept(builder: ScanBuilder, keys: KeyMaker, path: str, split: str, raf_id: int, *, repeat: int | None = None) -> None:
-    stem = stem_of(path.rsplit("/", 1)[-1])
-    official = RAF_STEM.fullmatch(stem)
-    key = f"{official[1].lower()}_{official[2]}" if official else f"{split}_{stem}"
+def _accept(builder: LayoutScan, path: str, split: str, raf_id: int, *, repeat: int | None = None) -> None:
+    key = official_key(path) or f"{split}_{stem_of(path.rsplit('/', 1)[-1])}"
     key += f"_row{repeat}" if repeat else ""
-    builder.accept(key=keys.make(key), path=path, split=split, label=_TO_LABEL[raf_id - 1], source_label=str(raf_id))
+    builder.accept(key=builder.keys.make(key), path=path, split=split, label=_TO_LABEL[raf_id - 1], source_label=str(raf_id))
 
 
-def _note_gaps(detection: Detection, builder: ScanBuilder) -> None:
+def _note_gaps(detection: Detection, builder: LayoutScan) -> None:
     for split in ("train", "test"):
         if split not in detection.splits:
             builder.notes.append(f"Warning: there is no {split} folder.")

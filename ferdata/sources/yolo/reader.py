@@ -5,33 +5,24 @@ opened.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from ferdata.errors import LayoutError, OptionError
-from ferdata.labels import AFFECTNET_8, ALPHABETICAL_8, canonical_name
-from ferdata.sources.affectnet.values import reject_strays
-from ferdata.sources.class_rules import ClassRules
-from ferdata.sources.detection import Detection
+from ferdata.labels import AFFECTNET_8, ALPHABETICAL_8, KNOWN_NAMES, canonical_name
+from ferdata.parallel import iterate_in_threads
+from ferdata.sources.affectnet.pairs import reject_strays
+from ferdata.sources.affectnet.totals import PART_OF_AFFECTNET
 from ferdata.sources.files.listing import below, list_folder
-from ferdata.sources.files.matching import (
-    KNOWN_ALIASES,
-    PART_OF_AFFECTNET,
-    KeyMaker,
-    StemIndex,
-    stem_of,
-    stop_if_most_labels_invalid,
-    stop_if_no_image_found,
-    whole_number,
-)
+from ferdata.sources.files.matching import StemIndex, stem_of, whole_number
 from ferdata.sources.files.text_tables import decode_text
 from ferdata.sources.idle_options import refuse_labels
-from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
-from ferdata.sources.totals import finish_scan
-from ferdata.sources.unread import ignored_files, ignored_images
+from ferdata.sources.layout import Detection
+from ferdata.sources.layout_scan import LayoutScan
+from ferdata.sources.scan import Scan, ScanOptions
+from ferdata.sources.verdict import judge_image, rejected
 from ferdata.sources.yolo.names import parse_names
 from ferdata.store import Store
 
-__all__ = ["class_names", "parse_label", "scan"]
+__all__ = ["parse_label", "scan"]
 
 _MAX_BYTES = 1 << 20
 
@@ -44,42 +35,42 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         OptionError: If there are no names and ``labels`` asks for an order AffectNet in YOLO format cannot have.
         SourceError: If most labels are not classes, or no label file finds its image.
     """
-    builder = ScanBuilder()
-    names = class_names(store, detection, options.labels, builder)
-    rules = ClassRules(builder, options, source=detection.source)
-    keys = KeyMaker()
+    builder = LayoutScan(store, detection, options)
+    names = _class_names(store, detection, options.labels, builder)
     num_labels = num_found = 0
     examples: list[str] = []
-    for split, folder in detection.splits.items():
-        pairs, labels_without = _pair(store, folder, split, builder)
+    for split in detection.splits:
+        pairs, labels_without = _pair(store, detection, split, builder)
         num_labels += len(pairs) + len(labels_without)
         num_found += len(pairs)
         examples += labels_without[:1]
-        with ThreadPoolExecutor(options.num_workers) as pool:
-            texts = pool.map(lambda pair: decode_text(store.read_range(pair[0], 0, _MAX_BYTES)), pairs)
-            for (label_path, image_path), text in zip(pairs, texts, strict=True):
-                class_id, box, problem = parse_label(text, len(names))
-                if class_id is None:
-                    reason = "label_invalid" if problem else "label_missing"
-                    builder.reject(image_path, reason, problem or f"{label_path} is empty", split=split)
-                elif (label := rules.label(names[class_id], split)) is not None:
-                    builder.accept(
-                        key=keys.make(f"{split}_{stem_of(image_path.rsplit('/', 1)[-1])}"),
-                        path=image_path,
-                        split=split,
-                        label=label,
-                        source_label=str(class_id),
-                        extra={"yolo_box": box} if box else None,
-                    )
-    stop_if_no_image_found(store.path(), num_labels, num_found, examples)
-    stop_if_most_labels_invalid(builder.rejects, store.path(), num_labels, f"class ids 0..{len(names) - 1}")
+        texts = iterate_in_threads(
+            lambda pair: decode_text(store.read_range(pair[0], 0, _MAX_BYTES)), pairs, num_threads=options.num_workers
+        )
+        for (label_path, image_path), text in zip(pairs, texts, strict=True):
+            class_id, box, problem = parse_label(text, len(names))
+            if class_id is None:
+                verdict = rejected("label_invalid", problem) if problem else rejected("label_missing", f"{label_path} is empty")
+            else:
+                verdict = builder.judge_name(names[class_id], class_id)
+            if builder.passes(verdict, image_path, split=split):
+                builder.accept(
+                    key=builder.keys.make(f"{split}_{stem_of(image_path.rsplit('/', 1)[-1])}"),
+                    path=image_path,
+                    split=split,
+                    label=verdict.label,
+                    source_label=str(class_id),
+                    extra={"yolo_box": box} if box else None,
+                )
+    builder.stop_if_no_image_found(num_labels, num_found, examples)
+    builder.stop_if_most_labels_invalid(num_labels, f"class ids 0..{len(names) - 1}")
     if options.crop == "box":
-        builder.notes.append("Boxes of AN-yolo are fractions of pictures that are face crops already; the pictures stay whole.")
+        builder.notes.append(f"Boxes of {detection.layout} are fractions of pictures that are face crops already; the pictures stay whole.")
     builder.notes.append(PART_OF_AFFECTNET)
-    return finish_scan(builder, detection, rules.names, left_out=rules.left_out)
+    return builder.finish()
 
 
-def class_names(store: Store, detection: Detection, labels: str | None, builder: ScanBuilder) -> Sequence[str]:
+def _class_names(store: Store, detection: Detection, labels: str | None, builder: LayoutScan) -> Sequence[str]:
     """Return AffectNet's class name for every class id: from ``data.yaml``, else by order.
 
     Raises:
@@ -92,7 +83,7 @@ def class_names(store: Store, detection: Detection, labels: str | None, builder:
         unknown = [name for name in found if canonical_name(name) is None]
         if unknown:
             raise LayoutError(
-                f"{store.path(str(path))}: class names {', '.join(unknown)} found, expected known names ({KNOWN_ALIASES}); correct the file"
+                f"{store.path(str(path))}: class names {', '.join(unknown)} found, expected known names ({KNOWN_NAMES}); correct the file"
             )
         if labels is not None:
             refuse_labels(store.path(), labels, f"the names in {path}")
@@ -145,15 +136,16 @@ def parse_label(text: str, num_classes: int) -> tuple[int | None, list[float] | 
     return class_id, box if len(box) == 4 and all(0 <= part <= 1 for part in box) else None, ""
 
 
-def _pair(store: Store, folder: str, split: str, builder: ScanBuilder) -> tuple[list[tuple[str, str]], list[str]]:
+def _pair(store: Store, detection: Detection, split: str, builder: LayoutScan) -> tuple[list[tuple[str, str]], list[str]]:
     """Return (label file, image) pairs in natural order of the labels, and label files without an image; reject what has no partner."""
+    folder = detection.splits[split]
     here = list_folder(store, folder)
     image_dir, label_dir = here.dir("images"), here.dir("labels")
     listed = list_folder(store, image_dir) if image_dir else None
     images = StemIndex(listed.images if listed else ())
     reject_strays(builder, here, split)
-    builder.notes += ignored_images(store, [below(listed.path, name) for name in listed.dirs] if listed else (), "AN-yolo")
-    builder.notes += ignored_files(store, listed.others if listed else ())
+    if listed:
+        builder.ignore([below(listed.path, name) for name in listed.dirs], listed.others)
     labels = [name for name in list_folder(store, label_dir).files if name.lower().endswith(".txt")] if label_dir else []
     pairs: list[tuple[str, str]] = []
     without: list[str] = []
@@ -161,15 +153,13 @@ def _pair(store: Store, folder: str, split: str, builder: ScanBuilder) -> tuple[
     for label in labels:
         path, found = below(str(label_dir), label), images.find_stem(stem_of(label))
         used.update(found)
-        if len(found) == 1:
-            if stem_of(found[0]) != stem_of(label):
-                builder.repairs["name_matched"] += 1
+        problem = judge_image(found, "no image of this name")
+        if problem is None:
+            builder.repairs["name_matched"] += stem_of(found[0]) != stem_of(label)
             pairs.append((path, below(str(image_dir), found[0])))
-        elif found:
-            builder.reject(path, "image_ambiguous", f"can be {' or '.join(found)}", split=split)
-        elif label.lower() != "classes.txt":
-            builder.reject(path, "image_missing", "no image of this name", split=split)
-            without.append(path)
+        elif found or label.lower() != "classes.txt":
+            builder.passes(problem, path, split=split)
+            without += [] if found else [path]
     for name in images.rest(used):
         builder.reject(below(str(image_dir), name), "label_missing", "no label file of this name", split=split)
     if not pairs:

@@ -10,7 +10,7 @@ from ferdata.errors import ShardCorruptError
 from ferdata.format.codecs.codec import BodyDecoder, BodyEncoder, Codec, image_shape, own_settings
 from ferdata.format.codecs.compact.coder import SLACK_BYTES, FilterCoder
 from ferdata.format.codecs.compact.filter_spec import DEFAULT_FILTER, FilterSpec, filter_header
-from ferdata.format.container import FrameTar
+from ferdata.format.container import Container, frame_tar
 from ferdata.format.container.zstd_frame import Decompressor, check_level, inflated_bytes
 from ferdata.sample import TensorSpec
 
@@ -36,9 +36,9 @@ class Compact(Codec):
         return cls(level=settings["level"], filter=FilterSpec.from_json(settings["filter"]))
 
     @property
-    def container(self) -> FrameTar:
+    def container(self) -> Container:
         """A tar of frames at this level."""
-        return FrameTar(level=self.level)
+        return frame_tar(self.level)
 
     def tensor_header(self, spec: TensorSpec) -> bytes:
         """Return the header that declares filter and shape."""
@@ -49,12 +49,8 @@ class Compact(Codec):
 
     def encoder(self, spec: TensorSpec) -> BodyEncoder:
         """Return what filters pixels; the container makes frames of the payloads."""
-        coder = FilterCoder(self.filter, image_shape(spec))
-
-        def encode(pixels: np.ndarray, source: bytes | None) -> np.ndarray:
-            return coder.encode(pixels)
-
-        return encode
+        encode = FilterCoder(self.filter, image_shape(spec)).encode
+        return lambda pixels, source: encode(pixels)
 
     def decoder(self, spec: TensorSpec) -> BodyDecoder:
         """Return what inflates a payload into scratch that stays in the processor's cache, and undoes it from there into the row."""

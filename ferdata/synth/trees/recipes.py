@@ -6,14 +6,18 @@ In: a source, a folder and a count. Out: the tree, and a :class:`SyntheticSummar
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO
 
 from ferdata.errors import OptionError
-from ferdata.labels import AFFECTNET_8, AFFECTNET_ALL, RAFDB_BASIC
 from ferdata.lock import check_vacant, hold_lock
 from ferdata.parallel import Progress, check_workers, usable_cores
-from ferdata.sources.totals import KNOWN_RELEASES
+from ferdata.sources.affectnet.values import CROP_SIDE
+from ferdata.sources.affectnet_csv.detector import AN_CSV
+from ferdata.sources.affectnet_npy.detector import AN_NPY
+from ferdata.sources.layout import Layout
+from ferdata.sources.rafdb.detector import RAF_BASIC
+from ferdata.sources.rafdb.labels import ALIGNED_SIDE
 from ferdata.store import Store
 from ferdata.synth.face.face import LARGEST, SMALLEST
 from ferdata.synth.face.people import Portrait
@@ -23,7 +27,7 @@ from ferdata.synth.trees.draw import Batch, draw_batches
 from ferdata.synth.trees.files import Drawing, PlannedImage
 from ferdata.synth.trees.rafdb import LABEL_LIST, draw_raf_aligned, draw_raf_original
 
-__all__ = ["LAYOUTS", "SyntheticSummary", "write_synthetic"]
+__all__ = ["RECIPES", "SyntheticSummary", "write_synthetic"]
 
 _BATCH_IMAGES = 32
 
@@ -57,13 +61,11 @@ class SyntheticSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """One layout that can be written.
+class Recipe:
+    """How to write one layout.
 
     Attributes:
-        source: Data set it belongs to.
-        release: Whose counts it has, a key of ``KNOWN_RELEASES``.
-        classes: Names, in the release's own order.
+        layout: What the tree is read as; its classes and the counts of its first release are those of the tree.
         size: Side of the face in pixels unless told otherwise.
         gaps: True if image numbers have gaps.
         first_number: Number of a split's first image.
@@ -73,73 +75,57 @@ class Layout:
         has_bad_row: The release has one unusable row in its first split.
     """
 
-    source: str
-    release: str
-    classes: tuple[str, ...]
+    layout: Layout
     size: int
-    gaps: bool
-    first_number: int
     draw: Callable[[Portrait, PlannedImage], Drawing]
     folders: tuple[str, ...]
-    lists: Mapping[str, tuple[str, str]]
+    gaps: bool = False
+    first_number: int = 0
+    lists: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     has_bad_row: bool = False
 
     def totals(self) -> dict[str, list[int]]:
         """Return images per split and class of the release."""
-        splits = KNOWN_RELEASES[self.release][0].splits
-        return {split: [counts[name] for name in self.classes] for split, counts in splits.items() if not isinstance(counts, int)}
+        splits = self.layout.releases[0].splits
+        return {split: [counts[name] for name in self.layout.classes] for split, counts in splits.items() if not isinstance(counts, int)}
 
 
 _RAF_LISTS = {"train": (LABEL_LIST, ""), "test": (LABEL_LIST, "")}
 
-LAYOUTS: Mapping[str, Layout] = {
-    "AN-npy": Layout(
-        source="affectnet",
-        release="AN-npy",
-        classes=AFFECTNET_8,
-        size=224,
+RECIPES: Mapping[str, Recipe] = {
+    AN_NPY.name: Recipe(
+        layout=AN_NPY,
+        size=CROP_SIDE,
         gaps=True,
-        first_number=0,
         draw=draw_an_npy,
         folders=("train_set/images", "train_set/annotations", "val_set/images", "val_set/annotations"),
-        lists={},
     ),
-    "AN-csv": Layout(
-        source="affectnet",
-        release="AN-csv",
-        classes=AFFECTNET_ALL,
-        size=224,
-        gaps=False,
-        first_number=0,
+    AN_CSV.name: Recipe(
+        layout=AN_CSV,
+        size=CROP_SIDE,
         draw=draw_an_csv,
         folders=(PHOTO_FOLDER,),
         lists={"train": ("training.csv", CSV_HEADER), "val": ("validation.csv", "")},
         has_bad_row=True,
     ),
-    "RAF-basic": Layout(
-        source="rafdb",
-        release="RAF-basic",
-        classes=RAFDB_BASIC,
-        size=100,
-        gaps=False,
+    RAF_BASIC.name: Recipe(
+        layout=RAF_BASIC,
+        size=ALIGNED_SIDE,
         first_number=1,
         draw=draw_raf_aligned,
         folders=("Image/aligned",),
         lists=_RAF_LISTS,
     ),
-    "RAF-original": Layout(
-        source="rafdb",
-        release="RAF-basic",
-        classes=RAFDB_BASIC,
-        size=100,
-        gaps=False,
+    "RAF-original": Recipe(
+        layout=RAF_BASIC,
+        size=ALIGNED_SIDE,
         first_number=1,
         draw=draw_raf_original,
         folders=("Image/aligned", "Image/original", "Annotation/manual", "Annotation/auto", "Annotation/boundingbox"),
         lists=_RAF_LISTS,
     ),
 }
-"""Name as in the layout specification (RAF-original is RAF-basic with photographs and annotations) -> how to write it.
+"""Name of a layout (RAF-original is RAF-basic with photographs and annotations) -> how to write it.
 The first of a source is its default."""
 
 
@@ -165,7 +151,7 @@ def write_synthetic(
         size: Side of the face in pixels; 224 for AffectNet and 100 for RAF-DB where None. Photographs are larger.
         seed: Another seed gives other faces.
         num_workers: Processes; one per core where None.
-        layout: A key of ``LAYOUTS``; the source's first where None.
+        layout: A key of ``RECIPES``; the source's first where None.
         progress: Called with (images done, images) from time to time.
 
     Raises:
@@ -176,7 +162,7 @@ def write_synthetic(
     """
     started = time.perf_counter()
     name = _layout_name(source, layout)
-    plan = LAYOUTS[name]
+    plan = RECIPES[name]
     size = plan.size if size is None else size
     num_workers = usable_cores() if num_workers is None else num_workers
     _check(size=size, seed=seed, num_workers=num_workers)
@@ -197,16 +183,18 @@ def write_synthetic(
             done += len(batch.images)
             if progress is not None:
                 progress(done, count)
-    counts = {split.name: {of_class: int((split.labels == label).sum()) for label, of_class in enumerate(plan.classes)} for split in splits}
+    classes = plan.layout.classes
+    counts = {split.name: {of_class: int((split.labels == label).sum()) for label, of_class in enumerate(classes)} for split in splits}
     return SyntheticSummary(
         source=source, layout=name, root=root, images=done, bytes=num_bytes, seconds=time.perf_counter() - started, counts=counts
     )
 
 
 def _layout_name(source: str, layout: str | None) -> str:
-    names = [name for name, plan in LAYOUTS.items() if plan.source == source]
+    names = [name for name, plan in RECIPES.items() if plan.layout.source == source]
     if not names:
-        raise OptionError(f"source: {source!r} found, expected one of {', '.join(sorted({plan.source for plan in LAYOUTS.values()}))}")
+        sources = sorted({plan.layout.source for plan in RECIPES.values()})
+        raise OptionError(f"source: {source!r} found, expected one of {', '.join(sources)}")
     if layout is not None and layout not in names:
         raise OptionError(f"layout: {layout!r} found, expected one of {', '.join(names)} for {source}")
     return layout or names[0]
@@ -220,14 +208,14 @@ def _check(*, size: int, seed: int, num_workers: int) -> None:
     check_workers(num_workers)
 
 
-def _prepare(store: Store, plan: Layout) -> None:
+def _prepare(store: Store, plan: Recipe) -> None:
     """Make the folders; a tree that stands there already is never mixed with a new one."""
     check_vacant(store)
     for folder in plan.folders:
         store.make_dir(folder)
 
 
-def _batches(name: str, plan: Layout, splits: list[SplitPlan], size: int, seed: int) -> Iterator[Batch]:
+def _batches(name: str, plan: Recipe, splits: list[SplitPlan], size: int, seed: int) -> Iterator[Batch]:
     for split in splits:
         spoiled = 3 * len(split.numbers) // 4 if plan.has_bad_row and split is splits[0] else -1
         for start in range(0, len(split.numbers), _BATCH_IMAGES):
@@ -242,10 +230,10 @@ def _batches(name: str, plan: Layout, splits: list[SplitPlan], size: int, seed: 
                 )
                 for place in range(start, stop)
             )
-            yield Batch(tree=name, classes=plan.classes, images=images, seed=seed)
+            yield Batch(tree=name, classes=plan.layout.classes, images=images, seed=seed)
 
 
-def _open_lists(store: Store, plan: Layout, splits: list[SplitPlan], stack: ExitStack) -> dict[str, IO[bytes]]:
+def _open_lists(store: Store, plan: Recipe, splits: list[SplitPlan], stack: ExitStack) -> dict[str, IO[bytes]]:
     """Open the list of every split that holds images; each appears under its name only when all is written."""
     by_path: dict[str, IO[bytes]] = {}
     opened: dict[str, IO[bytes]] = {}

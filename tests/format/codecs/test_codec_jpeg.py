@@ -22,6 +22,7 @@ from ferdata.format import ShardReader, ShardWriter, json_bytes_for, make_codec,
 from ferdata.format.codecs.jpeg import find_fast_decoder
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.sample import TensorSpec
+from ferdata.setting import build
 from ferdata.store import Store
 from ferdata.synth import write_synthetic
 
@@ -68,8 +69,9 @@ def write_tree(root: Path, files: int = 20) -> Path:
     return root
 
 
-def shard(src: Path, out: Path, *, source: str = "folder", size: int = SIZE, **settings: object) -> None:
-    ingest(IngestOptions(source=source, src=str(src), out=str(out), size=size, codec="jpeg", num_workers=1, **settings))
+def shard(src: Path, out: Path, **settings: object) -> None:
+    named = {"source": "folder", "src": str(src), "out": str(out), "size": SIZE, "codec": make_codec("jpeg"), "num_workers": 1}
+    ingest(build(IngestOptions, named | settings))
 
 
 def pillow_pixels(path: Path) -> np.ndarray:
@@ -166,7 +168,7 @@ def test_a_source_with_other_images_is_refused_with_counts_before_anything_is_wr
     for part in ("4 not a JPEG", "2 turned upright by its EXIF orientation", "1 resized or cropped", "1 converted to RGB"):
         assert part in text
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
-    ingest(IngestOptions(source="folder", src=str(src), out=str(tmp_path / "out"), size=SIZE, codec="zstd", num_workers=1))
+    shard(src, tmp_path / "out", codec=make_codec("zstd"))
 
 
 def test_one_changed_image_among_thousands_of_small_ones_is_found(tmp_path: Path) -> None:

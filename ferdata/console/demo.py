@@ -1,9 +1,8 @@
-"""The demo: every verb on built-in synthetic faces, ending in one page with pictures.
+"""``demo``: every command on built-in synthetic faces, ending in one page with pictures.
 
 In: a folder. Out: a source tree, shards, a verification, figures, a short training and ``report.html``. About four minutes on 2 cores.
 """
 
-import base64
 import json
 import time
 from collections.abc import Iterator
@@ -12,31 +11,40 @@ from pathlib import Path
 
 from rich.text import Text
 
-from ferdata.console.screen import console, ingest_bar, show_ingest, size
+from ferdata.console.options import LocalOut
+from ferdata.console.screen import console, ingest_bar, say, size
+from ferdata.console.shard import show_ingest
 from ferdata.dataset.preview import preview
 from ferdata.dataset.verify import verify
 from ferdata.errors import FerdataError, OptionError
+from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.parallel import usable_cores
-from ferdata.shown import html_text
 from ferdata.synth import write_synthetic
+from ferdata.training import RichProgress, TrainOptions, train
+from ferdata.training.first_run import BUILTIN_SETTINGS
+from ferdata.training.report.page import render_page
 from ferdata_bench.loaders.harness import run_bench
 from ferdata_bench.loaders.options import BenchOptions
 from ferdata_bench.loaders.report import print_result, save_plot
-from model import RichProgress, TrainOptions, train
-from model.first_run import BUILTIN_SETTINGS
 
-__all__ = ["run_demo"]
+__all__ = ["demo"]
 
 FACES = 4000
 SIZE = 224
 TRAIN_SIZE = 80
+TEMPLATE = Path(__file__).with_name("demo.html")
 PAGES = ("report.html", "sheet.png", "bench.png", "bench.svg")
-"""What the demo makes anew each time."""
+"""What the demo makes again each time."""
+
+
+def demo(out: LocalOut = "demo") -> None:
+    """Run everything; what an earlier demo made in this folder is used again where it is finished."""
+    run_demo(Path(out))
 
 
 def run_demo(out: Path) -> Path:
-    """Run everything and return the page; what an earlier demo made in ``out`` is used again where it is finished."""
+    """Run everything and return the page."""
     begun = time.perf_counter()
     workers = usable_cores()
     source, shards, small = out / "source", out / "shards", out / f"shards-{TRAIN_SIZE}"
@@ -57,7 +65,9 @@ def run_demo(out: Path) -> Path:
     with _step("2. convert them to shards"):
         for folder, side in ((shards, SIZE), (small, TRAIN_SIZE)):
             with ingest_bar() as bar:
-                options = IngestOptions(source="affectnet", src=str(source / "affectnet"), out=str(folder), size=side)
+                options = IngestOptions(
+                    source="affectnet", src=str(source / "affectnet"), out=str(folder), transform=TransformOptions(size=side)
+                )
                 summary = ingest(options, progress=bar)
             if side == SIZE:
                 show_ingest(summary)
@@ -76,10 +86,8 @@ def run_demo(out: Path) -> Path:
         console.print(f"wrote {preview(str(shards), str(out / 'sheet.png'))}")
 
     with _step("5. measure the loader beside the usual ways"):
-        bench = run_bench(
-            BenchOptions(shards=shards, num_workers=workers), say=lambda text: console.print(text, style="dim", highlight=False)
-        )
-        print_result(bench)
+        bench = run_bench(BenchOptions(shards=shards, num_workers=workers), say=say)
+        print_result(bench, console)
         save_plot(bench, out / "bench.png")
         ours = max((row for row in bench.rows if row.name.startswith("ferdata")), key=lambda row: row.images_per_second)
         figures.append(("loader", f"{ours.images_per_second:,.0f} images/s ({ours.name}, {workers} workers, {SIZE} px)"))
@@ -104,11 +112,19 @@ def run_demo(out: Path) -> Path:
         ("Training", run / "curves.png"),
         ("Confusion on the validation split", run / "confusion.png"),
     ]
-    page.write_text(_page(figures, pictures, run, time.perf_counter() - begun), encoding="utf-8")
+    text = render_page(
+        TEMPLATE,
+        title="ferdata demo",
+        seconds=time.perf_counter() - begun,
+        figures=figures,
+        pictures=[(title, path.read_bytes()) for title, path in pictures],
+        run_page=str(run / "report.html"),
+    )
+    page.write_text(text, encoding="utf-8")
     console.rule("done")
     for name, value in figures:
         console.print(Text(f"{name:18} ", style="bold").append(value, style="not bold"))
-    console.print(f"\nthe whole story with pictures: {page}  (the run's own page: {run / 'report.html'})", highlight=False)
+    console.print(f"\neverything, with pictures: {page}  (the run's own page: {run / 'report.html'})", highlight=False)
     return page
 
 
@@ -118,21 +134,3 @@ def _step(title: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     console.print(f"{time.perf_counter() - start:.1f} s", style="dim", highlight=False)
-
-
-def _page(figures: list[tuple[str, str]], pictures: list[tuple[str, Path]], run: Path, seconds: float) -> str:
-    rows = "".join(f"<tr><th>{html_text(name)}</th><td>{html_text(value)}</td></tr>" for name, value in figures)
-    images = "".join(f"<h2>{html_text(title)}</h2><img alt='{html_text(title)}' src='{_data_url(path)}'>" for title, path in pictures)
-    style = (
-        "body{font:16px/1.5 system-ui,sans-serif;max-width:1000px;margin:2rem auto;padding:0 1rem;color:#222}"
-        "img{max-width:100%}th{text-align:left;padding:.2rem 2rem .2rem 0}td{padding:.2rem 0}h1{margin-bottom:0}"
-    )
-    return (
-        f"<!doctype html><meta charset='utf-8'><title>ferdata demo</title><style>{style}</style>"
-        f"<h1>ferdata demo</h1><p>Synthetic faces, drawn, converted, verified, streamed and learned in {seconds:.0f} seconds.</p>"
-        f"<table>{rows}</table>{images}<p>The run's own page: {html_text(str(run / 'report.html'))}</p>\n"
-    )
-
-
-def _data_url(path: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"

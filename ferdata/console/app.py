@@ -1,0 +1,63 @@
+"""The verbs by name. A verb's file, and what it imports, is only loaded once the verb is typed.
+
+In: the name of a verb. Out: a command whose options are made from what the function of that name in the file of that name takes.
+"""
+
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import ferdata
+from ferdata.console.options import spread
+from ferdata.console.terminal import Verb
+
+__all__ = ["VERBS", "app"]
+
+VERBS = {
+    "shard": "Convert a folder of images to shards.",
+    "synth": "Draw synthetic faces as a source tree in the data set's true layout.",
+    "info": "Say what a data set holds.",
+    "verify": "Check every checksum and every count.",
+    "plan": "Measure this machine and say which codec and how many workers suit a data set here.",
+    "preview": "Draw a contact sheet with class names.",
+    "export": "Get the samples out as plain tars or pictures.",
+    "recode": "Change the codec without going back to the images.",
+    "bench-loader": "Measure the loader beside the alternatives, with this machine's ceilings.",
+    "train": "Train a network on shards, and write a report of the run.",
+    "demo": "Run all of the above on built-in synthetic faces, and end in a report with pictures.",
+}
+
+
+class _Verbs(TyperGroup):
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Return the verb that was typed, loaded."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, _load(name) if name else command, rest
+
+
+def _load(name: str) -> Any:
+    word = name.replace("-", "_")
+    verb = typer.Typer(add_completion=False, rich_markup_mode=app.rich_markup_mode)
+    verb.command(name, cls=Verb, help=VERBS[name])(spread(getattr(import_module(f"ferdata.console.{word}"), word)))
+    return typer.main.get_command(verb)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ferdata {ferdata.__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(cls=_Verbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback(help="Convert facial-expression images to shards once, and stream them at memory speed.")
+def _ferdata(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")] = False,
+) -> None: ...
+
+
+for _name, _help in VERBS.items():
+    app.command(_name, help=_help)(lambda: None)

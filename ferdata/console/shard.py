@@ -1,0 +1,114 @@
+"""``shard``: convert a source tree to a data set."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from ferdata.console.options import Given, Json, Level, OutOrUsual, check_codec, write_json
+from ferdata.console.screen import class_table, console, ingest_bar, pairs, show_note, size
+from ferdata.errors import OptionError
+from ferdata.format import CODECS
+from ferdata.format.codecs import make_codec
+from ferdata.ingest import IngestOptions, IngestSummary, ingest
+from ferdata.ingest.options import DEFAULT_CODEC
+from ferdata.program import command_line
+from ferdata.store import Store
+
+__all__ = ["shard", "show_ingest"]
+
+
+class Source(StrEnum):
+    """A data set that can be read."""
+
+    affectnet = "affectnet"
+    rafdb = "rafdb"
+    folder = "folder"
+
+
+_OBTAIN = {
+    Source.affectnet: "ask its authors for AffectNet (academic use only) and unpack it there",
+    Source.rafdb: "ask its authors for RAF-DB (academic use only) and unpack it there",
+    Source.folder: "put <split>/<class>/<image> folders there",
+}
+
+
+def shard(
+    source: Annotated[Source, typer.Argument(help="What the images are.")],
+    asked: Given[IngestOptions],
+    src: Annotated[str | None, typer.Option(metavar="DIR", help="Read this folder or URL.", show_default="data/<source>")] = None,
+    out: OutOrUsual = None,
+    codec: Annotated[
+        str, typer.Option(help="Store pixels by this codec: raw, zstd, compact, jpeg; auto lets plan choose.")
+    ] = DEFAULT_CODEC,
+    level: Level = None,
+    json_file: Json = None,
+) -> None:
+    """Convert, write and print."""
+    check_codec(codec, [*CODECS, "auto"])
+    folder = src or f"data/{source.value}"
+    _check_there(folder, source)
+    options = asked.build(
+        source=source.value,
+        src=folder,
+        out=out or f"shards/{source.value}",
+        codec=make_codec(DEFAULT_CODEC if codec == "auto" else codec, level),
+    )
+    if codec == "auto":
+        from ferdata.plan.advise import choose_codec  # torch comes with it
+
+        chosen = choose_codec(options, level=level, say=lambda text: console.print(text, highlight=False))
+        options = replace(options, codec=make_codec(chosen, level))
+    with ingest_bar() as progress:
+        summary = ingest(options, progress=progress)
+    write_json(json_file, summary.to_json())
+    show_ingest(summary)
+
+
+def _check_there(folder: str, source: Source) -> None:
+    """See that there is a source, or say how to get one and how to do without."""
+    if Store(folder).exists():
+        return
+    drawn, there = ("rafdb", "data/rafdb") if source is Source.folder else (source.value, folder)
+    ferdata = command_line()
+    raise OptionError(
+        f"{folder}: no such folder, expected the images of {source.value}; {_OBTAIN[source]}, "
+        "or name the folder with --src. "
+        f"To try ferdata without it: {ferdata} synth {drawn} {there} --count 2000, then {ferdata} shard {drawn} --src {there}"
+    )
+
+
+def show_ingest(summary: IngestSummary) -> None:
+    """Print what an ingest amounts to."""
+    for note in summary.notes:
+        show_note(note)
+    if not summary.is_new:
+        console.print(f"{summary.out}: finished already with these settings, nothing to do (--fresh writes it again)")
+    rows = {
+        "accepted": f"{summary.accepted:,} of {summary.rows:,} rows",
+        "skipped by rule": _reasons(summary.skipped),
+        "rejected": _reasons(summary.rejected) + (f"  (listed in {summary.out}/rejects.csv)" if summary.rejected else ""),
+        "repaired": _reasons({name: count for name, count in summary.repairs.items() if name != "unusual_size"}),  # has a note
+        "leaks between splits": _leaks(summary),
+        "bytes in, out": f"{size(summary.bytes_in)} of images, {size(summary.bytes_out)} in {summary.num_shards} shards ({summary.codec})",
+    }
+    if summary.is_new:
+        resumed = f", {summary.resumed_shards} shards were there already" if summary.resumed_shards else ""
+        rows["speed"] = (
+            f"{summary.images_per_second:,.0f} images/s ({summary.seconds:.1f} s after a scan of {summary.scan_seconds:.1f} s{resumed})"
+        )
+    pairs(f"{summary.source} ({summary.layout}) -> {summary.out}", rows)
+    class_table(summary.class_counts)
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())) or "none"
+
+
+def _leaks(summary: IngestSummary) -> str:
+    if not summary.leaked_images:
+        return "none"
+    examples = "; ".join(" = ".join(pair) for pair in summary.leak_examples[:2])
+    return f"{summary.leaked_images:,} images are in more than one split, byte for byte ({examples}); --drop-leaks takes them out of train"

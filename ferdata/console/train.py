@@ -1,0 +1,31 @@
+"""``train``: train a network, or go on with a run."""
+
+import typer
+
+from ferdata.console.options import Given, Json, Shards, write_json
+from ferdata.console.screen import console, say
+from ferdata.dataset.builtin import find_shards
+from ferdata.training import FollowingError, RichProgress, TrainOptions, is_first_process
+from ferdata.training import train as run
+from ferdata.training.first_run import builtin_settings
+
+__all__ = ["train"]
+
+
+def train(asked: Given[TrainOptions], shards: Shards = None, json_file: Json = None) -> None:
+    """Train, write and print; of several processes, the first one does."""
+    tell = say if is_first_process() else lambda text: None
+    settings = dict(asked.values) | {"shards": shards}
+    try:
+        if settings["resume"] in (None, "auto"):
+            settings["shards"] = find_shards(shards, say=tell)
+            if settings["shards"] is None:
+                built = builtin_settings(settings["device"], say=tell)
+                settings |= {name: value for name, value in built.settings.items() if name not in asked.typed} | {"shards": built.shards}
+        with RichProgress() as progress:
+            result = run(asked.build(**settings), progress=progress, given=asked.typed)
+    except FollowingError:
+        raise typer.Exit(1) from None  # the first rank tells
+    if is_first_process():
+        write_json(json_file, result.to_json())
+        console.print(result.describe(), markup=False, highlight=False, soft_wrap=True)

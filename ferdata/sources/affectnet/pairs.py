@@ -1,0 +1,173 @@
+"""Read split folders that hold ``images/`` beside label files of the same stems (AN-npy, AN-va, AN-plus).
+
+In: listings of both. Out: pairs, and what their labels say as items, skips and rejects. Costs one listing of each folder.
+"""
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from typing import Protocol
+
+from ferdata.sources.affectnet.values import Annotation
+from ferdata.sources.files.listing import Folder, Tree, below, is_image_at, iter_names
+from ferdata.sources.layout import Detection
+from ferdata.sources.layout_scan import AFFECTNET_IDS, LayoutScan
+from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
+from ferdata.sources.verdict import Verdict, judge_image, rejected
+from ferdata.store import Store
+
+__all__ = ["LabelFiles", "PairScan", "reject_strays"]
+
+
+class LabelFiles(Protocol):
+    """The label files of one split."""
+
+    def stems(self) -> Collection[str]:
+        """Return every stem that has some file."""
+
+    def of_label(self, stem: str) -> Sequence[str]:
+        """Return the files of a stem that hold its label."""
+
+    def of_any(self, stem: str) -> Sequence[str]:
+        """Return all files of a stem."""
+
+
+class PairScan:
+    """One scan: its builder and the numbers that decide whether to stop."""
+
+    def __init__(self, store: Store, detection: Detection, options: ScanOptions) -> None:
+        self.builder = LayoutScan(store, detection, options)
+        self._tree = Tree(store)
+        self._num_labels = self._num_found = 0
+
+    def label_folder(self, folder: str, name: str) -> str | None:
+        """Return the folder of a kind of label files in a split folder."""
+        return self._tree.folder(folder).dir(name)
+
+    def match(self, split: str, folder: str, labels: LabelFiles, ending: str) -> dict[str, str]:
+        """Return stem -> image of the stems with a label and one image; what is there of the others becomes rejects.
+
+        Args:
+            split: The split.
+            folder: Its folder.
+            labels: Its label files.
+            ending: What stands behind the stem of a file with a label.
+        """
+        here = self._tree.folder(folder)
+        images = here.dir("images")
+        names = _ImageStems(self.builder.store, images)
+        reject_strays(self.builder, here, split)
+        self.builder.ignore(names.folders, names.others)
+        found: dict[str, str] = {}
+        for stem in sorted({*labels.stems(), *names}, key=_number_order):
+            image = self._image_of(stem, split, images or below(folder, "images"), names, labels, ending)
+            if image is not None:
+                found[stem] = image
+        return found
+
+    def _image_of(self, stem: str, split: str, folder: str, names: "_ImageStems", labels: LabelFiles, ending: str) -> str | None:
+        found, others = names.find(stem)
+        is_labelled = bool(labels.of_label(stem))
+        self._num_labels += is_labelled
+        self._num_found += is_labelled and bool(found)
+        for name in others:
+            self.builder.reject(below(folder, name), "label_missing", f"{found[0]} is the image of this id", split=split)
+        if found and not is_labelled:
+            for name in found:
+                self.builder.reject(below(folder, name), "label_missing", f"no {stem}{ending}", split=split)
+            return None
+        path = below(folder, found[0]) if found else labels.of_any(stem)[0]
+        if verdict := judge_image(found, f"no image {stem}.jpg in {folder}"):
+            self.builder.passes(verdict, path, split=split)
+            return None
+        self.builder.repairs["name_matched"] += found[0] != f"{stem}.jpg"
+        return path
+
+    def add(self, key: str, path: str, split: str, label_name: str, annotation: Annotation) -> None:
+        """Sort one image by what its label files say; ``label_name`` is the one with its class."""
+        builder = self.builder
+        verdict = self._judge(label_name, annotation)
+        if not builder.passes(verdict, path, split=split):
+            return
+        builder.repairs["va_invalid"] += annotation.is_va_invalid
+        builder.repairs["landmarks_missing"] += annotation.is_landmarks_invalid
+        builder.repairs["extra_invalid"] += annotation.is_extra_invalid
+        builder.accept(
+            key=builder.keys.make(key),
+            path=path,
+            split=split,
+            label=verdict.label,
+            source_label=str(annotation.label),
+            valence=annotation.valence,
+            arousal=annotation.arousal,
+            landmarks=annotation.landmarks,
+            extra=annotation.extra,
+        )
+
+    def _judge(self, label_name: str, annotation: Annotation) -> Verdict:
+        if annotation.error:
+            return rejected("label_corrupt", f"{label_name}: {annotation.error}")
+        if annotation.label is None:
+            # It has no class, but the totals of the automatically annotated part count it.
+            return rejected("unlabelled", f"{label_name}: no human-label")._replace(class_name="unlabelled")
+        return self.builder.judge_id(annotation.label)
+
+    def finish(self, examples: Sequence[str]) -> Scan:
+        """Return the scan.
+
+        Args:
+            examples: Images that were looked for, for the error.
+
+        Raises:
+            SourceError: If no label finds its image, or most labels are no AffectNet ids.
+        """
+        self.builder.stop_if_no_image_found(self._num_labels, self._num_found, examples)
+        self.builder.stop_if_most_labels_invalid(self._num_found, AFFECTNET_IDS)
+        return self.builder.finish()
+
+
+def reject_strays(builder: ScanBuilder, split_folder: Folder, split: str) -> None:
+    """Reject the images that lie in a split folder itself, where no label can name them."""
+    for name in split_folder.images:
+        builder.reject(below(split_folder.path, name), "label_missing", "not in images/", split=split)
+
+
+class _ImageStems:
+    """The images of one folder by stem, for releases whose labels name an image without its extension.
+
+    Attributes:
+        folders: Paths of the sub-folders, which no label can mean.
+        others: Paths of the files that are no images.
+    """
+
+    def __init__(self, store: Store, folder: str | None) -> None:
+        # Nearly every stem has one name, and a list each would take as much memory again.
+        self._names: dict[str, str | list[str]] = {}
+        self.folders: list[str] = []
+        self.others: list[str] = []
+        for name, is_dir in iter_names(store, folder) if folder is not None else ():
+            if is_dir:
+                self.folders.append(below(folder or "", name))
+            elif not is_image_at(store, folder or "", name):
+                self.others.append(below(folder or "", name))
+            else:
+                stem = os.path.splitext(name)[0].lower()
+                known = self._names.setdefault(stem, name)
+                if known is not name:
+                    self._names[stem] = [*([known] if isinstance(known, str) else known), name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def find(self, stem: str) -> tuple[list[str], list[str]]:
+        """Return the names that a stem can mean, the layout's own ``<stem>.jpg`` alone if it is there, and the other names."""
+        known = self._names.get(stem.lower(), [])
+        if isinstance(known, str):
+            return [known], []
+        if f"{stem}.jpg" in known:
+            return [f"{stem}.jpg"], sorted(name for name in known if name != f"{stem}.jpg")
+        return sorted(known), []
+
+
+def _number_order(stem: str) -> tuple[int, int, str]:
+    """Return a sort key that puts plain numbers first, as numbers."""
+    return (0, int(stem), stem) if stem.isdecimal() else (1, 0, stem)

@@ -1,0 +1,118 @@
+"""The scan of one layout while its reader fills it: what a row's class makes of it, when to stop, and what the user should know.
+
+In: rows. Out: the finished :class:`Scan`. Costs a dictionary lookup a row, and one pass over two columns at the end.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from ferdata.errors import SourceError
+from ferdata.labels import AFFECTNET_7, AFFECTNET_8, AFFECTNET_ALL
+from ferdata.sources.files.matching import whole_number
+from ferdata.sources.layout import Detection
+from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
+from ferdata.sources.totals import compare_totals, count_items
+from ferdata.sources.unread import ignored_files, ignored_images
+from ferdata.sources.verdict import Verdict, rejected
+from ferdata.store import Store
+
+__all__ = ["AFFECTNET_IDS", "LayoutScan"]
+
+AFFECTNET_IDS = f"whole numbers 0 to {len(AFFECTNET_ALL) - 1} (0 Neutral, 1 Happy ... 7 Contempt)"
+"""AffectNet's ids that are labels, for error texts."""
+
+
+class LayoutScan(ScanBuilder):
+    """Collects the rows of a detected layout.
+
+    Attributes:
+        store: Where the source lives; paths are relative to its root.
+        layout: The layout.
+        classes: Class names; a label is an index into them.
+    """
+
+    def __init__(self, store: Store, detection: Detection, options: ScanOptions, *, classes: Sequence[str] = ()) -> None:
+        """Begin a scan; ``classes`` are those of the source itself, else the official ones that the options keep (RAF-DB: seven)."""
+        super().__init__()
+        self.store, self.layout, self._detection = store, detection.layout, detection
+        kept = AFFECTNET_8 if options.classes == 8 else AFFECTNET_7
+        official = AFFECTNET_7 if self.layout.source == "rafdb" else kept + (AFFECTNET_ALL[8:] if options.keep_non_emotion else ())
+        self.classes = tuple(classes) or official
+        self._verdicts = {name: Verdict("accepted", class_name=name, label=label) for label, name in enumerate(self.classes)}
+        for name in set(AFFECTNET_ALL).difference(self.classes):
+            self._verdicts[name] = Verdict("skipped", "contempt" if name == "Contempt" else "not_emotion", class_name=name)
+
+    def judge_name(self, class_name: str | None, written: object) -> Verdict:
+        """Judge a row by its class, None where the source's ``written`` label names none."""
+        return rejected("label_invalid", f"label {written!r}") if class_name is None else self._verdicts[class_name]
+
+    def judge_id(self, written: str) -> Verdict:
+        """Judge a row by AffectNet's official id; ``3.0`` is 3."""
+        number = whole_number(written)
+        return self.judge_name(AFFECTNET_ALL[number] if number is not None and 0 <= number < len(AFFECTNET_ALL) else None, written)
+
+    def ignore(self, folders: Iterable[str], files: Iterable[str]) -> None:
+        """Note the images in folders that are not read, and the files that are no images."""
+        self.notes += ignored_images(self.store, folders, self.layout.name) + ignored_files(self.store, files)
+
+    def note_repeats(self, where: str, times: Counter[str]) -> None:
+        """Note the images that stand in several rows; ``times`` counts the rows of each."""
+        if repeated := sum(count > 1 for count in times.values()):
+            self.notes.append(
+                f"{where}: {repeated:,} images stand in several rows; every row is kept, later ones with the line number in the key."
+            )
+
+    def stop_if_no_image_found(self, num_rows: int, num_found: int, looked_for: Sequence[str], *, table: str = "") -> None:
+        """Refuse a source, or one table of it, none of whose rows finds its image: the root is wrong.
+
+        Raises:
+            SourceError: If there are rows and no image.
+        """
+        if num_rows and not num_found:
+            raise SourceError(
+                f"{self.store.path(table)}: none of {num_rows:,} label rows finds its image, expected for instance "
+                f"{', '.join(looked_for[:3])}; point to the folder that holds labels and images together, and unpack archives first"
+            )
+
+    def stop_if_most_labels_invalid(self, num_rows: int, expected: str, *, table: str = "", since: int = 0) -> None:
+        """Refuse a source, or one table of it, most of whose labels are not classes: it is read with the wrong map.
+
+        Args:
+            num_rows: Its rows.
+            expected: What labels are.
+            table: The table.
+            since: How many rejects there were before.
+
+        Raises:
+            SourceError: If more than half of the rows were rejected as ``label_invalid``.
+        """
+        wrong = [reject.detail for reject in self.rejects[since:] if reject.reason == "label_invalid"]
+        if 2 * len(wrong) > num_rows:
+            common = ", ".join(f"{detail} ({count:,} x)" for detail, count in Counter(wrong).most_common(3))
+            raise SourceError(
+                f"{self.store.path(table)}: {len(wrong):,} of {num_rows:,} labels are not classes: {common}; "
+                f"expected {expected}; check that this is the right label file"
+            )
+
+    def finish(self) -> Scan:
+        """Return the scan, with notes on its counts per split and class, and on whether it is complete.
+
+        Rows that a rule skipped count when the totals are compared; those of an automatically annotated part are compared apart.
+        """
+        layout = self.layout
+        scan = self.build(source=layout.source, layout=layout.name, root=self._detection.root, classes=self.classes)
+        accepted = count_items(scan)
+        compared = accepted + self.left_out
+        compared.subtract(self.automatic)
+        notes, complete = compare_totals(layout.releases, +compared)
+        if self.automatic and layout.automatic:
+            part_notes, part_complete = compare_totals([layout.automatic], self.automatic)
+            notes += part_notes
+            complete = None if complete is None else complete and part_complete
+        counted = []
+        for split in scan.items.splits():
+            here = {name: accepted[split, name] for name in self.classes}
+            shown = ", ".join(f"{name} {number:,}" for name, number in here.items())
+            counted.append(f"{split}: {sum(here.values()):,} items: {shown}.")
+        return replace(scan, notes=[*self._detection.notes, *counted, *notes, *self.notes], complete=complete, side=layout.side)
