@@ -8,7 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.text import Text
 
 from ferdata.console.options import LocalOut
@@ -30,21 +32,26 @@ from ferdata_bench.loaders.report import print_result, save_plot
 
 __all__ = ["demo"]
 
-FACES = 4000
 SIZE = 224
 TRAIN_SIZE = 80
+FACES, QUICK_FACES = 4000, 200
+EPOCHS, QUICK_EPOCHS = 4, 1
 TEMPLATE = Path(__file__).with_name("demo.html")
 PAGES = ("report.html", "sheet.png", "bench.png", "bench.svg")
 """What the demo makes again each time."""
 
 
-def demo(out: LocalOut = "demo") -> None:
+def demo(
+    out: LocalOut = "demo",
+    quick: Annotated[bool, typer.Option("--quick", help="Show that everything works, with few faces; the figures mean nothing.")] = False,
+) -> None:
     """Run everything; what an earlier demo made in this folder is used again where it is finished."""
-    run_demo(Path(out))
+    run_demo(Path(out), quick=quick)
 
 
-def run_demo(out: Path) -> Path:
+def run_demo(out: Path, *, quick: bool = False) -> Path:
     """Run everything and return the page."""
+    faces, epochs = (QUICK_FACES, QUICK_EPOCHS) if quick else (FACES, EPOCHS)
     begun = time.perf_counter()
     workers = usable_cores()
     source, shards, small = out / "source", out / "shards", out / f"shards-{TRAIN_SIZE}"
@@ -55,9 +62,9 @@ def run_demo(out: Path) -> Path:
             f"--out {out}: {foreign[0]} found, which no demo has written, expected a new folder or an earlier demo's; choose another"
         )
 
-    with _step(f"1. draw {FACES:,} synthetic faces in AffectNet's layout"):
+    with _step(f"1. draw {faces:,} synthetic faces in AffectNet's layout"):
         if not (source / "done.json").exists():
-            drawn = write_synthetic("affectnet", str(source / "affectnet"), count=FACES, size=SIZE)
+            drawn = write_synthetic("affectnet", str(source / "affectnet"), count=faces, size=SIZE)
             (source / "done.json").write_text(json.dumps({"images_per_second": drawn.images_per_second}) + "\n")
         rate = json.loads((source / "done.json").read_text())["images_per_second"]
         figures.append(("drawing", f"{rate:,.0f} images/s"))
@@ -86,14 +93,14 @@ def run_demo(out: Path) -> Path:
         console.print(f"wrote {preview(str(shards), str(out / 'sheet.png'))}")
 
     with _step("5. measure the loader beside the usual ways"):
-        bench = run_bench(BenchOptions(shards=shards, num_workers=workers), say=say)
+        bench = run_bench(BenchOptions(shards=shards, num_workers=workers, against=("none",) if quick else ("usual",)), say=say)
         print_result(bench, console)
         save_plot(bench, out / "bench.png")
         ours = max((row for row in bench.rows if row.name.startswith("ferdata")), key=lambda row: row.images_per_second)
         figures.append(("loader", f"{ours.images_per_second:,.0f} images/s ({ours.name}, {workers} workers, {SIZE} px)"))
 
     with _step(f"6. train a small network at {TRAIN_SIZE} px"):
-        training = TrainOptions(shards=str(small), out=str(out / "runs"), **{**BUILTIN_SETTINGS, "epochs": 4})
+        training = TrainOptions(shards=str(small), out=str(out / "runs"), **{**BUILTIN_SETTINGS, "epochs": epochs})
         with RichProgress() as progress:
             result = train(training, progress=progress)
         console.print(result.describe(), markup=False, highlight=False, soft_wrap=True)
