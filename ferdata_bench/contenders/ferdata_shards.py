@@ -43,7 +43,8 @@ class _Shards:
     def ingest(self, source: Path, out: Path) -> None:
         """Convert the tree as the ``shard`` verb does, at the size it has."""
         size = read_pixels(list_source(source)[0][0]).shape[0]
-        ingest(IngestOptions(source="folder", src=str(source), out=str(out), transform=TransformOptions(size=size), codec=CODECS[self.CODEC]))
+        images, codec = TransformOptions(size=size), CODECS[self.CODEC]
+        ingest(IngestOptions(source="folder", src=str(source), out=str(out), transform=images, codec=codec))
 
     def batches(self, out: Path, *, batch_size: int, num_workers: int, seed: int) -> "Iterable[Batch]":
         """Return one epoch each time it is iterated."""

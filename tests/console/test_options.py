@@ -1,0 +1,63 @@
+"""Options made from the dataclasses: each is said once, is a sentence, and shows what it is when it is left out."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import ferdata
+from ferdata.console.app import VERBS, app
+from ferdata.ingest import IngestOptions
+from ferdata.setting import options_of
+from ferdata_bench import BenchOptions
+from model import TrainOptions
+
+ROOT = Path(__file__).parents[2]
+MADE = {"shard": IngestOptions, "train": TrainOptions, "bench-loader": BenchOptions}
+
+
+def shown(verb: str) -> str:
+    """Return a verb's help as it is on a wide terminal."""
+    done = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "300", "TERM": "dumb"})
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.mark.parametrize("verb", MADE)
+def test_every_option_of_a_dataclass_is_listed_with_its_sentence_and_default(verb: str) -> None:
+    """Under a heading of its own kind: thirty options in one list are read by nobody."""
+    text = shown(verb)
+    for option in options_of(MADE[verb]):
+        flag = (option.setting.flag or "--" + option.name.replace("_", "-")).partition("/")[0]
+        line = next(line for line in text.splitlines() if re.search(rf" {flag} ", line))
+        assert option.setting.help in line and option.setting.help[0].isupper() and option.setting.help[-1] == "."
+        assert "[default: " in line or option.default == ()
+        assert f"─ {option.setting.panel} ─" in text
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(verb: str) -> None:
+    """Its sentence is the one that the list of verbs has."""
+    assert VERBS[verb] in shown(verb)
+
+
+@pytest.mark.parametrize("start", [["cli.py"], ["-m", "ferdata"]])
+def test_the_program_is_the_same_however_it_is_started(start: list[str], tmp_path: Path) -> None:
+    """And hints name it as it was started."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, *start, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+    assert run("--version").stdout == f"ferdata {ferdata.__version__}\n"
+    refused = run("shard", "rafdb", "--src", str(tmp_path / "none"))
+    assert refused.returncode == 1 and f"without it: python {' '.join(start)} synth rafdb" in refused.stderr
+    assert run("shrad").returncode == 2
+
+
+def test_the_list_of_verbs_imports_none_of_them() -> None:
+    """Torch takes seconds to load."""
+    code = "import sys; from ferdata.console.app import app; sys.exit('torch' in sys.modules or 'ferdata.console.train' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
