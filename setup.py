@@ -12,7 +12,7 @@ KERNELS = "ferdata/format/kernels"
 TRAINING = ["ferdata.training", *(f"ferdata.training.{name}" for name in find_packages("model"))]
 
 setup(
-    # model/ is installed as ferdata.training (in the repository a link says the same): a module called model would hide people's own model.py
+    # a module called model would hide people's own model.py; in the repository the link ferdata/training says the same
     packages=[*find_packages(include=["ferdata", "ferdata.*", "ferdata_bench*"], exclude=["ferdata.training*"]), *TRAINING],
     package_dir={"ferdata.training": "model"},
     ext_modules=[
