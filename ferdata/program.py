@@ -4,11 +4,14 @@ In: what the command line noted of itself. Out: the words to type. Where it note
 """
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["command_line", "flag", "go_on", "in_verb", "is_command_line", "note_program", "note_stop", "stopped_by"]
+__all__ = ["command_line", "flag", "go_on", "in_verb", "is_command_line", "note_program", "note_stop", "stopped_by", "stops_held"]
 
 _FLAGS = {"num_workers": "workers", "json_file": "json"}
 """Options whose flag is called otherwise than their argument."""
@@ -19,6 +22,25 @@ _state: dict[str, str | bool | int | None] = {"program": "ferdata", "verb": Fals
 def note_program(path: str) -> None:
     """Note what was typed to start this program, where it is the command line."""
     _state["program"] = path
+
+
+@contextmanager
+def stops_held() -> Iterator[None]:
+    """Let signals that stop the work wait until the block ends: a process that is just being forked would be known to nobody."""
+    came: list[int] = []
+    before: dict[int, Any] = {}
+    try:
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if threading.current_thread() is threading.main_thread() and number and callable(handler := signal.getsignal(number)):
+                before[number] = handler
+                signal.signal(number, lambda number, _: came.append(number))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from ferdata.errors import FerdataError
+from ferdata.program import stops_held
 
 __all__ = ["result_of", "results_in_order", "submit_quietly"]
 
@@ -41,12 +42,12 @@ def result_of(task: Any, future: "Future[ResultT]") -> ResultT:
 
 
 def submit_quietly(pool: Executor, function: Callable[[TaskT], ResultT], task: TaskT) -> "Future[ResultT]":
-    """Submit to a pool that may fork for it, without Python's warning of forks beside threads (3.12 and later).
+    """Submit to a pool that may fork for it, without Python's warning of forks beside threads (3.12 and later), nor half a fork at Ctrl-C.
 
     For workers that touch nothing a thread of the parent, such as a progress bar's, could hold locked.
     """
     if isinstance(pool, ThreadPoolExecutor):
         return pool.submit(function, task)
-    with warnings.catch_warnings():
+    with stops_held(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return pool.submit(function, task)

@@ -123,6 +123,9 @@ def _process_pool(num_workers: int, where: str, advice: str = "", begin: Callabl
 def _start_worker(parent: int, begin: Callable[[], None] | None) -> None:
     # Ctrl-C reaches every process of the terminal; only the parent may answer it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before it could be asked to take this process with it

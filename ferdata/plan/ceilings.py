@@ -20,6 +20,7 @@ import numpy as np
 from ferdata.errors import OptionError, WorkerError
 from ferdata.format import scatter
 from ferdata.plan.timing import now
+from ferdata.program import stops_held
 
 __all__ = ["Job", "Team", "copy_job", "decode_job", "drop_from_cache", "read_job"]
 
@@ -38,15 +39,16 @@ class Team:
         context = multiprocessing.get_context("fork")
         self._members: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
         try:
-            for rank in range(num_processes):
-                ours, theirs = context.Pipe()
-                inherited = [other for _, other in self._members] + [ours]
-                process: multiprocessing.process.BaseProcess = context.Process(
-                    target=_serve, args=(job, rank, num_processes, theirs, inherited), daemon=True
-                )
-                process.start()
-                theirs.close()
-                self._members.append((process, ours))
+            with stops_held():
+                for rank in range(num_processes):
+                    ours, theirs = context.Pipe()
+                    inherited = [other for _, other in self._members] + [ours]
+                    process: multiprocessing.process.BaseProcess = context.Process(
+                        target=_serve, args=(job, rank, num_processes, theirs, inherited), daemon=True
+                    )
+                    process.start()
+                    theirs.close()
+                    self._members.append((process, ours))
             for process, ours in self._members:
                 self._receive(process, ours)
         except BaseException:  # Ctrl-C: what they read is about to be removed
@@ -165,7 +167,9 @@ def _map(file: str) -> np.ndarray:
 def _serve(job: Job, rank: int, num_processes: int, theirs: Connection, inherited: Sequence[Connection]) -> None:
     for connection in inherited:  # or the others would never see that the parent has closed them
         connection.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to every process, and the parent alone answers it
+    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to every process, and the parent alone answers
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     step = job(rank, num_processes)
     with contextlib.suppress(EOFError, BrokenPipeError):  # the parent has left, or was stopped
         theirs.send((0, 0.0))

@@ -176,7 +176,8 @@ def test_a_signal_stops_a_verb_with_one_line_and_leaves_nobody_behind(tmp_path: 
     _, said = child.communicate(timeout=60)
 
     assert child.returncode == code, said
-    assert said.startswith("error: ") and said.count("\n") == 1, said
+    lines = [line for line in said.splitlines() if "kernels are missing" not in line]  # said where there is no compiler
+    assert len(lines) == 1 and lines[0].startswith("error: "), said
     deadline = time.monotonic() + 20
     while _group(child.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
