@@ -141,3 +141,10 @@ def test_the_median_file_has_under_130_lines() -> None:
 def test_no_file_passes_400_lines(path: Path) -> None:
     """A file that long has more than one reason to change."""
     assert len(path.read_text().splitlines()) <= 400
+
+
+def test_no_two_test_files_bear_one_name() -> None:
+    """pytest imports them by their names alone, and a second one of a name ends the whole run before it begins."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+
+    assert len(names) == len(set(names))
