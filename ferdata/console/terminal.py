@@ -51,7 +51,7 @@ class Verb(TyperCommand):
             with in_verb():
                 return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise StoppedError(f"{ctx.info_name}: stopped by {_SIGNALS.get(_name(stopped_by()), 'Ctrl-C')}") from None
+            raise StoppedError(f"{ctx.info_name}: {_stopped()}") from None
         except OptionError as error:
             raise type(error)(self._as_typed(str(error))) from error
 
@@ -92,8 +92,11 @@ def _outcome(app: typer.Typer) -> int:
         app()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if code and stopped_by():  # outside of a verb, as between two of Typer's steps
+            _complain(f"error: {_stopped()}")
     except KeyboardInterrupt:
         code = 1
+        _complain(f"error: {_stopped()}")
     except FerdataError as error:
         code = 1
         _complain(f"error: {error}")
@@ -157,5 +160,6 @@ def _signals() -> Iterator[None]:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
-def _name(number: int | None) -> str:
-    return signal.Signals(number).name if number else ""
+def _stopped() -> str:
+    number = stopped_by()
+    return f"stopped by {_SIGNALS[signal.Signals(number).name] if number else 'Ctrl-C'}"
