@@ -144,11 +144,11 @@ def test_what_fails_on_the_first_rank_fails_on_all(two: dict[tuple[str, int], di
 COMMANDS = """
 import os, signal, sys
 sys.path[:0] = {paths!r}
-import ferdata.training as model.first_run
+import ferdata.training.first_run as first_run
 from ferdata.console import main
 from ferdata.dataset.builtin import BuiltinOptions
 from ferdata.training.step import Stepper
-model.first_run._FACES = BuiltinOptions(count=80, size=32)
+first_run._FACES = BuiltinOptions(count=80, size=32)
 step = Stepper.step
 
 def killed(self, batch, number):
