@@ -12,8 +12,8 @@ import ferdata
 from ferdata.console.app import VERBS, app
 from ferdata.ingest import IngestOptions
 from ferdata.setting import options_of
+from ferdata.training import TrainOptions
 from ferdata_bench import BenchOptions
-from model import TrainOptions
 
 ROOT = Path(__file__).parents[2]
 MADE = {"shard": IngestOptions, "train": TrainOptions, "bench-loader": BenchOptions}

@@ -87,7 +87,7 @@ def test_full_memory_is_answered_with_the_batch_size_that_fits(tmp_path: Path) -
         "from pathlib import Path\n"
         "from train_helpers import small_options\n"
         "from ferdata.errors import TrainError\n"
-        "from model import train\n"
+        "from ferdata.training import train\n"
         "def run(name, batch_size, accumulate=1):\n"
         f"    return train(small_options({shards!r}, Path({str(tmp_path)!r}), name=name, model='new1', size=64, epochs=1,\n"
         "        limit=batch_size, batch_size=batch_size, accumulate=accumulate, augment=()))\n"
