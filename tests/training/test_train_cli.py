@@ -101,7 +101,8 @@ def test_resuming_a_finished_run_shows_its_figures(run: Path) -> None:
 def test_a_run_made_longer_stays_longer(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped on the way and resumed as it says: without the epochs in its settings it ended where it was stopped."""
     longer = shutil.copytree(run, tmp_path / "longer")
-    monkeypatch.setattr("ferdata.training.run.stopping.StopSignal.requested", property(lambda self: True, lambda self, value: None), raising=False)
+    asked = property(lambda self: True, lambda self, value: None)
+    monkeypatch.setattr("ferdata.training.run.stopping.StopSignal.requested", asked, raising=False)
     with pytest.raises(TrainError, match=r"stopped on request after step 5 of 12"):
         train("--resume", str(longer), "--epochs", "3")
     monkeypatch.undo()
