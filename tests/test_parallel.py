@@ -87,7 +87,7 @@ def test_an_error_of_a_worker_names_its_task() -> None:
 
 def test_tasks_in_order_are_taken_only_as_they_are_needed() -> None:
     """A million items must not be sliced at once, and a consumer that leaves early leaves no process behind."""
-    begun = []
+    begun, before = [], set(psutil.Process().children())  # other tests' helpers of the standard library live as long as Python
 
     def tasks() -> Iterator[int]:
         for number in range(1000):
@@ -99,4 +99,4 @@ def test_tasks_in_order_are_taken_only_as_they_are_needed() -> None:
     assert len(begun) <= 5 + 3 * 2
     results.close()  # type: ignore[attr-defined]
 
-    assert not psutil.Process().children()
+    assert set(psutil.Process().children()) <= before
