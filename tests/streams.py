@@ -1,5 +1,6 @@
 """What the tests of the loader share: data sets whose truth is a table, small jobs, and a look at processes and open files."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -121,7 +122,11 @@ def _is_resource_tracker(process: psutil.Process) -> bool:
 
 
 def open_files() -> int:
-    """Return the number of file descriptors this process has open, once the threads of torch's queues to workers that ended have too."""
+    """Return the number of file descriptors this process has open, once the threads of torch's queues to workers that ended have too.
+
+    What is garbage is collected first: the descriptors of earlier tests are not those of the code between two counts.
+    """
+    gc.collect()
     wait_until(lambda: sum(thread.name == "QueueFeederThread" for thread in threading.enumerate()) <= len(worker_pids()))
     return psutil.Process().num_fds()
 
