@@ -13,7 +13,10 @@ TRAINING = ["ferdata.training", *(f"ferdata.training.{name}" for name in find_pa
 
 setup(
     # a module called model would hide people's own model.py; in the repository the link ferdata/training says the same
-    packages=[*find_packages(include=["ferdata", "ferdata.*", "ferdata_bench*"], exclude=["ferdata.training*"]), *TRAINING],
+    packages=[
+        *find_packages(include=["ferdata", "ferdata.*", "ferdata_bench*"], exclude=["ferdata.training*"]),
+        *TRAINING,
+    ],
     package_dir={"ferdata.training": "model"},
     ext_modules=[
         Extension(

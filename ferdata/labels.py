@@ -100,5 +100,7 @@ def map_ids(names_from: Sequence[str], names_to: Sequence[str]) -> list[int]:
     """
     missing = [name for name in names_from if name not in names_to]
     if missing:
-        raise OptionError(f"class map: {missing} found, expected only names out of {list(names_to)}; drop these classes first")
+        raise OptionError(
+            f"class map: {missing} found, expected only names out of {list(names_to)}; drop these classes first"
+        )
     return [names_to.index(name) for name in names_from]

@@ -62,7 +62,9 @@ def check_vacant(store: Store) -> None:
         OptionError: If it is not.
     """
     if any(not entry.name.startswith(LOCK_NAME) for entry in store.list(missing_ok=True)):
-        raise OptionError(f"{store}: a folder that is not empty found, expected a new or an empty one; choose another, or empty it")
+        raise OptionError(
+            f"{store}: a folder that is not empty found, expected a new or an empty one; choose another, or empty it"
+        )
 
 
 def _system_lock(store: Store) -> int | None:
@@ -70,7 +72,9 @@ def _system_lock(store: Store) -> int | None:
     try:
         descriptor = os.open(store.path(), os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise StoreError(f"{store}: {error.strerror}, expected a folder that can be read and written; choose another") from error
+        raise StoreError(
+            f"{store}: {error.strerror}, expected a folder that can be read and written; choose another"
+        ) from error
     deadline = time.monotonic() + _WAIT_SECONDS  # the workers of a killed run need a moment to end
     try:
         while True:

@@ -11,7 +11,15 @@ from pathlib import Path
 
 from ferdata.errors import StoreError
 
-__all__ = ["check_file", "check_folder", "expand", "find_obstacle", "is_standard_output", "write_in_place", "writes_in_place"]
+__all__ = [
+    "check_file",
+    "check_folder",
+    "expand",
+    "find_obstacle",
+    "is_standard_output",
+    "write_in_place",
+    "writes_in_place",
+]
 
 _STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 

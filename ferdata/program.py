@@ -11,7 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["command_line", "flag", "go_on", "in_verb", "is_command_line", "note_program", "note_stop", "stopped_by", "stops_held"]
+__all__ = [
+    "command_line",
+    "flag",
+    "go_on",
+    "in_verb",
+    "is_command_line",
+    "note_program",
+    "note_stop",
+    "stopped_by",
+    "stops_held",
+]
 
 _FLAGS = {"num_workers": "workers", "json_file": "json"}
 """Options whose flag is called otherwise than their argument."""
@@ -32,7 +42,11 @@ def stops_held() -> Iterator[None]:
     try:
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)
-            if threading.current_thread() is threading.main_thread() and number and callable(handler := signal.getsignal(number)):
+            if (
+                threading.current_thread() is threading.main_thread()
+                and number
+                and callable(handler := signal.getsignal(number))
+            ):
                 before[number] = handler
                 signal.signal(number, lambda number, _: came.append(number))
         yield

@@ -11,7 +11,16 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
-__all__ = ["IncompleteAnswerError", "advice", "http_exists", "http_read", "http_size", "persistently", "reason", "request_options"]
+__all__ = [
+    "IncompleteAnswerError",
+    "advice",
+    "http_exists",
+    "http_read",
+    "http_size",
+    "persistently",
+    "reason",
+    "request_options",
+]
 
 PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0)
 """Between attempts; each is varied between half and one and a half times, so that workers do not retry in step."""
@@ -65,7 +74,9 @@ def reason(error: BaseException) -> str:
         answer = getattr(each, "response", None)
         if isinstance(answer, dict) and isinstance(answer.get("Error"), dict):
             status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", "")
-            return f"{answer['Error'].get('Code', '')} (HTTP {status}) {answer['Error'].get('Message', '')}".strip().rstrip(".")
+            return f"{answer['Error'].get('Code', '')} (HTTP {status}) {answer['Error'].get('Message', '')}".strip().rstrip(
+                "."
+            )
         if (status := _own_status(each)) is not None:
             return f"HTTP {status} {getattr(each, 'message', '')}".strip().rstrip(".")
     lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
@@ -86,7 +97,9 @@ def _is_passing(error: BaseException) -> bool:
         return status in _PASSING
     if isinstance(error, (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)):
         return False
-    return isinstance(error, (OSError, EOFError)) or any(kind.__name__ in _PASSING_NAMES for kind in type(error).__mro__)
+    return isinstance(error, (OSError, EOFError)) or any(
+        kind.__name__ in _PASSING_NAMES for kind in type(error).__mro__
+    )
 
 
 def _status(error: BaseException) -> int | None:
@@ -101,7 +114,10 @@ def _own_status(error: BaseException) -> int | None:
     if isinstance(answer, dict):
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
     else:
-        status = next((value for name in ("status", "status_code", "code") if (value := getattr(error, name, None)) is not None), None)
+        status = next(
+            (value for name in ("status", "status_code", "code") if (value := getattr(error, name, None)) is not None),
+            None,
+        )
     return status if isinstance(status, int) and 400 <= status < 600 else None
 
 
@@ -125,7 +141,9 @@ def request_options() -> dict[str, Any]:
     return {"timeout": aiohttp.ClientTimeout(total=None, sock_connect=STALL_SECONDS, sock_read=STALL_SECONDS)}
 
 
-def http_read(fs: Any, url: str, start: int = 0, stop: int | None = None, *, is_fresh: bool = False) -> tuple[bytes, bool]:
+def http_read(
+    fs: Any, url: str, start: int = 0, stop: int | None = None, *, is_fresh: bool = False
+) -> tuple[bytes, bool]:
     """Return the bytes ``[start, stop)`` of a file, or all of it, and whether the server sent the whole file instead of a part.
 
     Args:
@@ -173,9 +191,15 @@ def http_size(fs: Any, url: str) -> int:
     async def ask() -> int:
         async with await _request(fs, "HEAD", url, {}) as answer:
             length = answer.headers.get("Content-Length", "")
-            if answer.status == 200 and length.isdecimal() and answer.headers.get("Content-Encoding", "identity") == "identity":
+            if (
+                answer.status == 200
+                and length.isdecimal()
+                and answer.headers.get("Content-Encoding", "identity") == "identity"
+            ):
                 return int(length)
-        async with await _request(fs, "GET", url, {"Range": "bytes=0-0"}) as answer:  # some allow no HEAD, or give no length
+        async with await _request(
+            fs, "GET", url, {"Range": "bytes=0-0"}
+        ) as answer:  # some allow no HEAD, or give no length
             total = answer.headers.get("Content-Range", "").rpartition("/")[2]
             if answer.status in (206, 416) and total.isdecimal():
                 return int(total)
@@ -219,7 +243,9 @@ def _checked(data: bytes, content_range: str, start: int, stop: int) -> bytes:
     first, last = (int(said[1]), int(said[2])) if said else (start, start + len(data) - 1)
     end = min(stop, int(said[3])) if said and said[3] != "*" else stop
     if first != start or last + 1 > end or len(data) != last + 1 - first:
-        raise IncompleteAnswerError(f"{len(data):,} bytes of the range {content_range or 'unknown'} arrived, expected {start}-{stop - 1}")
+        raise IncompleteAnswerError(
+            f"{len(data):,} bytes of the range {content_range or 'unknown'} arrived, expected {start}-{stop - 1}"
+        )
     return data
 
 

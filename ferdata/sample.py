@@ -102,7 +102,9 @@ class ItemTable:
     def splits(self) -> list[str]:
         """Return the split names present, in the order train, val, test."""
         present = set(self.table.column("split").unique().to_pylist())
-        return [name for name in ("train", "val", "test") if name in present] + sorted(present - {"train", "val", "test"})
+        return [name for name in ("train", "val", "test") if name in present] + sorted(
+            present - {"train", "val", "test"}
+        )
 
 
 def _item(row: dict[str, Any]) -> SourceItem:

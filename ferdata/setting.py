@@ -97,7 +97,9 @@ def _nested(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
             if within:
                 own[field.name] = replace(own[field.name], **within) if field.name in own else build(hint, within)
     if rest:
-        raise TypeError(f"{', '.join(sorted(rest))}: no such option found, expected {', '.join(field.name for field, _ in _fields(kind))}")
+        raise TypeError(
+            f"{', '.join(sorted(rest))}: no such option found, expected {', '.join(field.name for field, _ in _fields(kind))}"
+        )
     return own
 
 
@@ -119,7 +121,9 @@ def check_settings(options: object) -> None:
             raise OptionError(f"{option.name}: {value!r} found, expected {either(setting.choices)}")
         if (setting.least, setting.most) == (-math.inf, math.inf) or setting.least <= value <= setting.most:
             continue
-        within = f"{setting.least:,} to {setting.most:,}" if math.isfinite(setting.most) else f"at least {setting.least}"
+        within = (
+            f"{setting.least:,} to {setting.most:,}" if math.isfinite(setting.most) else f"at least {setting.least}"
+        )
         raise OptionError(f"{option.name}: {value} found, expected {within}")
 
 

@@ -21,7 +21,17 @@ from ferdata.errors import FerdataError, OptionError, ShardMissingError, StoreEr
 from ferdata.place import check_file, check_folder, expand, is_standard_output, write_in_place, writes_in_place
 from ferdata.shown import shown, without_credentials
 
-__all__ = ["Entry", "Store", "StrPath", "check_file", "check_folder", "is_folder", "join", "open_regular", "write_file_at"]
+__all__ = [
+    "Entry",
+    "Store",
+    "StrPath",
+    "check_file",
+    "check_folder",
+    "is_folder",
+    "join",
+    "open_regular",
+    "write_file_at",
+]
 
 StrPath = str | os.PathLike[str]
 """What every public function takes for a folder: a path as text or as an object, or an fsspec URL."""
@@ -52,7 +62,9 @@ class Store:
 
     def __init__(self, root: StrPath) -> None:
         if not isinstance(root, (str, os.PathLike)):
-            raise OptionError(f"{root!r}: a {type(root).__name__} found, expected one folder or URL; name one data set at a time")
+            raise OptionError(
+                f"{root!r}: a {type(root).__name__} found, expected one folder or URL; name one data set at a time"
+            )
         self.root = os.fsdecode(root)
         self.is_local = "://" not in self.root or self.root.startswith("file://")
         if self.is_local:
@@ -94,7 +106,9 @@ class Store:
                     return os.stat(self.path(relative)).st_size
                 return remote.persistently(lambda: self._size(relative))
         except FileNotFoundError as error:
-            raise ShardMissingError(f"{self.path(relative)}: no such file; check the folder or write it again") from error
+            raise ShardMissingError(
+                f"{self.path(relative)}: no such file; check the folder or write it again"
+            ) from error
 
     def list(self, relative: str = "", *, missing_ok: bool = False) -> list[Entry]:
         """Return the names in one folder, sorted by name; one call to the operating system or the remote service.
@@ -145,7 +159,9 @@ class Store:
             if self._fs is None:
                 with open(self.path(relative), "rb", buffering=0, opener=open_regular) as file:
                     if max_bytes is not None and (size := os.fstat(file.fileno()).st_size) > max_bytes:
-                        raise StoreError(f"{self.path(relative)}: {size:,} bytes found, expected at most {max_bytes:,}; remove it")
+                        raise StoreError(
+                            f"{self.path(relative)}: {size:,} bytes found, expected at most {max_bytes:,}; remove it"
+                        )
                     return file.read()
             return remote.persistently(lambda: self._fetch(relative, None, is_fresh))[0]
 
@@ -179,7 +195,11 @@ class Store:
             if is_fresh:
                 self._fs.invalidate_cache()
             data = bytes(self._fs.cat_file(self._key(relative), start=start or None, end=stop))
-        if stop is not None and len(data) != stop - start and len(data) != (left := max(0, min(stop, self._size(relative)) - start)):
+        if (
+            stop is not None
+            and len(data) != stop - start
+            and len(data) != (left := max(0, min(stop, self._size(relative)) - start))
+        ):
             raise remote.IncompleteAnswerError(f"{len(data):,} bytes arrived, expected {left:,}")
         return data, is_whole
 
@@ -296,7 +316,9 @@ class Store:
     @contextlib.contextmanager
     def _writing(self, relative: str) -> Iterator[None]:
         if self._is_http:
-            raise StoreError(f"{self.path(relative)}: an HTTP address found, which cannot be written, expected a folder or an object store")
+            raise StoreError(
+                f"{self.path(relative)}: an HTTP address found, which cannot be written, expected a folder or an object store"
+            )
         try:
             yield
         except FerdataError:
@@ -309,7 +331,9 @@ class Store:
         return None if self._has_secret else error
 
     def _unwritable(self, relative: str, error: Exception) -> StoreError:
-        return StoreError(f"{self.path(relative)}: {remote.reason(error)}, expected a place with room that can be written; choose another")
+        return StoreError(
+            f"{self.path(relative)}: {remote.reason(error)}, expected a place with room that can be written; choose another"
+        )
 
     @property
     def _failures(self) -> type[Exception]:
@@ -367,7 +391,7 @@ def _open_fs(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
             f"{url}: {error}; install the fsspec package for this kind of address (for s3://: pip install 'ferdata[s3]')"
         ) from (None if without_credentials(url) != url else error)
     except Exception as error:  # some kinds of address call their server at once
-        raise StoreError(f"{url}: {remote.reason(error)}, expected an address that answers; check it and try again") from (
-            None if without_credentials(url) != url else error
-        )
+        raise StoreError(
+            f"{url}: {remote.reason(error)}, expected an address that answers; check it and try again"
+        ) from (None if without_credentials(url) != url else error)
     return fs, base

@@ -24,19 +24,26 @@ def apportion(counts: Sequence[int], total: int, *, spare: int = 0) -> list[int]
     if total <= 0:
         return [0] * len(counts)
     floor = 1 if total >= sum(cap > 0 for cap in caps) else 0
-    shares = [min(cap, max(min(floor, cap), count * total // everything)) for cap, count in zip(caps, counts, strict=True)]
+    shares = [
+        min(cap, max(min(floor, cap), count * total // everything)) for cap, count in zip(caps, counts, strict=True)
+    ]
 
     def owed(group: int) -> int:
         return counts[group] * total - shares[group] * everything
 
     while (missing := total - sum(shares)) > 0:
         open_groups = sorted(
-            (group for group in range(len(counts)) if shares[group] < caps[group]), key=lambda group: (-owed(group), group)
+            (group for group in range(len(counts)) if shares[group] < caps[group]),
+            key=lambda group: (-owed(group), group),
         )
         for group in open_groups[:missing]:
             shares[group] += 1
     while sum(shares) > total:
-        shares[min((group for group in range(len(counts)) if shares[group] > floor), key=lambda group: (owed(group), group))] -= 1
+        shares[
+            min(
+                (group for group in range(len(counts)) if shares[group] > floor), key=lambda group: (owed(group), group)
+            )
+        ] -= 1
     return shares
 
 
@@ -54,6 +61,8 @@ def draw_stratified(labels: np.ndarray, count: int, seed: Sequence[int]) -> np.n
     members = [np.flatnonzero(labels == label) for label in classes]
     drawn = [
         group[np.random.default_rng((*seed, int(label))).permutation(len(group))[:share]]
-        for label, group, share in zip(classes, members, apportion([len(group) for group in members], count), strict=True)
+        for label, group, share in zip(
+            classes, members, apportion([len(group) for group in members], count), strict=True
+        )
     ]
     return np.sort(np.concatenate(drawn)) if drawn else np.zeros(0, np.int64)

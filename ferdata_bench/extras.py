@@ -56,7 +56,11 @@ ENVIRONMENTS: dict[str, tuple[Wanted, ...]] = {
         Wanted(requirements=("litdata",), module="litdata"),
         Wanted(requirements=("mosaicml-streaming",), module="streaming"),
         Wanted(requirements=("grain", "array_record"), module="grain"),
-        Wanted(requirements=("spdl",), module="spdl.io", system="FFmpeg's libraries to decode JPEG (Debian: libavdevice59 or newer)"),
+        Wanted(
+            requirements=("spdl",),
+            module="spdl.io",
+            system="FFmpeg's libraries to decode JPEG (Debian: libavdevice59 or newer)",
+        ),
         Wanted(requirements=("nvidia-dali-cuda120",), module="nvidia.dali"),
     ),
 }
@@ -105,7 +109,10 @@ def main(arguments: list[str]) -> int:
         print(f"{folder / name}: this takes minutes", flush=True)
         for installed in make_environment(folder / name, ENVIRONMENTS[name]):
             failures += installed.reason is not None
-            print(f"  {installed.module}: {'ready' if installed.reason is None else f'failed: {installed.reason}'}", flush=True)
+            print(
+                f"  {installed.module}: {'ready' if installed.reason is None else f'failed: {installed.reason}'}",
+                flush=True,
+            )
     return failures
 
 

@@ -171,7 +171,9 @@ def _require_values(store: Store, index: DatasetIndex, indices: np.ndarray | Non
         )
 
 
-def open_evaluation(options: TrainOptions, ranks: Ranks, split: str, *, batch_size: int, indices: np.ndarray | None = None) -> Loader:
+def open_evaluation(
+    options: TrainOptions, ranks: Ranks, split: str, *, batch_size: int, indices: np.ndarray | None = None
+) -> Loader:
     """Return a loader of a split in reading order, each sample on exactly one rank; the last batches are padded and masked."""
     assert options.shards is not None
     return Loader(

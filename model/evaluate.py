@@ -49,10 +49,16 @@ class SplitMetric(Metric):
         self.add_state("loss", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("moments", torch.zeros(2, 6, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, logits: torch.Tensor, labels: torch.Tensor, predicted: torch.Tensor | None, actual: torch.Tensor) -> None:
+    def update(
+        self, logits: torch.Tensor, labels: torch.Tensor, predicted: torch.Tensor | None, actual: torch.Tensor
+    ) -> None:
         """Add a batch: logits ``[N, classes]``, labels ``[N]``, V/A ``[N, 2]`` predicted (or None) and actual (NaN where unknown)."""
-        self.confusion += multiclass_confusion_matrix(logits, labels, self.num_classes, ignore_index=IGNORED_LABEL, validate_args=False)
-        self.loss += functional.cross_entropy(logits.float(), labels, ignore_index=IGNORED_LABEL, reduction="sum").double()
+        self.confusion += multiclass_confusion_matrix(
+            logits, labels, self.num_classes, ignore_index=IGNORED_LABEL, validate_args=False
+        )
+        self.loss += functional.cross_entropy(
+            logits.float(), labels, ignore_index=IGNORED_LABEL, reduction="sum"
+        ).double()
         if predicted is not None:
             known = ~actual.isnan()
             x, y = predicted.double() * known, actual.double().nan_to_num(0.0)

@@ -44,7 +44,14 @@ class TrainedNetwork(nn.Module):
         transform: dict[str, object],
     ) -> None:
         super().__init__()
-        self.network, self.classes, self.size, self.mean, self.std, self.transform = network, classes, size, mean, std, transform
+        self.network, self.classes, self.size, self.mean, self.std, self.transform = (
+            network,
+            classes,
+            size,
+            mean,
+            std,
+            transform,
+        )
         self._normalise, self._resize = Normalize(mean=mean, std=std), Resize(size[0])
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -59,7 +66,9 @@ class TrainedNetwork(nn.Module):
         """
         values = self._run(images)[1]
         if values is None:
-            raise OptionError("valence_arousal: a network without a head for them found, expected one trained with --valence-arousal")
+            raise OptionError(
+                "valence_arousal: a network without a head for them found, expected one trained with --valence-arousal"
+            )
         return values
 
     def _run(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -101,7 +110,9 @@ def load_run(run: str | os.PathLike[str]) -> TrainedNetwork:
             valence_arousal=kind.valence_arousal,
         )
     except (TypeError, ValueError, LookupError, AttributeError) as error:
-        raise TrainError(f"{path}: {error}, expected what ferdata writes of a network; take another checkpoint of the run") from error
+        raise TrainError(
+            f"{path}: {error}, expected what ferdata writes of a network; take another checkpoint of the run"
+        ) from error
     load_weights(network, checkpoint, str(path))
     trained = TrainedNetwork(
         network,

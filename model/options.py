@@ -25,7 +25,16 @@ AUGMENTATIONS = ("flip", "crop", "color")
 SMALL_IMAGE = 100
 """From this side on, a network as large as mod4 is worth its time."""
 
-MACHINE_FIELDS = ("shards", "num_workers", "memory_bytes", "device", "compile", "accumulate", "checkpoint_steps", "epochs")
+MACHINE_FIELDS = (
+    "shards",
+    "num_workers",
+    "memory_bytes",
+    "device",
+    "compile",
+    "accumulate",
+    "checkpoint_steps",
+    "epochs",
+)
 """What may differ between a run and its resumption: where it runs, and how long, but not what is computed."""
 
 _RENAMED = {"deal": "assign"}
@@ -53,85 +62,150 @@ class TrainOptions:
 
     model: Annotated[
         str | None,
-        Setting("Train this network: basic1, basic2, mod1, mod2, mod3, new1, mod4 or timm:<name>.", "Network", none=_BY_SIZE),
+        Setting(
+            "Train this network: basic1, basic2, mod1, mod2, mod3, new1, mod4 or timm:<name>.", "Network", none=_BY_SIZE
+        ),
     ] = None
     pretrained: Annotated[bool, Setting("Start a timm:<name> network with its published weights.", "Network")] = False
     init_from: Annotated[
-        StrPath | None, Setting("Start with the weights of this run or checkpoint; classes are matched by name.", "Network", none="fresh")
+        StrPath | None,
+        Setting(
+            "Start with the weights of this run or checkpoint; classes are matched by name.", "Network", none="fresh"
+        ),
     ] = None
-    freeze: Annotated[bool, Setting("Train the last layers only, and leave the backbone as it starts.", "Network")] = False
+    freeze: Annotated[bool, Setting("Train the last layers only, and leave the backbone as it starts.", "Network")] = (
+        False
+    )
     dropout: Annotated[
         float | None,
-        Setting("Drop this share of the features before the last layer.", "Network", none=_BY_DESIGN, least=0, most=0.99),
+        Setting(
+            "Drop this share of the features before the last layer.", "Network", none=_BY_DESIGN, least=0, most=0.99
+        ),
     ] = None
-    valence_arousal: Annotated[bool, Setting("Train a second head for valence and arousal where samples have them.", "Network")] = False
+    valence_arousal: Annotated[
+        bool, Setting("Train a second head for valence and arousal where samples have them.", "Network")
+    ] = False
     va_weight: float = 1.0
 
-    size: Annotated[int | None, Setting("Resize images to this side.", "Images", none="the shards' own", least=8, most=1 << 16)] = None
+    size: Annotated[
+        int | None, Setting("Resize images to this side.", "Images", none="the shards' own", least=8, most=1 << 16)
+    ] = None
     augment: Annotated[
-        tuple[str, ...], Setting("Augment train images by these, comma-separated: flip, crop and color; none for nothing.", "Images")
+        tuple[str, ...],
+        Setting("Augment train images by these, comma-separated: flip, crop and color; none for nothing.", "Images"),
     ] = ("flip", "crop")
     sampling: Annotated[
         str | Mapping[str, float] | None,
-        Setting("Draw samples uniform, each once an epoch, or balanced over classes.", "Images", none="balanced; uniform with weights"),
+        Setting(
+            "Draw samples uniform, each once an epoch, or balanced over classes.",
+            "Images",
+            none="balanced; uniform with weights",
+        ),
     ] = None
     limit: Annotated[
         int | None,
-        Setting("Train on so many samples of train, the same in every epoch, each class in its proportion.", "Images", none="all", least=1),
+        Setting(
+            "Train on so many samples of train, the same in every epoch, each class in its proportion.",
+            "Images",
+            none="all",
+            least=1,
+        ),
     ] = None
 
     epochs: Annotated[int, Setting("Pass over the train split this many times.", "Optimization", least=1)] = 10
     batch_size: Annotated[int, Setting("Take this many samples a step, over all ranks.", "Optimization", least=1)] = 32
-    optimizer: Annotated[str, Setting("Step with this optimizer.", "Optimization", choices=("adam", "adamw", "sgd"))] = "adamw"
+    optimizer: Annotated[
+        str, Setting("Step with this optimizer.", "Optimization", choices=("adam", "adamw", "sgd"))
+    ] = "adamw"
     lr: Annotated[float, Setting("Let the learning rate rise to this.", "Optimization")] = 1e-3
     momentum: Annotated[
         float | None,
-        Setting("Use this momentum of SGD, or beta of Adam.", "Optimization", none="the network's, 0.9 for Adam", least=0, most=0.9999),
+        Setting(
+            "Use this momentum of SGD, or beta of Adam.",
+            "Optimization",
+            none="the network's, 0.9 for Adam",
+            least=0,
+            most=0.9999,
+        ),
     ] = None
     weight_decay: Annotated[
-        float, Setting("Decay weights by this: with adamw apart from the gradient, else in it.", "Optimization", least=0)
+        float,
+        Setting("Decay weights by this: with adamw apart from the gradient, else in it.", "Optimization", least=0),
     ] = 0.01
     schedule: Annotated[
-        str, Setting("Keep the learning rate, or bring it down to zero along a cosine.", "Optimization", choices=("constant", "cosine"))
+        str,
+        Setting(
+            "Keep the learning rate, or bring it down to zero along a cosine.",
+            "Optimization",
+            choices=("constant", "cosine"),
+        ),
     ] = "cosine"
     warmup: Annotated[
-        float, Setting("Raise the learning rate from zero over this share of all steps.", "Optimization", least=0, most=1)
+        float,
+        Setting("Raise the learning rate from zero over this share of all steps.", "Optimization", least=0, most=1),
     ] = 0.05
     loss: Annotated[
         str | None,
-        Setting("Take the mean or the sum of the loss over a batch.", "Optimization", none=_BY_DESIGN, choices=("mean", "sum")),
+        Setting(
+            "Take the mean or the sum of the loss over a batch.",
+            "Optimization",
+            none=_BY_DESIGN,
+            choices=("mean", "sum"),
+        ),
     ] = None
     class_weights: Annotated[
-        bool, Setting("Weigh each class's loss by the inverse of its frequency; sampling is then uniform.", "Optimization")
+        bool,
+        Setting("Weigh each class's loss by the inverse of its frequency; sampling is then uniform.", "Optimization"),
     ] = False
-    label_smoothing: Annotated[float, Setting("Spread this share of the target over all classes.", "Optimization", least=0, most=0.99)] = (
-        0.0
-    )
+    label_smoothing: Annotated[
+        float, Setting("Spread this share of the target over all classes.", "Optimization", least=0, most=0.99)
+    ] = 0.0
 
     device: Annotated[str, Setting("Train on this device: auto, cpu, cuda or cuda:<n>.", "Machine")] = "auto"
     amp: Annotated[str, Setting("Compute in this mixed precision.", "Machine", choices=("off", "bf16", "fp16"))] = "off"
     channels_last: Annotated[bool, Setting("Keep images channels-last in memory.", "Machine")] = False
     compile: Annotated[bool, Setting("Run the network through torch.compile.", "Machine")] = False
     accumulate: Annotated[
-        int, Setting("Compute a rank's part of a batch in this many micro-batches: less memory, the same step.", "Machine", least=1)
+        int,
+        Setting(
+            "Compute a rank's part of a batch in this many micro-batches: less memory, the same step.",
+            "Machine",
+            least=1,
+        ),
     ] = 1
     num_workers: Annotated[
         int | None,
-        Setting("Start this many loader processes on each rank.", "Machine", none="one per core, at most 8", flag="--workers"),
+        Setting(
+            "Start this many loader processes on each rank.",
+            "Machine",
+            none="one per core, at most 8",
+            flag="--workers",
+        ),
     ] = None
     memory_bytes: int = 1 << 30
     assign: Annotated[
         str,
-        Setting("Let ranks read rows of one process's batches, or windows of their own.", "Machine", choices=("rows", "windows")),
+        Setting(
+            "Let ranks read rows of one process's batches, or windows of their own.",
+            "Machine",
+            choices=("rows", "windows"),
+        ),
     ] = "rows"
 
     out: Annotated[StrPath, Setting("Write the run's folder into this folder.", "Run", metavar="DIR")] = "runs"
     name: Annotated[str | None, Setting("Name the run's folder.", "Run", none="network, data set and time")] = None
     resume: Annotated[
         StrPath | None,
-        Setting("Go on with this run at the exact sample; auto: with the newest unfinished one, if any.", "Run", none="a new run"),
+        Setting(
+            "Go on with this run at the exact sample; auto: with the newest unfinished one, if any.",
+            "Run",
+            none="a new run",
+        ),
     ] = None
-    seed: Annotated[int, Setting("Draw weights, order, augmentation and dropout from this seed.", "Run", least=0, most=(1 << 63) - 1)] = 0
+    seed: Annotated[
+        int,
+        Setting("Draw weights, order, augmentation and dropout from this seed.", "Run", least=0, most=(1 << 63) - 1),
+    ] = 0
     checkpoint_steps: int = 500
 
     def __post_init__(self) -> None:
@@ -149,7 +223,9 @@ class TrainOptions:
             raise OptionError(f"lr: {self.lr} found, expected above 0")
         unknown = [name for name in self.augment if name not in AUGMENTATIONS]
         if unknown or len(set(self.augment)) != len(self.augment):
-            raise OptionError(f"augment: {', '.join(self.augment)} found, expected each of {', '.join(AUGMENTATIONS)} at most once")
+            raise OptionError(
+                f"augment: {', '.join(self.augment)} found, expected each of {', '.join(AUGMENTATIONS)} at most once"
+            )
         for name in ("out", "resume", "init_from"):
             if "://" in (getattr(self, name) or ""):
                 raise OptionError(
@@ -163,16 +239,22 @@ class TrainOptions:
                 f"{self.out}: without separators and control characters, and not . or .."
             )
         if self.freeze and not (self.init_from or self.pretrained):
-            raise OptionError("freeze: a backbone with fresh weights would stay random, expected init_from or pretrained with it")
+            raise OptionError(
+                "freeze: a backbone with fresh weights would stay random, expected init_from or pretrained with it"
+            )
         if self.class_weights and self.sampling not in (None, "uniform"):
             raise OptionError(
                 f"class_weights with sampling {self.sampling!r}: two remedies for rare classes found, which together weigh them twice, "
                 "expected one; leave one out (class weights alone take every sample once an epoch)"
             )
         if self.va_weight != 1.0 and not self.valence_arousal:
-            raise OptionError(f"va_weight: {self.va_weight} found without a head that it weighs, expected valence_arousal with it")
+            raise OptionError(
+                f"va_weight: {self.va_weight} found without a head that it weighs, expected valence_arousal with it"
+            )
         if self.pretrained and self.model is not None and not self.model.startswith(TIMM_PREFIX):
-            raise OptionError(f"pretrained: the report's {self.model} has no published weights, expected timm:<name>; use --init-from RUN")
+            raise OptionError(
+                f"pretrained: the report's {self.model} has no published weights, expected timm:<name>; use --init-from RUN"
+            )
         if self.init_from and self.pretrained:
             raise OptionError("init_from and pretrained: both found, expected one source of weights")
 
@@ -202,7 +284,9 @@ class TrainOptions:
     def located(self) -> "TrainOptions":
         """Return the settings with whole paths, which mean the same wherever the run is gone on with."""
         where = {name: getattr(self, name) for name in ("shards", "init_from")}
-        return replace(self, **{name: os.path.abspath(path) for name, path in where.items() if path and "://" not in path})
+        return replace(
+            self, **{name: os.path.abspath(path) for name, path in where.items() if path and "://" not in path}
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain values."""
@@ -219,7 +303,9 @@ class TrainOptions:
             settings = {_RENAMED.get(name, name): value for name, value in record.items()}
             return cls(**{**settings, "augment": tuple(settings["augment"])})
         except (KeyError, TypeError, AttributeError) as error:
-            raise TrainError(f"{where}: {error}, expected the settings of this version of ferdata; start a new run") from error
+            raise TrainError(
+                f"{where}: {error}, expected the settings of this version of ferdata; start a new run"
+            ) from error
 
     def resumed(self, saved: "TrainOptions", where: str, given: Collection[str] | None = None) -> "TrainOptions":
         """Return the settings to go on with: the saved ones, with this machine's where they are given.
@@ -253,7 +339,9 @@ class TrainOptions:
             raise OptionError(
                 f"{where}: {'; '.join(clashing)}; a resumed run keeps its settings, or start another with --init-from {where}"
             )
-        settings = replace(saved, **{name: value for name, value in wanted.items() if name in MACHINE_FIELDS}, resume=self.resume)
+        settings = replace(
+            saved, **{name: value for name, value in wanted.items() if name in MACHINE_FIELDS}, resume=self.resume
+        )
         if HIDDEN in os.fspath(settings.shards or ""):
             raise OptionError(
                 f"{where}: the address of its shards was kept without its credentials, expected them again; pass {flag('shards')}"

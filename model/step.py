@@ -129,9 +129,13 @@ class Stepper:
         # gradients are averaged over ranks, while the parts of a loss add up to it
         self.scaler.scale(loss * ranks.world_size).backward()  # type: ignore[no-untyped-call]
         correct = (logits.detach().argmax(1) == micro_batch.labels).sum()
-        return torch.stack([logged.double(), correct.double(), torch.full_like(logged, len(micro_batch.labels)).double()])
+        return torch.stack(
+            [logged.double(), correct.double(), torch.full_like(logged, len(micro_batch.labels)).double()]
+        )
 
-    def _forward(self, run: Callable[..., Any], images: torch.Tensor, context: BatchContext) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _forward(
+        self, run: Callable[..., Any], images: torch.Tensor, context: BatchContext
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         mask = None
         if self.network.dropout.probability > 0:
             keys = sample_keys(context.seed, context.epoch, context.positions).to(images.device, non_blocking=True)

@@ -48,7 +48,9 @@ SETTLE_STEPS = {"cpu": 1, "cuda": 20}
 NUM_MISTAKES = 27
 
 
-def train(options: TrainOptions, *, progress: TrainProgress | None = None, given: Collection[str] | None = None) -> TrainResult:
+def train(
+    options: TrainOptions, *, progress: TrainProgress | None = None, given: Collection[str] | None = None
+) -> TrainResult:
     """Train a network and measure it; under ``torchrun``, together with the other processes.
 
     Args:
@@ -121,7 +123,9 @@ class _Trainer:
         self.state = TrainState()
         if resumed is not None:
             self._load()
-        self.log = stack.enter_context(RunLog(self.path, active=ranks.is_first, first_step=self.state.step, first_epoch=self.state.epoch))
+        self.log = stack.enter_context(
+            RunLog(self.path, active=ranks.is_first, first_step=self.state.step, first_epoch=self.state.epoch)
+        )
 
         self.notes = Notes(self.state, self.progress)
         steps = {"step": self.state.step, "steps_per_epoch": self.data.steps_per_epoch}
@@ -250,7 +254,11 @@ class _Trainer:
             data_wait_share=state.wait_seconds / state.seconds if state.seconds else 0.0,
             notes=tuple(state.notes),
         )
-        self.log.write("final", max(0, state.step - 1), {"accuracy": result.accuracy, "balanced_accuracy": result.balanced_accuracy})
+        self.log.write(
+            "final",
+            max(0, state.step - 1),
+            {"accuracy": result.accuracy, "balanced_accuracy": result.balanced_accuracy},
+        )
         self.log.flush()
         if self.ranks.is_first:
             write_report(self.path, result, self.options, self.index, mistakes)
@@ -266,12 +274,19 @@ class _Trainer:
         self.ranks.from_first(lambda: keep_run(self.path, self.options, self.ranks))
 
     def _open(self, split: str) -> Loader:
-        indices = self.data.indices if split == "train" else None  # what is called accuracy on train is of images that were trained on
+        indices = (
+            self.data.indices if split == "train" else None
+        )  # what is called accuracy on train is of images that were trained on
         return open_evaluation(self.options, self.ranks, split, batch_size=self.data.micro_batch_size, indices=indices)
 
     def _evaluate(self, loader: Loader, split: str, num_mistakes: int = 0) -> Evaluation:
         evaluation = evaluate(
-            self.network, loader, transform=self.eval_transform, options=self.options, ranks=self.ranks, num_mistakes=num_mistakes
+            self.network,
+            loader,
+            transform=self.eval_transform,
+            options=self.options,
+            ranks=self.ranks,
+            num_mistakes=num_mistakes,
         )
         if not math.isfinite(evaluation.scores.loss):
             found = f"loss {evaluation.scores.loss} on {split} after step {self.state.step}"
@@ -293,4 +308,6 @@ def _open_index(options: TrainOptions, resumed: Path | None) -> DatasetIndex:
     except ShardMissingError as error:
         if resumed is None:
             raise
-        raise ShardMissingError(f"{error}; if the shards of {resumed} have moved, say where to: --resume {resumed} --shards DIR") from error
+        raise ShardMissingError(
+            f"{error}; if the shards of {resumed} have moved, say where to: --resume {resumed} --shards DIR"
+        ) from error

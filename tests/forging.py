@@ -77,4 +77,6 @@ def forge_file(root: Path, name: str, data: bytes) -> None:
     """Replace a file beside the shards, and make the index true of it."""
     (root / name).write_bytes(data)
     entry = {"name": name, "num_bytes": len(data), "xxh64": xxhash.xxh64_hexdigest(data)}
-    rewrite_index(root, lambda record: record.update(files=[entry if info["name"] == name else info for info in record["files"]]))
+    rewrite_index(
+        root, lambda record: record.update(files=[entry if info["name"] == name else info for info in record["files"]])
+    )

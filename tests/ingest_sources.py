@@ -26,7 +26,9 @@ def picture(number: int, size: int = SIZE) -> Image.Image:
     """A picture that is a formula of its number."""
     y, x = np.mgrid[:size, :size]
     return Image.fromarray(
-        np.stack([(x * 7 + number * 13) % 256, (y * 5 + number) % 256, (x * y + number * 3) % 256], axis=2).astype(np.uint8)
+        np.stack([(x * 7 + number * 13) % 256, (y * 5 + number) % 256, (x * y + number * 3) % 256], axis=2).astype(
+            np.uint8
+        )
     )
 
 
@@ -50,7 +52,9 @@ def write_affectnet(root: Path, train: int = 60, val: int = 12) -> Path:
     return root
 
 
-def options(src: Path | str, out: Path | str, *, codec: str = "zstd", level: int | None = None, **fields: object) -> IngestOptions:
+def options(
+    src: Path | str, out: Path | str, *, codec: str = "zstd", level: int | None = None, **fields: object
+) -> IngestOptions:
     named = {"source": "affectnet", "src": str(src), "out": str(out), "size": SIZE, "num_workers": 1}
     return build(IngestOptions, named | fields | {"codec": make_codec(codec, level)})
 
@@ -94,5 +98,7 @@ def folder_scan(root: Path, files: dict[str, bytes], splits: Callable[[int], str
     for number, (path, data) in enumerate(files.items()):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(data)
-        builder.accept(key=f"item_{number}", path=path, split=splits(number), label=number % 3, source_label=str(number % 3))
+        builder.accept(
+            key=f"item_{number}", path=path, split=splits(number), label=number % 3, source_label=str(number % 3)
+        )
     return builder.build(source="folder", layout="folder", root=str(root), classes=("a", "b", "c"))

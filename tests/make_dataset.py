@@ -133,7 +133,12 @@ def make_dataset(
                 for position in range(min(samples_per_shard, num_samples - shard * samples_per_shard)):
                     number = len(rows)
                     label = expected_label(number, len(classes))
-                    row = _row(number, len(classes)) | {"split": split, "shard": shard, "frame": 2 * position + 1, "position": position}
+                    row = _row(number, len(classes)) | {
+                        "split": split,
+                        "shard": shard,
+                        "frame": 2 * position + 1,
+                        "position": position,
+                    }
                     source = sources[number] if sources else None
                     if source is not None:
                         row |= {"source_bytes": len(source), "source_xxh64": xxhash.xxh64_intdigest(source)}

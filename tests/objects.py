@@ -79,7 +79,11 @@ class ObjectStore(fsspec.AbstractFileSystem):
     @staticmethod
     def _entry(place: Path) -> dict[str, Any]:
         is_file = place.is_file()
-        return {"name": str(place), "type": "file" if is_file else "directory", "size": place.stat().st_size if is_file else 0}
+        return {
+            "name": str(place),
+            "type": "file" if is_file else "directory",
+            "size": place.stat().st_size if is_file else 0,
+        }
 
 
 def _objects(prefix: Path) -> list[Path]:

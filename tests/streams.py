@@ -42,7 +42,10 @@ __all__ = [
 SPLITS: Mapping[str, int] = {"train": 300, "val": 50}
 """300 is no multiple of any batch or window that the tests use, so every epoch ends in a remainder."""
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)])}
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)]),
+}
 """For scripts that import ferdata and the tests' own modules from wherever they lie."""
 
 
@@ -127,7 +130,9 @@ def open_files() -> int:
     What is garbage is collected first: the descriptors of earlier tests are not those of the code between two counts.
     """
     gc.collect()
-    wait_until(lambda: sum(thread.name == "QueueFeederThread" for thread in threading.enumerate()) <= len(worker_pids()))
+    wait_until(
+        lambda: sum(thread.name == "QueueFeederThread" for thread in threading.enumerate()) <= len(worker_pids())
+    )
     return psutil.Process().num_fds()
 
 
@@ -154,11 +159,18 @@ def wait_until(true: Callable[[], bool], *, seconds: float = 0.0) -> bool:
     return True
 
 
-def run_script(path: Path, text: str, *arguments: str, timeout_seconds: float = 100, **options: Any) -> subprocess.CompletedProcess[str]:
+def run_script(
+    path: Path, text: str, *arguments: str, timeout_seconds: float = 100, **options: Any
+) -> subprocess.CompletedProcess[str]:
     """Write a script and run it as a user would; its output comes back as text."""
     path.write_text(text)
     return subprocess.run(
-        [sys.executable, str(path), *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout_seconds, **options
+        [sys.executable, str(path), *arguments],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=timeout_seconds,
+        **options,
     )
 
 

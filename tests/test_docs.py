@@ -13,7 +13,11 @@ from ferdata.stream import FIELDS
 
 ROOT = Path(__file__).parent.parent
 TOPS = ("ferdata", "ferdata_bench", "model", "tests", "tools", "docs")
-FILES = [path for path in [*ROOT.iterdir(), *(path for top in TOPS for path in sorted((ROOT / top).rglob("*")))] if path.is_file()]
+FILES = [
+    path
+    for path in [*ROOT.iterdir(), *(path for top in TOPS for path in sorted((ROOT / top).rglob("*")))]
+    if path.is_file()
+]
 DOCS = [path for path in FILES if path.suffix == ".md"]
 OTHERS_OPTIONS = {"--nproc-per-node", "--max-restarts"}
 """Of torchrun."""
@@ -26,14 +30,18 @@ ids = {"ids": lambda path: path.relative_to(ROOT).as_posix()}
 def words(path: Path) -> list[str]:
     """Return what a document puts in backticks or in blocks of code."""
     text = path.read_text()
-    return re.findall(r"```.*?```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return re.findall(r"```.*?```", text, re.DOTALL) + re.findall(
+        r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    )
 
 
 @pytest.mark.parametrize("path", DOCS, **ids)
 def test_every_file_that_is_named_exists(path: Path) -> None:
     """A reader looks for it, finds nothing, and believes the rest less."""
     files = [file.relative_to(ROOT) for file in FILES]
-    named = {name for text in words(path) for name in re.findall(r"(?<![\w/.<*-])[\w*-]+(?:/[\w*.-]+)*\.(?:py|c|sh)\b", text)}
+    named = {
+        name for text in words(path) for name in re.findall(r"(?<![\w/.<*-])[\w*-]+(?:/[\w*.-]+)*\.(?:py|c|sh)\b", text)
+    }
 
     dead = sorted(name for name in named if not any(file.match(name) for file in files))
 
@@ -44,7 +52,9 @@ def test_every_file_that_is_named_exists(path: Path) -> None:
 def test_every_folder_of_the_code_that_is_named_exists(path: Path) -> None:
     """The map of the rooms is what a newcomer opens first."""
     tops = "|".join([*TOPS, "stream", "sources", "images", "format", "ingest", "synth", "plan", "console", "dataset"])
-    named = {name for text in words(path) for name in re.findall(rf"(?<![\w/.<-])(?:{tops})(?:/\w+)*/(?=$|[\s,;)])", text)}
+    named = {
+        name for text in words(path) for name in re.findall(rf"(?<![\w/.<-])(?:{tops})(?:/\w+)*/(?=$|[\s,;)])", text)
+    }
 
     assert not sorted(name for name in named if not any((top / name).is_dir() for top in (ROOT, ROOT / "ferdata")))
 
@@ -63,7 +73,11 @@ def test_every_module_that_is_named_exists(path: Path) -> None:
 def test_every_name_of_the_code_exists(path: Path) -> None:
     """A function or class that was renamed leaves its old name in the documents."""
     known = _words_of_the_code()
-    named = {name for text in words(path) for name in re.findall(r"\b[a-z]\w*\.[A-Za-z_]\w*\b(?!/)|\b[a-z]\w*_\w+(?=\()", text)}
+    named = {
+        name
+        for text in words(path)
+        for name in re.findall(r"\b[a-z]\w*\.[A-Za-z_]\w*\b(?!/)|\b[a-z]\w*_\w+(?=\()", text)
+    }
 
     ours = {name for name in named if name.split(".")[0] not in OTHERS_MODULES and not (ROOT / "docs" / name).exists()}
 
@@ -104,7 +118,9 @@ def test_every_link_ends_somewhere(path: Path) -> None:
     for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", path.read_text()):
         page = path.parent / target if target else path
         headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE) if anchor and page.is_file() else []
-        if not page.exists() or (anchor and anchor not in {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}):
+        if not page.exists() or (
+            anchor and anchor not in {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
+        ):
             dead.append(f"{target}#{anchor}")
 
     assert not dead
@@ -118,14 +134,18 @@ def _sources(module: str) -> list[Path]:
 @lru_cache
 def _words_of_the_code() -> set[str]:
     found = {part for file in FILES for part in file.relative_to(ROOT).with_suffix("").parts}
-    return found.union(*(re.findall(r"\w+", file.read_text()) for file in FILES if file.suffix in (".py", ".c", ".h", ".cfg", ".toml")))
+    return found.union(
+        *(re.findall(r"\w+", file.read_text()) for file in FILES if file.suffix in (".py", ".c", ".h", ".cfg", ".toml"))
+    )
 
 
 @lru_cache
 def _help(*command: str) -> str:
     """Return what a command says of itself, as wide as it likes."""
     environment = {**os.environ, "COLUMNS": "300", "NO_COLOR": "1", "TERM": "dumb"}
-    told = subprocess.run([sys.executable, "cli.py", *command, "--help"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    told = subprocess.run(
+        [sys.executable, "cli.py", *command, "--help"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
     assert told.returncode == 0, told.stderr
     return told.stdout
 

@@ -23,7 +23,9 @@ def imported_for_types() -> set[str]:
     """Return the names that type checkers see."""
     tree = ast.parse(Path(ferdata.__file__).read_text())
     block = next(node for node in tree.body if isinstance(node, ast.If))
-    return {alias.asname or alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    return {
+        alias.asname or alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
 
 
 def test_every_name_is_listed_typed_and_there() -> None:
@@ -34,7 +36,9 @@ def test_every_name_is_listed_typed_and_there() -> None:
         _ = ferdata.loader  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("first", ["import ferdata.ingest, ferdata.plan, ferdata.dataset.verify", "import ferdata.stream", ""])
+@pytest.mark.parametrize(
+    "first", ["import ferdata.ingest, ferdata.plan, ferdata.dataset.verify", "import ferdata.stream", ""]
+)
 def test_a_name_means_the_same_whatever_was_imported_before(first: str) -> None:
     """Python binds a package that was imported over whatever its parent has of that name."""
     code = f"{first}\nimport ferdata\nassert all(callable(getattr(ferdata, name)) for name in dir(ferdata) if name != '__version__')"
@@ -85,7 +89,14 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_synthetic("affectnet", str(source), count=240, size=32, num_workers=1)
     ferdata.shard(ferdata.IngestOptions(source="affectnet", src=source, out=shards, size=32, num_workers=1))
     options = TrainOptions(
-        shards=shards, model="basic1", epochs=1, batch_size=64, num_workers=0, device="cpu", out=folder / "runs", name="first"
+        shards=shards,
+        model="basic1",
+        epochs=1,
+        batch_size=64,
+        num_workers=0,
+        device="cpu",
+        out=folder / "runs",
+        name="first",
     )
     train(options)
     return folder

@@ -26,14 +26,20 @@ ROOMS = [
 ]
 """From left to right; a module imports only from its own room and rooms to its left."""
 
-APART = [("ferdata.images", "ferdata.format"), ("ferdata.ingest", "ferdata.stream"), ("ferdata.synth", "ferdata.stream")]
+APART = [
+    ("ferdata.images", "ferdata.format"),
+    ("ferdata.ingest", "ferdata.stream"),
+    ("ferdata.synth", "ferdata.stream"),
+]
 """Rooms that do not know each other: what they share is the format."""
 
 OWNERS = {"zstandard": "ferdata/format/container/zstd_frame.py", "fsspec": "ferdata/store.py"}
 
 
 def modules() -> list[Path]:
-    return [path for folder in ("ferdata", "ferdata_bench", "model") for path in sorted((ROOT / folder).rglob("*.py"))] + [ROOT / "cli.py"]
+    return [
+        path for folder in ("ferdata", "ferdata_bench", "model") for path in sorted((ROOT / folder).rglob("*.py"))
+    ] + [ROOT / "cli.py"]
 
 
 def imports(path: Path, *, at_import: bool = False) -> set[str]:
@@ -93,7 +99,9 @@ def test_neighbours_stay_apart_and_outside_packages_have_one_owner(path: Path) -
     assert not [name for name in imports(path) if any(f"{name}.".startswith(f"{other}.") for other in others)]
     if path.parts[len(ROOT.parts)] == "ferdata":
         relative = path.relative_to(ROOT).as_posix()
-        assert not [name for name in imports(path) if name.split(".")[0] in OWNERS and OWNERS[name.split(".")[0]] != relative]
+        assert not [
+            name for name in imports(path) if name.split(".")[0] in OWNERS and OWNERS[name.split(".")[0]] != relative
+        ]
 
 
 @pytest.mark.parametrize("path", modules(), ids=dotted)
@@ -107,7 +115,8 @@ def test_no_modules_import_each_other() -> None:
     """In a circle, which of them works depends on which was imported first."""
     paths = {dotted(path): path for path in modules()}
     needs = {
-        name: {found for found in map(_module_in(paths), imports(path, at_import=True)) if found} - {name} for name, path in paths.items()
+        name: {found for found in map(_module_in(paths), imports(path, at_import=True)) if found} - {name}
+        for name, path in paths.items()
     }
 
     while leaves := [name for name, others in needs.items() if not others & needs.keys()]:

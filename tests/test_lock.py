@@ -67,19 +67,28 @@ def test_a_second_writer_is_refused_until_the_first_has_ended(place: str, reques
     """However it ends; a killed one leaves nothing that needs a hand."""
     first = holder(place, request)
     for _ in range(2):
-        with pytest.raises(IngestError, match=r"out: another run is writing here, expected none; wait for it,"), hold_lock(Store(place)):
+        with (
+            pytest.raises(IngestError, match=r"out: another run is writing here, expected none; wait for it,"),
+            hold_lock(Store(place)),
+        ):
             pass
     first.kill()
     first.wait()
 
-    with hold_lock(Store(place)), pytest.raises(IngestError, match="another run is writing here"), hold_lock(Store(place)):
+    with (
+        hold_lock(Store(place)),
+        pytest.raises(IngestError, match="another run is writing here"),
+        hold_lock(Store(place)),
+    ):
         pass
     with hold_lock(Store(place)):
         pass
     assert not Store(place).list(missing_ok=True)
 
 
-def test_every_verb_that_writes_a_folder_is_refused_while_another_does(place: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_every_verb_that_writes_a_folder_is_refused_while_another_does(
+    place: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """One rule for all: the files of two runs never mix."""
     make_dataset(tmp_path / "shards", samples={"train": 4})
     scan = folder_scan(tmp_path / "src", {"a.jpg": jpeg(1)})
@@ -100,7 +109,9 @@ def test_every_verb_that_writes_a_folder_is_refused_while_another_does(place: st
     assert verify(place).ok and LOCK_NAME not in {entry.name for entry in Store(place).list()}
 
 
-def test_the_lock_of_another_machine_holds_as_long_as_it_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lock_of_another_machine_holds_as_long_as_it_is_renewed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A node that was taken away renews nothing; its successor goes on by itself."""
     monkeypatch.setattr(lock, "_SETTLE_SECONDS", 0.05)
     store = Store(f"objects://{tmp_path}/out")
@@ -132,7 +143,13 @@ def test_a_lock_file_that_is_none_does_not_hold_for_ever(tmp_path: Path, monkeyp
     """Cut short, or somebody's joke."""
     monkeypatch.setattr(lock, "_STALE_SECONDS", 0.1)
     monkeypatch.setattr(lock, "_SETTLE_SECONDS", 0.05)
-    for data in (b"", b"\xff\xfe", b"[1]", b'{"machine": 3, "pid": "x"}', json.dumps({"machine": lock._machine(), "pid": -5}).encode()):
+    for data in (
+        b"",
+        b"\xff\xfe",
+        b"[1]",
+        b'{"machine": 3, "pid": "x"}',
+        json.dumps({"machine": lock._machine(), "pid": -5}).encode(),
+    ):
         store = Store(f"objects://{tmp_path}/out")
         store.write(LOCK_NAME, data)
         with hold_lock(store):

@@ -19,7 +19,10 @@ ALL = len(os.sched_getaffinity(0))
 
 def system(root: Path, group: str, files: dict[str, str]) -> Path:
     """A system whose control groups are these."""
-    for name, text in {"proc/self/cgroup": group, **{f"sys/fs/cgroup/{name}": text for name, text in files.items()}}.items():
+    for name, text in {
+        "proc/self/cgroup": group,
+        **{f"sys/fs/cgroup/{name}": text for name, text in files.items()},
+    }.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     return root
@@ -33,7 +36,11 @@ def system(root: Path, group: str, files: dict[str, str]) -> Path:
         ("0::/\n", {"cpu.max": "250000 100000\n"}, 2),
         ("0::/\n", {"cpu.max": "50000 100000\n"}, 1),
         ("0::/a/b\n", {"a/cpu.max": "300000 100000\n", "a/b/cpu.max": "max 100000\n"}, 3),
-        ("4:cpu,cpuacct:/docker/x\n0::/\n", {"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        (
+            "4:cpu,cpuacct:/docker/x\n0::/\n",
+            {"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"},
+            4,
+        ),
         ("4:cpu,cpuacct:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 64),
     ],
 )
@@ -54,7 +61,11 @@ class _Forking(Executor):
     """Warns as Python 3.12 and later do where a pool forks beside threads."""
 
     def submit(self, function: Any, /, *arguments: Any, **options: Any) -> "Future[Any]":
-        warnings.warn("This process is multi-threaded, use of fork() may lead to deadlocks in the child.", DeprecationWarning, stacklevel=2)
+        warnings.warn(
+            "This process is multi-threaded, use of fork() may lead to deadlocks in the child.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
         (future := Future[Any]()).set_result(function(*arguments))
         return future
 
@@ -63,7 +74,9 @@ def test_a_pool_that_forks_beside_a_progress_bar_warns_nobody() -> None:
     """The workers touch no lock of that thread, and a user can do nothing about it; here warnings are errors."""
     assert list(results_in_order(_Forking(), abs, [-1, 2], max_in_flight=2)) == [1, 2]
     rooms = (Path(__file__).parent.parent / "ferdata").rglob("*.py")
-    users = [path.relative_to(path.parents[1]).as_posix() for path in rooms if "ProcessPoolExecutor(" in path.read_text()]
+    users = [
+        path.relative_to(path.parents[1]).as_posix() for path in rooms if "ProcessPoolExecutor(" in path.read_text()
+    ]
     assert users == ["parallel/process_pool.py"]
     assert ".submit(" not in (Path(__file__).parent.parent / "ferdata" / users[0]).read_text()
 
@@ -87,7 +100,10 @@ def test_an_error_of_a_worker_names_its_task() -> None:
 
 def test_tasks_in_order_are_taken_only_as_they_are_needed() -> None:
     """A million items must not be sliced at once, and a consumer that leaves early leaves no process behind."""
-    begun, before = [], set(psutil.Process().children())  # other tests' helpers of the standard library live as long as Python
+    begun, before = (
+        [],
+        set(psutil.Process().children()),
+    )  # other tests' helpers of the standard library live as long as Python
 
     def tasks() -> Iterator[int]:
         for number in range(1000):

@@ -106,15 +106,24 @@ def test_a_dash_is_the_standard_output_and_people_read_standard_error(tmp_path: 
     """Another program reads what comes out; a table in it would be no JSON."""
     make_dataset(tmp_path / "set", samples={"train": 12})
     for out in ("-", "/dev/stdout"):
-        done = subprocess.run([sys.executable, ROOT / "cli.py", "info", "set", "--json", out], cwd=tmp_path, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, ROOT / "cli.py", "info", "set", "--json", out],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["samples"] == {"train": 12} and "fingerprint" in done.stderr
-    picture = subprocess.run([sys.executable, ROOT / "cli.py", "preview", "set", "--out", "-"], cwd=tmp_path, capture_output=True)
+    picture = subprocess.run(
+        [sys.executable, ROOT / "cli.py", "preview", "set", "--out", "-"], cwd=tmp_path, capture_output=True
+    )
     assert picture.stdout.startswith(b"\x89PNG")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set"]
 
 
-def test_a_tilde_is_the_home_folder_everywhere_and_a_folder_called_so_is_dot_slash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_is_the_home_folder_everywhere_and_a_folder_called_so_is_dot_slash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The shell leaves ``--out=~/x`` alone; one half of a run would go here and the other there."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "work").mkdir()
@@ -124,7 +133,11 @@ def test_a_tilde_is_the_home_folder_everywhere_and_a_folder_called_so_is_dot_sla
     assert expand("~") == str(tmp_path / "home") and expand("~/a") == str(tmp_path / "home/a")
     assert expand("./~/a") == expand("x/../~/a") == str(tmp_path / "work/~/a")
     assert expand("a/~") == "a/~" and expand("") == ""
-    assert Loader("~/set", batch_size=2, num_workers=0).num_samples == Loader(Path("~/set"), batch_size=2, num_workers=0).num_samples == 8
+    assert (
+        Loader("~/set", batch_size=2, num_workers=0).num_samples
+        == Loader(Path("~/set"), batch_size=2, num_workers=0).num_samples
+        == 8
+    )
     assert check_folder("~/out", option="--out") == str(tmp_path / "home/out")
     assert check_file("file://~/out.json", option="--json") == str(tmp_path / "home/out.json")
     asked = IngestOptions(source="folder", src="~/src", out="./~/out")
@@ -134,7 +147,9 @@ def test_a_tilde_is_the_home_folder_everywhere_and_a_folder_called_so_is_dot_sla
     assert (train.init_from, train.resume) == (str(tmp_path / "home/a"), str(tmp_path / "home/b"))
     write_file_at("~/new/x.json", b"{}")
     assert (tmp_path / "home/new/x.json").exists()
-    assert preview("~/set", "~/sheet.png") == str(tmp_path / "home/sheet.png") and (tmp_path / "home/sheet.png").exists()
+    assert (
+        preview("~/set", "~/sheet.png") == str(tmp_path / "home/sheet.png") and (tmp_path / "home/sheet.png").exists()
+    )
     store = Store("~/set")
     store.remove("index.json")
     store.remove("")

@@ -19,7 +19,11 @@ def test_splitmix64_gives_the_published_numbers_in_both_libraries() -> None:
 
     assert splitmix64(counters).view(np.uint64).tolist() == expected
     assert splitmix64(on_torch).numpy().view(np.uint64).tolist() == expected
-    assert shift_right(counters, 40).tolist() == shift_right(on_torch, 40).tolist() == [number >> 40 for number in expected]
+    assert (
+        shift_right(counters, 40).tolist()
+        == shift_right(on_torch, 40).tolist()
+        == [number >> 40 for number in expected]
+    )
 
 
 def test_every_stream_keeps_its_numbers() -> None:
@@ -32,7 +36,9 @@ def test_every_stream_keeps_its_numbers() -> None:
 
 def test_the_mixing_constants_stand_in_one_file() -> None:
     """A second copy is a second place to get them wrong."""
-    sources = [path for folder in ("ferdata", "model") for kind in ("*.py", "*.c") for path in (ROOT / folder).rglob(kind)]
+    sources = [
+        path for folder in ("ferdata", "model") for kind in ("*.py", "*.c") for path in (ROOT / folder).rglob(kind)
+    ]
 
     found = [path.name for path in sources if re.search("BF58476D1CE4E5B9", path.read_text(), re.IGNORECASE)]
 

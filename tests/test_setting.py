@@ -31,7 +31,11 @@ class Outer:
 
 def test_options_are_listed_with_those_of_the_dataclasses_within() -> None:
     """What has no setting is for Python alone."""
-    assert [(option.name, option.default) for option in options_of(Outer)] == [("size", 10), ("kind", "a"), ("limit", None)]
+    assert [(option.name, option.default) for option in options_of(Outer)] == [
+        ("size", 10),
+        ("kind", "a"),
+        ("limit", None),
+    ]
 
 
 def test_values_reach_the_dataclass_that_has_the_option() -> None:

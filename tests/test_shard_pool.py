@@ -83,7 +83,11 @@ def test_more_shards_than_a_process_may_open_are_read(tmp_path: Path) -> None:
     make_dataset(tmp_path / "set", codec="zstd", size=SIZE, samples={"train": 200}, samples_per_shard=1)
 
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "set")], env=ENVIRONMENT, capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "set")],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
 
     assert done.stdout == "read\n", done.stderr

@@ -57,7 +57,9 @@ def test_an_error_of_ours_is_one_line_without_credentials_wherever_it_is_raised(
     assert str(error) == "http://***@h/a\\nb: gone" and error.args == (str(error),)
 
 
-@pytest.mark.parametrize("address", ["http://u:SECRET@127.0.0.1:1/x", "https://127.0.0.1:1/x?token=SECRET", "ftp://u:SECRET@127.0.0.1:1/x"])
+@pytest.mark.parametrize(
+    "address", ["http://u:SECRET@127.0.0.1:1/x", "https://127.0.0.1:1/x?token=SECRET", "ftp://u:SECRET@127.0.0.1:1/x"]
+)
 def test_a_server_that_does_not_answer_is_one_error_whose_traceback_holds_no_secret(address: str) -> None:
     """Other libraries' errors repeat the whole address, and Python prints them as the cause."""
     with pytest.raises(FerdataError) as caught:
@@ -86,13 +88,31 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def ferdata(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the program as a user does."""
     return subprocess.run(
-        [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)], capture_output=True, text=True, timeout=110, cwd=cwd, env=os.environ
+        [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        cwd=cwd,
+        env=os.environ,
     )
 
 
 def test_a_run_on_a_data_set_behind_credentials_keeps_none_of_them(address: str, tmp_path: Path) -> None:
     """The run's folder is what people send each other; going on asks for the address again."""
-    settings = ["--model", "basic1", "--epochs", "1", "--batch-size", "16", "--workers", "0", "--name", "r", "--json", "out.json"]
+    settings = [
+        "--model",
+        "basic1",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "16",
+        "--workers",
+        "0",
+        "--name",
+        "r",
+        "--json",
+        "out.json",
+    ]
     done = ferdata("train", "--shards", address, *settings, cwd=tmp_path)
     again = ferdata("train", "--resume", "runs/r", cwd=tmp_path)
 
@@ -104,7 +124,9 @@ def test_a_run_on_a_data_set_behind_credentials_keeps_none_of_them(address: str,
     assert ferdata("train", "--resume", "runs/r", "--shards", address, cwd=tmp_path).returncode == 0
 
 
-@pytest.mark.parametrize("verb", [["info"], ["verify"], ["export", "--out", "e"], ["recode", "--codec", "raw", "--out", "r"]])
+@pytest.mark.parametrize(
+    "verb", [["info"], ["verify"], ["export", "--out", "e"], ["recode", "--codec", "raw", "--out", "r"]]
+)
 def test_no_verb_shows_or_keeps_credentials(address: str, tmp_path: Path, verb: list[str]) -> None:
     """Screens are recorded in jobs' logs, and figures are sent on."""
     done = ferdata(verb[0], address, *verb[1:], "--json", "out.json", cwd=tmp_path)

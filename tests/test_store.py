@@ -52,7 +52,9 @@ class _Whole(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[str]:
     """The address of a server of ``tmp_path``."""
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), functools.partial(_Whole, directory=str(tmp_path))) as server:
+    with socketserver.ThreadingTCPServer(
+        ("127.0.0.1", 0), functools.partial(_Whole, directory=str(tmp_path))
+    ) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -92,7 +94,10 @@ def test_a_file_that_cannot_be_written_is_one_error_of_ours(tmp_path: Path) -> N
         text = f"^{root}/{name}: .*, expected a place with room that can be written"
         with pytest.raises(StoreError, match=text), Store(root).write_atomic(name) as file:
             file.write(b"x")
-    with pytest.raises(StoreError, match="x: No space left on device, expected a place with room"), Store(tmp_path).write_atomic("x"):
+    with (
+        pytest.raises(StoreError, match="x: No space left on device, expected a place with room"),
+        Store(tmp_path).write_atomic("x"),
+    ):
         raise OSError(28, "No space left on device")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
@@ -116,8 +121,15 @@ def test_errors_of_a_remote_library_are_errors_of_ours(tmp_path: Path, monkeypat
     for name in ("ls", "exists", "put_file", "cat_file"):
         monkeypatch.setattr(objects.ObjectStore, name, refuse)
     store = Store(f"objects://{tmp_path}")
-    for asked in (store.list, store.exists, lambda: store.read("x"), lambda: write_file_at(f"objects://{tmp_path}/x", b"")):
-        with pytest.raises(StoreError, match=f"^objects://{tmp_path}.*: Unable to locate credentials, expected a .*; .*$"):
+    for asked in (
+        store.list,
+        store.exists,
+        lambda: store.read("x"),
+        lambda: write_file_at(f"objects://{tmp_path}/x", b""),
+    ):
+        with pytest.raises(
+            StoreError, match=f"^objects://{tmp_path}.*: Unable to locate credentials, expected a .*; .*$"
+        ):
             asked()
 
 

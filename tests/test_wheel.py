@@ -15,7 +15,12 @@ ROOT = Path(__file__).parents[1]
 def run(*command: object, cwd: Path, home: Path) -> str:
     """Run a program with next to nothing in its environment; a failure shows all it said."""
     done = subprocess.run(
-        list(map(str, command)), cwd=cwd, env={"PATH": os.environ["PATH"], "HOME": str(home)}, capture_output=True, text=True, check=False
+        list(map(str, command)),
+        cwd=cwd,
+        env={"PATH": os.environ["PATH"], "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -44,6 +49,12 @@ def test_the_demo_runs_from_the_wheel_beside_files_of_our_names(ferdata: Path, t
     run(ferdata, "demo", "--quick", "--out", "demo", cwd=tmp_path, home=tmp_path)
 
     assert (tmp_path / "demo" / "report.html").stat().st_size > 10_000
-    origin = run(ferdata.with_name("python"), "-c", "import ferdata.training as t; print(t.__file__)", cwd=tmp_path, home=tmp_path)
+    origin = run(
+        ferdata.with_name("python"),
+        "-c",
+        "import ferdata.training as t; print(t.__file__)",
+        cwd=tmp_path,
+        home=tmp_path,
+    )
     assert str(ferdata.parents[1]) in origin
     assert run(ferdata, "--version", cwd=tmp_path, home=tmp_path).split()[-1].count(".") == 2

@@ -29,15 +29,25 @@ def small_dataset(root: Path, *, train: int = 70, val: int = 21, test: int = 0) 
 
 def small_options(shards: str, out: Path, **settings: Any) -> TrainOptions:
     """Return settings of a run of a second: basic1, batches of 16."""
-    plain: dict[str, Any] = {"model": "basic1", "epochs": 2, "batch_size": 16, "num_workers": 0, "memory_bytes": 1 << 24}
+    plain: dict[str, Any] = {
+        "model": "basic1",
+        "epochs": 2,
+        "batch_size": 16,
+        "num_workers": 0,
+        "memory_bytes": 1 << 24,
+    }
     return TrainOptions(shards=shards, out=str(out), **(plain | settings))
 
 
-def small_checkpoint(network: FerNetwork, classes: tuple[str, ...], *, name: str = "basic1", size: int = 32, step: int = 0) -> Checkpoint:
+def small_checkpoint(
+    network: FerNetwork, classes: tuple[str, ...], *, name: str = "basic1", size: int = 32, step: int = 0
+) -> Checkpoint:
     """Return a checkpoint of a network that no run has trained."""
     return Checkpoint(
         model=network.state_dict(),
-        network=NetworkRecord(name=name, size=(size, size), channels=3, dropout=0.0, valence_arousal=network.va_head is not None),
+        network=NetworkRecord(
+            name=name, size=(size, size), channels=3, dropout=0.0, valence_arousal=network.va_head is not None
+        ),
         classes=classes,
         normalisation=Normalisation(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
         transform={},

@@ -45,7 +45,9 @@ def npy_image(split_folder: Path, image_id: int | str, *, label: int | None = No
     put(annotations / f"{image_id}_lnd.npy", npy_bytes(np.array(points(number))))
 
 
-def npy_tree(root: Path, *, train: Iterable[int] = range(16), val: Iterable[int] = range(8), val_name: str = "val_set") -> None:
+def npy_tree(
+    root: Path, *, train: Iterable[int] = range(16), val: Iterable[int] = range(8), val_name: str = "val_set"
+) -> None:
     """Write AN-npy."""
     for folder, ids in {"train_set": train, val_name: val}.items():
         for image_id in ids:

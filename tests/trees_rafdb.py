@@ -55,11 +55,19 @@ def raf_rows(kind: str, train: int, test: int) -> list[tuple[str, int]]:
     """Return (stem, RAF id) for the first numbers of both splits; the id of number ``i`` is ``i % classes + 1``."""
     digits, classes = RAF_DIGITS[kind], RAF_CLASSES[kind]
     counts = {"train": train, "test": test}
-    return [(f"{split}_{i:0{digits[split]}d}", i % classes + 1) for split in counts for i in range(1, counts[split] + 1)]
+    return [
+        (f"{split}_{i:0{digits[split]}d}", i % classes + 1) for split in counts for i in range(1, counts[split] + 1)
+    ]
 
 
 def rafdb_tree(
-    root: Path, *, kind: str = "basic", train: int = 14, test: int = 7, images: Sequence[str] = ("aligned",), annotations: bool = False
+    root: Path,
+    *,
+    kind: str = "basic",
+    train: int = 14,
+    test: int = 7,
+    images: Sequence[str] = ("aligned",),
+    annotations: bool = False,
 ) -> list[tuple[str, int]]:
     """Write an official RAF-DB tree and return its rows."""
     rows = raf_rows(kind, train, test)
@@ -70,7 +78,10 @@ def rafdb_tree(
         if annotations:
             put(root / f"Annotation/manual/{stem}_manu_attri.txt", manual_text(index))
             put(root / f"Annotation/auto/{stem}_auto_attri.txt", auto_text(index))
-            put(root / f"Annotation/boundingbox/{stem}_boundingbox.txt", f"{index}.5 {index + 1}.25 {index + 40}.5 {index + 51}.25 ")
+            put(
+                root / f"Annotation/boundingbox/{stem}_boundingbox.txt",
+                f"{index}.5 {index + 1}.25 {index + 40}.5 {index + 51}.25 ",
+            )
     return rows
 
 
@@ -102,7 +113,10 @@ def raf_kaggle_tree(root: Path, *, train: int = 14, test: int = 7) -> list[tuple
     rows = raf_rows("basic", train, test)
     for split in ("train", "test"):
         mine = [(stem, raf_id) for stem, raf_id in rows if stem.startswith(split)]
-        put(root / f"{split}_labels.csv", "image,label\n" + "".join(f"{stem}_aligned.jpg,{raf_id}\n" for stem, raf_id in mine))
+        put(
+            root / f"{split}_labels.csv",
+            "image,label\n" + "".join(f"{stem}_aligned.jpg,{raf_id}\n" for stem, raf_id in mine),
+        )
         for stem, raf_id in mine:
             put(root / f"DATASET/{split}/{raf_id}/{stem}_aligned.jpg")
     return rows
@@ -123,21 +137,31 @@ def kaggle_a_tree(root: Path, count: int = 16) -> list[tuple[str, str]]:
     rows = kaggle_rows(count)
     for folder, name in rows:
         put(root / folder / name)
-    put(root / "labels.csv", labels_csv([(f"{folder}/{name}", folder, f"{0.5 + i / 100:.2f}") for i, (folder, name) in enumerate(rows)]))
+    put(
+        root / "labels.csv",
+        labels_csv([(f"{folder}/{name}", folder, f"{0.5 + i / 100:.2f}") for i, (folder, name) in enumerate(rows)]),
+    )
     return rows
 
 
 def kaggle_b_tree(root: Path, train: int = 16, test: int = 8) -> list[tuple[str, str, str]]:
     """Write AN-kaggle-B (``Train/anger``, ``Test/Anger``, one ``labels.csv``) and return (split, folder, file) rows."""
-    rows = [("Train" if i < train else "Test", folder, name) for i, (folder, name) in enumerate(kaggle_rows(train + test))]
+    rows = [
+        ("Train" if i < train else "Test", folder, name) for i, (folder, name) in enumerate(kaggle_rows(train + test))
+    ]
     rows = [(split, folder.title() if split == "Test" else folder, name) for split, folder, name in rows]
     for split, folder, name in rows:
         put(root / split / folder / name)
-    put(root / "labels.csv", labels_csv([(f"{folder.lower()}/{name}", folder.lower(), "0.75") for _, folder, name in rows]))
+    put(
+        root / "labels.csv",
+        labels_csv([(f"{folder.lower()}/{name}", folder.lower(), "0.75") for _, folder, name in rows]),
+    )
     return rows
 
 
-def yolo_tree(root: Path, *, train: int = 16, valid: int = 8, test: int = 8, names: Sequence[str] | None = KAGGLE_NAMES) -> None:
+def yolo_tree(
+    root: Path, *, train: int = 16, valid: int = 8, test: int = 8, names: Sequence[str] | None = KAGGLE_NAMES
+) -> None:
     """Write AN-yolo; the class of image ``i`` of a split is ``i % 8``; no ``data.yaml`` where ``names`` is None."""
     for split, count in {"train": train, "valid": valid, "test": test}.items():
         for i in range(count):
@@ -158,7 +182,12 @@ def class_folders(root: Path, tree: Mapping[str, Mapping[str, int]], *, name: st
 
 
 def parquet_file(
-    path: Path, labels: Sequence[Any], *, names: Sequence[str] | None = None, binary: bool = False, rows_per_group: int = 4
+    path: Path,
+    labels: Sequence[Any],
+    *,
+    names: Sequence[str] | None = None,
+    binary: bool = False,
+    rows_per_group: int = 4,
 ) -> None:
     """Write an image parquet file; ``names`` go into the schema's metadata the way the ``datasets`` library stores them."""
     images = [jpeg_bytes(i) for i in range(len(labels))]

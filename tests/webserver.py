@@ -60,7 +60,9 @@ def serve(folder: Path) -> Iterator[WebServer]:
                 return self.send_error(404)
             data, status, headers = place.read_bytes(), 200, {}
             size = len(data)
-            fault = told.faults.pop(0) if told.faults and self.command == "GET" and re.search(told.failing, path) else ""
+            fault = (
+                told.faults.pop(0) if told.faults and self.command == "GET" and re.search(told.failing, path) else ""
+            )
             if fault.isdecimal():
                 return self.send_error(int(fault))
             if fault == "reset":

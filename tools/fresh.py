@@ -19,7 +19,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-SYSTEM = ["sh", "bash", "env", "make", "git", "rm", "mkdir", "mktemp", "cat", "cp", "mv", "ls", "touch", "tr", "uname", "grep", "dirname"]
+SYSTEM = [
+    "sh",
+    "bash",
+    "env",
+    "make",
+    "git",
+    "rm",
+    "mkdir",
+    "mktemp",
+    "cat",
+    "cp",
+    "mv",
+    "ls",
+    "touch",
+    "tr",
+    "uname",
+    "grep",
+    "dirname",
+]
 COMPILER = ["cc", "gcc", "as", "ld"]
 KEPT = re.compile(r"PIP_|SSL_|REQUESTS_CA|(https?|no)_proxy$", re.IGNORECASE)
 """How this machine reaches its packages is its own; nothing else of its environment comes along."""
@@ -69,7 +87,11 @@ def follow(name: str, way: Way) -> bool:
         home = Path(top, "home")
         home.mkdir()
         environment = {key: value for key, value in os.environ.items() if KEPT.match(key)}
-        environment |= {"PATH": str(toolbox(Path(top, "bin"), way.programs)), "HOME": str(home), "FERDATA_PILLOW": way.pillow}
+        environment |= {
+            "PATH": str(toolbox(Path(top, "bin"), way.programs)),
+            "HOME": str(home),
+            "FERDATA_PILLOW": way.pillow,
+        }
         if way.oldest:
             Path(top, "oldest.txt").write_text(oldest_versions(ROOT / "setup.cfg"))
             # what old versions say of the newest ones of their own dependencies is not ours to mend
@@ -82,9 +104,14 @@ def follow(name: str, way: Way) -> bool:
         }
         for step, command in steps.items():
             start = time.monotonic()
-            done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+            done = subprocess.run(
+                command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+            )
             said = (done.stdout + done.stderr).strip().splitlines()
-            print(f"{name}: {step}: exit {done.returncode} after {time.monotonic() - start:.0f} s; {said[-1] if said else ''}", flush=True)
+            print(
+                f"{name}: {step}: exit {done.returncode} after {time.monotonic() - start:.0f} s; {said[-1] if said else ''}",
+                flush=True,
+            )
             for line in said if done.returncode or step == "set-up" else ():
                 print(f"    {line}", flush=True)
             if done.returncode:

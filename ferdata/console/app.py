@@ -55,7 +55,9 @@ app = typer.Typer(cls=_Verbs, no_args_is_help=True, add_completion=False, pretty
 
 @app.callback(help="Convert facial-expression images to shards once, and stream them at memory speed.")
 def _ferdata(
-    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
 ) -> None: ...
 
 

@@ -43,7 +43,9 @@ PAGES = ("report.html", "sheet.png", "bench.png", "bench.svg")
 
 def demo(
     out: LocalOut = "demo",
-    quick: Annotated[bool, typer.Option("--quick", help="Show that everything works, with few faces; the figures mean nothing.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Show that everything works, with few faces; the figures mean nothing.")
+    ] = False,
 ) -> None:
     """Run everything; what an earlier demo made in this folder is used again where it is finished."""
     run_demo(Path(out), quick=quick)
@@ -73,19 +75,26 @@ def run_demo(out: Path, *, quick: bool = False) -> Path:
         for folder, side in ((shards, SIZE), (small, TRAIN_SIZE)):
             with ingest_bar() as bar:
                 options = IngestOptions(
-                    source="affectnet", src=str(source / "affectnet"), out=str(folder), transform=TransformOptions(size=side)
+                    source="affectnet",
+                    src=str(source / "affectnet"),
+                    out=str(folder),
+                    transform=TransformOptions(size=side),
                 )
                 summary = ingest(options, progress=bar)
             if side == SIZE:
                 show_ingest(summary)
-                figures.append(("shards", f"{summary.accepted:,} samples, {size(summary.bytes_in)} -> {size(summary.bytes_out)}"))
+                figures.append(
+                    ("shards", f"{summary.accepted:,} samples, {size(summary.bytes_in)} -> {size(summary.bytes_out)}")
+                )
                 if summary.is_new:
                     figures.append(("ingest", f"{summary.images_per_second:,.0f} images/s"))
 
     with _step("3. verify every checksum and every sample"):
         report = verify(str(shards), deep=True)
         if not report.ok:
-            raise FerdataError(f"{shards}: {len(report.errors)} faults found, expected none; the first: {report.errors[0]}")
+            raise FerdataError(
+                f"{shards}: {len(report.errors)} faults found, expected none; the first: {report.errors[0]}"
+            )
         console.print(f"sound: {report.shards} shards, {report.samples:,} samples, every one decoded")
         figures.append(("verify --deep", f"{report.samples:,} samples sound"))
 
@@ -93,11 +102,15 @@ def run_demo(out: Path, *, quick: bool = False) -> Path:
         console.print(f"wrote {preview(str(shards), str(out / 'sheet.png'))}")
 
     with _step("5. measure the loader beside the usual ways"):
-        bench = run_bench(BenchOptions(shards=shards, num_workers=workers, against=("none",) if quick else ("usual",)), say=say)
+        bench = run_bench(
+            BenchOptions(shards=shards, num_workers=workers, against=("none",) if quick else ("usual",)), say=say
+        )
         print_result(bench, console)
         save_plot(bench, out / "bench.png")
         ours = max((row for row in bench.rows if row.name.startswith("ferdata")), key=lambda row: row.images_per_second)
-        figures.append(("loader", f"{ours.images_per_second:,.0f} images/s ({ours.name}, {workers} workers, {SIZE} px)"))
+        figures.append(
+            ("loader", f"{ours.images_per_second:,.0f} images/s ({ours.name}, {workers} workers, {SIZE} px)")
+        )
 
     with _step(f"6. train a small network at {TRAIN_SIZE} px"):
         training = TrainOptions(shards=str(small), out=str(out / "runs"), **{**BUILTIN_SETTINGS, "epochs": epochs})
@@ -107,7 +120,10 @@ def run_demo(out: Path, *, quick: bool = False) -> Path:
         chance = 1 / len(result.classes)
         best = result.accuracy[result.main_split]
         figures.append(
-            ("training", f"{best:.1%} {result.main_split} accuracy (chance {chance:.1%}), {result.images_per_second:,.0f} images/s")
+            (
+                "training",
+                f"{best:.1%} {result.main_split} accuracy (chance {chance:.1%}), {result.images_per_second:,.0f} images/s",
+            )
         )
         figures.append(("waiting for data", f"{result.data_wait_share:.1%} of the training time"))
 

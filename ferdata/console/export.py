@@ -14,7 +14,9 @@ __all__ = ["export"]
 def export(
     folder: Folder,
     out: Out,
-    to: Annotated[str, typer.Option(help="Write plain WebDataset tars (tar), or class folders of PNG files (folder).")] = "tar",
+    to: Annotated[
+        str, typer.Option(help="Write plain WebDataset tars (tar), or class folders of PNG files (folder).")
+    ] = "tar",
     num_workers: Workers = None,
     json_file: Json = None,
 ) -> None:

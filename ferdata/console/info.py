@@ -27,11 +27,17 @@ def show_description(description: DatasetDescription) -> None:
             "codec": f"{codec}: {description.bytes_per_image:,.0f} bytes an image{_beside_pixels(description.ratio)}",
             "size": f"{size(description.num_bytes)} in {sum(description.shards.values())} shards",
             "fingerprint": description.fingerprint,
-            "transform": ", ".join(f"{name} {value}" for name, value in description.transform.get("settings", {}).items()),
-            "settings": ", ".join(f"{name} {value}" for name, value in description.settings.items() if value not in (None, False)),
+            "transform": ", ".join(
+                f"{name} {value}" for name, value in description.transform.get("settings", {}).items()
+            ),
+            "settings": ", ".join(
+                f"{name} {value}" for name, value in description.settings.items() if value not in (None, False)
+            ),
         },
     )
-    class_table({split: dict(zip(description.classes, counts, strict=True)) for split, counts in description.counts.items()})
+    class_table(
+        {split: dict(zip(description.classes, counts, strict=True)) for split, counts in description.counts.items()}
+    )
     for note in description.notes:
         show_note(note)
 
@@ -39,7 +45,11 @@ def show_description(description: DatasetDescription) -> None:
 def _beside_pixels(ratio: float) -> str:
     if not ratio:
         return ""
-    return f", {ratio:.2f} times smaller than bare pixels" if ratio >= 1 else f", {1 / ratio:.2f} times as large as bare pixels"
+    return (
+        f", {ratio:.2f} times smaller than bare pixels"
+        if ratio >= 1
+        else f", {1 / ratio:.2f} times as large as bare pixels"
+    )
 
 
 def _rounded(values: Sequence[float]) -> str:

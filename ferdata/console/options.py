@@ -67,7 +67,9 @@ class Given(Generic[Options]):
 def spread(verb: Callable[..., None]) -> Callable[..., None]:
     """Return a verb as a function that typer can make a command of: with an option for each setting that it is given."""
     parameters = dict(inspect.signature(verb).parameters)
-    given = {name: get_args(each.annotation)[0] for name, each in parameters.items() if get_origin(each.annotation) is Given}
+    given = {
+        name: get_args(each.annotation)[0] for name, each in parameters.items() if get_origin(each.annotation) is Given
+    }
     options = {name: [each for each in options_of(kind) if each.name not in parameters] for name, kind in given.items()}
 
     def run(context: typer.Context, **values: Any) -> None:
@@ -79,7 +81,11 @@ def spread(verb: Callable[..., None]) -> Callable[..., None]:
 
     shown = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     for name, parameter in parameters.items():
-        shown += map(_parameter, options[name]) if name in given else [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+        shown += (
+            map(_parameter, options[name])
+            if name in given
+            else [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+        )
     run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in shown}
     return run
@@ -97,11 +103,17 @@ def _parameter(option: Option) -> inspect.Parameter:
         rich_help_panel=setting.panel,
         metavar=setting.metavar or "|".join(map(str, setting.choices)) or None,
         show_default=setting.none or True,
-        callback=_workers if option.name == "num_workers" and option.default is None else names if plain is None else None,
+        callback=_workers
+        if option.name == "num_workers" and option.default is None
+        else names
+        if plain is None
+        else None,
     )
     kind = (plain or str) | None if NoneType in kinds else plain or str
     default = ",".join(option.default) if plain is None else option.default
-    return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, info], default=default)
+    return inspect.Parameter(
+        option.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, info], default=default
+    )
 
 
 def _json_file(path: str | None) -> str | None:
@@ -124,7 +136,9 @@ def _plot_file(path: str | None) -> str | None:
     if path is None:
         return None
     if "://" in path or Path(path).suffix.lower() not in PICTURES:
-        raise OptionError(f"--plot {path}: expected a local file that ends in {' or '.join(PICTURES)} (both are written); name one")
+        raise OptionError(
+            f"--plot {path}: expected a local file that ends in {' or '.join(PICTURES)} (both are written); name one"
+        )
     for suffix in PICTURES:
         check_file(str(Path(path).with_suffix(suffix)), option="--plot")
     return check_file(path, option="--plot")
@@ -149,29 +163,49 @@ def _workers(number: int | None) -> int | None:
 
 
 Json = Annotated[
-    str | None, typer.Option("--json", metavar="FILE", help="Write every figure to this file; - for standard output.", callback=_json_file)
+    str | None,
+    typer.Option(
+        "--json", metavar="FILE", help="Write every figure to this file; - for standard output.", callback=_json_file
+    ),
 ]
 Plot = Annotated[
-    str | None, typer.Option(metavar="FILE", help="Draw the bar chart to this file, as PNG and as SVG side by side.", callback=_plot_file)
+    str | None,
+    typer.Option(
+        metavar="FILE", help="Draw the bar chart to this file, as PNG and as SVG side by side.", callback=_plot_file
+    ),
 ]
 Picture = Annotated[
-    str, typer.Option("--out", metavar="FILE", help="Write the PNG to this file; - for standard output.", callback=_picture_file)
+    str,
+    typer.Option(
+        "--out", metavar="FILE", help="Write the PNG to this file; - for standard output.", callback=_picture_file
+    ),
 ]
 Out = Annotated[str, typer.Option(metavar="DIR", help="Write to this folder or URL.", callback=_out_folder)]
 LocalOut = Annotated[str, typer.Option(metavar="DIR", help="Write everything to this folder.", callback=_local_folder)]
 OutOrUsual = Annotated[
     str | None,
-    typer.Option(metavar="DIR", help="Write the data set to this folder or URL.", show_default="shards/<source>", callback=_out_folder),
+    typer.Option(
+        metavar="DIR",
+        help="Write the data set to this folder or URL.",
+        show_default="shards/<source>",
+        callback=_out_folder,
+    ),
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", help="Start this many worker processes.", show_default="one per core", callback=_workers)
+    int | None,
+    typer.Option("--workers", help="Start this many worker processes.", show_default="one per core", callback=_workers),
 ]
 Folder = Annotated[str, typer.Argument(metavar="DIR", help="The folder or URL of a finished data set.")]
 Shards = Annotated[
     str | None,
-    typer.Option(metavar="DIR", help="Read the data set in this folder or URL.", show_default="one found here, or a built-in one"),
+    typer.Option(
+        metavar="DIR", help="Read the data set in this folder or URL.", show_default="one found here, or a built-in one"
+    ),
 ]
-Level = Annotated[int | None, typer.Option(help="Compress at this zstd level; lower is faster and larger.", show_default="the codec's own")]
+Level = Annotated[
+    int | None,
+    typer.Option(help="Compress at this zstd level; lower is faster and larger.", show_default="the codec's own"),
+]
 
 
 def check_codec(codec: str, known: list[str]) -> None:

@@ -23,7 +23,11 @@ def show_plan(found: advise.MachinePlan) -> None:
     """Print a plan: what was measured, a row for each codec and number of workers, and the sentence."""
     machine = found.machine
     disk = "memory speed" if machine.disk_bytes_per_second > 20e9 else f"{size(machine.disk_bytes_per_second)}/s"
-    gpu = f", {found.gpu['count']} x {found.gpu['name']} ({size(found.gpu['copy_bytes_per_second'])}/s)" if found.gpu else ", no GPU"
+    gpu = (
+        f", {found.gpu['count']} x {found.gpu['name']} ({size(found.gpu['copy_bytes_per_second'])}/s)"
+        if found.gpu
+        else ", no GPU"
+    )
     console.print(
         f"{found.root}: {found.num_samples:,} images of {list(found.shape)}; {found.conditions['cpu']}, {machine.cores} cores{gpu}; "
         f"{size(machine.memory_bytes)} for the page cache, disk {disk}; measured in {found.seconds:.0f} s",
@@ -38,7 +42,9 @@ def show_plan(found: advise.MachinePlan) -> None:
         first = (row.codec, size(row.num_bytes), f"{row.cached_share:.0%}") if row.codec != last else ("", "", "")
         chosen = (row.codec, row.workers) == (found.recommendation.codec, found.recommendation.workers)
         rates = (f"{rate:,.0f}" for rate in (row.warm, row.cold, row.steady))
-        table.add_row(*first, str(row.workers), *rates, row.limit, row.cold_limit, style="bold green" if chosen else None)
+        table.add_row(
+            *first, str(row.workers), *rates, row.limit, row.cold_limit, style="bold green" if chosen else None
+        )
         last = row.codec
     console.print(table)
     for note in found.notes:

@@ -64,8 +64,16 @@ def ingest_bar() -> Iterator[Callable[[IngestProgress], None]]:
 
         def update(now: IngestProgress) -> None:
             rejected = f", {now.rejected:,} rejected" if now.rejected else ""
-            rate = f"{now.images_per_second:,.0f} images/s{rejected}" if now.phase == "write" and now.seconds > 0 else ""
-            bar.update(task, description=_PHASES.get(now.phase, now.phase), completed=now.done, total=now.total or None, rate=rate)
+            rate = (
+                f"{now.images_per_second:,.0f} images/s{rejected}" if now.phase == "write" and now.seconds > 0 else ""
+            )
+            bar.update(
+                task,
+                description=_PHASES.get(now.phase, now.phase),
+                completed=now.done,
+                total=now.total or None,
+                rate=rate,
+            )
 
         yield update
 

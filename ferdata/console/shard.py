@@ -38,7 +38,9 @@ _OBTAIN = {
 def shard(
     source: Annotated[Source, typer.Argument(help="What the images are.")],
     asked: Given[IngestOptions],
-    src: Annotated[str | None, typer.Option(metavar="DIR", help="Read this folder or URL.", show_default="data/<source>")] = None,
+    src: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Read this folder or URL.", show_default="data/<source>")
+    ] = None,
     out: OutOrUsual = None,
     codec: Annotated[
         str, typer.Option(help="Store pixels by this codec: raw, zstd, compact, jpeg; auto lets plan choose.")
@@ -89,8 +91,11 @@ def show_ingest(summary: IngestSummary) -> None:
     rows = {
         "accepted": f"{summary.accepted:,} of {summary.rows:,} rows",
         "skipped by rule": _reasons(summary.skipped),
-        "rejected": _reasons(summary.rejected) + (f"  (listed in {summary.out}/rejects.csv)" if summary.rejected else ""),
-        "repaired": _reasons({name: count for name, count in summary.repairs.items() if name != "unusual_size"}),  # has a note
+        "rejected": _reasons(summary.rejected)
+        + (f"  (listed in {summary.out}/rejects.csv)" if summary.rejected else ""),
+        "repaired": _reasons(
+            {name: count for name, count in summary.repairs.items() if name != "unusual_size"}
+        ),  # has a note
         "leaks between splits": _leaks(summary),
         "bytes in, out": f"{size(summary.bytes_in)} of images, {size(summary.bytes_out)} in {summary.num_shards} shards ({summary.codec})",
     }

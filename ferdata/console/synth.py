@@ -25,20 +25,30 @@ def synth(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Where the source tree goes.")],
     count: Annotated[int, typer.Option(help="Draw this many images in all.")] = 2000,
     size: Annotated[
-        int | None, typer.Option(help="Draw faces of this height and width.", show_default="224 for affectnet, 100 for rafdb")
+        int | None,
+        typer.Option(help="Draw faces of this height and width.", show_default="224 for affectnet, 100 for rafdb"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Draw other faces with another seed.")] = 0,
     num_workers: Workers = None,
     layout: Annotated[
         str | None,
-        typer.Option(help="Write this layout: AN-npy, AN-csv, RAF-basic or RAF-original.", show_default="AN-npy or RAF-basic"),
+        typer.Option(
+            help="Write this layout: AN-npy, AN-csv, RAF-basic or RAF-original.", show_default="AN-npy or RAF-basic"
+        ),
     ] = None,
     json_file: Json = None,
 ) -> None:
     """Draw, write and print."""
     with screen.counting_bar("drawing faces") as progress:
         summary = write_synthetic(
-            source.value, folder, count=count, size=size, seed=seed, num_workers=num_workers, layout=layout, progress=progress
+            source.value,
+            folder,
+            count=count,
+            size=size,
+            seed=seed,
+            num_workers=num_workers,
+            layout=layout,
+            progress=progress,
         )
     write_json(json_file, asdict(summary) | {"images_per_second": summary.images_per_second})
     rate = f"{summary.images:,} in {summary.seconds:.1f} s, {summary.images_per_second:,.0f} images/s"

@@ -67,7 +67,11 @@ def find_shards(shards: str | None, *, say: Callable[[str], None]) -> str | None
     if shards is not None:
         return shards
     found = next((folder for folder in USUAL_FOLDERS if _is_usable(folder, say)), None)
-    say(f"using {found}" if found else f"no shards found in {', '.join(USUAL_FOLDERS)}: using built-in images (name yours with --shards)")
+    say(
+        f"using {found}"
+        if found
+        else f"no shards found in {', '.join(USUAL_FOLDERS)}: using built-in images (name yours with --shards)"
+    )
     return found
 
 

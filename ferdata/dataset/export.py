@@ -45,7 +45,9 @@ class ExportReport:
         return asdict(self)
 
 
-def export(root: StrPath, *, to: str, out: StrPath, num_workers: int | None = None, progress: Progress | None = None) -> ExportReport:
+def export(
+    root: StrPath, *, to: str, out: StrPath, num_workers: int | None = None, progress: Progress | None = None
+) -> ExportReport:
     """Write every sample of the data set below ``root`` to a new folder.
 
     ``tar``: ``<split>-<6 digits>.tar`` with the members ``.cls``, ``.json`` and ``.npy`` of every sample, and ``classes.txt``,
@@ -74,7 +76,9 @@ def export(root: StrPath, *, to: str, out: StrPath, num_workers: int | None = No
     store, target = Store(root), Store(out)
     index = read_index(store)
     if to == "folder" and (len(index.spec.shape) != 3 or index.spec.shape[0] not in (1, 3)):
-        raise OptionError(f"{store}: tensors of {list(index.spec.shape)} found, expected [3, H, W] or [1, H, W] for PNG; export to tar")
+        raise OptionError(
+            f"{store}: tensors of {list(index.spec.shape)} found, expected [3, H, W] or [1, H, W] for PNG; export to tar"
+        )
     check_vacant(target)
     names = _folder_names(index.classes)
     with hold_lock(target), _Output(target) as output:
@@ -87,7 +91,9 @@ def export(root: StrPath, *, to: str, out: StrPath, num_workers: int | None = No
 
         if to == "folder":
             _make_folders(output, index, names)
-        written = map_in_threads(write_tar if to == "tar" else write_pictures, index.shards, num_workers=num_workers, progress=progress)
+        written = map_in_threads(
+            write_tar if to == "tar" else write_pictures, index.shards, num_workers=num_workers, progress=progress
+        )
         if to == "folder":
             output.write(LABELS_NAME, _labels_csv(store, index, names))
         else:
@@ -125,7 +131,9 @@ class _Output:
     def make_dir(self, folder: str) -> None:
         """Make a folder and those above it."""
         parts = folder.split("/")
-        self._folders += [above for end in range(1, len(parts) + 1) if (above := "/".join(parts[:end])) not in self._folders]
+        self._folders += [
+            above for end in range(1, len(parts) + 1) if (above := "/".join(parts[:end])) not in self._folders
+        ]
         self._target.make_dir(folder)
 
     def write(self, path: str, data: bytes) -> None:

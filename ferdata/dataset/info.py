@@ -124,13 +124,22 @@ def describe(root: StrPath) -> DatasetDescription:
 
 def shard_command(index: DatasetIndex, out: str, **changes: object) -> str:
     """Return the command that makes a data set anew from its images, with ``changes`` to the settings it was made with."""
-    made = {**index.settings, "size": index.spec.shape[1], "codec": index.codec.name, "level": index.codec.to_json()["level"], **changes}
+    made = {
+        **index.settings,
+        "size": index.spec.shape[1],
+        "codec": index.codec.name,
+        "level": index.codec.to_json()["level"],
+        **changes,
+    }
     usual: dict[str, object] = {option.name: option.default for option in options_of(IngestOptions)}
     usual |= {"codec": DEFAULT_CODEC, "level": CODECS[index.codec.name].to_json()["level"]}
     words = [*command_line().split(), "shard", index.source, "--src", "DIR", "--out", out]
     for name, value in made.items():
         if name in usual and value is not None and value != usual[name]:
-            words += [f"--{name.replace('_', '-')}", *([] if value is True else [f"{value:g}" if isinstance(value, float) else str(value)])]
+            words += [
+                f"--{name.replace('_', '-')}",
+                *([] if value is True else [f"{value:g}" if isinstance(value, float) else str(value)]),
+            ]
     return shlex.join(words)
 
 
@@ -143,5 +152,7 @@ def _notes(index: DatasetIndex) -> list[str]:
             notes.append(f"{split} has no sample of {', '.join(empty)}")
         elif sum(counts) and split == "train" and max(counts) >= 10 * min(counts):
             most, least = index.classes[counts.index(max(counts))], index.classes[counts.index(min(counts))]
-            notes.append(f"train has {max(counts):,} of {most} and {min(counts):,} of {least}: consider balanced sampling")
+            notes.append(
+                f"train has {max(counts):,} of {most} and {min(counts):,} of {least}: consider balanced sampling"
+            )
     return notes

@@ -83,7 +83,9 @@ def preview(root: StrPath, out: StrPath, *, split: str = "train", per_class: int
     out = check_file(out, option=flag("out"))
     _check_own(out)
     if len(index.spec.shape) != 3 or index.spec.shape[0] not in (1, 3):
-        raise OptionError(f"{store}: tensors of {list(index.spec.shape)} found, expected [3, H, W] or [1, H, W] to draw")
+        raise OptionError(
+            f"{store}: tensors of {list(index.spec.shape)} found, expected [3, H, W] or [1, H, W] to draw"
+        )
     rows = _choose(store, index, split, per_class, seed)
     sheet = _draw(store, index, split, rows, per_class, seed)
     picture = BytesIO()
@@ -101,7 +103,9 @@ def _check_own(path: str) -> None:
     if not (os.path.isfile(path) if store.is_local else store.exists(name)) or not (num_bytes := store.num_bytes(name)):
         return
     if _SOFTWARE.encode() not in store.read_range(name, 0, min(_HEAD_BYTES, num_bytes)):
-        raise OptionError(f"--out {path}: a file that is no contact sheet of ferdata's found, expected none; choose another name")
+        raise OptionError(
+            f"--out {path}: a file that is no contact sheet of ferdata's found, expected none; choose another name"
+        )
 
 
 def _choose(store: Store, index: DatasetIndex, split: str, per_class: int, seed: int) -> list[_Row]:
@@ -122,7 +126,11 @@ def _choose(store: Store, index: DatasetIndex, split: str, per_class: int, seed:
 
 
 def _caption(valence: float | None, arousal: float | None) -> str:
-    texts = [f"{letter} {round(value, 2) + 0.0:+.2f}" for letter, value in (("V", valence), ("A", arousal)) if value is not None]
+    texts = [
+        f"{letter} {round(value, 2) + 0.0:+.2f}"
+        for letter, value in (("V", valence), ("A", arousal))
+        if value is not None
+    ]
     return "  ".join(texts).replace("-", "−")
 
 
@@ -194,7 +202,9 @@ def _read_pictures(store: Store, index: DatasetIndex, split: str, rows: list[_Ro
         with ShardReader(store, shards[shard], index) as reader:
             shown = list(of_shard)
             pixels = np.empty((len(shown), *index.spec.shape), np.uint8)
-            reader.read_rows(np.array([face.position for face in shown]), pixels.reshape(len(shown), -1), np.arange(len(shown)))
+            reader.read_rows(
+                np.array([face.position for face in shown]), pixels.reshape(len(shown), -1), np.arange(len(shown))
+            )
             pictures.update(zip(shown, map(_picture, pixels), strict=True))
     return pictures
 

@@ -79,27 +79,36 @@ def recode(
     index = read_index(store)
     new = make_codec(codec, level)
     if new.needs_source:
-        raise OptionError(f"codec: {codec} found, expected one that stores pixels; run 'shard --codec {codec}' on the images themselves")
+        raise OptionError(
+            f"codec: {codec} found, expected one that stores pixels; run 'shard --codec {codec}' on the images themselves"
+        )
     files = {info.name: read_file(store, info) for info in index.files}
     read_samples(store, index)
     recoded = replace(index, codec=new)
     with hold_lock(target), new_data_set(target, [_shard_name(info, new) for info in index.shards]):
         shards = map_in_threads(
-            lambda info: _recode_shard(store, target, info, index, recoded), index.shards, num_workers=num_workers, progress=progress
+            lambda info: _recode_shard(store, target, info, index, recoded),
+            index.shards,
+            num_workers=num_workers,
+            progress=progress,
         )
         for name, data in files.items():
             write_file(target, name, data)
         bytes_in, bytes_out = sum(i.num_bytes for i in index.shards), sum(i.num_bytes for i in shards)
         summary = {**index.summary, "bytes_out": bytes_out}
         write_index(target, replace(recoded, shards=tuple(shards), summary=summary))
-    return RecodeReport(out=target.root, codec=codec, samples=index.num_samples(), bytes_in=bytes_in, bytes_out=bytes_out)
+    return RecodeReport(
+        out=target.root, codec=codec, samples=index.num_samples(), bytes_in=bytes_in, bytes_out=bytes_out
+    )
 
 
 def _shard_name(info: ShardInfo, codec: Codec) -> str:
     return info.name.split(".")[0] + codec.container.ending
 
 
-def _recode_shard(store: Store, target: Store, info: ShardInfo, index: DatasetIndex, recoded: DatasetIndex) -> ShardInfo:
+def _recode_shard(
+    store: Store, target: Store, info: ShardInfo, index: DatasetIndex, recoded: DatasetIndex
+) -> ShardInfo:
     name = _shard_name(info, recoded.codec)
     with target.write_atomic(name) as file:
         writer = ShardWriter(file, recoded.members, recoded.codec)

@@ -61,7 +61,9 @@ class _ShardResult:
     squares: np.ndarray
 
 
-def verify(root: StrPath, *, deep: bool = False, num_workers: int | None = None, progress: Progress | None = None) -> VerifyReport:
+def verify(
+    root: StrPath, *, deep: bool = False, num_workers: int | None = None, progress: Progress | None = None
+) -> VerifyReport:
     """Check the data set below ``root`` and return every fault; a fault never ends the check.
 
     Always: the index, sizes and XXH64 of all files, tables and ends of shards, shards that the index does not list, and
@@ -131,7 +133,9 @@ def _check_rows(store: Store, index: DatasetIndex) -> tuple[pa.Table | None, lis
         rows = read_samples(store, index)
     except FerdataError as error:
         return None, [str(error)]
-    labels, shards, positions, frames = (rows.column(name).to_numpy() for name in ("label", "shard", "position", "frame"))
+    labels, shards, positions, frames = (
+        rows.column(name).to_numpy() for name in ("label", "shard", "position", "frame")
+    )
     numbers: Counter[str] = Counter()
     for info, start, stop in _row_ranges(index):
         part = slice(start, stop)
@@ -139,7 +143,9 @@ def _check_rows(store: Store, index: DatasetIndex) -> tuple[pa.Table | None, lis
         numbers[info.split] += 1
         in_place = np.arange(stop - start)
         if not ((shards[part] == number) & (positions[part] == in_place) & (frames[part] == 2 * in_place + 1)).all():
-            errors.append(f"{where}: the rows {start:,} to {stop:,} are not those of {info.name}, sample by sample; run 'shard --fresh'")
+            errors.append(
+                f"{where}: the rows {start:,} to {stop:,} are not those of {info.name}, sample by sample; run 'shard --fresh'"
+            )
     for split, expected in index.counts.items():
         found = np.bincount(labels[index.rows(split)], minlength=len(index.classes)).tolist()
         if found != list(expected):
@@ -171,9 +177,15 @@ def _check_shard(store: Store, index: DatasetIndex, info: ShardInfo, rows: pa.Ta
     return _ShardResult(errors=errors, sums=sums, squares=squares)
 
 
-def _check_samples(reader: ShardReader, where: str, rows: pa.Table | None, sums: np.ndarray, squares: np.ndarray) -> list[str]:
+def _check_samples(
+    reader: ShardReader, where: str, rows: pa.Table | None, sums: np.ndarray, squares: np.ndarray
+) -> list[str]:
     """Return the faults of all samples of a shard, and add to the sums of their pixels and of the pixels' squares."""
-    expected_rows = rows.select(["key", "label", "path", "source_label", "valence", "arousal"]).to_pylist() if rows is not None else None
+    expected_rows = (
+        rows.select(["key", "label", "path", "source_label", "valence", "arousal"]).to_pylist()
+        if rows is not None
+        else None
+    )
     pixels = np.empty(reader.members.spec.shape, np.uint8)
     errors = []
     for position in range(len(reader)):
@@ -208,7 +220,10 @@ def _check_moments(store: Store, index: DatasetIndex, results: list[_ShardResult
     count = num_samples * index.spec.num_bytes // index.spec.shape[0]
     errors = []
     for channel, (mean, std) in enumerate(zip(index.mean, index.std, strict=True)):
-        total, squares = (sum(int(values[channel]) for values in sums) for sums in ([r.sums for r in chosen], [r.squares for r in chosen]))
+        total, squares = (
+            sum(int(values[channel]) for values in sums)
+            for sums in ([r.sums for r in chosen], [r.squares for r in chosen])
+        )
         found = total / count, max(0, squares * count - total * total) ** 0.5 / count
         if not np.allclose(found, (mean, std), rtol=_MOMENT_TOLERANCE, atol=_MOMENT_TOLERANCE):
             errors.append(

@@ -170,13 +170,17 @@ def read_index(root: Store | StrPath) -> DatasetIndex:
     store = root if isinstance(root, Store) else Store(root)
     where = store.path(INDEX_NAME)
     try:
-        data = _read_sound(store, INDEX_NAME, _MOST_INDEX_BYTES, lambda data: data.endswith(_tail(data[: len(data) - len(_tail(b""))])))
+        data = _read_sound(
+            store, INDEX_NAME, _MOST_INDEX_BYTES, lambda data: data.endswith(_tail(data[: len(data) - len(_tail(b""))]))
+        )
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ShardMissingError(
             f"{store}: no {INDEX_NAME} found, expected a folder that 'shard' has finished; run 'shard' (it resumes), or check the path"
         ) from error
     if not data.startswith(b'{\n "format": "ferdata",'):
-        raise ShardCorruptError(f"{where}: not an index that ferdata wrote, expected the folder of a ferdata data set; check the path")
+        raise ShardCorruptError(
+            f"{where}: not an index that ferdata wrote, expected the folder of a ferdata data set; check the path"
+        )
     cut = len(data) - len(_tail(b""))
     if cut < 0 or data[cut:] != _tail(data[:cut]):
         raise ShardCorruptError(
@@ -229,7 +233,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the member {reprlib.repr(next(name for name in names if names.count(name) > 1))} found twice")
+        raise ValueError(
+            f"the member {reprlib.repr(next(name for name in names if names.count(name) > 1))} found twice"
+        )
     return found
 
 
@@ -250,16 +256,22 @@ def read_file(store: Store, info: FileInfo) -> bytes:
     try:
         data = _read_sound(store, info.name, info.num_bytes, lambda data: xxhash.xxh64_hexdigest(data) == info.xxh64)
     except FileNotFoundError as error:
-        raise ShardMissingError(f"{store.path(info.name)}: no such file, expected it beside {INDEX_NAME}; copy the whole folder") from error
+        raise ShardMissingError(
+            f"{store.path(info.name)}: no such file, expected it beside {INDEX_NAME}; copy the whole folder"
+        ) from error
     if xxhash.xxh64_hexdigest(data) != info.xxh64:
-        raise ShardCorruptError(f"{store.path(info.name)}: its XXH64 is not the one in {INDEX_NAME}; copy it again or run 'shard --fresh'")
+        raise ShardCorruptError(
+            f"{store.path(info.name)}: its XXH64 is not the one in {INDEX_NAME}; copy it again or run 'shard --fresh'"
+        )
     return data
 
 
 def _read_sound(store: Store, name: str, most_bytes: int, is_sound: Callable[[bytes], bool]) -> bytes:
     """Return a file; what came from a URL and is not sound is asked for once more, past any cache."""
     if store.is_local and (num_bytes := store.num_bytes(name)) > most_bytes:  # before memory is asked for
-        raise ShardCorruptError(f"{store.path(name)}: {num_bytes:,} bytes found, expected at most {most_bytes:,}; copy it again")
+        raise ShardCorruptError(
+            f"{store.path(name)}: {num_bytes:,} bytes found, expected at most {most_bytes:,}; copy it again"
+        )
     data = store.read(name)
     return data if store.is_local or is_sound(data) else store.read(name, is_fresh=True)
 

@@ -106,7 +106,9 @@ class ShardReader:
         self._grid = None
         self._file.close()
 
-    def read_rows(self, positions: np.ndarray, out: np.ndarray, rows: np.ndarray, *, verify: bool | np.ndarray = True) -> int:
+    def read_rows(
+        self, positions: np.ndarray, out: np.ndarray, rows: np.ndarray, *, verify: bool | np.ndarray = True
+    ) -> int:
         """Decode the samples at ``positions`` into ``out[rows]``.
 
         Args:
@@ -128,13 +130,17 @@ class ShardReader:
         self._check_positions(int(positions[0]), int(positions[-1]))
         steps = np.diff(positions)
         if (steps < 0).any():
-            raise OptionError(f"{self._where}: positions out of order found, expected ascending ones; correct the caller")
+            raise OptionError(
+                f"{self._where}: positions out of order found, expected ascending ones; correct the caller"
+            )
         try:
             return self._read_rows(positions, out, rows, np.flatnonzero(steps != 1) + 1, verify)
         finally:
             self._file.check_unchanged()
 
-    def _read_rows(self, positions: np.ndarray, out: np.ndarray, rows: np.ndarray, cuts: np.ndarray, verify: bool | np.ndarray) -> int:
+    def _read_rows(
+        self, positions: np.ndarray, out: np.ndarray, rows: np.ndarray, cuts: np.ndarray, verify: bool | np.ndarray
+    ) -> int:
         num_bytes = 0
         grid = self._mapped_pixels()
         starts, stops = self._shard.starts, self._shard.stops
@@ -195,7 +201,9 @@ class ShardReader:
 
     def _check_positions(self, first: int, last: int) -> None:
         if first < 0 or last >= len(self):
-            raise OptionError(f"{self._where}: positions up to {last} found, expected 0 to {len(self) - 1}; correct the caller")
+            raise OptionError(
+                f"{self._where}: positions up to {last} found, expected 0 to {len(self) - 1}; correct the caller"
+            )
 
     def _twice(self, read: Callable[[], T]) -> T:
         """Return what ``read`` does; where checksums do not fit what came from a URL, from bytes that are asked for once more."""
@@ -214,7 +222,9 @@ class ShardReader:
         if self._grid is None:
             row_bytes = self.members.spec.num_bytes
             bodies = self._file.array[int(self._shard.starts[0]) :]
-            self._grid = as_strided(bodies, (len(self), row_bytes), (self.members.sample_bytes(row_bytes), 1), writeable=False)
+            self._grid = as_strided(
+                bodies, (len(self), row_bytes), (self.members.sample_bytes(row_bytes), 1), writeable=False
+            )
         return self._grid
 
     def _decode_run(self, first: int, start: int, num_bytes: int, out: np.ndarray, rows: np.ndarray) -> None:
@@ -225,7 +235,9 @@ class ShardReader:
             try:
                 self._decode(body, out[row])
             except ShardCorruptError as error:
-                raise ShardCorruptError(f"{self._where}: sample {position}: {error}; copy or write the shard again") from error
+                raise ShardCorruptError(
+                    f"{self._where}: sample {position}: {error}; copy or write the shard again"
+                ) from error
 
 
 def read_whole(store: Store, info: ShardInfo, index: DatasetIndex, *, is_checked: bool = False) -> Iterator[Sample]:

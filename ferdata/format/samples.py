@@ -36,7 +36,9 @@ SAMPLES_SCHEMA = pa.schema(
 """One row per sample, in reading order: ``shard`` counts within the split, ``position`` within the shard;
 ``frame`` is the zstd frame that holds the body (2 * position + 1)."""
 
-_TYPES = {field.name: field.type.value_type if pa.types.is_dictionary(field.type) else field.type for field in SAMPLES_SCHEMA}
+_TYPES = {
+    field.name: field.type.value_type if pa.types.is_dictionary(field.type) else field.type for field in SAMPLES_SCHEMA
+}
 """As they are stored."""
 _TEXTS = [name for name, kind in _TYPES.items() if pa.types.is_string(kind)]
 _MOST_ROW_BYTES = 8192
@@ -51,7 +53,13 @@ _NEEDED = ("key", "split", "label", "shard", "frame", "position")
 def write_samples(store: Store, samples: pa.Table) -> FileInfo:
     """Write ``samples.parquet`` atomically, with bytes that depend on the rows alone."""
     buffer = BytesIO()
-    pq.write_table(samples.cast(SAMPLES_SCHEMA).combine_chunks(), buffer, compression="zstd", row_group_size=1 << 16, store_schema=False)
+    pq.write_table(
+        samples.cast(SAMPLES_SCHEMA).combine_chunks(),
+        buffer,
+        compression="zstd",
+        row_group_size=1 << 16,
+        store_schema=False,
+    )
     return write_file(store, SAMPLES_NAME, buffer.getvalue())
 
 
@@ -83,7 +91,10 @@ def read_samples(store: Store, index: DatasetIndex, columns: list[str] | None = 
 
 
 def _schema_problem(file: pq.ParquetFile, index: DatasetIndex) -> str:
-    found = {field.name: field.type.value_type if pa.types.is_dictionary(field.type) else field.type for field in file.schema_arrow}
+    found = {
+        field.name: field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        for field in file.schema_arrow
+    }
     if wrong := [name for name, kind in _TYPES.items() if found.get(name) != kind]:
         listed = ", ".join(f"{name} {found.get(name, 'missing')} (expected {_TYPES[name]})" for name in wrong)
         return f"columns of other types found: {listed}"
@@ -130,6 +141,8 @@ def _row_problem(table: pa.Table, index: DatasetIndex) -> str:
             return f"labels {bounds['min']} to {bounds['max']} found, expected 0 to {len(index.classes) - 1}"
     for split in index.splits if "split" in names else ():
         rows = index.rows(split)
-        if not pc.all(pc.equal(table.column("split").slice(rows.start, rows.stop - rows.start), split), min_count=0).as_py():
+        if not pc.all(
+            pc.equal(table.column("split").slice(rows.start, rows.stop - rows.start), split), min_count=0
+        ).as_py():
             return f"rows {rows.start:,} to {rows.stop:,} of other splits found, expected all in {split!r}"
     return ""

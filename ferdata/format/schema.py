@@ -52,17 +52,34 @@ def _check_shards(record: Mapping[str, Any]) -> None:
     for number, info in enumerate(record["shards"]):
         at, name, split = f"shards[{number}]", info["name"], info["split"]
         _expect(split in counts, f"{at}.split", split, "one of the splits in counts")
-        is_named = name.startswith(f"{split}-") and name.removeprefix(f"{split}-").partition(".")[1:] == (".", ending[1:])
+        is_named = name.startswith(f"{split}-") and name.removeprefix(f"{split}-").partition(".")[1:] == (
+            ".",
+            ending[1:],
+        )
         _expect(is_named, f"{at}.name", name, f"{split}-<6 digits>{ending}")
-        _expect((places[split], name) > last, f"{at}.name", name, "every shard once, in the order of splits and numbers")
-        _expect(info["samples"] * _LEAST_SAMPLE_BYTES <= info["num_bytes"], f"{at}.samples", info["samples"], "no more than its bytes hold")
+        _expect(
+            (places[split], name) > last, f"{at}.name", name, "every shard once, in the order of splits and numbers"
+        )
+        _expect(
+            info["samples"] * _LEAST_SAMPLE_BYTES <= info["num_bytes"],
+            f"{at}.samples",
+            info["samples"],
+            "no more than its bytes hold",
+        )
         found[split] += info["samples"]
         last = places[split], name
     num_classes = len(record["classes"])
     for split, counted in counts.items():
         _expect(len(counted) == num_classes, f"counts.{split}", counted, f"{num_classes} numbers, one per class")
-        _expect(sum(counted) == found[split], f"counts.{split}", counted, f"a sum of {found[split]:,}, the samples of its shards")
-    _expect(sum(found.values()) <= _MOST_SAMPLES, "shards", sum(found.values()), f"at most {_MOST_SAMPLES:,} samples in all")
+        _expect(
+            sum(counted) == found[split],
+            f"counts.{split}",
+            counted,
+            f"a sum of {found[split]:,}, the samples of its shards",
+        )
+    _expect(
+        sum(found.values()) <= _MOST_SAMPLES, "shards", sum(found.values()), f"at most {_MOST_SAMPLES:,} samples in all"
+    )
 
 
 # Rules
@@ -100,7 +117,9 @@ def _text(pattern: str, expected: str) -> Rule:
 
 def _one_of(*allowed: str | None) -> Rule:
     def check(name: str, value: Any) -> None:
-        _expect(isinstance(value, str | None) and value in allowed, name, value, f"one of {', '.join(map(str, allowed))}")
+        _expect(
+            isinstance(value, str | None) and value in allowed, name, value, f"one of {', '.join(map(str, allowed))}"
+        )
 
     return check
 
@@ -115,7 +134,12 @@ def _or_null(rule: Rule) -> Rule:
 
 def _array(rule: Rule, least: int = 0, most: int = 1 << 31) -> Rule:
     def check(name: str, value: Any) -> None:
-        _expect(type(value) is list and least <= len(value) <= most, name, value, f"an array of {least:,} to {most:,} values")
+        _expect(
+            type(value) is list and least <= len(value) <= most,
+            name,
+            value,
+            f"an array of {least:,} to {most:,} values",
+        )
         for number, element in enumerate(value):
             rule(f"{name}[{number}]", element)
 
@@ -218,14 +242,20 @@ _INDEX = _object(
         "spec": _object({"dtype": _one_of("uint8"), "shape": _shape}),
         "json_bytes": _json_bytes,
         "transform": _object(
-            {"fingerprint": _text(r"[0-9a-f]{32}", "32 lower-case hexadecimal digits"), "settings": _SETTINGS, "libraries": _SETTINGS}
+            {
+                "fingerprint": _text(r"[0-9a-f]{32}", "32 lower-case hexadecimal digits"),
+                "settings": _SETTINGS,
+                "libraries": _SETTINGS,
+            }
         ),
         "settings": _SETTINGS,
         "classes": _array(_WORDS, 1, _MOST_CLASSES),
         "counts": _table(_SPLIT, _array(_COUNT, 1, _MOST_CLASSES)),
         "mean": _array(_number(0, 255)),
         "std": _array(_number(0, 255)),
-        "files": _array(_object({"name": _one_of(SAMPLES_NAME, REJECTS_NAME), "num_bytes": _BYTES, "xxh64": _HASH}), 2, 2),
+        "files": _array(
+            _object({"name": _one_of(SAMPLES_NAME, REJECTS_NAME), "num_bytes": _BYTES, "xxh64": _HASH}), 2, 2
+        ),
         "shards": _array(_object(_SHARD)),
         "summary": _object(_SUMMARY, optional=tuple(_SUMMARY)),
     }

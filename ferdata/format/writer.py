@@ -51,7 +51,9 @@ class ShardWriter:
         """Bytes written so far."""
         return self._num_bytes
 
-    def add(self, key: str, label: int, record: Mapping[str, Any], pixels: np.ndarray, source: bytes | None = None) -> None:
+    def add(
+        self, key: str, label: int, record: Mapping[str, Any], pixels: np.ndarray, source: bytes | None = None
+    ) -> None:
         """Append one sample.
 
         Args:
@@ -63,7 +65,9 @@ class ShardWriter:
         """
         spec = self._members.spec
         if pixels.shape != spec.shape or pixels.dtype != np.uint8:
-            raise OptionError(f"{key}: tensor {pixels.dtype} {list(pixels.shape)} found, expected {spec.dtype} {list(spec.shape)}")
+            raise OptionError(
+                f"{key}: tensor {pixels.dtype} {list(pixels.shape)} found, expected {spec.dtype} {list(spec.shape)}"
+            )
         body = memoryview(self._encode(pixels, source)).cast("B")
         self._container.add(self._padding, self._members.head(key, label, record, len(body)), body)
         self._padding = bytes(self._members.padding_bytes(len(body)))
@@ -73,7 +77,10 @@ class ShardWriter:
         """Write the end of the shard and its table; the file itself stays open."""
         tail = self._container.close(self._padding)
         return WrittenShard(
-            samples=self._samples, num_bytes=self._num_bytes, xxh64=self._hash.hexdigest(), tail_xxh64=xxhash.xxh64_hexdigest(tail)
+            samples=self._samples,
+            num_bytes=self._num_bytes,
+            xxh64=self._hash.hexdigest(),
+            tail_xxh64=xxhash.xxh64_hexdigest(tail),
         )
 
     def _put(self, data: Any) -> None:

@@ -144,7 +144,9 @@ def decode(data: bytes, *, max_pixels: int, where: str) -> Decoded:
     try:
         return _decode_jpeg(data, max_pixels) if found is JPEG else _decode_with_pillow(data, found, max_pixels)
     except _TooManyPixelsError as error:
-        raise ImageTooLargeError(f"{where}: {error} found, expected at most {max_pixels:,}; shrink it or raise the limit") from error
+        raise ImageTooLargeError(
+            f"{where}: {error} found, expected at most {max_pixels:,}; shrink it or raise the limit"
+        ) from error
     except HeaderTooLargeError as error:
         raise ImageTooLargeError(f"{where}: {error}; save it anew") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
@@ -156,7 +158,9 @@ def decode(data: bytes, *, max_pixels: int, where: str) -> Decoded:
             raise DecoderMissingError(f"{where}: {what_to_install(data, found)}") from error
         if isinstance(error, UnidentifiedImageError):  # its text holds an address in memory
             error = ValueError("its header makes no sense")
-        raise ImageCorruptError(f"{where}: {type(error).__name__}: {error}, expected an intact image; copy it again") from error
+        raise ImageCorruptError(
+            f"{where}: {type(error).__name__}: {error}, expected an intact image; copy it again"
+        ) from error
 
 
 class _TooManyPixelsError(Exception):
@@ -175,7 +179,9 @@ def _decode_jpeg(data: bytes, max_pixels: int) -> Decoded:
         return _decode_with_pillow(data, JPEG, max_pixels)
     _check_size(head.width, head.height, max_pixels)
     if head.oddity:
-        raise _UnsupportedError(f"a JPEG with {head.oddity} found, expected a baseline or progressive one of 8 bits; save it as PNG")
+        raise _UnsupportedError(
+            f"a JPEG with {head.oddity} found, expected a baseline or progressive one of 8 bits; save it as PNG"
+        )
     check_whole(data, head)
     rgbx = decode_rgbx(data, head)
     turned, repairs = _orientation(head.exif, head.xmp)
@@ -259,7 +265,9 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int], *, where: str) 
             return _flatten(image.convert("RGBA"), background, repairs)
         return image.convert("RGB"), repairs
     except (ValueError, ImportError, OSError) as error:
-        raise ImageUnsupportedError(f"{where}: mode {mode}: {error}, expected one that Pillow turns into RGB; save it as RGB") from error
+        raise ImageUnsupportedError(
+            f"{where}: mode {mode}: {error}, expected one that Pillow turns into RGB; save it as RGB"
+        ) from error
 
 
 _ALPHA_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
@@ -333,7 +341,9 @@ def _read_png(data: bytes, remarks: _PngRemarks) -> bytes:
         if end + 4 > len(data):
             break
         if kind == b"CgBI":
-            raise _UnsupportedError("a PNG as Xcode packs it for phones (CgBI) found, expected an ordinary one; convert it")
+            raise _UnsupportedError(
+                "a PNG as Xcode packs it for phones (CgBI) found, expected an ordinary one; convert it"
+            )
         is_critical = not kind[0] & 0x20
         if is_critical and zlib.crc32(view[position + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
             raise OSError(f"chunk {kind!r} at byte {position:,} does not match its checksum")

@@ -16,7 +16,10 @@ from ferdata.images.jpeg_scans import count_scans, find_damage
 
 try:
     import simplejpeg
-except (ImportError, ValueError):  # an accelerator: everything works without it; ValueError where it was built for another NumPy
+except (
+    ImportError,
+    ValueError,
+):  # an accelerator: everything works without it; ValueError where it was built for another NumPy
     simplejpeg = None
 
 __all__ = ["DamagedJpegError", "JpegHead", "check_whole", "decode_rgbx", "read_head", "without_metadata"]
@@ -137,7 +140,9 @@ def without_metadata(data: bytes, head: JpegHead) -> bytes:
         end = position + 2 + (data[position + 2] << 8 | data[position + 3])
         block = data[position + 4 : end]
         is_remark = _APP0 <= marker <= _APP15 or marker == _COMMENT
-        tells_colours = (marker == _APP14 and _is_adobe(block)) or (marker == _APP0 and len(block) >= 14 and block.startswith(b"JFIF\0"))
+        tells_colours = (marker == _APP14 and _is_adobe(block)) or (
+            marker == _APP0 and len(block) >= 14 and block.startswith(b"JFIF\0")
+        )
         if not is_remark or tells_colours:
             kept.append(data[position:end])
         position = end

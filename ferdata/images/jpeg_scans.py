@@ -92,7 +92,12 @@ def find_damage(data: bytes) -> str | None:
         _read_scans(data)
     except _DamageError as error:
         return str(error)
-    except (IndexError, KeyError, ValueError, ZeroDivisionError):  # a table or component that is not there: libjpeg is asked
+    except (
+        IndexError,
+        KeyError,
+        ValueError,
+        ZeroDivisionError,
+    ):  # a table or component that is not there: libjpeg is asked
         return None
     return None
 
@@ -111,7 +116,10 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             yield marker, position, position
             return
         if marker not in _STANDALONE:
-            start, position = position + 2, max(position + 2, position + int.from_bytes(data[position : position + 2], "big"))
+            start, position = (
+                position + 2,
+                max(position + 2, position + int.from_bytes(data[position : position + 2], "big")),
+            )
             yield marker, start, position
 
 
@@ -166,7 +174,9 @@ def _entry(length: int, symbol: int, *, is_dc: bool) -> int:
     return (symbol << 16) | (1 if is_dc else passed) << 8 | (length + (symbol if is_dc else size))
 
 
-def _read_scan(data: bytes, position: int, header: bytes, frame: _Frame, tables: dict[int, _Table], interval: int) -> None:
+def _read_scan(
+    data: bytes, position: int, header: bytes, frame: _Frame, tables: dict[int, _Table], interval: int
+) -> None:
     """Read one scan, whose data begins at ``position``."""
     chosen = [(frame.components[header[1 + 2 * i]], header[2 + 2 * i]) for i in range(header[0])]
     first, last, approximation = header[1 + 2 * header[0] :][:3] if frame.is_progressive else (0, 63, 0)

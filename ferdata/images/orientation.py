@@ -31,7 +31,9 @@ def read_tags(data: bytes) -> dict[int, int]:
     if order is None or len(data) < 8 or not {42, 43} & {data[2], data[3]}:
         raise ValueError(f"{bytes(data[:8])!r} found, expected a TIFF header")
     is_big = 43 in (data[2], data[3])
-    count_format, entry_format, inline = (f"{order}Q", f"{order}HHQ8s", 8) if is_big else (f"{order}H", f"{order}HHI4s", 4)
+    count_format, entry_format, inline = (
+        (f"{order}Q", f"{order}HHQ8s", 8) if is_big else (f"{order}H", f"{order}HHI4s", 4)
+    )
     tags = {TOTAL: 0}
     try:
         position = struct.unpack_from(f"{order}{'Q' if is_big else 'I'}", data, 8 if is_big else 4)[0]

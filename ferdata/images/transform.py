@@ -77,9 +77,16 @@ class TransformOptions:
         max_pixels: Larger images are rejected before decoding; at most Pillow's own hard limit.
     """
 
-    size: Annotated[int, Setting("Make tensors of this height and width, whatever the aspect ratio.", "Images", least=1, most=4096)] = 224
+    size: Annotated[
+        int, Setting("Make tensors of this height and width, whatever the aspect ratio.", "Images", least=1, most=4096)
+    ] = 224
     crop: Annotated[
-        str, Setting("Cut images to their face box where the layout has one, or take them whole.", "Images", choices=("box", "none"))
+        str,
+        Setting(
+            "Cut images to their face box where the layout has one, or take them whole.",
+            "Images",
+            choices=("box", "none"),
+        ),
     ] = "box"
     resample: str = "bilinear"
     background: tuple[int, int, int] = (255, 255, 255)
@@ -126,7 +133,9 @@ class Transform:
     Not for several threads at once: it silences warnings while it decodes, and Python's filters are process-wide.
     """
 
-    def __init__(self, options: TransformOptions, *, split: Callable[[np.ndarray, np.ndarray], bool] | None = None) -> None:
+    def __init__(
+        self, options: TransformOptions, *, split: Callable[[np.ndarray, np.ndarray], bool] | None = None
+    ) -> None:
         self.options = options
         self._split = split
         self.spec = TensorSpec(dtype="uint8", shape=(3, options.size, options.size))

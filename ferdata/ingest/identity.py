@@ -69,7 +69,9 @@ def _add_column(digest: "xxhash.xxh3_128", column: pa.ChunkedArray) -> None:
         digest.update(pc.fill_null(column, 0).to_numpy().tobytes())
 
 
-def flat_settings(source: str, codec: Codec, transform: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+def flat_settings(
+    source: str, codec: Codec, transform: Mapping[str, Any], settings: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
         "source": source,
         **{"codec" if name == "name" else name: value for name, value in codec.to_json().items()},
@@ -89,7 +91,11 @@ def libraries() -> dict[str, str]:
 
 def describe_changes(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     """Return how the settings of a data set differ from those asked for, as the options that were typed; empty where they do not."""
-    names = [name for name in (*expected, *(name for name in found if name not in expected)) if found.get(name) != expected.get(name)]
+    names = [
+        name
+        for name in (*expected, *(name for name in found if name not in expected))
+        if found.get(name) != expected.get(name)
+    ]
     texts = []
     for name in names:
         old, new = found.get(name), expected.get(name)
@@ -106,4 +112,8 @@ def describe_changes(found: Mapping[str, Any], expected: Mapping[str, Any]) -> s
 
 
 def _word(value: object) -> object:
-    return {None: "none", True: "yes", False: "no"}.get(value, value) if value is None or isinstance(value, bool) else value
+    return (
+        {None: "none", True: "yes", False: "no"}.get(value, value)
+        if value is None or isinstance(value, bool)
+        else value
+    )

@@ -47,13 +47,21 @@ class IngestOptions:
     codec: Codec = CODECS[DEFAULT_CODEC]
     limit: Annotated[
         int | None,
-        Setting("Take only so many images, each split and class in its proportion.", "Splits", none="all of them", least=1),
+        Setting(
+            "Take only so many images, each split and class in its proportion.", "Splits", none="all of them", least=1
+        ),
     ] = None
     val: Annotated[
-        float | None, Setting("Cut a val split off train: a share (0.1), or so many images of each class (500).", "Splits", none="none")
+        float | None,
+        Setting(
+            "Cut a val split off train: a share (0.1), or so many images of each class (500).", "Splits", none="none"
+        ),
     ] = None
     test: Annotated[
-        float | None, Setting("Cut a test split off train: a share (0.1), or so many images of each class (500).", "Splits", none="none")
+        float | None,
+        Setting(
+            "Cut a test split off train: a share (0.1), or so many images of each class (500).", "Splits", none="none"
+        ),
     ] = None
     group_by: Annotated[
         str | None,
@@ -63,16 +71,28 @@ class IngestOptions:
             none="each by itself",
         ),
     ] = None
-    drop_leaks: Annotated[bool, Setting("Leave out train images whose very bytes are in another split too.", "Splits")] = False
+    drop_leaks: Annotated[
+        bool, Setting("Leave out train images whose very bytes are in another split too.", "Splits")
+    ] = False
     seed: Annotated[int, Setting("Draw the order, the splits and the limit from this seed.", "Splits", least=0)] = 0
     engine: Annotated[
         str,
-        Setting("Work in processes here, or on a Ray cluster (RAY_ADDRESS, or one on this machine).", "Run", choices=("local", "ray")),
+        Setting(
+            "Work in processes here, or on a Ray cluster (RAY_ADDRESS, or one on this machine).",
+            "Run",
+            choices=("local", "ray"),
+        ),
     ] = "local"
-    num_workers: Annotated[int | None, Setting("Start this many worker processes.", "Run", none="one per core", flag="--workers")] = None
+    num_workers: Annotated[
+        int | None, Setting("Start this many worker processes.", "Run", none="one per core", flag="--workers")
+    ] = None
     resume: Annotated[
         bool,
-        Setting("Go on with a stopped run of the same settings, or remove what is there and start anew.", "Run", flag="--resume/--fresh"),
+        Setting(
+            "Go on with a stopped run of the same settings, or remove what is there and start anew.",
+            "Run",
+            flag="--resume/--fresh",
+        ),
     ] = True
 
     def __post_init__(self) -> None:
@@ -94,7 +114,9 @@ class IngestOptions:
             )
         if self.group_by is not None:
             if self.val is None and self.test is None:
-                raise OptionError(f"group-by: {self.group_by!r} found, but no split is cut, expected --val or --test with it")
+                raise OptionError(
+                    f"group-by: {self.group_by!r} found, but no split is cut, expected --val or --test with it"
+                )
             check_group_by(self.group_by)
         scan = replace(self.scan, crop=self.transform.crop, num_workers=self.resolved_workers())
         object.__setattr__(self, "scan", scan)
@@ -156,6 +178,8 @@ class Clock:
 
         def tell(done: int = 0, total: int = 0, **counts: int) -> None:
             if self._progress is not None:
-                self._progress(IngestProgress(phase=name, done=done, total=total, seconds=time.monotonic() - started, **counts))
+                self._progress(
+                    IngestProgress(phase=name, done=done, total=total, seconds=time.monotonic() - started, **counts)
+                )
 
         return tell

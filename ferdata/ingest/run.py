@@ -60,7 +60,9 @@ def ingest(options: IngestOptions, *, progress: ProgressCallback | None = None) 
     try:
         scan = scan_source(options.source, options.src, options.scan)
     except KeyboardInterrupt as error:
-        raise IngestError(f"{options.src}: stopped by Ctrl-C while it was scanned; nothing was written: run the command again") from error
+        raise IngestError(
+            f"{options.src}: stopped by Ctrl-C while it was scanned; nothing was written: run the command again"
+        ) from error
     return ingest_scan(scan, options, progress=progress, scan_seconds=time.monotonic() - started)
 
 
@@ -76,7 +78,9 @@ def ingest_scan(
             summary = _convert(conversion, Clock(progress))
         return replace(summary, scan_seconds=scan_seconds, seconds=time.monotonic() - started)
     except KeyboardInterrupt as error:
-        raise IngestError(f"{options.out}: stopped by Ctrl-C; finished shards are kept: run the same command again to go on") from error
+        raise IngestError(
+            f"{options.out}: stopped by Ctrl-C; finished shards are kept: run the same command again to go on"
+        ) from error
     except FerdataError:
         raise
     except OSError as error:
@@ -118,7 +122,9 @@ def _find_unlisted(conversion: Conversion) -> frozenset[str]:
     if unlisted:
         if not store.is_local:  # an upload is its own commit: there, nothing can be compared before it is replaced
             raise unlisted_error(store, min(unlisted))
-        warnings.warn(f"{store}: {INDEX_NAME} is lost; the shards are made again and must come out the same", stacklevel=5)
+        warnings.warn(
+            f"{store}: {INDEX_NAME} is lost; the shards are made again and must come out the same", stacklevel=5
+        )
     return unlisted
 
 

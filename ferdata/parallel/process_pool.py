@@ -42,7 +42,9 @@ _PR_SET_PDEATHSIG = 1
 _CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
 
-def map_in_processes(function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], *, num_workers: int, where: str) -> Iterator[ResultT]:
+def map_in_processes(
+    function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], *, num_workers: int, where: str
+) -> Iterator[ResultT]:
     """Yield ``function(task)`` for every task, in order; at most ``_ORDERED_TASKS_PER_WORKER`` tasks a worker are in flight.
 
     Args:
@@ -104,7 +106,9 @@ def run_tasks(
 
 
 @contextmanager
-def _process_pool(num_workers: int, where: str, advice: str = "", begin: Callable[[], None] | None = None) -> Iterator[Executor]:
+def _process_pool(
+    num_workers: int, where: str, advice: str = "", begin: Callable[[], None] | None = None
+) -> Iterator[Executor]:
     """Open a pool whose workers ignore Ctrl-C and die with this process, however it dies; they are gone when the block has ended.
 
     Raises:

@@ -43,7 +43,9 @@ def run_tasks_on_ray(
     try:
         import ray
     except ImportError as error:
-        raise OptionError("engine: ray found, but Ray is not installed; `pip install ferdata[ray]`, or use --engine local") from error
+        raise OptionError(
+            "engine: ray found, but Ray is not installed; `pip install ferdata[ray]`, or use --engine local"
+        ) from error
     started = not ray.is_initialized()
     try:
         if started:
@@ -73,7 +75,9 @@ def _connect(ray: Any, num_workers: int) -> None:
         ray.init(num_cpus=num_workers, include_dashboard=False, runtime_env=environment, **quiet)
 
 
-def _run(ray: Any, work: Callable[..., Any], tasks: Iterable[Any], *, on_result: Callable[[Any], None], on_tick: Beat) -> None:
+def _run(
+    ray: Any, work: Callable[..., Any], tasks: Iterable[Any], *, on_result: Callable[[Any], None], on_tick: Beat
+) -> None:
     remote = ray.remote(num_cpus=1)(_run_task)
     shared = ray.put(work)
     most = TASKS_PER_CORE * max(1, int(ray.cluster_resources().get("CPU", 1)))

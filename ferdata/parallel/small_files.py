@@ -23,7 +23,12 @@ _ResultT = TypeVar("_ResultT")
 
 
 def read_in_order(
-    store: Store, function: Callable[[Store, _JobT], _ResultT], jobs: Iterable[_JobT], *, num_jobs: int, num_workers: int
+    store: Store,
+    function: Callable[[Store, _JobT], _ResultT],
+    jobs: Iterable[_JobT],
+    *,
+    num_jobs: int,
+    num_workers: int,
 ) -> Iterator[_ResultT]:
     """Yield ``function(store, job)`` for every job, in order.
 

@@ -41,7 +41,9 @@ def map_in_threads(
     return results
 
 
-def iterate_in_threads(function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], *, num_threads: int) -> Iterator[ResultT]:
+def iterate_in_threads(
+    function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], *, num_threads: int
+) -> Iterator[ResultT]:
     """Yield ``function(task)`` for every task, in order, with a few tasks per thread in flight."""
     with ThreadPoolExecutor(num_threads) as pool:
         try:

@@ -87,7 +87,9 @@ class MachinePlan:
         record = asdict(self)
         for facts in record["codecs"]:
             facts["rates"] = {str(workers): rate for workers, rate in facts["rates"].items()}
-        for row, found in zip([*record["rows"], record["recommendation"]["row"]], [*self.rows, self.recommendation.row], strict=True):
+        for row, found in zip(
+            [*record["rows"], record["recommendation"]["row"]], [*self.rows, self.recommendation.row], strict=True
+        ):
             row["fits_memory"] = found.fits_memory
         return json.loads(json.dumps(record))  # type: ignore[no-any-return]
 
@@ -139,7 +141,9 @@ def choose_codec(asked: IngestOptions, *, level: int | None = None, say: Say = l
     scan = scan_source(asked.source, asked.src, asked.scan)
     total = len(scan.items) if asked.limit is None else min(asked.limit, len(scan.items))
     if not total:
-        raise SourceError(f"{asked.src}: not one image found that could be used, expected some; check the folder and --src")
+        raise SourceError(
+            f"{asked.src}: not one image found that could be used, expected some; check the folder and --src"
+        )
     with tempfile.TemporaryDirectory(prefix="ferdata-plan-") as folder:
         found = _plan_source(scan, asked, level, total, Path(folder))
     if found.recommendation.codec == "jpeg":
@@ -156,7 +160,9 @@ def choose_codec(asked: IngestOptions, *, level: int | None = None, say: Say = l
 def _plan_source(scan: Scan, asked: IngestOptions, level: int | None, total: int, folder: Path) -> MachinePlan:
     """Ingest a sample of a source's items and plan with it for all of them."""
     count = min(len(scan.items), max(256, SAMPLE_BYTES // (3 * asked.transform.size**2)))
-    items = ItemTable(scan.items.take(np.linspace(0, len(scan.items) - 1, count).astype(np.int64)).table.combine_chunks())
+    items = ItemTable(
+        scan.items.take(np.linspace(0, len(scan.items) - 1, count).astype(np.int64)).table.combine_chunks()
+    )
     sample = replace(scan, items=items, rejects=[], skipped={}, repairs={})
     keeps_source = level is None and not count_refused(scan.root, items, Transform(asked.transform))
     options = replace(
@@ -180,7 +186,9 @@ def _plan_source(scan: Scan, asked: IngestOptions, level: int | None, total: int
             return disk_rate(Store(probe), ["probe"], num_processes=cores), shutil.disk_usage(target).free
 
     codecs = [name for name, codec in CODECS.items() if level is None or codec.to_json()["level"] is not None]
-    return _measure(store, index, num_samples=total, work=folder, say=lambda text: None, disk=disk, codecs=codecs, root=scan.root)
+    return _measure(
+        store, index, num_samples=total, work=folder, say=lambda text: None, disk=disk, codecs=codecs, root=scan.root
+    )
 
 
 def _measure(
@@ -234,7 +242,9 @@ def _measure(
     )
 
 
-def _codec_facts(sets: dict[str, SampleSet], cores: int, *, memory_bytes: int, from_source: bool) -> tuple[CodecFacts, ...]:
+def _codec_facts(
+    sets: dict[str, SampleSet], cores: int, *, memory_bytes: int, from_source: bool
+) -> tuple[CodecFacts, ...]:
     counts = worker_counts(cores)
     seconds = min(MOST_SECONDS_EACH, DECODE_SECONDS / (len(sets) * len(counts)))
     ring = make_ring(next(iter(sets.values())).index.spec.num_bytes, memory_bytes=memory_bytes)
@@ -254,7 +264,9 @@ def _codec_facts(sets: dict[str, SampleSet], cores: int, *, memory_bytes: int, f
 def _notes(facts: Sequence[CodecFacts], conditions: dict[str, Any], cores: int) -> tuple[str, ...]:
     notes = [f"{each.name}: {each.note}" for each in facts if each.note]
     if conditions["load_before"] > cores / 2:
-        notes.append(f"the machine was busy (load {conditions['load_before']} on {cores} cores), so rates may be too low")
+        notes.append(
+            f"the machine was busy (load {conditions['load_before']} on {cores} cores), so rates may be too low"
+        )
     return tuple(notes + ([kernel_notice()] if kernel_notice() else []))
 
 

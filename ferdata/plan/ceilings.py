@@ -78,7 +78,9 @@ class Team:
             images, taken = ours.recv()
         except EOFError:
             process.join(1)
-            raise WorkerError(f"ceiling: a process ended with code {process.exitcode}, expected an answer; see its message above") from None
+            raise WorkerError(
+                f"ceiling: a process ended with code {process.exitcode}, expected an answer; see its message above"
+            ) from None
         return images, taken
 
 
@@ -96,11 +98,17 @@ def copy_job(files: Sequence[str], *, bytes_per_image: int, batch_size: int, str
     """
     sizes = [os.path.getsize(file) for file in files]
     if sum(sizes) < bytes_per_image:
-        raise OptionError(f"copy ceiling: {sum(sizes):,} bytes found, expected at least one image of {bytes_per_image:,}; give more data")
+        raise OptionError(
+            f"copy ceiling: {sum(sizes):,} bytes found, expected at least one image of {bytes_per_image:,}; give more data"
+        )
 
     def job(rank: int, num_processes: int) -> Callable[[], float]:
         chunk_bytes = min(batch_size * bytes_per_image, max(sizes))
-        chunks = [_map(file)[at : at + chunk_bytes] for file, size in zip(files, sizes, strict=True) for at in range(0, size, chunk_bytes)]
+        chunks = [
+            _map(file)[at : at + chunk_bytes]
+            for file, size in zip(files, sizes, strict=True)
+            for at in range(0, size, chunk_bytes)
+        ]
         mine = chunks[rank % len(chunks) :: num_processes]
         slots = [np.frombuffer(mmap.mmap(-1, chunk_bytes), np.uint8) for _ in range(SLOTS)]  # anonymous and shared
         for warmed in (*slots, *mine):
@@ -167,7 +175,10 @@ def _map(file: str) -> np.ndarray:
 def _serve(job: Job, rank: int, num_processes: int, theirs: Connection, inherited: Sequence[Connection]) -> None:
     for connection in inherited:  # or the others would never see that the parent has closed them
         connection.close()
-    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to every process, and the parent alone answers
+    for number in (
+        signal.SIGINT,
+        signal.SIGHUP,
+    ):  # a terminal sends them to every process, and the parent alone answers
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     step = job(rank, num_processes)

@@ -23,7 +23,16 @@ from ferdata.plan.timing import now
 from ferdata.store import Store
 from ferdata.stream.order.sequence import RUN_BYTES, RUNS_PER_WINDOW, WINDOW_SAMPLES
 
-__all__ = ["available_memory", "decode_rate", "describe_gpu", "disk_rate", "loader_overhead", "make_ring", "nearest_folder", "ring_bytes"]
+__all__ = [
+    "available_memory",
+    "decode_rate",
+    "describe_gpu",
+    "disk_rate",
+    "loader_overhead",
+    "make_ring",
+    "nearest_folder",
+    "ring_bytes",
+]
 
 BATCH_SIZE = 128
 JOB_BYTES = 10 << 20
@@ -77,7 +86,9 @@ def _ring_job(root: Path, index: DatasetIndex, ring: np.ndarray) -> Job:
         own = rng.permutation(np.arange(rank, len(ring), num_processes))
         state = {"row": 0}
 
-        ring[own, :: mmap.PAGESIZE].sum()  # a page that is new to a process costs it a fault, which a worker has behind it
+        ring[
+            own, :: mmap.PAGESIZE
+        ].sum()  # a page that is new to a process costs it a fault, which a worker has behind it
 
         def read(reader: ShardReader, at: int) -> int:
             positions = np.arange(at, min(at + run, len(reader)))
@@ -141,7 +152,9 @@ def disk_rate(store: Store, names: list[str], *, num_processes: int) -> float:
 
 
 def _fetch_rate(store: Store, names: list[str], *, num_threads: int) -> float:
-    ranges = [(name, at) for name in names for at in range(0, store.num_bytes(name), RANGE_BYTES)][: DISK_BYTES // RANGE_BYTES]
+    ranges = [(name, at) for name in names for at in range(0, store.num_bytes(name), RANGE_BYTES)][
+        : DISK_BYTES // RANGE_BYTES
+    ]
     start = now()
 
     def fetch(place: tuple[str, int]) -> int:

@@ -134,9 +134,13 @@ def predict(machine: MachineFacts, codecs: Sequence[CodecFacts], *, num_samples:
         OptionError: If there is nothing to predict.
     """
     if num_samples < 1 or not codecs or not all(facts.rates for facts in codecs):
-        raise OptionError(f"plan: {num_samples} samples and {len(codecs)} codecs found, expected some of each; give a data set")
+        raise OptionError(
+            f"plan: {num_samples} samples and {len(codecs)} codecs found, expected some of each; give a data set"
+        )
     return tuple(
-        _row(machine, facts, workers, rate, num_samples=num_samples) for facts in codecs for workers, rate in sorted(facts.rates.items())
+        _row(machine, facts, workers, rate, num_samples=num_samples)
+        for facts in codecs
+        for workers, rate in sorted(facts.rates.items())
     )
 
 
@@ -153,12 +157,16 @@ def recommend(rows: Sequence[PlanRow], *, notes: Mapping[str, str] | None = None
     """
     possible = [row for row in rows if row.fits_disk] or list(rows)
     best_rate = max(row.steady for row in possible)
-    smallest = min((row for row in possible if row.steady >= CLOSE * best_rate), key=lambda row: (row.num_bytes, -row.steady))
+    smallest = min(
+        (row for row in possible if row.steady >= CLOSE * best_rate), key=lambda row: (row.num_bytes, -row.steady)
+    )
     same = [row for row in possible if row.codec == smallest.codec]
     most = max(row.steady for row in same)
     row = min((row for row in same if row.steady >= CLOSE * most), key=lambda row: row.workers)
     note = (notes or {}).get(row.codec, "")
-    return Recommendation(codec=row.codec, workers=row.workers, row=row, sentence=_sentence(row, possible) + (f"; {note}" if note else ""))
+    return Recommendation(
+        codec=row.codec, workers=row.workers, row=row, sentence=_sentence(row, possible) + (f"; {note}" if note else "")
+    )
 
 
 def _row(machine: MachineFacts, facts: CodecFacts, workers: int, rate: float, *, num_samples: int) -> PlanRow:
@@ -194,7 +202,9 @@ def _sentence(row: PlanRow, possible: Sequence[PlanRow]) -> str:
     if row.fits_memory:
         faster = max(larger, key=lambda other: other.warm, default=None)
         reason = "all of it stays in memory after the first epoch" + (
-            f", which {faster.codec} ({faster.num_bytes / 1e9:,.1f} GB) would not" if faster is not None and not faster.fits_memory else ""
+            f", which {faster.codec} ({faster.num_bytes / 1e9:,.1f} GB) would not"
+            if faster is not None and not faster.fits_memory
+            else ""
         )
         return f"{what}; {reason}, and {_LIMITS[row.limit]}"
     if row.limit == "memory":

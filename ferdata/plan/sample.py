@@ -44,7 +44,17 @@ WRITE_SECONDS = 4.0
 REPEATED_SAMPLES = 1 << 16
 """An index lists the sample again and again up to so many samples, so that an epoch over it takes long enough to be timed."""
 
-_CHANGED = ("exif_rotated", "box_clamped", "unusual_size", "first_page", "depth_reduced", "alpha", "palette", "cmyk", "colour")
+_CHANGED = (
+    "exif_rotated",
+    "box_clamped",
+    "unusual_size",
+    "first_page",
+    "depth_reduced",
+    "alpha",
+    "palette",
+    "cmyk",
+    "colour",
+)
 _QUALITIES = range(20, 100)
 
 
@@ -146,7 +156,9 @@ def _source_maker(
         return None, obstacle
     sizes = rows.column("source_bytes").drop_null().to_numpy()
     target = float(sizes.mean()) * len(samples) if len(sizes) else 0.0
-    quality = min(_QUALITIES[::4], key=lambda quality: abs(sum(len(_encode(s.pixels, quality)) for s in samples) - target))
+    quality = min(
+        _QUALITIES[::4], key=lambda quality: abs(sum(len(_encode(s.pixels, quality)) for s in samples) - target)
+    )
     return _Sources(quality), (
         "the images are not here: figures are for JPEGs of the same size; run 'shard --codec jpeg' on the source, which says whether it can"
     )
@@ -184,7 +196,10 @@ def _write_part(
     names = [codec.shard_name("train", number) for codec in codecs]
     files = [open(work / codec.name / name, "wb") for codec, name in zip(codecs, names, strict=True)]  # noqa: SIM115 - closed below
     try:
-        writers = [ShardWriter(file, replace(index, codec=codec).members, codec) for file, codec in zip(files, codecs, strict=True)]
+        writers = [
+            ShardWriter(file, replace(index, codec=codec).members, codec)
+            for file, codec in zip(files, codecs, strict=True)
+        ]
         with ShardReader(store, info, index) as reader:
             for position in positions.tolist():
                 if position and now() > deadline:

@@ -57,7 +57,9 @@ class Timing:
         return (max(self.rates) - min(self.rates)) / self.rate
 
 
-def time_runs(function: Callable[[], Any], *, runs: int = 5, warmup: int = 1, work: float = 1.0, min_seconds: float = 0.0) -> Timing:
+def time_runs(
+    function: Callable[[], Any], *, runs: int = 5, warmup: int = 1, work: float = 1.0, min_seconds: float = 0.0
+) -> Timing:
     """Call ``function`` ``warmup + runs`` times and time the last ``runs``.
 
     A run repeats the call until ``min_seconds`` have passed, and counts the work of every repeat.
@@ -66,7 +68,9 @@ def time_runs(function: Callable[[], Any], *, runs: int = 5, warmup: int = 1, wo
         OptionError: If there is no run to time.
     """
     if runs < 1 or warmup < 0:
-        raise OptionError(f"time_runs: runs {runs} and warmup {warmup} found, expected runs >= 1 and warmup >= 0; change them")
+        raise OptionError(
+            f"time_runs: runs {runs} and warmup {warmup} found, expected runs >= 1 and warmup >= 0; change them"
+        )
     for _ in range(warmup):
         function()
     timed = [_time_one(function, min_seconds) for _ in range(runs)]

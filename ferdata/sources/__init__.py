@@ -12,7 +12,18 @@ from ferdata.sources.layouts import LAYOUTS
 from ferdata.sources.scan import Reject, Scan, ScanOptions
 from ferdata.store import Store, StrPath
 
-__all__ = ["LAYOUTS", "SOURCES", "Detection", "Layout", "Reject", "Scan", "ScanOptions", "detect_layout", "read_image", "scan_source"]
+__all__ = [
+    "LAYOUTS",
+    "SOURCES",
+    "Detection",
+    "Layout",
+    "Reject",
+    "Scan",
+    "ScanOptions",
+    "detect_layout",
+    "read_image",
+    "scan_source",
+]
 
 
 def scan_source(source: str, root: StrPath, options: ScanOptions) -> Scan:

@@ -30,12 +30,18 @@ def advise_on_images(tree: Tree, folder: str, source: str | None) -> LayoutError
     places = [f"{here.path}/" if here.path else "the folder itself" for here in looked_at if here.images]
     if not places:
         return None
-    label_folders = [below(here.path, name) for here in looked_at for name in here.dirs if name_key(name) in PARTS - _OF_IMAGES]
+    label_folders = [
+        below(here.path, name) for here in looked_at for name in here.dirs if name_key(name) in PARTS - _OF_IMAGES
+    ]
     labels = [below(here.path, name) for here in looked_at for name in here.files if is_annotation_file(name)]
     labels = [path for path in labels if not path.startswith(tuple(f"{place}/" for place in label_folders))]
     labels += [f"{place}/" for place in label_folders]
     beside = f" beside {shorten(labels)}, whose labels are not read" if labels else ""
-    apart = f", or move {shorten(label_folders)} away if folder names are the labels" if label_folders and len(places) > 1 else ""
+    apart = (
+        f", or move {shorten(label_folders)} away if folder names are the labels"
+        if label_folders and len(places) > 1
+        else ""
+    )
     use = "" if source == "folder" else " and use source 'folder'"
     return LayoutError(
         f"{tree.store}: images in {shorten(places)} found{beside}, expected a folder for each class; put images in train/<class>/ and "

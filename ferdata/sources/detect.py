@@ -116,7 +116,11 @@ def _refuse_second_layout(tree: Tree, found: Detection) -> None:
     taken = {path[len(found.root) :].strip("/").split("/")[0].lower() for path in _paths(found)}
     taken |= {name.lower() for name in found.class_folders}
     inner = [(found.root, name) for name in tree.folder(found.root).dirs]
-    others = [below(folder, name) for folder, name in inner if name.lower() not in taken | DERIVED_FOLDERS and not split_of(name)]
+    others = [
+        below(folder, name)
+        for folder, name in inner
+        if name.lower() not in taken | DERIVED_FOLDERS and not split_of(name)
+    ]
     second = next(_layouts_below(tree, others), None)
     if second is None:
         second = next(_scattered_beside(tree, found), None)
@@ -244,13 +248,17 @@ def _nothing_found(tree: Tree, asked: Asked) -> LayoutError:
         path, layout = deeper[0]
         tables = [path for path in files if is_table(path)]
         beside = f" ({shorten(tables)} found too, which would not be read)" if tables else ""
-        return LayoutError(f"{where}: {layout} found deeper down, in {path}, expected its own folder; give {tree.store.path(path)}{beside}")
+        return LayoutError(
+            f"{where}: {layout} found deeper down, in {path}, expected its own folder; give {tree.store.path(path)}{beside}"
+        )
     if pickles:
         return LayoutError(
             f"{where}: {shorten(pickles)} found, expected labels as text or .npy; pickles are not loaded, use the CSV release"
         )
     if archives and not any(place.images for place in (*passed, here, *inside)):
-        return LayoutError(f"{tree.store}: only archives found ({shorten(archives)}), expected the unpacked data set; unpack first")
+        return LayoutError(
+            f"{tree.store}: only archives found ({shorten(archives)}), expected the unpacked data set; unpack first"
+        )
     other = [path for path in files if path.lower().rsplit("/", 1)[-1] in _OTHER_SETS]
     if other:
         return LayoutError(

@@ -20,12 +20,18 @@ def refuse_idle_options(detection: Detection, options: ScanOptions) -> None:
     """
     where, layout = detection.root, detection.layout
     if options.automatic and layout.automatic is None:
-        raise OptionError(f"{where}: automatic asked for, but {layout} has no automatically annotated part; leave --automatic out")
+        raise OptionError(
+            f"{where}: automatic asked for, but {layout} has no automatically annotated part; leave --automatic out"
+        )
     if options.rafdb_images == "original" and not layout.has_originals:
-        raise OptionError(f"{where}: rafdb-images original asked for, but {layout} has no choice of images; leave --rafdb-images out")
+        raise OptionError(
+            f"{where}: rafdb-images original asked for, but {layout} has no choice of images; leave --rafdb-images out"
+        )
     has_numbers = any(name.isdecimal() for name in detection.class_folders)
     if options.labels is not None and not layout.may_need_order and not has_numbers:
-        refuse_labels(where, options.labels, "class folders with names" if detection.class_folders else f"the labels of {layout}")
+        refuse_labels(
+            where, options.labels, "class folders with names" if detection.class_folders else f"the labels of {layout}"
+        )
 
 
 def refuse_labels(where: str, labels: str, found: str) -> None:
@@ -34,4 +40,6 @@ def refuse_labels(where: str, labels: str, found: str) -> None:
     Raises:
         OptionError: Always.
     """
-    raise OptionError(f"{where}: labels {labels} asked for, but {found} need no order, expected numbers without names; leave --labels out")
+    raise OptionError(
+        f"{where}: labels {labels} asked for, but {found} need no order, expected numbers without names; leave --labels out"
+    )

@@ -17,7 +17,13 @@ from ferdata.sources.layout import Detection
 __all__ = ["DERIVED_TABLES", "check_tables", "is_class_table", "is_derived"]
 
 DERIVED_TABLES = frozenset(
-    ("affectnet.csv", "affectnet_train.csv", "affectnet_val.csv", "train_annotations_7class.txt", "valid_annotations_7class.txt")
+    (
+        "affectnet.csv",
+        "affectnet_train.csv",
+        "affectnet_val.csv",
+        "train_annotations_7class.txt",
+        "valid_annotations_7class.txt",
+    )
 )
 """Caches that tools leave in a release, in lower case; never labels."""
 
@@ -84,7 +90,9 @@ def _tables(tree: Tree, found: Detection, used: set[str]) -> Iterator[str]:
     for folder in dict.fromkeys((found.root, *found.splits.values())):
         for name in tree.folder(folder).files:
             path, lower = below(folder, name), name.lower()
-            is_candidate = is_table(name) or lower.endswith(_LISTS) or (lower.endswith(_NO_TEXT) and _HINT.search(lower))
+            is_candidate = (
+                is_table(name) or lower.endswith(_LISTS) or (lower.endswith(_NO_TEXT) and _HINT.search(lower))
+            )
             if is_candidate and path not in used and not is_derived(tree, path):
                 yield path
 
@@ -138,7 +146,11 @@ def _agrees(image: str, label: str, classes: Mapping[str, str], folders: Mapping
 
 def _class_of(name: str, classes: Mapping[str, str]) -> str:
     number = whole_number(name)
-    key = name if name in classes or number is None else next((one for one in classes if one.isdecimal() and int(one) == number), name)
+    key = (
+        name
+        if name in classes or number is None
+        else next((one for one in classes if one.isdecimal() and int(one) == number), name)
+    )
     return name_key(classes.get(key) or canonical_name(name) or name)
 
 

@@ -32,16 +32,26 @@ class LayoutScan(ScanBuilder):
         classes: Class names; a label is an index into them.
     """
 
-    def __init__(self, store: Store, detection: Detection, options: ScanOptions, *, classes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, store: Store, detection: Detection, options: ScanOptions, *, classes: Sequence[str] = ()
+    ) -> None:
         """Begin a scan; ``classes`` are those of the source itself, else the official ones that the options keep (RAF-DB: seven)."""
         super().__init__()
         self.store, self.layout, self._detection = store, detection.layout, detection
         kept = AFFECTNET_8 if options.classes == 8 else AFFECTNET_7
-        official = AFFECTNET_7 if self.layout.source == "rafdb" else kept + (AFFECTNET_ALL[8:] if options.keep_non_emotion else ())
+        official = (
+            AFFECTNET_7
+            if self.layout.source == "rafdb"
+            else kept + (AFFECTNET_ALL[8:] if options.keep_non_emotion else ())
+        )
         self.classes = tuple(classes) or official
-        self._verdicts = {name: Verdict("accepted", class_name=name, label=label) for label, name in enumerate(self.classes)}
+        self._verdicts = {
+            name: Verdict("accepted", class_name=name, label=label) for label, name in enumerate(self.classes)
+        }
         for name in set(AFFECTNET_ALL).difference(self.classes):
-            self._verdicts[name] = Verdict("skipped", "contempt" if name == "Contempt" else "not_emotion", class_name=name)
+            self._verdicts[name] = Verdict(
+                "skipped", "contempt" if name == "Contempt" else "not_emotion", class_name=name
+            )
 
     def judge_name(self, class_name: str | None, written: object) -> Verdict:
         """Judge a row by its class, None where the source's ``written`` label names none."""
@@ -50,7 +60,9 @@ class LayoutScan(ScanBuilder):
     def judge_id(self, written: str) -> Verdict:
         """Judge a row by AffectNet's official id; ``3.0`` is 3."""
         number = whole_number(written)
-        return self.judge_name(AFFECTNET_ALL[number] if number is not None and 0 <= number < len(AFFECTNET_ALL) else None, written)
+        return self.judge_name(
+            AFFECTNET_ALL[number] if number is not None and 0 <= number < len(AFFECTNET_ALL) else None, written
+        )
 
     def ignore(self, folders: Iterable[str], files: Iterable[str]) -> None:
         """Note the images in folders that are not read, and the files that are no images."""
@@ -63,7 +75,9 @@ class LayoutScan(ScanBuilder):
                 f"{where}: {repeated:,} images stand in several rows; every row is kept, later ones with the line number in the key."
             )
 
-    def stop_if_no_image_found(self, num_rows: int, num_found: int, looked_for: Sequence[str], *, table: str = "") -> None:
+    def stop_if_no_image_found(
+        self, num_rows: int, num_found: int, looked_for: Sequence[str], *, table: str = ""
+    ) -> None:
         """Refuse a source, or one table of it, none of whose rows finds its image: the root is wrong.
 
         Raises:
@@ -115,4 +129,6 @@ class LayoutScan(ScanBuilder):
             here = {name: accepted[split, name] for name in self.classes}
             shown = ", ".join(f"{name} {number:,}" for name, number in here.items())
             counted.append(f"{split}: {sum(here.values()):,} items: {shown}.")
-        return replace(scan, notes=[*self._detection.notes, *counted, *notes, *self.notes], complete=complete, side=layout.side)
+        return replace(
+            scan, notes=[*self._detection.notes, *counted, *notes, *self.notes], complete=complete, side=layout.side
+        )

@@ -36,13 +36,22 @@ class ScanOptions:
         num_workers: Threads or processes that read annotation files.
     """
 
-    classes: Annotated[int, Setting("Keep 8 AffectNet classes, or 7 without Contempt; RAF-DB always has 7.", "Labels", choices=(8, 7))] = 8
+    classes: Annotated[
+        int, Setting("Keep 8 AffectNet classes, or 7 without Contempt; RAF-DB always has 7.", "Labels", choices=(8, 7))
+    ] = 8
     labels: Annotated[
-        str | None, Setting("Read numeric class folders in this order.", "Labels", choices=LABEL_ORDERS, none="asked for where needed")
+        str | None,
+        Setting(
+            "Read numeric class folders in this order.", "Labels", choices=LABEL_ORDERS, none="asked for where needed"
+        ),
     ] = None
-    rafdb_images: Annotated[str, Setting("Read RAF-DB's images in this form.", "Source", choices=("aligned", "original"))] = "aligned"
+    rafdb_images: Annotated[
+        str, Setting("Read RAF-DB's images in this form.", "Source", choices=("aligned", "original"))
+    ] = "aligned"
     automatic: Annotated[bool, Setting("Add AffectNet's automatically annotated part to train.", "Source")] = False
-    keep_non_emotion: Annotated[bool, Setting("Keep AffectNet's classes None, Uncertain and No-Face.", "Labels")] = False
+    keep_non_emotion: Annotated[bool, Setting("Keep AffectNet's classes None, Uncertain and No-Face.", "Labels")] = (
+        False
+    )
     crop: str = "none"
     num_workers: int = 2
 
@@ -146,7 +155,9 @@ class ScanBuilder:
         A path that is not UTF-8 on the disk cannot be written down and found again, so it becomes a reject.
         """
         if not path.isascii() and printable(path) != path:
-            self.reject(path, "name_invalid", "the file's name or a folder's is not UTF-8; rename it", split=split, key=key)
+            self.reject(
+                path, "name_invalid", "the file's name or a folder's is not UTF-8; rename it", split=split, key=key
+            )
             return
         columns = self._columns
         columns["key"].append(key)
@@ -162,11 +173,15 @@ class ScanBuilder:
         if len(columns["key"]) == 8192:
             self._flush()
 
-    def reject(self, path: str, reason: str, detail: str, *, split: str = "", row: int | None = None, key: str = "") -> None:
+    def reject(
+        self, path: str, reason: str, detail: str, *, split: str = "", row: int | None = None, key: str = ""
+    ) -> None:
         """Record a row or image that cannot be used; of a detail that is no sentence any more only the start is kept."""
         if len(detail) > _MAX_DETAIL_CHARS:
             detail = f"{detail[:_MAX_DETAIL_CHARS]} ..."
-        self.rejects.append(Reject(path=printable(path), reason=reason, detail=printable(detail), split=split, row=row, key=key))
+        self.rejects.append(
+            Reject(path=printable(path), reason=reason, detail=printable(detail), split=split, row=row, key=key)
+        )
 
     def build(self, *, source: str, layout: str, root: str, classes: Sequence[str]) -> Scan:
         """Return the finished scan."""
@@ -190,4 +205,6 @@ class ScanBuilder:
             self._columns = {name: [] for name in ITEM_SCHEMA.names}
 
 
-_PLAIN_SCHEMA = pa.schema([(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in ITEM_SCHEMA])
+_PLAIN_SCHEMA = pa.schema(
+    [(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in ITEM_SCHEMA]
+)

@@ -8,7 +8,16 @@ import os
 from collections.abc import Iterable, Iterator
 
 from ferdata.errors import StoreError
-from ferdata.sources.files.listing import Tree, below, is_image_at, iter_names, leads_up, natural_key, says_no_image, shorten
+from ferdata.sources.files.listing import (
+    Tree,
+    below,
+    is_image_at,
+    iter_names,
+    leads_up,
+    natural_key,
+    says_no_image,
+    shorten,
+)
 from ferdata.sources.layout import Detection
 from ferdata.store import Store
 

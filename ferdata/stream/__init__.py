@@ -6,7 +6,15 @@ from ferdata.stream.loader import Loader
 from ferdata.stream.metrics import LoaderMetrics
 from ferdata.stream.open import OpenDataset, open_dataset
 from ferdata.stream.per_sample import PerSample
-from ferdata.stream.transforms import BatchContext, BatchTransform, ColorJitter, Compose, HorizontalFlip, Normalize, RandomResizedCrop
+from ferdata.stream.transforms import (
+    BatchContext,
+    BatchTransform,
+    ColorJitter,
+    Compose,
+    HorizontalFlip,
+    Normalize,
+    RandomResizedCrop,
+)
 
 __all__ = [
     "FIELDS",

@@ -39,8 +39,12 @@ _COLUMNS = {
 """Field -> column of ``samples.parquet``."""
 
 _OF_RECORDS: dict[str, Callable[[list[dict[str, Any]]], Any]] = {
-    "boxes": lambda records: torch.tensor([record.get("box") or [np.nan] * 4 for record in records], dtype=torch.float32).reshape(-1, 4),
-    "landmarks": lambda records: [torch.tensor(one.get("landmarks") or [], dtype=torch.float32).reshape(-1, 2) for one in records],
+    "boxes": lambda records: torch.tensor(
+        [record.get("box") or [np.nan] * 4 for record in records], dtype=torch.float32
+    ).reshape(-1, 4),
+    "landmarks": lambda records: [
+        torch.tensor(one.get("landmarks") or [], dtype=torch.float32).reshape(-1, 2) for one in records
+    ],
     "records": lambda records: records,
 }
 

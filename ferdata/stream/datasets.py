@@ -139,7 +139,10 @@ class ShardDataset(Dataset[Any]):
             images = [self.transform(image) for image in images]
         values = self._table.values(self.fields, wanted, lambda indices: self._pool().read_records(indices))
         make = batch_maker(self.fields, as_dict=self._as_dict)
-        return [make(*(_one(images[row] if name == "images" else values[name][row]) for name in self.fields)) for row in range(len(wanted))]
+        return [
+            make(*(_one(images[row] if name == "images" else values[name][row]) for name in self.fields))
+            for row in range(len(wanted))
+        ]
 
     def _pool(self) -> ShardPool:
         """Return the open shards of this thread of this process: decoders have their own scratch memory."""
@@ -193,11 +196,20 @@ class IterableShardDataset(IterableDataset[Any]):
         world_size: int | None = None,
     ) -> None:
         self._samples = ShardDataset(
-            root, split=split, indices=indices, where=where, fields=fields, as_dict=as_dict, transform=transform, seed=seed
+            root,
+            split=split,
+            indices=indices,
+            where=where,
+            fields=fields,
+            as_dict=as_dict,
+            transform=transform,
+            seed=seed,
         )
         if isinstance(shuffle, bool):
             shuffle = "window" if shuffle else "none"
-        self._order = OrderOptions(shuffle=shuffle, seed=check_whole_number("seed", seed), batch_size=1, window_samples=window_samples)
+        self._order = OrderOptions(
+            shuffle=shuffle, seed=check_whole_number("seed", seed), batch_size=1, window_samples=window_samples
+        )
         self._given = (rank, world_size)
         find_rank(rank, world_size, early=True)
         self._sizes = self._samples._extent.shard_sizes
@@ -223,7 +235,9 @@ class IterableShardDataset(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         rank, world_size = find_rank(*self._given)
-        sequence = rank_order(self._sizes, np.empty(0, np.int16), self._order, epoch=self.epoch, rank=rank, world_size=world_size)
+        sequence = rank_order(
+            self._sizes, np.empty(0, np.int16), self._order, epoch=self.epoch, rank=rank, world_size=world_size
+        )
         info = get_worker_info()
         stretches = range(0, len(sequence), _READ_SAMPLES)
         for start in stretches if info is None else stretches[info.id :: info.num_workers]:

@@ -121,9 +121,13 @@ class Loader:
         if verify not in ("first", "always"):
             raise OptionError(f"verify: {verify!r} found, expected first or always")
         if start_method is not None and start_method not in multiprocessing.get_all_start_methods():
-            raise OptionError(f"start_method: {start_method!r} found, expected one of {multiprocessing.get_all_start_methods()}")
+            raise OptionError(
+                f"start_method: {start_method!r} found, expected one of {multiprocessing.get_all_start_methods()}"
+            )
         self.batch_size = batch_size
-        self.num_workers = min(8, usable_cores()) if num_workers is None else check_whole_number("num_workers", num_workers)
+        self.num_workers = (
+            min(8, usable_cores()) if num_workers is None else check_whole_number("num_workers", num_workers)
+        )
         check_workers(self.num_workers, least=0)
         self.fields = check_fields(fields)
         self._make_batch = batch_maker(self.fields, as_dict=as_dict)
@@ -152,7 +156,9 @@ class Loader:
             table=self._table,
             fields=self.fields,
             order=self.order,
-            most_batches=replace(self._partition, rank=0, world_size=1).num_batches(),  # there may be fewer ranks when an epoch begins
+            most_batches=replace(
+                self._partition, rank=0, world_size=1
+            ).num_batches(),  # there may be fewer ranks when an epoch begins
             num_workers=self.num_workers,
             start_method=start_method,
             persistent=persistent,
@@ -212,7 +218,9 @@ class Loader:
         """
         self._join_ranks()
         position = self._start if self._begun else self._position
-        return sum(phase.consumed for phase in position.phases) // self.batch_size + self._partition.num_batches(position.phases)
+        return sum(phase.consumed for phase in position.phases) // self.batch_size + self._partition.num_batches(
+            position.phases
+        )
 
     def __iter__(self) -> Iterator[Any]:
         """Return an iterator over the next epoch, which begins when its first batch is asked for: frameworks call this to probe."""
@@ -222,7 +230,9 @@ class Loader:
         return self
 
     def __reduce__(self) -> Any:
-        raise StateError("loader: it belongs to the process that made it and cannot be sent on; make a loader in each process")
+        raise StateError(
+            "loader: it belongs to the process that made it and cannot be sent on; make a loader in each process"
+        )
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -306,9 +316,13 @@ class Loader:
                 context = BatchContext(seed=self.order.seed, epoch=start.epoch, rank=self.rank, positions=positions)
                 delivery.images = check_transformed(self._transform(delivery.images, context), len(positions))
             consumed = first + self.batch_size
-            self._position = Position(epoch=start.epoch, world_size=start.world_size, phases=start.phases, consumed=consumed)
+            self._position = Position(
+                epoch=start.epoch, world_size=start.world_size, phases=start.phases, consumed=consumed
+            )
             self._pipeline.meter.images += len(delivery.images)
-            batch = self._make_batch(*(delivery.images if name == "images" else delivery.values[name] for name in self.fields))
+            batch = self._make_batch(
+                *(delivery.images if name == "images" else delivery.values[name] for name in self.fields)
+            )
             del delivery
             yield batch
             del batch

@@ -61,10 +61,14 @@ class OpenDataset(Mapping[str, ShardDataset]):
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{escape(name)}</th>" for name in ("split", *self.classes, "samples"))
         rows = "".join(
-            f"<tr><td>{escape(split)}</td>" + "".join(f"<td>{count:,}</td>" for count in (*counts, sum(counts))) + "</tr>"
+            f"<tr><td>{escape(split)}</td>"
+            + "".join(f"<td>{count:,}</td>" for count in (*counts, sum(counts)))
+            + "</tr>"
             for split, counts in self.index.counts.items()
         )
-        return f"<p>{escape(self.root)}: {escape(self.index.describe_samples())}</p><table><tr>{head}</tr>{rows}</table>"
+        return (
+            f"<p>{escape(self.root)}: {escape(self.index.describe_samples())}</p><table><tr>{head}</tr>{rows}</table>"
+        )
 
 
 def open_dataset(root: StrPath) -> OpenDataset:

@@ -46,7 +46,10 @@ class PerSample:
     def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
         device = images.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            results = [self._one(image, seed) for image, seed in zip(images, context.seeds(Stream.PER_SAMPLE.number), strict=True)]
+            results = [
+                self._one(image, seed)
+                for image, seed in zip(images, context.seeds(Stream.PER_SAMPLE.number), strict=True)
+            ]
         kinds = {_kind(result) for result in results}
         if len(kinds) > 1 or not isinstance(results[0], torch.Tensor):
             raise OptionError(
@@ -63,4 +66,8 @@ class PerSample:
 
 
 def _kind(result: Any) -> str:
-    return f"{str(result.dtype).removeprefix('torch.')} {list(result.shape)}" if isinstance(result, torch.Tensor) else type(result).__name__
+    return (
+        f"{str(result.dtype).removeprefix('torch.')} {list(result.shape)}"
+        if isinstance(result, torch.Tensor)
+        else type(result).__name__
+    )

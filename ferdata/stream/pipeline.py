@@ -70,7 +70,9 @@ class Pipeline:
         self._shape, self._table, self._fields, self._order = index.spec.shape, table, fields, order
         window_batches = min(order.window_samples // order.batch_size, most_batches)
         window_samples = window_batches * order.batch_size
-        self.ring = Ring(num_slots=2 * window_batches + HELD_BATCHES, batch_size=order.batch_size, row_bytes=index.spec.num_bytes)
+        self.ring = Ring(
+            num_slots=2 * window_batches + HELD_BATCHES, batch_size=order.batch_size, row_bytes=index.spec.num_bytes
+        )
         self.workers = Workers(
             root=root,
             index=index,
@@ -142,7 +144,9 @@ class Pipeline:
                 for number in range(window.num_batches):
                     rows = slice(number * batch_size, (number + 1) * batch_size)
                     images = self._images(filling.slots.popleft(), window.samples[rows])
-                    yield Delivery(images, {name: column[rows] for name, column in values.items()}, window.first_batch + number)
+                    yield Delivery(
+                        images, {name: column[rows] for name, column in values.items()}, window.first_batch + number
+                    )
                     prefetcher.fill()
             self.workers.check_alive()  # the others may have done the work of a dead one
             if is_current() and self._reads_ahead:

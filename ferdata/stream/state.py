@@ -67,7 +67,9 @@ class Position:
         """
         version = state.get("version") if isinstance(state, dict) else None
         if version != STATE_VERSION:
-            raise StateError(f"loader state: version {version} found, expected {STATE_VERSION}; take it from state_dict() of this ferdata")
+            raise StateError(
+                f"loader state: version {version} found, expected {STATE_VERSION}; take it from state_dict() of this ferdata"
+            )
         for name, kind in _KINDS.items():
             if not isinstance(state.get(name), kind):
                 raise _malformed(name, state.get(name), f"a value of type {kind.__name__}")
@@ -95,7 +97,15 @@ class Position:
         return cls(epoch=state["epoch"], world_size=world_size, phases=phases, consumed=current.consumed)
 
 
-_KINDS = {"fingerprint": str, "split": str, "order": dict, "epoch": int, "world_size": int, "phases": list, "consumed": int}
+_KINDS = {
+    "fingerprint": str,
+    "split": str,
+    "order": dict,
+    "epoch": int,
+    "world_size": int,
+    "phases": list,
+    "consumed": int,
+}
 
 
 def _phase(value: Any, name: str, batch_size: int) -> Phase:
@@ -107,4 +117,6 @@ def _phase(value: Any, name: str, batch_size: int) -> Phase:
 
 
 def _malformed(name: str, found: Any, expected: str) -> StateError:
-    return StateError(f"loader state: {name} {found!r} found, expected {expected}; take it from state_dict() of this ferdata")
+    return StateError(
+        f"loader state: {name} {found!r} found, expected {expected}; take it from state_dict() of this ferdata"
+    )

@@ -112,14 +112,20 @@ def takes_context(transform: Any) -> bool:
         called = transform.forward if isinstance(transform, torch.nn.Module) else transform
         parameters = [*inspect.signature(called).parameters.values()]
     except TypeError as error:
-        raise OptionError(f"transform: {_name(transform)} found, expected a callable of (images) or (images, context)") from error
+        raise OptionError(
+            f"transform: {_name(transform)} found, expected a callable of (images) or (images, context)"
+        ) from error
     except ValueError:  # compiled functions do not declare what they take
         return False
-    needed = [one for one in parameters if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    needed = [
+        one for one in parameters if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    ]
     places = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     takes_many = any(one.kind is one.VAR_POSITIONAL for one in parameters)
     if len(needed) > 2 or any(one.kind is one.KEYWORD_ONLY for one in needed) or not (places or takes_many):
-        raise OptionError(f"transform: {_name(transform)}{inspect.signature(called)} found, expected (images) or (images, context)")
+        raise OptionError(
+            f"transform: {_name(transform)}{inspect.signature(called)} found, expected (images) or (images, context)"
+        )
     return len(needed) == 2 or (len(places) > 1 and places[1].name == "context")
 
 
@@ -130,16 +136,29 @@ def check_transformed(images: Any, num_samples: int) -> torch.Tensor:
         OptionError: If it is not a uint8 or floating-point tensor of ``num_samples`` rows.
     """
     is_tensor = isinstance(images, torch.Tensor)
-    if is_tensor and images.ndim and len(images) == num_samples and (images.dtype == torch.uint8 or images.is_floating_point()):
+    if (
+        is_tensor
+        and images.ndim
+        and len(images) == num_samples
+        and (images.dtype == torch.uint8 or images.is_floating_point())
+    ):
         return images  # type: ignore[no-any-return]
-    found = f"a tensor of {str(images.dtype).removeprefix('torch.')} {list(images.shape)}" if is_tensor else _name(images)
+    found = (
+        f"a tensor of {str(images.dtype).removeprefix('torch.')} {list(images.shape)}" if is_tensor else _name(images)
+    )
     raise OptionError(
         f"transform: {found} came back, expected a tensor of uint8 or float with {num_samples} rows, one per image; return images alone"
     )
 
 
 def _name(value: Any) -> str:
-    size = f" of {len(value)}" if isinstance(value, tuple | list | dict) else f" {list(value.shape)}" if hasattr(value, "shape") else ""
+    size = (
+        f" of {len(value)}"
+        if isinstance(value, tuple | list | dict)
+        else f" {list(value.shape)}"
+        if hasattr(value, "shape")
+        else ""
+    )
     return f"{getattr(value, '__name__', type(value).__name__)}{size}"
 
 
@@ -193,11 +212,17 @@ class Normalize:
 
     def __post_init__(self) -> None:
         if not self.mean or len(self.mean) != len(self.std) or not min(self.std) > 0:
-            raise OptionError(f"normalize: mean {self.mean}, std {self.std} found, expected as many of both and every std above 0")
+            raise OptionError(
+                f"normalize: mean {self.mean}, std {self.std} found, expected as many of both and every std above 0"
+            )
 
     def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
-        scale = torch.tensor([1 / value for value in self.std], dtype=torch.float32, device=images.device).view(-1, 1, 1)
-        shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)], dtype=torch.float32, device=images.device)
+        scale = torch.tensor([1 / value for value in self.std], dtype=torch.float32, device=images.device).view(
+            -1, 1, 1
+        )
+        shift = torch.tensor(
+            [-m / s for m, s in zip(self.mean, self.std, strict=True)], dtype=torch.float32, device=images.device
+        )
         return torch.addcmul(shift.view(-1, 1, 1), images.to(torch.float32), scale).to(self.dtype)
 
 
@@ -247,7 +272,9 @@ class RandomResizedCrop:
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1] <= 1 or not 0 < self.ratio[0] <= self.ratio[1]:
-            raise OptionError(f"crop: scale {self.scale}, ratio {self.ratio} found, expected 0 < low <= high, and scale at most 1")
+            raise OptionError(
+                f"crop: scale {self.scale}, ratio {self.ratio} found, expected 0 < low <= high, and scale at most 1"
+            )
         if self.size is not None and self.size < 1:
             raise OptionError(f"crop: size {self.size} found, expected at least 1")
 
@@ -287,7 +314,9 @@ class ColorJitter:
 
     def __post_init__(self) -> None:
         if not all(0 <= value <= 1 for value in (self.brightness, self.contrast, self.saturation)):
-            raise OptionError(f"jitter: {self.brightness}, {self.contrast}, {self.saturation} found, expected each from 0 to 1")
+            raise OptionError(
+                f"jitter: {self.brightness}, {self.contrast}, {self.saturation} found, expected each from 0 to 1"
+            )
 
     def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
         draw = 2 * context.uniform(Stream.COLOURS.number, 3, images.device) - 1
@@ -299,4 +328,6 @@ class ColorJitter:
         values = grey + (values - grey) * saturation
         middle = grey.mean((2, 3), keepdim=True)
         values = middle + (values - middle) * contrast
-        return values.clamp_(0, 255).round_().to(images.dtype) if images.dtype == torch.uint8 else values.to(images.dtype)
+        return (
+            values.clamp_(0, 255).round_().to(images.dtype) if images.dtype == torch.uint8 else values.to(images.dtype)
+        )

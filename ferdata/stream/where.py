@@ -41,7 +41,13 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 
 
 def find_extent(
-    store: Store, index: DatasetIndex, split: str, labels: np.ndarray, *, indices: Sequence[int] | np.ndarray | None, where: str | None
+    store: Store,
+    index: DatasetIndex,
+    split: str,
+    labels: np.ndarray,
+    *,
+    indices: Sequence[int] | np.ndarray | None,
+    where: str | None,
 ) -> Extent:
     """Return the samples of a split that are read.
 
@@ -63,13 +69,20 @@ def find_extent(
     rows = index.rows(split)
     table = read_samples(store, index, sorted({"split", *condition.columns})).slice(rows.start, rows.stop - rows.start)
     try:
-        found = table.append_column(_NUMBER, pa.array(np.arange(len(table)))).filter(condition.expression).column(_NUMBER).to_numpy()
+        found = (
+            table.append_column(_NUMBER, pa.array(np.arange(len(table))))
+            .filter(condition.expression)
+            .column(_NUMBER)
+            .to_numpy()
+        )
     except pa.ArrowException as error:
         raise OptionError(f"where: {where!r} compares what can't be compared ({str(error).splitlines()[0]})") from error
     if extent.indices is not None:
         found = found[np.isin(found, extent.indices)]
     if not len(found):
-        raise OptionError(f"where: {where!r} leaves none of the {len(extent.labels):,} samples of {store} {split}, expected some")
+        raise OptionError(
+            f"where: {where!r} leaves none of the {len(extent.labels):,} samples of {store} {split}, expected some"
+        )
     return Extent.of(index, split, labels, found)
 
 
@@ -108,7 +121,9 @@ class _Condition:
         columns = [side for side in (left, right) if isinstance(side, ast.Name)]
         is_set, is_null = isinstance(op, ast.In | ast.NotIn), isinstance(op, ast.Is | ast.IsNot)
         if not columns or ((is_set or is_null) and columns != [left]):
-            raise self._refused(f"{ast.unparse(left)!r} and {ast.unparse(right)!r} are compared without a column in the right place")
+            raise self._refused(
+                f"{ast.unparse(left)!r} and {ast.unparse(right)!r} are compared without a column in the right place"
+            )
         if is_null and not (isinstance(right, ast.Constant) and right.value is None):
             raise self._refused("'is' stands before something other than None")
         if is_set and not isinstance(right, ast.List | ast.Tuple | ast.Set):
@@ -130,10 +145,16 @@ class _Condition:
                 return value
             case ast.Constant(value=None) if is_null:
                 return None
-            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)) if not isinstance(value, bool):
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)) if not isinstance(
+                value, bool
+            ):
                 return -value
             case ast.List(elts=nodes) | ast.Tuple(elts=nodes) | ast.Set(elts=nodes):
-                values = [self._side(each, label_names=label_names, is_null=False) for each in nodes if not isinstance(each, ast.Name)]
+                values = [
+                    self._side(each, label_names=label_names, is_null=False)
+                    for each in nodes
+                    if not isinstance(each, ast.Name)
+                ]
                 if len(values) == len(nodes):
                     return values
         raise self._refused(f"{ast.unparse(node)!r} is neither a column nor a number, a text or a list of these")

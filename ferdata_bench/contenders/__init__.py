@@ -96,7 +96,9 @@ class Entry:
         """Return None if it can run in this interpreter, else the reason it can't."""
         absent = [module for module in self.requires if not _importable(module)]
         absent += [f"the command {command}" for command in self.commands if shutil.which(command) is None]
-        absent += [f"the system library {library}" for library in self.libraries if ctypes.util.find_library(library) is None]
+        absent += [
+            f"the system library {library}" for library in self.libraries if ctypes.util.find_library(library) is None
+        ]
         return f"not installed: {', '.join(absent)}" if absent else None
 
 
@@ -164,7 +166,9 @@ def choose(against: Iterable[str]) -> list[Entry]:
         }
         if not names and word != "none":
             known = ", ".join(entry.name for entry in CONTENDERS)
-            raise OptionError(f"--against: {word!r} found, expected all, usual, none or names out of {known}; name one of these")
+            raise OptionError(
+                f"--against: {word!r} found, expected all, usual, none or names out of {known}; name one of these"
+            )
         chosen |= names
     return [entry for entry in CONTENDERS if entry.name in chosen]
 
@@ -178,7 +182,9 @@ def find(name: str) -> Entry:
     for entry in (*OURS, *CONTENDERS):
         if entry.name == name:
             return entry
-    raise OptionError(f"contender: {name!r} found, expected one of {', '.join(entry.name for entry in CONTENDERS)}; name one of these")
+    raise OptionError(
+        f"contender: {name!r} found, expected one of {', '.join(entry.name for entry in CONTENDERS)}; name one of these"
+    )
 
 
 def load(entry: Entry) -> Contender:

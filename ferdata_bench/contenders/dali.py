@@ -32,7 +32,12 @@ def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Itera
     """Return DALI's iterator over a CPU pipeline; ``num_workers`` are threads."""
     paths, labels = list_source(out)
     pipeline = _pipeline(
-        [str(path) for path in paths], labels.tolist(), batch_size=batch_size, num_threads=max(1, num_workers), device_id=None, seed=seed
+        [str(path) for path in paths],
+        labels.tolist(),
+        batch_size=batch_size,
+        num_threads=max(1, num_workers),
+        device_id=None,
+        seed=seed,
     )
     pipeline.build()
     iterator = DALIGenericIterator(

@@ -99,7 +99,9 @@ def _open_loader(out: Path, *, batch_size: int, num_workers: int, seed: int) -> 
     """Return ferdata's loader in its default settings, the last batch kept, so that every sample comes."""
     from ferdata import Loader
 
-    return Loader(out, split=first_split(out), batch_size=batch_size, num_workers=num_workers, seed=seed, drop_last=False)
+    return Loader(
+        out, split=first_split(out), batch_size=batch_size, num_workers=num_workers, seed=seed, drop_last=False
+    )
 
 
 def _open_plain(out: Path, *, batch_size: int, num_workers: int, seed: int) -> "Iterable[Batch]":

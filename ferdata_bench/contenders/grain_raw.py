@@ -58,11 +58,15 @@ def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Itera
     samples = grain.MapDataset.source(records).shuffle(seed=seed)
     blanks = -len(records) % (batch_size * max(1, num_workers))
     if blanks:
-        samples = grain.MapDataset.concatenate([samples, grain.MapDataset.source([bytes([BLANK]) + bytes(prod(shape))] * blanks)])
+        samples = grain.MapDataset.concatenate(
+            [samples, grain.MapDataset.source([bytes([BLANK]) + bytes(prod(shape))] * blanks)]
+        )
     reading = grain.ReadOptions(num_threads=READ_THREADS)
     batched = samples.map(partial(_parse, shape)).repeat().to_iter_dataset(read_options=reading).batch(batch_size)
     if num_workers:
-        batched = batched.mp_prefetch(grain.multiprocessing.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2))
+        batched = batched.mp_prefetch(
+            grain.multiprocessing.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)
+        )
     return Epochs(partial(_one_epoch, iter(batched), (len(records) + blanks) // batch_size))
 
 

@@ -45,7 +45,9 @@ def write_chunks(source: Path, out: Path, read: Any) -> None:
 
 def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Iterable[Batch]:
     """Return litdata's loader."""
-    return open_loader(litdata.StreamingDataset(str(out), shuffle=True, seed=seed), batch_size=batch_size, num_workers=num_workers)
+    return open_loader(
+        litdata.StreamingDataset(str(out), shuffle=True, seed=seed), batch_size=batch_size, num_workers=num_workers
+    )
 
 
 def open_loader(dataset: Any, *, batch_size: int, num_workers: int) -> Iterable[Batch]:

@@ -43,7 +43,9 @@ def ingest(source: Path, out: Path) -> None:
     out.mkdir(parents=True)
     paths, labels = list_source(source)
     height, width, channels = read_pixels(paths[0]).shape
-    images = np.lib.format.open_memmap(out / "images.npy", mode="w+", dtype=np.uint8, shape=(len(paths), channels, height, width))
+    images = np.lib.format.open_memmap(
+        out / "images.npy", mode="w+", dtype=np.uint8, shape=(len(paths), channels, height, width)
+    )
     for row, (pixels, _) in enumerate(read_samples(source)):
         images[row] = pixels
     images.flush()

@@ -29,7 +29,11 @@ def ingest(source: Path, out: Path) -> None:
     out.mkdir(parents=True)
     paths, labels = list_source(source, shuffled=True)
     for number, start in enumerate(range(0, len(paths), FILE_IMAGES)):
-        images = torch.stack([torch.from_numpy(read_planes(path)) for path in paths[start : start + FILE_IMAGES]]).float().div_(255)
+        images = (
+            torch.stack([torch.from_numpy(read_planes(path)) for path in paths[start : start + FILE_IMAGES]])
+            .float()
+            .div_(255)
+        )
         with open(out / f"batch-{number:05d}.pickle", "wb") as file:
             pickle.dump((images, torch.from_numpy(labels[start : start + FILE_IMAGES].copy())), file, protocol=5)
 

@@ -29,7 +29,9 @@ ingest = link_source
 def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Iterable[Batch]:
     """Return SPDL's pipeline; ``num_workers`` are threads."""
     paths, labels = list_source(out)
-    return Epochs(partial(run_epoch, _load_batch, [str(path) for path in paths], labels, batch_size, max(1, num_workers), seed))
+    return Epochs(
+        partial(run_epoch, _load_batch, [str(path) for path in paths], labels, batch_size, max(1, num_workers), seed)
+    )
 
 
 def _load_batch(paths: list[str]) -> torch.Tensor:

@@ -59,7 +59,11 @@ def run_epoch(
         return load([paths[row] for row in taken]), torch.from_numpy(labels[taken])
 
     pipeline = (
-        PipelineBuilder().add_source(rows).pipe(work, concurrency=num_threads).add_sink(2).build(num_threads=num_threads, max_failures=0)
+        PipelineBuilder()
+        .add_source(rows)
+        .pipe(work, concurrency=num_threads)
+        .add_sink(2)
+        .build(num_threads=num_threads, max_failures=0)
     )
     with pipeline.auto_stop():
         yield from pipeline

@@ -40,7 +40,9 @@ def ingest(source: Path, out: Path) -> None:
     """Write shards of ``image`` (an array of fixed shape, so that no header is stored) and ``label``."""
     paths, labels = list_source(source, shuffled=True)
     height, width, channels = read_pixels(paths[0]).shape
-    with MDSWriter(out=str(out), columns={"image": f"ndarray:uint8:{channels},{height},{width}", "label": "int"}) as writer:
+    with MDSWriter(
+        out=str(out), columns={"image": f"ndarray:uint8:{channels},{height},{width}", "label": "int"}
+    ) as writer:
         for path, label in zip(paths, labels.tolist(), strict=True):
             writer.write({"image": read_planes(path), "label": label})
 
@@ -50,7 +52,9 @@ def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Itera
     return open_loader(Pixels, out, batch_size=batch_size, num_workers=num_workers, seed=seed)
 
 
-def open_loader(kind: type[StreamingDataset], out: Path, *, batch_size: int, num_workers: int, seed: int) -> Iterable[Batch]:
+def open_loader(
+    kind: type[StreamingDataset], out: Path, *, batch_size: int, num_workers: int, seed: int
+) -> Iterable[Batch]:
     """Return a ``DataLoader`` over a streaming data set that lies in a local folder."""
     clean_stale_shared_memory()
     dataset = kind(local=str(out), shuffle=True, shuffle_seed=seed, batch_size=batch_size)

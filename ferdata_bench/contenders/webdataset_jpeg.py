@@ -33,7 +33,9 @@ def ingest(source: Path, out: Path) -> None:
     paths, labels = list_source(source, shuffled=True)
     for shard in range(SHARDS):
         with open(out / f"{shard:06d}.tar", "wb") as file:
-            write_tar(file, [(i, "jpg", paths[i].read_bytes(), int(labels[i])) for i in range(shard, len(paths), SHARDS)])
+            write_tar(
+                file, [(i, "jpg", paths[i].read_bytes(), int(labels[i])) for i in range(shard, len(paths), SHARDS)]
+            )
 
 
 def write_tar(file: Any, samples: Iterable[tuple[int, str, bytes, int]]) -> None:
@@ -52,7 +54,9 @@ def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Itera
     return open_loader(urls, "jpg", _decode, batch_size=batch_size, num_workers=num_workers, seed=seed)
 
 
-def open_loader(urls: list[str], extension: str, decode: Any, *, batch_size: int, num_workers: int, seed: int) -> Iterable[Batch]:
+def open_loader(
+    urls: list[str], extension: str, decode: Any, *, batch_size: int, num_workers: int, seed: int
+) -> Iterable[Batch]:
     """Return the loader that WebDataset's documentation builds: shuffle, decode and batch in the worker, no collating outside."""
     dataset = (
         wds.WebDataset(urls, shardshuffle=len(urls), seed=seed, empty_check=False)
@@ -61,7 +65,9 @@ def open_loader(urls: list[str], extension: str, decode: Any, *, batch_size: int
         .map_tuple(decode, int)
         .batched(batch_size, collation_fn=default_collate)
     )
-    loader: Iterable[Batch] = wds.WebLoader(dataset, batch_size=None, num_workers=num_workers, persistent_workers=num_workers > 0)
+    loader: Iterable[Batch] = wds.WebLoader(
+        dataset, batch_size=None, num_workers=num_workers, persistent_workers=num_workers > 0
+    )
     return loader
 
 

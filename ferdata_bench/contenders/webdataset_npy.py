@@ -30,7 +30,10 @@ def ingest(source: Path, out: Path) -> None:
     out.mkdir(parents=True)
     paths, labels = list_source(source, shuffled=True)
     for shard in range(SHARDS):
-        with open(out / f"{shard:06d}.tar.zst", "wb") as file, zstandard.ZstdCompressor(LEVEL).stream_writer(file) as packed:
+        with (
+            open(out / f"{shard:06d}.tar.zst", "wb") as file,
+            zstandard.ZstdCompressor(LEVEL).stream_writer(file) as packed,
+        ):
             write_tar(packed, ((i, "npy", _npy(paths[i]), int(labels[i])) for i in range(shard, len(paths), SHARDS)))
 
 

@@ -21,11 +21,19 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, render, and tell what failed; exit code 1 if something did."""
-    parser = argparse.ArgumentParser(prog="python -m ferdata_bench.figures", description="Measure everything and render the page.")
-    parser.add_argument("--only", default="", help=f"some of {', '.join(entry.name for entry in CATALOG if entry.arguments)}")
-    parser.add_argument("--figures", type=Path, help=f"folder of the JSON files; {FIGURES}, or below the work folder for a quick run")
+    parser = argparse.ArgumentParser(
+        prog="python -m ferdata_bench.figures", description="Measure everything and render the page."
+    )
+    parser.add_argument(
+        "--only", default="", help=f"some of {', '.join(entry.name for entry in CATALOG if entry.arguments)}"
+    )
+    parser.add_argument(
+        "--figures", type=Path, help=f"folder of the JSON files; {FIGURES}, or below the work folder for a quick run"
+    )
     parser.add_argument("--work", type=Path, default=WORK, help="folder for photographs and shards, kept")
-    parser.add_argument("--quick", action="store_true", default=is_quick(), help="tens of images; the repository's page is left alone")
+    parser.add_argument(
+        "--quick", action="store_true", default=is_quick(), help="tens of images; the repository's page is left alone"
+    )
     given = parser.parse_args(arguments)
     names = [name for name in given.only.split(",") if name]
     if unknown := [name for name in names if name not in {entry.name for entry in CATALOG if entry.arguments}]:

@@ -90,8 +90,14 @@ def measure_set(bar_set: BarSet, options: FigureOptions, say: Callable[[str], No
     with ExitStack() as stack:
         codecs = list(bar_set.fractions)
         ceilings = {codec: stack.enter_context(_ceilings(codec, folders, options)) for codec in codecs}
-        starts: dict[str, Any] = {"batch_size": options.batch_size, "num_workers": options.num_workers, "seed": options.seed}
-        loaders: dict[tuple[str, str], Any] = {(codec, "loader"): start_loader(folders[codec], **starts) for codec in codecs}
+        starts: dict[str, Any] = {
+            "batch_size": options.batch_size,
+            "num_workers": options.num_workers,
+            "seed": options.seed,
+        }
+        loaders: dict[tuple[str, str], Any] = {
+            (codec, "loader"): start_loader(folders[codec], **starts) for codec in codecs
+        }
         for codec, _ in list(loaders):
             stack.callback(loaders[codec, "loader"].close)
         loaders |= {(codec, "plain"): start_plain(folders[codec], **starts) for codec in bar_set.ratios}
@@ -101,7 +107,9 @@ def measure_set(bar_set: BarSet, options: FigureOptions, say: Callable[[str], No
             say(f"{bar_set.size} px: round {number + 1} of {options.rounds}")
             for codec in codecs if number % 2 == 0 else codecs[::-1]:
                 for (kind, way), team in ceilings[codec].items():
-                    rates.setdefault((codec, kind, way), []).append(team.run(0.05 if options.quick else CEILING_SECONDS)[0])
+                    rates.setdefault((codec, kind, way), []).append(
+                        team.run(0.05 if options.quick else CEILING_SECONDS)[0]
+                    )
                 for kind in ("loader", "plain"):
                     if (codec, kind) in loaders:
                         rate = _time_loader(loaders[codec, kind], truth, 0.0 if options.quick else LOADER_SECONDS)
@@ -122,7 +130,8 @@ def measure_set(bar_set: BarSet, options: FigureOptions, say: Callable[[str], No
 def _ceilings(codec: str, folders: dict[str, Path], options: FigureOptions) -> Iterator[dict[tuple[str, str], Team]]:
     """Start the processes of one codec's ceilings; they rest between their turns."""
     jobs: dict[tuple[str, str], Job] = {
-        ("copy", name): copying(folders["raw"], move=move, batch_size=options.batch_size) for name, move in COPIES.items()
+        ("copy", name): copying(folders["raw"], move=move, batch_size=options.batch_size)
+        for name, move in COPIES.items()
     }
     jobs |= {("decode", name): make(folders[codec]) for name, make in DECODERS[codec].items()}
     with ExitStack() as stack:
@@ -180,7 +189,9 @@ def _ratio(codec: str, bar: float | None, rates: dict[tuple[str, str, str], list
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print beside the bars, write JSON if asked."""
-    options, path, command = parse("ferdata_bench.figures.bars", "Measure the loader next to this machine's ceilings.", arguments)
+    options, path, command = parse(
+        "ferdata_bench.figures.bars", "Measure the loader next to this machine's ceilings.", arguments
+    )
     figure = run_bars(options)
     for each in figure.results["sets"]:
         Console().print(_table(each))
@@ -198,7 +209,11 @@ def _table(results: dict[str, Any]) -> Table:
     ratios = {ratio["codec"]: ratio for ratio in results["ratios"]}
     for row in results["rows"]:
         ceiling, ratio = row["ceilings"][row["lower_ceiling"]], ratios.get(row["codec"])
-        lead = (f"{ratio['plain']['images_per_second']:,.0f}", f"{ratio['ratio']:.1f}", f"{ratio['bar'] or ''}") if ratio else ("", "", "")
+        lead = (
+            (f"{ratio['plain']['images_per_second']:,.0f}", f"{ratio['ratio']:.1f}", f"{ratio['bar'] or ''}")
+            if ratio
+            else ("", "", "")
+        )
         table.add_row(
             row["codec"],
             f"{row['images_per_second']:,.0f}",

@@ -36,7 +36,11 @@ def _numpy_move(samples: np.ndarray, out: np.ndarray, rows: np.ndarray) -> None:
     out[rows[0] : rows[0] + len(rows)] = samples
 
 
-COPIES: dict[str, Move] = {"NumPy": _numpy_move, "scatter": scatter, "scatter in cache": partial(scatter, streaming=False)}
+COPIES: dict[str, Move] = {
+    "NumPy": _numpy_move,
+    "scatter": scatter,
+    "scatter in cache": partial(scatter, streaming=False),
+}
 """Ways to copy; the best of them is the ceiling."""
 
 

@@ -40,7 +40,11 @@ class Entry:
     @property
     def how(self) -> str:
         """How to make its file, for people."""
-        return f"`python {' '.join(self.command(figures=FIGURES, work=Path('build/figures')))}`" if self.arguments else self.needs
+        return (
+            f"`python {' '.join(self.command(figures=FIGURES, work=Path('build/figures')))}`"
+            if self.arguments
+            else self.needs
+        )
 
 
 def _bench(size: int, count: int) -> tuple[str, ...]:
@@ -130,7 +134,15 @@ CATALOG: Sequence[Entry] = (
         name="wait",
         title="Does training wait for data?",
         question="How much slower is a step fed by the loader than the same step on one resident batch?",
-        arguments=("-m", "ferdata_bench.studies.waiting", "--shards", "{work}/photos-224-8192-0.zstd", *_MOD4, "--json", "{json}"),
+        arguments=(
+            "-m",
+            "ferdata_bench.studies.waiting",
+            "--shards",
+            "{work}/photos-224-8192-0.zstd",
+            *_MOD4,
+            "--json",
+            "{json}",
+        ),
     ),
     Entry(
         name="gpu",

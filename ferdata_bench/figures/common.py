@@ -73,16 +73,25 @@ class Figure:
         path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
-def parse(module: str, description: str, arguments: Sequence[str] | None, *, rounds: int = 5) -> tuple[FigureOptions, Path | None, str]:
+def parse(
+    module: str, description: str, arguments: Sequence[str] | None, *, rounds: int = 5
+) -> tuple[FigureOptions, Path | None, str]:
     """Return options, the JSON file asked for, and the command that repeats the run."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     parser.add_argument("--json", type=Path, help="write every figure to this file")
-    parser.add_argument("--work", type=Path, default=WORK, help="folder for photographs and shards, shared by all scripts and kept")
+    parser.add_argument(
+        "--work", type=Path, default=WORK, help="folder for photographs and shards, shared by all scripts and kept"
+    )
     parser.add_argument("--rounds", type=int, default=rounds, help="timed rounds")
-    parser.add_argument("--quick", action="store_true", default=is_quick(), help=f"tens of images; also with {QUICK_VARIABLE}=1")
+    parser.add_argument(
+        "--quick", action="store_true", default=is_quick(), help=f"tens of images; also with {QUICK_VARIABLE}=1"
+    )
     given = parser.parse_args(arguments)
     options = FigureOptions(
-        work=given.work, quick=given.quick, rounds=1 if given.quick else given.rounds, batch_size=8 if given.quick else 128
+        work=given.work,
+        quick=given.quick,
+        rounds=1 if given.quick else given.rounds,
+        batch_size=8 if given.quick else 128,
     )
     command = " ".join(
         [f"python -m {module}"]
@@ -113,7 +122,15 @@ def photo_shards(options: FigureOptions, *, size: int, count: int, codec: str) -
     tree = photo_tree(options, size=size, count=count)
     out = tree.with_name(f"{tree.name}.{codec}")
     if not has_shards(out):
-        ingest(IngestOptions(source="folder", src=str(tree), out=str(out), transform=TransformOptions(size=size), codec=make_codec(codec)))
+        ingest(
+            IngestOptions(
+                source="folder",
+                src=str(tree),
+                out=str(out),
+                transform=TransformOptions(size=size),
+                codec=make_codec(codec),
+            )
+        )
     return out
 
 

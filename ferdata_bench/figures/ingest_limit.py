@@ -128,7 +128,9 @@ def _ingest(tree: Path, options: FigureOptions) -> dict[str, Any]:
     command, out = _command(tree, options, "--json", str(report))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise IngestError(f"{tree}: shard ended with code {done.returncode}, expected 0: {(done.stderr or done.stdout).strip()}")
+        raise IngestError(
+            f"{tree}: shard ended with code {done.returncode}, expected 0: {(done.stderr or done.stdout).strip()}"
+        )
     made: dict[str, Any] = json.loads(report.read_text())
     shutil.rmtree(out)
     report.unlink()
@@ -143,19 +145,27 @@ def _peak_memory(tree: Path, count: int, options: FigureOptions) -> MemoryUse:
         code = process.wait()
     shutil.rmtree(out, ignore_errors=True)
     if code:
-        raise IngestError(f"{tree}: shard --limit {count} ended with code {code}, expected 0; run it by hand to see why")
+        raise IngestError(
+            f"{tree}: shard --limit {count} ended with code {code}, expected 0; run it by hand to see why"
+        )
     return memory.peak
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print beside the bar, write JSON if asked."""
-    options, path, command = parse("ferdata_bench.figures.ingest_limit", "shard beside bare decoding and compressing.", arguments)
+    options, path, command = parse(
+        "ferdata_bench.figures.ingest_limit", "shard beside bare decoding and compressing.", arguments
+    )
     figure = run_ingest_limit(options)
     results = figure.results
     ours, bare = (results[name]["images_per_second"] for name in ("ingest", "bare_one_core"))
-    print(f"shard {ours:,.0f} images/s; one core, bare: {bare:,.0f} images/s; {results['fraction']:.2f} of the limit, asked {BAR}")
+    print(
+        f"shard {ours:,.0f} images/s; one core, bare: {bare:,.0f} images/s; {results['fraction']:.2f} of the limit, asked {BAR}"
+    )
     for row in results["memory"]:
-        print(f"{row['images']:,} images: peak {row['peak_pss_bytes'] / 1e6:,.0f} MB, asked at most {MEMORY_BAR_BYTES / 1e6:,.0f} MB")
+        print(
+            f"{row['images']:,} images: peak {row['peak_pss_bytes'] / 1e6:,.0f} MB, asked at most {MEMORY_BAR_BYTES / 1e6:,.0f} MB"
+        )
     if path:
         figure.write(path, command=command)
     return 0

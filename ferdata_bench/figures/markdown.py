@@ -16,7 +16,9 @@ LONGEST_LIST = 8
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> list[str]:
     """Return a table; all but the first ``text_columns`` columns are aligned right."""
     marks = ["---" if number < text_columns else "---:" for number in range(len(columns))]
-    return [f"| {' | '.join(cells)} |" for cells in (list(columns), marks, *([_cell(cell) for cell in row] for row in rows))]
+    return [
+        f"| {' | '.join(cells)} |" for cells in (list(columns), marks, *([_cell(cell) for cell in row] for row in rows))
+    ]
 
 
 def conditions_block(conditions: Mapping[str, Any], command: str) -> list[str]:
@@ -25,8 +27,12 @@ def conditions_block(conditions: Mapping[str, Any], command: str) -> list[str]:
     if "cpu" in conditions:
         gibibytes = conditions["memory_bytes"] / 2**30
         load = conditions["load_before"]
-        lines.append(f"{conditions['cpu']}, {conditions['cores']} cores, {gibibytes:.0f} GiB, {conditions['system']}, load {load} before")
-    settings = {name: value for name, value in conditions.items() if name not in MACHINE and value not in (None, [], False)}
+        lines.append(
+            f"{conditions['cpu']}, {conditions['cores']} cores, {gibibytes:.0f} GiB, {conditions['system']}, load {load} before"
+        )
+    settings = {
+        name: value for name, value in conditions.items() if name not in MACHINE and value not in (None, [], False)
+    }
     lines += [f"{name.replace('_', ' ')}: {_value(name, value)}" for name, value in settings.items()]
     if missing := [words for name, words in NEEDED.items() if name not in conditions]:
         lines.append(f"not in the file: {', '.join(missing)}")
@@ -73,8 +79,14 @@ def megabytes(value: float) -> str:
 
 
 def _records(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = [name for name in dict.fromkeys(name for record in records for name in record) if all(_is_short(r.get(name)) for r in records)]
-    return table([_words(name) for name in names], [[_value(name, record.get(name)) for name in names] for record in records])
+    names = [
+        name
+        for name in dict.fromkeys(name for record in records for name in record)
+        if all(_is_short(r.get(name)) for r in records)
+    ]
+    return table(
+        [_words(name) for name in names], [[_value(name, record.get(name)) for name in names] for record in records]
+    )
 
 
 def _is_short(value: Any) -> bool:

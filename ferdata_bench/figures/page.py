@@ -87,7 +87,9 @@ def _trimmed(lines: list[str]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page, or check it; exit code 1 if it is stale."""
-    parser = argparse.ArgumentParser(prog="python -m ferdata_bench.figures.page", description="Render docs/benchmarks.md.")
+    parser = argparse.ArgumentParser(
+        prog="python -m ferdata_bench.figures.page", description="Render docs/benchmarks.md."
+    )
     parser.add_argument("--figures", type=Path, default=FIGURES, help="folder of the JSON files")
     parser.add_argument("--page", type=Path, default=PAGE, help="Markdown file to write")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the page does not match the files")

@@ -18,7 +18,12 @@ from ferdata_bench.loaders.report import save_plot
 __all__ = ["draw"]
 
 OURS, PLAIN, BARE, LINE = "#1b7f5c", "#8fc4b0", "#9aa5b1", "#c0392b"
-STYLE: dict[Any, Any] = {"font.size": 9, "svg.hashsalt": "ferdata", "axes.spines.top": False, "axes.spines.right": False}
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "svg.hashsalt": "ferdata",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 
 
 def draw(name: str, values: Mapping[str, Any], figures: Path) -> list[Path]:
@@ -43,16 +48,30 @@ def _bars(figure: Figure, values: Mapping[str, Any]) -> None:
         plain = {ratio["codec"]: ratio["plain"] for ratio in each["ratios"]}
         for place, row in enumerate(each["rows"]):
             ceiling = _ceiling(row)
-            axes.bar(place - 0.2, row["fraction"], width=0.38, color=OURS, label="ferdata.Loader" if place == 0 else None)
-            axes.text(place - 0.2, row["fraction"], f"{row['images_per_second']:,.0f}/s", fontsize=7, ha="center", va="bottom")
+            axes.bar(
+                place - 0.2, row["fraction"], width=0.38, color=OURS, label="ferdata.Loader" if place == 0 else None
+            )
+            axes.text(
+                place - 0.2, row["fraction"], f"{row['images_per_second']:,.0f}/s", fontsize=7, ha="center", va="bottom"
+            )
             axes.plot([place - 0.4, place], [row["bar"]] * 2, color=LINE, lw=1.5, label="asked" if place == 0 else None)
             if row["codec"] in plain:
                 theirs = plain[row["codec"]]["images_per_second"]
-                axes.bar(place + 0.2, theirs / ceiling, width=0.38, color=PLAIN, label="plain DataLoader" if place == 0 else None)
+                axes.bar(
+                    place + 0.2,
+                    theirs / ceiling,
+                    width=0.38,
+                    color=PLAIN,
+                    label="plain DataLoader" if place == 0 else None,
+                )
                 axes.text(place + 0.2, theirs / ceiling, f"{theirs:,.0f}/s", fontsize=7, ha="center", va="bottom")
         names = [f"{row['codec']}\n{row['lower_ceiling']} ceiling\n{_ceiling(row):,.0f}/s" for row in each["rows"]]
         axes.set_xticks(range(len(each["rows"])), names, fontsize=7.5)
-        axes.set(title=f"{each['images']:,} photographs of {each['size']} px", ylabel="share of the lower ceiling", ylim=(0, 1.25))
+        axes.set(
+            title=f"{each['images']:,} photographs of {each['size']} px",
+            ylabel="share of the lower ceiling",
+            ylim=(0, 1.25),
+        )
         axes.legend(fontsize=7.5, frameon=False, loc="upper right", ncols=3)
 
 

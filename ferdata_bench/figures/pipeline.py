@@ -88,7 +88,9 @@ def _run(verb: str, arguments: list[str], folder: Path, count: int, options: Fig
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, print, write JSON if asked."""
-    options, path, command = parse("ferdata_bench.figures.pipeline", "The whole way through the command line.", arguments)
+    options, path, command = parse(
+        "ferdata_bench.figures.pipeline", "The whole way through the command line.", arguments
+    )
     figure = run_pipeline(options)
     table = Table("verb", "seconds", "images/s", "MB on disk", "peak MB")
     for row in figure.results["rows"]:

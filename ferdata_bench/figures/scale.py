@@ -128,7 +128,10 @@ def _measure(subjects: Sequence[Subject], options: FigureOptions, say: Callable[
             "codec": subject.codec,
             "images": subject.count,
             **summary(rates[subject.count]),
-            "relative": round(statistics.median(ours / least for ours, least in zip(rates[subject.count], rates[base], strict=True)), 4),
+            "relative": round(
+                statistics.median(ours / least for ours, least in zip(rates[subject.count], rates[base], strict=True)),
+                4,
+            ),
             "first_batch_seconds": round(first[subject.count], 4),
             "first_batch_again_seconds": round(statistics.median(again[subject.count]), 4),
             "before": before[subject.count],
@@ -178,7 +181,9 @@ def _memory() -> dict[str, int]:
     """Return this process's own figures: resident, proportional with and without its workers, and what is private to it."""
     resident = psutil.Process().memory_info()
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    sizes = {name: int(amount) * 1024 for name, amount, *_ in (line.split() for line in lines if ":" in line.split()[0])}
+    sizes = {
+        name: int(amount) * 1024 for name, amount, *_ in (line.split() for line in lines if ":" in line.split()[0])
+    }
     tree = memory_of_tree(psutil.Process().pid)
     return {
         "rss_bytes": resident.rss,
@@ -192,10 +197,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write JSON if asked."""
     options, path, command = parse("ferdata_bench.figures.scale", "The loader from 8,000 to 100,000 images.", arguments)
     figure = run_scale(options)
-    table = Table("codec", "images", "images/s", "spread", "to the smallest", "first batch s", "again s", "own MB", "RSS MB")
+    table = Table(
+        "codec", "images", "images/s", "spread", "to the smallest", "first batch s", "again s", "own MB", "RSS MB"
+    )
     for row in figure.results["rows"]:
         table.add_row(
-            *(row["codec"], f"{row['images']:,}", f"{row['images_per_second']:,.0f}", f"{row['spread']:.0%}", f"{row['relative']:.2f}"),
+            *(
+                row["codec"],
+                f"{row['images']:,}",
+                f"{row['images_per_second']:,.0f}",
+                f"{row['spread']:.0%}",
+                f"{row['relative']:.2f}",
+            ),
             *(f"{row['first_batch_seconds']:.2f}", f"{row['first_batch_again_seconds']:.2f}"),
             *(f"{row['after'][name] / 1e6:,.0f}" for name in ("own_bytes", "rss_bytes")),
         )

@@ -100,12 +100,19 @@ def first_shards(root: Path, out: Path, *, pixels: np.ndarray, num_shards: int) 
             os.link(root / info.name, out / info.name)
     table = read_samples(Store(root), index).slice(0, count)
     mean, std = _moments(pixels, count)
-    counted: dict[str, Any] = {"counts": {"train": _counts(count)}, "summary": _summary(count), "mean": mean, "std": std}
+    counted: dict[str, Any] = {
+        "counts": {"train": _counts(count)},
+        "summary": _summary(count),
+        "mean": mean,
+        "std": std,
+    }
     write_index(store, replace(index, files=_files(store, table), shards=shards, **counted))
     return count
 
 
-def _write_shard(pixels: np.ndarray, out: Path, codec: Codec, samples_per_shard: int, count: int, start: int) -> ShardInfo:
+def _write_shard(
+    pixels: np.ndarray, out: Path, codec: Codec, samples_per_shard: int, count: int, start: int
+) -> ShardInfo:
     spec = TensorSpec(dtype="uint8", shape=pixels.shape[1:])
     members = codec.members(spec, num_classes=len(AFFECTNET_8), json_bytes=JSON_BYTES)
     name = codec.shard_name("train", start // samples_per_shard)

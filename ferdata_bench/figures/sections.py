@@ -23,12 +23,28 @@ def bars_section(values: Values) -> list[str]:
         rows = []
         for row in each["rows"]:
             ratio, ceilings = ratios.get(row["codec"]), row["ceilings"]
-            lead = [rate(ratio["plain"]["images_per_second"]), f"{ratio['ratio']:.1f}", _asked(ratio["bar"])] if ratio else ["", "", ""]
+            lead = (
+                [rate(ratio["plain"]["images_per_second"]), f"{ratio['ratio']:.1f}", _asked(ratio["bar"])]
+                if ratio
+                else ["", "", ""]
+            )
             shown = [_ceiling(ceilings.get(kind)) for kind in ("copy", "decode")]
             share = [f"{row['fraction']:.2f}", _asked(row["bar"])]
             rows.append([row["codec"], rate(row["images_per_second"]), percent(row["spread"]), *shown, *share, *lead])
-        columns = ("codec", "loader, images/s", "spread", "copy ceiling", "decode ceiling", "of the lower", "goal", "plain DataLoader")
-        lines += [f"{each['images']:,} photographs of {each['size']} px, {each['bytes_per_image']:,} bytes of pixels each:", ""]
+        columns = (
+            "codec",
+            "loader, images/s",
+            "spread",
+            "copy ceiling",
+            "decode ceiling",
+            "of the lower",
+            "goal",
+            "plain DataLoader",
+        )
+        lines += [
+            f"{each['images']:,} photographs of {each['size']} px, {each['bytes_per_image']:,} bytes of pixels each:",
+            "",
+        ]
         lines += [*table([*columns, "times", "goal"], rows), "", _bars_sentence(each), ""]
     return lines
 
@@ -63,7 +79,17 @@ def bench_section(values: Values) -> list[str]:
         for row in result.rows
         if row.sweep is None
     ]
-    columns = ("contender", "codec", "images/s", "spread", "of its ceiling", "CPU µs/image", "bytes/image", "peak MB", "private MB")
+    columns = (
+        "contender",
+        "codec",
+        "images/s",
+        "spread",
+        "of its ceiling",
+        "CPU µs/image",
+        "bytes/image",
+        "peak MB",
+        "private MB",
+    )
     ceilings = {"copy": result.ceilings["copy"], "cold disk": result.ceilings["disk"]}
     ceilings |= {f"decode {codec}": found for codec, found in result.ceilings["decode_by_codec"].items()}
     named = ", ".join(f"{name} {rate(found)}" for name, found in ceilings.items() if found)
@@ -76,27 +102,54 @@ def bench_section(values: Values) -> list[str]:
 
 def bench_command(values: Values) -> str:
     """Return the command that a ``bench-loader`` file was made with, from its conditions."""
-    conditions, others = values["conditions"], [row["name"] for row in values["rows"] if not row["name"].startswith("ferdata-")]
+    conditions, others = (
+        values["conditions"],
+        [row["name"] for row in values["rows"] if not row["name"].startswith("ferdata-")],
+    )
     extras = any(name.startswith(("ffcv", "spdl", "dali", "grain", "litdata", "streaming")) for name in others)
     missing = any("left out" in note for note in values["notes"])
     against = "all" if extras or missing else "usual" if len(others) > 1 else ",".join(others) or "none"
     side = conditions["image"].rpartition(" ")[2].rstrip("]")
-    settings = {"size": side, "count": conditions["images"], "workers": conditions["workers"], "batch-size": conditions["batch_size"]}
+    settings = {
+        "size": side,
+        "count": conditions["images"],
+        "workers": conditions["workers"],
+        "batch-size": conditions["batch_size"],
+    }
     settings |= {"epochs": conditions["epochs"], "against": against, "sweep": ",".join(conditions["sweep"])}
-    return " ".join(["python cli.py bench-loader", *(f"--{name} {value}" for name, value in settings.items() if value != "")])
+    return " ".join(
+        ["python cli.py bench-loader", *(f"--{name} {value}" for name, value in settings.items() if value != "")]
+    )
 
 
 def scale_section(values: Values) -> list[str]:
     """Speed, start-up and memory by the number of images."""
     rows = [
         [
-            *(row["codec"], f"{row['images']:,}", rate(row["images_per_second"]), percent(row["spread"]), f"{row['relative']:.2f}"),
+            *(
+                row["codec"],
+                f"{row['images']:,}",
+                rate(row["images_per_second"]),
+                percent(row["spread"]),
+                f"{row['relative']:.2f}",
+            ),
             *(f"{row['first_batch_seconds']:.2f}", f"{row['first_batch_again_seconds']:.2f}"),
             *(megabytes(row["after"][name]) for name in ("own_bytes", "rss_bytes", "pss_bytes", "tree_pss_bytes")),
         ]
         for row in values["rows"]
     ]
-    columns = ("codec", "images", "images/s", "spread", "to the smallest", "first batch s", "again s", "main: own MB", "RSS MB", "PSS MB")
+    columns = (
+        "codec",
+        "images",
+        "images/s",
+        "spread",
+        "to the smallest",
+        "first batch s",
+        "again s",
+        "main: own MB",
+        "RSS MB",
+        "PSS MB",
+    )
     return [*table([*columns, "tree PSS MB"], rows), "", *_scale_sentences(values["rows"])]
 
 
@@ -126,7 +179,9 @@ def ingest_section(values: Values) -> list[str]:
         "bare Pillow + zstd, one core": "bare_one_core",
         f"bare Pillow + zstd, {workers} processes at once": "bare_all_workers",
     }
-    rows = [[way, rate(values[name]["images_per_second"]), percent(values[name]["spread"])] for way, name in ways.items()]
+    rows = [
+        [way, rate(values[name]["images_per_second"]), percent(values[name]["spread"])] for way, name in ways.items()
+    ]
     memory = [[f"{row['images']:,}", megabytes(row["peak_pss_bytes"])] for row in values["memory"]]
     most, bound = max(row["peak_pss_bytes"] for row in values["memory"]), values["memory_bar_bytes"]
     grown = values["memory"][-1]["peak_pss_bytes"] / values["memory"][0]["peak_pss_bytes"] - 1
@@ -192,7 +247,17 @@ def shuffle_section(values: Values) -> list[str]:
         ]
         for row in values["ways"]
     ]
-    columns = ("way", "stored", "run", "median distance", "neighbours in a batch", "together again", "label run", "longest", "balance")
+    columns = (
+        "way",
+        "stored",
+        "run",
+        "median distance",
+        "neighbours in a batch",
+        "together again",
+        "label run",
+        "longest",
+        "balance",
+    )
     return [
         *table(columns, rows, text_columns=2),
         "",
@@ -207,13 +272,21 @@ def shuffle_section(values: Values) -> list[str]:
 def plan_section(values: Values) -> list[str]:
     """Prediction and measurement for each codec and number of workers, and the recommendation."""
     checked = [
-        [row["codec"], str(row["workers"]), rate(row["predicted"]), rate(row["measured"]), f"{row['error']:+.0%}"] for row in values["rows"]
+        [row["codec"], str(row["workers"]), rate(row["predicted"]), rate(row["measured"]), f"{row['error']:+.0%}"]
+        for row in values["rows"]
     ]
     worst = max(abs(row["error"]) for row in values["rows"])
     predicted = values["plan"]
     rows = [
         [
-            *(row["codec"], str(row["workers"]), megabytes(row["num_bytes"]), rate(row["warm"]), rate(row["cold"]), rate(row["steady"])),
+            *(
+                row["codec"],
+                str(row["workers"]),
+                megabytes(row["num_bytes"]),
+                rate(row["warm"]),
+                rate(row["cold"]),
+                rate(row["steady"]),
+            ),
             row["limit"],
         ]
         for row in predicted["rows"]

@@ -117,7 +117,15 @@ def main(arguments: list[str] | None = None) -> int:
     except FerdataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    table = Table("case", "time / yardstick", "recorded", "speed", "", title="guard: speed beside the record", title_justify="left")
+    table = Table(
+        "case",
+        "time / yardstick",
+        "recorded",
+        "speed",
+        "",
+        title="guard: speed beside the record",
+        title_justify="left",
+    )
     for verdict in verdicts:
         word = "ok" if verdict.ok else f"LOST {1 - verdict.speed:.0%}"
         table.add_row(verdict.name, f"{verdict.ratio:.3f}", f"{verdict.recorded:.3f}", f"{verdict.speed:.2f}", word)

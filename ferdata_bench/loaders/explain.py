@@ -28,8 +28,14 @@ def explain_limit(ceilings: dict[str, Any], rows: Sequence[BenchRow], *, cores: 
         bound += f", and decode {decode:,.0f} from {codec}" if decode and decode < copy else ""
     reached = f"{best.name}, the fastest here, delivers {best.images_per_second:,.0f}"
     disk = ceilings["disk"]
-    slower = f"; data that is not in memory arrives at {disk:,.0f} images/s from the disk" if disk and disk < best.images_per_second else ""
-    return f"This machine's limit is {bound}; {reached} ({best.images_per_second / copy:.0%} of the copy ceiling){slower}."
+    slower = (
+        f"; data that is not in memory arrives at {disk:,.0f} images/s from the disk"
+        if disk and disk < best.images_per_second
+        else ""
+    )
+    return (
+        f"This machine's limit is {bound}; {reached} ({best.images_per_second / copy:.0%} of the copy ceiling){slower}."
+    )
 
 
 def general_notes(options: BenchOptions, *, cores: int, load: float) -> list[str]:
@@ -41,7 +47,11 @@ def general_notes(options: BenchOptions, *, cores: int, load: float) -> list[str
             f"than with {cores} workers, and vary more"
         )
     if load > BUSY_LOAD * cores:
-        notes.append(f"the machine was busy before the run (load {load:.1f} on {cores} cores): expect lower figures and a wide spread")
+        notes.append(
+            f"the machine was busy before the run (load {load:.1f} on {cores} cores): expect lower figures and a wide spread"
+        )
     if options.cold:
-        notes.append("cold: every timed epoch read a fresh copy after posix_fadvise(DONTNEED); workers start within the timed epoch")
+        notes.append(
+            "cold: every timed epoch read a fresh copy after posix_fadvise(DONTNEED); workers start within the timed epoch"
+        )
     return notes

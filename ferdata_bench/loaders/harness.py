@@ -74,7 +74,11 @@ def run_bench(options: BenchOptions, *, say: Say = lambda text: None) -> BenchRe
     with work_folder(options.work) as work, ExitStack() as stack:
         local = _fetched(options, work, say)
         result = Bench(local, work, stack, say).run(chosen)
-    copied = [f"the shards measured are a copy of {options.shards} on this machine's disk"] if local.shards == work / "given" else []
+    copied = (
+        [f"the shards measured are a copy of {options.shards} on this machine's disk"]
+        if local.shards == work / "given"
+        else []
+    )
     return replace(result, notes=(*result.notes, *copied))
 
 
@@ -129,7 +133,9 @@ class Bench:
             conditions=machine | self._describe_run(reference),
             ceilings=ceilings,
             rows=tuple(rows),
-            notes=tuple(self._notes + general_notes(self._options, cores=machine["cores"], load=machine["load_before"])),
+            notes=tuple(
+                self._notes + general_notes(self._options, cores=machine["cores"], load=machine["load_before"])
+            ),
             limit=explain_limit(ceilings, rows, cores=machine["cores"], workers=self._options.num_workers),
         )
 
@@ -138,15 +144,21 @@ class Bench:
         if self._options.shards is None:
             return [entry for entry in OURS if entry.codec in CODECS]
         codec = read_index(Store(self._options.shards)).codec.name
-        self._notes.append(f"ferdata reads the shards given ({codec}); the others read their first images, encoded again as JPEG")
+        self._notes.append(
+            f"ferdata reads the shards given ({codec}); the others read their first images, encoded again as JPEG"
+        )
         if "codec" in self._options.sweep:
-            self._notes.append(f"sweep: the shards given have one codec, {codec}, so there is no other to compare; recode makes one")
+            self._notes.append(
+                f"sweep: the shards given have one codec, {codec}, so there is no other to compare; recode makes one"
+            )
         return [entry for entry in OURS if entry.codec == codec]
 
     def _prepare(self, chosen: list[Entry], ours: list[Entry]) -> Reference:
         count = choose_count(self._options, chosen)
         if self._options.shards is not None:
-            count = min(count, read_index(Store(self._options.shards)).num_samples(first_split(Path(self._options.shards))))
+            count = min(
+                count, read_index(Store(self._options.shards)).num_samples(first_split(Path(self._options.shards)))
+            )
         pixel_bytes = count * 3 * self._options.size**2
         require_room(self._work, pixel_bytes, [*ours, *chosen])
         self._say(f"preparing {count:,} images" if self._options.source is None else f"reading {self._options.source}")
@@ -160,7 +172,11 @@ class Bench:
     def _meter(self, subjects: Sequence[Subject], reference: Reference) -> CeilingMeter:
         decoded = [(each.entry, str(each.facts["codec"]), each.out) for each in subjects if each.entry.decoder]
         return CeilingMeter(
-            self._work, self._stack, bytes_per_image=reference.bytes_per_image, images=len(reference.labels), decoded=decoded
+            self._work,
+            self._stack,
+            bytes_per_image=reference.bytes_per_image,
+            images=len(reference.labels),
+            decoded=decoded,
         )
 
     def _start(self, entry: Entry, *, given: bool) -> Subject | None:
@@ -172,7 +188,9 @@ class Bench:
         subject = Subject(
             entry=entry,
             python=python,
-            out=Path(self._options.shards) if given and self._options.shards else self._work / (entry.shares or entry.name),
+            out=Path(self._options.shards)
+            if given and self._options.shards
+            else self._work / (entry.shares or entry.name),
             given=given,
             workers=self._options.num_workers,
             batch_size=self._options.batch_size,
@@ -199,13 +217,19 @@ class Bench:
         if subject.given or subject.entry.shares:
             return
         self._say(f"{subject.entry.name}: ingest")
-        subject.facts["ingest"] = subject.ask("ingest", timeout_seconds=INGEST_SECONDS, source=str(source), out=str(subject.out))
-        if subject.entry.environment:  # some libraries' writers leave settings and threads behind; importing again goes on meanwhile
+        subject.facts["ingest"] = subject.ask(
+            "ingest", timeout_seconds=INGEST_SECONDS, source=str(source), out=str(subject.out)
+        )
+        if (
+            subject.entry.environment
+        ):  # some libraries' writers leave settings and threads behind; importing again goes on meanwhile
             self._end(subject)
             self._launch(subject)
 
     def _open(self, subject: Subject, out: Path) -> None:
-        subject.ask("open", out=str(out), batch_size=subject.batch_size, num_workers=subject.workers, seed=self._options.seed)
+        subject.ask(
+            "open", out=str(out), batch_size=subject.batch_size, num_workers=subject.workers, seed=self._options.seed
+        )
 
     def _measure(self, subjects: list[Subject], meter: CeilingMeter) -> None:
         """Check, warm up and time these subjects: all in turns if their data fit in memory together, otherwise group by group."""
@@ -301,7 +325,11 @@ class Bench:
         options = self._options
         settings: list[tuple[str, int, int]] = []
         if "workers" in options.sweep:
-            settings += [("workers", n, options.batch_size) for n in sweep_workers(options.num_workers) if n != options.num_workers]
+            settings += [
+                ("workers", n, options.batch_size)
+                for n in sweep_workers(options.num_workers)
+                if n != options.num_workers
+            ]
         if "batch-size" in options.sweep:
             settings += [("batch-size", options.num_workers, n) for n in SWEEP_BATCH_SIZES if n != options.batch_size]
         for axis, workers, batch_size in settings:
@@ -313,7 +341,8 @@ class Bench:
 
     def _row(self, subject: Subject, meter: CeilingMeter) -> BenchRow:
         timing = Timing(
-            seconds=tuple(run["seconds"] for run in subject.runs), work=tuple(run["images"] * run["epochs"] for run in subject.runs)
+            seconds=tuple(run["seconds"] for run in subject.runs),
+            work=tuple(run["images"] * run["epochs"] for run in subject.runs),
         )
         facts, images = subject.facts, int(subject.runs[0]["images"])
         on_disk, in_epoch = stored_bytes(subject.out, is_ours=subject.entry in OURS)
@@ -324,7 +353,9 @@ class Bench:
             batch_size=subject.batch_size,
             images_per_second=timing.rate,
             spread=timing.spread,
-            fraction_of_ceiling=meter.fraction(timing.rate, facts["codec"], subject.workers, ours=bool(subject.entry.decoder)),
+            fraction_of_ceiling=meter.fraction(
+                timing.rate, facts["codec"], subject.workers, ours=bool(subject.entry.decoder)
+            ),
             bytes_per_image=in_epoch / images,
             peak_memory_bytes=facts["memory"].total_bytes,
             peak_private_bytes=facts["memory"].anonymous_bytes + facts["memory"].shared_bytes,
@@ -348,7 +379,9 @@ class Bench:
             "bytes_per_image": reference.bytes_per_image,
             "source": self._source_words,
             "source_bytes_per_image": round(folder_bytes(reference.source) / len(reference.labels)),
-            "cache": "cold: fresh copies, page cache asked to forget them" if options.cold else "warm: page cache, second epoch on",
+            "cache": "cold: fresh copies, page cache asked to forget them"
+            if options.cold
+            else "warm: page cache, second epoch on",
             "workers": options.num_workers,
             "batch_size": options.batch_size,
             "epochs": options.epochs,

@@ -37,7 +37,13 @@ class CeilingMeter:
     """
 
     def __init__(
-        self, work: Path, stack: ExitStack, *, bytes_per_image: int, images: int, decoded: Sequence[tuple[Entry, str, Path]]
+        self,
+        work: Path,
+        stack: ExitStack,
+        *,
+        bytes_per_image: int,
+        images: int,
+        decoded: Sequence[tuple[Entry, str, Path]],
     ) -> None:
         self._bytes_per_image = bytes_per_image
         self._decoded = decoded
@@ -65,8 +71,17 @@ class CeilingMeter:
 
     def measure(self, *, workers: int, batch_size: int) -> None:
         """Time every ceiling once for this number of processes."""
-        shared: dict[str, Any] = {"num_processes": max(1, workers), "seconds": RUN_SECONDS, "timeout_seconds": TIMEOUT_SECONDS}
-        copied = {"files": [str(self._file)], "bytes_per_image": self._bytes_per_image, "batch_size": batch_size, **shared}
+        shared: dict[str, Any] = {
+            "num_processes": max(1, workers),
+            "seconds": RUN_SECONDS,
+            "timeout_seconds": TIMEOUT_SECONDS,
+        }
+        copied = {
+            "files": [str(self._file)],
+            "bytes_per_image": self._bytes_per_image,
+            "batch_size": batch_size,
+            **shared,
+        }
         rates = [self._runner.ask("copy", streaming=streaming, **copied)["rate"] for streaming in (False, True)]
         self._rates.setdefault(("copy", workers), []).append(max(rates))
         for entry, codec, out in self._decoded:
@@ -77,7 +92,11 @@ class CeilingMeter:
         """Time one cold read of a file written for it."""
         _fill(self._disk_file, DISK_FILE_BYTES)
         read = self._runner.ask(
-            "disk", files=[str(self._disk_file)], bytes_per_image=1.0, num_processes=max(1, workers), timeout_seconds=TIMEOUT_SECONDS
+            "disk",
+            files=[str(self._disk_file)],
+            bytes_per_image=1.0,
+            num_processes=max(1, workers),
+            timeout_seconds=TIMEOUT_SECONDS,
         )
         self._disk_file.unlink()
         self._rates[("disk", workers)] = [read["rate"]]
@@ -102,7 +121,8 @@ class CeilingMeter:
             "disk_bytes_per_second": disk,
             "disk_bytes_per_image": stored_bytes,
             "by_workers": {
-                str(n): {kind: self._median(kind, n) for kind, m in self._rates if m == n} for n in sorted({n for _, n in self._rates})
+                str(n): {kind: self._median(kind, n) for kind, m in self._rates if m == n}
+                for n in sorted({n for _, n in self._rates})
             },
         }
 

@@ -33,17 +33,33 @@ class BenchOptions:
     shards: str | Path | None = None
     source: Path | None = None
     against: Annotated[
-        Sequence[str], Setting("Measure these contenders, comma-separated, beside ferdata: names, usual, all or none.", "Measurement")
+        Sequence[str],
+        Setting("Measure these contenders, comma-separated, beside ferdata: names, usual, all or none.", "Measurement"),
     ] = ("usual",)
-    sweep: Annotated[Sequence[str], Setting("Vary these, one at a time: workers, batch-size, codec; comma-separated.", "Measurement")] = ()
-    num_workers: Annotated[int, Setting("Give each contender this many worker processes.", "Measurement", flag="--workers")] = 8
+    sweep: Annotated[
+        Sequence[str], Setting("Vary these, one at a time: workers, batch-size, codec; comma-separated.", "Measurement")
+    ] = ()
+    num_workers: Annotated[
+        int, Setting("Give each contender this many worker processes.", "Measurement", flag="--workers")
+    ] = 8
     batch_size: Annotated[int, Setting("Put this many images in a batch.", "Measurement", least=1)] = 128
-    epochs: Annotated[int, Setting("Time at least this many epochs of each contender, 3 or more.", "Measurement", least=3)] = 3
-    cold: Annotated[bool, Setting("Read fresh copies that the page cache has been asked to forget.", "Measurement")] = False
-    size: Annotated[int, Setting("Write photographs of this side in pixels.", "Where no data set is given", least=8)] = 224
+    epochs: Annotated[
+        int, Setting("Time at least this many epochs of each contender, 3 or more.", "Measurement", least=3)
+    ] = 3
+    cold: Annotated[bool, Setting("Read fresh copies that the page cache has been asked to forget.", "Measurement")] = (
+        False
+    )
+    size: Annotated[
+        int, Setting("Write photographs of this side in pixels.", "Where no data set is given", least=8)
+    ] = 224
     count: Annotated[
         int | None,
-        Setting("Write this many photographs.", "Where no data set is given", none="2,048, or 8,192 for all contenders", least=1),
+        Setting(
+            "Write this many photographs.",
+            "Where no data set is given",
+            none="2,048, or 8,192 for all contenders",
+            least=1,
+        ),
     ] = None
     min_seconds: float = 0.5
     seed: int = 0
@@ -54,7 +70,9 @@ class BenchOptions:
         check_settings(self)
         check_workers(self.num_workers, least=0)
         if unknown := [axis for axis in self.sweep if axis not in SWEEP_AXES]:
-            raise OptionError(f"sweep: {', '.join(unknown)} found, expected axes out of {', '.join(SWEEP_AXES)}; name one of these")
+            raise OptionError(
+                f"sweep: {', '.join(unknown)} found, expected axes out of {', '.join(SWEEP_AXES)}; name one of these"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,7 +97,13 @@ def write_photos(
     with ThreadPoolExecutor(num_threads) as pool:  # Pillow resizes and encodes outside the interpreter lock
         bytes_in = sum(pool.map(write, chunks))
     return PhotoTree(
-        root=Path(root), layout=layout, size=size, quality=quality, num_train=count, num_held_out=num_held_out, bytes_in=bytes_in
+        root=Path(root),
+        layout=layout,
+        size=size,
+        quality=quality,
+        num_train=count,
+        num_held_out=num_held_out,
+        bytes_in=bytes_in,
     )
 
 
@@ -148,7 +154,9 @@ def _place_in_class_folders(root: Path, *, count: int, total: int) -> Callable[[
     for split in ("train", "val") if total > count else ("train",):
         for name in AFFECTNET_8:
             (root / split / name).mkdir(parents=True, exist_ok=True)
-    return lambda index: root / ("train" if index < count else "val") / AFFECTNET_8[photo_label(index)] / f"{index:07d}.jpg"
+    return lambda index: (
+        root / ("train" if index < count else "val") / AFFECTNET_8[photo_label(index)] / f"{index:07d}.jpg"
+    )
 
 
 def _place_as_affectnet(root: Path, *, count: int, total: int) -> Callable[[int], Path]:
@@ -159,7 +167,9 @@ def _place_as_affectnet(root: Path, *, count: int, total: int) -> Callable[[int]
             (root / split / folder).mkdir(parents=True, exist_ok=True)
         for number, index in enumerate(indices):
             _write_annotations(root / split / "annotations", number, index)
-    return lambda index: root / (f"train_set/images/{index}.jpg" if index < count else f"val_set/images/{index - count}.jpg")
+    return lambda index: (
+        root / (f"train_set/images/{index}.jpg" if index < count else f"val_set/images/{index - count}.jpg")
+    )
 
 
 def _write_annotations(folder: Path, number: int, index: int) -> None:

@@ -21,7 +21,12 @@ __all__ = ["write_plots"]
 
 OURS, PLAIN, THEIRS, LINE = "#1b7f5c", "#8fc4b0", "#9aa5b1", "#c0392b"
 PLAIN_TEXT = {"text.parse_math": False, "text.usetex": False}  # paths may hold dollars, which would begin a formula
-STYLE: dict[Any, Any] = {"font.size": 9, "svg.hashsalt": "ferdata", "axes.spines.top": False, "axes.spines.right": False} | PLAIN_TEXT
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "svg.hashsalt": "ferdata",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+} | PLAIN_TEXT
 
 
 def write_plots(result: BenchResult, path: Path) -> list[Path]:
@@ -54,7 +59,15 @@ def _bars(result: BenchResult) -> Figure:
     if copy:
         axes.axvline(copy, color=LINE, ls="--", lw=1, ymax=0.96)
         label = f" copy ceiling {copy:,.0f} "
-        axes.text(copy, len(rows) - 0.15, label, color=LINE, fontsize=8, ha="right" if copy > widest / 2 else "left", va="bottom")
+        axes.text(
+            copy,
+            len(rows) - 0.15,
+            label,
+            color=LINE,
+            fontsize=8,
+            ha="right" if copy > widest / 2 else "left",
+            va="bottom",
+        )
     axes.set_yticks(range(len(rows)), [f"{row.name}  ({row.codec})" for row in rows])
     axes.set_xlim(0, widest * 1.1)
     axes.set_ylim(-0.6, len(rows) + 0.5)
@@ -83,10 +96,17 @@ def _curves(result: BenchResult, axis: str) -> Figure:
     for name in names:
         points = sorted((_setting(row, axis), row.images_per_second) for row in rows if row.name == name)
         axes.plot(
-            *zip(*points, strict=True), marker="o", ms=4, lw=2 if _is_ours(name) else 1, ls="-" if _is_ours(name) else ":", label=name
+            *zip(*points, strict=True),
+            marker="o",
+            ms=4,
+            lw=2 if _is_ours(name) else 1,
+            ls="-" if _is_ours(name) else ":",
+            label=name,
         )
     if axis == "workers":
-        copies = sorted((int(n), kinds["copy"]) for n, kinds in result.ceilings["by_workers"].items() if kinds.get("copy"))
+        copies = sorted(
+            (int(n), kinds["copy"]) for n, kinds in result.ceilings["by_workers"].items() if kinds.get("copy")
+        )
         axes.plot(*zip(*copies, strict=True), color=LINE, ls="--", lw=1.2, label="ceiling: copy")
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
@@ -99,7 +119,11 @@ def _curves(result: BenchResult, axis: str) -> Figure:
     axes.set_ylabel("images per second")
     axes.grid(axis="y", lw=0.4, alpha=0.5)
     axes.legend(fontsize=7.5, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    fixed = f"batches of {result.conditions['batch_size']}" if axis == "workers" else f"{result.conditions['workers']} workers"
+    fixed = (
+        f"batches of {result.conditions['batch_size']}"
+        if axis == "workers"
+        else f"{result.conditions['workers']} workers"
+    )
     title = f"{result.conditions['images']:,} images {result.conditions['image']}, {fixed}, {result.conditions['cores']} cores, by {axis}"
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
     _sign(figure, result)
@@ -110,8 +134,16 @@ def _codecs(result: BenchResult) -> Figure:
     """Speed against size: what each codec costs on disk, and what it gives."""
     figure, axes = plt.subplots(figsize=(8.5, 5.2), layout="constrained")
     for row in (row for row in result.rows if row.sweep is None):
-        axes.plot(row.bytes_per_image, row.images_per_second, "o", color=_colour(row), ms=8 if _is_ours(row.name) else 5)
-        axes.annotate(row.name, (row.bytes_per_image, row.images_per_second), xytext=(5, 4), textcoords="offset points", fontsize=7.5)
+        axes.plot(
+            row.bytes_per_image, row.images_per_second, "o", color=_colour(row), ms=8 if _is_ours(row.name) else 5
+        )
+        axes.annotate(
+            row.name,
+            (row.bytes_per_image, row.images_per_second),
+            xytext=(5, 4),
+            textcoords="offset points",
+            fontsize=7.5,
+        )
     axes.set_xscale("log")
     axes.set_yscale("log")
     for scale in (axes.xaxis, axes.yaxis):
@@ -137,7 +169,9 @@ def _title(result: BenchResult) -> str:
 
 
 def _sign(figure: Figure, result: BenchResult, *legend: str) -> None:
-    figure.supxlabel("\n".join([*legend, *conditions_lines(result.conditions)]), fontsize=6.5, color="#555555", x=0.01, ha="left")
+    figure.supxlabel(
+        "\n".join([*legend, *conditions_lines(result.conditions)]), fontsize=6.5, color="#555555", x=0.01, ha="left"
+    )
 
 
 def _save(figure: Figure, stem: Path) -> list[Path]:

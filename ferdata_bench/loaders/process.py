@@ -110,11 +110,15 @@ class RunnerProcess:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             while b"\n" not in self._unread:
                 if not selector.select(max(0.0, deadline - now())):
-                    raise ContenderError(f"{self.name}: no reply to {verb} in {timeout_seconds:.0f} s ({self._last_words()}); leave it out")
+                    raise ContenderError(
+                        f"{self.name}: no reply to {verb} in {timeout_seconds:.0f} s ({self._last_words()}); leave it out"
+                    )
                 content = self._process.stdout.read(1 << 16)
                 if not content:
                     code = self._process.wait()
-                    raise ContenderError(f"{self.name}: ended with code {code} during {verb} ({self._last_words()}); look at its message")
+                    raise ContenderError(
+                        f"{self.name}: ended with code {code} during {verb} ({self._last_words()}); look at its message"
+                    )
                 self._unread += content
         line, _, self._unread = self._unread.partition(b"\n")
         return line

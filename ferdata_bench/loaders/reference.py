@@ -108,7 +108,9 @@ def make_reference(source: Path) -> Reference:
     """
     paths, labels = list_source(source)
     if not paths:
-        raise SourceError(f"{source}: no <class>/<name>.jpg found, expected class folders of JPEG files; point to such a folder")
+        raise SourceError(
+            f"{source}: no <class>/<name>.jpg found, expected class folders of JPEG files; point to such a folder"
+        )
     with ThreadPoolExecutor(2) as pool:
         facts = list(pool.map(_facts, paths, chunksize=64))
     shapes = {shape for shape, _, _ in facts}
@@ -129,7 +131,11 @@ def make_reference(source: Path) -> Reference:
 
 
 def check_epoch(
-    batches: "Iterable[tuple[torch.Tensor, torch.Tensor]]", reference: Reference, *, exact: bool, classes: Sequence[str] = ()
+    batches: "Iterable[tuple[torch.Tensor, torch.Tensor]]",
+    reference: Reference,
+    *,
+    exact: bool,
+    classes: Sequence[str] = (),
 ) -> int:
     """Read one epoch and compare it with the reference; return the number of images.
 
@@ -152,7 +158,11 @@ def check_epoch(
     find = _exact_finder(reference) if exact else _near_finder(reference)
     order = []
     for images, labels in batches:
-        if tuple(images.shape[1:]) != reference.shape or str(images.dtype) != "torch.uint8" or len(images) != len(labels):
+        if (
+            tuple(images.shape[1:]) != reference.shape
+            or str(images.dtype) != "torch.uint8"
+            or len(images) != len(labels)
+        ):
             raise ContentError(
                 f"batch: {images.dtype} {list(images.shape)} with {len(labels)} labels found, expected torch.uint8 "
                 f"[N, {', '.join(map(str, reference.shape))}] with N labels; mend the contender"
@@ -167,7 +177,9 @@ def check_epoch(
             )
         np.add.at(seen, codes, 1)
         order.append(rows)
-    _require_each_once(reference, first_rows, seen.reshape(-1, num_classes).sum(1), expected.reshape(-1, num_classes).sum(1))
+    _require_each_once(
+        reference, first_rows, seen.reshape(-1, num_classes).sum(1), expected.reshape(-1, num_classes).sum(1)
+    )
     _require_shuffled(np.concatenate(order))
     return int(seen.sum())
 
@@ -179,7 +191,9 @@ def _exact_finder(reference: Reference) -> "Finder":
     def find(images: "torch.Tensor", named: np.ndarray) -> np.ndarray:
         found = [rows.get(_digest(np.ascontiguousarray(image.numpy())), -1) for image in images]
         if -1 in found:
-            raise ContentError("image: pixels found that no source image has, expected exactly what Pillow decodes; mend the contender")
+            raise ContentError(
+                "image: pixels found that no source image has, expected exactly what Pillow decodes; mend the contender"
+            )
         return np.array(found, np.int64)
 
     return find
@@ -202,8 +216,12 @@ def _near_finder(reference: Reference) -> "Finder":
         nearest = torch.cdist(signatures, known).topk(min(CANDIDATES, len(known)), largest=False)
         distances, candidates = nearest.values.numpy(), nearest.indices.numpy()
         rows = candidates[:, 0].copy()
-        for position in np.flatnonzero(distances[:, 1:2].min(axis=1, initial=np.inf) < CLEARLY * distances[:, 0]).tolist():
-            rows[position] = _choose_by_details(images[position].numpy(), candidates[position], int(named[position]), reference, taken)
+        for position in np.flatnonzero(
+            distances[:, 1:2].min(axis=1, initial=np.inf) < CLEARLY * distances[:, 0]
+        ).tolist():
+            rows[position] = _choose_by_details(
+                images[position].numpy(), candidates[position], int(named[position]), reference, taken
+            )
         error = float((signatures - known[rows]).abs().max())
         if error > MAX_SIGNATURE_ERROR:
             raise ContentError(
@@ -219,7 +237,9 @@ def _near_finder(reference: Reference) -> "Finder":
     return find
 
 
-def _choose_by_details(pixels: np.ndarray, candidates: np.ndarray, label: int, reference: Reference, taken: set[int]) -> int:
+def _choose_by_details(
+    pixels: np.ndarray, candidates: np.ndarray, label: int, reference: Reference, taken: set[int]
+) -> int:
     """Return the candidate whose details are nearest; among equals one with this label that nothing has been found to be yet."""
     errors = np.array([_detail_error(pixels, read_planes(Path(reference.paths[row]))) for row in candidates])
     equals = candidates[errors <= errors.min() * 1.1 + 0.05]
@@ -235,7 +255,9 @@ def _detail_error(pixels: np.ndarray, other: np.ndarray) -> float:
 def _require_near(pixels: np.ndarray, path: Path) -> None:
     error = float(np.abs(pixels.astype(np.int16) - read_planes(path)).mean())
     if error > MAX_MEAN_ERROR:
-        raise ContentError(f"{path}: pixels {error:.2f} levels off found, expected at most {MAX_MEAN_ERROR}; mend the contender")
+        raise ContentError(
+            f"{path}: pixels {error:.2f} levels off found, expected at most {MAX_MEAN_ERROR}; mend the contender"
+        )
 
 
 def _require_each_once(reference: Reference, first_rows: np.ndarray, seen: np.ndarray, expected: np.ndarray) -> None:
@@ -248,8 +270,13 @@ def _require_each_once(reference: Reference, first_rows: np.ndarray, seen: np.nd
 
 
 def _require_shuffled(rows: np.ndarray) -> None:
-    if len(rows) >= MIN_ROWS_TO_JUDGE and (likeness := abs(float(np.corrcoef(rows, np.arange(len(rows)))[0, 1]))) > MAX_ORDER_LIKENESS:
-        raise ContentError(f"epoch: an order {likeness:.0%} like the source's found, expected a shuffled one; mend the contender")
+    if (
+        len(rows) >= MIN_ROWS_TO_JUDGE
+        and (likeness := abs(float(np.corrcoef(rows, np.arange(len(rows)))[0, 1]))) > MAX_ORDER_LIKENESS
+    ):
+        raise ContentError(
+            f"epoch: an order {likeness:.0%} like the source's found, expected a shuffled one; mend the contender"
+        )
 
 
 def _facts(path: Path) -> tuple[tuple[int, int, int], int, np.ndarray]:

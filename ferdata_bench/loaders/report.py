@@ -29,7 +29,9 @@ def print_result(result: BenchResult, console: Console) -> None:
     for axis in dict.fromkeys(row.sweep for row in result.rows if row.sweep):  # the codecs are all in the main table
         console.print(_sweep_table(axis, [row for row in result.rows if row.sweep in (axis, None)]))
     if console.width < WIDE:
-        console.print(Text("a wider terminal shows memory, first batch and ingest too; --json writes everything", style="dim"))
+        console.print(
+            Text("a wider terminal shows memory, first batch and ingest too; --json writes everything", style="dim")
+        )
     for note in result.notes:
         console.print(Text(f"note: {note}", style="yellow"))
     console.print(Text(result.limit, style="bold"))
@@ -48,7 +50,9 @@ def save_plot(result: BenchResult, path: Path) -> list[Path]:
     try:
         return write_plots(result, path)
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror or error}, expected a picture that can be written; choose another name") from error
+        raise StoreError(
+            f"{path}: {error.strerror or error}, expected a picture that can be written; choose another name"
+        ) from error
 
 
 def conditions_lines(conditions: dict[str, Any]) -> list[str]:
@@ -81,7 +85,9 @@ def _table(rows: list[BenchRow], ceilings: dict[str, Any], *, width: int) -> Tab
         table.add_row(name, "", f"{rate:,.0f}", *[""] * (len(columns) - 2), style="dim")
     table.add_row()
     for row in rows:
-        table.add_row(row.name, *[show(row) for _, show in columns], style="bold green" if row.name.startswith("ferdata") else "")
+        table.add_row(
+            row.name, *[show(row) for _, show in columns], style="bold green" if row.name.startswith("ferdata") else ""
+        )
     return table
 
 
@@ -115,7 +121,13 @@ def _ceiling_lines(ceilings: dict[str, Any]) -> list[tuple[str, float]]:
 def _sweep_table(axis: str, rows: list[BenchRow]) -> Table:
     """Return contenders by settings: one column for each value of the axis."""
     values = sorted({_setting(row, axis) for row in rows})
-    table = Table(title=f"Images per second by {axis}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(
+        title=f"Images per second by {axis}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     table.add_column("contender", no_wrap=True)
     for value in values:
         table.add_column(str(value), justify="right", no_wrap=True)

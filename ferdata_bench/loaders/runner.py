@@ -36,7 +36,14 @@ class CeilingRunner:
         self._teams: dict[str, Team] = {}
 
     def copy(
-        self, *, files: list[str], bytes_per_image: int, batch_size: int, streaming: bool, num_processes: int, seconds: float
+        self,
+        *,
+        files: list[str],
+        bytes_per_image: int,
+        batch_size: int,
+        streaming: bool,
+        num_processes: int,
+        seconds: float,
     ) -> dict[str, Any]:
         """Time one way to copy."""
         name = f"copy {num_processes} {batch_size} {streaming}"
@@ -107,7 +114,9 @@ class Runner:
         """Read an epoch and compare all of it with the reference."""
         name_classes = getattr(self._contender, "class_names", None)
         classes = name_classes(self._out) if name_classes else ()
-        images = check_epoch(self._noticing_the_first(), Reference.load(Path(reference)), exact=self._contender.LOSSLESS, classes=classes)
+        images = check_epoch(
+            self._noticing_the_first(), Reference.load(Path(reference)), exact=self._contender.LOSSLESS, classes=classes
+        )
         return {"images": images, "first_batch_seconds": self._first_batch_seconds}
 
     def warm(self) -> dict[str, Any]:

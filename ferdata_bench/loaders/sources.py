@@ -41,9 +41,13 @@ def prepare_source(options: BenchOptions, folder: Path, *, count: int) -> tuple[
     if options.shards is not None:
         return write_tree_of_shards(options.shards, folder, count=count), f"{options.shards}, encoded as JPEG"
     try:
-        return write_photos(folder, count=count, size=options.size, seed=options.seed).root / "train", "crops of photographs"
+        return write_photos(
+            folder, count=count, size=options.size, seed=options.seed
+        ).root / "train", "crops of photographs"
     except SourceError:
-        return write_faces(folder, count=count, size=options.size, seed=options.seed), "drawn faces (no photographs installed)"
+        return write_faces(
+            folder, count=count, size=options.size, seed=options.seed
+        ), "drawn faces (no photographs installed)"
 
 
 def write_faces(folder: Path, *, count: int, size: int, seed: int) -> Path:

@@ -15,7 +15,12 @@ __all__ = ["MemoryUse", "SLOW_SAMPLE_SECONDS", "PeakMemory", "cpu_seconds_of_tre
 
 SAMPLE_SECONDS = 0.05
 SLOW_SAMPLE_SECONDS = 0.5
-_PSS_FIELDS = {"Pss:": "total_bytes", "Pss_Anon:": "anonymous_bytes", "Pss_File:": "file_bytes", "Pss_Shmem:": "shared_bytes"}
+_PSS_FIELDS = {
+    "Pss:": "total_bytes",
+    "Pss_Anon:": "anonymous_bytes",
+    "Pss_File:": "file_bytes",
+    "Pss_Shmem:": "shared_bytes",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +77,9 @@ class PeakMemory:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self._stop.set()
         self._thread.join()
 
@@ -88,7 +95,11 @@ class PeakMemory:
 def folder_bytes(path: Path) -> int:
     """Return the bytes of every file below a folder (links to folders followed at the top), or of one file."""
     path = path.resolve()
-    return path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return (
+        path.stat().st_size
+        if path.is_file()
+        else sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    )
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

@@ -98,7 +98,12 @@ def run_study(options: StudyOptions, say: Callable[[str], None] = print) -> dict
         "runs": options.runs,
         "quick": options.quick,
     }
-    return {"conditions": conditions, "yardstick": yardstick, "rows": [row.to_json() for row in rows], "defaults": defaults}
+    return {
+        "conditions": conditions,
+        "yardstick": yardstick,
+        "rows": [row.to_json() for row in rows],
+        "defaults": defaults,
+    }
 
 
 def load_photographs(size: int, count: int, seed: int) -> Photographs:
@@ -106,14 +111,18 @@ def load_photographs(size: int, count: int, seed: int) -> Photographs:
     with tempfile.TemporaryDirectory() as folder:
         write_photos(folder, count=count, size=size, quality=90, seed=seed)
         jpegs = [path.read_bytes() for path in sorted(Path(folder).rglob("*.jpg"), key=lambda path: path.name)]
-        pixels = [np.asarray(Image.open(path)) for path in sorted(Path(folder).rglob("*.jpg"), key=lambda path: path.name)]
+        pixels = [
+            np.asarray(Image.open(path)) for path in sorted(Path(folder).rglob("*.jpg"), key=lambda path: path.name)
+        ]
     return Photographs(jpegs=jpegs, pixels=np.ascontiguousarray(np.stack(pixels).transpose(0, 3, 1, 2)))
 
 
 def _measure(way: Way, images: Photographs, ring: Ring, options: StudyOptions) -> tuple[StudyRow, float]:
     """Return the row of one way and the yardstick's rate beside it; runs of both take turns, so that drift affects both."""
     bytes_per_image, decode = prepare(way, images, ring, options.cold_bytes)
-    files = [torch.frombuffer(bytearray(jpeg), dtype=torch.uint8) for jpeg in images.jpegs[: max(8, len(images.jpegs) // 4)]]
+    files = [
+        torch.frombuffer(bytearray(jpeg), dtype=torch.uint8) for jpeg in images.jpegs[: max(8, len(images.jpegs) // 4)]
+    ]
     decode(0)
     base, seconds = [], []
     with warnings.catch_warnings():
@@ -160,7 +169,10 @@ def _table(rows: Sequence[StudyRow], yardstick: float) -> list[str]:
     for row in rows:
         if row.on_front or row.filter is None:
             mark = "front" if row.on_front else f"{row.front_gap:.0%} behind"
-            sizes, speeds = f"{row.bytes_per_image:8,.0f} {row.ratio:8.2f}", f"{row.images_per_second:9,.0f} {row.times_decode_jpeg:13.2f}"
+            sizes, speeds = (
+                f"{row.bytes_per_image:8,.0f} {row.ratio:8.2f}",
+                f"{row.images_per_second:9,.0f} {row.times_decode_jpeg:13.2f}",
+            )
             lines.append(f"{row.name:50} {sizes} {speeds}  {mark}")
     return lines
 
@@ -185,7 +197,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--sizes: {given.sizes!r} found, expected numbers such as 224,112")
     try:
         images = given.images if given.images is not None else 8 if given.quick else 32
-        options = StudyOptions(sizes=sizes, images=images, runs=given.runs, seed=given.seed, quick=given.quick, cold_bytes=given.cold_bytes)
+        options = StudyOptions(
+            sizes=sizes, images=images, runs=given.runs, seed=given.seed, quick=given.quick, cold_bytes=given.cold_bytes
+        )
         result = run_study(options)
     except FerdataError as error:
         print(error)

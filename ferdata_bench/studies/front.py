@@ -89,9 +89,15 @@ def choose_defaults(rows: Sequence[StudyRow]) -> dict[str, dict[str, Any]]:
     for row in rows:
         if row.images_per_frame == 1:
             ways.setdefault(row.name, []).append(row)
-    of_codec = {codec: [way for way in ways.values() if way[0].codec == codec] for codec in ("raw", "zstd", "compact", "jpeg")}
-    compact, compact_why = _choose(of_codec["compact"], [MIN_SPEED] * len(of_codec["compact"][0]), f"{MIN_SPEED:g} times decode_jpeg")
-    zstd, zstd_why = _choose(of_codec["zstd"], [row.times_decode_jpeg * LEAD for row in compact], f"{LEAD:g} times compact")
+    of_codec = {
+        codec: [way for way in ways.values() if way[0].codec == codec] for codec in ("raw", "zstd", "compact", "jpeg")
+    }
+    compact, compact_why = _choose(
+        of_codec["compact"], [MIN_SPEED] * len(of_codec["compact"][0]), f"{MIN_SPEED:g} times decode_jpeg"
+    )
+    zstd, zstd_why = _choose(
+        of_codec["zstd"], [row.times_decode_jpeg * LEAD for row in compact], f"{LEAD:g} times compact"
+    )
     chosen = {
         "raw": (of_codec["raw"][0], "nothing to undo: the fastest where all of it fits memory"),
         "zstd": (zstd, zstd_why),

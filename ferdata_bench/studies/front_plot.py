@@ -41,16 +41,34 @@ def _draw_panel(axes: Axes, rows: Sequence[StudyRow], defaults: Mapping[str, Map
     for kind, (label, colour, marker) in STYLES.items():
         here = [row for row in rows if _kind(row) == kind]
         axes.scatter(
-            [row.bytes_per_image / 1e3 for row in here], [row.times_decode_jpeg for row in here], s=22, c=colour, marker=marker, label=label
+            [row.bytes_per_image / 1e3 for row in here],
+            [row.times_decode_jpeg for row in here],
+            s=22,
+            c=colour,
+            marker=marker,
+            label=label,
         )
-    front = sorted((row for row in rows if row.front_gap == 0 and row.images_per_frame == 1), key=lambda row: row.bytes_per_image)
-    axes.plot([row.bytes_per_image / 1e3 for row in front], [row.times_decode_jpeg for row in front], "k--", lw=1, label="Pareto front")
+    front = sorted(
+        (row for row in rows if row.front_gap == 0 and row.images_per_frame == 1), key=lambda row: row.bytes_per_image
+    )
+    axes.plot(
+        [row.bytes_per_image / 1e3 for row in front],
+        [row.times_decode_jpeg for row in front],
+        "k--",
+        lw=1,
+        label="Pareto front",
+    )
     for codec, default in defaults.items():
         row = next(row for row in rows if row.name == default["name"])
         place = (row.bytes_per_image / 1e3, row.times_decode_jpeg)
         axes.annotate(codec, place, xytext=(8, 10), textcoords="offset points", fontweight="bold")
         axes.scatter(*place, s=150, facecolors="none", edgecolors="k", linewidths=1.5)
-    axes.set(xscale="log", yscale="log", xlabel="stored kB an image", ylabel="images/s on one core, as a multiple of decode_jpeg")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="stored kB an image",
+        ylabel="images/s on one core, as a multiple of decode_jpeg",
+    )
     axes.grid(True, which="both", alpha=0.25)
     axes.legend(fontsize=8, loc="upper left")
 

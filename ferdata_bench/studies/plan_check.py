@@ -89,7 +89,11 @@ def check_plan(
             if row.codec == codec and (workers is None or row.workers in workers):
                 runs = measure_loader(folder, num_workers=row.workers, min_seconds=min_seconds)
                 measured = statistics.median(runs)
-                checked.append(CheckedRow(codec=codec, workers=row.workers, predicted=row.steady, measured=measured, runs=tuple(runs)))
+                checked.append(
+                    CheckedRow(
+                        codec=codec, workers=row.workers, predicted=row.steady, measured=measured, runs=tuple(runs)
+                    )
+                )
     return found, checked
 
 
@@ -132,7 +136,9 @@ def measure_loader(root: Path, *, num_workers: int, min_seconds: float) -> list[
 
 
 def main(
-    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="A data set; photographs if none is given.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="A data set; photographs if none is given.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")] = None,
     count: Annotated[int, typer.Option(help="How many photographs.")] = PHOTOS,
     size: Annotated[int, typer.Option(help="Their side in pixels.")] = 224,
@@ -165,7 +171,9 @@ def main(
     _show(checked)
     if json_file is not None:
         extra = {"images": found.num_samples, "size": size, "left_memory_gb": leave_gb}
-        json_file.write_text(json.dumps(_to_json(found, checked, extra, is_close=is_close, is_right=is_right), indent=1) + "\n")
+        json_file.write_text(
+            json.dumps(_to_json(found, checked, extra, is_close=is_close, is_right=is_right), indent=1) + "\n"
+        )
     Console().print(
         f"{'within' if is_close else 'NOT within'} {TOLERANCE:.0%}; recommended, and "
         f"{'as fast as any' if is_right else 'NOT the fastest'}: {found.recommendation.sentence}",
@@ -182,7 +190,9 @@ def _show(checked: Sequence[CheckedRow]) -> None:
     Console().print(table)
 
 
-def _to_json(found: MachinePlan, checked: Sequence[CheckedRow], extra: dict[str, Any], *, is_close: bool, is_right: bool) -> dict[str, Any]:
+def _to_json(
+    found: MachinePlan, checked: Sequence[CheckedRow], extra: dict[str, Any], *, is_close: bool, is_right: bool
+) -> dict[str, Any]:
     rows = [asdict(row) | {"error": row.error} for row in checked]
     return {
         "conditions": describe_machine() | extra,

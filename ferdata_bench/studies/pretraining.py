@@ -73,7 +73,10 @@ def run_study(options: StudyOptions, folder: Path, *, say: Callable[[str], None]
     rafdb = _shards("rafdb", options.rafdb_images, options, folder, say)
     affectnet = _shards("affectnet", options.affectnet_images, options, folder, say)
     base = TrainOptions(
-        model=options.model, batch_size=options.batch_size, num_workers=min(1, options.num_workers), out=str(folder / "runs")
+        model=options.model,
+        batch_size=options.batch_size,
+        num_workers=min(1, options.num_workers),
+        out=str(folder / "runs"),
     )
     curves: dict[str, list[list[float]]] = {way: [] for way in COLORS}
     head = ""
@@ -103,9 +106,13 @@ def draw_study(record: dict[str, Any]) -> bytes:
         epochs = np.arange(1, accuracies.shape[1] + 1)
         mean = accuracies.mean(0)
         axes.fill_between(epochs, accuracies.min(0), accuracies.max(0), color=COLORS[way], alpha=0.15, linewidth=0)
-        axes.plot(epochs, mean, color=COLORS[way], linewidth=2, marker="o", markersize=4, label=f"{way} ({mean[-1]:.1%})")
+        axes.plot(
+            epochs, mean, color=COLORS[way], linewidth=2, marker="o", markersize=4, label=f"{way} ({mean[-1]:.1%})"
+        )
     sizes = record["options"]
-    style_axes(axes, title="Synthetic AffectNet: accuracy on val, mean and range over seeds", x_label="epoch", percent=True)
+    style_axes(
+        axes, title="Synthetic AffectNet: accuracy on val, mean and range over seeds", x_label="epoch", percent=True
+    )
     axes.legend(loc="lower right", bbox_to_anchor=(1, 0.07), frameon=False, fontsize=8.5)
     axes.text(
         0.99,
@@ -125,7 +132,11 @@ def _shards(source: str, count: int, options: StudyOptions, folder: Path, say: C
     write_synthetic(source, str(tree), count=count, size=options.size, num_workers=options.num_workers)
     ingest(
         IngestOptions(
-            source=source, src=str(tree), out=str(out), transform=TransformOptions(size=options.size), num_workers=options.num_workers
+            source=source,
+            src=str(tree),
+            out=str(out),
+            transform=TransformOptions(size=options.size),
+            num_workers=options.num_workers,
         )
     )
     return str(out)
@@ -134,7 +145,9 @@ def _shards(source: str, count: int, options: StudyOptions, folder: Path, say: C
 def main() -> None:
     """Read the command line, run the study, write picture and figures."""
     plain = StudyOptions()
-    parser = argparse.ArgumentParser(prog="python -m ferdata_bench.studies.pretraining", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m ferdata_bench.studies.pretraining", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for pretraining.png and pretraining.json")
     for name, value in asdict(plain).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
@@ -145,7 +158,14 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "pretraining.json", record)
     (out / "pretraining.png").write_bytes(draw_study(record))
-    print(json.dumps({way: [round(float(value), 3) for value in np.array(runs).mean(0)] for way, runs in record["curves"].items()}))
+    print(
+        json.dumps(
+            {
+                way: [round(float(value), 3) for value in np.array(runs).mean(0)]
+                for way, runs in record["curves"].items()
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -112,18 +112,27 @@ def measure_quality(options: QualityOptions) -> dict[str, Any]:
                     stored=stored,
                     run_samples=order.run_samples if order is not None and order.shuffle == "window" else None,
                     neighbour_median=float(np.median(gaps)) / len(in_order),
-                    neighbours_in_batch=float(np.mean([_meeting(epoch, sizes, options.batch_size) for epoch in epochs])),
+                    neighbours_in_batch=float(
+                        np.mean([_meeting(epoch, sizes, options.batch_size) for epoch in epochs])
+                    ),
                     together_again=_together_again(epochs[0], epochs[1], options.batch_size),
                     label_run_mean=float(lengths.mean()),
                     label_run_longest=int(lengths.max()),
-                    batch_balance=float(np.mean([_batch_balance(labels[epoch], len(counts), options.batch_size) for epoch in epochs])),
+                    batch_balance=float(
+                        np.mean([_batch_balance(labels[epoch], len(counts), options.batch_size) for epoch in epochs])
+                    ),
                 )
             )
     return {
         "samples": len(in_order),
         "shards": len(sizes),
         "ways": [_rounded(asdict(row)) for row in rows],
-        "distributions": {"quantiles": QUANTILES, "distances": distances, "run_lengths": list(RUN_LENGTHS), "longer_runs": runs},
+        "distributions": {
+            "quantiles": QUANTILES,
+            "distances": distances,
+            "run_lengths": list(RUN_LENGTHS),
+            "longer_runs": runs,
+        },
     }
 
 
@@ -207,7 +216,17 @@ def _rounded(values: dict[str, Any]) -> dict[str, Any]:
 
 def as_markdown(result: Mapping[str, Any]) -> str:
     """Return the figures as a table."""
-    columns = ("way", "stored", "run", "median distance", "neighbours in one batch", "together again", "label run", "longest", "balance")
+    columns = (
+        "way",
+        "stored",
+        "run",
+        "median distance",
+        "neighbours in one batch",
+        "together again",
+        "label run",
+        "longest",
+        "balance",
+    )
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * 2}{'---:|' * (len(columns) - 2)}"]
     for row in result["ways"]:
         cells = (
@@ -254,7 +273,9 @@ def _tidy(axes: Axes) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, measure, print; write JSON, picture and table where asked."""
-    parser = argparse.ArgumentParser(prog="python -m ferdata_bench.studies.shuffle_quality", description="Measure how well shuffles mix.")
+    parser = argparse.ArgumentParser(
+        prog="python -m ferdata_bench.studies.shuffle_quality", description="Measure how well shuffles mix."
+    )
     parser.add_argument("--out", type=Path, help="folder for shuffle.json, shuffle.png and shuffle.md")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     parser.add_argument("--plot", type=Path, help="draw the distributions to this PNG")

@@ -71,16 +71,31 @@ def measure_throughput(options: TrainOptions, *, steps: int, rounds: int) -> Thr
     size = (height, width) if options.size is None else (options.size, options.size)
     torch.manual_seed(options.seed)
     network = build_network(
-        options.model_name, size=size, num_classes=len(index.classes), dropout=options.dropout, valence_arousal=options.valence_arousal
+        options.model_name,
+        size=size,
+        num_classes=len(index.classes),
+        dropout=options.dropout,
+        valence_arousal=options.valence_arousal,
     )
-    stepper = Stepper(network, options, ranks, transform=training_transform(options, index), weights=None, total_steps=steps * (rounds + 1))
+    stepper = Stepper(
+        network,
+        options,
+        ranks,
+        transform=training_transform(options, index),
+        weights=None,
+        total_steps=steps * (rounds + 1),
+    )
     data = TrainData(options, ranks)
     try:
         batches = _endless(data)
         first = next(batches)
         values = None if first.values is None else first.values.clone()
         resident = StepBatch(
-            images=first.images.clone(), labels=first.labels.clone(), values=values, positions=first.positions, epoch=first.epoch
+            images=first.images.clone(),
+            labels=first.labels.clone(),
+            values=values,
+            positions=first.positions,
+            epoch=first.epoch,
         )
         clock = WaitClock(ranks.device)
         fed_rates, resident_rates = [], []
@@ -147,7 +162,9 @@ def _finish(options: TrainOptions) -> None:
 
 def main() -> None:
     """Read the command line, measure, print."""
-    parser = argparse.ArgumentParser(prog="python -m ferdata_bench.studies.waiting", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m ferdata_bench.studies.waiting", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--shards", required=True)
     parser.add_argument("--model")
     parser.add_argument("--batch-size", type=int, default=128)

@@ -12,7 +12,15 @@ from typing import TypeAlias
 import numpy as np
 
 from ferdata.format import scatter
-from ferdata.format.codecs.compact import ARRANGEMENTS, COLOURS, DEFAULT_FILTER, PREDICTORS, SLACK_BYTES, FilterCoder, FilterSpec
+from ferdata.format.codecs.compact import (
+    ARRANGEMENTS,
+    COLOURS,
+    DEFAULT_FILTER,
+    PREDICTORS,
+    SLACK_BYTES,
+    FilterCoder,
+    FilterSpec,
+)
 from ferdata.format.codecs.jpeg import JpegDecoder
 from ferdata.format.container.zstd_frame import Compressor, Decompressor
 
@@ -100,7 +108,9 @@ def all_ways(image_bytes: int, *, quick: bool) -> list[Way]:
     ways = [Way(codec="raw"), Way(codec="jpeg")]
     ways += [Way(codec="zstd", level=level) for level in (*(() if quick else FAST_LEVELS), *levels)]
     ways += [
-        Way(codec="compact", level=level, filter=FilterSpec(predictor=predictor, colour=colour, arrangement=arrangement))
+        Way(
+            codec="compact", level=level, filter=FilterSpec(predictor=predictor, colour=colour, arrangement=arrangement)
+        )
         for predictor, colour, arrangement, level in itertools.product(predictors, colours, ARRANGEMENTS, levels)
     ]
     for count in per_frame:

@@ -9,7 +9,15 @@ import torch
 from torch.nn import functional
 
 from ferdata.format import DatasetIndex
-from ferdata.stream import BatchContext, BatchTransform, ColorJitter, Compose, HorizontalFlip, Normalize, RandomResizedCrop
+from ferdata.stream import (
+    BatchContext,
+    BatchTransform,
+    ColorJitter,
+    Compose,
+    HorizontalFlip,
+    Normalize,
+    RandomResizedCrop,
+)
 from ferdata.training.options import TrainOptions
 
 __all__ = ["Resize", "evaluation_transform", "training_transform"]
@@ -28,8 +36,14 @@ class Resize:
     size: int
 
     def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
-        resized = functional.interpolate(images.float(), (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
-        return resized.round_().clamp_(0, 255).to(images.dtype) if images.dtype == torch.uint8 else resized.to(images.dtype)
+        resized = functional.interpolate(
+            images.float(), (self.size, self.size), mode="bilinear", antialias=True, align_corners=False
+        )
+        return (
+            resized.round_().clamp_(0, 255).to(images.dtype)
+            if images.dtype == torch.uint8
+            else resized.to(images.dtype)
+        )
 
 
 def training_transform(options: TrainOptions, index: DatasetIndex) -> BatchTransform:

@@ -16,7 +16,9 @@ __all__ = ["SampleDropout", "dropout_mask", "sample_keys"]
 
 def sample_keys(seed: int, epoch: int, positions: np.ndarray) -> torch.Tensor:
     """Return int64 ``[N]``, a key for each position (int64 ``[N]``) of an epoch's global order."""
-    return torch.from_numpy(splitmix64(first_bits(Stream.DROPOUT.seed(seed, epoch)) + positions.astype(np.int64) * GOLDEN_RATIO))
+    return torch.from_numpy(
+        splitmix64(first_bits(Stream.DROPOUT.seed(seed, epoch)) + positions.astype(np.int64) * GOLDEN_RATIO)
+    )
 
 
 def dropout_mask(keys: torch.Tensor, num_features: int, probability: float) -> torch.Tensor:

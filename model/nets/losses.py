@@ -25,7 +25,9 @@ def class_weights(counts: Sequence[int]) -> torch.Tensor:
     return torch.where(numbers > 0, numbers.sum() / (max(1, present) * numbers.clamp(min=1)), 0.0).to(torch.float32)
 
 
-def cross_entropy_sum(logits: torch.Tensor, labels: torch.Tensor, *, weights: torch.Tensor | None, smoothing: float) -> torch.Tensor:
+def cross_entropy_sum(
+    logits: torch.Tensor, labels: torch.Tensor, *, weights: torch.Tensor | None, smoothing: float
+) -> torch.Tensor:
     """Return the sum of the (weighted) cross-entropies over the rows that are no padding.
 
     A sum and not a mean, so that micro-batches and ranks add up to exactly the whole batch's loss.

@@ -69,14 +69,18 @@ class FerNetwork(nn.Module):
         valence_arousal: Whether there is a second head.
     """
 
-    def __init__(self, body: nn.Module, *, num_features: int, num_classes: int, dropout: float, valence_arousal: bool) -> None:
+    def __init__(
+        self, body: nn.Module, *, num_features: int, num_classes: int, dropout: float, valence_arousal: bool
+    ) -> None:
         super().__init__()
         self.body = body
         self.dropout = SampleDropout(dropout)
         self.head = nn.Linear(num_features, num_classes)
         self.va_head = nn.Linear(num_features, 2) if valence_arousal else None
 
-    def forward(self, images: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(
+        self, images: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return logits float ``[N, classes]``, and valence and arousal float ``[N, 2]`` in [-1, 1] where there is a head for them.
 
         Args:
@@ -131,11 +135,15 @@ def build_network(
     if name.startswith(TIMM_PREFIX):
         body, num_features = _timm_body(name.removeprefix(TIMM_PREFIX), size, pretrained)
     elif pretrained:
-        raise OptionError(f"pretrained: the report's {name} has no published weights, expected timm:<name>; use --init-from RUN")
+        raise OptionError(
+            f"pretrained: the report's {name} has no published weights, expected timm:<name>; use --init-from RUN"
+        )
     else:
         body, num_features = _body(name, design, size)
     share = design.dropout if dropout is None else dropout
-    return FerNetwork(body, num_features=num_features, num_classes=num_classes, dropout=share, valence_arousal=valence_arousal)
+    return FerNetwork(
+        body, num_features=num_features, num_classes=num_classes, dropout=share, valence_arousal=valence_arousal
+    )
 
 
 def linear_input(name: str, size: tuple[int, int]) -> int:

@@ -47,7 +47,9 @@ class HeadMap:
         return f"head: {'; '.join(parts)}"
 
 
-def make_network(options: TrainOptions, *, size: tuple[int, int], classes: Sequence[str], resumes: bool) -> tuple[FerNetwork, str | None]:
+def make_network(
+    options: TrainOptions, *, size: tuple[int, int], classes: Sequence[str], resumes: bool
+) -> tuple[FerNetwork, str | None]:
     """Return the network with the weights it starts with, and a sentence on them where they are another run's.
 
     Args:
@@ -134,7 +136,9 @@ def load_weights(network: FerNetwork, checkpoint: Checkpoint, where: str) -> Non
     try:
         network.load_state_dict(checkpoint.model)
     except RuntimeError as error:
-        raise TrainError(f"{where}: weights of another network found ({str(error).splitlines()[0]}); use the run's own settings") from error
+        raise TrainError(
+            f"{where}: weights of another network found ({str(error).splitlines()[0]}); use the run's own settings"
+        ) from error
 
 
 def _plain(name: str) -> str:

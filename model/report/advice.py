@@ -33,7 +33,8 @@ def advise(clock: WaitClock, loader: Loader, *, ranks_share_batches: bool) -> Ad
     found = f"waiting for data: {clock.wait_share:.1%} of the time, expected at most {WAIT_LIMIT:.0%}"
     if clock.steady_wait_share <= WAIT_LIMIT:
         return Advice(
-            "start", f"{found}; nearly all of it is the start of the epoch ({clock.first_wait_seconds:.2f} s), which longer epochs hide"
+            "start",
+            f"{found}; nearly all of it is the start of the epoch ({clock.first_wait_seconds:.2f} s), which longer epochs hide",
         )
     return Advice("steady", f"{found}; " + ", or ".join(_remedies(loader, ranks_share_batches)))
 
@@ -42,11 +43,17 @@ def _remedies(loader: Loader, ranks_share_batches: bool) -> list[str]:
     cores = usable_cores()
     remedies = []
     if loader.num_workers < cores:
-        remedies.append(f"use more workers (--workers {min(cores, max(1, 2 * loader.num_workers))}; this machine has {cores} cores)")
+        remedies.append(
+            f"use more workers (--workers {min(cores, max(1, 2 * loader.num_workers))}; this machine has {cores} cores)"
+        )
     if loader.index.codec.name != "raw":
-        remedies.append(f"recode the shards from {loader.index.codec.name} to raw (recode --codec raw) if they fit the memory")
+        remedies.append(
+            f"recode the shards from {loader.index.codec.name} to raw (recode --codec raw) if they fit the memory"
+        )
     if ranks_share_batches:
         remedies.append("let each rank read windows of its own (--assign windows)")
     if loader.batch_size < 128:
         remedies.append(f"use larger batches (--batch-size {2 * loader.batch_size}) to spend less per step")
-    return remedies or ["shard at a smaller --size, or train where the shards are on a faster disk: the loader is at this machine's limit"]
+    return remedies or [
+        "shard at a smaller --size, or train where the shards are on a faster disk: the loader is at this machine's limit"
+    ]

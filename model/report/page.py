@@ -29,7 +29,12 @@ def render_page(template: Path, **values: Any) -> str:
     """
     loader = FileSystemLoader([template.parent, TEMPLATES])
     environment = Environment(
-        loader=loader, autoescape=True, finalize=_finalized, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=True,
+        finalize=_finalized,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"data_url": _data_url, "fmt": _formatted, "setting": _setting, "thumbnail": _thumbnail}
     return environment.get_template(template.name).render(values)

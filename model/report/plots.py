@@ -81,7 +81,16 @@ def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], *
             if count:
                 color = "white" if share > 0.55 else INK
                 weight = "bold" if row == column else "normal"
-                axes.text(column, row, f"{share:.0%}\n{count:,}", ha="center", va="center", fontsize=7.5, color=color, fontweight=weight)
+                axes.text(
+                    column,
+                    row,
+                    f"{share:.0%}\n{count:,}",
+                    ha="center",
+                    va="center",
+                    fontsize=7.5,
+                    color=color,
+                    fontweight=weight,
+                )
             else:
                 axes.text(column, row, "0", ha="center", va="center", fontsize=7.5, color=MUTED)
     return png_bytes(figure)
@@ -132,14 +141,21 @@ def _draw_loss(axes: Axes, steps: list[Mapping[str, Any]], epochs: list[Mapping[
         axes.plot(places, _smoothed(losses), color=TRAIN_COLOR, linewidth=1.8, label=label)
     val = [line for line in epochs if "val" in line]
     if val:
-        axes.plot([line["epoch"] + 1 for line in val], [line["val"]["loss"] for line in val], **_marked(VAL_COLOR), label="val")
+        axes.plot(
+            [line["epoch"] + 1 for line in val],
+            [line["val"]["loss"] for line in val],
+            **_marked(VAL_COLOR),
+            label="val",
+        )
     axes.set_ylim(bottom=0)
     style_axes(axes, title="Loss", x_label="epoch")
 
 
 def _draw_accuracy(axes: Axes, epochs: list[Mapping[str, Any]]) -> None:
     numbers = [line["epoch"] + 1 for line in epochs]
-    axes.plot(numbers, [line["train_accuracy"] for line in epochs], **_marked(TRAIN_COLOR), label="train, while training")
+    axes.plot(
+        numbers, [line["train_accuracy"] for line in epochs], **_marked(TRAIN_COLOR), label="train, while training"
+    )
     val = [line for line in epochs if "val" in line]
     if val:
         places = [line["epoch"] + 1 for line in val]
@@ -148,7 +164,13 @@ def _draw_accuracy(axes: Axes, epochs: list[Mapping[str, Any]]) -> None:
         balanced = [line["val"]["balanced_accuracy"] for line in val]
         axes.plot(places, balanced, color=VAL_COLOR, linewidth=1.2, linestyle=":", label="val, balanced")
         best = int(np.argmax(accuracy))
-        above: dict[str, Any] = {"textcoords": "offset points", "xytext": (0, 7), "ha": "center", "fontsize": 8.5, "color": VAL_COLOR}
+        above: dict[str, Any] = {
+            "textcoords": "offset points",
+            "xytext": (0, 7),
+            "ha": "center",
+            "fontsize": 8.5,
+            "color": VAL_COLOR,
+        }
         axes.annotate(f"{accuracy[best]:.1%}", (places[best], accuracy[best]), **above)
     axes.set_ylim(0, 1.05)
     style_axes(axes, title="Accuracy", x_label="epoch", percent=True)

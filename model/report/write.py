@@ -19,7 +19,9 @@ from ferdata.training.run.result import TrainResult
 __all__ = ["write_report"]
 
 
-def write_report(path: Path, result: TrainResult, options: TrainOptions, index: DatasetIndex, mistakes: Sequence[Mistake]) -> None:
+def write_report(
+    path: Path, result: TrainResult, options: TrainOptions, index: DatasetIndex, mistakes: Sequence[Mistake]
+) -> None:
     """Write a run's pictures, figures and page.
 
     Args:
@@ -63,7 +65,11 @@ def _cards(result: TrainResult) -> list[tuple[str, str]]:
         accuracies[0],
         (f"{result.balanced_accuracy:.1%}", f"{result.main_split} balanced accuracy"),
         *accuracies[1:],
-        *((f"{value:.2f}", f"{name} CCC") for name, value in result.scores[result.main_split].ccc.items() if value is not None),
+        *(
+            (f"{value:.2f}", f"{name} CCC")
+            for name, value in result.scores[result.main_split].ccc.items()
+            if value is not None
+        ),
         (f"{result.images_per_second:,.0f}", "images/s in training"),
         (f"{result.data_wait_share:.1%}", "of the time waiting for data"),
     ]

@@ -21,7 +21,15 @@ from ferdata.training.run.disk import naming
 from ferdata.training.run.foreign import describe_file, describe_record
 from ferdata.training.run.state import TrainState
 
-__all__ = ["BEST_NAME", "CHECKPOINT_VERSION", "LAST_NAME", "Checkpoint", "NetworkRecord", "Normalisation", "find_checkpoint"]
+__all__ = [
+    "BEST_NAME",
+    "CHECKPOINT_VERSION",
+    "LAST_NAME",
+    "Checkpoint",
+    "NetworkRecord",
+    "Normalisation",
+    "find_checkpoint",
+]
 
 CHECKPOINT_VERSION = 3
 LAST_NAME = "last.pt"
@@ -89,7 +97,11 @@ class Checkpoint:
             TrainError: If the disk does not take it.
         """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        record = {name: asdict(value) if isinstance(value, _NESTED) else value for name, value in values.items() if value is not None}
+        record = {
+            name: asdict(value) if isinstance(value, _NESTED) else value
+            for name, value in values.items()
+            if value is not None
+        }
         with naming(path), Store(path.parent).write_atomic(path.name) as file:
             torch.save({"ferdata": ferdata.__version__, "version": CHECKPOINT_VERSION, **record}, file)
 
@@ -135,7 +147,9 @@ def find_checkpoint(run: str | os.PathLike[str]) -> Path:
     path = Path(run)
     found = [path] if path.is_file() else [file for file in (path / BEST_NAME, path / LAST_NAME) if file.is_file()]
     if not found:
-        raise TrainError(f"{path}: no {BEST_NAME} or {LAST_NAME} found, expected the folder of a run or a checkpoint; check the path")
+        raise TrainError(
+            f"{path}: no {BEST_NAME} or {LAST_NAME} found, expected the folder of a run or a checkpoint; check the path"
+        )
     return found[0]
 
 
@@ -146,10 +160,21 @@ def _read_record(path: Path) -> dict[str, Any]:
         _check_bytes(path)
         record: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise TrainError(f"{path}: no such checkpoint, expected one of a run that has trained for a while; check the path") from error
+        raise TrainError(
+            f"{path}: no such checkpoint, expected one of a run that has trained for a while; check the path"
+        ) from error
     except pickle.UnpicklingError as error:
         raise _foreign(path, "more than tensors and plain values") from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        zipfile.BadZipFile,
+    ) as error:
         raise _unusable(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     if not isinstance(record, dict) or not ("ferdata" in record or {"standing", "dataset"} <= set(record)):
         raise _foreign(path, describe_record(record))

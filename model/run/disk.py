@@ -31,8 +31,12 @@ def naming(path: Path) -> Iterator[None]:
     except FerdataError:
         raise
     except (OSError, RuntimeError) as error:
-        cause = error.__context__ if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError) else error
-        reason = (cause.strerror if isinstance(cause, OSError) else None) or (str(cause).splitlines() or [type(cause).__name__])[0]
+        cause = (
+            error.__context__ if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError) else error
+        )
+        reason = (cause.strerror if isinstance(cause, OSError) else None) or (
+            str(cause).splitlines() or [type(cause).__name__]
+        )[0]
         raise TrainError(
             f"{path}: {reason} while it was written, expected a disk with room for it ({_free(path)}); what was there before is whole: "
             f"make room, and go on with --resume {path.parent} (start again where it has no last.pt yet)"
@@ -55,9 +59,13 @@ def read_json(path: Path, *, what: str) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, ValueError) as error:
-        raise TrainError(f"{path}: {str(error).splitlines()[0]}, expected {what}; put back a copy or start a new run") from error
+        raise TrainError(
+            f"{path}: {str(error).splitlines()[0]}, expected {what}; put back a copy or start a new run"
+        ) from error
     if not isinstance(record, dict):
-        raise TrainError(f"{path}: a JSON {type(record).__name__} found, expected {what}; put back a copy or start a new run")
+        raise TrainError(
+            f"{path}: a JSON {type(record).__name__} found, expected {what}; put back a copy or start a new run"
+        )
     return record
 
 

@@ -47,7 +47,10 @@ def make_run(options: TrainOptions, ranks: Ranks, *, source: str) -> Path:
     Raises:
         TrainError: If a run of that name is there already.
     """
-    name = options.name or f"{options.model_name.replace(':', '-').replace('/', '-')}-{source}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name = (
+        options.name
+        or f"{options.model_name.replace(':', '-').replace('/', '-')}-{source}-{time.strftime('%Y%m%d-%H%M%S')}"
+    )
     path = Path(options.out) / name
     if options.name is None:
         while path.exists():
@@ -55,7 +58,9 @@ def make_run(options: TrainOptions, ranks: Ranks, *, source: str) -> Path:
     begun, _ = find_begun(options)  # it ended before its first checkpoint, or it would be gone on with
     path = begun or path
     if begun is None and path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise TrainError(f"{path}: a run of this name is there already, expected a new name; choose another, or go on with --resume {path}")
+        raise TrainError(
+            f"{path}: a run of this name is there already, expected a new name; choose another, or go on with --resume {path}"
+        )
     Store(path).make_dir()
     write_json(path / CONFIG_NAME, options.to_json() | {"resume": None})
     write_json(path / ENVIRONMENT_NAME, _environment(ranks))
@@ -71,14 +76,18 @@ def open_run(run: str | os.PathLike[str]) -> tuple[Path, TrainOptions]:
     path = Path(run)
     if path.is_file():
         Checkpoint.read(path)  # says what it is where it is no checkpoint of ours
-        raise TrainError(f"{path}: a checkpoint found, expected the folder of its run; go on with --resume {path.parent}")
+        raise TrainError(
+            f"{path}: a checkpoint found, expected the folder of its run; go on with --resume {path.parent}"
+        )
     config = path / CONFIG_NAME
     try:
         record = read_json(config, what="the settings ferdata wrote")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise TrainError(f"{path}: no {CONFIG_NAME} found, expected the folder of a run; check the path") from error
     if not {"shards", "model", "epochs"} <= set(record):
-        raise TrainError(f"{config}: the settings of another program found, expected the folder of a run of ferdata; check the path")
+        raise TrainError(
+            f"{config}: the settings of another program found, expected the folder of a run of ferdata; check the path"
+        )
     try:
         return path, TrainOptions.from_json(record, str(config))
     except OptionError as error:
@@ -104,7 +113,9 @@ def read_environment(path: Path) -> dict[str, Any]:
     try:
         return read_json(path / ENVIRONMENT_NAME, what="the machine ferdata wrote down")
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise TrainError(f"{path / ENVIRONMENT_NAME}: no such file, expected it in a run's folder; go on with --resume {path}") from error
+        raise TrainError(
+            f"{path / ENVIRONMENT_NAME}: no such file, expected it in a run's folder; go on with --resume {path}"
+        ) from error
 
 
 class RunLog:
@@ -135,7 +146,9 @@ class RunLog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._lines is None:
             return
         for file, name in ((self._lines, METRICS_NAME), (self._events, EVENTS_NAME)):
@@ -242,7 +255,9 @@ def _commit() -> str | None:
     """Return the commit of the code that runs, where it runs from a repository."""
     folder = Path(ferdata.__file__).resolve().parents[1]
     try:
-        done = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None if done.returncode == 0 else None

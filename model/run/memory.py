@@ -63,7 +63,9 @@ def out_of_memory(stepper: Stepper, reason: str, shape: tuple[int, ...]) -> Trai
     if fitting == 0:
         return TrainError(f"{tried}, and not even one image fits; use a smaller --size or --model, or another device")
     rank_samples = shape[0] * accumulate
-    parts = next(count for count in range(1, rank_samples + 1) if rank_samples % count == 0 and rank_samples // count <= fitting)
+    parts = next(
+        count for count in range(1, rank_samples + 1) if rank_samples % count == 0 and rank_samples // count <= fitting
+    )
     kept = f" with --accumulate {accumulate} as it is" if accumulate > 1 else ""
     return TrainError(
         f"{tried}, expected at most {fitting}, tried with a quarter to spare; use --batch-size {fitting * accumulate * world_size}{kept}, "

@@ -49,7 +49,13 @@ class Notes:
 
 
 def opening_notes(
-    options: TrainOptions, index: DatasetIndex, *, world_size: int, epochs_before: int | None, step: int, steps_per_epoch: int
+    options: TrainOptions,
+    index: DatasetIndex,
+    *,
+    world_size: int,
+    epochs_before: int | None,
+    step: int,
+    steps_per_epoch: int,
 ) -> Iterator[str]:
     """Yield what settings do that nobody would see: nothing, or more than they say.
 

@@ -53,7 +53,9 @@ class EpochStatus:
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain values, a line of ``metrics.jsonl``."""
-        figures = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("epochs", "val")}
+        figures = {
+            field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("epochs", "val")
+        }
         return figures | ({} if self.val is None else {"val": {name: getattr(self.val, name) for name in _VAL_FIGURES}})
 
 
@@ -85,7 +87,9 @@ class RichProgress:
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=8),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:,.0f} images/s, loss {task.fields[loss]:.3f}, waits {task.fields[wait]:.1%},"),
+            TextColumn(
+                "{task.fields[rate]:,.0f} images/s, loss {task.fields[loss]:.3f}, waits {task.fields[wait]:.1%},"
+            ),
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
             console=self._console,
@@ -97,7 +101,9 @@ class RichProgress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._bar.stop()
 
     def on_step(self, status: StepStatus) -> None:

@@ -135,7 +135,13 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> BenchResult:
     folder = tmp_path_factory.mktemp("bench")
     source = write_photos(folder / "photos", count=COUNT, size=SIZE).root / "train"
     ingest(
-        IngestOptions(source="folder", src=str(source), out=str(folder / "shards"), transform=TransformOptions(size=SIZE), num_workers=1)
+        IngestOptions(
+            source="folder",
+            src=str(source),
+            out=str(folder / "shards"),
+            transform=TransformOptions(size=SIZE),
+            num_workers=1,
+        )
     )
     options = BenchOptions(
         shards=folder / "shards",
@@ -180,7 +186,9 @@ def test_the_json_file_has_the_keys_that_are_promised(result: BenchResult, tmp_p
     }  # fmt: skip
     assert {"conditions", "ceilings", "rows"} <= set(values) and {"copy", "decode"} <= set(values["ceilings"])
     assert all(promised <= set(row) for row in values["rows"])
-    assert {"cpu", "cores", "memory_bytes", "versions", "commit", "cache", "workers", "batch_size"} <= set(values["conditions"])
+    assert {"cpu", "cores", "memory_bytes", "versions", "commit", "cache", "workers", "batch_size"} <= set(
+        values["conditions"]
+    )
     assert BenchResult.from_json(values) == result
 
 
@@ -203,7 +211,14 @@ def test_the_table_fits_the_terminal_and_says_everything(result: BenchResult, wi
     text = console.export_text()
 
     assert "…" not in text and max(map(len, text.splitlines())) <= width
-    for words in ("ferdata-zstd", "memmap", "ceiling: copy", "ceiling: decode zstd", "images/s", "encoded again as JPEG"):
+    for words in (
+        "ferdata-zstd",
+        "memmap",
+        "ceiling: copy",
+        "ceiling: decode zstd",
+        "images/s",
+        "encoded again as JPEG",
+    ):
         assert words in text
     assert ("peak MB" in text) == (width > 100)
 
@@ -238,10 +253,25 @@ def row(name: str, rate: float, codec: str = "raw") -> BenchRow:
 @pytest.mark.parametrize(
     ("codec", "decode", "disk", "message"),
     [
-        ("zstd", 50.0, 500.0, "limit is decoding: 1 core and 2 workers decode 50 zstd images/s, while memory could take 100; a"),
-        ("raw", 50.0, 500.0, "limit is memory: 1 core and 2 workers can copy 100 ready images/s into batches, and decode 50 from zstd; a"),
+        (
+            "zstd",
+            50.0,
+            500.0,
+            "limit is decoding: 1 core and 2 workers decode 50 zstd images/s, while memory could take 100; a",
+        ),
+        (
+            "raw",
+            50.0,
+            500.0,
+            "limit is memory: 1 core and 2 workers can copy 100 ready images/s into batches, and decode 50 from zstd; a",
+        ),
         ("raw", None, 500.0, "limit is memory: 1 core and 2 workers can copy 100 ready images/s into batches; a"),
-        ("raw", 200.0, 30.0, "delivers 40 (40% of the copy ceiling); data that is not in memory arrives at 30 images/s from the disk."),
+        (
+            "raw",
+            200.0,
+            30.0,
+            "delivers 40 (40% of the copy ceiling); data that is not in memory arrives at 30 images/s from the disk.",
+        ),
     ],
 )
 def test_one_sentence_says_what_limits_the_machine(codec: str, decode: float | None, disk: float, message: str) -> None:
@@ -268,7 +298,10 @@ def test_conditions_name_the_machine() -> None:
     machine = describe_machine()
 
     assert machine["cpu"] and 1 <= machine["cores"] == usable_cores() <= (os.cpu_count() or 1)
-    assert machine["versions"]["torch"] == str(torch.__version__).partition("+")[0] or machine["versions"]["torch"] in torch.__version__
+    assert (
+        machine["versions"]["torch"] == str(torch.__version__).partition("+")[0]
+        or machine["versions"]["torch"] in torch.__version__
+    )
 
 
 @pytest.mark.parametrize(("most", "counts"), [(1, [1]), (2, [1, 2]), (8, [1, 2, 4, 8]), (6, [1, 2, 4, 6]), (0, [])])

@@ -35,7 +35,9 @@ def reference(source: Path) -> Reference:
 
 
 @pytest.mark.filterwarnings("ignore")  # other people's libraries
-@pytest.mark.parametrize("entry", [entry for entry in (*OURS, *CONTENDERS) if not entry.environment], ids=lambda entry: entry.name)
+@pytest.mark.parametrize(
+    "entry", [entry for entry in (*OURS, *CONTENDERS) if not entry.environment], ids=lambda entry: entry.name
+)
 def test_a_contender_delivers_the_source_epoch_after_epoch(
     entry: Entry, source: Path, reference: Reference, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -60,7 +62,9 @@ def test_a_contender_delivers_the_source_epoch_after_epoch(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("entry", EXTRAS, ids=lambda entry: entry.name)
-def test_an_extra_contender_delivers_the_source(entry: Entry, source: Path, reference: Reference, tmp_path: Path) -> None:
+def test_an_extra_contender_delivers_the_source(
+    entry: Entry, source: Path, reference: Reference, tmp_path: Path
+) -> None:
     """The same proof for the extras, in their own environments, where these are installed."""
     python, reason = find_interpreter(entry, [PACKAGE_ROOT])
     if reason:
@@ -82,10 +86,16 @@ def test_an_extra_contender_delivers_the_source(entry: Entry, source: Path, refe
 
 def test_names_choose_contenders_in_table_order() -> None:
     """A family's name stands for its members; none stands for nobody."""
-    assert [entry.name for entry in choose(["memmap", "imagefolder"])] == ["imagefolder-pillow", "imagefolder-torchvision", "memmap"]
+    assert [entry.name for entry in choose(["memmap", "imagefolder"])] == [
+        "imagefolder-pillow",
+        "imagefolder-torchvision",
+        "memmap",
+    ]
     assert choose(["all"]) == list(CONTENDERS) and choose(["none"]) == []
     assert {entry.environment for entry in choose(["usual"])} == {""}
-    with pytest.raises(OptionError, match=r"--against: 'tfdata' found, expected all, usual, none or names out of imagefolder-pillow"):
+    with pytest.raises(
+        OptionError, match=r"--against: 'tfdata' found, expected all, usual, none or names out of imagefolder-pillow"
+    ):
         choose(["tfdata"])
 
 
@@ -104,7 +114,10 @@ def test_extras_are_reported_one_by_one(tmp_path: Path) -> None:
 
     ready, failed = make_environment(
         tmp_path / "env",
-        (Wanted(requirements=(), module="json"), Wanted(requirements=("./no-such-folder",), module="no_such", system="a compiler")),
+        (
+            Wanted(requirements=(), module="json"),
+            Wanted(requirements=("./no-such-folder",), module="no_such", system="a compiler"),
+        ),
     )
 
     assert (ready.module, ready.reason) == ("json", None)
@@ -128,7 +141,9 @@ def fake_python(folder: Path, script: str) -> str:
     ],
     ids=["dies", "hangs", "says no"],
 )
-def test_a_runner_that_fails_is_an_error_with_its_last_words(tmp_path: Path, script: str, timeout_seconds: float, message: str) -> None:
+def test_a_runner_that_fails_is_an_error_with_its_last_words(
+    tmp_path: Path, script: str, timeout_seconds: float, message: str
+) -> None:
     """One bad contender must neither stop nor stall the others."""
     runner = RunnerProcess("memmap", python=fake_python(tmp_path, script), folder=tmp_path)
     try:
@@ -166,7 +181,9 @@ batches = iter(grain_raw.batches(Path({str(tmp_path)!r}) / "out", batch_size=8, 
 next(batches)
 print(sum("prefetch" in each.name for each in threading.enumerate()))
 """
-    done = subprocess.run([python, "-c", code], cwd=PACKAGE_ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [python, "-c", code], cwd=PACKAGE_ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1] == "0"

@@ -15,7 +15,10 @@ SIZE = 32
 
 def test_every_photograph_is_different_and_depends_on_seed_and_index_alone(tmp_path: Path) -> None:
     """Equal images would compress and cache too well; a larger tree begins with the smaller one's images."""
-    small, large = write_photos(tmp_path / "a", count=40, size=SIZE), write_photos(tmp_path / "b", count=64, size=SIZE, num_threads=3)
+    small, large = (
+        write_photos(tmp_path / "a", count=40, size=SIZE),
+        write_photos(tmp_path / "b", count=64, size=SIZE, num_threads=3),
+    )
     other = write_photos(tmp_path / "c", count=40, size=SIZE, seed=1)
 
     contents = {path.relative_to(large.root): path.read_bytes() for path in large.root.rglob("*.jpg")}

@@ -31,7 +31,9 @@ def reference(source: Path) -> Reference:
     return make_reference(source)
 
 
-def epoch_of(reference: Reference, rows: list[int], *, batch_size: int = 10) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def epoch_of(
+    reference: Reference, rows: list[int], *, batch_size: int = 10
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield these rows of the source as batches."""
     for start in range(0, len(rows), batch_size):
         taken = rows[start : start + batch_size]
@@ -53,7 +55,9 @@ def test_a_right_epoch_passes_in_any_order_and_any_batching(reference: Reference
 def test_labels_in_another_class_order_are_mapped_by_name(reference: Reference) -> None:
     """ferdata's labels are AffectNet's ids, a class folder's are alphabetical: names settle it."""
     to_official = np.array([AFFECTNET_8.index(name) for name in reference.classes])
-    official = ((images, torch.from_numpy(to_official[labels])) for images, labels in epoch_of(reference, shuffled(COUNT)))
+    official = (
+        (images, torch.from_numpy(to_official[labels])) for images, labels in epoch_of(reference, shuffled(COUNT))
+    )
 
     assert check_epoch(official, reference, exact=True, classes=AFFECTNET_8) == COUNT
 
@@ -67,7 +71,9 @@ def test_labels_in_another_class_order_are_mapped_by_name(reference: Reference) 
     ],
     ids=["one left out", "one twice", "not shuffled"],
 )
-def test_an_epoch_that_skips_repeats_or_does_not_shuffle_is_found_out(reference: Reference, rows: list[int], message: str) -> None:
+def test_an_epoch_that_skips_repeats_or_does_not_shuffle_is_found_out(
+    reference: Reference, rows: list[int], message: str
+) -> None:
     """Fewer images or the file's own order would be faster: no contender may win so."""
     with pytest.raises(ContentError, match=message):
         check_epoch(epoch_of(reference, rows), reference, exact=True)
@@ -92,7 +98,9 @@ def test_wrong_pixels_are_found_out(reference: Reference, exact: bool, change: i
     else:
         image.copy_((image.int() + change).clamp(0, 255).to(torch.uint8))
 
-    with pytest.raises(ContentError, match=r"pixels found that no source image has|levels away from the nearest|levels off"):
+    with pytest.raises(
+        ContentError, match=r"pixels found that no source image has|levels away from the nearest|levels off"
+    ):
         check_epoch(batches, reference, exact=exact)
 
 
@@ -100,7 +108,9 @@ def test_floats_or_another_shape_are_refused(reference: Reference) -> None:
     """Everyone delivers the same thing: uint8 [N, 3, H, W]."""
     batches = ((images.float(), labels) for images, labels in epoch_of(reference, shuffled(COUNT)))
 
-    with pytest.raises(ContentError, match=r"torch\.float32 \[10, 3, 32, 32\] with 10 labels found, expected torch\.uint8"):
+    with pytest.raises(
+        ContentError, match=r"torch\.float32 \[10, 3, 32, 32\] with 10 labels found, expected torch\.uint8"
+    ):
         check_epoch(batches, reference, exact=True)
 
 

@@ -21,7 +21,15 @@ def test_shards_behind_a_url_are_measured_by_the_bytes_of_their_train_split(tmp_
     said: list[str] = []
 
     result = run_bench(
-        BenchOptions(shards=url, against=(), num_workers=1, batch_size=8, min_seconds=0.01, sweep=("codec",), work=tmp_path / "work"),
+        BenchOptions(
+            shards=url,
+            against=(),
+            num_workers=1,
+            batch_size=8,
+            min_seconds=0.01,
+            sweep=("codec",),
+            work=tmp_path / "work",
+        ),
         say=said.append,
     )
 
@@ -31,7 +39,10 @@ def test_shards_behind_a_url_are_measured_by_the_bytes_of_their_train_split(tmp_
     assert train < rows["ferdata-compact"].bytes_on_disk < 1 << 20
     assert result.ceilings["disk_bytes_per_image"] == train / 40 and result.ceilings["decode_codec"] == "compact"
     assert "from zstd" not in result.limit and " zstd " not in result.limit
-    assert "preparing 40 images" in said and f"the shards measured are a copy of {url} on this machine's disk" in result.notes
+    assert (
+        "preparing 40 images" in said
+        and f"the shards measured are a copy of {url} on this machine's disk" in result.notes
+    )
     assert any("sweep: the shards given have one codec, compact" in note for note in result.notes)
 
 
@@ -52,7 +63,10 @@ def test_the_limit_names_the_codec_that_was_decoded() -> None:
     row: Any = type("Row", (), {"name": "ferdata-jpeg", "codec": "jpeg", "sweep": None, "images_per_second": 40.0})
     ceilings = {"copy": 100.0, "decode": 50.0, "decode_codec": "jpeg", "disk": None}
 
-    assert "can decode" not in (text := explain_limit(ceilings, [row], cores=2, workers=2)) and "decode 50 jpeg images/s" in text
+    assert (
+        "can decode" not in (text := explain_limit(ceilings, [row], cores=2, workers=2))
+        and "decode 50 jpeg images/s" in text
+    )
 
 
 @pytest.mark.parametrize("form", ["{}", "file://{}"])

@@ -47,10 +47,31 @@ def _measured(rate: float) -> dict[str, Any]:
 
 
 def _bars(fraction: float) -> dict[str, Any]:
-    ceilings = {"copy": {"way": "NumPy", **_measured(90_000.0)}, "decode": {"way": "bare zstandard", **_measured(30_000.0)}}
-    row = {"codec": "zstd", **_measured(30_000 * fraction), "ceilings": ceilings, "lower_ceiling": "decode", "fraction": fraction}
-    ratio = {"codec": "zstd", "plain": _measured(5_000.0), "ratio": 6 * fraction, "ratio_runs": [6 * fraction], "bar": 4.0}
-    one_set = {"size": 224, "images": 8192, "bytes_per_image": 150_528, "rows": [row | {"bar": 0.85}], "ratios": [ratio]}
+    ceilings = {
+        "copy": {"way": "NumPy", **_measured(90_000.0)},
+        "decode": {"way": "bare zstandard", **_measured(30_000.0)},
+    }
+    row = {
+        "codec": "zstd",
+        **_measured(30_000 * fraction),
+        "ceilings": ceilings,
+        "lower_ceiling": "decode",
+        "fraction": fraction,
+    }
+    ratio = {
+        "codec": "zstd",
+        "plain": _measured(5_000.0),
+        "ratio": 6 * fraction,
+        "ratio_runs": [6 * fraction],
+        "bar": 4.0,
+    }
+    one_set = {
+        "size": 224,
+        "images": 8192,
+        "bytes_per_image": 150_528,
+        "rows": [row | {"bar": 0.85}],
+        "ratios": [ratio],
+    }
     return {"command": "python -m bars", "conditions": MACHINE | {"workers": 2}, "sets": [one_set]}
 
 
@@ -91,7 +112,9 @@ def _bench() -> dict[str, Any]:
     }
     ceilings = {"copy": 84_000.0, "decode": None, "disk": 2_000.0, "decode_by_codec": {}, "by_workers": {}}
     limit = "This machine's limit is memory."
-    return BenchResult(conditions=conditions, ceilings=ceilings, rows=(row,), notes=("ffcv-raw: left out",), limit=limit).to_json()
+    return BenchResult(
+        conditions=conditions, ceilings=ceilings, rows=(row,), notes=("ffcv-raw: left out",), limit=limit
+    ).to_json()
 
 
 def _write(figures: Path, **files: Any) -> None:
@@ -115,7 +138,9 @@ def test_the_readme_s_figures_are_those_of_the_runs_it_names() -> None:
     table = [line.split("|")[1:-1] for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `")]
 
     assert {cells[0].strip(" `") for cells in table} == set(rates[224])
-    for name, num_bytes, large, share, _, small, small_share in ([cell.strip(" `") for cell in cells] for cells in table):
+    for name, num_bytes, large, share, _, small, small_share in (
+        [cell.strip(" `") for cell in cells] for cells in table
+    ):
         assert num_bytes == f"{round(stored[f'ferdata-{name}'], -2):,.0f}"
         for shown, fraction, row in ((large, share, rates[224][name]), (small, small_share, rates[100][name])):
             assert (shown, fraction) == (f"{round(row['images_per_second'], -2):,.0f}", f"{row['fraction']:.2f}")
@@ -143,14 +168,20 @@ def test_every_table_stands_with_its_conditions_its_command_and_a_sentence(tmp_p
     assert "every goal is reached" in text
     assert "| memmap | raw | 9,200 | 4% | 0.11 | 200 | 150,528 | 900 | 300 | 0.31 | 7.5 | whole set |  |" in text
     assert "This machine's limit is memory." in text
-    assert "python cli.py bench-loader --size 224 --count 8192 --workers 2 --batch-size 128 --epochs 3 --against all" in text
+    assert (
+        "python cli.py bench-loader --size 224 --count 8192 --workers 2 --batch-size 128 --epochs 3 --against all"
+        in text
+    )
     assert "| decode | 1.250 |" in text
     assert text.count("a processor, 2 cores, 24 GiB") == 3
 
 
 def test_a_file_without_its_machine_is_told_so() -> None:
     """The page promises conditions; a table of unknown origin must not look like the others."""
-    assert conditions_block({"workers": 2}, "c")[2:-1] == ["workers: 2", "not in the file: the machine, versions and commit"]
+    assert conditions_block({"workers": 2}, "c")[2:-1] == [
+        "workers: 2",
+        "not in the file: the machine, versions and commit",
+    ]
 
 
 def test_a_bar_that_is_missed_is_named(tmp_path: Path) -> None:
@@ -185,7 +216,10 @@ def test_a_file_without_a_section_of_its_own_is_shown_as_it_stands() -> None:
         "command": "x",
         "meaning": "neighbours end far apart",
         "rate": 1234.5,
-        "distances": [{"shuffle": "window", "median": 0.31, "blob": {}}, {"shuffle": "full", "median": 0.33, "blob": {}}],
+        "distances": [
+            {"shuffle": "window", "median": 0.31, "blob": {}},
+            {"shuffle": "full", "median": 0.33, "blob": {}},
+        ],
         "runs": {"window": {"longest": 9}, "full": {"longest": 8}},
     }
 
@@ -200,7 +234,12 @@ def test_a_file_without_a_section_of_its_own_is_shown_as_it_stands() -> None:
 def test_markdown_survives_hostile_cells_and_missing_conditions() -> None:
     """A pipe or a line break in a note must not tear a table."""
     assert table(["a", "b"], [["x|y", "1\n2"]])[-1] == "| x\\|y | 1 2 |"
-    assert conditions_block({}, "make it") == ["```text", "make it", "not in the file: the machine, versions and commit", "```"]
+    assert conditions_block({}, "make it") == [
+        "```text",
+        "make it",
+        "not in the file: the machine, versions and commit",
+        "```",
+    ]
 
 
 def test_the_bars_come_from_one_run_in_turns(tiny_bars: dict[str, Any]) -> None:
@@ -212,7 +251,9 @@ def test_the_bars_come_from_one_run_in_turns(tiny_bars: dict[str, Any]) -> None:
         assert set(row["ceilings"]) == ({"copy"} if codec == "raw" else {"copy", "decode"})
         lower = row["ceilings"][row["lower_ceiling"]]
         assert lower["images_per_second"] == min(each["images_per_second"] for each in row["ceilings"].values())
-        assert row["fraction"] == pytest.approx(row["images_per_second"] / lower["images_per_second"], rel=0.05, abs=1e-4)
+        assert row["fraction"] == pytest.approx(
+            row["images_per_second"] / lower["images_per_second"], rel=0.05, abs=1e-4
+        )
     assert {ratio["codec"] for ratio in tiny_bars["ratios"]} == {"raw", "zstd"}
     assert rows["jpeg"]["ceilings"]["decode"]["way"] == "bare libjpeg-turbo"
 
@@ -228,7 +269,9 @@ def test_photographs_and_shards_are_made_once_for_all_scripts(quick: FigureOptio
 
 
 @pytest.mark.parametrize("codec", ["raw", "zstd"])
-def test_tiled_data_sets_are_sound_and_the_small_ones_are_the_first_shards(tmp_path: Path, quick: FigureOptions, codec: str) -> None:
+def test_tiled_data_sets_are_sound_and_the_small_ones_are_the_first_shards(
+    tmp_path: Path, quick: FigureOptions, codec: str
+) -> None:
     """Speed at 100,000 images means nothing if the shards are no shards."""
     pixels = read_pixels(photo_shards(quick, size=100, count=bars.QUICK_COUNT, codec="raw"))[:5]
     tile(pixels, tmp_path / "all", count=13, codec=codec, samples_per_shard=4, num_workers=2)
@@ -260,10 +303,16 @@ def test_ingest_and_the_whole_way_go_through_the_command_line(quick: FigureOptio
     pipeline.run_pipeline(quick, say=lambda text: None).write(tmp_path / "pipeline.json", command="b")
 
     ingest = json.loads((tmp_path / "ingest.json").read_text())
-    assert ingest["fraction"] == pytest.approx(ingest["ingest"]["runs"][0] / (2 * ingest["bare_one_core"]["runs"][0]), rel=0.05, abs=1e-3)
+    assert ingest["fraction"] == pytest.approx(
+        ingest["ingest"]["runs"][0] / (2 * ingest["bare_one_core"]["runs"][0]), rel=0.05, abs=1e-3
+    )
     assert [row["images"] for row in ingest["memory"]] == list(ingest_limit.QUICK_MEMORY_COUNTS)
     assert min(row["peak_pss_bytes"] for row in ingest["memory"]) > 10_000_000
-    assert [row["verb"] for row in json.loads((tmp_path / "pipeline.json").read_text())["rows"]] == ["synth", "shard", "verify --deep"]
+    assert [row["verb"] for row in json.loads((tmp_path / "pipeline.json").read_text())["rows"]] == [
+        "synth",
+        "shard",
+        "verify --deep",
+    ]
     assert not list(quick.work.glob("ingest-limit*")) and not list(quick.work.glob("pipeline*"))
     assert "of 2 x the bare rate of one core" in page.render(tmp_path)
 
@@ -275,7 +324,9 @@ def test_a_command_that_fails_is_an_error_with_its_words(quick: FigureOptions) -
 
 
 @pytest.mark.parametrize(("value", "expected"), [("1", True), ("0", False), ("", False)])
-def test_the_tiny_mode_is_asked_for_by_an_environment_variable(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
+def test_the_tiny_mode_is_asked_for_by_an_environment_variable(
+    monkeypatch: pytest.MonkeyPatch, value: str, expected: bool
+) -> None:
     """make bench-docs hands it on to every script."""
     monkeypatch.setenv(QUICK_VARIABLE, value)
 

@@ -29,7 +29,9 @@ def test_a_planted_slowdown_in_the_loader_fails_the_check(tmp_path: Path, monkey
     """The guard exists for this: workers that lose time on every read are noticed, in the shipped record's own units."""
     read_rows = ShardReader.read_rows
 
-    def slower(self: ShardReader, positions: np.ndarray, out: np.ndarray, rows: np.ndarray, *, verify: bool = True) -> int:
+    def slower(
+        self: ShardReader, positions: np.ndarray, out: np.ndarray, rows: np.ndarray, *, verify: bool = True
+    ) -> int:
         start = time.perf_counter()
         num_bytes = read_rows(self, positions, out, rows, verify=verify)
         time.sleep(0.5 * (time.perf_counter() - start))

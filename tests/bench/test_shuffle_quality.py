@@ -45,7 +45,9 @@ def test_a_narrow_window_over_sorted_shards_is_seen_to_be_bad(rows: dict[tuple[s
     assert narrow["neighbours_in_batch"] > 0.2 > 8 * wide["neighbours_in_batch"]
 
 
-def test_the_default_window_over_shards_of_ingest_gives_the_labels_of_a_permutation(rows: dict[tuple[str, str], dict[str, float]]) -> None:
+def test_the_default_window_over_shards_of_ingest_gives_the_labels_of_a_permutation(
+    rows: dict[tuple[str, str], dict[str, float]],
+) -> None:
     """What the default promises to a training: batches composed as chance composes them, runs of labels no longer."""
     window, true = rows["window of 2,048", "as ingest writes"], rows["true permutation", "as ingest writes"]
     assert window["batch_balance"] == pytest.approx(1, abs=0.12)

@@ -22,7 +22,9 @@ def row(name: str, codec: str, num_bytes: float, speed: float, *, size: int = 22
         "images_per_second": speed * 4000,
         "spread": 0.1,
     }
-    return StudyRow(size=size, name=name, codec=codec, bytes_per_image=num_bytes, times_decode_jpeg=speed, **(known | fields))
+    return StudyRow(
+        size=size, name=name, codec=codec, bytes_per_image=num_bytes, times_decode_jpeg=speed, **(known | fields)
+    )
 
 
 def figures(size: int = 224, *, compact: float = 4.0) -> list[StudyRow]:

@@ -34,7 +34,9 @@ def test_built_in_data_that_is_damaged_is_built_again(tmp_path: Path, monkeypatc
     assert builtin_shards(FEW, say=said.append) == root and len(said) == 2
 
 
-def test_a_data_set_that_cannot_be_read_is_passed_over_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_set_that_cannot_be_read_is_passed_over_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Somebody who did not ask for it must not be stopped by it, nor wonder why it is not used."""
     monkeypatch.chdir(tmp_path)
     make_dataset("shards/rafdb", samples={"train": 4})
@@ -43,4 +45,8 @@ def test_a_data_set_that_cannot_be_read_is_passed_over_and_said(tmp_path: Path, 
     said: list[str] = []
 
     assert find_shards(None, say=said.append) == "shards/rafdb"
-    assert len(said) == 2 and said[0].startswith("left out: shards/affectnet/index.json: ") and said[1] == "using shards/rafdb"
+    assert (
+        len(said) == 2
+        and said[0].startswith("left out: shards/affectnet/index.json: ")
+        and said[1] == "using shards/rafdb"
+    )

@@ -47,7 +47,11 @@ def test_a_json_file_that_cannot_be_written_is_refused_before_the_work(shards: P
     (tmp_path / "file").write_text("")
     before = sorted(tmp_path.rglob("*"))
 
-    for bad, text in ((str(tmp_path), "a folder found"), ("", "no file name found"), (f"{tmp_path}/file/x.json", "which is no folder")):
+    for bad, text in (
+        (str(tmp_path), "a folder found"),
+        ("", "no file name found"),
+        (f"{tmp_path}/file/x.json", "which is no folder"),
+    ):
         assert f"--json {bad or repr(bad)}: " in (said := refused(verb, *arguments, "--json", bad)) and text in said
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -82,7 +86,10 @@ def test_the_demo_goes_to_a_local_folder(tmp_path: Path) -> None:
     """A URL would become a folder called s3: here."""
     (tmp_path / "file").write_text("")
 
-    assert refused("demo", "--out", "s3://bucket/demo") == "--out s3://bucket/demo: a URL found, expected a local folder; name one"
+    assert (
+        refused("demo", "--out", "s3://bucket/demo")
+        == "--out s3://bucket/demo: a URL found, expected a local folder; name one"
+    )
     assert "a file found, expected a folder" in refused("demo", "--out", tmp_path / "file")
 
 
@@ -111,7 +118,10 @@ def test_an_unknown_codec_names_those_that_the_verb_has(shards: Path, tmp_path: 
     assert refused("shard", "folder", "--src", tmp_path, "--codec", "gzip") == (
         "--codec: 'gzip' found, expected raw, zstd, compact, jpeg or auto"
     )
-    assert refused("recode", shards, "--out", tmp_path / "out", "--codec", "gzip") == "--codec: 'gzip' found, expected raw, zstd or compact"
+    assert (
+        refused("recode", shards, "--out", tmp_path / "out", "--codec", "gzip")
+        == "--codec: 'gzip' found, expected raw, zstd or compact"
+    )
 
 
 @pytest.mark.parametrize("source", ["affectnet", "rafdb", "folder"])
@@ -121,7 +131,10 @@ def test_the_way_to_try_it_without_a_source_works(tmp_path: Path, monkeypatch: p
     hint = refused("shard", source).partition("To try ferdata without it: ")[2].replace("2000", "24")
 
     synth, shard = (command.removeprefix("ferdata ").split() for command in hint.split(", then "))
-    for arguments in ([*synth, "--size", "32", "--workers", "1"], [*shard, "--size", "32", "--out", "out", "--workers", "1"]):
+    for arguments in (
+        [*synth, "--size", "32", "--workers", "1"],
+        [*shard, "--size", "32", "--out", "out", "--workers", "1"],
+    ):
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, result.output
 
@@ -131,7 +144,10 @@ def test_help_names_folders_as_the_page_does() -> None:
     for verb in ("info", "verify", "plan", "preview", "export", "recode"):
         text = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
         assert " DIR" in text and "{folder}" not in text
-    assert "3 or more" in CliRunner().invoke(app, ["bench-loader", "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
+    assert (
+        "3 or more"
+        in CliRunner().invoke(app, ["bench-loader", "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
+    )
 
 
 def test_lists_of_names_may_be_empty_or_none() -> None:

@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[2]
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a verb in a process of its own."""
-    return subprocess.run([sys.executable, "cli.py", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "cli.py", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
 
 
 def refused(*arguments: object) -> str:
@@ -66,4 +68,6 @@ def test_what_the_errors_about_a_lost_or_damaged_file_say_to_type_works(tmp_path
     for name in whole:
         (out / name).write_bytes(whole[name][:-9])
         assert "shard --fresh" in run("verify", out).stdout.replace("\n", " ") and "--fresh" in refused(*made)
-        assert run(*made, "--fresh").returncode == 0 and {path.name: path.read_bytes() for path in out.iterdir()} == whole
+        assert (
+            run(*made, "--fresh").returncode == 0 and {path.name: path.read_bytes() for path in out.iterdir()} == whole
+        )

@@ -43,7 +43,20 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_auto_writes_a_data_set_that_plan_then_measures(tmp_path: Path, source: Path) -> None:
     """The two must agree on how they name things, on the screen and in JSON."""
     out = tmp_path / "shards"
-    said = ferdata("shard", "folder", "--src", source, "--out", out, "--size", SIZE, "--codec", "auto", "--json", tmp_path / "shard.json")
+    said = ferdata(
+        "shard",
+        "folder",
+        "--src",
+        source,
+        "--out",
+        out,
+        "--size",
+        SIZE,
+        "--codec",
+        "auto",
+        "--json",
+        tmp_path / "shard.json",
+    )
     codec = json.loads((tmp_path / "shard.json").read_text())["codec"]
     assert f"codec {codec}: Use {codec} with" in said
     assert json.loads((out / "index.json").read_text())["codec"]["name"] == codec
@@ -53,7 +66,11 @@ def test_auto_writes_a_data_set_that_plan_then_measures(tmp_path: Path, source: 
     assert found["recommendation"]["sentence"] in " ".join(said.split())
     assert found["codec"] == codec and found["num_samples"] == 30
     assert {row["codec"] for row in found["rows"]} == {"raw", "zstd", "compact", "jpeg"}
-    assert all(row[name] > 0 for row in found["rows"] for name in ("workers", "num_bytes", "cached_share", "warm", "cold", "steady"))
+    assert all(
+        row[name] > 0
+        for row in found["rows"]
+        for name in ("workers", "num_bytes", "cached_share", "warm", "cold", "steady")
+    )
     assert {row["limit"] for row in found["rows"]} <= {"decode", "copy", "loader", "memory"}
 
 
@@ -73,6 +90,8 @@ def test_jpeg_goes_to_compact_to_plain_tars_and_not_back(tmp_path: Path, source:
 
     said = ferdata("recode", tmp_path / "compact", "--codec", "jpeg", "--out", tmp_path / "back", code=1)
     assert "run 'shard --codec jpeg' on the images themselves" in said
-    said = ferdata("shard", "folder", "--src", source, "--out", tmp_path / "small", "--size", 12, "--codec", "jpeg", code=1)
+    said = ferdata(
+        "shard", "folder", "--src", source, "--out", tmp_path / "small", "--size", 12, "--codec", "jpeg", code=1
+    )
     assert "of 30 images looked at, 30 resized or cropped" in said
     assert not list((tmp_path / "small").glob("*")) and not (tmp_path / "small" / ".parts").exists()

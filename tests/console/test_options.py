@@ -49,7 +49,9 @@ def test_the_program_is_the_same_however_it_is_started(start: list[str], tmp_pat
     """And hints name it as it was started."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, *start, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            [sys.executable, *start, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        )
 
     assert run("--version").stdout == f"ferdata {ferdata.__version__}\n"
     refused = run("shard", "rafdb", "--src", str(tmp_path / "none"))

@@ -20,7 +20,9 @@ ODD = "AffectNet [full] x[/b] :smile: [red]"
 def printed(monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
     """What was printed, on a terminal wide enough."""
     text = StringIO()
-    monkeypatch.setattr(screen.console, "_file", text)  # what is behind the property: put back, it would hold this test's own output
+    monkeypatch.setattr(
+        screen.console, "_file", text
+    )  # what is behind the property: put back, it would hold this test's own output
     monkeypatch.setattr(screen.console, "_width", 300)
     yield text
 
@@ -31,7 +33,9 @@ def description(tmp_path_factory: pytest.TempPathFactory) -> DatasetDescription:
     return describe(str(root))
 
 
-def test_brackets_in_paths_classes_and_notes_are_printed_as_they_are(printed: StringIO, description: DatasetDescription) -> None:
+def test_brackets_in_paths_classes_and_notes_are_printed_as_they_are(
+    printed: StringIO, description: DatasetDescription
+) -> None:
     """rich takes [full] for a style and leaves it out, and [/b] for a mistake in the program."""
     show_description(replace(description, root=f"/data/{ODD}", source_layout=ODD, notes=[f"note {ODD}"]))
     summary = IngestSummary(
@@ -51,9 +55,15 @@ def test_brackets_in_paths_classes_and_notes_are_printed_as_they_are(printed: St
 
 @pytest.mark.parametrize(
     ("ratio", "words"),
-    [(2.5, ", 2.50 times smaller than bare pixels"), (0.94, ", 1.06 times as large as bare pixels"), (0.0, "bytes an image ")],
+    [
+        (2.5, ", 2.50 times smaller than bare pixels"),
+        (0.94, ", 1.06 times as large as bare pixels"),
+        (0.0, "bytes an image "),
+    ],
 )
-def test_info_says_smaller_where_it_is_smaller(printed: StringIO, description: DatasetDescription, ratio: float, words: str) -> None:
+def test_info_says_smaller_where_it_is_smaller(
+    printed: StringIO, description: DatasetDescription, ratio: float, words: str
+) -> None:
     """0.94 times smaller would be larger."""
     show_description(replace(description, ratio=ratio))
 

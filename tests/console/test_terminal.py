@@ -58,7 +58,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii:strict", "cp1252"])
 @pytest.mark.parametrize("verb", ["shard", "info", "verify", "preview", "--help"])
-def test_what_an_encoding_cannot_hold_is_escaped(source: Path, shards: Path, tmp_path: Path, encoding: str, verb: str) -> None:
+def test_what_an_encoding_cannot_hold_is_escaped(
+    source: Path, shards: Path, tmp_path: Path, encoding: str, verb: str
+) -> None:
     """The work is done by then; a name that cannot be printed is no reason to lose the figures."""
     arguments = {
         "shard": ["folder", "--src", source, "--out", tmp_path / "set", "--size", 32, "--workers", 1],
@@ -102,8 +104,12 @@ def test_the_program_runs_without_asserts_and_docstrings(shards: Path, tmp_path:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-@pytest.mark.parametrize("arguments", [["--help"], ["info", "{set}", "--json", "{out}"], ["verify", "{set}", "--json", "{out}"]])
-def test_a_full_standard_output_is_one_line_and_the_figures_are_kept(shards: Path, tmp_path: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["info", "{set}", "--json", "{out}"], ["verify", "{set}", "--json", "{out}"]]
+)
+def test_a_full_standard_output_is_one_line_and_the_figures_are_kept(
+    shards: Path, tmp_path: Path, arguments: list[str]
+) -> None:
     """A log on a full disk must not take the result with it."""
     given = [argument.format(set=shards, out=tmp_path / "out.json") for argument in arguments]
     with open("/dev/full", "w") as full:
@@ -156,7 +162,9 @@ def test_an_option_given_twice_is_wrong_usage(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("verb", ["plan", "shard", "synth"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_stops_a_verb_with_one_line_and_leaves_nobody_behind(tmp_path: Path, verb: str, number: int, code: int) -> None:
+def test_a_signal_stops_a_verb_with_one_line_and_leaves_nobody_behind(
+    tmp_path: Path, verb: str, number: int, code: int
+) -> None:
     """A terminal sends Ctrl-C to every process of the group: workers would each print a traceback, or work on without their parent."""
     make_dataset(tmp_path / "set", samples={"train": 400})
     arguments = {
@@ -207,7 +215,9 @@ def test_a_stopped_training_says_how_it_was_called(tmp_path: Path) -> None:
         name = Path(path).stem
         settings = ["--model", "basic1", "--epochs", "100000", "--batch-size", "16", "--workers", "0", "--name", name]
         command = [sys.executable, "-c", code.format(path), "train", "--shards", "set", *settings]
-        child = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        child = subprocess.Popen(
+            command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
         while not (tmp_path / "runs" / name / "last.pt").exists() and child.poll() is None:
             time.sleep(0.1)
         child.send_signal(signal.SIGINT)
@@ -228,7 +238,10 @@ def test_hints_are_in_the_callers_words(monkeypatch: pytest.MonkeyPatch) -> None
         assert go_on("runs/a") == "python /opt/x/cli.py train --resume runs/a"
         assert command_line(num_processes=4) == "torchrun --nproc-per-node 4 /opt/x/cli.py"
         note_program("/usr/bin/ferdata")
-        assert command_line() == "ferdata" and command_line(num_processes=2) == "torchrun --nproc-per-node 2 --no-python ferdata"
+        assert (
+            command_line() == "ferdata"
+            and command_line(num_processes=2) == "torchrun --nproc-per-node 2 --no-python ferdata"
+        )
 
 
 NUMBERS = {
@@ -243,7 +256,9 @@ NUMBERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("verb", "option"), [(verb, option) for verb, options in NUMBERS.items() for option in options])
+@pytest.mark.parametrize(
+    ("verb", "option"), [(verb, option) for verb, options in NUMBERS.items() for option in options]
+)
 def test_a_number_out_of_range_is_refused_by_the_name_that_was_typed(
     source: Path, shards: Path, tmp_path: Path, verb: str, option: str
 ) -> None:
@@ -267,7 +282,9 @@ def test_far_more_workers_than_cores_are_refused_and_some_more_are_explained(sha
     """Five hundred processes on two cores are a slip of the hand that takes a machine down."""
     many = usable_cores() * 16 + 64
     assert crowding(usable_cores()) is None
-    with pytest.raises(OptionError, match=rf"num_workers: {many} found, expected at most \d+, since {many} workers take turns on"):
+    with pytest.raises(
+        OptionError, match=rf"num_workers: {many} found, expected at most \d+, since {many} workers take turns on"
+    ):
         check_workers(many)
     with pytest.warns(UserWarning, match="take turns on"):
         check_workers(max(17, 2 * usable_cores() + 1))
@@ -277,7 +294,9 @@ def test_far_more_workers_than_cores_are_refused_and_some_more_are_explained(sha
     assert told.exit_code == 0 and "take turns on" in told.output
 
 
-@pytest.mark.parametrize("name", ["../x", "/x", "a/b", "a\\b", "", ".", "..", " ", "a\nb", "a\x1b", "a\u202eb", "x" * 201])
+@pytest.mark.parametrize(
+    "name", ["../x", "/x", "a/b", "a\\b", "", ".", "..", " ", "a\nb", "a\x1b", "a\u202eb", "x" * 201]
+)
 def test_a_runs_name_is_the_name_of_one_folder(shards: Path, tmp_path: Path, name: str) -> None:
     """It would leave --out, or be a folder that nobody can type."""
     done = CliRunner().invoke(app, ["train", "--shards", str(shards), "--out", str(tmp_path / "runs"), "--name", name])
@@ -288,7 +307,22 @@ def test_a_runs_name_is_the_name_of_one_folder(shards: Path, tmp_path: Path, nam
 
 def test_a_report_shows_any_name(shards: Path, tmp_path: Path) -> None:
     """A formula in a class's name ended the run after its last epoch; a missing glyph warned, and drew a box."""
-    settings = ["--model", "basic1", "--epochs", 1, "--batch-size", 8, "--workers", 0, "--device", "cpu", "--out", tmp_path, "--name", "r"]
+    settings = [
+        "--model",
+        "basic1",
+        "--epochs",
+        1,
+        "--batch-size",
+        8,
+        "--workers",
+        0,
+        "--device",
+        "cpu",
+        "--out",
+        tmp_path,
+        "--name",
+        "r",
+    ]
     done = ferdata("train", "--shards", shards, *settings, python=("-W", "error::UserWarning"))
 
     assert done.returncode == 0, done.stderr

@@ -93,7 +93,9 @@ def test_a_public_class_folder_reader_gives_every_split_the_same_class_numbers(t
         (("Happily Surprised", "驚き", "c"), ["Happily Surprised", "驚き", "c"]),
     ],
 )
-def test_class_names_that_cannot_be_folders_are_changed_and_stay_inside(tmp_path: Path, classes: tuple, folders: list[str]) -> None:
+def test_class_names_that_cannot_be_folders_are_changed_and_stay_inside(
+    tmp_path: Path, classes: tuple, folders: list[str]
+) -> None:
     """A name from somebody's index must not write beside the folder, nor put two classes into one."""
     make_dataset(tmp_path / "shards", classes=classes, samples={"train": 12})
     export(str(tmp_path / "shards"), to="folder", out=str(tmp_path / "out" / "deep"), num_workers=1)
@@ -111,7 +113,9 @@ def test_a_folder_that_holds_anything_is_refused(tmp_path: Path, to: str) -> Non
     export(str(tmp_path / "shards"), to=to, out=str(tmp_path / "out"))
     for out in (tmp_path / "out", tmp_path / "shards"):
         before = sorted(out.rglob("*"))
-        with pytest.raises(OptionError, match=f"{out}: a folder that is not empty found, expected a new or an empty one"):
+        with pytest.raises(
+            OptionError, match=f"{out}: a folder that is not empty found, expected a new or an empty one"
+        ):
             export(str(tmp_path / "shards"), to=to, out=str(out))
         assert sorted(out.rglob("*")) == before
 

@@ -35,7 +35,9 @@ def test_the_figures_are_those_of_the_files(tmp_path: Path, codec: str) -> None:
 def test_notes_name_empty_and_rare_classes_and_repeat_those_of_the_ingest(tmp_path: Path) -> None:
     """What a user would otherwise learn from a confusion matrix, a week later."""
     index = make_dataset(tmp_path)
-    write_index(Store(str(tmp_path)), dataclasses.replace(index, summary={"notes": ["3 images fewer than the release has"]}))
+    write_index(
+        Store(str(tmp_path)), dataclasses.replace(index, summary={"notes": ["3 images fewer than the release has"]})
+    )
 
     assert describe(str(tmp_path)).notes == [
         "3 images fewer than the release has",

@@ -11,7 +11,20 @@ from ferdata.dataset.lettering import own_font, with_font
 from ferdata.dataset.preview import preview
 from ferdata.training.report.plots import draw_confusion
 
-NAMES = ["$\\frac$", "calm_$5-$9", "开心", "😀", "سعيد", "a\nb", "x" * 4000, "\u202eevil", "100% <b>", "\\$", "é", "👩\u200d👧"]
+NAMES = [
+    "$\\frac$",
+    "calm_$5-$9",
+    "开心",
+    "😀",
+    "سعيد",
+    "a\nb",
+    "x" * 4000,
+    "\u202eevil",
+    "100% <b>",
+    "\\$",
+    "é",
+    "👩\u200d👧",
+]
 
 
 def test_a_sign_that_no_font_has_is_written_as_its_code() -> None:
@@ -23,7 +36,9 @@ def test_a_sign_that_no_font_has_is_written_as_its_code() -> None:
     assert with_font("x" * 50, most=10) == ("x" * 9 + "…", own_font())
 
 
-@pytest.mark.parametrize("names", [NAMES, ["one"], [f"class {number}" for number in range(300)]], ids=["odd", "one", "many"])
+@pytest.mark.parametrize(
+    "names", [NAMES, ["one"], [f"class {number}" for number in range(300)]], ids=["odd", "one", "many"]
+)
 def test_a_confusion_matrix_can_be_drawn_with_any_names(names: list[str]) -> None:
     """It is drawn when all epochs are over."""
     with warnings.catch_warnings():

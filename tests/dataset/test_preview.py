@@ -21,7 +21,11 @@ def has_picture(sheet: np.ndarray, picture: np.ndarray) -> list[int]:
     """Return the heights at which a picture of the sheet's own scale stands, found by its exact pixels."""
     rows, columns = np.nonzero((sheet == picture[0, 0]).all(axis=2))
     height, width = picture.shape[:2]
-    return [int(y) for y, x in zip(rows, columns, strict=True) if np.array_equal(sheet[y : y + height, x : x + width], picture)]
+    return [
+        int(y)
+        for y, x in zip(rows, columns, strict=True)
+        if np.array_equal(sheet[y : y + height, x : x + width], picture)
+    ]
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -60,7 +64,10 @@ def test_any_data_set_can_be_drawn(tmp_path: Path) -> None:
         [
             (["only"], {"train": 3}),
             ([f"class {label}" for label in range(300)], {"train": 700}),
-            (["a very long name of a class that goes on and on and on, far beyond its column", "驚き", ""], {"train": 5}),
+            (
+                ["a very long name of a class that goes on and on and on, far beyond its column", "驚き", ""],
+                {"train": 5},
+            ),
             (["a", "b"], {"train": 0, "val": 2}),
         ]
     ):
@@ -101,7 +108,10 @@ def test_a_picture_of_somebody_else_s_is_not_replaced(tmp_path: Path) -> None:
     out = tmp_path / "sheet.png"
     Image.new("RGB", (9, 9)).save(out)
     before = out.read_bytes()
-    with pytest.raises(OptionError, match=r"sheet\.png: a file that is no contact sheet of ferdata's found, expected none; choose another"):
+    with pytest.raises(
+        OptionError,
+        match=r"sheet\.png: a file that is no contact sheet of ferdata's found, expected none; choose another",
+    ):
         preview(str(tmp_path / "shards"), str(out))
     assert out.read_bytes() == before
 

@@ -62,7 +62,9 @@ def test_a_flipped_bit_that_no_sample_shows_is_found(tmp_path: Path) -> None:
     assert not (tmp_path / "b" / "index.json").exists()
 
 
-@pytest.mark.parametrize("name", ["train-000000.tar", "val-000009.tar.zst", "samples.parquet", "rejects.csv", "index.json"])
+@pytest.mark.parametrize(
+    "name", ["train-000000.tar", "val-000009.tar.zst", "samples.parquet", "rejects.csv", "index.json"]
+)
 def test_files_of_somebody_else_s_are_not_written_over(tmp_path: Path, name: str) -> None:
     """They may be the only copy; what has other names may stay beside the data set."""
     make_dataset(tmp_path / "a")
@@ -107,7 +109,9 @@ def test_a_recode_that_was_killed_does_not_stand_in_the_next_one_s_way(tmp_path:
         "import sys, time; from ferdata.dataset.recode import recode; "
         "recode(sys.argv[1], out=sys.argv[2], codec='raw', num_workers=1, progress=lambda *_: time.sleep(600))"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, tmp_path / "a", tmp_path / "b"], cwd=Path(__file__).parents[2])
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path / "a", tmp_path / "b"], cwd=Path(__file__).parents[2]
+    )
     while not (tmp_path / "b" / "train-000000.tar").exists():
         assert process.poll() is None
         time.sleep(0.01)
@@ -116,4 +120,8 @@ def test_a_recode_that_was_killed_does_not_stand_in_the_next_one_s_way(tmp_path:
 
     recode(str(tmp_path / "a"), out=str(tmp_path / "b"), codec="zstd")
 
-    assert verify(str(tmp_path / "b")).ok and not list((tmp_path / "b").glob("*.tar")) and not (tmp_path / "b" / ".parts").exists()
+    assert (
+        verify(str(tmp_path / "b")).ok
+        and not list((tmp_path / "b").glob("*.tar"))
+        and not (tmp_path / "b" / ".parts").exists()
+    )

@@ -25,7 +25,9 @@ def rewrite(root: Path, index: DatasetIndex, rows: pa.Table | None = None, **cha
     return changed
 
 
-def rewrite_shard(root: Path, index: DatasetIndex, number: int, samples: list[tuple[str, int, dict, np.ndarray]]) -> None:
+def rewrite_shard(
+    root: Path, index: DatasetIndex, number: int, samples: list[tuple[str, int, dict, np.ndarray]]
+) -> None:
     """Write a shard again with other samples, and an index that is true of its bytes."""
     info = index.shards[number]
     with (root / info.name).open("wb") as file:
@@ -86,7 +88,9 @@ def test_every_fault_is_listed_and_the_check_goes_on(tmp_path: Path) -> None:
         assert len(report.errors) == 6 + deep  # deep also names the sample that the flipped bit has hit
 
 
-@pytest.mark.parametrize("name", ["samples.parquet", "rejects.csv", "train-000000.tar.zst", "train-000002.tar", "val-000000.tar"])
+@pytest.mark.parametrize(
+    "name", ["samples.parquet", "rejects.csv", "train-000000.tar.zst", "train-000002.tar", "val-000000.tar"]
+)
 def test_one_bit_of_any_file_is_found(tmp_path: Path, name: str) -> None:
     """Without decoding anything: the XXH64 of the file is enough."""
     make_dataset(tmp_path, codec="raw" if name.endswith(".tar") else "zstd")
@@ -114,7 +118,10 @@ def test_a_folder_without_an_index_is_a_fault_and_no_traceback(tmp_path: Path) -
     ("change", "message"),
     [
         (lambda rows: rows.slice(1), "51 rows found, expected 52 as index.json says"),
-        (lambda rows: rows.take([1, 0, *range(2, 52)]), "the rows 0 to 16 are not those of train-000000.tar.zst, sample by sample"),
+        (
+            lambda rows: rows.take([1, 0, *range(2, 52)]),
+            "the rows 0 to 16 are not those of train-000000.tar.zst, sample by sample",
+        ),
         (lambda rows: put(rows, "label", 20, 7), "samples per class in split 'train', expected"),
         (lambda rows: put(rows, "label", 20, 8), "labels 0 to 8 found, expected 0 to 7"),
         (lambda rows: put(rows, "label", 20, -1), "labels -1 to 7 found, expected 0 to 7"),
@@ -124,7 +131,9 @@ def test_a_folder_without_an_index_is_a_fault_and_no_traceback(tmp_path: Path) -
         (lambda rows: put(rows, "shard", 17, 5), "the rows 16 to 32 are not those of train-000001.tar.zst"),
     ],
 )
-def test_rows_that_do_not_fit_the_index_are_found(tmp_path: Path, change: Callable[[pa.Table], pa.Table], message: str) -> None:
+def test_rows_that_do_not_fit_the_index_are_found(
+    tmp_path: Path, change: Callable[[pa.Table], pa.Table], message: str
+) -> None:
     """Checksums prove that bytes are as written; counts prove that what was written makes sense."""
     index = make_dataset(tmp_path)
     rewrite(tmp_path, index, change(read_samples(Store(str(tmp_path)), index)))
@@ -148,7 +157,10 @@ def put(rows: pa.Table, column: str, row: int, value: object) -> pa.Table:
             {"counts": {"train": [40] + [0] * 7, "val": [13] + [0] * 7}},
             "counts.val: [13, 0, 0, 0, 0, 0, ...] found, expected a sum of 12, the samples of its shards",
         ),
-        ({"counts": {"train": [40], "val": [12] + [0] * 7}}, "counts.train: [40] found, expected 8 numbers, one per class"),
+        (
+            {"counts": {"train": [40], "val": [12] + [0] * 7}},
+            "counts.train: [40] found, expected 8 numbers, one per class",
+        ),
         ({"mean": (1.0,)}, "mean: [1.0] found, expected 3 numbers, one per channel"),
     ],
 )
@@ -167,7 +179,9 @@ def test_shards_out_of_order_or_with_other_names_are_found(tmp_path: Path) -> No
         rewrite(tmp_path, index, shards=shards)
         assert "in the order of splits and numbers" in "".join(verify(str(tmp_path), num_workers=1).errors)
     os.rename(tmp_path / "val-000000.tar.zst", tmp_path / "val-000009.tar.zst")
-    rewrite(tmp_path, index, shards=(*index.shards[:3], dataclasses.replace(index.shards[3], name="val-000009.tar.zst")))
+    rewrite(
+        tmp_path, index, shards=(*index.shards[:3], dataclasses.replace(index.shards[3], name="val-000009.tar.zst"))
+    )
     assert verify(str(tmp_path), deep=True, num_workers=1).ok  # a number may be left out
     os.rename(tmp_path / "val-000009.tar.zst", tmp_path / "other.tar.zst")
     rewrite(tmp_path, index, shards=(*index.shards[:3], dataclasses.replace(index.shards[3], name="other.tar.zst")))
@@ -199,7 +213,10 @@ def test_deep_finds_pixels_that_do_not_give_the_index_s_mean_and_deviation(tmp_p
     rewrite_shard(tmp_path, index, 1, [(*sound[0][:3], np.zeros((3, 16, 16), np.uint8)), *sound[1:]])
     errors = verify(str(tmp_path), deep=True, num_workers=1).errors
     assert len(errors) == 3
-    assert f"{tmp_path}/index.json: mean {index.mean[0]:.6f} and deviation {index.std[0]:.6f} of channel 0, expected " in errors[0]
+    assert (
+        f"{tmp_path}/index.json: mean {index.mean[0]:.6f} and deviation {index.std[0]:.6f} of channel 0, expected "
+        in errors[0]
+    )
 
     train = np.stack([expected_pixels(number, 16) for number in range(40)]).transpose(1, 0, 2, 3).reshape(3, -1)
     np.testing.assert_allclose(index.mean, train.mean(axis=1))
@@ -227,7 +244,9 @@ def test_progress_counts_every_shard_whatever_the_number_of_workers(tmp_path: Pa
     """A bar that ends before its end looks like a fault."""
     make_dataset(tmp_path)
     calls: list[tuple[int, int]] = []
-    report = verify(str(tmp_path), deep=True, num_workers=num_workers, progress=lambda done, total: calls.append((done, total)))
+    report = verify(
+        str(tmp_path), deep=True, num_workers=num_workers, progress=lambda done, total: calls.append((done, total))
+    )
 
     assert report.ok
     assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]

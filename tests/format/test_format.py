@@ -29,7 +29,9 @@ from ferdata.sample import TensorSpec
 from ferdata.store import Store
 
 
-def one_shard(samples: list[tuple[str, int, dict, np.ndarray]], *, codec: Codec, num_classes: int, root: Path) -> ShardReader:
+def one_shard(
+    samples: list[tuple[str, int, dict, np.ndarray]], *, codec: Codec, num_classes: int, root: Path
+) -> ShardReader:
     """Write samples of one shape to one shard, and open it under an index that is true of it."""
     spec = TensorSpec(dtype="uint8", shape=samples[0][3].shape if samples else (3, 4, 4))
     longest = max((len(json.dumps(record)) for _, _, record, _ in samples), default=1)
@@ -97,7 +99,9 @@ def test_the_fingerprint_does_not_depend_on_the_codec_but_on_the_samples(tmp_pat
 def test_a_shard_may_hold_one_sample_or_none(tmp_path: Path, codec: str, num_samples: int) -> None:
     """The smallest shards are all edge: no neighbours, or only the end of a tar and its table."""
     pixels = expected_pixels(0, 4)
-    with one_shard([("k", 0, {}, pixels)] * num_samples, codec=make_codec(codec), num_classes=1, root=tmp_path) as reader:
+    with one_shard(
+        [("k", 0, {}, pixels)] * num_samples, codec=make_codec(codec), num_classes=1, root=tmp_path
+    ) as reader:
         assert [sample.pixels.tolist() for sample in reader] == [pixels.tolist()] * num_samples
         assert reader.read_rows(np.zeros(0, np.int64), np.zeros((1, 48), np.uint8), np.zeros(0, np.int64)) == 0
         with pytest.raises(OptionError, match=rf"positions up to {num_samples} found, expected 0 to {num_samples - 1}"):
@@ -108,8 +112,16 @@ def test_a_shard_may_hold_one_sample_or_none(tmp_path: Path, codec: str, num_sam
 
 keys = st.text("abcXYZ019_-", min_size=1, max_size=80)
 labels = st.integers(0, 1_233)
-values = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20)
-records = st.dictionaries(st.text(max_size=10), st.recursive(values, lambda inner: st.lists(inner, max_size=3), max_leaves=8), max_size=5)
+values = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20)
+)
+records = st.dictionaries(
+    st.text(max_size=10), st.recursive(values, lambda inner: st.lists(inner, max_size=3), max_leaves=8), max_size=5
+)
 shapes = st.lists(st.integers(1, 40), min_size=1, max_size=4).filter(lambda sizes: np.prod(sizes) < 20_000).map(tuple)
 
 
@@ -127,7 +139,9 @@ def test_any_shape_key_label_and_record_comes_back(
     with one_shard(samples, codec=make_codec(*codec), num_classes=1_234, root=tmp_path) as reader:
         found = list(reader)
     if codec[0] == "raw":
-        members = np.concatenate([np.load(io.BytesIO(data))[None] for data in npy_members(tmp_path / "train-000000.tar")])
+        members = np.concatenate(
+            [np.load(io.BytesIO(data))[None] for data in npy_members(tmp_path / "train-000000.tar")]
+        )
         np.testing.assert_array_equal(members, np.stack(pixels))
 
     assert [(sample.key, sample.label, sample.record) for sample in found] == heads
@@ -163,7 +177,9 @@ def test_positions_out_of_order_are_refused(tmp_path: Path, codec: str) -> None:
     out = np.zeros((4, 48), np.uint8)
     with ShardReader(Store(str(tmp_path)), index.shards[0], index) as reader:
         for positions in ([0, 1_000_000, 4], [0, -3, 4], [2, 1]):
-            with pytest.raises(OptionError, match="positions out of order found, expected ascending ones; correct the caller"):
+            with pytest.raises(
+                OptionError, match="positions out of order found, expected ascending ones; correct the caller"
+            ):
                 reader.read_rows(np.array(positions), out, np.arange(len(positions)))
         reader.read_rows(np.array([1, 3, 3, 4]), out, np.arange(4))
     assert [sample_number(row) for row in out] == [1, 3, 3, 4]
@@ -230,7 +246,10 @@ MEMBERS = make_codec("raw").members(SPEC, num_classes=8, json_bytes=512)
         (("a", 8, {}, np.zeros((3, 4, 4), np.uint8)), "a: label 8 found, expected 0 to 7"),
         (("a", -1, {}, np.zeros((3, 4, 4), np.uint8)), "a: label -1 found, expected 0 to 7"),
         (("a", 0, {"x": float("nan")}, np.zeros((3, 4, 4), np.uint8)), "expected finite numbers in its json"),
-        (("a", 0, {"x": "é" * 100}, np.zeros((3, 4, 4), np.uint8)), "608 bytes of json found, expected at most 512; raise json_bytes"),
+        (
+            ("a", 0, {"x": "é" * 100}, np.zeros((3, 4, 4), np.uint8)),
+            "608 bytes of json found, expected at most 512; raise json_bytes",
+        ),
         (("a", 0, {}, np.zeros((4, 4, 3), np.uint8)), r"a: tensor uint8 \[4, 4, 3\] found, expected uint8 \[3, 4, 4\]"),
         (("a", 0, {}, np.zeros((3, 4, 4), np.float32)), r"a: tensor float32 \[3, 4, 4\] found"),
     ],

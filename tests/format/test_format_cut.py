@@ -57,7 +57,9 @@ for read in (lambda: reader.read_rows(every, out, every), lambda: reader.read_he
 
 @pytest.mark.parametrize("change", ["cut", "restored"])
 @pytest.mark.parametrize("codec", CODECS)
-def test_bytes_that_go_while_they_are_read_are_an_error_and_not_a_signal(tmp_path: Path, codec: str, change: str) -> None:
+def test_bytes_that_go_while_they_are_read_are_an_error_and_not_a_signal(
+    tmp_path: Path, codec: str, change: str
+) -> None:
     """Whatever touches a mapped page that is gone (a copy, libzstd, a hash) would be killed by SIGBUS, and nobody would know why.
     A file that looks whole again afterwards stands for a disk that could not give a page."""
     index = make_dataset(tmp_path / "set", codec=codec, samples={"train": 12}, size=64)
@@ -89,7 +91,9 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("codec", ["raw", "zstd"])
-def test_a_shard_cut_under_a_running_loader_ends_it_with_the_shard_s_name(tmp_path: Path, codec: str, num_workers: int) -> None:
+def test_a_shard_cut_under_a_running_loader_ends_it_with_the_shard_s_name(
+    tmp_path: Path, codec: str, num_workers: int
+) -> None:
     """A disk that is full, or a copy begun anew over the data of a running training, wherever the readers stand just then."""
     index = make_dataset(tmp_path / "set", codec=codec, samples={"train": 400}, samples_per_shard=400, size=96)
     path = tmp_path / "set" / index.shards[0].name
@@ -145,7 +149,9 @@ def test_bus_errors_of_others_are_left_to_others(tmp_path: Path, how: str, when:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_without_the_guard_files_are_read_and_not_mapped(tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_guard_files_are_read_and_not_mapped(
+    tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where there was no compiler, nobody can catch the signal: no page may be mapped, and every sample must be the same."""
     monkeypatch.setattr("ferdata.format.container.shard_file.load", lambda: None)
     index = make_dataset(tmp_path, codec=codec, samples={"train": 12}, size=64)

@@ -18,7 +18,15 @@ import pyzstd
 import webdataset
 import xxhash
 import zstandard
-from make_dataset import assert_expected, expected_key, expected_label, expected_pixels, expected_record, make_dataset, read_all
+from make_dataset import (
+    assert_expected,
+    expected_key,
+    expected_label,
+    expected_pixels,
+    expected_record,
+    make_dataset,
+    read_all,
+)
 
 from ferdata.dataset.verify import verify
 from ferdata.format import DatasetIndex, Sample, ShardReader, read_index, read_samples
@@ -73,11 +81,17 @@ def test_the_zstd_and_tar_programs_read_a_shard(tmp_path: Path) -> None:
     for path in shard_paths(tmp_path, index):
         subprocess.run(["zstd", "-qt", path], check=True)
     listed = subprocess.run(
-        f"zstd -dcq {tmp_path}/train-000001.tar.zst | tar -tvf -", shell=True, check=True, capture_output=True, text=True
+        f"zstd -dcq {tmp_path}/train-000001.tar.zst | tar -tvf -",
+        shell=True,
+        check=True,
+        capture_output=True,
+        text=True,
     )
 
     names = [line.split()[-1] for line in listed.stdout.splitlines()]
-    assert names == [f"{expected_key(number)}.{suffix}" for number in range(16, 32) for suffix in ("cls", "json", "npy")]
+    assert names == [
+        f"{expected_key(number)}.{suffix}" for number in range(16, 32) for suffix in ("cls", "json", "npy")
+    ]
     assert listed.stderr == ""
 
 
@@ -141,7 +155,9 @@ def test_python_and_numpy_read_a_shard_in_five_lines(tmp_path: Path) -> None:
 
     assert len(found) == 21
     for number in range(7):
-        np.testing.assert_array_equal(np.load(io.BytesIO(found[f"{expected_key(number)}.npy"])), expected_pixels(number, 16))
+        np.testing.assert_array_equal(
+            np.load(io.BytesIO(found[f"{expected_key(number)}.npy"])), expected_pixels(number, 16)
+        )
         assert int(found[f"{expected_key(number)}.cls"]) == expected_label(number)
         assert json.loads(found[f"{expected_key(number)}.json"]) == expected_record(number)
 
@@ -222,7 +238,11 @@ class StrangersReader:
         label = int(head[512 : 512 + self.label_digits])
         text = head[1536 : 1536 + self.json_bytes]
         shape = tuple(self.index["spec"]["shape"])
-        npy = b"\x93NUMPY\x01\0\x76\0" + f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
+        npy = (
+            b"\x93NUMPY\x01\0\x76\0"
+            + f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(117)
+            + b"\n"
+        )
         assert head == (
             self._header(f"{key}.cls", self.label_digits)
             + f"{label:0{self.label_digits}}".encode().ljust(512, b"\0")
@@ -245,7 +265,9 @@ class StrangersReader:
 
 @pytest.mark.parametrize("codec", ["raw", "zstd"])
 @pytest.mark.parametrize("num_classes", [1, 8, 11])
-def test_a_reader_made_from_the_format_page_alone_reads_everything(tmp_path: Path, codec: str, num_classes: int) -> None:
+def test_a_reader_made_from_the_format_page_alone_reads_everything(
+    tmp_path: Path, codec: str, num_classes: int
+) -> None:
     """The page is normative: what it leaves out, a stranger cannot know."""
     make_dataset(tmp_path, codec=codec, size=7, classes=[f"class {label}" for label in range(num_classes)])
     found = StrangersReader(tmp_path).samples()
@@ -271,7 +293,9 @@ def test_shards_of_earlier_days_are_still_read(codec: str) -> None:
     else:
         assert_expected(samples, num_samples=3, size=GOLDEN_SETS[codec]["size"], num_classes=3)
     index = read_index(Store(str(GOLDEN / codec)))
-    assert read_samples(Store(str(GOLDEN / codec)), index).column("key").to_pylist() == [expected_key(number) for number in range(3)]
+    assert read_samples(Store(str(GOLDEN / codec)), index).column("key").to_pylist() == [
+        expected_key(number) for number in range(3)
+    ]
     assert verify(str(GOLDEN / codec), deep=True, num_workers=1).ok
 
 
@@ -286,7 +310,11 @@ def test_the_bytes_that_are_written_have_not_changed(tmp_path: Path, codec: str)
         written, golden = (tmp_path / name).read_bytes(), (GOLDEN / codec / name).read_bytes()
         if name.endswith(".zst"):
             assert pyzstd.decompress(written) == pyzstd.decompress(golden)
-        if codec in ("zstd", "compact") and name.endswith((".zst", ".json")) and GOLDEN_LIBRARIES["zstd"] != zstandard.ZSTD_VERSION:
+        if (
+            codec in ("zstd", "compact")
+            and name.endswith((".zst", ".json"))
+            and GOLDEN_LIBRARIES["zstd"] != zstandard.ZSTD_VERSION
+        ):
             continue  # another libzstd may choose other matches, and the index holds their hash
         if not name.endswith((".tar", ".zst", ".csv")) and parquet_writer() != GOLDEN_LIBRARIES["parquet"]:
             continue  # the table names the library that wrote it, and the index holds the table's hash

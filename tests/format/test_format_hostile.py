@@ -120,7 +120,9 @@ def test_a_shard_cut_anywhere_is_an_error_even_where_the_index_agrees(tmp_path: 
     assert len(cuts) > 25
     for cut in cuts:
         path.write_bytes(sound[:cut])
-        with pytest.raises(ShardCorruptError, match=f"{path}: {cut:,} bytes found, expected {len(sound):,} as index.json says"):
+        with pytest.raises(
+            ShardCorruptError, match=f"{path}: {cut:,} bytes found, expected {len(sound):,} as index.json says"
+        ):
             read_all(tmp_path)
     for data in [*(sound[:cut] for cut in cuts), sound + b"\0", sound + sound, sound[1:]]:
         write_index(Store(str(tmp_path)), index)
@@ -158,7 +160,9 @@ def test_a_missing_file_is_named_with_what_to_do(tmp_path: Path, codec: str, sch
         read_samples(store, index)
     store.remove("index.json")
     for folder in (root, f"{root}/nothing", f"{root}/{index.shards[0].name}"):
-        with pytest.raises(ShardMissingError, match=f"{folder}: no index.json found, expected a folder that 'shard' has finished"):
+        with pytest.raises(
+            ShardMissingError, match=f"{folder}: no index.json found, expected a folder that 'shard' has finished"
+        ):
             read_index(Store(folder))
 
 
@@ -213,7 +217,9 @@ def test_a_pickled_object_in_a_tensor_is_never_loaded(tmp_path: Path) -> None:
     head_bytes, body_bytes = index.members.head_bytes, index.spec.num_bytes
     header = data[head_bytes - 128 : head_bytes]
     data[head_bytes - 128 : head_bytes] = header.replace(b"'|u1'", b"'|O' ").replace(b"(3, 11, 11)", b"(1,)       ")
-    data[head_bytes : head_bytes + body_bytes] = pickle.dumps([Tripwire(tmp_path / "ran")], protocol=4).ljust(body_bytes, b"\0")
+    data[head_bytes : head_bytes + body_bytes] = pickle.dumps([Tripwire(tmp_path / "ran")], protocol=4).ljust(
+        body_bytes, b"\0"
+    )
     head, body = data[:head_bytes], data[head_bytes : head_bytes + body_bytes]
     entry = [body_bytes, *(xxhash.xxh64_intdigest(bytes(part)) % 2**32 for part in (body, head))]
     table = body_table(np.array([entry], np.uint32))
@@ -237,8 +243,14 @@ def test_a_table_that_asks_for_much_memory_is_refused_before_it_gets_it(tmp_path
     frames = frames_of((tmp_path / name).read_bytes(), 3)
     sizes = [zstandard.frame_content_size(frame) for frame in frames]
     for frame in (0, 1, 6):
-        forge(tmp_path, name, shard_of(frames, [size if number != frame else 2**32 - 1 for number, size in enumerate(sizes)]))
-        with pytest.raises(ShardCorruptError, match=f"{name}: its seek table has heads of a size that heads do not have"):
+        forge(
+            tmp_path,
+            name,
+            shard_of(frames, [size if number != frame else 2**32 - 1 for number, size in enumerate(sizes)]),
+        )
+        with pytest.raises(
+            ShardCorruptError, match=f"{name}: its seek table has heads of a size that heads do not have"
+        ):
             read_all(tmp_path)
 
 
@@ -254,12 +266,16 @@ def test_frames_that_are_not_as_written_are_refused(tmp_path: Path) -> None:
     sizes = [zstandard.frame_content_size(frame) for frame in frames]
     for body in (unchecked, unsized, longer, b"", b"\0" * 50, frames[1][:-1], frames[1][4:]):
         forge(tmp_path, name, shard_of([frames[0], body, *frames[2:]], sizes))
-        with pytest.raises(ShardCorruptError, match=f"{name}: sample 0: a zstd frame .*; copy or write the shard again"):
+        with pytest.raises(
+            ShardCorruptError, match=f"{name}: sample 0: a zstd frame .*; copy or write the shard again"
+        ):
             read_all(tmp_path)
     for place in (0, 1, 2, 6):  # a head, a body, another head, the end
         for behind in (b"JUNK", Compressor(1).frame(b""), b"\x50\x2a\x4d\x18\0\0\0\0"):
             forge(tmp_path, name, shard_of([*frames[:place], frames[place] + behind, *frames[place + 1 :]], sizes))
-            with pytest.raises(ShardCorruptError, match=f"{name}: .*a zstd frame of .* bytes ends after .*, expected nothing behind it"):
+            with pytest.raises(
+                ShardCorruptError, match=f"{name}: .*a zstd frame of .* bytes ends after .*, expected nothing behind it"
+            ):
                 read_all(tmp_path)
             assert not verify(str(tmp_path), deep=True, num_workers=1).ok
     ends = Compressor(1).frame(b"\0" * 1000 + b"x" + b"\0" * (sizes[-1] - 1001))
@@ -273,7 +289,12 @@ def test_frames_that_are_not_as_written_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(b"[1]", "is not what ferdata writes"), (b"{", "cannot be parsed"), (b"\xff", "cannot be parsed"), (b"[" * 512, "cannot be parsed")],
+    [
+        (b"[1]", "is not what ferdata writes"),
+        (b"{", "cannot be parsed"),
+        (b"\xff", "cannot be parsed"),
+        (b"[" * 512, "cannot be parsed"),
+    ],
 )
 def test_a_head_that_is_no_json_object_is_refused(tmp_path: Path, text: bytes, message: str) -> None:
     """A checksum proves that bytes are as written, not that the writer was right."""
@@ -288,7 +309,9 @@ def test_a_head_that_is_no_json_object_is_refused(tmp_path: Path, text: bytes, m
         read_all(tmp_path)
 
 
-@pytest.mark.parametrize(("place", "value"), [(0, b"x"), (100, b"7"), (156, b"5"), (512, b"9"), (513, b"1"), (1030, b"."), (2686, b"x")])
+@pytest.mark.parametrize(
+    ("place", "value"), [(0, b"x"), (100, b"7"), (156, b"5"), (512, b"9"), (513, b"1"), (1030, b"."), (2686, b"x")]
+)
 def test_a_head_with_a_byte_of_another_tar_is_refused(tmp_path: Path, place: int, value: bytes) -> None:
     """A reader that jumps by arithmetic must know that every header is the one it takes it for."""
     index = make_dataset(tmp_path, samples={"train": 1}, size=4)

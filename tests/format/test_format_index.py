@@ -28,7 +28,9 @@ def test_another_format_version_is_refused_by_its_number(tmp_path: Path, version
 
     with pytest.raises(ShardCorruptError) as caught:
         read_index(Store(str(tmp_path)))
-    assert str(caught.value).startswith(f"{tmp_path}/index.json: format version {version!r} found, expected 2; read it with the")
+    assert str(caught.value).startswith(
+        f"{tmp_path}/index.json: format version {version!r} found, expected 2; read it with the"
+    )
 
 
 def test_members_that_are_not_known_are_left_alone(tmp_path: Path) -> None:
@@ -36,13 +38,25 @@ def test_members_that_are_not_known_are_left_alone(tmp_path: Path) -> None:
     index = make_dataset(tmp_path, **SMALL)
 
     def add(record: dict) -> None:
-        for place in (record, record["codec"], record["spec"], record["files"][0], record["shards"][1], record["summary"]):
+        for place in (
+            record,
+            record["codec"],
+            record["spec"],
+            record["files"][0],
+            record["shards"][1],
+            record["summary"],
+        ):
             place["extra"] = {"a": 1}
 
     rewrite_index(tmp_path, add)
     found = read_index(Store(str(tmp_path)))
 
-    assert (found.shards, found.files, found.codec, found.fingerprint) == (index.shards, index.files, index.codec, index.fingerprint)
+    assert (found.shards, found.files, found.codec, found.fingerprint) == (
+        index.shards,
+        index.files,
+        index.codec,
+        index.fingerprint,
+    )
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"version": 2, "shards": []}', "\0" * 100, "[" * 100_000])
@@ -136,7 +150,11 @@ WRONG = [
     ("shards.0.num_bytes", None, r"shards\[0\].num_bytes: None found"),
     ("shards.0.tail_xxh64", 0, r"shards\[0\].tail_xxh64: 0 found"),
     # Names that lead elsewhere
-    ("files.1.name", "../evil.txt", r"files\[1\].name: '../evil.txt' found, expected one of samples.parquet, rejects.csv"),
+    (
+        "files.1.name",
+        "../evil.txt",
+        r"files\[1\].name: '../evil.txt' found, expected one of samples.parquet, rejects.csv",
+    ),
     ("shards.0.name", "../train-000000.tar.zst", r"shards\[0\].name: .*expected a shard's name"),
     ("shards.0.name", "train-000000.tar.zst\n", r"shards\[0\].name: .*expected a shard's name"),
     ("shards.0.name", "\0", r"shards\[0\].name: .*expected a shard's name"),
@@ -146,11 +164,17 @@ WRONG = [
     ("shards.0.split", "test", r"shards\[0\].split: 'test' found, expected one of the splits in counts"),
     ("counts", {"..": [0] * 8}, "counts: the name '..': '..' found, expected a split's name"),
     # Order
-    ("shards.1.name", "train-000000.tar.zst", r"shards\[1\].name: .*expected every shard once, in the order of splits and numbers"),
+    (
+        "shards.1.name",
+        "train-000000.tar.zst",
+        r"shards\[1\].name: .*expected every shard once, in the order of splits and numbers",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "message"), WRONG, ids=[f"{path}={str(value)[:20]!r}" for path, value, _ in WRONG])
+@pytest.mark.parametrize(
+    ("path", "value", "message"), WRONG, ids=[f"{path}={str(value)[:20]!r}" for path, value, _ in WRONG]
+)
 def test_a_member_that_no_data_set_can_have_is_named(tmp_path: Path, path: str, value: object, message: str) -> None:
     """A checksum that fits proves no sense: the user must see file and member, never a traceback or a request for terabytes."""
     make_dataset(tmp_path, **SMALL)
@@ -186,7 +210,9 @@ def test_a_member_that_is_missing_is_named(tmp_path: Path, path: str) -> None:
         del record[last]
 
     rewrite_index(tmp_path, drop)
-    with pytest.raises(ShardCorruptError, match=f"^{tmp_path}/index.json: .*{path.split('.')[-1]}: no such member found, expected one"):
+    with pytest.raises(
+        ShardCorruptError, match=f"^{tmp_path}/index.json: .*{path.split('.')[-1]}: no such member found, expected one"
+    ):
         read_index(Store(str(tmp_path)))
 
 
@@ -209,7 +235,10 @@ def test_nothing_is_written_outside_the_folder_that_was_named(tmp_path: Path) ->
     before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
     changes = [
         put("files.1.name", "../evil.txt"),
-        lambda record: (put("shards.0.split", "..")(record), record["counts"].update({"..": record["counts"].pop("train")})),
+        lambda record: (
+            put("shards.0.split", "..")(record),
+            record["counts"].update({"..": record["counts"].pop("train")}),
+        ),
         put("shards.0.name", "../../train-000000.tar.zst"),
     ]
     original = (tmp_path / "set" / "index.json").read_bytes()
@@ -235,18 +264,26 @@ ODD = {
     "deep": (put_setting("[" * 500 + "]" * 500), "at most 16 values one in the other"),
     "deeper": (put_setting("[" * 100_000 + "]" * 100_000), "expected ASCII JSON"),
     "half a character": (put_setting('"\\ud800"'), "expected whole characters"),
-    "half a character in a class": (lambda data: data.replace(b'"classes": [', b'"classes": ["\\udfff", ', 1), "4,096 whole characters"),
+    "half a character in a class": (
+        lambda data: data.replace(b'"classes": [', b'"classes": ["\\udfff", ', 1),
+        "4,096 whole characters",
+    ),
     "no number": (put_setting("NaN"), "NaN found"),
     "endless": (put_setting("1e999"), "inf found, expected a number"),
     "huge": (put_setting("9" * 4000), "expected a number"),
     "longer than Python reads": (put_setting("9" * 10_000), "expected ASCII JSON"),
-    "twice": (lambda data: data.replace(b'"counts": {', b'"classes": [], "counts": {', 1), "the member 'classes' found twice"),
+    "twice": (
+        lambda data: data.replace(b'"counts": {', b'"classes": [], "counts": {', 1),
+        "the member 'classes' found twice",
+    ),
     "twice within": (put_setting('{"a": 1, "a": 2}'), "the member 'a' found twice"),
 }
 
 
 @pytest.mark.parametrize(("forge", "message"), ODD.values(), ids=ODD)
-def test_json_that_python_takes_and_others_do_not_is_refused(tmp_path: Path, forge: Callable[[bytes], bytes], message: str) -> None:
+def test_json_that_python_takes_and_others_do_not_is_refused(
+    tmp_path: Path, forge: Callable[[bytes], bytes], message: str
+) -> None:
     """Each of these went through, and ended in a traceback where it was shown, copied or written again."""
     make_dataset(tmp_path, **SMALL)
     path = tmp_path / "index.json"

@@ -27,20 +27,31 @@ def put(column: str, values: pa.Array) -> Callable[[pa.Table], pa.Table]:
 
 
 WRONG = {
-    "a column missing": (lambda rows: rows.drop(["label"]), r"columns of other types found: label missing \(expected int16\)"),
-    "text for numbers": (put("label", pa.array(["1"] * 52)), r"columns of other types found: label string \(expected int16\)"),
+    "a column missing": (
+        lambda rows: rows.drop(["label"]),
+        r"columns of other types found: label missing \(expected int16\)",
+    ),
+    "text for numbers": (
+        put("label", pa.array(["1"] * 52)),
+        r"columns of other types found: label string \(expected int16\)",
+    ),
     "wide numbers": (put("position", pa.array(range(52), pa.int64())), r"position int64 \(expected int32\)"),
     "rows missing": (lambda rows: rows.slice(0, 5), "5 rows found, expected 52 as index.json says"),
     "rows too many": (lambda rows: pa.concat_tables([rows, rows]), "104 rows found, expected 52"),
     "labels null": (put("label", pa.nulls(52, pa.int16())), "rows without label found, expected a value in every row"),
     "labels too high": (put("label", pa.array([99] * 52, pa.int16())), "labels 99 to 99 found, expected 0 to 7"),
     "labels below 0": (put("label", pa.array([-1] * 52, pa.int16())), "labels -1 to -1 found, expected 0 to 7"),
-    "another split": (put("split", pa.array(["val"] * 52)), "rows 0 to 40 of other splits found, expected all in 'train'"),
+    "another split": (
+        put("split", pa.array(["val"] * 52)),
+        "rows 0 to 40 of other splits found, expected all in 'train'",
+    ),
 }
 
 
 @pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG)
-def test_a_table_that_is_not_of_this_data_set_is_named(tmp_path: Path, change: Callable[[pa.Table], pa.Table], message: str) -> None:
+def test_a_table_that_is_not_of_this_data_set_is_named(
+    tmp_path: Path, change: Callable[[pa.Table], pa.Table], message: str
+) -> None:
     """Loaders take every label from it: it must have the rows of the index, of the types of FORMAT.md."""
     root = tmp_path / "set"
     index = make_dataset(root)
@@ -54,14 +65,18 @@ def test_a_table_that_is_not_of_this_data_set_is_named(tmp_path: Path, change: C
         lambda: ferdata.ShardDataset(root, split="val"),
         lambda: recode(str(root), out=str(tmp_path / "recoded"), codec="raw"),
     ):
-        with pytest.raises(ShardCorruptError, match=f"^{root}/samples.parquet: {message}|^{root}/samples.parquet: .*{message}"):
+        with pytest.raises(
+            ShardCorruptError, match=f"^{root}/samples.parquet: {message}|^{root}/samples.parquet: .*{message}"
+        ):
             read()
     assert not (tmp_path / "recoded").exists()
     [error] = verify(str(root), num_workers=1).errors
     assert error.startswith(f"{root}/samples.parquet: ")
 
 
-@pytest.mark.parametrize("data", [b"", b"x", b"PAR1" * 10, b"PAR1" + bytes(100) + b"\x40\0\0\0PAR1"], ids=["empty", "x", "magic", "footer"])
+@pytest.mark.parametrize(
+    "data", [b"", b"x", b"PAR1" * 10, b"PAR1" + bytes(100) + b"\x40\0\0\0PAR1"], ids=["empty", "x", "magic", "footer"]
+)
 def test_a_file_that_is_no_parquet_is_named(tmp_path: Path, data: bytes) -> None:
     """Arrow's own errors name no file."""
     root = tmp_path / "set"
@@ -104,7 +119,9 @@ def test_a_small_table_that_would_fill_gigabytes_is_refused_before_it_does(tmp_p
     forge_file(root, "samples.parquet", buffer.getvalue())
     before = pa.default_memory_pool().max_memory()
 
-    with pytest.raises(ShardCorruptError, match=f"{root}/samples.parquet: 2,097,[0-9,]* bytes in 4,000 rows found, expected at most"):
+    with pytest.raises(
+        ShardCorruptError, match=f"{root}/samples.parquet: 2,097,[0-9,]* bytes in 4,000 rows found, expected at most"
+    ):
         read_samples(Store(str(root)), read_index(Store(str(root))))
     assert pa.default_memory_pool().max_memory() - before < 1 << 28
 
@@ -126,7 +143,10 @@ def test_more_rows_than_the_file_has_bytes_for_are_refused(tmp_path: Path) -> No
     index = make_dataset(tmp_path, samples={"train": 1})
     rows = read_samples(Store(str(tmp_path)), index)
     many = pa.table(
-        {name: pa.chunked_array([rows.column(name).combine_chunks().take(pa.array([0] * 500_000))]) for name in rows.column_names}
+        {
+            name: pa.chunked_array([rows.column(name).combine_chunks().take(pa.array([0] * 500_000))])
+            for name in rows.column_names
+        }
     )
     buffer = io.BytesIO()
     pq.write_table(many, buffer, compression="zstd", store_schema=False)

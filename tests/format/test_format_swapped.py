@@ -40,7 +40,9 @@ READERS: list[Callable[[str], object]] = [
 
 @pytest.mark.parametrize("read", READERS, ids=["reader", "Loader", "ShardDataset", "recode", "export"])
 @pytest.mark.parametrize("codec", CODECS)
-def test_shards_that_changed_places_are_found_by_whatever_reads_them(tmp_path: Path, codec: str, read: Callable[[str], object]) -> None:
+def test_shards_that_changed_places_are_found_by_whatever_reads_them(
+    tmp_path: Path, codec: str, read: Callable[[str], object]
+) -> None:
     """Labels come from the sample table: every image of the wrong shard would train under another's label."""
     make_dataset(tmp_path / "set", codec=codec, **EQUAL)
     name = swap(tmp_path / "set")
@@ -51,7 +53,9 @@ def test_shards_that_changed_places_are_found_by_whatever_reads_them(tmp_path: P
     assert not verify(str(tmp_path / "set"), num_workers=1).ok
 
 
-def test_a_raw_shard_of_another_data_set_is_found_although_its_size_its_hashes_and_its_table_are_sound(tmp_path: Path) -> None:
+def test_a_raw_shard_of_another_data_set_is_found_although_its_size_its_hashes_and_its_table_are_sound(
+    tmp_path: Path,
+) -> None:
     """Every raw shard of so many samples has the same size: one folder copied over another leaves a mixture that looks whole."""
     for folder, names in (("a", {"train": 3}), ("b", {"val": 1, "train": 3})):
         make_dataset(tmp_path / folder, codec="raw", samples=names, size=8)
@@ -59,12 +63,16 @@ def test_a_raw_shard_of_another_data_set_is_found_although_its_size_its_hashes_a
     assert (tmp_path / "a" / name).stat().st_size == (tmp_path / "b" / name).stat().st_size
     shutil.copyfile(tmp_path / "b" / name, tmp_path / "a" / name)
 
-    with pytest.raises(ShardCorruptError, match=f"a/{name}: its table is not the one that index.json knows, so this is another shard"):
+    with pytest.raises(
+        ShardCorruptError, match=f"a/{name}: its table is not the one that index.json knows, so this is another shard"
+    ):
         read_all(tmp_path / "a")
 
 
 @pytest.mark.parametrize("codec", ["zstd", "compact"])
-def test_a_compressed_shard_with_the_same_seek_table_is_told_by_the_checksum_of_its_last_body(tmp_path: Path, codec: str) -> None:
+def test_a_compressed_shard_with_the_same_seek_table_is_told_by_the_checksum_of_its_last_body(
+    tmp_path: Path, codec: str
+) -> None:
     """A seek table holds sizes alone, and small or noisy pictures often have the same."""
     index = make_dataset(tmp_path, codec=codec, samples={"train": 2}, samples_per_shard=2, size=2)
     [info] = index.shards

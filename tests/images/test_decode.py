@@ -155,7 +155,11 @@ def test_an_alpha_channel_that_is_the_same_everywhere_is_dropped(alpha: int) -> 
 def test_sixteen_bit_grey_is_scaled_and_not_clipped(format_name: str) -> None:
     """A plain convert() in older Pillow turns everything above 255 white."""
     values = np.linspace(0, 65535, 24 * 24).round().astype(np.uint16).reshape(24, 24)
-    data = encoded(Image.fromarray(values), format_name) if format_name != "PPM" else b"P5 24 24 65535\n" + values.astype(">u2").tobytes()
+    data = (
+        encoded(Image.fromarray(values), format_name)
+        if format_name != "PPM"
+        else b"P5 24 24 65535\n" + values.astype(">u2").tobytes()
+    )
 
     result = apply(data)
 
@@ -190,7 +194,8 @@ def test_float_images_are_read_by_their_range(scale: float, factor: float) -> No
 
 
 @pytest.mark.parametrize(
-    "values", [np.full((24, 24), 1e6, np.float32), np.full((24, 24), -3.0, np.float32), np.full((24, 24), np.nan, np.float32)]
+    "values",
+    [np.full((24, 24), 1e6, np.float32), np.full((24, 24), -3.0, np.float32), np.full((24, 24), np.nan, np.float32)],
 )
 def test_values_without_an_agreed_scale_are_rejected(values: np.ndarray) -> None:
     """Guessing would store a blank picture."""
@@ -203,7 +208,11 @@ def test_the_first_page_of_several_is_taken() -> None:
     pages = [Image.new("RGB", (24, 24), (value, 0, 0)) for value in (200, 100)]
     for format_name in ("TIFF", "GIF", *WEBP):
         data = encoded(
-            pages[0], format_name, save_all=True, append_images=pages[1:], **({"lossless": True} if format_name == "WEBP" else {})
+            pages[0],
+            format_name,
+            save_all=True,
+            append_images=pages[1:],
+            **({"lossless": True} if format_name == "WEBP" else {}),
         )
 
         result = apply(data)
@@ -212,13 +221,17 @@ def test_the_first_page_of_several_is_taken() -> None:
 
 
 def corrupt_reason(data: bytes) -> str:
-    with pytest.raises(ImageCorruptError, match=r"^faces/7\.jpg: .* found, expected|^faces/7\.jpg: .*, expected an intact image") as caught:
+    with pytest.raises(
+        ImageCorruptError, match=r"^faces/7\.jpg: .* found, expected|^faces/7\.jpg: .*, expected an intact image"
+    ) as caught:
         apply(data, path="faces/7.jpg")
     assert caught.value.reason == "image_corrupt"
     return str(caught.value)
 
 
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}], ids=["baseline", "progressive", "restart"])
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"restart_marker_rows": 1}], ids=["baseline", "progressive", "restart"]
+)
 def test_a_jpeg_cut_short_anywhere_is_rejected(options: dict[str, object]) -> None:
     """Never filled with grey: from the first byte to the missing end marker."""
     data = encoded(gradient(64, 64), "JPEG", quality=90, **options)
@@ -291,7 +304,11 @@ def test_what_is_no_image_is_rejected(data: bytes) -> None:
     corrupt_reason(data)
 
 
-@given(position=st.integers(0, 10_000), value=st.integers(0, 255), kind=st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "TIFF", *WEBP]))
+@given(
+    position=st.integers(0, 10_000),
+    value=st.integers(0, 255),
+    kind=st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "TIFF", *WEBP]),
+)
 @settings(max_examples=150, deadline=None)
 def test_damaged_files_never_raise_anything_but_a_reject(position: int, value: int, kind: str) -> None:
     """One byte of two million files must not end the run."""
@@ -308,7 +325,9 @@ def test_damaged_files_never_raise_anything_but_a_reject(position: int, value: i
 def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:
     """A 100 kB file can ask for gigabytes; neither Pillow's warning nor its error leaks."""
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    bomb = sixteen_bit_rgb_png(np.zeros((1, 1, 3), np.uint16)).replace(struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0), header)
+    bomb = sixteen_bit_rgb_png(np.zeros((1, 1, 3), np.uint16)).replace(
+        struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0), header
+    )
     chunk = bomb.index(b"IHDR")
     bomb = bomb[: chunk + 17] + struct.pack(">I", zlib.crc32(bomb[chunk : chunk + 17])) + bomb[chunk + 21 :]
     warned = bytearray(bomb)

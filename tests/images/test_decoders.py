@@ -20,7 +20,8 @@ from ferdata.images.transform import ImageCorruptError, ImageTooLargeError, Imag
 
 TESTS = Path(__file__).parents[1]
 STRIPPED = "import sys; sys.modules['PIL._webp'] = sys.modules['PIL._avif'] = None\nfrom PIL import Image\n" + "".join(
-    f"vars(Image.core).pop('{name}', None)\n" for name in ("jpeg2k_decoder", "jpeg2k_encoder", "libtiff_decoder", "libtiff_encoder")
+    f"vars(Image.core).pop('{name}', None)\n"
+    for name in ("jpeg2k_decoder", "jpeg2k_encoder", "libtiff_decoder", "libtiff_encoder")
 )
 """Takes from Pillow what a build without the libraries' headers lacks."""
 
@@ -65,7 +66,9 @@ def in_child(prelude: str, files: list[bytes], folder: Path) -> list[list[str]]:
                 found.append([error.reason, str(error)])
         print(json.dumps(found))
     """)
-    run = subprocess.run([sys.executable, "-W", "error", "-c", script, str(TESTS), *map(str, paths)], capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, str(TESTS), *map(str, paths)], capture_output=True, text=True
+    )
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 
@@ -99,7 +102,9 @@ def test_what_needs_no_library_is_decoded_by_every_pillow(tmp_path: Path) -> Non
 )
 def test_formats_that_no_pillow_decodes_say_so(data: bytes, name: str) -> None:
     """A phone's photographs are no damage, and no package that could be installed would help."""
-    with pytest.raises(DecoderMissingError, match=rf"a\.jpg: {name} found, which no Pillow decodes; convert it to PNG or JPEG"):
+    with pytest.raises(
+        DecoderMissingError, match=rf"a\.jpg: {name} found, which no Pillow decodes; convert it to PNG or JPEG"
+    ):
         apply(data)
 
 
@@ -190,7 +195,12 @@ def jpegs() -> list[bytes]:
     files = list(variants)
     for data in variants:
         scan = data.index(b"\xff\xda")
-        files += [data[: (scan + len(data)) // 2] + b"\xff\xd9", data + b"tail", data[:-2] + bytes(9) + data[-2:], data[:-40]]
+        files += [
+            data[: (scan + len(data)) // 2] + b"\xff\xd9",
+            data + b"tail",
+            data[:-2] + bytes(9) + data[-2:],
+            data[:-40],
+        ]
         for _ in range(12):
             damaged = bytearray(data)
             for _ in range(draw.choice((1, 1, 3))):
@@ -222,14 +232,17 @@ def test_no_library_changes_what_is_accepted_nor_a_pixel(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("offset", "value", "text"), [(4, 12, "12 bits"), (1, 0xC3, "lossless or hierarchical"), (1, 0xC5, "lossless or hierarchical")]
+    ("offset", "value", "text"),
+    [(4, 12, "12 bits"), (1, 0xC3, "lossless or hierarchical"), (1, 0xC5, "lossless or hierarchical")],
 )
 def test_jpegs_that_some_builds_decode_are_accepted_by_none(offset: int, value: int, text: str) -> None:
     """libjpeg-turbo 3 reads some of them and 2 does not; which one Pillow holds must not show."""
     data = bytearray(encoded(gradient(24, 24), "JPEG"))
     data[data.index(b"\xff\xc0") + offset] = value
 
-    with pytest.raises(ImageUnsupportedError, match=rf"a\.jpg: a JPEG with {text}.* found, expected a baseline or progressive"):
+    with pytest.raises(
+        ImageUnsupportedError, match=rf"a\.jpg: a JPEG with {text}.* found, expected a baseline or progressive"
+    ):
         apply(bytes(data))
 
 
@@ -246,7 +259,8 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "head", [b"iCCPprofile\0\0", b"zTXtComment\0\0", b"iTXtXML:com.adobe.xmp\0\1\0\0\0", b"zTXtRaw profile type exif\0\0"]
+    "head",
+    [b"iCCPprofile\0\0", b"zTXtComment\0\0", b"iTXtXML:com.adobe.xmp\0\1\0\0\0", b"zTXtRaw profile type exif\0\0"],
 )
 def test_a_remark_that_inflates_to_gigabytes_costs_neither_memory_nor_the_picture(head: bytes) -> None:
     """Profiles and texts change no pixel, so they are not read."""
@@ -267,14 +281,17 @@ def test_every_way_to_state_an_orientation_counts_in_every_pillow(where: str) ->
     remark = {
         "eXIf": chunk(b"eXIf", exif[6:]),
         "raw profile": chunk(
-            b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n%8d\n%s\n" % (len(exif), exif.hex().encode()))
+            b"zTXt",
+            b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n%8d\n%s\n" % (len(exif), exif.hex().encode())),
         ),
         "xmp": chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp),
     }[where]
 
     assert "exif_rotated" in apply(png[:33] + remark + png[33:]).repairs
     block = b"http://ns.adobe.com/xap/1.0/\0" + xmp if where == "xmp" else exif
-    assert "exif_rotated" in apply(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + jpeg[2:]).repairs
+    assert (
+        "exif_rotated" in apply(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + jpeg[2:]).repairs
+    )
 
 
 def tiff(*entries: tuple[int, int, int, int]) -> bytes:
@@ -374,5 +391,7 @@ def test_a_finished_data_set_is_not_called_done_once_the_decoder_is_there(tmp_pa
     refused = shard(source, out, "import sys\n")
     again = shard(source, out, "import sys\n", "--fresh")
 
-    assert refused.returncode == 1 and "2 images that could not be read or decoded" in " ".join((refused.stdout + refused.stderr).split())
+    assert refused.returncode == 1 and "2 images that could not be read or decoded" in " ".join(
+        (refused.stdout + refused.stderr).split()
+    )
     assert again.returncode == 0 and "12 of 12 rows" in again.stdout

@@ -20,8 +20,12 @@ simplejpeg = pytest.importorskip("simplejpeg")
 def picture(width: int, height: int, seed: int) -> Image.Image:
     """A smooth picture with noise, as photographs are."""
     random = np.random.default_rng(seed)
-    coarse = Image.fromarray(random.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
-    return Image.fromarray(np.clip(np.asarray(coarse) + random.normal(0, 8, (height, width, 3)), 0, 255).astype(np.uint8))
+    coarse = Image.fromarray(random.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
+    return Image.fromarray(
+        np.clip(np.asarray(coarse) + random.normal(0, 8, (height, width, 3)), 0, 255).astype(np.uint8)
+    )
 
 
 def encoded(image: Image.Image, **fields: object) -> bytes:
@@ -40,7 +44,9 @@ def encoded(image: Image.Image, **fields: object) -> bytes:
     seed=st.integers(0, 5),
 )
 @settings(max_examples=150, deadline=None)
-def test_the_pixels_are_pillows(width: int, height: int, quality: int, subsampling: str, progressive: bool, grey: bool, seed: int) -> None:
+def test_the_pixels_are_pillows(
+    width: int, height: int, quality: int, subsampling: str, progressive: bool, grey: bool, seed: int
+) -> None:
     """Bit for bit, for every size and every way Pillow encodes; and it is really taken."""
     image = picture(width, height, seed).convert("L" if grey else "RGB")
     data = encoded(image, quality=quality, subsampling=subsampling, progressive=progressive)
@@ -49,7 +55,9 @@ def test_the_pixels_are_pillows(width: int, height: int, quality: int, subsampli
 
     assert head is not None and (head.width, head.height, head.is_grey) == (width, height, grey) and head.is_usual
     pixels = decode_rgbx(data, head)
-    assert pixels is not None and np.array_equal(pixels[:, :, :3], np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+    assert pixels is not None and np.array_equal(
+        pixels[:, :, :3], np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    )
 
 
 @pytest.mark.parametrize("size", [24, 40])
@@ -69,7 +77,9 @@ def test_crops_and_resizes_start_from_the_same_pixels(size: int, box: tuple[floa
 
 def test_the_start_of_the_scan_is_found_behind_every_kind_of_segment() -> None:
     """Comments, profiles and fill bytes stand in front of it."""
-    data = encoded(picture(20, 10, 0), comment=b"a comment \xff\xda in which a scan seems to begin", icc_profile=b"p" * 70_000)
+    data = encoded(
+        picture(20, 10, 0), comment=b"a comment \xff\xda in which a scan seems to begin", icc_profile=b"p" * 70_000
+    )
     padded = data[:2] + b"\xff\xff\xff" + data[2:]
 
     for variant in (data, padded):
@@ -91,7 +101,15 @@ def test_an_exif_block_is_seen() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\xff\xd8", b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xe0\x00\x00", b"\xff\xd8\xff\xda\x00\x02", b"\xff\xd8" + b"\xff" * 9, bytes(50)],
+    [
+        b"",
+        b"\xff\xd8",
+        b"\xff\xd8\xff\xe0",
+        b"\xff\xd8\xff\xe0\x00\x00",
+        b"\xff\xd8\xff\xda\x00\x02",
+        b"\xff\xd8" + b"\xff" * 9,
+        bytes(50),
+    ],
 )
 def test_heads_that_end_early_are_left_to_pillow(data: bytes) -> None:
     """No index error, no endless loop."""

@@ -64,7 +64,9 @@ def oriented(orientation: int, format_name: str, image: Image.Image) -> bytes:
     exif[ORIENTATION_TAG] = orientation
     if format_name == "TIFF":
         return encoded(image, "TIFF", tiffinfo={ORIENTATION_TAG: orientation})
-    return encoded(image, format_name, exif=exif, **({"quality": 95, "subsampling": 0} if format_name == "JPEG" else {}))
+    return encoded(
+        image, format_name, exif=exif, **({"quality": 95, "subsampling": 0} if format_name == "JPEG" else {})
+    )
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -123,7 +125,12 @@ def test_landmarks_stay_as_they_are_where_the_pixels_do() -> None:
 
 
 @pytest.mark.parametrize(
-    "exif", [b"Exif\0\0garbage that is no TIFF", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03"]
+    "exif",
+    [
+        b"Exif\0\0garbage that is no TIFF",
+        b"Exif\0\0MM\0*\0\0\0\x08\xff\xff",
+        b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03",
+    ],
 )
 def test_a_damaged_exif_block_does_not_cost_the_picture(exif: bytes, recwarn: pytest.WarningsRecorder) -> None:
     """Pillow warns or raises there; the pixels are intact."""
@@ -154,7 +161,9 @@ def test_an_orientation_that_does_not_exist_is_ignored(orientation: int) -> None
         ((-100.0, -100.0, 1000.0, 1000.0), (0, 0, 40, 30)),
     ],
 )
-def test_a_box_is_clamped_to_the_picture(box: tuple[float, float, float, float], inside: tuple[int, int, int, int]) -> None:
+def test_a_box_is_clamped_to_the_picture(
+    box: tuple[float, float, float, float], inside: tuple[int, int, int, int]
+) -> None:
     """Rows y to y + h, columns x to x + w, each edge rounded and then clamped."""
     x, y, width, height = inside
 
@@ -179,7 +188,9 @@ def test_a_box_is_clamped_to_the_picture(box: tuple[float, float, float, float],
 )
 def test_a_box_without_pixels_is_rejected_where_crops_are_asked_for(box: tuple[float, float, float, float]) -> None:
     """Where they are not, it is taken away: nobody who reads the box from a shard could use it."""
-    with pytest.raises(BoxInvalidError, match=r"a.jpg: box x .* found, expected one with pixels inside 40 x 30; correct the row") as caught:
+    with pytest.raises(
+        BoxInvalidError, match=r"a.jpg: box x .* found, expected one with pixels inside 40 x 30; correct the row"
+    ) as caught:
         apply(encoded(gradient(), "PNG"), box=box)
 
     assert caught.value.reason == "box_invalid" and isinstance(caught.value, TransformError)

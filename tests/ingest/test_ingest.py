@@ -53,7 +53,9 @@ def finished(affectnet: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
         return out, ingest(options(affectnet, out))
 
 
-def test_every_image_arrives_once_with_its_pixels_and_label(affectnet: Path, finished: tuple[Path, IngestSummary]) -> None:
+def test_every_image_arrives_once_with_its_pixels_and_label(
+    affectnet: Path, finished: tuple[Path, IngestSummary]
+) -> None:
     """The promise of the whole write half, checked with zstandard, tarfile and Pillow alone."""
     found = samples(finished[0])
 
@@ -66,10 +68,15 @@ def test_every_image_arrives_once_with_its_pixels_and_label(affectnet: Path, fin
             assert sample["split"] == split and sample["cls"] == number % 8
             assert sample["json"]["valence"] == number / 1000 and sample["json"]["arousal"] == -number / 1000
             assert sample["json"]["source_label"] == str(number % 8) and sample["json"]["source_size"] == [SIZE, SIZE]
-            assert sample["json"]["landmarks"][2:4] == [round(1 + number / 8, 2), 0.5] and len(sample["json"]["landmarks"]) == 136
+            assert (
+                sample["json"]["landmarks"][2:4] == [round(1 + number / 8, 2), 0.5]
+                and len(sample["json"]["landmarks"]) == 136
+            )
 
 
-def test_the_index_and_the_table_tell_what_the_shards_hold(affectnet: Path, finished: tuple[Path, IngestSummary]) -> None:
+def test_the_index_and_the_table_tell_what_the_shards_hold(
+    affectnet: Path, finished: tuple[Path, IngestSummary]
+) -> None:
     """Counts, hashes, statistics and reading order, each recomputed from the files."""
     out = finished[0]
     index = read_index(Store(out))
@@ -95,7 +102,9 @@ def test_the_index_and_the_table_tell_what_the_shards_hold(affectnet: Path, fini
 
 def test_neighbours_in_the_shards_are_strangers_in_the_source(finished: tuple[Path, IngestSummary]) -> None:
     """The order is a seeded permutation of the whole split."""
-    numbers = [int(row["path"].split("/")[-1][:-4]) for row in pq.read_table(finished[0] / "samples.parquet").to_pylist()[:60]]
+    numbers = [
+        int(row["path"].split("/")[-1][:-4]) for row in pq.read_table(finished[0] / "samples.parquet").to_pylist()[:60]
+    ]
 
     assert sorted(numbers) == list(range(60))
     assert np.abs(np.diff(numbers)).mean() > 12
@@ -106,7 +115,9 @@ def test_the_summary_accounts_for_every_row(finished: tuple[Path, IngestSummary]
     out, summary = finished
     text = json.loads(json.dumps(summary.to_json()))
 
-    assert {"accepted", "skipped", "rejected", "images_per_second", "bytes_in", "bytes_out", "samples", "codec"} <= set(text)
+    assert {"accepted", "skipped", "rejected", "images_per_second", "bytes_in", "bytes_out", "samples", "codec"} <= set(
+        text
+    )
     assert (text["accepted"], text["skipped"], text["rejected"], text["rows"]) == (72, {}, {}, 72)
     assert text["samples"] == {"train": 60, "val": 12} and text["class_counts"]["val"]["Contempt"] == 1
     assert text["bytes_out"] == sum(path.stat().st_size for path in out.glob("*.tar.zst"))
@@ -117,18 +128,31 @@ def test_the_summary_accounts_for_every_row(finished: tuple[Path, IngestSummary]
 def test_bad_images_are_rejected_with_their_reasons(tmp_path: Path) -> None:
     """Missing, empty, cut, foreign, and one that is fine under a wrong name; the run goes on and the rest is whole."""
     good = {f"faces/{number}.jpg": jpeg(number) for number in range(30)}
-    bad = {"empty.jpg": b"", "cut.jpg": jpeg(1)[:300], "page.jpg": b"<html>404</html>", "gone.jpg": b"x", "folder.jpg": b"x"}
+    bad = {
+        "empty.jpg": b"",
+        "cut.jpg": jpeg(1)[:300],
+        "page.jpg": b"<html>404</html>",
+        "gone.jpg": b"x",
+        "folder.jpg": b"x",
+    }
     png = io.BytesIO()
     picture(99).save(png, "PNG")
     scan = folder_scan(tmp_path / "src", good | bad | {"png.JPG": png.getvalue()})
     (tmp_path / "src" / "gone.jpg").unlink()
     (tmp_path / "src" / "folder.jpg").unlink()
     (tmp_path / "src" / "folder.jpg").mkdir()
-    scan.rejects.append(Reject(path="training.csv", reason="bad_row", detail="NULL in face_x", split="train", row=315_313))
+    scan.rejects.append(
+        Reject(path="training.csv", reason="bad_row", detail="NULL in face_x", split="train", row=315_313)
+    )
 
     summary = ingest_scan(scan, options(tmp_path / "src", tmp_path / "out", source="folder"))
 
-    assert summary.accepted == 31 and summary.rejected == {"image_corrupt": 3, "image_missing": 1, "image_unreadable": 1, "bad_row": 1}
+    assert summary.accepted == 31 and summary.rejected == {
+        "image_corrupt": 3,
+        "image_missing": 1,
+        "image_unreadable": 1,
+        "bad_row": 1,
+    }
     assert summary.rows == 37
     listed = {(row["path"], row["reason"]) for row in rejects(tmp_path / "out")}
     assert listed == {
@@ -220,7 +244,11 @@ def test_boxes_and_landmarks_go_through_the_crop(tmp_path: Path) -> None:
     assert summary.repairs == {"box_clamped": 1} and summary.rejected == {"box_invalid": 1}
 
     whole = ingest_scan(scan, options(tmp_path / "src", tmp_path / "whole", source="folder", crop="none"))
-    assert [sample["json"]["box"] for _, sample in sorted(samples(tmp_path / "whole").items())] == [record["box"], [-4, -4, 50, 50], None]
+    assert [sample["json"]["box"] for _, sample in sorted(samples(tmp_path / "whole").items())] == [
+        record["box"],
+        [-4, -4, 50, 50],
+        None,
+    ]
     assert whole.repairs == {"box_invalid": 1} and whole.rejected == {}
 
 
@@ -257,10 +285,17 @@ def test_values_that_json_does_not_know_become_null(tmp_path: Path) -> None:
     ingest_scan(scan, options(tmp_path, tmp_path / "out", source="folder"))
 
     record = samples(tmp_path / "out")["a"]["json"]
-    assert (record["valence"], record["arousal"], record["landmarks"], record["extra"]) == (None, 0.5, None, {"soft": [None, 1]})
+    assert (record["valence"], record["arousal"], record["landmarks"], record["extra"]) == (
+        None,
+        0.5,
+        None,
+        {"soft": [None, 1]},
+    )
 
 
-def test_any_number_of_workers_gives_the_same_files(affectnet: Path, finished: tuple[Path, IngestSummary], tmp_path: Path) -> None:
+def test_any_number_of_workers_gives_the_same_files(
+    affectnet: Path, finished: tuple[Path, IngestSummary], tmp_path: Path
+) -> None:
     """Names and bytes, hidden files too, whatever the order in which shards are finished."""
     assert len(read_index(Store(finished[0])).shards) >= 4
 
@@ -270,7 +305,9 @@ def test_any_number_of_workers_gives_the_same_files(affectnet: Path, finished: t
         assert contents(tmp_path / str(workers)) == contents(finished[0])
 
 
-def test_a_copy_of_the_tree_in_another_place_gives_the_same_files(finished: tuple[Path, IngestSummary], tmp_path: Path) -> None:
+def test_a_copy_of_the_tree_in_another_place_gives_the_same_files(
+    finished: tuple[Path, IngestSummary], tmp_path: Path
+) -> None:
     """No path of this machine gets into a data set."""
     ingest(options(write_affectnet(tmp_path / "elsewhere"), tmp_path / "out"))
 
@@ -288,7 +325,9 @@ def test_another_seed_gives_the_same_samples_in_another_order(
     assert all(np.array_equal(ours[key]["npy"], theirs[key]["npy"]) for key in ours)
 
 
-def test_the_codec_changes_neither_samples_nor_their_order(affectnet: Path, finished: tuple[Path, IngestSummary], tmp_path: Path) -> None:
+def test_the_codec_changes_neither_samples_nor_their_order(
+    affectnet: Path, finished: tuple[Path, IngestSummary], tmp_path: Path
+) -> None:
     """Loader states carry over from one codec to the other."""
     ingest(options(affectnet, tmp_path / "out", codec="raw"))
 
@@ -296,7 +335,9 @@ def test_the_codec_changes_neither_samples_nor_their_order(affectnet: Path, fini
     assert read_index(Store(tmp_path / "out")).fingerprint == read_index(Store(finished[0])).fingerprint
 
 
-def test_a_data_set_behind_a_url_is_the_same(affectnet: Path, finished: tuple[Path, IngestSummary], tmp_path: Path) -> None:
+def test_a_data_set_behind_a_url_is_the_same(
+    affectnet: Path, finished: tuple[Path, IngestSummary], tmp_path: Path
+) -> None:
     """Through fsspec, part records included; the folder is one that fsspec alone knows to be local."""
     summary = ingest(options(affectnet, f"local://{tmp_path}/out", num_workers=2))
 

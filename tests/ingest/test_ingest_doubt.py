@@ -34,7 +34,9 @@ def source(root: Path, count: int = 300) -> Scan:
     return folder_scan(root / "src", {f"faces/{number}.jpg": jpeg(number) for number in range(count)})
 
 
-def after(images: int, action: Callable[[], object], marker: Path) -> Callable[[TaskSettings, ShardTask, Beat], PartRecord]:
+def after(
+    images: int, action: Callable[[], object], marker: Path
+) -> Callable[[TaskSettings, ShardTask, Beat], PartRecord]:
     """Return a ``write_shard`` that does something to the files when so many images are done; for one worker."""
     done = 0
 
@@ -52,7 +54,9 @@ def after(images: int, action: Callable[[], object], marker: Path) -> Callable[[
     return write_some
 
 
-def spoiled_run(scan: Scan, out: Path, images: int, action: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> str:
+def spoiled_run(
+    scan: Scan, out: Path, images: int, action: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> str:
     """Run an ingest whose files change in the middle, and return its error; empty if it has none."""
     with monkeypatch.context() as patch:
         patch.setattr(shards, "write_shard", after(images, action, out.with_suffix(".done")))
@@ -122,16 +126,23 @@ def test_a_permission_that_is_lost_stops_the_run(tmp_path: Path, monkeypatch: py
     text = spoiled_run(scan, tmp_path / "out", 100, lambda: Path(scan.root, "faces").chmod(0), monkeypatch)
     Path(scan.root, "faces").chmod(0o755)
 
-    assert "image_unreadable" in text and ingest_scan(scan, options(scan.root, tmp_path / "out", source="folder")).accepted == 300
+    assert (
+        "image_unreadable" in text
+        and ingest_scan(scan, options(scan.root, tmp_path / "out", source="folder")).accepted == 300
+    )
 
 
-def test_images_that_all_turn_bad_stop_the_run_and_are_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_that_all_turn_bad_stop_the_run_and_are_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A dying disk gives zeros and no error; once it is replaced, the same command must not keep what the old one said."""
     scan = source(tmp_path)
     ingest_scan(scan, options(scan.root, tmp_path / "expected", source="folder"))
     whole = {path: path.read_bytes() for path in Path(scan.root, "faces").iterdir()}
 
-    text = spoiled_run(scan, tmp_path / "out", 90, lambda: [path.write_bytes(bytes(500)) for path in whole], monkeypatch)
+    text = spoiled_run(
+        scan, tmp_path / "out", 90, lambda: [path.write_bytes(bytes(500)) for path in whole], monkeypatch
+    )
 
     assert f"{MAX_IN_A_ROW} images in a row could not be used (image_corrupt; the first: " in text
     for path, data in whole.items():
@@ -142,7 +153,9 @@ def test_images_that_all_turn_bad_stop_the_run_and_are_tried_again(tmp_path: Pat
 
 def test_bad_images_among_good_ones_are_rejected_however_many(tmp_path: Path) -> None:
     """Shards are in random order: even if every second image is bad, they are never bad for long."""
-    scan = folder_scan(tmp_path / "src", {f"{number}.jpg": jpeg(number) if number < 200 else b"bad" for number in range(400)})
+    scan = folder_scan(
+        tmp_path / "src", {f"{number}.jpg": jpeg(number) if number < 200 else b"bad" for number in range(400)}
+    )
 
     summary = ingest_scan(scan, options(scan.root, tmp_path / "out", source="folder"))
 
@@ -153,7 +166,9 @@ def test_a_parquet_file_that_goes_away_stops_the_run(tmp_path: Path, monkeypatch
     """Its rows are not missing images."""
     (tmp_path / "src").mkdir()
     for name in ("train-0", "train-1"):
-        table = pa.table({"image": [{"bytes": jpeg(number), "path": None} for number in range(100)], "label": ["happy", "sad"] * 50})
+        table = pa.table(
+            {"image": [{"bytes": jpeg(number), "path": None} for number in range(100)], "label": ["happy", "sad"] * 50}
+        )
         pq.write_table(table, tmp_path / "src" / f"{name}.parquet")
     chosen = options(tmp_path / "src", tmp_path / "out", source="affectnet")
     whole = (tmp_path / "src/train-1.parquet").read_bytes()
@@ -183,13 +198,18 @@ def test_an_image_that_is_back_is_told_of_a_finished_data_set(tmp_path: Path) ->
 
     gone.write_bytes(data)
 
-    with pytest.raises(IngestError, match=r"out: a finished data set found without 1 images .* such as faces/7\.jpg, .*; write it again"):
+    with pytest.raises(
+        IngestError,
+        match=r"out: a finished data set found without 1 images .* such as faces/7\.jpg, .*; write it again",
+    ):
         ingest_scan(scan, chosen)
     assert ingest_scan(scan, replace(chosen, resume=False)).accepted == 60 and not rejects(tmp_path / "out")
 
 
 @pytest.mark.parametrize("place", ["middle", "end", "table"])
-def test_a_shard_damaged_between_kill_and_resume_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+def test_a_shard_damaged_between_kill_and_resume_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
     """One flipped bit of a finished shard, its size and time kept; on a disk and in an object store alike."""
     scan = source(tmp_path)
     ingest_scan(scan, options(scan.root, tmp_path / "expected", source="folder"))
@@ -197,7 +217,9 @@ def test_a_shard_damaged_between_kill_and_resume_is_written_again(tmp_path: Path
     for out, codec in ((str(tmp_path / "out"), "zstd"), (f"objects://{tmp_path}/bucket/out", "raw")):
         store = Store(out)
 
-        def stop(store: Store, part: PartRecord, commit: Callable[[Store, PartRecord], None] = shards.commit_part) -> None:
+        def stop(
+            store: Store, part: PartRecord, commit: Callable[[Store, PartRecord], None] = shards.commit_part
+        ) -> None:
             if len(store.list(".parts")) > 4:
                 raise KeyboardInterrupt
             commit(store, part)
@@ -205,7 +227,9 @@ def test_a_shard_damaged_between_kill_and_resume_is_written_again(tmp_path: Path
         with monkeypatch.context() as patch, pytest.raises(IngestError, match="stopped by Ctrl-C"):
             patch.setattr(shards, "commit_part", stop)
             ingest_scan(scan, options(scan.root, out, source="folder", codec=codec))
-        name = next(entry.name[:-5] for entry in store.list(".parts") if ".tar" in entry.name and entry.name.endswith(".json"))
+        name = next(
+            entry.name[:-5] for entry in store.list(".parts") if ".tar" in entry.name and entry.name.endswith(".json")
+        )
         data = bytearray(store.read(name))
         data[{"middle": len(data) // 2, "end": -3, "table": 700}[place]] ^= 4
         store.write(name, bytes(data))
@@ -226,7 +250,9 @@ def test_a_finished_data_set_with_a_damaged_file_is_not_called_finished(tmp_path
     expected = contents(tmp_path / "out")
     data = expected[name]
     path = tmp_path / "out" / name
-    path.unlink() if damage == "gone" else path.write_bytes(data[:-7] if damage == "cut" else data[:-1] + bytes([data[-1] ^ 1]))
+    path.unlink() if damage == "gone" else path.write_bytes(
+        data[:-7] if damage == "cut" else data[:-1] + bytes([data[-1] ^ 1])
+    )
 
     with pytest.raises(IngestError, match=rf"{name}.*without --fresh, nothing of a finished data set is written again"):
         ingest(chosen)

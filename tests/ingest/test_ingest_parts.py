@@ -60,11 +60,15 @@ def test_leaks_are_reported_and_on_request_left_out_of_train(tmp_path: Path) -> 
     scan = leaky_scan(tmp_path / "src")
 
     kept = ingest_scan(scan, options(tmp_path / "src", tmp_path / "kept", source="folder"))
-    dropped = ingest_scan(scan, options(tmp_path / "src", tmp_path / "dropped", source="folder", drop_leaks=True, num_workers=2))
+    dropped = ingest_scan(
+        scan, options(tmp_path / "src", tmp_path / "dropped", source="folder", drop_leaks=True, num_workers=2)
+    )
 
     assert kept.leaked_images == 2 and kept.accepted == 36
     assert {tuple(name.split("/")[0] for name in pair) for pair in kept.leak_examples} == {("train", "val")}
-    assert any("2 images are, byte for byte, in more than one split" in note and "--drop-leaks" in note for note in kept.notes)
+    assert any(
+        "2 images are, byte for byte, in more than one split" in note and "--drop-leaks" in note for note in kept.notes
+    )
     assert dropped.leaked_images == 0 and dropped.accepted == 33 and dropped.skipped == {"leak": 3}
     gone = set(samples(tmp_path / "kept")) - set(samples(tmp_path / "dropped"))
     assert gone == {"item_3", "item_7", "item_17"}
@@ -76,7 +80,9 @@ def test_the_same_bytes_under_two_labels_of_one_split_are_reported(tmp_path: Pat
         for split in ("train", "val"):
             path = tmp_path / f"src/{split}/{name}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(jpeg({"train/happy/0": 0, "train/sad/1": 3}.get(f"{split}/{name}", number + 10 * (split == "val"))))
+            path.write_bytes(
+                jpeg({"train/happy/0": 0, "train/sad/1": 3}.get(f"{split}/{name}", number + 10 * (split == "val")))
+            )
 
     summary = ingest(options(tmp_path / "src", tmp_path / "out", source="folder"))
 
@@ -93,7 +99,9 @@ def test_the_same_bytes_under_two_labels_of_one_split_are_reported(tmp_path: Pat
 @settings(max_examples=100, deadline=None)
 def test_sharing_between_splits_is_what_a_dictionary_says(rows: list[tuple[int, int, int]]) -> None:
     """The sorted search against the obvious one."""
-    codes, first, second = (np.array(column, np.int64) for column in zip(*rows, strict=True)) if rows else (np.zeros(0, np.int64),) * 3
+    codes, first, second = (
+        (np.array(column, np.int64) for column in zip(*rows, strict=True)) if rows else (np.zeros(0, np.int64),) * 3
+    )
     seen: dict[tuple[int, int], set[int]] = {}
     for code, *identity in rows:
         seen.setdefault(tuple(identity), set()).add(code)
@@ -105,10 +113,13 @@ def test_the_jpeg_codec_refuses_images_that_the_transform_changes(tmp_path: Path
     """Before anything is written, with every reason and its count."""
     png = io.BytesIO()
     picture(1).save(png, "PNG")
-    scan = folder_scan(tmp_path / "src", {"a.jpg": jpeg(1), "b.jpg": jpeg(2, 40), "c.png": png.getvalue(), "d.jpg": b"broken"})
+    scan = folder_scan(
+        tmp_path / "src", {"a.jpg": jpeg(1), "b.jpg": jpeg(2, 40), "c.png": png.getvalue(), "d.jpg": b"broken"}
+    )
 
     with pytest.raises(
-        IngestError, match=r"of 4 images looked at, 1 (not a JPEG|resized or cropped), 1 .*, expected JPEGs of 24 x 24 pixels"
+        IngestError,
+        match=r"of 4 images looked at, 1 (not a JPEG|resized or cropped), 1 .*, expected JPEGs of 24 x 24 pixels",
     ):
         ingest_scan(scan, options(tmp_path / "src", tmp_path / "out", source="folder", codec="jpeg"))
 
@@ -128,10 +139,29 @@ def test_sums_of_pixels_are_exact_at_every_size() -> None:
 
 def test_a_summary_that_loses_a_row_is_an_error() -> None:
     """Arithmetic is checked, not hoped for."""
-    counts = {"skipped": {}, "rejected": {"x": 1}, "repairs": {}, "class_counts": {"train": {"a": 3}}, "bytes_in": 0, "bytes_out": 0}
+    counts = {
+        "skipped": {},
+        "rejected": {"x": 1},
+        "repairs": {},
+        "class_counts": {"train": {"a": 3}},
+        "bytes_in": 0,
+        "bytes_out": 0,
+    }
 
-    with pytest.raises(IngestError, match=r"o: 3 accepted, 0 skipped and 1 rejected of 5 rows, expected each row exactly once"):
-        IngestSummary(out="o", source="folder", layout="folder", codec="zstd", rows=5, accepted=3, num_shards=1, leaked_images=0, **counts)
+    with pytest.raises(
+        IngestError, match=r"o: 3 accepted, 0 skipped and 1 rejected of 5 rows, expected each row exactly once"
+    ):
+        IngestSummary(
+            out="o",
+            source="folder",
+            layout="folder",
+            codec="zstd",
+            rows=5,
+            accepted=3,
+            num_shards=1,
+            leaked_images=0,
+            **counts,
+        )
 
 
 def item_columns(count: int = 50) -> list[dict[str, object]]:
@@ -206,9 +236,13 @@ def test_a_worker_that_dies_does_not_hang_the_pool() -> None:
     valence=st.none() | st.floats(-1, 1),
     box=st.none() | st.tuples(finite, finite, st.floats(-(2.0**90), 2.0**90, width=32), finite),
     landmarks=st.none()
-    | st.lists(st.floats(-20_000, 20_000, width=32) | st.just(float("nan")), max_size=8).filter(lambda v: len(v) % 2 == 0),
+    | st.lists(st.floats(-20_000, 20_000, width=32) | st.just(float("nan")), max_size=8).filter(
+        lambda v: len(v) % 2 == 0
+    ),
     extra=st.none()
-    | st.dictionaries(st.text(max_size=5), st.text(max_size=5) | st.floats(allow_nan=False) | st.lists(st.integers()), max_size=4),
+    | st.dictionaries(
+        st.text(max_size=5), st.text(max_size=5) | st.floats(allow_nan=False) | st.lists(st.integers()), max_size=4
+    ),
 )
 @settings(max_examples=200, deadline=None)
 def test_no_record_is_longer_than_the_bound(
@@ -271,7 +305,10 @@ def test_the_scan_hash_sees_every_value_and_nothing_else() -> None:
         ({"num_workers": 0}, "workers: 0 found, expected at least 1"),
         ({"limit": 0}, "limit: 0 found, expected at least 1"),
         ({"seed": -1}, "seed: -1 found, expected at least 0"),
-        ({"val": 1.5}, r"val: 1.5 found, expected a share of train below 1 \(0.1\), or how many images of each class \(500\)"),
+        (
+            {"val": 1.5},
+            r"val: 1.5 found, expected a share of train below 1 \(0.1\), or how many images of each class \(500\)",
+        ),
         ({"test": 0}, "test: 0 found, expected a share"),
         ({"val": 0.5, "test": 0.5}, "--val 0.5 and --test 0.5: all of train found, expected some of it to be left"),
         ({"group_by": "person"}, "group-by: 'person' found, but no split is cut, expected --val or --test with it"),

@@ -23,13 +23,19 @@ def files(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in root.iterdir() if path.is_file()}
 
 
-def test_ray_writes_the_very_files_of_the_local_pool(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_writes_the_very_files_of_the_local_pool(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A cluster is a way to be faster, not another data set."""
     pytest.importorskip("ray")
     monkeypatch.chdir(tmp_path)
-    local = ingest(IngestOptions(source="rafdb", src="source", out="local", transform=TransformOptions(size=32), num_workers=2))
+    local = ingest(
+        IngestOptions(source="rafdb", src="source", out="local", transform=TransformOptions(size=32), num_workers=2)
+    )
     on_ray = ingest(
-        IngestOptions(source="rafdb", src="source", out="on-ray", transform=TransformOptions(size=32), num_workers=2, engine="ray")
+        IngestOptions(
+            source="rafdb", src="source", out="on-ray", transform=TransformOptions(size=32), num_workers=2, engine="ray"
+        )
     )
 
     assert (on_ray.samples, on_ray.rejected) == (local.samples, local.rejected)
@@ -42,10 +48,20 @@ def test_an_engine_that_is_unknown_is_refused(source: Path, tmp_path: Path) -> N
         IngestOptions(source="rafdb", src=str(source), out=str(tmp_path / "out"), engine="spark")
 
 
-def test_without_ray_the_error_says_how_to_get_it(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ray_the_error_says_how_to_get_it(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(OptionError, match=r"pip install ferdata\[ray\]"):
-        ingest(IngestOptions(source="rafdb", src=str(source), out=str(tmp_path / "out"), transform=TransformOptions(size=32), engine="ray"))
+        ingest(
+            IngestOptions(
+                source="rafdb",
+                src=str(source),
+                out=str(tmp_path / "out"),
+                transform=TransformOptions(size=32),
+                engine="ray",
+            )
+        )
 
 
 def test_the_command_line_has_the_option() -> None:

@@ -56,7 +56,9 @@ class Run:
     With ``shards`` given, it stands still after so many more of them: the next ones get no further than ``images`` images.
     """
 
-    def __init__(self, scan: Scan, out: Path, *, shards: int | None = None, images: int = 0, max_file_bytes: int | None = None) -> None:
+    def __init__(
+        self, scan: Scan, out: Path, *, shards: int | None = None, images: int = 0, max_file_bytes: int | None = None
+    ) -> None:
         self.message = out.with_suffix(".message")
         self._stop = None if shards is None else (shards, images)
         self._process = multiprocessing.get_context("fork").Process(target=self._go, args=(scan, out, max_file_bytes))
@@ -66,7 +68,9 @@ class Run:
     def _go(self, scan: Scan, out: Path, max_file_bytes: int | None) -> None:
         os.setsid()
         if self._stop is not None:
-            shards.write_shard = standing_still(*self._stop)  # this process's copy of the module, which its workers inherit
+            shards.write_shard = standing_still(
+                *self._stop
+            )  # this process's copy of the module, which its workers inherit
         if max_file_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, resource.RLIM_INFINITY))
         try:
@@ -128,7 +132,11 @@ def wait_for_parts(run: Run, out: Path, count: int) -> None:
 def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scan, Path]:
     """A source whose ingest takes long enough to be killed, and its data set."""
     root = tmp_path_factory.mktemp("large")
-    scan = folder_scan(root / "src", {f"{number}.jpg": jpeg(number) for number in range(600)}, lambda n: "val" if n % 15 == 0 else "train")
+    scan = folder_scan(
+        root / "src",
+        {f"{number}.jpg": jpeg(number) for number in range(600)},
+        lambda n: "val" if n % 15 == 0 else "train",
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(selection, "SMALL_SHARD_BYTES", SMALL_SHARD_BYTES)
         ingest_scan(scan, options(scan.root, root / "out", source="folder"))
@@ -166,7 +174,11 @@ def test_a_killed_worker_is_an_error_and_the_next_run_goes_on(large: tuple[Scan,
         r"WorkerError: .*/out: a worker process was killed, expected it to live; if memory ran out, use fewer --workers; finished",
         run.message.read_text(),
     )
-    before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.tar.zst") if (out / ".parts" / f"{path.name}.json").exists()}
+    before = {
+        path.name: path.stat().st_mtime_ns
+        for path in out.glob("*.tar.zst")
+        if (out / ".parts" / f"{path.name}.json").exists()
+    }
     assert len(before) >= 3
     summary = resume(scan, out)
     assert summary.resumed_shards == len(before)
@@ -174,7 +186,9 @@ def test_a_killed_worker_is_an_error_and_the_next_run_goes_on(large: tuple[Scan,
     assert contents(out) == contents(expected)
 
 
-def test_ctrl_c_ends_the_run_with_one_line(large: tuple[Scan, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_ends_the_run_with_one_line(
+    large: tuple[Scan, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """To the whole process group, as a terminal sends it; workers print nothing."""
     scan, expected = large
     out = tmp_path / "out"
@@ -184,7 +198,9 @@ def test_ctrl_c_ends_the_run_with_one_line(large: tuple[Scan, Path], tmp_path: P
     os.killpg(run.pid, signal.SIGINT)
 
     assert run.end() == 1
-    expected_text = f"IngestError: {out}: stopped by Ctrl-C; finished shards are kept: run the same command again to go on"
+    expected_text = (
+        f"IngestError: {out}: stopped by Ctrl-C; finished shards are kept: run the same command again to go on"
+    )
     assert run.message.read_text() == expected_text and capfd.readouterr() == ("", "")
     assert not psutil.wait_procs(workers, timeout=60)[1]
     resume(scan, out)
@@ -234,7 +250,9 @@ def test_a_finished_data_set_is_left_alone(affectnet: Path, tmp_path: Path) -> N
     assert {name: again.to_json()[name] for name in same} == {name: first.to_json()[name] for name in same}
 
 
-@pytest.mark.parametrize("change", [{"seed": 5}, {"size": 20}, {"codec": "raw"}, {"level": 3}, {"limit": 10}, {"classes": 7}, {"val": 0.2}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 5}, {"size": 20}, {"codec": "raw"}, {"level": 3}, {"limit": 10}, {"classes": 7}, {"val": 0.2}]
+)
 def test_a_finished_data_set_of_other_settings_is_not_touched(
     affectnet: Path, finished: tuple[Path, IngestSummary], change: dict[str, object]
 ) -> None:
@@ -242,7 +260,8 @@ def test_a_finished_data_set_of_other_settings_is_not_touched(
     before = contents(finished[0])
 
     with pytest.raises(
-        IngestError, match=r"a finished data set with other settings found: .*; expected the same; choose another --out, .*--fresh"
+        IngestError,
+        match=r"a finished data set with other settings found: .*; expected the same; choose another --out, .*--fresh",
     ):
         ingest(options(affectnet, finished[0], **change))
 
@@ -273,10 +292,14 @@ def test_an_unfinished_run_is_not_continued_with_other_settings(large: tuple[Sca
     wait_for_parts(run, out, 1)
     run.kill()
 
-    with pytest.raises(IngestError, match=r"unfinished shards with other settings found: --seed 0 \(now 4\); expected the same; repeat"):
+    with pytest.raises(
+        IngestError, match=r"unfinished shards with other settings found: --seed 0 \(now 4\); expected the same; repeat"
+    ):
         resume(scan, out, seed=4)
     changed = replace(scan, items=scan.items.take(np.arange(1, len(scan.items))))
-    with pytest.raises(IngestError, match=r"unfinished shards with other settings found: other images or labels in the source \(they"):
+    with pytest.raises(
+        IngestError, match=r"unfinished shards with other settings found: other images or labels in the source \(they"
+    ):
         resume(changed, out)
 
 
@@ -286,7 +309,9 @@ def test_shards_without_an_index_are_not_overwritten(affectnet: Path, tmp_path: 
     out.mkdir()
     (out / "train-000000.tar.zst").write_bytes(b"precious")
 
-    with pytest.raises(IngestError, match=r"1 file such as train-000000.tar.zst found that no run of ferdata is known to have"):
+    with pytest.raises(
+        IngestError, match=r"1 file such as train-000000.tar.zst found that no run of ferdata is known to have"
+    ):
         ingest(options(affectnet, out))
 
     assert contents(out) == {"train-000000.tar.zst": b"precious"}
@@ -301,7 +326,9 @@ def test_two_runs_do_not_write_to_one_folder(affectnet: Path, tmp_path: Path, mo
     descriptor = os.open(tmp_path / "out", os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
-        with pytest.raises(IngestError, match=r"out: another run is writing here, expected none; wait for it, or choose another --out"):
+        with pytest.raises(
+            IngestError, match=r"out: another run is writing here, expected none; wait for it, or choose another --out"
+        ):
             ingest(options(affectnet, tmp_path / "out"))
     finally:
         os.close(descriptor)

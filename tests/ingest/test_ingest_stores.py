@@ -54,7 +54,9 @@ def s3_server() -> Iterator[str]:
         server.wait()
 
 
-@pytest.fixture(params=["objects", pytest.param("s3", marks=pytest.mark.skipif(not HAS_S3, reason="needs s3fs and moto"))])
+@pytest.fixture(
+    params=["objects", pytest.param("s3", marks=pytest.mark.skipif(not HAS_S3, reason="needs s3fs and moto"))]
+)
 def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of an empty bucket."""
     monkeypatch.setattr(selection, "SMALL_SHARD_BYTES", SMALL_SHARD_BYTES)
@@ -85,7 +87,9 @@ def downloaded(url: str) -> dict[str, bytes]:
 
 
 @pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
-def test_a_data_set_in_an_object_store_has_the_bytes_of_one_on_a_disk(affectnet: Path, tmp_path: Path, bucket: str) -> None:
+def test_a_data_set_in_an_object_store_has_the_bytes_of_one_on_a_disk(
+    affectnet: Path, tmp_path: Path, bucket: str
+) -> None:
     """A store is a place, not another data set; nothing of the run is left there."""
     ingest(options(affectnet, tmp_path / "here"))
     there = ingest(options(affectnet, f"{bucket}/there", num_workers=2))
@@ -112,7 +116,10 @@ def test_a_run_to_an_object_store_goes_on_where_it_stopped(
         done.append(part)
         commit(store, part)
 
-    with monkeypatch.context() as patch, pytest.raises(IngestError, match="stopped by Ctrl-C; finished shards are kept"):
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(IngestError, match="stopped by Ctrl-C; finished shards are kept"),
+    ):
         patch.setattr(shards, "commit_part", stop_after_two)
         ingest(options(affectnet, out))
     records = [entry.name for entry in Store(out).list(PARTS_FOLDER) if ".tar" in entry.name]

@@ -21,7 +21,9 @@ def affectnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("fresh", [False, True])
-@pytest.mark.parametrize("out", ["{}", "{}/", "{}/train_set/images", "{}/new/shards", "file://{}/new", "{}/../{name}", "{}-link/new"])
+@pytest.mark.parametrize(
+    "out", ["{}", "{}/", "{}/train_set/images", "{}/new/shards", "file://{}/new", "{}/../{name}", "{}-link/new"]
+)
 def test_a_data_set_does_not_go_among_its_images(affectnet: Path, out: str, fresh: bool) -> None:
     """Shards would be part of the source at the next run, and --fresh would remove files from it."""
     link = affectnet.with_name(f"{affectnet.name}-link")
@@ -29,7 +31,9 @@ def test_a_data_set_does_not_go_among_its_images(affectnet: Path, out: str, fres
         link.symlink_to(affectnet)
     before = sorted(affectnet.rglob("*"))
 
-    with pytest.raises(OptionError, match=r"^--out .*: (the folder|a folder in that) of the images \(.*\) found, expected one apart"):
+    with pytest.raises(
+        OptionError, match=r"^--out .*: (the folder|a folder in that) of the images \(.*\) found, expected one apart"
+    ):
         ingest(options(affectnet, out.format(affectnet, name=affectnet.name), resume=not fresh))
 
     assert sorted(affectnet.rglob("*")) == before
@@ -46,9 +50,13 @@ def test_places_beside_each_other_and_images_below_the_data_set_are_fine(affectn
     assert len(list(inside.rglob("*.jpg"))) == 24 and len(samples(tmp_path / "set")) == 24
 
 
-@pytest.mark.parametrize("name", ["train-000007.tar", "train-000007.tar.zst", "index.json", "samples.parquet", "rejects.csv"])
+@pytest.mark.parametrize(
+    "name", ["train-000007.tar", "train-000007.tar.zst", "index.json", "samples.parquet", "rejects.csv"]
+)
 @pytest.mark.parametrize("fresh", [False, True])
-def test_files_that_ferdata_did_not_write_are_neither_removed_nor_replaced(affectnet: Path, tmp_path: Path, name: str, fresh: bool) -> None:
+def test_files_that_ferdata_did_not_write_are_neither_removed_nor_replaced(
+    affectnet: Path, tmp_path: Path, name: str, fresh: bool
+) -> None:
     """WebDataset's shards are called like ours; a folder of them is somebody's data set."""
     (tmp_path / name).write_text('{"version": 1}')
     (tmp_path / "train.txt").write_text("mine")
@@ -67,13 +75,17 @@ def test_a_foreign_shard_beside_ours_stops_fresh_before_anything_is_removed(affe
     (tmp_path / "other-000000.tar").write_bytes(b"precious")
     before = contents(tmp_path)
 
-    with pytest.raises(IngestError, match=r"1 file such as other-000000\.tar found that no run of ferdata is known to have written"):
+    with pytest.raises(
+        IngestError, match=r"1 file such as other-000000\.tar found that no run of ferdata is known to have written"
+    ):
         ingest(options(affectnet, tmp_path, resume=False, seed=3))
 
     assert contents(tmp_path) == before
 
 
-def test_fresh_that_is_killed_while_it_clears_goes_on_clearing(affectnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fresh_that_is_killed_while_it_clears_goes_on_clearing(
+    affectnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without its index, what is left would look like somebody else's."""
     ingest(options(affectnet, tmp_path))
     remove = Store.remove
@@ -118,14 +130,19 @@ def test_a_data_set_whose_index_is_lost_is_finished_again_by_the_same_command(af
     for change in ({"size": 32}, {"seed": 1}, {"codec": "raw"}):
         with (
             pytest.warns(UserWarning, match="is lost"),
-            pytest.raises(IngestError, match=r"000000.*whose index\.json is lost, expected the very shard .* with --fresh, or choose"),
+            pytest.raises(
+                IngestError,
+                match=r"000000.*whose index\.json is lost, expected the very shard .* with --fresh, or choose",
+            ),
         ):
             ingest(options(affectnet, tmp_path, **change))
         assert contents(tmp_path) == lost
     assert ingest(options(affectnet, tmp_path, size=32, resume=False)).is_new
 
 
-def test_in_an_object_store_a_data_set_whose_index_is_lost_is_replaced_by_fresh_alone(affectnet: Path, tmp_path: Path) -> None:
+def test_in_an_object_store_a_data_set_whose_index_is_lost_is_replaced_by_fresh_alone(
+    affectnet: Path, tmp_path: Path
+) -> None:
     """An upload replaces at once, so nothing could be compared before."""
     out = f"objects://{tmp_path}/out"
     ingest(options(affectnet, out))
@@ -139,7 +156,9 @@ def test_in_an_object_store_a_data_set_whose_index_is_lost_is_replaced_by_fresh_
 @pytest.mark.parametrize("fresh", [False, True])
 def test_folders_that_are_called_like_our_files_are_somebody_s(affectnet: Path, tmp_path: Path, fresh: bool) -> None:
     """Removing or replacing one would remove all it holds; a link to one is followed by neither."""
-    for number, name in enumerate([".parts", "train-000000.tar", "index.json", "samples.parquet", "link/.parts", "other/train-000000.tar"]):
+    for number, name in enumerate(
+        [".parts", "train-000000.tar", "index.json", "samples.parquet", "link/.parts", "other/train-000000.tar"]
+    ):
         out = tmp_path / str(number)
         place = out / name.rpartition("/")[2]
         (tmp_path / "elsewhere" / str(number)).mkdir(parents=True)
@@ -150,7 +169,9 @@ def test_folders_that_are_called_like_our_files_are_somebody_s(affectnet: Path, 
         else:
             shutil.copytree(tmp_path / "elsewhere" / str(number), place)
 
-        with pytest.raises(IngestError, match=f"such as {place.name} found that no run of ferdata is known to have written"):
+        with pytest.raises(
+            IngestError, match=f"such as {place.name} found that no run of ferdata is known to have written"
+        ):
             ingest(options(affectnet, out, resume=not fresh))
 
         assert (place / "thesis.tex").read_text() == "mine" and [path.name for path in out.iterdir()] == [place.name]
@@ -177,7 +198,11 @@ def stop(*_: object) -> None:
 def test_notes_in_the_index_do_not_name_the_place_of_the_source(place: str, tmp_path: Path) -> None:
     """The same tree elsewhere gives the same files; and SRC, which stood there, told a reader nothing."""
     root = place.format(tmp=tmp_path)
-    notes = [f"AN-npy found in {root}.", f"{root.rstrip('/')}/train_set/x.jpg is unread; see 1.5 files.", "nothing. at all; here/there"]
+    notes = [
+        f"AN-npy found in {root}.",
+        f"{root.rstrip('/')}/train_set/x.jpg is unread; see 1.5 files.",
+        "nothing. at all; here/there",
+    ]
 
     assert [without_root(note, root) for note in notes] == [
         "AN-npy found in the source folder.",
@@ -192,5 +217,8 @@ def test_other_settings_are_told_in_words(affectnet: Path, tmp_path: Path) -> No
 
     with pytest.raises(IngestError, match=r"found: --codec zstd \(now raw\); expected"):
         ingest(options(affectnet, tmp_path, codec="raw"))
-    with pytest.raises(IngestError, match=r"found: --size 24 \(now 32\), --limit none \(now 10\), --drop-leaks no \(now yes\); expected"):
+    with pytest.raises(
+        IngestError,
+        match=r"found: --size 24 \(now 32\), --limit none \(now 10\), --drop-leaks no \(now yes\); expected",
+    ):
         ingest(options(affectnet, tmp_path, size=32, limit=10, drop_leaks=True))

@@ -40,7 +40,9 @@ def table(selection: Selection, classes: int) -> dict[str, list[int]]:
     }
 
 
-@given(counts=st.lists(st.integers(0, 500), min_size=1, max_size=12), total=st.integers(0, 3000), spare=st.integers(0, 2))
+@given(
+    counts=st.lists(st.integers(0, 500), min_size=1, max_size=12), total=st.integers(0, 3000), spare=st.integers(0, 2)
+)
 @settings(max_examples=300, deadline=None)
 def test_shares_add_up_and_never_exceed_a_group(counts: list[int], total: int, spare: int) -> None:
     """The sum is exact; every group that can be served is, where the total has room for all."""
@@ -68,7 +70,9 @@ def test_a_small_limit_serves_the_largest_groups() -> None:
 
 
 @given(
-    counts=st.dictionaries(st.sampled_from(["train", "val", "test"]), st.lists(st.integers(0, 60), min_size=3, max_size=3), min_size=1),
+    counts=st.dictionaries(
+        st.sampled_from(["train", "val", "test"]), st.lists(st.integers(0, 60), min_size=3, max_size=3), min_size=1
+    ),
     limit=st.integers(1, 400),
     seed=st.integers(0, 5),
 )
@@ -87,7 +91,9 @@ def test_a_limit_is_exact_and_keeps_every_split_and_class(counts: dict[str, list
     stays = limited.codes != LEFT_OUT
     assert (limited.codes[stays] == selection.codes[stays]).all()
     if limit >= sum(count > 0 for per_class in counts.values() for count in per_class):
-        assert all((new > 0) == (old > 0) for split in counts for new, old in zip(kept[split], counts[split], strict=True))
+        assert all(
+            (new > 0) == (old > 0) for split in counts for new, old in zip(kept[split], counts[split], strict=True)
+        )
 
 
 def test_a_limit_depends_on_the_seed_and_on_nothing_else() -> None:
@@ -152,7 +158,11 @@ def test_a_test_split_is_the_same_with_and_without_a_val_split() -> None:
     assert table(both, 2) == {"train": [180, 300], "test": [60, 100], "val": [60, 100]}
 
 
-@given(sizes=st.lists(st.integers(1, 30), min_size=3, max_size=40), amount=st.sampled_from([0.1, 0.3, 5.0]), seed=st.integers(0, 3))
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=3, max_size=40),
+    amount=st.sampled_from([0.1, 0.3, 5.0]),
+    seed=st.integers(0, 3),
+)
 @settings(max_examples=150, deadline=None)
 def test_groups_are_never_cut_apart(sizes: list[int], amount: float, seed: int) -> None:
     """A person in train and in val is a network that knows the face; classes come as near as whole groups allow, and none leaves train."""
@@ -221,7 +231,9 @@ def test_shards_are_sized_by_bytes(samples: int, sample_bytes: int, shards: int)
 
 @given(
     counts=st.dictionaries(
-        st.sampled_from(["val", "train", "test", "extra"]), st.lists(st.integers(0, 50), min_size=2, max_size=2), min_size=1
+        st.sampled_from(["val", "train", "test", "extra"]),
+        st.lists(st.integers(0, 50), min_size=2, max_size=2),
+        min_size=1,
     ),
     sample_bytes=st.sampled_from([1000, 1 << 22, 1 << 25, 1 << 29]),
 )

@@ -46,7 +46,9 @@ def write_tree(root: Path, *, files: int = 40, others: int = 0) -> Path:
 
 
 def asked(src: Path | str, out: str = "", **settings: object) -> IngestOptions:
-    return build(IngestOptions, {"source": "folder", "src": str(src), "out": out, "size": SIZE, "num_workers": 1} | settings)
+    return build(
+        IngestOptions, {"source": "folder", "src": str(src), "out": out, "size": SIZE, "num_workers": 1} | settings
+    )
 
 
 def shard(tmp_path: Path, codec: str, **settings: object) -> str:
@@ -65,7 +67,9 @@ def assert_whole(found: MachinePlan, codecs: list[str]) -> None:
 
 
 @pytest.mark.parametrize("codec", ["jpeg", "compact"])
-def test_a_plan_covers_every_codec_the_images_can_have(tmp_path: Path, codec: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_covers_every_codec_the_images_can_have(
+    tmp_path: Path, codec: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """From whichever codec it starts; the screen and the JSON say the same."""
     root = shard(tmp_path, codec)
     before = {path: path.read_bytes() for path in Path(root).iterdir()}
@@ -141,7 +145,9 @@ def slow_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "disk_rate", lambda store, names, num_processes: 50_000.0)
 
 
-def test_on_a_slow_disk_auto_takes_jpeg_where_every_image_allows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_slow_disk_auto_takes_jpeg_where_every_image_allows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The smallest codec, by far; and one PNG among the images leaves compact."""
     slow_and_small(monkeypatch)
     assert choose_codec(asked(write_tree(tmp_path / "src"))) == "jpeg"
@@ -149,7 +155,9 @@ def test_on_a_slow_disk_auto_takes_jpeg_where_every_image_allows_it(tmp_path: Pa
     assert choose_codec(asked(tmp_path / "src", size=SIZE // 2)) == "compact"
 
 
-def test_a_png_that_the_sample_missed_still_keeps_jpeg_from_being_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_png_that_the_sample_missed_still_keeps_jpeg_from_being_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Otherwise shard --codec auto would end in a refusal of its own choice."""
     slow_and_small(monkeypatch)
     said: list[str] = []
@@ -161,7 +169,9 @@ def test_a_png_that_the_sample_missed_still_keeps_jpeg_from_being_chosen(tmp_pat
     assert "jpeg would be best, but of the images 2 not a JPEG" in said[0]
 
 
-def test_auto_keeps_the_codec_of_what_is_there_and_minds_the_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_keeps_the_codec_of_what_is_there_and_minds_the_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A resumed run must go on with its codec; a zstd level asks for a codec that has levels."""
     slow_and_small(monkeypatch)
     root = shard(tmp_path, "raw")

@@ -122,7 +122,10 @@ def test_the_consumer_s_own_process_takes_its_share_of_the_cores() -> None:
 @pytest.mark.parametrize("disk", [0.02, 0.2, 2, 20])
 def test_more_memory_or_a_faster_disk_never_slows_a_prediction(memory: float, disk: float) -> None:
     """And no row is faster than its own warm rate, nor slower than its cold one."""
-    better = [predict(machine(m, d), facts(), num_samples=287_651) for m, d in ((memory, disk), (memory * 2, disk), (memory, disk * 2))]
+    better = [
+        predict(machine(m, d), facts(), num_samples=287_651)
+        for m, d in ((memory, disk), (memory * 2, disk), (memory, disk * 2))
+    ]
     for base, more, faster in zip(*better, strict=True):
         assert base.cold <= base.steady <= base.warm
         assert more.steady >= base.steady and faster.steady >= base.steady and faster.cold >= base.cold
@@ -132,13 +135,21 @@ def test_the_sentence_names_codec_workers_rate_and_reason() -> None:
     """It may be all that is read."""
     rows = predict(machine(24, 0.2), facts(), num_samples=287_651)
     sentence = recommend(rows, notes={"compact": "a note"}).sentence
-    assert sentence.startswith("Use compact with 4 workers: 36,000 images/s, 16.4 GB; all of it stays in memory after the first epoch")
-    assert "which raw (44.0 GB) would not" in sentence and "decoding is the limit" in sentence and sentence.endswith("; a note")
+    assert sentence.startswith(
+        "Use compact with 4 workers: 36,000 images/s, 16.4 GB; all of it stays in memory after the first epoch"
+    )
+    assert (
+        "which raw (44.0 GB) would not" in sentence
+        and "decoding is the limit" in sentence
+        and sentence.endswith("; a note")
+    )
     slow = recommend(predict(machine(1, 0.1), facts(), num_samples=5_000_000)).sentence
     assert "memory has room for 1% of it, so the disk reads it in every epoch" in slow
 
 
-@pytest.mark.parametrize(("cores", "counts"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8]), (12, [1, 2, 4, 8, 12])])
+@pytest.mark.parametrize(
+    ("cores", "counts"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8]), (12, [1, 2, 4, 8, 12])]
+)
 def test_worker_counts_double_up_to_the_cores(cores: int, counts: list[int]) -> None:
     """Every one is measured, so there must be few."""
     assert worker_counts(cores) == counts
@@ -146,10 +157,14 @@ def test_worker_counts_double_up_to_the_cores(cores: int, counts: list[int]) -> 
 
 def test_nonsense_is_refused() -> None:
     """Rather than divided by."""
-    with pytest.raises(OptionError, match=r"machine: 4 cores, .* expected at least one core and a disk that can be read"):
+    with pytest.raises(
+        OptionError, match=r"machine: 4 cores, .* expected at least one core and a disk that can be read"
+    ):
         machine(1, 0)
     with pytest.raises(OptionError, match="plan: 0 samples and 4 codecs found"):
         predict(machine(1, 1), facts(), num_samples=0)
     with pytest.raises(OptionError, match="plan: 9 samples and 0 codecs found"):
         predict(machine(1, 1), [], num_samples=9)
-    assert all(isinstance(row, PlanRow) and math.isfinite(row.steady) for row in predict(machine(0, 1), facts(), num_samples=1))
+    assert all(
+        isinstance(row, PlanRow) and math.isfinite(row.steady) for row in predict(machine(0, 1), facts(), num_samples=1)
+    )

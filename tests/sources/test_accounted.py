@@ -51,7 +51,16 @@ def noted(scan: Scan, start: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("kind", "mode"),
-    [("JPEG", "RGB"), ("PNG", "RGB"), ("GIF", "L"), ("BMP", "RGB"), ("DIB", "RGB"), ("PPM", "RGB"), ("PPM", "L"), ("TIFF", "RGB")],
+    [
+        ("JPEG", "RGB"),
+        ("PNG", "RGB"),
+        ("GIF", "L"),
+        ("BMP", "RGB"),
+        ("DIB", "RGB"),
+        ("PPM", "RGB"),
+        ("PPM", "L"),
+        ("TIFF", "RGB"),
+    ],
 )
 def test_an_image_is_known_by_its_first_bytes(kind: str, mode: str) -> None:
     """The name may say nothing, and every kind that the decoder reads must be seen for what it is."""
@@ -245,7 +254,10 @@ def test_a_loop_in_a_wrapper_hides_nothing(tmp_path: Path, inner: str) -> None:
 
     found = scanned(tmp_path)
 
-    assert (len(found.items), noted(found, "Ignored")) == (4, ["Ignored links that lead back to a folder above them: self."])
+    assert (len(found.items), noted(found, "Ignored")) == (
+        4,
+        ["Ignored links that lead back to a folder above them: self."],
+    )
 
 
 def test_one_folder_under_two_classes_stops(tmp_path: Path) -> None:
@@ -296,7 +308,12 @@ def test_what_is_no_regular_file_is_rejected_or_counted(tmp_path: Path) -> None:
 
     found = scanned(tmp_path)
 
-    assert {item.path.rpartition("/")[2] for item in found.items} >= {"pipe.jpg", "socket.jpg", "device.jpg", "loop.jpg"}
+    assert {item.path.rpartition("/")[2] for item in found.items} >= {
+        "pipe.jpg",
+        "socket.jpg",
+        "device.jpg",
+        "loop.jpg",
+    }
     assert noted(found, "Ignored") == [
         f"{IGNORED}1 link that cannot be followed (val).",
         f"{IGNORED}2 link that cannot be followed (train/happy/loop, ...), 1 without suffix (train/happy/pipe).",
@@ -327,7 +344,9 @@ def test_folders_that_may_not_be_read_stop_or_are_named(tmp_path: Path) -> None:
 
         def seen() -> str:
             environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-            return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment).stdout
+            return subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+            ).stdout
 
         assert "1 link that cannot be followed (train/fear)" in seen()
         assert seen().startswith("5 ")

@@ -37,7 +37,9 @@ def test_csv_items_hold_what_the_rows_say(tmp_path: Path) -> None:
 
     assert (found.layout, found.classes, found.rejects, found.repairs) == ("AN-csv", AFFECTNET_8, [], {})
     assert found.skipped == {"not_emotion": 9}
-    expected = [("train", i, i) for i in range(22) if i % 11 < 8] + [("val", i - 22, i) for i in range(22, 33) if i % 11 < 8]
+    expected = [("train", i, i) for i in range(22) if i % 11 < 8] + [
+        ("val", i - 22, i) for i in range(22, 33) if i % 11 < 8
+    ]
     assert len(found.items) == len(expected)
     for item, (split, row, i) in zip(found.items, expected, strict=True):
         assert item.key == f"{split}_{row}_{i:056x}"[: len(f"{split}_{row}_") + 32]
@@ -52,7 +54,9 @@ def test_csv_items_hold_what_the_rows_say(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r", "\n\n"])
 @pytest.mark.parametrize("end", ["", "\n"])
-def test_every_form_of_the_csv_file_gives_the_same_rows(tmp_path: Path, header: bool, mark: str, newline: str, end: str) -> None:
+def test_every_form_of_the_csv_file_gives_the_same_rows(
+    tmp_path: Path, header: bool, mark: str, newline: str, end: str
+) -> None:
     """Header, byte-order mark, line ends, blank lines and a missing last line end differ between copies."""
     csv_tree(tmp_path)
     plain = scanned(tmp_path)
@@ -75,7 +79,8 @@ def test_landmarks_in_136_columns_are_rejoined(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "landmarks", ["", "1;2;3", "x" + ";1" * 135, ";".join(["nan"] * 136), ";".join(["1"] * 137), ";".join(["1"] * 135 + [""])]
+    "landmarks",
+    ["", "1;2;3", "x" + ";1" * 135, ";".join(["nan"] * 136), ";".join(["1"] * 137), ";".join(["1"] * 135 + [""])],
 )
 def test_rows_without_136_landmarks_stay_without_them(tmp_path: Path, landmarks: str) -> None:
     """Landmarks are a help, not a condition; the rows beside them keep theirs."""
@@ -93,7 +98,9 @@ def test_landmarks_with_spaces_or_a_last_separator_are_read(tmp_path: Path) -> N
     """Hand-edited rows are as good as others."""
     csv_tree(tmp_path)
     spaced = "; ".join(f"{value:g}" for value in points(3)) + ";"
-    (tmp_path / "training.csv").write_text(csv_text([csv_row(i, landmarks=spaced) if i == 3 else csv_row(i) for i in range(22)]))
+    (tmp_path / "training.csv").write_text(
+        csv_text([csv_row(i, landmarks=spaced) if i == 3 else csv_row(i) for i in range(22)])
+    )
 
     assert scanned(tmp_path).items[3].landmarks == points(3)
 
@@ -104,7 +111,9 @@ def test_landmarks_with_spaces_or_a_last_separator_are_read(tmp_path: Path) -> N
 def test_the_null_row_is_a_bad_row(tmp_path: Path, changed: dict[str, Any]) -> None:
     """The released training.csv has one; it is no Happy image, and tables written again leave its fields empty."""
     csv_tree(tmp_path)
-    rows = [csv_row(i, **changed) if i == 1 else csv_row(i, face_x=f"{10 + i}.0", face_y=f"{20 + i}.0") for i in range(22)]
+    rows = [
+        csv_row(i, **changed) if i == 1 else csv_row(i, face_x=f"{10 + i}.0", face_y=f"{20 + i}.0") for i in range(22)
+    ]
     (tmp_path / "training.csv").write_text(csv_text(rows))
 
     found = scanned(tmp_path)
@@ -132,12 +141,23 @@ def test_rows_of_another_width_are_bad_rows_and_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"face_width": 0}, {"face_height": -3}, {"face_x": "nan"}, {"face_width": "inf"}, {"face_x": -500}, {"face_y": "wide"}],
+    [
+        {"face_width": 0},
+        {"face_height": -3},
+        {"face_x": "nan"},
+        {"face_width": "inf"},
+        {"face_x": -500},
+        {"face_y": "wide"},
+    ],
 )
-def test_a_box_that_cannot_be_cropped_is_rejected_only_if_crops_are_asked_for(tmp_path: Path, changed: dict[str, Any]) -> None:
+def test_a_box_that_cannot_be_cropped_is_rejected_only_if_crops_are_asked_for(
+    tmp_path: Path, changed: dict[str, Any]
+) -> None:
     """Without crops the photograph is as good as any."""
     csv_tree(tmp_path)
-    (tmp_path / "training.csv").write_text(csv_text([csv_row(i, **changed) if i == 1 else csv_row(i) for i in range(22)]))
+    (tmp_path / "training.csv").write_text(
+        csv_text([csv_row(i, **changed) if i == 1 else csv_row(i) for i in range(22)])
+    )
 
     cropped, whole = scanned(tmp_path, crop="box"), scanned(tmp_path, crop="none")
 
@@ -158,10 +178,14 @@ def test_a_box_partly_outside_is_kept_as_written(tmp_path: Path) -> None:
     ("valence", "expected", "is_invalid"),
     [("-2", None, False), ("-2.0", None, False), ("", None, True), ("NULL", None, True), ("1.2", None, True)],
 )
-def test_csv_scores_are_numbers_or_missing(tmp_path: Path, valence: str, expected: float | None, is_invalid: bool) -> None:
+def test_csv_scores_are_numbers_or_missing(
+    tmp_path: Path, valence: str, expected: float | None, is_invalid: bool
+) -> None:
     """The same rule as for AN-npy; the other score stays."""
     csv_tree(tmp_path)
-    (tmp_path / "training.csv").write_text(csv_text([csv_row(i, valence=valence) if i == 1 else csv_row(i) for i in range(22)]))
+    (tmp_path / "training.csv").write_text(
+        csv_text([csv_row(i, valence=valence) if i == 1 else csv_row(i) for i in range(22)])
+    )
 
     found = scanned(tmp_path)
 
@@ -169,11 +193,15 @@ def test_csv_scores_are_numbers_or_missing(tmp_path: Path, valence: str, expecte
     assert found.repairs == ({"va_invalid": 1} if is_invalid else {})
 
 
-@pytest.mark.parametrize(("expression", "label"), [("3.0", 3), ("11", None), ("-1", None), ("2.5", None), ("", None), ("Happy", None)])
+@pytest.mark.parametrize(
+    ("expression", "label"), [("3.0", 3), ("11", None), ("-1", None), ("2.5", None), ("", None), ("Happy", None)]
+)
 def test_csv_labels_are_whole_numbers(tmp_path: Path, expression: str, label: int | None) -> None:
     """Tables written again turn 3 into 3.0, which is whole."""
     csv_tree(tmp_path)
-    (tmp_path / "training.csv").write_text(csv_text([csv_row(i, expression=expression) if i == 1 else csv_row(i) for i in range(22)]))
+    (tmp_path / "training.csv").write_text(
+        csv_text([csv_row(i, expression=expression) if i == 1 else csv_row(i) for i in range(22)])
+    )
 
     found = scanned(tmp_path)
 
@@ -219,7 +247,8 @@ def test_csv_rows_none_of_which_finds_its_image_stop_the_scan(tmp_path: Path) ->
         path.rename(path.with_name(f"other{path.name}"))
 
     with pytest.raises(
-        SourceError, match=r"none of 24 label rows finds its image, expected for instance Manually_Annotated_Images/<n>/<hash>.jpg"
+        SourceError,
+        match=r"none of 24 label rows finds its image, expected for instance Manually_Annotated_Images/<n>/<hash>.jpg",
     ):
         scanned(tmp_path)
 
@@ -250,7 +279,9 @@ def test_csv_paths_match_without_regard_to_case(tmp_path: Path) -> None:
 def test_flattened_images_and_backslashes_are_found(tmp_path: Path) -> None:
     """The CSV goes on naming ``<n>/<hash>``, with Windows' separators in some copies."""
     csv_tree(tmp_path, flat=True)
-    (tmp_path / "training.csv").write_text(csv_text([csv_row(i, path=csv_path(i).replace("/", "\\")) for i in range(22)]))
+    (tmp_path / "training.csv").write_text(
+        csv_text([csv_row(i, path=csv_path(i).replace("/", "\\")) for i in range(22)])
+    )
 
     found = scanned(tmp_path)
 
@@ -267,7 +298,9 @@ def test_every_row_of_a_file_named_twice_is_kept(tmp_path: Path) -> None:
 
     found = scanned(tmp_path)
 
-    assert [item.key for item in found.items if item.path.endswith(csv_path(0))] == [f"train_{row}_{0:032x}" for row in (0, 22, 23)]
+    assert [item.key for item in found.items if item.path.endswith(csv_path(0))] == [
+        f"train_{row}_{0:032x}" for row in (0, 22, 23)
+    ]
     assert sum("2 rows name a file that an earlier row of the split has named" in note for note in found.notes) == 1
 
 
@@ -295,7 +328,9 @@ def test_the_automatic_part_joins_train_when_it_is_asked_for(tmp_path: Path) -> 
     without, found = scanned(tmp_path), scanned(tmp_path, automatic=True)
 
     assert len(without.items) == 24
-    assert any("automatically annotated part (automatically_annotated.csv) was left out" in note for note in without.notes)
+    assert any(
+        "automatically annotated part (automatically_annotated.csv) was left out" in note for note in without.notes
+    )
     assert keys(found)[:24] == keys(without)
     automatic = [item for item in found.items if item.key.startswith("auto_")]
     assert len(automatic) == 16

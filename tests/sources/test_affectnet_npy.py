@@ -41,7 +41,12 @@ def test_npy_items_hold_what_the_files_say(tmp_path: Path) -> None:
 
     found = scanned(tmp_path)
 
-    assert (found.source, found.layout, found.root, found.classes) == ("affectnet", "AN-npy", str(tmp_path), AFFECTNET_8)
+    assert (found.source, found.layout, found.root, found.classes) == (
+        "affectnet",
+        "AN-npy",
+        str(tmp_path),
+        AFFECTNET_8,
+    )
     assert (len(found.items), found.rejects, found.skipped, found.repairs) == (24, [], {}, {})
     for split, folder, count in (("train", "train_set", 16), ("val", "val_set", 8)):
         for i, item in enumerate([item for item in found.items if item.split == split]):
@@ -199,7 +204,10 @@ def test_images_with_other_names_are_accepted_if_they_are_the_only_ones(tmp_path
 
     found = scanned(tmp_path)
 
-    assert reasons(found) == [("train_set/images/7.JPG", "image_ambiguous"), ("train_set/images/8.png", "label_missing")]
+    assert reasons(found) == [
+        ("train_set/images/7.JPG", "image_ambiguous"),
+        ("train_set/images/8.png", "label_missing"),
+    ]
     assert found.rejects[0].detail == "can be 7.JPG or 7.png"
     assert [item.path for item in found.items][:7] == [
         f"train_set/images/{name}" for name in ("0.jpg", "1.JPG", "2.jpeg", "3.PNG", "4.bmp", "5.TIFF", "6.tif")
@@ -248,7 +256,10 @@ def test_classes_that_are_no_emotion_are_skipped_unless_they_are_asked_for(tmp_p
     assert (plain.skipped, len(plain.items)) == ({"not_emotion": 3}, 16)
     assert (kept.skipped, kept.classes) == ({}, AFFECTNET_ALL)
     assert [item.label for item in kept.items][-3:] == [8, 9, 10]
-    assert (kept_of_seven.skipped, kept_of_seven.classes) == ({"contempt": 2}, (*AFFECTNET_7, "None", "Uncertain", "No-Face"))
+    assert (kept_of_seven.skipped, kept_of_seven.classes) == (
+        {"contempt": 2},
+        (*AFFECTNET_7, "None", "Uncertain", "No-Face"),
+    )
     assert [item.label for item in kept_of_seven.items][-3:] == [7, 8, 9]
 
 
@@ -259,9 +270,12 @@ def test_notes_compare_the_counts_with_the_release(tmp_path: Path) -> None:
     found = scanned(tmp_path)
 
     assert found.complete is False
-    assert "train: 16 items: Neutral 2, Happy 2, Sad 2, Surprise 2, Fear 2, Disgust 2, Anger 2, Contempt 2." in found.notes
+    assert (
+        "train: 16 items: Neutral 2, Happy 2, Sad 2, Surprise 2, Fear 2, Disgust 2, Anger 2, Contempt 2." in found.notes
+    )
     assert any(
-        re.match(r"train: 16 found, 287,651 in .*2021 \(-287,635\): Neutral -74,872, .*Contempt -3,748\.", note) for note in found.notes
+        re.match(r"train: 16 found, 287,651 in .*2021 \(-287,635\): Neutral -74,872, .*Contempt -3,748\.", note)
+        for note in found.notes
     )
     assert any(re.match(r"val: missing, 3,999 in ", note) for note in found.notes)
 

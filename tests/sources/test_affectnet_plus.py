@@ -91,7 +91,9 @@ def test_plus_values_that_cannot_be_used_are_left_out(tmp_path: Path) -> None:
     folder = tmp_path / "human_annotated/train_set/annotations"
     meta = plus_document(1)["meta-data"]
     (folder / "1.json").write_text(json.dumps(plus_document(1, meta_data={**meta, "valence": -2, "arousal": None})))
-    (folder / "2.json").write_text(json.dumps(plus_document(2, meta_data={**meta, "valence": math.nan, "landmark-68": points(1)[1:]})))
+    (folder / "2.json").write_text(
+        json.dumps(plus_document(2, meta_data={**meta, "valence": math.nan, "landmark-68": points(1)[1:]}))
+    )
     (folder / "3.json").write_text(json.dumps({"human-label": 3.0}))
 
     found = scanned(tmp_path)

@@ -111,7 +111,9 @@ def test_a_row_finds_its_image_in_the_other_unicode_form() -> None:
         ("VOC2007/JPEGImages/{i}.jpg", ["VOC2007/Annotations/0.xml"], "VOC2007/Annotations/"),
     ],
 )
-def test_images_whose_labels_lie_elsewhere_are_no_class(tmp_path: Path, source: str, images: str, labels: list[str], shown: str) -> None:
+def test_images_whose_labels_lie_elsewhere_are_no_class(
+    tmp_path: Path, source: str, images: str, labels: list[str], shown: str
+) -> None:
     """COCO, VOC and lists would become one class called ``images``, without a word."""
     for i in range(3):
         put(tmp_path / images.format(i=i))
@@ -123,7 +125,10 @@ def test_images_whose_labels_lie_elsewhere_are_no_class(tmp_path: Path, source: 
 
     place = images.rpartition("/")[0]
     assert error.startswith(f"images in {place}/")
-    assert f"beside {shown}, whose labels are not read, expected a folder for each class; put images in train/<class>/" in error
+    assert (
+        f"beside {shown}, whose labels are not read, expected a folder for each class; put images in train/<class>/"
+        in error
+    )
     assert ("source 'folder'" in error) == (source != "folder")
     assert "AN-npy" not in error
 
@@ -145,7 +150,9 @@ def test_images_alone_are_told_where_to_go(tmp_path: Path, source: str) -> None:
 
     error = refused(tmp_path, source)
 
-    assert error.startswith("images in the folder itself found, expected a folder for each class; put images in train/<class>/")
+    assert error.startswith(
+        "images in the folder itself found, expected a folder for each class; put images in train/<class>/"
+    )
     assert len(error) < 250
 
 

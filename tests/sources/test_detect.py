@@ -8,7 +8,17 @@ from pathlib import Path
 import fsspec
 import pytest
 from trees import csv_tree, npy_image, npy_tree, plus_tree, va_tree
-from trees_rafdb import KAGGLE_NAMES, class_folders, kaggle_a_tree, kaggle_b_tree, parquet_file, put, raf_kaggle_tree, rafdb_tree, yolo_tree
+from trees_rafdb import (
+    KAGGLE_NAMES,
+    class_folders,
+    kaggle_a_tree,
+    kaggle_b_tree,
+    parquet_file,
+    put,
+    raf_kaggle_tree,
+    rafdb_tree,
+    yolo_tree,
+)
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError, OptionError
 from ferdata.sources import ScanOptions, detect_layout, scan_source
@@ -66,7 +76,9 @@ def test_five_wrappers_are_too_many(tmp_path: Path) -> None:
     """A deep search would find something in any disk."""
     npy_tree(tmp_path / "a/b/c/d/e")
 
-    with pytest.raises(LayoutError, match=r"AN-npy found deeper down, in a/b/c/d/e, expected its own folder; give .*/a/b/c/d/e$"):
+    with pytest.raises(
+        LayoutError, match=r"AN-npy found deeper down, in a/b/c/d/e, expected its own folder; give .*/a/b/c/d/e$"
+    ):
         detect_layout(str(tmp_path))
 
 
@@ -109,7 +121,9 @@ def test_two_folders_for_one_split_must_be_settled(tmp_path: Path) -> None:
     npy_tree(tmp_path)
     npy_image(tmp_path / "valid_set", 1)
 
-    with pytest.raises(AmbiguousLayoutError, match=r"'val_set' and 'valid_set' found, expected one folder for split val"):
+    with pytest.raises(
+        AmbiguousLayoutError, match=r"'val_set' and 'valid_set' found, expected one folder for split val"
+    ):
         detect_layout(str(tmp_path))
 
 
@@ -143,7 +157,13 @@ def test_one_affectnet_plus_split_takes_its_folders_name(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [("RAF-basic", "RAF-compound"), ("AN-npy", "AN-csv"), ("AN-npy", "RAF-basic"), ("AN-csv", "AN-plus"), ("RAF-kaggle", "AN-kaggle-A")],
+    [
+        ("RAF-basic", "RAF-compound"),
+        ("AN-npy", "AN-csv"),
+        ("AN-npy", "RAF-basic"),
+        ("AN-csv", "AN-plus"),
+        ("RAF-kaggle", "AN-kaggle-A"),
+    ],
 )
 def test_two_layouts_below_one_root_are_named_with_both_paths(tmp_path: Path, first: str, second: str) -> None:
     """Which of them is meant only the user knows."""
@@ -154,7 +174,10 @@ def test_two_layouts_below_one_root_are_named_with_both_paths(tmp_path: Path, fi
         detect_layout(str(tmp_path))
 
     text = str(caught.value)
-    assert all(part in text for part in (first, second, str(tmp_path / "basic"), str(tmp_path / "compound"), "give the path of one"))
+    assert all(
+        part in text
+        for part in (first, second, str(tmp_path / "basic"), str(tmp_path / "compound"), "give the path of one")
+    )
 
 
 def test_a_second_layout_inside_the_first_ones_root_is_a_question(tmp_path: Path) -> None:
@@ -207,7 +230,9 @@ def test_a_folder_beside_the_only_layout_asks_for_its_path(tmp_path: Path) -> No
     npy_tree(tmp_path / "AffectNet")
     put(tmp_path / "other/notes.txt")
 
-    with pytest.raises(LayoutError, match=rf"AN-npy found deeper down, in AffectNet, .*give {re.escape(str(tmp_path))}/AffectNet"):
+    with pytest.raises(
+        LayoutError, match=rf"AN-npy found deeper down, in AffectNet, .*give {re.escape(str(tmp_path))}/AffectNet"
+    ):
         detect_layout(str(tmp_path))
 
 
@@ -239,7 +264,9 @@ def test_class_folders_belong_to_the_source_that_is_asked_for(tmp_path: Path) ->
     """Names alone do not say whose images they are."""
     class_folders(tmp_path, {"train": {"happy": 1, "sad": 1}, "test": {"Happy": 1}})
 
-    named = {source: detect_layout(str(tmp_path), source=source).layout.name for source in ("affectnet", "rafdb", "folder")}
+    named = {
+        source: detect_layout(str(tmp_path), source=source).layout.name for source in ("affectnet", "rafdb", "folder")
+    }
 
     assert named == {"affectnet": "AN-folders", "rafdb": "RAF-folders", "folder": "folder"}
     assert detect_layout(str(tmp_path)).class_folders == {"happy": "Happy", "sad": "Sad", "Happy": "Happy"}
@@ -261,7 +288,8 @@ def test_numeric_class_folders_ask_with_path_counts_and_readings(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("labels", "zero", "six"), [("affectnet", "Neutral", "Anger"), ("rafdb", "Surprise", "Neutral"), ("alphabetical", "Anger", "Surprise")]
+    ("labels", "zero", "six"),
+    [("affectnet", "Neutral", "Anger"), ("rafdb", "Surprise", "Neutral"), ("alphabetical", "Anger", "Surprise")],
 )
 def test_the_labels_option_settles_numeric_folders(tmp_path: Path, labels: str, zero: str, six: str) -> None:
     """Padded numbers are the same numbers."""
@@ -340,7 +368,9 @@ def test_an_fsspec_url_is_read_like_a_folder(tmp_path: Path, layout: str) -> Non
     memory = fsspec.filesystem("memory")
     memory.put(f"{tmp_path}/", f"/{tmp_path.name}/", recursive=True)
     try:
-        local, remote = (scan_source("affectnet", root, ScanOptions()) for root in (str(tmp_path), f"memory://{tmp_path.name}"))
+        local, remote = (
+            scan_source("affectnet", root, ScanOptions()) for root in (str(tmp_path), f"memory://{tmp_path.name}")
+        )
     finally:
         memory.rm(f"/{tmp_path.name}", recursive=True)
 

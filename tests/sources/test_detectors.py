@@ -14,9 +14,19 @@ from ferdata.sources import ScanOptions, detect_layout, scan_source
     ("images", "lists", "names", "flat"),
     [
         ("Manually_Annotated_Images", "", ("training.csv", "validation.csv"), False),
-        ("manually_annotated", "Manually_Annotated_file_lists", ("Manually_training.csv", "Manually_validation.csv"), False),
+        (
+            "manually_annotated",
+            "Manually_Annotated_file_lists",
+            ("Manually_training.csv", "Manually_validation.csv"),
+            False,
+        ),
         ("Manually_Annotated_compressed", "label", ("training.csv", "validate.csv"), False),
-        ("Manually_Annotated/Manually_Annotated_Images", "Manually_Annotated", ("training.csv", "validation.csv"), False),
+        (
+            "Manually_Annotated/Manually_Annotated_Images",
+            "Manually_Annotated",
+            ("training.csv", "validation.csv"),
+            False,
+        ),
         ("Manually_Annotated", "Manually_Annotated", ("training.csv", "validation.csv"), False),
         ("Manually_Annotated_Images/Manually_Annotated_Images", "", ("Training.csv", "VALIDATION.CSV"), False),
         ("Manually_Annotated_Images", "", ("training.csv", "validation.csv"), True),
@@ -35,7 +45,9 @@ def test_csv_files_and_images_are_looked_for_separately(
 
     assert (found.layout.name, found.root) == ("AN-csv", str(tmp_path))
     assert found.folders == {"manual": images}
-    assert found.files == {split: f"{lists}/{name}".strip("/") for split, name in zip(("train", "val"), names, strict=True)}
+    assert found.files == {
+        split: f"{lists}/{name}".strip("/") for split, name in zip(("train", "val"), names, strict=True)
+    }
     assert len(scan_source("affectnet", str(tmp_path), ScanOptions()).items) == 16 + 8
 
 
@@ -48,7 +60,10 @@ def test_the_automatic_part_is_found_beside_the_manual_one(tmp_path: Path) -> No
 
     found = detect_layout(str(tmp_path))
 
-    assert found.files["automatic"] == "Automatically_Annotated/Automatically_annotated_file_list/automatically_annotated.csv"
+    assert (
+        found.files["automatic"]
+        == "Automatically_Annotated/Automatically_annotated_file_list/automatically_annotated.csv"
+    )
     assert found.folders["automatic"] == "Automatically_Annotated/Automatically_Annotated_Images"
 
 
@@ -69,7 +84,8 @@ def test_packed_images_beside_the_csv_files_must_be_unpacked(tmp_path: Path) -> 
     put(tmp_path / "Manually_Annotated/Manually_Annotated.part1.rar")
 
     with pytest.raises(
-        LayoutError, match=r"training.csv found, but the images are still packed \(Manually_Annotated/.*part1.rar\).*unpack first"
+        LayoutError,
+        match=r"training.csv found, but the images are still packed \(Manually_Annotated/.*part1.rar\).*unpack first",
     ):
         detect_layout(str(tmp_path))
 
@@ -78,7 +94,9 @@ def test_csv_files_without_images_say_where_to_point(tmp_path: Path) -> None:
     """The folder of lists alone is a wrong root."""
     put(tmp_path / "training.csv", csv_text([csv_row(0)]))
 
-    with pytest.raises(LayoutError, match=r"training.csv found, but no Manually_Annotated_Images.*give the folder that holds"):
+    with pytest.raises(
+        LayoutError, match=r"training.csv found, but no Manually_Annotated_Images.*give the folder that holds"
+    ):
         detect_layout(str(tmp_path))
 
 
@@ -87,7 +105,10 @@ def test_two_folders_with_the_same_images_must_be_settled(tmp_path: Path) -> Non
     csv_tree(tmp_path)
     csv_tree(tmp_path, images="Manually_Annotated_compressed")
 
-    with pytest.raises(AmbiguousLayoutError, match="'Manually_Annotated_Images' and 'Manually_Annotated_compressed' found, expected one"):
+    with pytest.raises(
+        AmbiguousLayoutError,
+        match="'Manually_Annotated_Images' and 'Manually_Annotated_compressed' found, expected one",
+    ):
         detect_layout(str(tmp_path))
 
 
@@ -100,9 +121,15 @@ def test_two_csv_files_for_one_split_must_be_settled_unless_they_are_equal(tmp_p
     found = detect_layout(str(tmp_path))
 
     assert found.files["train"] == "training.csv"
-    assert {"Ignored training_clean.csv: training.csv is used.", "Ignored label/training.csv: training.csv is used."} <= set(found.notes)
+    assert {
+        "Ignored training_clean.csv: training.csv is used.",
+        "Ignored label/training.csv: training.csv is used.",
+    } <= set(found.notes)
     copy.write_text(csv_text([csv_row(1)]))
-    with pytest.raises(AmbiguousLayoutError, match=r"training.csv and label/training.csv differ, expected one CSV file for the train rows"):
+    with pytest.raises(
+        AmbiguousLayoutError,
+        match=r"training.csv and label/training.csv differ, expected one CSV file for the train rows",
+    ):
         detect_layout(str(tmp_path))
 
 
@@ -152,7 +179,11 @@ def test_yolo_names_one_folder_up_belong_to_it(tmp_path: Path) -> None:
 
     found = detect_layout(str(tmp_path))
 
-    assert (found.layout.name, found.files["names"], found.splits["train"]) == ("AN-yolo", "data.yaml", "YOLO_format/train")
+    assert (found.layout.name, found.files["names"], found.splits["train"]) == (
+        "AN-yolo",
+        "data.yaml",
+        "YOLO_format/train",
+    )
 
 
 def test_kaggle_labels_inside_the_train_folder_are_found(tmp_path: Path) -> None:

@@ -10,7 +10,15 @@ import pytest
 from trees_rafdb import KAGGLE_NAMES, class_folders, names_of, put, reasons
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError, SourceError
-from ferdata.labels import AFFECTNET_7, AFFECTNET_8, ALPHABETICAL_7, ALPHABETICAL_8, FER2013, RAFDB_BASIC, canonical_name
+from ferdata.labels import (
+    AFFECTNET_7,
+    AFFECTNET_8,
+    ALPHABETICAL_7,
+    ALPHABETICAL_8,
+    FER2013,
+    RAFDB_BASIC,
+    canonical_name,
+)
 from ferdata.sources import Scan, ScanOptions, scan_source
 from ferdata.sources.affectnet.totals import AFFECTNET_TRAIN
 from ferdata.sources.class_folders.orders import find_number_order
@@ -49,7 +57,9 @@ def test_every_alias_is_its_class_in_any_case(tmp_path: Path, class_name: str) -
     assert sorted(item.source_label for item in train) == sorted(ALIASES[class_name])
 
 
-@pytest.mark.parametrize(("source", "layout", "classes"), [("affectnet", "AN-folders", AFFECTNET_8), ("rafdb", "RAF-folders", AFFECTNET_7)])
+@pytest.mark.parametrize(
+    ("source", "layout", "classes"), [("affectnet", "AN-folders", AFFECTNET_8), ("rafdb", "RAF-folders", AFFECTNET_7)]
+)
 @pytest.mark.parametrize("val", ["val", "Valid", "test", "validation"])
 def test_split_folders_are_found_under_their_usual_names(
     tmp_path: Path, source: str, layout: str, classes: tuple[str, ...], val: str
@@ -62,7 +72,9 @@ def test_split_folders_are_found_under_their_usual_names(
 
     assert (found.layout, found.source, found.classes) == (layout, source, classes)
     assert found.items.splits() == ["train", "test" if val == "test" else "val"]
-    assert [found.classes[item.label] for item in found.items] == [canonical_name(item.source_label) for item in found.items]
+    assert [found.classes[item.label] for item in found.items] == [
+        canonical_name(item.source_label) for item in found.items
+    ]
     assert len({item.key for item in found.items}) == len(found.items) == 3 * len(names)
 
 
@@ -236,7 +248,9 @@ def counts_in(order: tuple[str, ...], table: dict[str, int], first: int) -> dict
         (FER2013, 0, RAFDB_TRAIN),
     ],
 )
-def test_the_counts_of_a_complete_train_split_settle_the_order(order: tuple[str, ...], first: int, table: dict[str, int]) -> None:
+def test_the_counts_of_a_complete_train_split_settle_the_order(
+    order: tuple[str, ...], first: int, table: dict[str, int]
+) -> None:
     """All counts equal a known table under one order only; one image less and it must be asked."""
     counts = counts_in(order, table, first)
     numbers = {name: int(name) for name in counts["train"]}

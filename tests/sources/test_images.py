@@ -59,12 +59,18 @@ def test_a_file_that_is_too_large_for_an_image_is_not_read(tmp_path: Path) -> No
     with open(tmp_path / "x.png", "wb") as file:
         file.truncate(40 << 30)
 
-    with pytest.raises(StoreError, match=r"x\.png: 42,949,672,960 bytes found, expected at most 536,870,912; remove it"):
+    with pytest.raises(
+        StoreError, match=r"x\.png: 42,949,672,960 bytes found, expected at most 536,870,912; remove it"
+    ):
         read_image(str(tmp_path), "x.png")
 
 
-@pytest.mark.parametrize("rows", [[bytes(3 << 20)], [bytes(range(256)) * 1024] * 40], ids=["one cell", "one value many times"])
-def test_a_row_group_that_inflates_without_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[bytes]) -> None:
+@pytest.mark.parametrize(
+    "rows", [[bytes(3 << 20)], [bytes(range(256)) * 1024] * 40], ids=["one cell", "one value many times"]
+)
+def test_a_row_group_that_inflates_without_end_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[bytes]
+) -> None:
     """Images are compressed already: kilobytes that become gigabytes hold none."""
     monkeypatch.setattr(images, "_MAX_FILE_BYTES", 1 << 20)
     pq.write_table(pa.table({"image": pa.array(rows, pa.binary())}), tmp_path / "x.parquet", compression="zstd")
@@ -118,7 +124,9 @@ def test_a_parquet_file_behind_a_url_is_read_by_ranges(tmp_path: Path) -> None:
     memory.pipe("/images-test/x.parquet", (tmp_path / "x.parquet").read_bytes())
     memory.pipe("/images-test/y.jpg", b"y")
     try:
-        assert [read_image("memory://images-test", f"x.parquet#{row}") for row in (8, 0, 5)] == [jpeg_bytes(row) for row in (8, 0, 5)]
+        assert [read_image("memory://images-test", f"x.parquet#{row}") for row in (8, 0, 5)] == [
+            jpeg_bytes(row) for row in (8, 0, 5)
+        ]
         assert read_image("memory://images-test", "y.jpg") == b"y"
     finally:
         memory.rm("/images-test", recursive=True)

@@ -28,7 +28,9 @@ def test_kaggle_a_maps_alphabetical_folders_to_official_ids_by_name(tmp_path: Pa
     found = scanned(tmp_path)
 
     assert (found.layout, found.classes, found.items.splits()) == ("AN-kaggle-A", AFFECTNET_8, ["train"])
-    assert [(item.path, item.source_label) for item in found.items] == [(f"{folder}/{name}", folder) for folder, name in rows]
+    assert [(item.path, item.source_label) for item in found.items] == [
+        (f"{folder}/{name}", folder) for folder, name in rows
+    ]
     assert names_of(found) == [canonical_name(folder) for folder, _ in rows]
     assert found.items[0].key == "train_anger_image0000000"
     assert [item.extra for item in found.items][:2] == [{"relFCs": 0.5}, {"relFCs": 0.51}]
@@ -86,7 +88,10 @@ def test_kaggle_repeated_rows_are_kept_with_the_line_number_in_the_key(tmp_path:
 
     found = scanned(tmp_path)
 
-    assert [item.key for item in found.items if "0000000" in item.key] == ["train_anger_image0000000", "train_anger_image0000000_row18"]
+    assert [item.key for item in found.items if "0000000" in item.key] == [
+        "train_anger_image0000000",
+        "train_anger_image0000000_row18",
+    ]
     assert any("1 images stand in several rows" in note for note in found.notes)
 
 
@@ -168,7 +173,9 @@ def test_kaggle_b_with_a_csv_inside_train_labels_test_too(tmp_path: Path) -> Non
     found = scanned(tmp_path)
 
     assert [item.split for item in found.items] == ["train"] * 16 + ["test"] * 8
-    assert next(found.classes[item.label] for item in found.items if item.path == "Test/Anger/image0000016.jpg") == "Sad"
+    assert (
+        next(found.classes[item.label] for item in found.items if item.path == "Test/Anger/image0000016.jpg") == "Sad"
+    )
     assert (found.rejects, found.repairs) == ([], {"name_matched": 8, "folder_differs": 1})
 
 

@@ -14,7 +14,12 @@ def test_a_layout_says_all_that_is_asked_of_it(layout: Layout) -> None:
     assert LAYOUTS[str(layout)] is layout
     assert layout.source in SOURCES
     assert layout.evidence == "names" or layout.sign
-    assert all(sum(counts.values()) for release in layout.releases for counts in release.splits.values() if not isinstance(counts, int))
+    assert all(
+        sum(counts.values())
+        for release in layout.releases
+        for counts in release.splits.values()
+        if not isinstance(counts, int)
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in LAYOUTS if name not in SOURCES])

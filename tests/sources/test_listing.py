@@ -70,7 +70,9 @@ def test_peek_stops_early(tmp_path: Path) -> None:
         (tmp_path / f"{i}.npy").touch()
     seen: list[str] = []
 
-    found = Tree(Store(str(tmp_path))).peek("", lambda name: bool(seen.append(name)) or name.endswith(".npy"), at_most=3)
+    found = Tree(Store(str(tmp_path))).peek(
+        "", lambda name: bool(seen.append(name)) or name.endswith(".npy"), at_most=3
+    )
 
     assert len(found) == len(seen) == 3
 
@@ -103,7 +105,9 @@ def test_kinds_of_files_go_by_their_ending_in_any_case() -> None:
     """What is inside is seen when it is read."""
     assert all(map(is_image, ("a.jpg", "a.JPEG", "a.Png", "a.bmp", "a.TIF", "a.tiff")))
     assert not any(map(is_image, ("a", "jpg", "a.npy", "a.jpg.txt")))
-    assert all(map(is_archive, ("a.rar", "a.part01.rar", "a.ZIP", "a.tar", "a.tar.gz", "a.tgz", "a.7z", "a.7z.001", "a.z01")))
+    assert all(
+        map(is_archive, ("a.rar", "a.part01.rar", "a.ZIP", "a.tar", "a.tar.gz", "a.tgz", "a.7z", "a.7z.001", "a.z01"))
+    )
     assert not any(map(is_archive, ("a.jpg", "zip", "a.csv")))
 
 

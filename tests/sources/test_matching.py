@@ -17,7 +17,9 @@ def test_keys_are_unique_without_regard_to_case_and_fit_the_format() -> None:
     assert len({key.lower() for key in made}) == len(made)
 
 
-@pytest.mark.parametrize(("text", "number"), [("3", 3), (" 3.0 ", 3), ("03", 3), ("-1", -1), ("3.5", None), ("", None), ("1e2", None)])
+@pytest.mark.parametrize(
+    ("text", "number"), [("3", 3), (" 3.0 ", 3), ("03", 3), ("-1", -1), ("3.5", None), ("", None), ("1e2", None)]
+)
 def test_whole_numbers_are_whole(text: str, number: int | None) -> None:
     """``3.0`` is what a table program makes of 3."""
     assert whole_number(text) == number

@@ -46,7 +46,9 @@ def test_a_pipe_for_a_label_file_is_a_corrupt_label(tmp_path: Path) -> None:
     thread.start()
     thread.join(20)
 
-    assert [(reject.path, reject.reason) for reject in scans[0].rejects] == [("train_set/images/3.jpg", "label_corrupt")]
+    assert [(reject.path, reject.reason) for reject in scans[0].rejects] == [
+        ("train_set/images/3.jpg", "label_corrupt")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,9 @@ NUMBERS = np.array(points(5)).reshape(68, 2)
         (np.zeros((68, 2), [("x", "f4")]), False),
     ],
 )
-def test_landmarks_of_any_order_and_shape_give_x_and_y_in_turn_or_are_missing(tmp_path: Path, value: np.ndarray, is_kept: bool) -> None:
+def test_landmarks_of_any_order_and_shape_give_x_and_y_in_turn_or_are_missing(
+    tmp_path: Path, value: np.ndarray, is_kept: bool
+) -> None:
     """Taken as they lie in the file, x and y would be mixed without a word."""
     npy_tree(tmp_path)
     annotation(tmp_path, 5, "lnd").write_bytes(npy_bytes(value))
@@ -161,7 +165,9 @@ def test_landmarks_of_any_order_and_shape_give_x_and_y_in_turn_or_are_missing(tm
 @pytest.mark.parametrize(
     "value", [np.array("3"), np.array(["3"], ">U4"), np.array([[3]], ">i8"), np.array([[[3.0]]], ">f4"), np.array(b"3")]
 )
-def test_labels_of_any_type_order_and_version_are_numbers(tmp_path: Path, version: tuple[int, int], value: np.ndarray) -> None:
+def test_labels_of_any_type_order_and_version_are_numbers(
+    tmp_path: Path, version: tuple[int, int], value: np.ndarray
+) -> None:
     """Users save the files again with what they have."""
     npy_tree(tmp_path)
     with annotation(tmp_path, 5, "exp").open("wb") as file:
@@ -180,16 +186,24 @@ def header(text: str, version: int = 1) -> bytes:
         (npy_bytes(np.array("3")).replace(b"False", b"Fclse"), "broken .npy header"),
         (npy_bytes(np.array("3")).replace(b"False", b"print"), "broken .npy header"),
         (header("[" * 2000), "broken .npy header"),
-        (header("{'descr': '<U1', 'fortran_order': False, 'shape': (1000000000, 1000000000), }\n"), "bytes found, expected"),
+        (
+            header("{'descr': '<U1', 'fortran_order': False, 'shape': (1000000000, 1000000000), }\n"),
+            "bytes found, expected",
+        ),
         (header("{'descr': '<U0', 'fortran_order': False, 'shape': (99999999999999,), }\n"), "of 0 bytes each found"),
         (header("{'descr': '<U1', 'fortran_order': False, 'shape': (-1,), }\n"), "expected values"),
-        (header("{'descr': '|O', 'fortran_order': False, 'shape': (), }\n") + b"cos\nsystem\n", "pickled objects found"),
+        (
+            header("{'descr': '|O', 'fortran_order': False, 'shape': (), }\n") + b"cos\nsystem\n",
+            "pickled objects found",
+        ),
         (header(" " * 60000), "header of 60,010 bytes found"),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + b"x" * 99, "header of 4,294,967,307 bytes found"),
         (npy_bytes(np.array(["1", "2"])), "2 values found, expected one"),
     ],
 )
-def test_a_forged_or_damaged_label_is_one_reject_with_the_same_text_anywhere(tmp_path: Path, data: bytes, reason: str) -> None:
+def test_a_forged_or_damaged_label_is_one_reject_with_the_same_text_anywhere(
+    tmp_path: Path, data: bytes, reason: str
+) -> None:
     """An address or a folder's name in the text would give other bytes for the same source, and end a resume."""
     details = []
     for folder in ("one", "another"):
@@ -278,11 +292,20 @@ def test_readers_leave_when_their_parent_is_killed(tmp_path: Path) -> None:
 
 def test_parse_npy_agrees_with_numpy(tmp_path: Path) -> None:
     """The fast parser is only a short cut."""
-    for value in (np.array("7"), np.array(-0.5), np.array([4], np.int64), np.arange(136.0), np.float32(0.1), np.zeros((0,))):
+    for value in (
+        np.array("7"),
+        np.array(-0.5),
+        np.array([4], np.int64),
+        np.arange(136.0),
+        np.float32(0.1),
+        np.zeros((0,)),
+    ):
         path = tmp_path / "value.npy"
         np.save(path, value)
         loaded = np.load(path, allow_pickle=False)
 
         parsed = parse_npy(path.read_bytes())
 
-        assert np.array_equal(parsed, loaded) if isinstance(parsed, np.ndarray) else parsed == str(loaded.reshape(-1)[0])
+        assert (
+            np.array_equal(parsed, loaded) if isinstance(parsed, np.ndarray) else parsed == str(loaded.reshape(-1)[0])
+        )

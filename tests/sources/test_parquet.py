@@ -43,7 +43,10 @@ def test_parquet_labels_may_be_the_names_themselves(tmp_path: Path, kind: str) -
     """Text columns and categories carry the names in the data."""
     names = pa.array(["Happy", "anger", "suprise", "sadness"])
     table = pa.table(
-        {"image": pa.array([jpeg_bytes(i) for i in range(4)]), "label": names.dictionary_encode() if kind == "dictionary" else names}
+        {
+            "image": pa.array([jpeg_bytes(i) for i in range(4)]),
+            "label": names.dictionary_encode() if kind == "dictionary" else names,
+        }
     )
     pq.write_table(table, tmp_path / "train.parquet")
 
@@ -58,7 +61,8 @@ def test_parquet_numbers_without_names_ask(tmp_path: Path) -> None:
     parquet_file(tmp_path / "train.parquet", [i % 7 for i in range(15)])
 
     with pytest.raises(
-        AmbiguousLayoutError, match=r"no class names are stored.*train: 0: 3, 1: 2.*--labels affectnet\|rafdb\|alphabetical"
+        AmbiguousLayoutError,
+        match=r"no class names are stored.*train: 0: 3, 1: 2.*--labels affectnet\|rafdb\|alphabetical",
     ):
         scanned(tmp_path)
     assert names_of(scanned(tmp_path, labels="alphabetical"))[:2] == ["Anger", "Disgust"]
@@ -196,7 +200,9 @@ def test_labels_of_other_types_stop(tmp_path: Path, labels: pa.Array, match: str
     """What a nested value means as a label, nobody has said."""
     pq.write_table(pa.table({"image": IMAGES, "label": labels}), tmp_path / "train.parquet")
 
-    with pytest.raises(LayoutError, match=rf"train.parquet: label column {match}.* found, expected class numbers or class names"):
+    with pytest.raises(
+        LayoutError, match=rf"train.parquet: label column {match}.* found, expected class numbers or class names"
+    ):
         scanned(tmp_path)
 
 

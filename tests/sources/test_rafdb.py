@@ -182,7 +182,9 @@ def test_stems_of_both_sets_in_one_list_stop(tmp_path: Path) -> None:
 def test_compound_stems_with_basic_labels_stop(tmp_path: Path) -> None:
     """A hundred compound rows without one id above 7 cannot be: their labels are those of basic."""
     rafdb_tree(tmp_path, kind="compound", train=110, test=0)
-    edit_list(tmp_path, lambda text: "".join(f"{line.split()[0]} {i % 7 + 1}\n" for i, line in enumerate(text.splitlines())))
+    edit_list(
+        tmp_path, lambda text: "".join(f"{line.split()[0]} {i % 7 + 1}\n" for i, line in enumerate(text.splitlines()))
+    )
 
     with pytest.raises(LayoutError, match="digits and labels disagree"):
         scanned(tmp_path)
@@ -192,7 +194,10 @@ def test_labels_that_are_no_numbers_are_rejected_and_most_of_them_stop(tmp_path:
     """One bad label is one reject, named once; more than half are another kind of file."""
     rafdb_tree(tmp_path)
     edit_list(
-        tmp_path, lambda text: text.replace("train_00001.jpg 2", "train_00001.jpg happy").replace("train_00002.jpg 3", "train_00002.jpg")
+        tmp_path,
+        lambda text: text.replace("train_00001.jpg 2", "train_00001.jpg happy").replace(
+            "train_00002.jpg 3", "train_00002.jpg"
+        ),
     )
 
     found = scanned(tmp_path)
@@ -200,7 +205,9 @@ def test_labels_that_are_no_numbers_are_rejected_and_most_of_them_stop(tmp_path:
     assert reasons(found) == [("train_00001.jpg", "label_invalid"), ("train_00002.jpg", "label_missing")]
     assert len(found.items) == 19
 
-    edit_list(tmp_path, lambda text: text.replace(" 4", " x").replace(" 5", " x").replace(" 6", " x").replace(" 7", " x"))
+    edit_list(
+        tmp_path, lambda text: text.replace(" 4", " x").replace(" 5", " x").replace(" 6", " x").replace(" 7", " x")
+    )
     with pytest.raises(SourceError, match=r"of 21 labels are not classes: label 'x'"):
         scanned(tmp_path)
 
@@ -225,12 +232,22 @@ def test_repeated_rows_are_kept_with_the_line_number_in_the_key(tmp_path: Path) 
 
     assert [item.key for item in found.items if "00002" in item.key] == ["train_00002", "train_00002_row22"]
     assert len({item.key for item in found.items}) == len(found.items) == 23
-    assert any("2 images stand in several rows" in note and "1 of them with different labels" in note for note in found.notes)
+    assert any(
+        "2 images stand in several rows" in note and "1 of them with different labels" in note for note in found.notes
+    )
 
 
 @pytest.mark.parametrize(
     "place",
-    ["Image/aligned/aligned", "Image/aligned/imgs", "aligned", "image/Aligned", "aligned/aligned", "Image", "IMAGE/aligned/x"],
+    [
+        "Image/aligned/aligned",
+        "Image/aligned/imgs",
+        "aligned",
+        "image/Aligned",
+        "aligned/aligned",
+        "Image",
+        "IMAGE/aligned/x",
+    ],
 )
 def test_aligned_images_are_found_where_archives_put_them(tmp_path: Path, place: str) -> None:
     """Unpackers double folders, and some people flatten them."""

@@ -76,7 +76,9 @@ def test_no_annotation_folder_is_said_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("crop", "outcome"), [("box", "reject"), ("none", "accept")])
 @pytest.mark.parametrize("corners", ["10 10 10 20", "30 10 5 20", "1 9 5 3"])
-def test_a_box_without_area_is_rejected_only_where_crops_are_asked_for(tmp_path: Path, crop: str, outcome: str, corners: str) -> None:
+def test_a_box_without_area_is_rejected_only_where_crops_are_asked_for(
+    tmp_path: Path, crop: str, outcome: str, corners: str
+) -> None:
     """Without crops the box is not needed; the image is kept without it."""
     rafdb_tree(tmp_path, images=("original",), annotations=True)
     put(tmp_path / "Annotation/boundingbox/train_00001_boundingbox.txt", corners)
@@ -92,7 +94,10 @@ def test_a_box_without_area_is_rejected_only_where_crops_are_asked_for(tmp_path:
 def test_the_distribution_file_comes_along_in_affectnet_order(tmp_path: Path) -> None:
     """Its seven shares are in RAF id order; stored classes are not."""
     rafdb_tree(tmp_path)
-    put(tmp_path / "EmoLabel/distribution_basic.txt", "train_00001.jpg 0.1 0.2 0.3 0.4 0.5 0.6 0.7 \ntrain_00002.jpg broken\n")
+    put(
+        tmp_path / "EmoLabel/distribution_basic.txt",
+        "train_00001.jpg 0.1 0.2 0.3 0.4 0.5 0.6 0.7 \ntrain_00002.jpg broken\n",
+    )
 
     found = scanned(tmp_path)
 

@@ -24,7 +24,9 @@ def test_kaggle_form_is_read_by_its_csv(tmp_path: Path) -> None:
     found = scanned(tmp_path)
 
     assert (found.layout, found.classes) == ("RAF-kaggle", AFFECTNET_7)
-    assert [(item.key, item.label, item.source_label) for item in found.items] == [(s, TO_AFFECTNET[i], str(i)) for s, i in rows]
+    assert [(item.key, item.label, item.source_label) for item in found.items] == [
+        (s, TO_AFFECTNET[i], str(i)) for s, i in rows
+    ]
     assert [item.path for item in found.items] == [f"DATASET/{s.split('_')[0]}/{i}/{s}_aligned.jpg" for s, i in rows]
     assert (found.rejects, found.repairs) == ([], {})
 
@@ -35,7 +37,9 @@ def test_kaggle_label_and_folder_that_disagree_stop(tmp_path: Path) -> None:
     path = tmp_path / "train_labels.csv"
     path.write_text(path.read_text().replace("train_00003_aligned.jpg,4", "train_00003_aligned.jpg,5"))
 
-    with pytest.raises(LayoutError, match=r"train_00003_aligned\.jpg as 5, but it lies at DATASET/train/4.*altered copy"):
+    with pytest.raises(
+        LayoutError, match=r"train_00003_aligned\.jpg as 5, but it lies at DATASET/train/4.*altered copy"
+    ):
         scanned(tmp_path)
 
 
@@ -90,7 +94,10 @@ def test_kaggle_rejects_are_named(tmp_path: Path) -> None:
     put(folder / "3/train_00002_aligned.png")
     put(folder / "loose.jpg")
     path = tmp_path / "train_labels.csv"
-    path.write_text("\ufeff" + path.read_text().replace("train_00004_aligned.jpg,5", "train_00004_aligned.jpg,happy").replace("\n", "\r\n"))
+    path.write_text(
+        "\ufeff"
+        + path.read_text().replace("train_00004_aligned.jpg,5", "train_00004_aligned.jpg,happy").replace("\n", "\r\n")
+    )
 
     found = scanned(tmp_path)
 

@@ -30,7 +30,9 @@ def test_ids_out_of_the_set_stop(tmp_path: Path, kind: str, extra: int) -> None:
     bad = 0 if not extra else RAF_CLASSES[kind] + 1
     edit_list(tmp_path, lambda text: text.replace(" 2\n", f" {bad}\n", 3))
 
-    with pytest.raises(LayoutError, match=rf"id {bad}, expected 1..{RAF_CLASSES[kind]} .*3 of 21 lines are not.*0-based"):
+    with pytest.raises(
+        LayoutError, match=rf"id {bad}, expected 1..{RAF_CLASSES[kind]} .*3 of 21 lines are not.*0-based"
+    ):
         scanned(tmp_path)
 
 
@@ -38,7 +40,10 @@ def test_a_list_from_0_stops_however_few_its_zeros_are(tmp_path: Path) -> None:
     """Without the last id, 0 is the first class, and every other row means another class than it says."""
     rafdb_tree(tmp_path, train=70)
     edit_list(
-        tmp_path, lambda text: "".join(f"{line.split()[0]} {0 if i == 1 else i % 5 + 1}\n" for i, line in enumerate(text.splitlines()))
+        tmp_path,
+        lambda text: "".join(
+            f"{line.split()[0]} {0 if i == 1 else i % 5 + 1}\n" for i, line in enumerate(text.splitlines())
+        ),
     )
 
     with pytest.raises(LayoutError, match="0-based"):
@@ -63,7 +68,9 @@ def test_a_few_ids_out_of_the_set_are_rejected_rows(tmp_path: Path, kind: str) -
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
-@pytest.mark.parametrize("line", ["{} {}", "{}  {} ", "{}\t{}", "{},{}", "{};{}", "{}|{}", '"{}","{}"', "{1} {0}", "{1},{0}"])
+@pytest.mark.parametrize(
+    "line", ["{} {}", "{}  {} ", "{}\t{}", "{},{}", "{};{}", "{}|{}", '"{}","{}"', "{1} {0}", "{1},{0}"]
+)
 def test_a_list_in_any_spelling_is_the_same_list(tmp_path: Path, line: str, encoding: str, end: str) -> None:
     """Spreadsheets save lists in spellings of their own."""
     rows = rafdb_tree(tmp_path)

@@ -30,13 +30,19 @@ RAFDB: list[Callable[[Path], object]] = [rafdb_tree, raf_kaggle_tree, named_fold
 
 def scanned(root: Path, build: Callable[[Path], object], **options: Any) -> Scan:
     build(root)
-    return scan_source("rafdb" if build in (rafdb_tree, raf_kaggle_tree) else "affectnet", str(root), ScanOptions(num_workers=1, **options))
+    return scan_source(
+        "rafdb" if build in (rafdb_tree, raf_kaggle_tree) else "affectnet",
+        str(root),
+        ScanOptions(num_workers=1, **options),
+    )
 
 
 @pytest.mark.parametrize("build", [*AFFECTNET, *RAFDB[:2]])
 def test_an_automatic_part_that_no_such_release_has_is_refused(tmp_path: Path, build: Callable[[Path], object]) -> None:
     """AN-csv and AN-plus refuse it too where it is not there."""
-    with pytest.raises(OptionError, match=r"automatic asked for, but .* has no automatically annotated part; leave --automatic out"):
+    with pytest.raises(
+        OptionError, match=r"automatic asked for, but .* has no automatically annotated part; leave --automatic out"
+    ):
         scanned(tmp_path, build, automatic=True)
 
 
@@ -56,7 +62,9 @@ def test_original_images_of_a_release_without_them_are_refused(tmp_path: Path, b
 
 @pytest.mark.parametrize("build", [*AFFECTNET, csv_tree, plus_tree, text_parquet, *RAFDB[:2]])
 @pytest.mark.parametrize("labels", ["affectnet", "alphabetical"])
-def test_an_order_for_labels_that_need_none_is_refused(tmp_path: Path, build: Callable[[Path], object], labels: str) -> None:
+def test_an_order_for_labels_that_need_none_is_refused(
+    tmp_path: Path, build: Callable[[Path], object], labels: str
+) -> None:
     """Ids of a release and names mean what they mean; another order was expected in vain."""
     with pytest.raises(OptionError, match=rf"labels {labels} asked for, but .* need no order, .*leave --labels out"):
         scanned(tmp_path, build, labels=labels)
@@ -70,4 +78,8 @@ def test_options_that_decide_something_are_taken(tmp_path: Path) -> None:
 
     for root in ("numbers", "parquet"):
         assert len(scan_source("affectnet", str(tmp_path / root), ScanOptions(labels="alphabetical")).items) > 1
-    assert scan_source("rafdb", str(tmp_path / "basic"), ScanOptions(rafdb_images="original")).items[0].path.startswith("Image/original/")
+    assert (
+        scan_source("rafdb", str(tmp_path / "basic"), ScanOptions(rafdb_images="original"))
+        .items[0]
+        .path.startswith("Image/original/")
+    )

@@ -30,7 +30,9 @@ def relabelled(root: Path) -> list[list[str]]:
     return rows
 
 
-def write(root: Path, rows: list[list[str]], *, mark: str = ",", encoding: str = "utf-8", name: str = "labels.csv") -> None:
+def write(
+    root: Path, rows: list[list[str]], *, mark: str = ",", encoding: str = "utf-8", name: str = "labels.csv"
+) -> None:
     (root / "labels.csv").unlink()
     put(root / name, "".join(mark.join(row) + "\n" for row in rows).encode(encoding))
 
@@ -60,7 +62,9 @@ def test_a_name_that_is_no_utf8_is_read_as_latin_1(tmp_path: Path, mark: str) ->
     assert (found.items[1].path, found.rejects) == ("contempt/é.jpg", [])
 
 
-@pytest.mark.parametrize("path_name", ["path", "image", "filename", "file", "img_path", "Image Path", "IMAGE-NAME", " pth "])
+@pytest.mark.parametrize(
+    "path_name", ["path", "image", "filename", "file", "img_path", "Image Path", "IMAGE-NAME", " pth "]
+)
 @pytest.mark.parametrize("label_name", ["label", "emotion", "class", "Expression", "LABELS"])
 def test_columns_are_found_by_their_names_in_any_order(tmp_path: Path, path_name: str, label_name: str) -> None:
     """There is no one spelling, and no one order."""
@@ -100,10 +104,14 @@ def test_paths_may_start_above_the_class_folders(tmp_path: Path) -> None:
     rows = [line.split(",") for line in (tmp_path / "labels.csv").read_text().splitlines()]
     plain = scanned(tmp_path)
     write(tmp_path, [rows[0], *([at, f"/home/me/data/{pth}", label, rel] for at, pth, label, rel in rows[1:])])
-    assert [(item.key, item.label) for item in scanned(tmp_path).items] == [(item.key, item.label) for item in plain.items]
+    assert [(item.key, item.label) for item in scanned(tmp_path).items] == [
+        (item.key, item.label) for item in plain.items
+    ]
 
     write(tmp_path, [rows[0], ["0", "data/Test/anger/image0000000.jpg", "sad", "1"], *rows[2:]])
-    assert ("data/Test/anger/image0000000.jpg", "image_missing") in [(one.path, one.reason) for one in scanned(tmp_path).rejects]
+    assert ("data/Test/anger/image0000000.jpg", "image_missing") in [
+        (one.path, one.reason) for one in scanned(tmp_path).rejects
+    ]
 
 
 def no_header(rows: list[list[str]]) -> list[list[str]]:
@@ -123,7 +131,10 @@ def two_label_columns(rows: list[list[str]]) -> list[list[str]]:
 
 
 def one_column_a_class(rows: list[list[str]]) -> list[list[str]]:
-    return [["image", *KAGGLE_NAMES], *([row[1], *("1" if row[2] == name else "0" for name in KAGGLE_NAMES)] for row in rows[1:])]
+    return [
+        ["image", *KAGGLE_NAMES],
+        *([row[1], *("1" if row[2] == name else "0" for name in KAGGLE_NAMES)] for row in rows[1:]),
+    ]
 
 
 def colons(rows: list[list[str]]) -> list[list[str]]:
@@ -135,7 +146,9 @@ SPELLINGS = [no_header, strange_header, no_label_column, two_label_columns, one_
 
 @pytest.mark.parametrize("spell", SPELLINGS)
 @pytest.mark.parametrize("name", ["labels.csv", "faces.txt", "train.tsv"])
-def test_a_table_that_looks_like_labels_and_cannot_be_understood_stops(tmp_path: Path, spell: Callable[..., Any], name: str) -> None:
+def test_a_table_that_looks_like_labels_and_cannot_be_understood_stops(
+    tmp_path: Path, spell: Callable[..., Any], name: str
+) -> None:
     """Whatever it says, the folders may say otherwise."""
     write(tmp_path, spell(relabelled(tmp_path)), name=name)
 
@@ -186,7 +199,9 @@ def test_a_table_beside_classes_of_ones_own_must_agree_with_them(tmp_path: Path,
     assert "labels.csv gives every image the class of its folder." in scanned(tmp_path, "folder").notes
 
     put(tmp_path / "labels.csv", "\n".join([*lines[:-1], lines[-1].replace("Smile", "frown")]))
-    with pytest.raises(LayoutError, match=r"labels.csv: labels of 1 in 8 rows found that are not the class of the image's folder"):
+    with pytest.raises(
+        LayoutError, match=r"labels.csv: labels of 1 in 8 rows found that are not the class of the image's folder"
+    ):
         scanned(tmp_path, "folder")
 
 
@@ -194,9 +209,15 @@ def test_a_kaggle_table_without_its_header_does_not_leave_the_folders(tmp_path: 
     """RAF-DB's Kaggle form without one is class folders like others."""
     raf_kaggle_tree(tmp_path)
     for path in (*tmp_path.glob("*.csv"), *(tmp_path / "DATASET").iterdir()):
-        (path.rename(tmp_path / path.name) if path.is_dir() else path.write_text("\n".join(path.read_text().splitlines()[1:])))
+        (
+            path.rename(tmp_path / path.name)
+            if path.is_dir()
+            else path.write_text("\n".join(path.read_text().splitlines()[1:]))
+        )
 
-    with pytest.raises(LayoutError, match=r"test_labels.csv: header test_0001_aligned.jpg, 2 found, expected a table with a header"):
+    with pytest.raises(
+        LayoutError, match=r"test_labels.csv: header test_0001_aligned.jpg, 2 found, expected a table with a header"
+    ):
         scanned(tmp_path, "rafdb", labels="rafdb")
 
 
@@ -208,11 +229,24 @@ def test_a_table_beside_labels_of_their_own_is_told(tmp_path: Path) -> None:
     assert "Ignored tables that AN-npy does not read: new_labels.csv." in scanned(tmp_path).notes
 
 
-HEADER = ["subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks", "expression", "valence", "arousal"]
+HEADER = [
+    "subDirectory_filePath",
+    "face_x",
+    "face_y",
+    "face_width",
+    "face_height",
+    "facial_landmarks",
+    "expression",
+    "valence",
+    "arousal",
+]
 
 
 def ordered(header: list[str], *, count: int = 22) -> list[list[str]]:
-    return [header, *([dict(zip(HEADER, csv_row(i), strict=True)).get(name, "9") for name in header] for i in range(count))]
+    return [
+        header,
+        *([dict(zip(HEADER, csv_row(i), strict=True)).get(name, "9") for name in header] for i in range(count)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -261,7 +295,9 @@ def test_affectnet_landmarks_in_136_columns_are_found_by_the_others(tmp_path: Pa
         (["which", *HEADER[1:]], "with no column subDirectory_filePath"),
     ],
 )
-def test_an_affectnet_header_that_misses_a_column_or_doubles_one_stops(tmp_path: Path, header: list[str], match: str) -> None:
+def test_an_affectnet_header_that_misses_a_column_or_doubles_one_stops(
+    tmp_path: Path, header: list[str], match: str
+) -> None:
     """To guess which one is meant would be to guess labels."""
     csv_tree(tmp_path)
     (tmp_path / "training.csv").write_text(csv_text(ordered(header), header=False))
@@ -273,7 +309,9 @@ def test_an_affectnet_header_that_misses_a_column_or_doubles_one_stops(tmp_path:
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "latin-1"])
 @pytest.mark.parametrize("mark", [";", "\t", "|"])
 @pytest.mark.parametrize("has_header", [True, False])
-def test_affectnet_tables_in_any_spelling_give_the_same_items(tmp_path: Path, encoding: str, mark: str, has_header: bool) -> None:
+def test_affectnet_tables_in_any_spelling_give_the_same_items(
+    tmp_path: Path, encoding: str, mark: str, has_header: bool
+) -> None:
     """Landmarks are parted by semicolons too, so that a spreadsheet with semicolons quotes them."""
     csv_tree(tmp_path)
     plain = scanned(tmp_path)
@@ -297,7 +335,9 @@ def test_rows_of_another_width_than_their_header_are_bad_rows(tmp_path: Path) ->
     ]
 
 
-@pytest.mark.parametrize("data", [b"", b"\0" * 5000, bytes(range(256)) * 99, b"nothing,of,the,kind\n1,2,3,4\n", b"x" * (3 << 20)])
+@pytest.mark.parametrize(
+    "data", [b"", b"\0" * 5000, bytes(range(256)) * 99, b"nothing,of,the,kind\n1,2,3,4\n", b"x" * (3 << 20)]
+)
 def test_an_official_table_that_cannot_be_understood_is_not_left_out(tmp_path: Path, data: bytes) -> None:
     """The other split alone would pass for the whole data set."""
     csv_tree(tmp_path)
@@ -324,7 +364,9 @@ def test_a_line_that_is_no_row_stops_soon_and_by_name(tmp_path: Path, tail: byte
         file.write(tail)
 
     if match is None:
-        assert [(reject.reason, reject.detail[:17]) for reject in scanned(tmp_path).rejects] == [("bad_row", "1000001 columns, ")]
+        assert [(reject.reason, reject.detail[:17]) for reject in scanned(tmp_path).rejects] == [
+            ("bad_row", "1000001 columns, ")
+        ]
     else:
         with pytest.raises((SourceError, LayoutError), match=rf"training.csv: .*{match}"):
             scanned(tmp_path)
@@ -353,7 +395,8 @@ def test_rows_across_block_ends_are_whole_in_every_encoding(
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\n\n", b"\xff\xfe", b"\xff", b'"', b"\0", b"a" * (1 << 17), "\ud800".encode("utf-16", "surrogatepass")]
+    "data",
+    [b"", b"\n\n", b"\xff\xfe", b"\xff", b'"', b"\0", b"a" * (1 << 17), "\ud800".encode("utf-16", "surrogatepass")],
 )
 def test_no_file_is_too_strange_for_a_look_at_its_head(tmp_path: Path, data: bytes) -> None:
     """Detection looks at every table, whatever it is."""

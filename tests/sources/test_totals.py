@@ -12,10 +12,17 @@ from ferdata.sources.rafdb.totals import RAFDB_TRAIN
 from ferdata.sources.totals import compare_totals
 
 RAFDB_TEST = dict(zip(RAFDB_BASIC, (329, 74, 160, 1185, 478, 162, 680), strict=True))
-NPY = Counter({("train", name): AFFECTNET_TRAIN[name] for name in AFFECTNET_8} | {("val", name): 500 for name in AFFECTNET_8})
+NPY = Counter(
+    {("train", name): AFFECTNET_TRAIN[name] for name in AFFECTNET_8} | {("val", name): 500 for name in AFFECTNET_8}
+)
 NPY["val", "Contempt"] = 499
-CSV = Counter({("train", name): AFFECTNET_TRAIN[name] for name in AFFECTNET_ALL} | {("val", name): 500 for name in AFFECTNET_ALL})
-RAF = Counter({("train", name): RAFDB_TRAIN[name] for name in RAFDB_BASIC} | {("test", name): RAFDB_TEST[name] for name in RAFDB_BASIC})
+CSV = Counter(
+    {("train", name): AFFECTNET_TRAIN[name] for name in AFFECTNET_ALL} | {("val", name): 500 for name in AFFECTNET_ALL}
+)
+RAF = Counter(
+    {("train", name): RAFDB_TRAIN[name] for name in RAFDB_BASIC}
+    | {("test", name): RAFDB_TEST[name] for name in RAFDB_BASIC}
+)
 
 
 def releases(name: str) -> tuple[Release, ...]:
@@ -57,19 +64,32 @@ def test_the_tables_add_up_to_the_published_totals_and_are_complete(
         ("AN-parquet", 27_823, None),
     ],
 )
-def test_releases_known_by_total_alone_are_complete_by_total(layout: str, train: int, other: tuple[str, int] | None) -> None:
+def test_releases_known_by_total_alone_are_complete_by_total(
+    layout: str, train: int, other: tuple[str, int] | None
+) -> None:
     """Their counts per class are not published."""
     counts = {("train", "Happy"): train - 3, ("train", "Sad"): 3} | ({(other[0], "Happy"): other[1]} if other else {})
 
     assert compare_totals(releases(layout), counts)[1] is True
-    assert compare_totals(releases(layout), {**counts, ("train", "Sad"): 2})[1] is (None if layout == "AN-parquet" else False)
+    assert compare_totals(releases(layout), {**counts, ("train", "Sad"): 2})[1] is (
+        None if layout == "AN-parquet" else False
+    )
 
 
 def test_a_tenth_of_affectnet_is_called_that() -> None:
     """People have trained on it and compared with the real set."""
-    assert any("about a tenth of AffectNet" in note for note in compare_totals(releases("AN-kaggle-A"), {("train", "Happy"): 29_042})[0])
-    assert any("about a tenth of AffectNet" in note for note in compare_totals(releases("AN-kaggle-A"), {("train", "Happy"): 12})[0])
-    assert any("about a tenth of AffectNet" in note for note in compare_totals(releases("AN-parquet"), {("train", "Happy"): 27_823})[0])
+    assert any(
+        "about a tenth of AffectNet" in note
+        for note in compare_totals(releases("AN-kaggle-A"), {("train", "Happy"): 29_042})[0]
+    )
+    assert any(
+        "about a tenth of AffectNet" in note
+        for note in compare_totals(releases("AN-kaggle-A"), {("train", "Happy"): 12})[0]
+    )
+    assert any(
+        "about a tenth of AffectNet" in note
+        for note in compare_totals(releases("AN-parquet"), {("train", "Happy"): 27_823})[0]
+    )
 
 
 def test_differences_are_given_per_class_and_split() -> None:
@@ -128,6 +148,8 @@ def test_layouts_without_known_totals_are_not_judged() -> None:
 
 def test_every_release_has_splits_that_ferdata_knows() -> None:
     """Names of splits are train, val and test everywhere."""
-    known = [release for layout in LAYOUTS.values() for release in (*layout.releases, *filter(None, (layout.automatic,)))]
+    known = [
+        release for layout in LAYOUTS.values() for release in (*layout.releases, *filter(None, (layout.automatic,)))
+    ]
 
     assert {split for release in known for split in release.splits} == {"train", "val", "test"}

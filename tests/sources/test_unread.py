@@ -43,13 +43,18 @@ def test_images_of_a_split_without_class_folders_are_rejected(tmp_path: Path) ->
 @pytest.mark.parametrize("source", ["affectnet", "rafdb", "folder"])
 def test_folders_beside_the_splits_are_noted_with_their_counts(tmp_path: Path, source: str) -> None:
     """``dev/`` may well be the val split, but nothing says so."""
-    class_folders(tmp_path, {"train": {"Happy": 1, "Sad": 1}, "test": {"Happy": 1}, "dev": {"Happy": 3, "Sad": 2}, "extra": {"odd": 1}})
+    class_folders(
+        tmp_path,
+        {"train": {"Happy": 1, "Sad": 1}, "test": {"Happy": 1}, "dev": {"Happy": 3, "Sad": 2}, "extra": {"odd": 1}},
+    )
     put(tmp_path / "docs/readme.md")
     put(tmp_path / "cover.jpg")
 
     found = scanned(tmp_path, source)
 
-    assert ignored(found) == [f"Ignored images that {found.layout} does not read: . itself (1 image), dev/ (5 images), extra/ (1 image)."]
+    assert ignored(found) == [
+        f"Ignored images that {found.layout} does not read: . itself (1 image), dev/ (5 images), extra/ (1 image)."
+    ]
     assert len(found.items) == 3
 
 
@@ -131,7 +136,9 @@ def test_folders_inside_image_folders_are_told(tmp_path: Path) -> None:
     assert ignored(scanned(tmp_path / "kaggle", "rafdb")) == [
         "Ignored images that RAF-kaggle does not read: DATASET/train/1/inner/ (1 image)."
     ]
-    assert ignored(scanned(tmp_path / "basic", "rafdb")) == ["Ignored images that RAF-basic does not read: Image/aligned/inner/ (1 image)."]
+    assert ignored(scanned(tmp_path / "basic", "rafdb")) == [
+        "Ignored images that RAF-basic does not read: Image/aligned/inner/ (1 image)."
+    ]
 
 
 def test_a_count_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

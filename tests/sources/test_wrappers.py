@@ -75,14 +75,18 @@ def test_two_versions_of_a_data_set_are_named_with_both_paths(tmp_path: Path) ->
     [(source, classes) for source in ("affectnet", "rafdb", "folder") for classes in (("Happy", "Sad"), ("1", "2"))]
     + [("folder", ("smile", "wink"))],
 )
-def test_split_folders_inside_class_folders_are_a_question(tmp_path: Path, source: str, classes: tuple[str, ...]) -> None:
+def test_split_folders_inside_class_folders_are_a_question(
+    tmp_path: Path, source: str, classes: tuple[str, ...]
+) -> None:
     """``Happy/test/`` read as a part of Happy would train on the test images."""
     for name in classes:
         put(tmp_path / name / "train/a.jpg")
         put(tmp_path / name / "test/b.jpg")
         put(tmp_path / name / "c.jpg")
 
-    with pytest.raises(AmbiguousLayoutError, match=rf"/{classes[0]}: 'test', 'train' found inside class folder .*above class folders"):
+    with pytest.raises(
+        AmbiguousLayoutError, match=rf"/{classes[0]}: 'test', 'train' found inside class folder .*above class folders"
+    ):
         scanned(tmp_path, source, labels="rafdb" if "1" in classes else None)
 
 
@@ -137,7 +141,11 @@ def test_links_to_other_disks_are_followed_once(tmp_path: Path) -> None:
 
     found = scanned(tmp_path / "src")
 
-    assert [item.path for item in found.items] == ["train/Happy/x.jpg", "train/Sad/trainSad_0.jpg", "train/Sad/ann/y.jpg"]
+    assert [item.path for item in found.items] == [
+        "train/Happy/x.jpg",
+        "train/Sad/trainSad_0.jpg",
+        "train/Sad/ann/y.jpg",
+    ]
     assert any("Ignored link train/Sad/ann/again" in note for note in found.notes)
 
 
@@ -147,7 +155,9 @@ def test_a_folder_of_folders_beside_folders_of_images_is_no_class(tmp_path: Path
     put(tmp_path / "plots/curve.png")
     class_folders(tmp_path / "data", {".": {"smile": 1, "wink": 1}})
 
-    with pytest.raises(AmbiguousLayoutError, match=r"/data: images in 'smile', 'wink' found, but 'logs', 'plots' beside it"):
+    with pytest.raises(
+        AmbiguousLayoutError, match=r"/data: images in 'smile', 'wink' found, but 'logs', 'plots' beside it"
+    ):
         scanned(tmp_path, "folder")
 
     class_folders(tmp_path / "data", {"test": {"smile": 1}})
@@ -173,5 +183,7 @@ def test_class_folders_deeper_down_are_named(tmp_path: Path) -> None:
         detect_layout(str(tmp_path))
 
     class_folders(tmp_path / "copy/of it", {"train": ONE_EACH})
-    with pytest.raises(AmbiguousLayoutError, match=r"AN-folders in .*/AffectNet and AN-folders in .*/copy/of it found, expected one"):
+    with pytest.raises(
+        AmbiguousLayoutError, match=r"AN-folders in .*/AffectNet and AN-folders in .*/copy/of it found, expected one"
+    ):
         detect_layout(str(tmp_path))

@@ -52,7 +52,9 @@ def test_yolo_unknown_name_stops(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("labels", "first"), [(None, "Anger"), ("alphabetical", "Anger"), ("affectnet", "Neutral")])
 @pytest.mark.parametrize("has_numbers", [False, True])
-def test_yolo_without_names_is_alphabetical_unless_asked(tmp_path: Path, labels: str | None, first: str, has_numbers: bool) -> None:
+def test_yolo_without_names_is_alphabetical_unless_asked(
+    tmp_path: Path, labels: str | None, first: str, has_numbers: bool
+) -> None:
     """Numbers in place of names say nothing."""
     yolo_tree(tmp_path, names=[str(i) for i in range(8)] if has_numbers else None)
 
@@ -172,7 +174,9 @@ def test_names_in_any_encoding_and_usual_file_are_read(tmp_path: Path, name: str
     """Each tool has a file of its own for them."""
     yolo_tree(tmp_path, names=None)
     names = KAGGLE_NAMES[::-1]
-    put(tmp_path / name, (f'"Names": {list(names)}\r\n' if name.endswith("ml") else "\r\n".join(names)).encode(encoding))
+    put(
+        tmp_path / name, (f'"Names": {list(names)}\r\n' if name.endswith("ml") else "\r\n".join(names)).encode(encoding)
+    )
 
     assert names_of(scanned(tmp_path))[:8] == [canonical_name(name) for name in names]
 

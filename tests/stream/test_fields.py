@@ -18,7 +18,13 @@ from ferdata.synth import write_synthetic
 def test_every_field_is_the_samples_own_in_every_loader(tmp_path: Path) -> None:
     """From the table, from the samples' records, shuffled, padded or one by one."""
     truth = make_truth(tmp_path, samples={"train": 45}, samples_per_shard=16)
-    options: dict[str, Any] = {"fields": FIELDS, "shuffle": True, "drop_last": False, "batch_size": 8, "window_samples": 16}
+    options: dict[str, Any] = {
+        "fields": FIELDS,
+        "shuffle": True,
+        "drop_last": False,
+        "batch_size": 8,
+        "window_samples": 16,
+    }
     with Loader(tmp_path, num_workers=2, **options) as loader:
         batches = list(loader)
     dataset = ShardDataset(tmp_path, fields=FIELDS)
@@ -61,11 +67,16 @@ def test_dicts_have_the_names_that_trainers_ask_for(tmp_path: Path) -> None:
     with Loader(tmp_path, as_dict=True, shuffle=False, batch_size=8, num_workers=0) as loader:
         batch = next(iter(loader))
     assert list(batch) == ["pixel_values", "labels"]
-    assert np.array_equal(batch["pixel_values"], truth.pixels[:8]) and batch["labels"].tolist() == truth.labels[:8].tolist()
+    assert (
+        np.array_equal(batch["pixel_values"], truth.pixels[:8])
+        and batch["labels"].tolist() == truth.labels[:8].tolist()
+    )
     one = ShardDataset(tmp_path, as_dict=True)[3]
     assert list(one) == ["pixel_values", "labels"] and one["labels"] == truth.labels[3]
     collated = next(iter(DataLoader(ShardDataset(tmp_path, as_dict=True), batch_size=8)))
-    assert torch.equal(collated["pixel_values"], batch["pixel_values"]) and torch.equal(collated["labels"], batch["labels"])
+    assert torch.equal(collated["pixel_values"], batch["pixel_values"]) and torch.equal(
+        collated["labels"], batch["labels"]
+    )
     assert list(next(iter(IterableShardDataset(tmp_path, as_dict=True)))) == ["pixel_values", "labels"]
 
 
@@ -73,7 +84,11 @@ def test_objects_say_what_they_are(tmp_path: Path) -> None:
     """In a notebook the last line of a cell is printed: an address in memory tells nobody anything."""
     make_truth(tmp_path)
     with Loader(tmp_path, batch_size=8, num_workers=0, where="label == 'Happy'") as loader:
-        assert "batches of 8, rank 0 of 1" in repr(loader) and "samples, codec zstd" in repr(loader) and str(tmp_path) in repr(loader)
+        assert (
+            "batches of 8, rank 0 of 1" in repr(loader)
+            and "samples, codec zstd" in repr(loader)
+            and str(tmp_path) in repr(loader)
+        )
     for subject in (
         ShardDataset(tmp_path),
         IterableShardDataset(tmp_path),
@@ -81,7 +96,12 @@ def test_objects_say_what_they_are(tmp_path: Path) -> None:
         ferdata.describe(tmp_path),
         ferdata.open_dataset(tmp_path),
     ):
-        assert "300" in repr(subject) and "8 classes" in repr(subject) and "zstd" in repr(subject) and len(repr(subject)) < 300
+        assert (
+            "300" in repr(subject)
+            and "8 classes" in repr(subject)
+            and "zstd" in repr(subject)
+            and len(repr(subject)) < 300
+        )
     assert repr(ferdata.verify(tmp_path)) == "VerifyReport: sound; 17 shards, 350 samples"
     next(tmp_path.glob("val-*")).unlink()
     assert "NOT sound, 1 faults, first" in repr(ferdata.verify(tmp_path))
@@ -104,10 +124,14 @@ def test_an_open_data_set_is_a_mapping_of_splits(tmp_path: Path) -> None:
 def test_boxes_and_landmarks_come_from_the_source(tmp_path: Path) -> None:
     """Boxes in pixels of the source image, landmarks in those of the tensor."""
     write_synthetic("affectnet", str(tmp_path / "data"), count=24, size=48, num_workers=1, layout="AN-csv")
-    ferdata.shard(ferdata.IngestOptions(source="affectnet", src=tmp_path / "data", out=tmp_path / "out", size=32, num_workers=1))
+    ferdata.shard(
+        ferdata.IngestOptions(source="affectnet", src=tmp_path / "data", out=tmp_path / "out", size=32, num_workers=1)
+    )
     records = [sample.records for sample in ShardDataset(tmp_path / "out", fields=("images", "records"))]
 
-    with Loader(tmp_path / "out", shuffle=False, batch_size=4, num_workers=0, fields=("images", "boxes", "landmarks")) as loader:
+    with Loader(
+        tmp_path / "out", shuffle=False, batch_size=4, num_workers=0, fields=("images", "boxes", "landmarks")
+    ) as loader:
         batch = next(iter(loader))
 
     assert batch.boxes.dtype == torch.float32 and batch.boxes.shape == (4, 4)

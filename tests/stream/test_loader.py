@@ -93,7 +93,14 @@ def test_drop_last_follows_the_shuffle_unless_it_is_given(zstd: Truth) -> None:
         for drop_last in (None, True, False)
     }
 
-    assert lengths == {(True, None): 37, (True, True): 37, (True, False): 38, (False, None): 38, (False, True): 37, (False, False): 38}
+    assert lengths == {
+        (True, None): 37,
+        (True, True): 37,
+        (True, False): 38,
+        (False, None): 38,
+        (False, True): 37,
+        (False, False): 38,
+    }
 
 
 def test_every_split_has_its_own_samples(zstd: Truth) -> None:
@@ -141,7 +148,9 @@ def test_slots_come_back_when_batches_are_dropped(zstd: Truth) -> None:
                 held = [*held[-5:], batch]
             del held, batch
         gc.collect()
-        assert loader.metrics().ring_occupancy == 6 / 16, "only the next epoch's first window of six batches is read ahead"
+        assert loader.metrics().ring_occupancy == 6 / 16, (
+            "only the next epoch's first window of six batches is read ahead"
+        )
 
 
 def test_a_consumer_may_write_into_its_batch(zstd: Truth) -> None:
@@ -181,7 +190,10 @@ def test_a_batch_larger_than_the_split(tmp_path: Path, drop_last: bool) -> None:
     """One short batch, or an error that says what to change."""
     truth = make_truth(tmp_path, samples={"train": 5})
     if drop_last:
-        with pytest.raises(OptionError, match=r"train: 5 samples found, expected at least batch_size x world_size = 8 x 1; use a smaller"):
+        with pytest.raises(
+            OptionError,
+            match=r"train: 5 samples found, expected at least batch_size x world_size = 8 x 1; use a smaller",
+        ):
             Loader(tmp_path, num_workers=0, drop_last=True, **SMALL)
     else:
         with Loader(tmp_path, num_workers=1, drop_last=False, **SMALL) as loader:
@@ -191,7 +203,10 @@ def test_a_batch_larger_than_the_split(tmp_path: Path, drop_last: bool) -> None:
 
 def test_two_loaders_at_once_do_not_disturb_each_other(zstd: Truth) -> None:
     """Training with validation in its midst, or two data sets mixed."""
-    with Loader(zstd.root, num_workers=2, **SMALL) as one, Loader(zstd.root, split="val", num_workers=1, **SMALL) as two:
+    with (
+        Loader(zstd.root, num_workers=2, **SMALL) as one,
+        Loader(zstd.root, split="val", num_workers=1, **SMALL) as two,
+    ):
         alone = read_epoch(one, zstd), read_epoch(two, zstd, split="val")
         one.set_epoch(0)
         two.set_epoch(0)
@@ -207,7 +222,9 @@ def test_two_loaders_at_once_do_not_disturb_each_other(zstd: Truth) -> None:
 @pytest.mark.parametrize("stop_after", [1, 6, 7, 11])
 @pytest.mark.parametrize("persistent", [True, False])
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_an_epoch_abandoned_midway_leaves_the_next_one_whole(zstd: Truth, num_workers: int, persistent: bool, stop_after: int) -> None:
+def test_an_epoch_abandoned_midway_leaves_the_next_one_whole(
+    zstd: Truth, num_workers: int, persistent: bool, stop_after: int
+) -> None:
     """Workers may still write for the old epoch; its slots must not be anybody's before they are done. Window edges are at 6."""
     with Loader(zstd.root, num_workers=num_workers, persistent=persistent, drop_last=False, **SMALL) as loader:
         for _ in range(3):

@@ -38,7 +38,9 @@ def epochs_of_one(truth: Truth, count: int, **options: Any) -> list[list[int]]:
     return epochs
 
 
-@pytest.mark.parametrize("options", [{}, {"window_samples": 16}, {"window_samples": 4096}, {"drop_last": False}, {"shuffle": False}])
+@pytest.mark.parametrize(
+    "options", [{}, {"window_samples": 16}, {"window_samples": 4096}, {"drop_last": False}, {"shuffle": False}]
+)
 def test_epochs_follow_each_other_without_a_change(truth: Truth, options: dict[str, Any]) -> None:
     expected = epochs_of_one(truth, 5, **options)
     with Loader(truth.root, num_workers=2, **{**SMALL, **options}) as loader:

@@ -66,7 +66,9 @@ if __name__ == "__main__":
 """
 
 
-def test_every_start_method_reads_the_same_in_any_thread(truth: Truth, expected: list[list[int]], tmp_path: Path) -> None:
+def test_every_start_method_reads_the_same_in_any_thread(
+    truth: Truth, expected: list[list[int]], tmp_path: Path
+) -> None:
     """fork is not to be had on every system and every Python; the run must be the same run. Two loaders in two threads at once."""
     found = output_of(tmp_path, START_METHODS, str(truth.root))
 

@@ -12,7 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 from make_dataset import make_dataset
-from streams import Truth, corrupt, first_error, limit_seconds, make_truth, open_files, shard_of, small_jobs, wait_until, worker_pids
+from streams import (
+    Truth,
+    corrupt,
+    first_error,
+    limit_seconds,
+    make_truth,
+    open_files,
+    shard_of,
+    small_jobs,
+    wait_until,
+    worker_pids,
+)
 
 from ferdata.errors import FerdataError, ShardCorruptError, ShardMissingError, WorkerError
 from ferdata.format import ShardReader
@@ -48,7 +59,8 @@ def test_a_killed_worker_is_an_error_of_ours_at_the_next_batches(truth: Truth, p
     # the rest of so small an epoch may be over before the kernel gets to it
     assert wait_until(lambda: pids[0] not in worker_pids())
     with pytest.raises(
-        WorkerError, match=f"loader: a worker process died .pid {pids[0]} exited unexpectedly, exit code -9.*out-of-memory"
+        WorkerError,
+        match=f"loader: a worker process died .pid {pids[0]} exited unexpectedly, exit code -9.*out-of-memory",
     ) as caught:
         for _ in range(5):
             for batch in batches:
@@ -76,7 +88,9 @@ def test_a_worker_killed_between_epochs_is_found_when_the_next_begins(truth: Tru
         assert worker_pids() == []
 
 
-@pytest.mark.parametrize(("number", "advice"), [(signal.SIGBUS, "full shared memory"), (signal.SIGSEGV, "what it printed")])
+@pytest.mark.parametrize(
+    ("number", "advice"), [(signal.SIGBUS, "full shared memory"), (signal.SIGSEGV, "what it printed")]
+)
 def test_a_worker_that_a_signal_ended_is_said_to_be_ended_by_that_one(truth: Truth, number: int, advice: str) -> None:
     """Advice to look for the out-of-memory killer after a bus error sends people to buy memory."""
     with Loader(truth.root, num_workers=2, **SMALL) as loader:
@@ -111,7 +125,9 @@ def test_a_killed_worker_is_seen_in_a_thread_as_well(truth: Truth) -> None:
             with Loader(truth.root, num_workers=2, **SMALL) as loader:
                 next(iter(loader))
                 os.kill(worker_pids()[0], signal.SIGKILL)
-                wait_until(lambda: len(worker_pids()) == 1)  # on a busy machine the other one may do five epochs before it dies
+                wait_until(
+                    lambda: len(worker_pids()) == 1
+                )  # on a busy machine the other one may do five epochs before it dies
                 list(loader)
         except FerdataError as error:
             caught.append(error)
@@ -216,7 +232,9 @@ FAULTS: dict[str, tuple[Callable[[Path], None], type[FerdataError]]] = {
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("codec", ["raw", "zstd"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_shard_that_changes_while_it_is_read_is_an_error_that_names_it(tmp_path: Path, fault: str, codec: str, num_workers: int) -> None:
+def test_a_shard_that_changes_while_it_is_read_is_an_error_that_names_it(
+    tmp_path: Path, fault: str, codec: str, num_workers: int
+) -> None:
     """Somebody writes the data set again under a running training: half old, half new faces is what nobody would find out."""
     truth = make_truth(tmp_path, codec=codec)
     damage, kind = FAULTS[fault]
@@ -233,7 +251,9 @@ def test_a_shard_that_changes_while_it_is_read_is_an_error_that_names_it(tmp_pat
 
 @pytest.mark.parametrize("codec", ["raw", "zstd"])
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_corrupt_byte_in_the_midst_of_a_shard_is_an_error_that_names_it(tmp_path: Path, codec: str, num_workers: int) -> None:
+def test_a_corrupt_byte_in_the_midst_of_a_shard_is_an_error_that_names_it(
+    tmp_path: Path, codec: str, num_workers: int
+) -> None:
     """One flipped bit on a disk that nobody checks. The epoch before it is read is right, and the loader can still be closed."""
     truth = make_truth(tmp_path, codec=codec)
     path = shard_of(truth)
@@ -259,7 +279,9 @@ def test_a_shard_that_is_missing_or_short_is_an_error_that_names_it(truth: Truth
     truncate(shard_of(truth))
     with Loader(truth.root, num_workers=num_workers, **SMALL) as loader:
         error = first_error(loader)
-    assert re.match(rf"{re.escape(str(shard_of(truth)))}: [\d,]+ bytes found, expected [\d,]+ as index.json says", str(error))
+    assert re.match(
+        rf"{re.escape(str(shard_of(truth)))}: [\d,]+ bytes found, expected [\d,]+ as index.json says", str(error)
+    )
 
 
 def test_an_error_keeps_the_batches_before_it_right(tmp_path: Path) -> None:
@@ -267,7 +289,10 @@ def test_an_error_keeps_the_batches_before_it_right(tmp_path: Path) -> None:
     truth = make_truth(tmp_path, samples={"train": 240}, samples_per_shard=48)
     corrupt(shard_of(truth, 3), 30)
     numbers: list[int] = []
-    with Loader(truth.root, num_workers=2, shuffle=False, **SMALL) as loader, pytest.raises(ShardCorruptError, match="train-000003"):
+    with (
+        Loader(truth.root, num_workers=2, shuffle=False, **SMALL) as loader,
+        pytest.raises(ShardCorruptError, match="train-000003"),
+    ):
         for batch in loader:
             numbers += truth.assert_true(batch)
     assert numbers == list(range(144))

@@ -10,7 +10,13 @@ from streams import SPLITS, Truth, make_truth
 from ferdata.errors import OptionError, StateError
 from ferdata.stream import Loader
 
-SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 16, "fields": ("images", "labels", "indices"), "seed": 3, "num_workers": 0}
+SMALL: dict[str, Any] = {
+    "batch_size": 8,
+    "window_samples": 16,
+    "fields": ("images", "labels", "indices"),
+    "seed": 3,
+    "num_workers": 0,
+}
 CHOSEN = np.sort(np.random.default_rng(1).permutation(SPLITS["train"])[:61])
 """Some of every shard's samples, in no regular pattern."""
 
@@ -91,7 +97,10 @@ def test_the_state_of_another_subset_is_refused(truth: Truth) -> None:
     with Loader(truth.root, indices=CHOSEN, **SMALL) as loader:
         state = loader.state_dict()
     for other in (None, CHOSEN[:-1]):
-        with Loader(truth.root, indices=other, **SMALL) as loader, pytest.raises(StateError, match="another data set, split or subset"):
+        with (
+            Loader(truth.root, indices=other, **SMALL) as loader,
+            pytest.raises(StateError, match="another data set, split or subset"),
+        ):
             loader.load_state_dict(state)
 
 

@@ -178,7 +178,11 @@ def test_weights_by_name_set_the_shares(zstd: Truth) -> None:
     weights = {"Neutral": 1, "Contempt": 3}
     with Loader(zstd.root, num_workers=0, sampling=weights, draws=160, **SMALL) as loader:
         labels = np.concatenate([batch.labels.numpy() for batch in loader])
-        counts = {loader.classes[label]: count for label, count in enumerate(np.bincount(labels, minlength=8).tolist()) if count}
+        counts = {
+            loader.classes[label]: count
+            for label, count in enumerate(np.bincount(labels, minlength=8).tolist())
+            if count
+        }
 
     assert counts == {"Neutral": 40, "Contempt": 120}
 
@@ -288,7 +292,8 @@ def test_a_forked_process_neither_uses_nor_ends_its_parents_loader(zstd: Truth) 
         child = context.Process(target=use)
         child.start()
         assert re.match(
-            rf"loader: it belongs to process {os.getpid()} and this is {child.pid}, expected .*make a loader in each", queue.get()
+            rf"loader: it belongs to process {os.getpid()} and this is {child.pid}, expected .*make a loader in each",
+            queue.get(),
         )
         child.join()
         with warnings.catch_warnings():
@@ -309,7 +314,9 @@ def test_a_forked_process_neither_uses_nor_ends_its_parents_loader(zstd: Truth) 
 def test_a_loader_says_that_it_cannot_be_sent_to_another_process(zstd: Truth) -> None:
     """``spawn`` pickles what it hands on, and deepcopy does too."""
     loader = Loader(zstd.root, num_workers=0, **SMALL)
-    with pytest.raises(StateError, match=r"loader: it belongs to the process that made it .* make a loader in each process"):
+    with pytest.raises(
+        StateError, match=r"loader: it belongs to the process that made it .* make a loader in each process"
+    ):
         pickle.dumps(loader)
 
 
@@ -350,7 +357,8 @@ def test_too_few_file_descriptors_are_an_error_that_says_so(zstd: Truth, tmp_pat
     lines = done.stdout.splitlines()
     assert len(lines) >= 2 and lines[-1] == "37", done
     assert all(
-        re.match(r"loader: 2 workers could not be started \(Too many open files\), expected .*ulimit -n", line) for line in lines[:-1]
+        re.match(r"loader: 2 workers could not be started \(Too many open files\), expected .*ulimit -n", line)
+        for line in lines[:-1]
     )
 
 

@@ -59,7 +59,9 @@ def read(
 @pytest.mark.parametrize("drop_last", [True, False])
 @pytest.mark.parametrize("shuffle", ["window", "full", "none"])
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4])
-def test_ranks_read_equal_counts_and_cover_the_split(truth: Truth, world_size: int, shuffle: str, drop_last: bool) -> None:
+def test_ranks_read_equal_counts_and_cover_the_split(
+    truth: Truth, world_size: int, shuffle: str, drop_last: bool
+) -> None:
     """One batch more on one rank is a hang in the next all-reduce; one sample twice is a wrong metric."""
     numbers, counts, _ = read(truth, world_size, shuffle=shuffle, drop_last=drop_last)
 
@@ -81,7 +83,12 @@ def test_padding_is_masked_and_worth_nothing(tmp_path: Path, samples: int, world
     real, shapes = [], []
     for rank in range(world_size):
         with Loader(
-            tmp_path, rank=rank, world_size=world_size, shuffle=False, num_workers=0, **{**SMALL, "batch_size": 2, "fields": fields}
+            tmp_path,
+            rank=rank,
+            world_size=world_size,
+            shuffle=False,
+            num_workers=0,
+            **{**SMALL, "batch_size": 2, "fields": fields},
         ) as loader:
             batches = list(loader)
         shapes.append([tuple(batch.images.shape) for batch in batches])
@@ -108,14 +115,20 @@ JOURNEYS = [
 
 
 @pytest.mark.parametrize("shuffle", ["window", "full", "none"])
-@pytest.mark.parametrize("journey", JOURNEYS, ids=lambda journey: " to ".join(str(world_size) for world_size, _ in journey))
-def test_an_epoch_moved_between_numbers_of_ranks_is_covered_once(truth: Truth, journey: list[tuple[int, int | None]], shuffle: str) -> None:
+@pytest.mark.parametrize(
+    "journey", JOURNEYS, ids=lambda journey: " to ".join(str(world_size) for world_size, _ in journey)
+)
+def test_an_epoch_moved_between_numbers_of_ranks_is_covered_once(
+    truth: Truth, journey: list[tuple[int, int | None]], shuffle: str
+) -> None:
     """A cluster that shrinks or grows in mid-epoch goes on with what is left: nothing lost, nothing twice, len() exact."""
     for drop_last in (False, True):
         numbers: list[int] = []
         state = None
         for world_size, batches in journey:
-            part, counts, state = read(truth, world_size, state=state, batches=batches, shuffle=shuffle, drop_last=drop_last)
+            part, counts, state = read(
+                truth, world_size, state=state, batches=batches, shuffle=shuffle, drop_last=drop_last
+            )
             numbers += part
             assert len(set(counts)) == 1
         assert len(numbers) == len(set(numbers))
@@ -158,13 +171,18 @@ def test_the_environment_of_torchrun_is_understood(truth: Truth, monkeypatch: py
     ("environment", "text"),
     [
         ({"RANK": "3", "WORLD_SIZE": "3"}, "rank 3 of 3: expected 0 <= rank < world_size; check RANK and WORLD_SIZE"),
-        ({"WORLD_SIZE": "3"}, "rank: WORLD_SIZE 3 found in the environment without RANK, expected both or neither; initialise torch"),
+        (
+            {"WORLD_SIZE": "3"},
+            "rank: WORLD_SIZE 3 found in the environment without RANK, expected both or neither; initialise torch",
+        ),
         ({"RANK": "3"}, "rank 3 of 1: expected 0 <= rank < world_size"),
         ({"RANK": "one", "WORLD_SIZE": "3"}, "RANK: 'one' found in the environment, expected a whole number"),
         ({"RANK": "0", "WORLD_SIZE": "-2"}, "WORLD_SIZE: '-2' found in the environment, expected a whole number"),
     ],
 )
-def test_an_environment_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], text: str) -> None:
+def test_an_environment_that_makes_no_sense_is_refused(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], text: str
+) -> None:
     """A rank that reads everything, because a variable was misspelt, trains on every sample once per rank."""
     for name in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
@@ -189,7 +207,9 @@ def _distributed(rank: int, meeting: str, root: str, results: Any, early: bool) 
 
 
 @pytest.mark.parametrize("early", [False, True])
-def test_an_initialised_process_group_is_understood(truth: Truth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, early: bool) -> None:
+def test_an_initialised_process_group_is_understood(
+    truth: Truth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, early: bool
+) -> None:
     """torch.distributed knows better than the environment; frameworks initialise it when the loader has long been made."""
     monkeypatch.setenv("RANK", "7")
     monkeypatch.setenv("WORLD_SIZE", "9")

@@ -12,7 +12,17 @@ from typing import Any
 import psutil
 import pytest
 from make_dataset import make_dataset
-from streams import ENVIRONMENT, Truth, is_running, limit_seconds, make_truth, run_script, small_jobs, wait_until, worker_pids
+from streams import (
+    ENVIRONMENT,
+    Truth,
+    is_running,
+    limit_seconds,
+    make_truth,
+    run_script,
+    small_jobs,
+    wait_until,
+    worker_pids,
+)
 
 from ferdata.stream import Loader
 
@@ -56,7 +66,9 @@ def running(tmp_path: Path, truth: Truth) -> Iterator[Callable[..., subprocess.P
     """Start a script that reads for ever, as a terminal would: in a process group of its own."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(start_method: str = "fork", persistent: bool = True, pause: float = 0.0, wait_for: str = "started") -> subprocess.Popen[str]:
+    def start(
+        start_method: str = "fork", persistent: bool = True, pause: float = 0.0, wait_for: str = "started"
+    ) -> subprocess.Popen[str]:
         script = tmp_path / "loop.py"
         script.write_text(LOOP)
         process = subprocess.Popen(
@@ -91,7 +103,9 @@ def gone(processes: list[psutil.Process]) -> bool:
 
 
 @pytest.mark.parametrize(("persistent", "pause"), [(True, 0.2), (False, 0.0)])
-def test_ctrl_c_ends_everything_with_one_traceback(running: Callable[..., subprocess.Popen[str]], persistent: bool, pause: float) -> None:
+def test_ctrl_c_ends_everything_with_one_traceback(
+    running: Callable[..., subprocess.Popen[str]], persistent: bool, pause: float
+) -> None:
     """A terminal sends Ctrl-C to every process at once; twenty tracebacks of workers hide what the user asked."""
     process = running(persistent=persistent, pause=pause)
     time.sleep(0.2)
@@ -109,7 +123,9 @@ def test_ctrl_c_ends_everything_with_one_traceback(running: Callable[..., subpro
     assert errors.strip().endswith("KeyboardInterrupt")
 
 
-def test_ctrl_c_while_workers_start_anew_ends_everything_with_one_traceback(running: Callable[..., subprocess.Popen[str]]) -> None:
+def test_ctrl_c_while_workers_start_anew_ends_everything_with_one_traceback(
+    running: Callable[..., subprocess.Popen[str]],
+) -> None:
     """Under spawn the first seconds are imports of torch in every worker: that is when people notice a wrong option."""
     process = running(start_method="spawn", wait_for="")
     assert wait_until(lambda: len(family(process)) >= 3, seconds=60)
@@ -126,7 +142,9 @@ def test_ctrl_c_while_workers_start_anew_ends_everything_with_one_traceback(runn
     assert "\nKeyboardInterrupt\n" in errors, errors  # after it, Python's own resource tracker may speak of semaphores
 
 
-def test_workers_survive_a_ctrl_c_that_the_program_catches(running: Callable[..., subprocess.Popen[str]], truth: Truth) -> None:
+def test_workers_survive_a_ctrl_c_that_the_program_catches(
+    running: Callable[..., subprocess.Popen[str]], truth: Truth
+) -> None:
     """A notebook interrupts a cell and goes on with the same loader; workers that ended with the interrupt would be missed."""
     with Loader(truth.root, num_workers=2, **SMALL) as loader:
         next(iter(loader))
@@ -190,7 +208,9 @@ def test_a_loader_goes_on_after_an_interrupt_at_any_moment(tmp_path: Path, persi
 
 
 @pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
-def test_workers_end_when_their_parent_is_killed(running: Callable[..., subprocess.Popen[str]], start_method: str) -> None:
+def test_workers_end_when_their_parent_is_killed(
+    running: Callable[..., subprocess.Popen[str]], start_method: str
+) -> None:
     """A job that the scheduler killed must not leave processes that hold the machine's memory; under forkserver it is not their parent."""
     process = running(start_method=start_method)
     processes = family(process)
@@ -216,9 +236,16 @@ def test_a_small_dev_shm_is_enough_and_nothing_is_left_in_it(tmp_path: Path) -> 
     """A container gives 64 MB, which outlive the process: a ring larger than that must work, and Ctrl-C must leave nothing there."""
     make_dataset(tmp_path / "large", samples={"train": 240}, size=224, codec="raw")
     (tmp_path / "script.py").write_text(IN_A_CONTAINER)
-    command = f"mount -t tmpfs -o size=64m tmpfs /dev/shm && {sys.executable} script.py large; echo left: $(ls -A /dev/shm)"
+    command = (
+        f"mount -t tmpfs -o size=64m tmpfs /dev/shm && {sys.executable} script.py large; echo left: $(ls -A /dev/shm)"
+    )
     done = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", command], env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, timeout=90
+        ["unshare", "-rm", "sh", "-c", command],
+        env=ENVIRONMENT,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=90,
     )
     if "unshare:" in done.stderr or "mount:" in done.stderr:
         pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
@@ -243,4 +270,8 @@ def test_a_script_without_a_guard_under_spawn_is_told_so(tmp_path: Path, truth: 
     done = run_script(tmp_path / "no_guard.py", NO_GUARD, str(truth.root))
     assert done.returncode == 1
     assert "expected the script's own code under `if __name__ == '__main__':`" in done.stderr
-    assert done.stderr.strip().splitlines()[-1].startswith("ferdata.errors.WorkerError: loader: a worker process died (pid ")
+    assert (
+        done.stderr.strip()
+        .splitlines()[-1]
+        .startswith("ferdata.errors.WorkerError: loader: a worker process died (pid ")
+    )

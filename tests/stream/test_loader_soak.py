@@ -150,7 +150,9 @@ def misuse(loader: Loader, truth: Truth, choice: random.Random) -> Iterator[str]
 
 
 @pytest.mark.parametrize("steps", [pytest.param(25, id="25"), pytest.param(400, marks=pytest.mark.slow, id="400")])
-@pytest.mark.parametrize(("num_workers", "persistent", "drop_last"), [(2, True, False), (2, False, True), (0, True, False)])
+@pytest.mark.parametrize(
+    ("num_workers", "persistent", "drop_last"), [(2, True, False), (2, False, True), (0, True, False)]
+)
 def test_a_loader_bears_misuse(truth: Truth, num_workers: int, persistent: bool, drop_last: bool, steps: int) -> None:
     """Abandoned epochs, kept batches and views, resumes in the midst, in any order: every batch is right, every slot comes back."""
     options = {**SMALL, "drop_last": drop_last}
@@ -168,7 +170,9 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     """Beyond the table of samples, 100,000 images must cost the main process no more than 10,000."""
     held = {}
     for samples in (2_000, 20_000):
-        truth = make_truth(tmp_path / str(samples), samples={"train": samples}, size=4, samples_per_shard=1000, codec="raw")
+        truth = make_truth(
+            tmp_path / str(samples), samples={"train": samples}, size=4, samples_per_shard=1000, codec="raw"
+        )
         del truth
         gc.collect()
         before = anonymous_bytes(os.getpid())

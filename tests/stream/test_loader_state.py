@@ -155,7 +155,10 @@ def test_a_state_is_small_plain_and_of_constant_size(truth: Truth) -> None:
             sizes.add(len(json.dumps(state)))
         assert max(sizes) - min(sizes) <= 3 and max(sizes) < 1000
         loader.load_state_dict(json.loads(json.dumps(state)))
-        assert loader.state_dict() == json.loads(json.dumps(state)) | {"order": state["order"], "phases": state["phases"]}
+        assert loader.state_dict() == json.loads(json.dumps(state)) | {
+            "order": state["order"],
+            "phases": state["phases"],
+        }
 
 
 def test_a_state_survives_torch_save_with_weights_only(truth: Truth, tmp_path: Path) -> None:
@@ -216,9 +219,12 @@ def test_a_state_of_another_data_set_is_refused(truth: Truth, tmp_path: Path) ->
     """One more sample and every number means another face."""
     other = make_truth(tmp_path, samples={**SPLITS, "train": SPLITS["train"] + 1})
     with pytest.raises(
-        StateError, match=r"loader state: fingerprint .* found, expected .*; it belongs to another data set, split or subset"
+        StateError,
+        match=r"loader state: fingerprint .* found, expected .*; it belongs to another data set, split or subset",
     ):
-        Loader(other.root, num_workers=0, **SMALL).load_state_dict(Loader(truth.root, num_workers=0, **SMALL).state_dict())
+        Loader(other.root, num_workers=0, **SMALL).load_state_dict(
+            Loader(truth.root, num_workers=0, **SMALL).state_dict()
+        )
 
 
 @pytest.mark.parametrize(

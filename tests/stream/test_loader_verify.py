@@ -45,7 +45,9 @@ def test_a_bit_that_flips_after_the_first_epoch_is_found_within_64_epochs_and_in
     with Loader(truth.root, num_workers=num_workers, drop_last=False, **SMALL) as loader:
         list(loader)
         corrupt(shard_of(truth, 2), 20)  # number 66: its checksum is next taken in epoch 62
-        with pytest.raises(ShardCorruptError, match=r"train-000002\.tar: the checksum of sample 20 does not fit its bytes"):
+        with pytest.raises(
+            ShardCorruptError, match=r"train-000002\.tar: the checksum of sample 20 does not fit its bytes"
+        ):
             while loader.epoch < 64:
                 list(loader)
         assert loader.epoch == 62
@@ -57,7 +59,9 @@ def test_every_sample_is_verified_once_in_64_epochs_of_the_whole_split(total: in
     samples = np.arange(total)
     checked = Checked(total, always=False)
     checked.note(Window(0, samples, 1))
-    times = sum(np.asarray(due(samples, checked.needs(Window(0, samples, 1, epoch)))).astype(int) for epoch in range(5, 69))
+    times = sum(
+        np.asarray(due(samples, checked.needs(Window(0, samples, 1, epoch)))).astype(int) for epoch in range(5, 69)
+    )
     assert (times == 1).all()
 
 

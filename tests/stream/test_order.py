@@ -27,7 +27,9 @@ world_sizes = st.integers(1, 5)
 
 
 @st.composite
-def order_options(draw: st.DrawFn, *, shuffles: Sequence[str] = ("window", "full", "none"), drop_last: bool | None = None) -> OrderOptions:
+def order_options(
+    draw: st.DrawFn, *, shuffles: Sequence[str] = ("window", "full", "none"), drop_last: bool | None = None
+) -> OrderOptions:
     """Draw options of small batches and windows, so that every boundary is met."""
     batch = draw(st.integers(1, 7))
     return OrderOptions(
@@ -46,11 +48,16 @@ def labels_of(total: int) -> np.ndarray:
     return np.where(numbers % 2, np.where(numbers % 17 == 3, 3, numbers // 2 % 3), 1)
 
 
-def all_ranks(sizes: np.ndarray, options: OrderOptions, world_size: int, *, epoch: int = 0, phases: Sequence[Phase] = ()) -> np.ndarray:
+def all_ranks(
+    sizes: np.ndarray, options: OrderOptions, world_size: int, *, epoch: int = 0, phases: Sequence[Phase] = ()
+) -> np.ndarray:
     """Return int64 ``[world_size, n]``, what every rank reads; np.stack fails where the lengths differ."""
     labels = labels_of(int(sizes.sum()))
     return np.stack(
-        [rank_sequence(sizes, labels, options, epoch=epoch, rank=rank, world_size=world_size, phases=phases) for rank in range(world_size)]
+        [
+            rank_sequence(sizes, labels, options, epoch=epoch, rank=rank, world_size=world_size, phases=phases)
+            for rank in range(world_size)
+        ]
     )
 
 
@@ -70,7 +77,9 @@ def test_an_epoch_holds_every_sample_once(sizes: np.ndarray, options: OrderOptio
 
 
 @given(sizes=sizes_of_shards, options=order_options(), world_size=world_sizes, epoch=st.integers(0, 99))
-def test_ranks_cover_the_epoch_disjointly_and_evenly(sizes: np.ndarray, options: OrderOptions, world_size: int, epoch: int) -> None:
+def test_ranks_cover_the_epoch_disjointly_and_evenly(
+    sizes: np.ndarray, options: OrderOptions, world_size: int, epoch: int
+) -> None:
     """Ranks of unequal counts hang in the first collective, and a sample on two ranks is trained on twice."""
     total = int(sizes.sum())
 
@@ -159,7 +168,9 @@ def test_windows_from_any_batch_on_are_the_rest_of_the_whole(
     samples = all_ranks(sizes, options, world_size)[0]
     start = batches * options.batch_size
 
-    windows = list(cut_windows(samples, batch_size=options.batch_size, window_samples=options.window_samples, start=start))
+    windows = list(
+        cut_windows(samples, batch_size=options.batch_size, window_samples=options.window_samples, start=start)
+    )
 
     read = np.concatenate([window.samples for window in windows] or [np.empty(0, np.int64)])
     assert read.tolist() == samples[start:].tolist()
@@ -187,7 +198,9 @@ def test_a_window_is_verified_until_all_of_it_was(windows: list[list[int]]) -> N
     """What was checked is counted window by window: a sample drawn twice that counted twice would leave another unchecked for ever."""
     checked, seen = Checked(10, always=False), set[int]()
     for samples in windows:
-        window = Window(first_batch=0, samples=np.array([sample for sample in samples if sample >= 0], np.int64), num_batches=1)
+        window = Window(
+            first_batch=0, samples=np.array([sample for sample in samples if sample >= 0], np.int64), num_batches=1
+        )
         assert (checked.needs(window) == VERIFY_ALL) == bool(set(window.samples.tolist()) - seen)
         checked.note(window)
         seen.update(window.samples.tolist())
@@ -220,7 +233,9 @@ def test_weighted_draws_give_every_class_its_share_and_every_sample_of_it_its_tu
     """Sampling with replacement leaves a third of a rare class unseen each epoch; rounds over the class leave none."""
     labels = labels_of(int(sizes.sum()))
     weights = class_weights(dict(zip(CLASSES, raw_weights, strict=True)), CLASSES, labels)
-    options = OrderOptions(shuffle=shuffle, batch_size=4, window_samples=16, run_samples=2, weights=weights, draws=draws)
+    options = OrderOptions(
+        shuffle=shuffle, batch_size=4, window_samples=16, run_samples=2, weights=weights, draws=draws
+    )
 
     sequence = epoch_sequence(sizes, labels, options, epoch)
 
@@ -237,7 +252,9 @@ def test_balanced_draws_spread_every_class_evenly_over_the_epoch() -> None:
     sizes, labels = np.array([500, 500], np.int64), labels_of(1000)
     weights = class_weights("balanced", CLASSES, labels)
 
-    sequence = epoch_sequence(sizes, labels, OrderOptions(weights=weights, batch_size=10, window_samples=100, run_samples=4), 0)
+    sequence = epoch_sequence(
+        sizes, labels, OrderOptions(weights=weights, batch_size=10, window_samples=100, run_samples=4), 0
+    )
 
     counts = np.stack([np.bincount(labels[part], minlength=4) for part in np.split(sequence, 10)])
     assert counts.sum(0).tolist() == [250] * 4
@@ -299,14 +316,18 @@ def test_options_out_of_range_are_refused(change: dict[str, object], text: str) 
 def test_a_rank_outside_the_world_is_refused() -> None:
     """Rank 2 of 2 would read somebody else's share."""
     with pytest.raises(OptionError, match="rank 2 of 2: expected 0 <= rank < world_size"):
-        rank_sequence(np.array([9]), labels_of(9), OrderOptions(batch_size=1, window_samples=2), epoch=0, rank=2, world_size=2)
+        rank_sequence(
+            np.array([9]), labels_of(9), OrderOptions(batch_size=1, window_samples=2), epoch=0, rank=2, world_size=2
+        )
 
 
 def test_seed_and_epoch_are_mixed_and_not_added() -> None:
     """Seed 7 in epoch 1 and seed 8 in epoch 0 are different runs."""
     sizes = np.array([400], np.int64)
     orders = {
-        (seed, epoch): tuple(epoch_sequence(sizes, labels_of(400), OrderOptions(seed=seed, run_samples=4), epoch).tolist())
+        (seed, epoch): tuple(
+            epoch_sequence(sizes, labels_of(400), OrderOptions(seed=seed, run_samples=4), epoch).tolist()
+        )
         for seed in (7, 8)
         for epoch in (0, 1)
     }

@@ -13,7 +13,14 @@ from torchvision.transforms import v2
 from ferdata.errors import OptionError
 from ferdata.stream import BatchContext, HorizontalFlip, IterableShardDataset, Loader, PerSample, ShardDataset
 
-AUGMENT = v2.Compose([v2.RandomResizedCrop(6), v2.RandomHorizontalFlip(), v2.ColorJitter(0.3, 0.3), v2.ToDtype(torch.float32, scale=True)])
+AUGMENT = v2.Compose(
+    [
+        v2.RandomResizedCrop(6),
+        v2.RandomHorizontalFlip(),
+        v2.ColorJitter(0.3, 0.3),
+        v2.ToDtype(torch.float32, scale=True),
+    ]
+)
 
 
 def draw(image: torch.Tensor) -> torch.Tensor:
@@ -53,7 +60,13 @@ def test_torchs_own_generator_is_neither_used_nor_moved() -> None:
 def test_a_resumed_loader_augments_as_the_uninterrupted_one(tmp_path: Path) -> None:
     """The seed is arithmetic, so nothing of it has to be saved."""
     make_truth(tmp_path)
-    options: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "num_workers": 0, "seed": 3, "transform": PerSample(AUGMENT)}
+    options: dict[str, Any] = {
+        "batch_size": 8,
+        "window_samples": 48,
+        "num_workers": 0,
+        "seed": 3,
+        "transform": PerSample(AUGMENT),
+    }
     with Loader(tmp_path, **options) as loader:
         batches = iter(loader)
         next(batches)
@@ -65,12 +78,17 @@ def test_a_resumed_loader_augments_as_the_uninterrupted_one(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("transform", [PerSample(AUGMENT), HorizontalFlip()])
-def test_in_dataloader_workers_a_sample_gets_the_same_for_its_seed_epoch_and_number(tmp_path: Path, transform: Any) -> None:
+def test_in_dataloader_workers_a_sample_gets_the_same_for_its_seed_epoch_and_number(
+    tmp_path: Path, transform: Any
+) -> None:
     """Any sampler, any number of workers, in any batch; and another in the next epoch, though the workers are copies."""
     make_truth(tmp_path)
-    dataset = ShardDataset(tmp_path, indices=[*range(40, 80)], transform=transform, seed=5, fields=("images", "indices"))
+    dataset = ShardDataset(
+        tmp_path, indices=[*range(40, 80)], transform=transform, seed=5, fields=("images", "indices")
+    )
     expected = transform(
-        torch.stack([sample.images for sample in ShardDataset(tmp_path, indices=[*range(40, 80)])]), context(40, first=40, seed=5)
+        torch.stack([sample.images for sample in ShardDataset(tmp_path, indices=[*range(40, 80)])]),
+        context(40, first=40, seed=5),
     )
 
     assert torch.equal(torch.stack([dataset[number].images for number in range(40)]), expected)

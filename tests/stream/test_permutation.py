@@ -44,14 +44,20 @@ def test_computed_places_are_spread_as_chance_spreads_them(monkeypatch: pytest.M
 
     for column in (0, 1, 50, 99):
         counts = np.bincount(orders[:, column], minlength=100)
-        assert ((counts - 20) ** 2 / 20).sum() < 160  # chi square of 99 degrees of freedom: 99 on average, 160 once in 10,000
+        assert (
+            (counts - 20) ** 2 / 20
+        ).sum() < 160  # chi square of 99 degrees of freedom: 99 on average, 160 once in 10,000
     distances = np.abs(np.diff(orders, axis=1))
-    assert distances.mean() == pytest.approx(101 / 3, rel=0.01) and (distances == 1).mean() == pytest.approx(0.02, rel=0.05)
+    assert distances.mean() == pytest.approx(101 / 3, rel=0.01) and (distances == 1).mean() == pytest.approx(
+        0.02, rel=0.05
+    )
 
 
 @settings(max_examples=150)
 @given(
-    sizes=st.lists(st.integers(0, 40), min_size=1, max_size=12).filter(any).map(lambda sizes: np.array(sizes, np.int64)),
+    sizes=st.lists(st.integers(0, 40), min_size=1, max_size=12)
+    .filter(any)
+    .map(lambda sizes: np.array(sizes, np.int64)),
     run=st.integers(1, 9),
     seed=st.integers(0, 2**40),
     computed=st.booleans(),

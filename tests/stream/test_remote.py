@@ -59,7 +59,9 @@ def test_an_epoch_survives_a_fault_in_any_place(tmp_path: Path, web: WebServer, 
     """Whatever is being read: the tables of a shard that is opened, a run of samples of the first epoch, or of a later one."""
     make_dataset(tmp_path / codec, codec=codec, size=24, samples={"train": 40}, samples_per_shard=20)
     for place in range(4):  # a shard is opened and read, and the next; in the second epoch they are read alone
-        with Loader(f"{web.url}/{codec}", batch_size=8, num_workers=0, shuffle=False, fields=("images", "indices")) as loader:
+        with Loader(
+            f"{web.url}/{codec}", batch_size=8, num_workers=0, shuffle=False, fields=("images", "indices")
+        ) as loader:
             for before in (place, place % 2):
                 web.faults[:] = [""] * before + [fault]
                 for batch in loader:
@@ -69,7 +71,9 @@ def test_an_epoch_survives_a_fault_in_any_place(tmp_path: Path, web: WebServer, 
 
 
 @pytest.mark.parametrize("codec", ["raw", "zstd"])
-def test_verbs_that_read_every_sample_fetch_each_shard_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str) -> None:
+def test_verbs_that_read_every_sample_fetch_each_shard_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str
+) -> None:
     """Two requests for every sample, one after the other, are hours for a set that is fetched in minutes."""
     make_dataset(tmp_path / "set", codec=codec, size=24, samples={"train": 40, "val": 12}, samples_per_shard=20)
     (tmp_path / "temporary").mkdir()
@@ -93,7 +97,9 @@ def test_verbs_that_read_every_sample_fetch_each_shard_once(tmp_path: Path, monk
     assert not list((tmp_path / "temporary").iterdir())
 
 
-def test_a_shard_larger_than_a_piece_is_fetched_in_pieces(tmp_path: Path, web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shard_larger_than_a_piece_is_fetched_in_pieces(
+    tmp_path: Path, web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Memory is bounded by the piece; a fault costs a piece, and a bit that is wrong the shard."""
     monkeypatch.setattr("ferdata.format.index._CHUNK_BYTES", 20_000)
     size = (tmp_path / "set/train-000000.tar").stat().st_size
@@ -139,7 +145,9 @@ def test_a_service_that_stays_away_is_one_error_with_its_own_code(web: WebServer
         Store(f"{web.url}/set").read_range("train-000000.tar", 0, 9)
 
     text = str(caught.value)
-    assert text.startswith(f"{web.url}/set/train-000000.tar: HTTP 503 Service Unavailable, expected a file that can be read; ")
+    assert text.startswith(
+        f"{web.url}/set/train-000000.tar: HTTP 503 Service Unavailable, expected a file that can be read; "
+    )
     assert text.count("train-000000.tar") == 1 and "5 attempts" in text
     assert len(web.of_shards()) == 5
 
@@ -155,7 +163,9 @@ def test_a_loader_names_the_file_once(web: WebServer) -> None:
     assert str(caught.value).count("http://") == 1
 
 
-@pytest.mark.parametrize(("status", "kind", "text"), [("401", StoreError, "HTTP 401 .*the credentials"), ("403", StoreError, "HTTP 403 ")])
+@pytest.mark.parametrize(
+    ("status", "kind", "text"), [("401", StoreError, "HTTP 401 .*the credentials"), ("403", StoreError, "HTTP 403 ")]
+)
 def test_a_refusal_ends_at_once(web: WebServer, status: str, kind: type[Exception], text: str) -> None:
     """It will be refused again; waiting only hides it."""
     web.faults[:] = [status] * 99
@@ -190,7 +200,10 @@ def test_errors_of_object_stores_keep_their_code_and_pass_or_stay() -> None:
     class ClientError(Exception):
         def __init__(self, code: str, status: int) -> None:
             super().__init__(f"An error occurred ({code})")
-            self.response = {"Error": {"Code": code, "Message": "Please."}, "ResponseMetadata": {"HTTPStatusCode": status}}
+            self.response = {
+                "Error": {"Code": code, "Message": "Please."},
+                "ResponseMetadata": {"HTTPStatusCode": status},
+            }
 
     def wrapped(code: str, status: int) -> OSError:
         error = OSError(16, "Please reduce your request rate.")

@@ -83,7 +83,11 @@ def test_a_short_batch_covers_the_first_rows_of_its_slot() -> None:
 
 
 @settings(max_examples=50)
-@given(steps=st.lists(st.tuples(st.sampled_from(["take", "lend", "return", "drop", "reclaim"]), st.integers(0, 9)), max_size=60))
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["take", "lend", "return", "drop", "reclaim"]), st.integers(0, 9)), max_size=60
+    )
+)
 def test_every_slot_is_in_exactly_one_place(steps: list[tuple[str, int]]) -> None:
     """A slot that is lost shrinks the ring, and one that is there twice is written by two batches."""
     ring = Ring(num_slots=5, batch_size=1, row_bytes=1)
@@ -152,7 +156,10 @@ def test_what_a_child_process_writes_is_seen_here(start_method: str) -> None:
     memory = SharedBytes(1000)
     context = multiprocessing.get_context(start_method)
 
-    children = [context.Process(target=_write, args=(memory, place)) for place in ((3, 250) if start_method == "fork" else (250,))]
+    children = [
+        context.Process(target=_write, args=(memory, place))
+        for place in ((3, 250) if start_method == "fork" else (250,))
+    ]
     for child in children:
         child.start()
     for child in children:

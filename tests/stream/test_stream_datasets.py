@@ -63,11 +63,18 @@ def test_workers_that_persist_learn_of_a_new_epoch(truth: Truth) -> None:
 
 def test_one_sample_is_what_its_number_says(truth: Truth) -> None:
     """Indexing from both ends, like a list."""
-    dataset = ShardDataset(truth.root, split="val", fields=("images", "labels", "keys", "valence", "arousal", "indices", "mask"))
+    dataset = ShardDataset(
+        truth.root, split="val", fields=("images", "labels", "keys", "valence", "arousal", "indices", "mask")
+    )
     for number in (0, 22, 23, 49, -1, -50, np.int64(7)):
         sample, real = dataset[number], int(number) % 50 + 300
         assert np.array_equal(sample.images.numpy(), truth.pixels[real])
-        assert (sample.labels, sample.keys, sample.indices, sample.mask) == (int(truth.labels[real]), expected_key(real), real - 300, True)
+        assert (sample.labels, sample.keys, sample.indices, sample.mask) == (
+            int(truth.labels[real]),
+            expected_key(real),
+            real - 300,
+            True,
+        )
         assert isinstance(sample.labels, int) and isinstance(sample.valence, float)
         expected = expected_record(real)["valence"]
         assert sample.valence == pytest.approx(expected) if expected is not None else np.isnan(sample.valence)
@@ -98,7 +105,9 @@ def test_samplers_subsets_and_splits_of_torch_work(truth: Truth) -> None:
     generator = torch.Generator().manual_seed(1)
     drawn = [
         number
-        for batch in DataLoader(dataset, batch_size=50, sampler=WeightedRandomSampler(weights.tolist(), 2000, generator=generator))
+        for batch in DataLoader(
+            dataset, batch_size=50, sampler=WeightedRandomSampler(weights.tolist(), 2000, generator=generator)
+        )
         for number in truth.assert_true(batch)
     ]
     assert np.bincount(truth.labels[drawn], minlength=8).min() > 190
@@ -144,7 +153,9 @@ def test_pickles_carry_no_open_file(truth: Truth) -> None:
 
 @pytest.mark.parametrize("num_workers", [0, 1, 2])
 @pytest.mark.parametrize("shuffle", ["window", "full", "none"])
-def test_the_iterable_gives_every_sample_once_to_any_number_of_workers(truth: Truth, shuffle: str, num_workers: int) -> None:
+def test_the_iterable_gives_every_sample_once_to_any_number_of_workers(
+    truth: Truth, shuffle: str, num_workers: int
+) -> None:
     """An iterable that forgets its worker's number gives every sample once per worker."""
     dataset = IterableShardDataset(truth.root, shuffle=shuffle, fields=FIELDS, window_samples=60)
     batches = list(DataLoader(dataset, batch_size=10, num_workers=num_workers))
@@ -188,7 +199,8 @@ def test_a_data_set_behind_an_url() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "text"), [({"split": "test"}, "split: 'test' found, expected one of train, val"), ({"fields": ("labels",)}, "fields: ")]
+    ("options", "text"),
+    [({"split": "test"}, "split: 'test' found, expected one of train, val"), ({"fields": ("labels",)}, "fields: ")],
 )
 def test_options_out_of_range_are_refused(truth: Truth, options: dict[str, Any], text: str) -> None:
     """The same words as the loader's."""

@@ -13,13 +13,24 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as reference
 
 from ferdata.errors import OptionError
-from ferdata.stream import BatchContext, BatchTransform, ColorJitter, Compose, HorizontalFlip, Loader, Normalize, RandomResizedCrop
+from ferdata.stream import (
+    BatchContext,
+    BatchTransform,
+    ColorJitter,
+    Compose,
+    HorizontalFlip,
+    Loader,
+    Normalize,
+    RandomResizedCrop,
+)
 
 RANDOM: dict[str, Callable[[], BatchTransform]] = {
     "flip": HorizontalFlip,
     "crop": lambda: RandomResizedCrop(scale=(0.3, 1.0), ratio=(0.7, 1.4)),
     "jitter": lambda: ColorJitter(brightness=0.5, contrast=0.5, saturation=0.5),
-    "all": lambda: Compose([RandomResizedCrop(size=9), HorizontalFlip(), ColorJitter(), Normalize(mean=(100, 110, 120), std=(50, 60, 70))]),
+    "all": lambda: Compose(
+        [RandomResizedCrop(size=9), HorizontalFlip(), ColorJitter(), Normalize(mean=(100, 110, 120), std=(50, 60, 70))]
+    ),
 }
 
 
@@ -95,7 +106,9 @@ def test_a_flip_mirrors_half_of_the_samples_whole() -> None:
     images = batch(1000)
     flipped = HorizontalFlip()(images, context(1000))
     mirrored = [torch.equal(new, old.flip(-1)) for new, old in zip(flipped, images, strict=True)]
-    assert all(is_mirrored or torch.equal(new, old) for is_mirrored, new, old in zip(mirrored, flipped, images, strict=True))
+    assert all(
+        is_mirrored or torch.equal(new, old) for is_mirrored, new, old in zip(mirrored, flipped, images, strict=True)
+    )
     assert 430 < sum(mirrored) < 570
 
 
@@ -109,7 +122,9 @@ def test_a_flip_of_certain_outcome(probability: float, expected: int) -> None:
 def test_normalise_is_the_arithmetic_of_the_index() -> None:
     """Mean and std come from index.json in [0, 255]; a factor of 255 off still trains, badly."""
     result = Normalize(mean=(100.0, 110.0, 120.0), std=(50.0, 60.0, 70.0))(batch(), context())
-    expected = (batch().numpy().astype(np.float64) - np.array([100, 110, 120])[:, None, None]) / np.array([50, 60, 70])[:, None, None]
+    expected = (batch().numpy().astype(np.float64) - np.array([100, 110, 120])[:, None, None]) / np.array([50, 60, 70])[
+        :, None, None
+    ]
     assert result.dtype == torch.float32
     np.testing.assert_allclose(result.numpy(), expected, atol=1e-5)
     half = Normalize(mean=(100.0, 110.0, 120.0), std=(50.0, 60.0, 70.0), dtype=torch.bfloat16)(batch(), context())
@@ -152,7 +167,9 @@ def test_a_crop_gives_the_size_that_was_asked_for() -> None:
         ("saturation", lambda image, factor: reference.adjust_saturation(image, factor)),
     ],
 )
-def test_colour_changes_are_those_of_torchvision(option: str, apply: Callable[[torch.Tensor, float], torch.Tensor]) -> None:
+def test_colour_changes_are_those_of_torchvision(
+    option: str, apply: Callable[[torch.Tensor, float], torch.Tensor]
+) -> None:
     """The same words must mean what they mean elsewhere; the factor is found by trying which one explains the result."""
     factors = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, option: 0.4}
     images = batch(16)
@@ -241,7 +258,9 @@ def test_a_transform_is_called_as_its_signature_says(tmp_path: Path, name: str) 
     truth = make_truth(tmp_path, samples={"train": 20})
     with Loader(truth.root, num_workers=0, batch_size=5, shuffle=False, transform=CALLABLES[name]) as loader:
         [images, *_] = [each.images for each in loader]
-    assert np.array_equal(images, 255 - truth.pixels[:5] if name == "a compiled function" else truth.pixels[:5] + np.uint8(1))
+    assert np.array_equal(
+        images, 255 - truth.pixels[:5] if name == "a compiled function" else truth.pixels[:5] + np.uint8(1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -276,5 +295,10 @@ def test_what_is_no_batch_is_named_and_not_handed_on(tmp_path: Path, transform: 
     """Five images beside eight labels train a model that is wrong, without a word."""
     make_truth(tmp_path, samples={"train": 20})
     loader = Loader(tmp_path, num_workers=0, batch_size=5, transform=transform)
-    with loader, pytest.raises(OptionError, match=f"^transform: {found} came back, expected a tensor of uint8 or float with 5 rows"):
+    with (
+        loader,
+        pytest.raises(
+            OptionError, match=f"^transform: {found} came back, expected a tensor of uint8 or float with 5 rows"
+        ),
+    ):
         next(iter(loader))

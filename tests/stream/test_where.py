@@ -13,7 +13,13 @@ from ferdata.store import Store
 from ferdata.stream import IterableShardDataset, Loader, ShardDataset
 from ferdata.stream.where import find_extent
 
-SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 16, "fields": ("images", "labels", "indices"), "seed": 3, "num_workers": 0}
+SMALL: dict[str, Any] = {
+    "batch_size": 8,
+    "window_samples": 16,
+    "fields": ("images", "labels", "indices"),
+    "seed": 3,
+    "num_workers": 0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +70,9 @@ def test_it_is_asked_of_the_split_and_together_with_indices(truth: Truth) -> Non
     """Rows of the table count over all splits, samples within one."""
     happy = [number for number, row in enumerate(rows(truth, "val")) if row["label"] == 1]
     assert chosen(truth, "label == 'Happy'", split="val") == happy
-    assert chosen(truth, "label == 'Happy'", split="val", indices=[*range(20)]) == [number for number in happy if number < 20]
+    assert chosen(truth, "label == 'Happy'", split="val", indices=[*range(20)]) == [
+        number for number in happy if number < 20
+    ]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +114,11 @@ def test_class_names_are_told_apart_by_case_where_only_that_tells_them_apart(tmp
 
     def of(name: str) -> set[int]:
         where = f"label == {name!r}"
-        return {*find_extent(Store(truth.root), index, "train", dataset._table.labels, indices=None, where=where).labels.tolist()}
+        return {
+            *find_extent(
+                Store(truth.root), index, "train", dataset._table.labels, indices=None, where=where
+            ).labels.tolist()
+        }
 
     assert (of("Happy"), of("happy"), of("neutral")) == ({1}, {2}, {0})
     with pytest.raises(OptionError, match="no class 'HAPPY'"):
@@ -142,7 +154,9 @@ def test_an_iterable_data_set_deals_out_those_samples(truth: Truth) -> None:
     read = [
         sample.indices
         for rank in (0, 1)
-        for sample in IterableShardDataset(truth.root, where=where, fields=("images", "labels", "indices"), rank=rank, world_size=2)
+        for sample in IterableShardDataset(
+            truth.root, where=where, fields=("images", "labels", "indices"), rank=rank, world_size=2
+        )
     ]
     expected = chosen(truth, where)
     assert len(read) == len({*read}) == len(expected) // 2 * 2

@@ -36,13 +36,19 @@ def raf_tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
 
 
 def digests(root: Path) -> dict[str, str]:
-    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(root.rglob("*"))
+        if p.is_file()
+    }
 
 
 # The same options give the same bytes.
 
 
-@pytest.mark.parametrize(("source", "layout"), [("affectnet", "AN-npy"), ("affectnet", "AN-csv"), ("rafdb", "RAF-original")])
+@pytest.mark.parametrize(
+    ("source", "layout"), [("affectnet", "AN-npy"), ("affectnet", "AN-csv"), ("rafdb", "RAF-original")]
+)
 def test_a_tree_does_not_depend_on_the_number_of_workers(tmp_path: Path, source: str, layout: str) -> None:
     """A tree that changes with the machine cannot be the fixed input of another test."""
     for workers in (1, 3):
@@ -153,7 +159,9 @@ def test_the_csv_release_has_its_header_its_missing_header_and_its_bad_row(csv_t
     training = (root / "training.csv").read_text().splitlines()
     validation = (root / "validation.csv").read_text().splitlines()
 
-    assert training[0].startswith("subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,")
+    assert training[0].startswith(
+        "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,"
+    )
     assert len(training) == 1 + sum(summary.counts["train"].values()) + 1
     assert len(validation) == sum(summary.counts["val"].values())
     assert not validation[0].startswith("subDirectory")
@@ -176,7 +184,12 @@ def test_csv_rows_point_at_photographs_larger_than_the_face(csv_tree: Tree) -> N
         x, y, across, down = map(int, row[1:5])
         marks = np.array(row[5].split(";"), float).reshape(68, 2)
         assert width > across and height > down * 0.9
-        assert x <= marks[:, 0].min() and marks[:, 0].max() <= x + across and y <= marks[:, 1].min() and marks[:, 1].max() <= y + down
+        assert (
+            x <= marks[:, 0].min()
+            and marks[:, 0].max() <= x + across
+            and y <= marks[:, 1].min()
+            and marks[:, 1].max() <= y + down
+        )
         assert (row[7:] == ["-2", "-2"]) == (label in (9, 10))
 
 
@@ -205,7 +218,9 @@ def test_a_public_rafdb_dataset_reads_the_tree_unchanged(raf_tree: Tree) -> None
     root, summary = raf_tree
     rows = [line.split(" ") for line in (root / "EmoLabel" / "list_patition_label.txt").read_text().splitlines()]
     for split in ("train", "test"):
-        found = [(name.split(".")[0] + "_aligned.jpg", int(label) - 1) for name, label in rows if name.startswith(split)]
+        found = [
+            (name.split(".")[0] + "_aligned.jpg", int(label) - 1) for name, label in rows if name.startswith(split)
+        ]
         images = [np.asarray(Image.open(root / "Image" / "aligned" / name)) for name, _ in found]
         assert {image.shape for image in images} == {(100, 100, 3)}
         assert len(images) == sum(summary.counts[split].values())
@@ -215,7 +230,9 @@ def test_original_photographs_come_with_their_annotations(raf_tree: Tree) -> Non
     """Five points and three facts, 37 points, and a box by its corners, all in pixels of the original."""
     root, summary = raf_tree
     for original in (root / "Image" / "original").iterdir():
-        notes = {kind: root / "Annotation" / kind / f"{original.stem}_{suffix}.txt" for kind, suffix in _RAF_NOTES.items()}
+        notes = {
+            kind: root / "Annotation" / kind / f"{original.stem}_{suffix}.txt" for kind, suffix in _RAF_NOTES.items()
+        }
         manual = notes["manual"].read_text().splitlines()
         assert len(manual) == 8 and all(re.fullmatch(r"-?\d+\.\d{3}\t-?\d+\.\d{3}", line) for line in manual[:5])
         assert [int(line) in range(limit) for line, limit in zip(manual[5:], (3, 3, 5), strict=True)] == [True] * 3
@@ -242,4 +259,6 @@ def test_our_own_readers_accept_every_image(fixture: str, request: pytest.Fixtur
     labels, splits = scan.items.labels(), np.array(scan.items.table.column("split").to_pylist())
     for split, counts in summary.counts.items():
         found = np.bincount(labels[splits == split], minlength=len(scan.classes))
-        assert {name: number for name, number in zip(scan.classes, found.tolist(), strict=True) if name in counts} == counts
+        assert {
+            name: number for name, number in zip(scan.classes, found.tolist(), strict=True) if name in counts
+        } == counts

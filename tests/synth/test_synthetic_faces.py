@@ -39,7 +39,9 @@ def test_a_face_is_a_pure_function_of_class_seed_and_size() -> None:
     assert (first.valence, first.arousal) == (again.valence, again.arousal)
 
 
-@pytest.mark.parametrize(("arguments", "text"), [((11, 0, 64), "label: 11"), ((0, -1, 64), "seed: -1"), ((0, 0, 31), "size: 31")])
+@pytest.mark.parametrize(
+    ("arguments", "text"), [((11, 0, 64), "label: 11"), ((0, -1, 64), "seed: -1"), ((0, 0, 31), "size: 31")]
+)
 def test_a_face_that_cannot_be_drawn_is_refused(arguments: tuple[int, int, int], text: str) -> None:
     """A wrong class id would otherwise draw some other class."""
     with pytest.raises(OptionError, match=text):
@@ -51,7 +53,15 @@ def test_a_face_that_cannot_be_drawn_is_refused(arguments: tuple[int, int, int],
 
 @pytest.mark.parametrize(
     ("label", "valence", "arousal"),
-    [(HAPPY, 1, 1), (SAD, -1, -1), (SURPRISE, 1, 1), (FEAR, -1, 1), (DISGUST, -1, 1), (ANGER, -1, 1), (CONTEMPT, -1, 1)],
+    [
+        (HAPPY, 1, 1),
+        (SAD, -1, -1),
+        (SURPRISE, 1, 1),
+        (FEAR, -1, 1),
+        (DISGUST, -1, 1),
+        (ANGER, -1, 1),
+        (CONTEMPT, -1, 1),
+    ],
 )
 def test_valence_and_arousal_lie_on_the_expressions_side(label: int, valence: int, arousal: int) -> None:
     """A regression learned from the numbers must find the circumplex; Neutral is its centre."""
@@ -81,7 +91,12 @@ def test_mouth_landmarks_follow_the_expression() -> None:
     def opening(marks: np.ndarray) -> float:
         return float(marks[66, 1] - marks[62, 1])
 
-    assert median(HAPPY, corners) < median(NEUTRAL, corners) - 0.05 < median(NEUTRAL, corners) + 0.05 < median(SAD, corners)
+    assert (
+        median(HAPPY, corners)
+        < median(NEUTRAL, corners) - 0.05
+        < median(NEUTRAL, corners) + 0.05
+        < median(SAD, corners)
+    )
     assert median(SURPRISE, opening) > 0.12 > 0.05 > median(NEUTRAL, opening)
     assert median(HAPPY, lambda marks: float(marks[54, 0] - marks[48, 0])) > median(
         SURPRISE, lambda marks: float(marks[54, 0] - marks[48, 0])
@@ -100,7 +115,9 @@ def test_brow_eye_and_nose_landmarks_follow_the_expression() -> None:
     def eyes(marks: np.ndarray) -> float:
         return float(marks[[40, 41, 46, 47], 1].mean() - marks[[37, 38, 43, 44], 1].mean())
 
-    assert median(SURPRISE, brows) > median(NEUTRAL, brows) + 0.05 > median(NEUTRAL, brows) - 0.02 > median(ANGER, brows)
+    assert (
+        median(SURPRISE, brows) > median(NEUTRAL, brows) + 0.05 > median(NEUTRAL, brows) - 0.02 > median(ANGER, brows)
+    )
     assert median(SAD, slant) > median(NEUTRAL, slant) + 0.05 > median(NEUTRAL, slant) - 0.05 > median(ANGER, slant)
     assert median(FEAR, eyes) > median(NEUTRAL, eyes) > median(SAD, eyes)
     assert median(DISGUST, lambda marks: float(marks[33, 1])) < median(NEUTRAL, lambda marks: float(marks[33, 1]))

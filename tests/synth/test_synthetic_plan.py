@@ -29,7 +29,10 @@ def test_the_count_of_the_release_gives_the_counts_of_the_release(layout: str) -
     splits = plan_splits(plan.totals(), total, seed=3, gaps=plan.gaps, first_number=plan.first_number)
 
     for split in splits:
-        assert dict(zip(plan.layout.classes, np.bincount(split.labels).tolist(), strict=True)) == release.splits[split.name]
+        assert (
+            dict(zip(plan.layout.classes, np.bincount(split.labels).tolist(), strict=True))
+            == release.splits[split.name]
+        )
 
 
 @pytest.mark.parametrize("layout", sorted(RECIPES))
@@ -69,7 +72,9 @@ def test_image_numbers_have_gaps_and_are_the_splits_own() -> None:
     assert set(train.numbers.tolist()) & set(val.numbers.tolist())
 
 
-@pytest.mark.parametrize(("count", "weights"), [(0, [1, 2]), (5, [1, 1, 1]), (100, [1000, 1, 1]), (7, [5, 0, 5]), (12, [900, 50, 50])])
+@pytest.mark.parametrize(
+    ("count", "weights"), [(0, [1, 2]), (5, [1, 1, 1]), (100, [1000, 1, 1]), (7, [5, 0, 5]), (12, [900, 50, 50])]
+)
 def test_shares_add_up_and_keep_to_the_floor(count: int, weights: list[int]) -> None:
     """Rounding must lose no image, and raising a rare class must not create one."""
     shares = share_out(count, weights, fewest=3)
@@ -99,7 +104,9 @@ def test_classes_are_mixed_along_the_numbers() -> None:
         ({"num_workers": 0}, r"workers: 0 found, expected at least 1"),
     ],
 )
-def test_a_wrong_option_is_named_before_anything_is_written(tmp_path: Path, options: dict[str, object], text: str) -> None:
+def test_a_wrong_option_is_named_before_anything_is_written(
+    tmp_path: Path, options: dict[str, object], text: str
+) -> None:
     """An error after the first thousand images is an error too late."""
     arguments: dict[str, object] = {"source": "affectnet", "count": 10, **options}
     with pytest.raises(OptionError, match=text):
@@ -130,7 +137,14 @@ def test_progress_counts_up_to_the_count(tmp_path: Path) -> None:
     """A bar that stops short or overshoots looks like a fault."""
     told: list[tuple[int, int]] = []
 
-    write_synthetic("rafdb", str(tmp_path), count=75, size=32, num_workers=1, progress=lambda done, count: told.append((done, count)))
+    write_synthetic(
+        "rafdb",
+        str(tmp_path),
+        count=75,
+        size=32,
+        num_workers=1,
+        progress=lambda done, count: told.append((done, count)),
+    )
 
     assert told == sorted(told) and told[-1] == (75, 75)
 

@@ -7,9 +7,13 @@ import torch
 from ferdata.training.nets.dropout import SampleDropout, dropout_mask, sample_keys
 
 
-def _masks(probability: float, positions: np.ndarray, *, seed: int = 1, epoch: int = 2, features: int = 500) -> torch.Tensor:
+def _masks(
+    probability: float, positions: np.ndarray, *, seed: int = 1, epoch: int = 2, features: int = 500
+) -> torch.Tensor:
     dropout = SampleDropout(probability).train()
-    return dropout(torch.ones(len(positions), features), dropout_mask(sample_keys(seed, epoch, positions), features, probability))
+    return dropout(
+        torch.ones(len(positions), features), dropout_mask(sample_keys(seed, epoch, positions), features, probability)
+    )
 
 
 def test_a_sample_s_mask_does_not_depend_on_the_batch_it_is_in() -> None:
@@ -67,6 +71,9 @@ def test_masks_are_the_same_numbers_for_ever() -> None:
 
     start = int(np.random.SeedSequence((3, 1, 4)).generate_state(1, np.uint64)[0])
     keys = [mixed((start + position * 0x9E3779B97F4A7C15) % limit) for position in (0, 5)]
-    expected = [[mixed((key + count * 0x9E3779B97F4A7C15) % limit) >> 40 >= round(0.4 * 2**24) for count in range(1, 85)] for key in keys]
+    expected = [
+        [mixed((key + count * 0x9E3779B97F4A7C15) % limit) >> 40 >= round(0.4 * 2**24) for count in range(1, 85)]
+        for key in keys
+    ]
 
     assert dropout_mask(sample_keys(3, 1, np.array([0, 5])), 84, 0.4).tolist() == expected

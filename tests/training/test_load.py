@@ -68,7 +68,9 @@ def test_images_that_were_normalised_before_are_refused(run: Path) -> None:
     """Normalised twice, every image looks grey to the network, and it answers all the same."""
     network = load_run(run)
 
-    with pytest.raises(OptionError, match=r"images: torch.float32 \[2, 3, 28, 28\] found, expected torch.uint8 \[N, 3, H, W\]"):
+    with pytest.raises(
+        OptionError, match=r"images: torch.float32 \[2, 3, 28, 28\] found, expected torch.uint8 \[N, 3, H, W\]"
+    ):
         network(torch.rand(2, 3, 28, 28))
     with pytest.raises(OptionError, match=r"a network without a head for them"):
         network.valence_arousal(torch.zeros(2, 3, 28, 28, dtype=torch.uint8))
@@ -92,7 +94,10 @@ def old_ferdata(path: Path) -> None:
 
 
 FOREIGN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "torchvision": (lambda path: torch.save(nn.Linear(2, 2).state_dict(), path), r"bare weights of another program's network \(2 tensors"),
+    "torchvision": (
+        lambda path: torch.save(nn.Linear(2, 2).state_dict(), path),
+        r"bare weights of another program's network \(2 tensors",
+    ),
     "lightning": (
         lambda path: torch.save({"pytorch-lightning_version": "2.5", "state_dict": {}, "epoch": 3}, path),
         r"a checkpoint of Lightning",
@@ -123,7 +128,14 @@ def test_a_file_of_another_program_is_called_what_it_is(kind: str, run: Path, tm
     make(path)
 
     for options in (
-        TrainOptions(shards=str(run.parent / "s"), out=str(tmp_path), model="basic1", batch_size=16, num_workers=0, init_from=str(path)),
+        TrainOptions(
+            shards=str(run.parent / "s"),
+            out=str(tmp_path),
+            model="basic1",
+            batch_size=16,
+            num_workers=0,
+            init_from=str(path),
+        ),
         TrainOptions(resume=str(path)),
     ):
         with pytest.raises(TrainError, match=rf"weights.pth: .*{text}.*; \w+"):
@@ -135,7 +147,9 @@ def test_a_file_of_another_program_is_called_what_it_is(kind: str, run: Path, tm
 
 def test_the_checkpoint_of_a_run_is_no_run(run: Path, tmp_path: Path) -> None:
     """It is told which folder to name; the folder of another program's network is no run either."""
-    with pytest.raises(FerdataError, match=r"r/best.pt: a checkpoint found, expected the folder of its run; .*--resume .*/r$"):
+    with pytest.raises(
+        FerdataError, match=r"r/best.pt: a checkpoint found, expected the folder of its run; .*--resume .*/r$"
+    ):
         train(TrainOptions(resume=str(run / "best.pt")))
 
     (tmp_path / "config.json").write_text('{"architectures": ["ViT"], "model_type": "vit"}')

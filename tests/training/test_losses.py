@@ -15,7 +15,9 @@ def test_parts_of_a_batch_add_up_to_torch_s_sum(weighted: bool, smoothing: float
     torch.manual_seed(0)
     logits, labels = torch.randn(12, 5, dtype=torch.float64), torch.arange(12) % 5
     weights = torch.tensor([0.5, 1.0, 2.0, 0.25, 3.0]) if weighted else None
-    expected = functional.cross_entropy(logits.float(), labels, weight=weights, label_smoothing=smoothing, reduction="sum")
+    expected = functional.cross_entropy(
+        logits.float(), labels, weight=weights, label_smoothing=smoothing, reduction="sum"
+    )
 
     total = sum(
         cross_entropy_sum(logits[rows], labels[rows], weights=weights, smoothing=smoothing)

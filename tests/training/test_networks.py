@@ -50,7 +50,9 @@ def test_every_layer_is_the_report_s(name: str, channels: list[int], pool: int, 
     linears = _layers(name, nn.Linear)
 
     assert [layer.in_channels for layer in convolutions] + [convolutions[-1].out_channels] == channels
-    assert all(layer.kernel_size == (5, 5) and layer.padding == (0, 0) and layer.stride == (1, 1) for layer in convolutions)
+    assert all(
+        layer.kernel_size == (5, 5) and layer.padding == (0, 0) and layer.stride == (1, 1) for layer in convolutions
+    )
     assert {layer.kernel_size for layer in _layers(name, nn.MaxPool2d)} == {pool}
     assert [layer.in_features for layer in linears] + [linears[-1].out_features] == linear
 
@@ -104,7 +106,10 @@ def test_an_image_that_is_too_small_is_refused_with_the_size_that_fits(name: str
     """A convolution's own error, about kernels and padded inputs, tells nobody what to change."""
     least = smallest_size(name)
 
-    with pytest.raises(OptionError, match=rf"model {name}: images of {least - 1} x 300 found, expected at least {least} x {least}.*--size"):
+    with pytest.raises(
+        OptionError,
+        match=rf"model {name}: images of {least - 1} x 300 found, expected at least {least} x {least}.*--size",
+    ):
         build_network(name, size=(least - 1, 300), num_classes=8)
     build_network(name, size=(least, least), num_classes=8)
 
@@ -124,7 +129,9 @@ def test_published_weights_are_refused_for_networks_that_have_none() -> None:
 @pytest.mark.skipif(importlib.util.find_spec("timm") is not None, reason="timm is installed")
 def test_a_timm_network_without_timm_says_what_to_install() -> None:
     """The extra is named, and not an ImportError's traceback shown."""
-    with pytest.raises(OptionError, match=r"model timm:resnet18: the package timm is not installed.*pip install 'ferdata\[timm\]'"):
+    with pytest.raises(
+        OptionError, match=r"model timm:resnet18: the package timm is not installed.*pip install 'ferdata\[timm\]'"
+    ):
         build_network("timm:resnet18", size=(64, 64), num_classes=8)
 
 

@@ -37,7 +37,12 @@ def test_a_value_that_is_missing_is_an_error_and_not_a_gap(tmp_path: Path) -> No
 def test_the_demo_s_page_holds_its_figures_and_pictures() -> None:
     """On the same base as a run's page, with the same style sheet inside."""
     page = render_page(
-        TEMPLATE, title="ferdata demo", seconds=61.4, figures=[("ingest", "<9> images/s")], pictures=[("Faces", b"png")], run_page="r.html"
+        TEMPLATE,
+        title="ferdata demo",
+        seconds=61.4,
+        figures=[("ingest", "<9> images/s")],
+        pictures=[("Faces", b"png")],
+        run_page="r.html",
     )
 
     assert "learned in 61 seconds" in page and "<tr><th>ingest</th><td>&lt;9&gt; images/s</td></tr>" in page

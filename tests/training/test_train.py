@@ -60,9 +60,16 @@ def test_result_json_has_the_keys_of_the_command_line_s_contract(full_run: tuple
     """Scripts read these names."""
     record = full_run[0].to_json()
 
-    assert {"model", "parameters", "accuracy", "balanced_accuracy", "confusion", "images_per_second", "data_wait_share", "run"} <= set(
-        record
-    )
+    assert {
+        "model",
+        "parameters",
+        "accuracy",
+        "balanced_accuracy",
+        "confusion",
+        "images_per_second",
+        "data_wait_share",
+        "run",
+    } <= set(record)
     assert set(record["accuracy"]) == {"train", "val", "test"}
     assert record["parameters"] == sum(value.numel() for value in weights(full_run[0].run).values())
     assert np.array(record["confusion"]).shape == (8, 8)
@@ -71,10 +78,19 @@ def test_result_json_has_the_keys_of_the_command_line_s_contract(full_run: tuple
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_figures_are_those_of_the_samples_one_by_one(full_run: tuple[TrainResult, Recorder], shards: str, split: str) -> None:
+def test_figures_are_those_of_the_samples_one_by_one(
+    full_run: tuple[TrainResult, Recorder], shards: str, split: str
+) -> None:
     """70, 21 and 9 samples in batches of 16: the last, partial batch counts in full and its padding not at all."""
     result = full_run[0]
-    loader = Loader(shards, split=split, batch_size=1, num_workers=0, shuffle="none", fields=("images", "labels", "valence", "arousal"))
+    loader = Loader(
+        shards,
+        split=split,
+        batch_size=1,
+        num_workers=0,
+        shuffle="none",
+        fields=("images", "labels", "valence", "arousal"),
+    )
     network = build_network("basic1", size=(28, 28), num_classes=8, valence_arousal=True)
     network.load_state_dict(weights(result.run, "best.pt"))
     network.eval()
@@ -85,14 +101,21 @@ def test_figures_are_those_of_the_samples_one_by_one(full_run: tuple[TrainResult
         for batch in loader:
             out, values = network(transform(batch.images, context))
             assert values is not None
-            logits.append(out), labels.append(batch.labels), feelings.append(values), truth.append([batch.valence[0], batch.arousal[0]])
+            (
+                logits.append(out),
+                labels.append(batch.labels),
+                feelings.append(values),
+                truth.append([batch.valence[0], batch.arousal[0]]),
+            )
     predicted, actual = torch.cat(logits).argmax(1), torch.cat(labels)
     errors = torch.cat(feelings) - torch.tensor(truth)
     scores = result.scores[split]
 
     assert scores.confusion == confusion_matrix(actual, predicted, labels=range(8)).tolist()
     assert scores.accuracy == pytest.approx(float((predicted == actual).double().mean()))
-    assert scores.balanced_accuracy == pytest.approx(recall_score(actual, predicted, labels=actual.unique(), average="macro"))
+    assert scores.balanced_accuracy == pytest.approx(
+        recall_score(actual, predicted, labels=actual.unique(), average="macro")
+    )
     assert scores.loss == pytest.approx(float(functional.cross_entropy(torch.cat(logits), actual)), rel=1e-5)
     for column, name in enumerate(("valence", "arousal")):
         assert scores.rmse[name] == pytest.approx(float(errors[:, column].double().square().nanmean().sqrt()), rel=1e-5)
@@ -102,9 +125,15 @@ def test_metrics_hold_every_step_and_epoch(full_run: tuple[TrainResult, Recorder
     """70 samples make 4 whole batches of 16; each step has its loss and rate, each epoch its val figures."""
     lines = timeless_metrics(full_run[0].run)
 
-    assert [(line["epoch"], line["step"]) for line in lines if line["kind"] == "step"] == [(step // 4, step) for step in range(12)]
+    assert [(line["epoch"], line["step"]) for line in lines if line["kind"] == "step"] == [
+        (step // 4, step) for step in range(12)
+    ]
     assert [line["step"] for line in lines if line["kind"] == "epoch"] == [3, 7, 11]
-    assert all({"accuracy", "balanced_accuracy", "ccc", "rmse"} <= set(line["val"]) for line in lines if line["kind"] == "epoch")
+    assert all(
+        {"accuracy", "balanced_accuracy", "ccc", "rmse"} <= set(line["val"])
+        for line in lines
+        if line["kind"] == "epoch"
+    )
     assert lines[-1]["kind"] == "final"
     assert full_run[0].steps == 12
 
@@ -114,8 +143,12 @@ def test_tensorboard_shows_the_same_figures(full_run: tuple[TrainResult, Recorde
     events = EventAccumulator(str(Path(full_run[0].run) / "tensorboard"))
     events.Reload()
 
-    assert [event.value for event in events.Scalars("step/loss")] == pytest.approx(step_losses(full_run[0].run), rel=1e-6)
-    assert {"epoch/val/accuracy", "epoch/val/ccc/valence", "step/lr", "epoch/data_wait_share"} <= set(events.Tags()["scalars"])
+    assert [event.value for event in events.Scalars("step/loss")] == pytest.approx(
+        step_losses(full_run[0].run), rel=1e-6
+    )
+    assert {"epoch/val/accuracy", "epoch/val/ccc/valence", "step/lr", "epoch/data_wait_share"} <= set(
+        events.Tags()["scalars"]
+    )
 
 
 def test_the_report_is_one_page_that_needs_nothing_else(full_run: tuple[TrainResult, Recorder]) -> None:
@@ -136,7 +169,10 @@ def test_progress_is_told_of_every_step_and_epoch(full_run: tuple[TrainResult, R
 
     assert [status.step for status in progress.steps] == list(range(12))
     assert [status.loss for status in progress.steps] == step_losses(full_run[0].run)
-    assert all(status.images_per_second > 0 and 0 <= status.data_wait_share <= 1 and status.total_steps == 12 for status in progress.steps)
+    assert all(
+        status.images_per_second > 0 and 0 <= status.data_wait_share <= 1 and status.total_steps == 12
+        for status in progress.steps
+    )
     assert [status.accuracy["val"] for status in progress.epochs] == [
         line["val"]["accuracy"] for line in timeless_metrics(full_run[0].run) if line["kind"] == "epoch"
     ]
@@ -156,7 +192,14 @@ def test_the_same_seed_gives_the_same_bits_whatever_the_workers(shards: str, tmp
 
 def test_micro_batches_make_the_step_of_the_whole_batch(shards: str, tmp_path: Path) -> None:
     """Four micro-batches of 4 are one batch of 16, with dropout, augmentation, weights and smoothing: memory is all that changes."""
-    settings = {"epochs": 1, "optimizer": "sgd", "lr": 0.05, "dropout": 0.3, "class_weights": True, "label_smoothing": 0.1}
+    settings = {
+        "epochs": 1,
+        "optimizer": "sgd",
+        "lr": 0.05,
+        "dropout": 0.3,
+        "class_weights": True,
+        "label_smoothing": 0.1,
+    }
     whole = train(small_options(shards, tmp_path, name="whole", **settings)).run
     cut = train(small_options(shards, tmp_path, name="cut", accumulate=4, **settings)).run
 
@@ -195,10 +238,16 @@ def test_every_setting_trains(settings: dict[str, object], shards: str, tmp_path
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_a_compiled_network_drops_the_same_features(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiled_network_drops_the_same_features(
+    shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The compiler of torch 2.15 ended the whole process over the masks' arithmetic, which therefore stays outside of what it compiles."""
-    network = FerNetwork(torch.nn.Flatten(), num_features=3 * 28 * 28, num_classes=8, dropout=0.4, valence_arousal=False)
-    monkeypatch.setattr("ferdata.training.nets.transfer.build_network", lambda *args, **settings: copy.deepcopy(network))
+    network = FerNetwork(
+        torch.nn.Flatten(), num_features=3 * 28 * 28, num_classes=8, dropout=0.4, valence_arousal=False
+    )
+    monkeypatch.setattr(
+        "ferdata.training.nets.transfer.build_network", lambda *args, **settings: copy.deepcopy(network)
+    )
     settings = {"epochs": 1, "optimizer": "sgd", "lr": 1e-4, "dropout": 0.4, "limit": 32, "augment": ()}
     plain = train(small_options(shards, tmp_path, name="plain", **settings)).run
     compiled = train(small_options(shards, tmp_path, name="compiled", compile=True, **settings)).run
@@ -212,7 +261,9 @@ def test_images_are_resized_with_antialiasing_and_normalised(shards: str) -> Non
     stripes = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
     stripes[..., ::2] = 200
 
-    inputs = evaluation_transform(TrainOptions(size=16), index)(stripes, BatchContext(seed=0, epoch=0, rank=0, positions=np.arange(1)))
+    inputs = evaluation_transform(TrainOptions(size=16), index)(
+        stripes, BatchContext(seed=0, epoch=0, rank=0, positions=np.arange(1))
+    )
 
     expected = (100 - torch.tensor(index.mean)) / torch.tensor(index.std)
     assert inputs.shape == (1, 3, 16, 16)
@@ -224,7 +275,10 @@ def test_only_training_augments(shards: str) -> None:
     loader = Loader(shards, batch_size=4, num_workers=0)
     images = next(iter(loader)).images
     here, there = (BatchContext(seed=0, epoch=0, rank=0, positions=np.arange(4) + start) for start in (0, 4))
-    plain, augmented = evaluation_transform(TrainOptions(), loader.index), training_transform(TrainOptions(), loader.index)
+    plain, augmented = (
+        evaluation_transform(TrainOptions(), loader.index),
+        training_transform(TrainOptions(), loader.index),
+    )
 
     assert torch.equal(plain(images, here), plain(images, there))
     assert torch.equal(augmented(images, here), augmented(images, here))
@@ -235,7 +289,9 @@ def test_frozen_bodies_stay_as_they_were_and_heads_learn(shards: str, tmp_path: 
     """From another run's weights, as they are meant to be used."""
     first = train(small_options(shards, tmp_path, name="first", epochs=1)).run
     progress = Recorder()
-    second = train(small_options(shards, tmp_path, name="second", epochs=1, init_from=first, freeze=True), progress=progress).run
+    second = train(
+        small_options(shards, tmp_path, name="second", epochs=1, init_from=first, freeze=True), progress=progress
+    ).run
 
     before, after = weights(first, "best.pt"), weights(second)
     assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("body."))
@@ -251,7 +307,10 @@ def test_without_a_val_split_the_last_weights_are_the_best(tmp_path: Path) -> No
     assert result.main_split == "test"
     assert result.best_epoch == 1
     assert same_weights(result.run, result.run, "best.pt")
-    assert any("no val split" in note and "ferdata shard folder --src DIR" in note and "--val 0.1" in note for note in progress.notes)
+    assert any(
+        "no val split" in note and "ferdata shard folder --src DIR" in note and "--val 0.1" in note
+        for note in progress.notes
+    )
 
 
 def test_a_name_that_is_taken_is_refused(shards: str, tmp_path: Path) -> None:
@@ -266,7 +325,10 @@ def test_what_cannot_be_trained_is_refused_before_a_folder_is_made(shards: str, 
     """A folder without a run in it would be taken for one."""
     out = tmp_path / "runs"
     for settings, text in (
-        ({"batch_size": 15, "accumulate": 2}, r"batch_size: 15 found, expected a multiple of 1 ranks x 2 micro-batches.*use 14"),
+        (
+            {"batch_size": 15, "accumulate": 2},
+            r"batch_size: 15 found, expected a multiple of 1 ranks x 2 micro-batches.*use 14",
+        ),
         ({"amp": "fp16"}, r"amp: fp16 found on a CPU"),
         ({"model": "basic2"}, r"model basic2: images of 28 x 28 found, expected at least 76 x 76"),
         ({"batch_size": 128}, r"70 samples found, expected at least batch_size"),
@@ -281,7 +343,9 @@ def test_what_cannot_be_trained_is_refused_before_a_folder_is_made(shards: str, 
 
 def test_labels_in_the_data_are_what_the_network_is_asked(shards: str) -> None:
     """The formula of the data set's labels, against what a loader hands to the trainer."""
-    loader = Loader(shards, split="val", batch_size=21, num_workers=0, shuffle="none", fields=("images", "labels", "indices"))
+    loader = Loader(
+        shards, split="val", batch_size=21, num_workers=0, shuffle="none", fields=("images", "labels", "indices")
+    )
     batch = next(iter(loader))
 
     assert batch.labels.tolist() == [expected_label(70 + number) for number in batch.indices.tolist()]

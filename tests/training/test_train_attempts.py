@@ -32,16 +32,32 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
     return small_dataset(tmp_path_factory.mktemp("shards"))
 
 
-@pytest.mark.parametrize(("name", "step"), [("r", 6), (None, 6), ("r", 1)], ids=["named", "unnamed", "before a checkpoint"])
-def test_a_restarted_torchrun_goes_on_with_its_own_run(name: str | None, step: int, shards: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "step"), [("r", 6), (None, 6), ("r", 1)], ids=["named", "unnamed", "before a checkpoint"]
+)
+def test_a_restarted_torchrun_goes_on_with_its_own_run(
+    name: str | None, step: int, shards: str, tmp_path: Path
+) -> None:
     """A rank is killed in the first attempt. The second one neither refuses the name, nor begins another run, nor waits for the dead."""
     (tmp_path / "s").symlink_to(shards)
     settings = {"epochs": 3, "name": name}
     paths = [str(Path(__file__).parents[1]), str(ROOT)]
     (tmp_path / "script.py").write_text(SCRIPT.format(paths=paths, step=step, rank="0", settings=settings))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts", "1", "--nproc-per-node", "2", "script.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--max-restarts",
+        "1",
+        "--nproc-per-node",
+        "2",
+        "script.py",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
 
     assert done.returncode == 0, done.stderr[-3000:]
     (run,) = (tmp_path / "runs").iterdir()

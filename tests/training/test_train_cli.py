@@ -31,7 +31,22 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
 def run(shards: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of one epoch with settings that are not the defaults."""
     out = tmp_path_factory.mktemp("runs")
-    train("--shards", shards, "--out", str(out), "--name", "one", "--epochs", "1", "--lr", "1e-4", "--batch-size", "16", "--workers", "0")
+    train(
+        "--shards",
+        shards,
+        "--out",
+        str(out),
+        "--name",
+        "one",
+        "--epochs",
+        "1",
+        "--lr",
+        "1e-4",
+        "--batch-size",
+        "16",
+        "--workers",
+        "0",
+    )
     return out / "one"
 
 
@@ -50,7 +65,9 @@ def in_terminal(arguments: list[str], *, columns: int) -> str:
     termios.tcsetwinsize(follower, (24, columns))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm-256color"}
     command = [sys.executable, str(ROOT / "cli.py"), "train", *arguments]
-    process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=environment, close_fds=True)
+    process = subprocess.Popen(
+        command, stdin=follower, stdout=follower, stderr=follower, env=environment, close_fds=True
+    )
     os.close(follower)
     written = b""
     while True:
@@ -71,7 +88,9 @@ def test_a_terminal_shows_a_live_line_and_what_the_run_came_to(shards: str, tmp_
     settings = ["--epochs", "30", "--batch-size", "16", "--workers", "0", "--out", str(tmp_path), "--name", "r"]
     text = in_terminal(["--shards", shards, *settings], columns=80)
 
-    live = re.findall(r"epoch \d+/30 \S+ +\d+/120 [\d,]+ images/s, loss \d+\.\d{3}, waits +\d+\.\d%, +[\d:-]+ left", text)
+    live = re.findall(
+        r"epoch \d+/30 \S+ +\d+/120 [\d,]+ images/s, loss \d+\.\d{3}, waits +\d+\.\d%, +[\d:-]+ left", text
+    )
     assert live, text[:3000]
     assert max(map(len, live)) <= 80
     assert len(re.findall(r"epoch +\d+/30  loss", text)) == 30
@@ -81,10 +100,28 @@ def test_a_terminal_shows_a_live_line_and_what_the_run_came_to(shards: str, tmp_
 
 def test_a_pipe_gets_plain_lines(shards: str, tmp_path: Path) -> None:
     """A row an epoch on standard error, the result on standard output; nothing that only a terminal understands."""
-    command = [sys.executable, str(ROOT / "cli.py"), "train", "--shards", shards, "--epochs", "2", "--batch-size", "16", "--workers", "0"]
+    command = [
+        sys.executable,
+        str(ROOT / "cli.py"),
+        "train",
+        "--shards",
+        shards,
+        "--epochs",
+        "2",
+        "--batch-size",
+        "16",
+        "--workers",
+        "0",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, "--out", str(tmp_path)], capture_output=True, text=True, timeout=120, check=True, env=environment, cwd=tmp_path
+        [*command, "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        env=environment,
+        cwd=tmp_path,
     )
 
     assert len(re.findall(r"^epoch   \d/2  loss [\d.]+  accuracy train", done.stderr, re.MULTILINE)) == 2
@@ -150,7 +187,9 @@ def test_fewer_epochs_than_are_trained_are_refused(run: Path, tmp_path: Path) ->
         train("--resume", str(longer), "--epochs", "1")
 
 
-def test_a_run_whose_shards_have_moved_is_told_where_to(run: Path, shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_whose_shards_have_moved_is_told_where_to(
+    run: Path, shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Paths are kept whole, so that a resume works from any folder; where they have become wrong, --shards says the new ones."""
     moved = tmp_path / "moved"
     shutil.copytree(shards, moved)
@@ -159,7 +198,9 @@ def test_a_run_whose_shards_have_moved_is_told_where_to(run: Path, shards: str, 
     assert json.loads(Path("runs/r/config.json").read_text())["shards"] == str(moved)
     moved.rename(tmp_path / "again")
 
-    with pytest.raises(FerdataError, match=r"if the shards of runs/r have moved, say where to: --resume runs/r --shards DIR"):
+    with pytest.raises(
+        FerdataError, match=r"if the shards of runs/r have moved, say where to: --resume runs/r --shards DIR"
+    ):
         train("--resume", "runs/r")
 
     train("--resume", "runs/r", "--shards", "again")
@@ -169,7 +210,11 @@ def test_a_run_whose_shards_have_moved_is_told_where_to(run: Path, shards: str, 
 def test_every_option_that_texts_name_exists(run: Path) -> None:
     """Advice that the command line does not know sends people to the source."""
     known = set(re.findall(r"--[a-z][a-z-]+", train("--help")))
-    texts = "".join(path.read_text() for path in (ROOT / "model").glob("*.py") if path.name not in ("study.py", "throughput.py", "page.py"))
+    texts = "".join(
+        path.read_text()
+        for path in (ROOT / "model").glob("*.py")
+        if path.name not in ("study.py", "throughput.py", "page.py")
+    )
     others = {"--codec", "--nproc-per-node"}
     """Of the other commands, and torchrun's."""
 
@@ -178,7 +223,20 @@ def test_every_option_that_texts_name_exists(run: Path) -> None:
 
 def test_augment_none_trains_on_images_as_they_are(shards: str, tmp_path: Path) -> None:
     """As the help says."""
-    settings = ["--epochs", "1", "--limit", "16", "--batch-size", "16", "--workers", "0", "--out", str(tmp_path), "--name", "r"]
+    settings = [
+        "--epochs",
+        "1",
+        "--limit",
+        "16",
+        "--batch-size",
+        "16",
+        "--workers",
+        "0",
+        "--out",
+        str(tmp_path),
+        "--name",
+        "r",
+    ]
     train("--shards", shards, "--augment", "none", "--assign", "windows", *settings)
 
     saved = TrainOptions.from_json(json.loads((tmp_path / "r" / "config.json").read_text()), "r")
@@ -190,9 +248,25 @@ def test_a_model_of_the_user_s_is_not_taken_for_ours(shards: str, tmp_path: Path
     (tmp_path / "model.py").write_text("raise SystemExit('the user is right here')\n")
     code = "import sys; from ferdata.console import main; main()"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
-    typed = ["train", "--shards", shards, "--epochs", "1", "--batch-size", "16", "--workers", "1", "--limit", "16", "--name", "r"]
+    typed = [
+        "train",
+        "--shards",
+        shards,
+        "--epochs",
+        "1",
+        "--batch-size",
+        "16",
+        "--workers",
+        "1",
+        "--limit",
+        "16",
+        "--name",
+        "r",
+    ]
 
-    done = subprocess.run([sys.executable, "-c", code, *typed], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *typed], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
 
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs/r/report.html").is_file()

@@ -46,7 +46,9 @@ def test_a_flipped_bit_in_a_checkpoint_is_found_or_means_nothing(run: Path, tmp_
     rng, found = random.Random(0), 0
     for _ in range(150):
         place = rng.randrange(len(data))
-        (tmp_path / "last.pt").write_bytes(data[:place] + bytes([data[place] ^ 1 << rng.randrange(8)]) + data[place + 1 :])
+        (tmp_path / "last.pt").write_bytes(
+            data[:place] + bytes([data[place] ^ 1 << rng.randrange(8)]) + data[place + 1 :]
+        )
         try:
             record = Checkpoint.read(tmp_path / "last.pt")
         except TrainError as error:
@@ -59,21 +61,42 @@ def test_a_flipped_bit_in_a_checkpoint_is_found_or_means_nothing(run: Path, tmp_
 
 
 SPOILS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "garbage": (lambda run: (run / "last.pt").write_bytes(bytes(range(256)) * 20), r"last.pt: something else than a whole file of torch's"),
+    "garbage": (
+        lambda run: (run / "last.pt").write_bytes(bytes(range(256)) * 20),
+        r"last.pt: something else than a whole file of torch's",
+    ),
     "cut off": (lambda run: os.truncate(run / "last.pt", 20_000), r"last.pt: something else than a whole file"),
     "best as last": (
         lambda run: shutil.copy(run / "best.pt", run / "last.pt"),
         r"last.pt: weights alone, as in best.pt, without optimizer",
     ),
-    "code": (lambda run: torch.save({"version": 2, "model": Path}, run / "last.pt"), r"last.pt: more than tensors and plain values found"),
+    "code": (
+        lambda run: torch.save({"version": 2, "model": Path}, run / "last.pt"),
+        r"last.pt: more than tensors and plain values found",
+    ),
     "bare": (lambda run: torch.save({"version": 2}, run / "last.pt"), r"last.pt: a checkpoint of another program"),
     "tensor": (lambda run: torch.save(torch.zeros(3), run / "last.pt"), r"last.pt: a Tensor found"),
     "no best": (lambda run: (run / "best.pt").unlink(), r"best.pt: no such checkpoint"),
-    "binary settings": (lambda run: (run / "config.json").write_bytes(b"\xff\xfe\x00"), r"config.json: .*expected the settings"),
-    "a list": (lambda run: (run / "config.json").write_text("[]"), r"config.json: a JSON list found, expected the settings"),
-    "unknown model": (lambda run: _replace(run / "config.json", '"basic1"', '"vgg"'), r"config.json: model: 'vgg' found"),
-    "binary metrics": (lambda run: (run / "metrics.jsonl").write_bytes(b"\xff\xfe\n" * 3), r"metrics.jsonl: line 1 is b'\\xff"),
-    "a number": (lambda run: (run / "metrics.jsonl").write_text("3\n"), r"metrics.jsonl: line 1 is b'3', expected figures"),
+    "binary settings": (
+        lambda run: (run / "config.json").write_bytes(b"\xff\xfe\x00"),
+        r"config.json: .*expected the settings",
+    ),
+    "a list": (
+        lambda run: (run / "config.json").write_text("[]"),
+        r"config.json: a JSON list found, expected the settings",
+    ),
+    "unknown model": (
+        lambda run: _replace(run / "config.json", '"basic1"', '"vgg"'),
+        r"config.json: model: 'vgg' found",
+    ),
+    "binary metrics": (
+        lambda run: (run / "metrics.jsonl").write_bytes(b"\xff\xfe\n" * 3),
+        r"metrics.jsonl: line 1 is b'\\xff",
+    ),
+    "a number": (
+        lambda run: (run / "metrics.jsonl").write_text("3\n"),
+        r"metrics.jsonl: line 1 is b'3', expected figures",
+    ),
 }
 
 
@@ -151,17 +174,24 @@ def test_a_full_disk_is_named_with_the_file_and_leaves_the_last_checkpoint(run: 
         ({"out": "memory://q"}, r"out: memory://q found, expected a local folder"),
         ({"init_from": "s3://a/b"}, r"init_from: s3://a/b found, expected a local folder"),
         ({"loss": "max"}, r"loss: 'max' found, expected mean or sum$"),
-        ({"limit": 15}, r"limit: 15 found, expected at least the 16 samples of a batch; use a larger --limit, or --batch-size 15"),
+        (
+            {"limit": 15},
+            r"limit: 15 found, expected at least the 16 samples of a batch; use a larger --limit, or --batch-size 15",
+        ),
     ],
     ids=str,
 )
-def test_a_setting_nothing_can_be_made_of_is_refused(setting: dict[str, object], text: str, shards: str, tmp_path: Path) -> None:
+def test_a_setting_nothing_can_be_made_of_is_refused(
+    setting: dict[str, object], text: str, shards: str, tmp_path: Path
+) -> None:
     """By its name, with what would do."""
     with pytest.raises(OptionError, match=text):
         train(dataclasses.replace(small_options(shards, tmp_path), **setting))  # type: ignore[arg-type]
 
 
-def test_weights_larger_than_the_memory_are_said_to_be(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_larger_than_the_memory_are_said_to_be(
+    shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What torch says at a side of 60,000 px, without asking this machine for 270 GB."""
 
     def refuse(*args: object, **settings: object) -> None:
@@ -170,27 +200,37 @@ def test_weights_larger_than_the_memory_are_said_to_be(shards: str, tmp_path: Pa
         )
 
     monkeypatch.setattr("ferdata.training.nets.transfer.build_network", refuse)
-    with pytest.raises(TrainError, match=r"model basic1 at 28 x 28: its weights do not fit the memory .*--size or another --model"):
+    with pytest.raises(
+        TrainError, match=r"model basic1 at 28 x 28: its weights do not fit the memory .*--size or another --model"
+    ):
         train(small_options(shards, tmp_path))
 
 
-def test_batch_normalisation_over_one_value_is_explained(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_normalisation_over_one_value_is_explained(
+    shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """torch's own error names neither the batch nor what to change."""
     body = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.BatchNorm2d(3), torch.nn.Flatten())
     network = FerNetwork(body, num_features=3, num_classes=8, dropout=0.0, valence_arousal=False)
     monkeypatch.setattr("ferdata.training.nets.transfer.build_network", lambda *args, **settings: network)
 
     with pytest.raises(
-        OptionError, match=r"batch_size: micro-batches of 1 on each rank found.*larger --batch-size, a smaller --accumulate"
+        OptionError,
+        match=r"batch_size: micro-batches of 1 on each rank found.*larger --batch-size, a smaller --accumulate",
     ):
         train(small_options(shards, tmp_path, accumulate=16))
 
 
-def test_a_second_head_without_anything_to_learn_is_refused(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_head_without_anything_to_learn_is_refused(
+    shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """RAF-DB has no valence and no arousal; the head would stay as it was drawn and be saved as if it meant something."""
     nothing = pa.table({name: pa.nulls(91, pa.float64()) for name in ("valence", "arousal")})
     monkeypatch.setattr("ferdata.training.data.read_samples", lambda *args: nothing)
-    with pytest.raises(OptionError, match=r"valence_arousal: none of the 70 train samples .* has values, expected some; leave --valence"):
+    with pytest.raises(
+        OptionError,
+        match=r"valence_arousal: none of the 70 train samples .* has values, expected some; leave --valence",
+    ):
         train(small_options(shards, tmp_path, valence_arousal=True))
 
 
@@ -202,11 +242,15 @@ def test_advice_on_full_memory_counts_micro_batches(monkeypatch: pytest.MonkeyPa
 
     error = out_of_memory(stepper, "full", (8, 3, 8, 8))
 
-    assert "use --batch-size 32 with --accumulate 4 as it is, or --accumulate 8, which keeps batches of 64" in str(error)
+    assert "use --batch-size 32 with --accumulate 4 as it is, or --accumulate 8, which keeps batches of 64" in str(
+        error
+    )
 
 
 @pytest.mark.parametrize("fails", ["after an epoch", "in the end"])
-def test_every_loader_is_closed_however_a_run_ends(fails: str, shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_loader_is_closed_however_a_run_ends(
+    fails: str, shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Workers and shared memory of a run that failed must not stay with the program that called it."""
     opened: list[Loader] = []
     closed: list[Loader] = []
@@ -240,7 +284,9 @@ def test_every_loader_is_closed_however_a_run_ends(fails: str, shards: str, tmp_
 
 def test_an_empty_cell_of_the_confusion_matrix_is_seen() -> None:
     """White on white without a line between them, it could not be told which row a figure stood in."""
-    with Image.open(io.BytesIO(draw_confusion([[0, 0, 5], [0, 0, 5], [0, 0, 5]], ["a", "b", "c"], title=""))) as picture:
+    with Image.open(
+        io.BytesIO(draw_confusion([[0, 0, 5], [0, 0, 5], [0, 0, 5]], ["a", "b", "c"], title=""))
+    ) as picture:
         pixels = np.asarray(picture.convert("L"))
     columns = np.where((pixels < 252).mean(0) > 0.5)[0]
     rows = np.where((pixels < 252).mean(1) > 0.5)[0]

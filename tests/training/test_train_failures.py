@@ -26,7 +26,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(shards: str, tmp_pa
     settings = {"optimizer": "sgd", "lr": 1e18, "warmup": 0.0, "epochs": 50, "augment": ()}
 
     with pytest.raises(
-        TrainError, match=r"loss (nan|inf) at step \d+ found, expected finite ones; no checkpoint was written yet; .*lower --lr"
+        TrainError,
+        match=r"loss (nan|inf) at step \d+ found, expected finite ones; no checkpoint was written yet; .*lower --lr",
     ):
         train(small_options(shards, tmp_path, name="diverged", **settings))
 
@@ -44,7 +45,9 @@ def test_the_last_good_checkpoint_is_kept_and_named_when_a_run_diverges(
         with pytest.raises(TrainError, match=text):
             train(small_options(shards, tmp_path, name=name, checkpoint_steps=every, **settings))
     with pytest.raises(TrainError, match=r"none: .*none/last.pt holds the weights that gave it, and no other was kept"):
-        monkeypatch.setattr("ferdata.training.step.learning_rate", lambda options, step, total: 1e30 if step == 2 else 1e-3)
+        monkeypatch.setattr(
+            "ferdata.training.step.learning_rate", lambda options, step, total: 1e30 if step == 2 else 1e-3
+        )
         train(small_options(shards, tmp_path, name="none", checkpoint_steps=1, **settings))
 
     for name in ("each", "second", "epoch", "none"):
@@ -56,7 +59,8 @@ def test_weights_that_fail_on_val_end_the_run_before_they_are_kept(shards: str, 
     settings = {"lr": 1e12, "warmup": 0.0, "epochs": 1, "limit": 16, "optimizer": "adamw", "weight_decay": 0.0}
 
     with pytest.raises(
-        TrainError, match=r"over: loss (nan|inf) on val after step 1 found, expected finite ones; no checkpoint was written"
+        TrainError,
+        match=r"over: loss (nan|inf) on val after step 1 found, expected finite ones; no checkpoint was written",
     ):
         train(small_options(shards, tmp_path, name="over", **settings))
 
@@ -108,7 +112,8 @@ def test_full_memory_is_answered_with_the_batch_size_that_fits(tmp_path: Path) -
 
     assert done.returncode == 0, done.stderr[-2000:]
     found = re.search(
-        r"memory is full with 512 images at a time.*expected at most (\d+), .*--batch-size (\d+), or --accumulate (\d+)", done.stdout
+        r"memory is full with 512 images at a time.*expected at most (\d+), .*--batch-size (\d+), or --accumulate (\d+)",
+        done.stdout,
     )
     assert found, done.stdout
     fits, batch_size, parts = map(int, found.groups())
@@ -136,7 +141,8 @@ def test_waiting_for_data_is_said_with_what_to_do(shards: str, tmp_path: Path, m
     monkeypatch.setattr("ferdata.training.report.advice.WAIT_LIMIT", -1.0)
     progress = Recorder()
     result = train(
-        small_options(shards, tmp_path, batch_size=2, sampling="uniform", augment=(), epochs=1, num_workers=2), progress=progress
+        small_options(shards, tmp_path, batch_size=2, sampling="uniform", augment=(), epochs=1, num_workers=2),
+        progress=progress,
     )
 
     note = next(note for note in progress.notes if "waiting for data" in note)

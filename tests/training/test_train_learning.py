@@ -38,7 +38,13 @@ def _shards(root: Path, classes: tuple[str, ...], *, per_class: int, start: int)
             for number in range(count):
                 Image.fromarray(_banded(name, start + number + 1000 * (split == "val"))).save(folder / f"{number}.png")
     ingest(
-        IngestOptions(source="folder", src=str(root / "tree"), out=str(root / "shards"), transform=TransformOptions(size=32), num_workers=1)
+        IngestOptions(
+            source="folder",
+            src=str(root / "tree"),
+            out=str(root / "shards"),
+            transform=TransformOptions(size=32),
+            num_workers=1,
+        )
     )
     return str(root / "shards")
 
@@ -52,7 +58,9 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> str:
 def other_run(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A run that learned six of the classes, each of which has another number there."""
     shards = _shards(tmp_path_factory.mktemp("other"), CLASSES[1:7], per_class=32, start=500)
-    result = train(small_options(shards, tmp_path_factory.mktemp("runs"), name="other", epochs=12, lr=2e-3, augment=("flip",)))
+    result = train(
+        small_options(shards, tmp_path_factory.mktemp("runs"), name="other", epochs=12, lr=2e-3, augment=("flip",))
+    )
     assert result.classes == CLASSES[1:7]
     assert result.accuracy["val"] > 0.85
     return result.run
@@ -66,7 +74,9 @@ def test_a_network_learns_from_pictures_on_disk(full: str, tmp_path: Path) -> No
     assert result.balanced_accuracy > 0.85
 
 
-def test_a_start_from_another_data_set_s_run_knows_its_classes_at_once(full: str, other_run: str, tmp_path: Path) -> None:
+def test_a_start_from_another_data_set_s_run_knows_its_classes_at_once(
+    full: str, other_run: str, tmp_path: Path
+) -> None:
     """Head rows that went to the wrong classes would be worse than fresh ones; after one epoch at a small rate nothing else can help."""
     settings = {"epochs": 1, "lr": 1e-5, "augment": ()}
     progress = Recorder()
@@ -83,18 +93,24 @@ def test_a_start_from_another_data_set_s_run_knows_its_classes_at_once(full: str
 
 def test_the_study_s_command_gives_figures_and_a_picture(tmp_path: Path) -> None:
     """At its smallest; the real one is measured for the documentation."""
-    options = StudyOptions(rafdb_images=80, affectnet_images=80, size=32, pretrain_epochs=1, epochs=2, batch_size=8, seeds=1, num_workers=1)
+    options = StudyOptions(
+        rafdb_images=80, affectnet_images=80, size=32, pretrain_epochs=1, epochs=2, batch_size=8, seeds=1, num_workers=1
+    )
 
     record = run_study(options, tmp_path, say=lambda text: None)
 
-    assert {way: np.array(runs).shape for way, runs in record["curves"].items()} == dict.fromkeys(record["curves"], (1, 2))
+    assert {way: np.array(runs).shape for way, runs in record["curves"].items()} == dict.fromkeys(
+        record["curves"], (1, 2)
+    )
     assert record["head"] == "head: 7 rows kept by name; renewed: Contempt"
     assert draw_study(record).startswith(b"\x89PNG")
 
 
 def test_throughput_is_measured_against_one_resident_batch(full: str) -> None:
     """Both rates, their ratio and the wait; more steps than an epoch has."""
-    options = TrainOptions(shards=full, model="basic1", batch_size=16, num_workers=1, device="cpu", memory_bytes=1 << 24)
+    options = TrainOptions(
+        shards=full, model="basic1", batch_size=16, num_workers=1, device="cpu", memory_bytes=1 << 24
+    )
 
     found = measure_throughput(options, steps=15, rounds=2)
 
@@ -105,7 +121,9 @@ def test_throughput_is_measured_against_one_resident_batch(full: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_built_in_run_reaches_three_quarters_in_three_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_built_in_run_reaches_three_quarters_in_three_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What ``python cli.py train`` does on a fresh clone, with the settings it uses."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     shards = builtin_shards(BuiltinOptions(count=6000, size=64))

@@ -24,7 +24,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
     return small_dataset(tmp_path_factory.mktemp("shards"), test=9)
 
 
-def test_a_limit_is_one_stratified_subset_of_train(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_is_one_stratified_subset_of_train(
+    shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same images in every epoch, no others measured as train, each class with its share; val and test stay whole, and it is said."""
     trained: list[int] = []
     original = TrainData._own_part
@@ -38,7 +40,10 @@ def test_a_limit_is_one_stratified_subset_of_train(shards: str, tmp_path: Path, 
 
     assert result.steps == 6 * 2 and len(set(trained)) == 32
     assert {split: scores.samples for split, scores in result.scores.items()} == {"train": 32, "val": 21, "test": 9}
-    assert result.scores["train"].support == np.bincount([expected_label(number) for number in set(trained)], minlength=8).tolist()
+    assert (
+        result.scores["train"].support
+        == np.bincount([expected_label(number) for number in set(trained)], minlength=8).tolist()
+    )
     every = np.bincount([expected_label(number) for number in range(70)], minlength=8)
     assert np.abs(np.array(result.scores["train"].support) - every * 32 / 70).max() <= 1
     assert any("trained on 32 of 70 train samples, stratified" in note for note in result.notes)
@@ -73,12 +78,22 @@ def test_class_weights_take_the_place_of_balanced_draws(tmp_path: Path) -> None:
     Images that tell nothing must get one half for each class, whichever of the two remedies is chosen.
     """
     source = tmp_path / "src"
-    for split, name, count in ((split, name, count) for split in ("train", "val") for name, count in (("happy", 90), ("sad", 10))):
+    for split, name, count in (
+        (split, name, count) for split in ("train", "val") for name, count in (("happy", 90), ("sad", 10))
+    ):
         for number in range(count):
             path = source / split / name / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (32, 32), (128, 128, 128)).save(path)
-    ingest(IngestOptions(source="folder", src=str(source), out=str(tmp_path / "s"), transform=TransformOptions(size=32), num_workers=1))
+    ingest(
+        IngestOptions(
+            source="folder",
+            src=str(source),
+            out=str(tmp_path / "s"),
+            transform=TransformOptions(size=32),
+            num_workers=1,
+        )
+    )
     settings = {"epochs": 6, "batch_size": 10, "augment": (), "lr": 0.003, "warmup": 0.0}
     for name, remedy in (("weights", {"class_weights": True}), ("draws", {})):
         run = train(small_options(str(tmp_path / "s"), tmp_path, name=name, **settings, **remedy)).run

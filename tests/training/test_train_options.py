@@ -33,8 +33,14 @@ from ferdata.training.nets.optim import learning_rate, make_optimizer
         ({"init_from": "a", "pretrained": True}, r"init_from and pretrained"),
         ({"limit": 0}, r"limit: 0 found"),
         ({"va_weight": 0.5}, r"va_weight: 0.5 found without a head that it weighs, expected valence_arousal with it"),
-        ({"model": "mod4", "pretrained": True}, r"pretrained: the report's mod4 has no published weights, expected timm:<name>"),
-        ({"class_weights": True, "sampling": "balanced"}, r"class_weights with sampling 'balanced': two remedies .* weigh them twice"),
+        (
+            {"model": "mod4", "pretrained": True},
+            r"pretrained: the report's mod4 has no published weights, expected timm:<name>",
+        ),
+        (
+            {"class_weights": True, "sampling": "balanced"},
+            r"class_weights with sampling 'balanced': two remedies .* weigh them twice",
+        ),
         ({"label_smoothing": -0.1}, r"label_smoothing"),
     ],
 )
@@ -46,7 +52,9 @@ def test_a_setting_out_of_range_is_refused_by_name(setting: dict[str, object], t
 
 def test_settings_come_back_from_json_as_they_went() -> None:
     """A resumed run reads its settings from the folder; a value that changes on the way would change the run."""
-    options = TrainOptions(shards="s", model="mod3", sampling={"Happy": 1.0, "Fear": 2.5}, augment=("color",), size=96, momentum=0.8)
+    options = TrainOptions(
+        shards="s", model="mod3", sampling={"Happy": 1.0, "Fear": 2.5}, augment=("color",), size=96, momentum=0.8
+    )
 
     record = json.loads(json.dumps(options.to_json()))
 
@@ -104,7 +112,9 @@ def test_paths_are_made_whole_and_urls_are_left_alone(tmp_path: Path, monkeypatc
     assert TrainOptions(shards="s3://a/b").located().shards == "s3://a/b"
 
 
-@pytest.mark.parametrize(("size", "asked", "model"), [(224, None, "mod4"), (64, None, "basic1"), (224, 64, "basic1"), (64, 224, "mod4")])
+@pytest.mark.parametrize(
+    ("size", "asked", "model"), [(224, None, "mod4"), (64, None, "basic1"), (224, 64, "basic1"), (64, 224, "mod4")]
+)
 def test_the_network_follows_the_image_size_where_none_is_chosen(size: int, asked: int | None, model: str) -> None:
     """mod4 on thumbnails is slow and no better; a choice is always kept."""
     assert TrainOptions(size=asked).resolved(size).model == model
@@ -138,6 +148,11 @@ def test_momentum_comes_from_the_design_for_sgd_and_is_adam_s_first_beta() -> No
 
     assert make_optimizer(network, TrainOptions(model="mod4", optimizer="sgd"), cpu).defaults["momentum"] == 0.9
     assert make_optimizer(network, TrainOptions(model="new1", optimizer="sgd"), cpu).defaults["momentum"] == 0.0
-    assert make_optimizer(network, TrainOptions(model="new1", optimizer="sgd", momentum=0.5), cpu).defaults["momentum"] == 0.5
-    assert make_optimizer(network, TrainOptions(model="new1", optimizer="adam", momentum=0.8), cpu).defaults["betas"] == (0.8, 0.999)
+    assert (
+        make_optimizer(network, TrainOptions(model="new1", optimizer="sgd", momentum=0.5), cpu).defaults["momentum"]
+        == 0.5
+    )
+    assert make_optimizer(network, TrainOptions(model="new1", optimizer="adam", momentum=0.8), cpu).defaults[
+        "betas"
+    ] == (0.8, 0.999)
     assert isinstance(make_optimizer(network, TrainOptions(model="new1"), cpu), torch.optim.AdamW)

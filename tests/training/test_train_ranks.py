@@ -16,7 +16,14 @@ from ferdata.errors import TrainError
 from ferdata.training import TrainOptions, train
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "sgd": {"optimizer": "sgd", "lr": 0.05, "dropout": 0.3, "class_weights": True, "label_smoothing": 0.1, "valence_arousal": True},
+    "sgd": {
+        "optimizer": "sgd",
+        "lr": 0.05,
+        "dropout": 0.3,
+        "class_weights": True,
+        "label_smoothing": 0.1,
+        "valence_arousal": True,
+    },
     "adam": {"accumulate": 2, "loss": "sum", "lr": 1e-4, "valence_arousal": True},
     "windows": {"assign": "windows", "sampling": "uniform", "limit": 32},
 }
@@ -44,9 +51,20 @@ def _torchrun(tmp_path: Path, records: list[dict[str, Any]]) -> dict[tuple[str, 
     tests = Path(__file__).parents[1]
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(paths=[str(tests), str(tests.parent)]))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script), json.dumps(records)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        str(script),
+        json.dumps(records),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment, cwd=tmp_path)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=240, check=False, env=environment, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     found = [json.loads(path.read_text()) for path in tmp_path.glob("*.result")]
     return {(name, rank): result for name, rank, result in found}
@@ -70,7 +88,9 @@ def two(shards: str, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_two_processes_take_the_steps_of_one(name: str, two: dict[tuple[str, int], dict[str, Any]], shards: str, tmp_path: Path) -> None:
+def test_two_processes_take_the_steps_of_one(
+    name: str, two: dict[tuple[str, int], dict[str, Any]], shards: str, tmp_path: Path
+) -> None:
     """Loss by loss and weight by weight, to floating-point error: with dropout, augmentation, weighted classes, both heads, micro-batches.
 
     A concordance is that of a micro-batch, so number k of both ranks together must hold the samples of number k of one process.
@@ -121,7 +141,9 @@ def test_assigning_windows_trains_as_many_samples(two: dict[tuple[str, int], dic
     assert two["windows", 0]["steps"] == two["windows", 1]["steps"] == 2 * 2
 
 
-def test_a_stop_on_one_rank_stops_both_at_the_same_step(two: dict[tuple[str, int], dict[str, Any]], shards: str, tmp_path: Path) -> None:
+def test_a_stop_on_one_rank_stops_both_at_the_same_step(
+    two: dict[tuple[str, int], dict[str, Any]], shards: str, tmp_path: Path
+) -> None:
     """And one process goes on from there to where two would have come."""
     for rank in (0, 1):
         assert two["stopped", rank]["error"] == ["TrainError", "FollowingError"][rank]
@@ -192,7 +214,10 @@ def test_the_command_draws_the_built_in_faces_once_and_outlives_a_killed_rank(tm
     assert (tmp_path / "0.code").read_text() == "1"
     found = re.findall(r"^error: .*", done.stderr, re.MULTILINE)
     assert len(found) == 1
-    assert re.search(r"rank 0 of 2: another rank of this run ended without a word .*torchrun --nproc-per-node 2 .*runs/killed", found[0])
+    assert re.search(
+        r"rank 0 of 2: another rank of this run ended without a word .*torchrun --nproc-per-node 2 .*runs/killed",
+        found[0],
+    )
 
 
 def test_a_batch_that_does_not_divide_is_refused_in_one_process_too(shards: str, tmp_path: Path) -> None:

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from train_helpers import Recorder, interrupt_at, same_weights, small_dataset, small_options, step_losses, timeless_metrics
+from train_helpers import (
+    Recorder,
+    interrupt_at,
+    same_weights,
+    small_dataset,
+    small_options,
+    step_losses,
+    timeless_metrics,
+)
 
 from ferdata.errors import OptionError, StateError, TrainError
 from ferdata.training import TrainOptions, train
@@ -109,7 +117,12 @@ def test_a_run_of_the_last_checkpoint_version_goes_on(whole_run: str, shards: st
     for path in old.glob("*.pt"):
         record = torch.load(path, weights_only=True)
         standing = record.pop("state")
-        record |= {"version": 2, "notes": standing.pop("notes"), "advised": standing.pop("advised"), "standing": standing}
+        record |= {
+            "version": 2,
+            "notes": standing.pop("notes"),
+            "advised": standing.pop("advised"),
+            "standing": standing,
+        }
         torch.save(record, path)
     (old / "config.json").write_text((old / "config.json").read_text().replace('"assign"', '"deal"'))
 
@@ -129,7 +142,9 @@ def test_a_finished_run_resumes_to_its_figures(whole_run: str) -> None:
     assert again == before
 
 
-def test_a_note_of_the_last_epoch_is_in_its_checkpoint(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_note_of_the_last_epoch_is_in_its_checkpoint(
+    shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A run that waited in its last epoch says so in the report that is drawn again, and says it once if it is made longer."""
     monkeypatch.setattr("ferdata.training.report.advice.WAIT_LIMIT", -1.0)
     first = train(small_options(shards, tmp_path, name="waiting", epochs=1))
@@ -167,7 +182,9 @@ def test_settings_that_would_change_the_run_are_refused(whole_run: str) -> None:
         train(dataclasses.replace(TrainOptions(resume=whole_run), dropout=0.1))
 
 
-@pytest.mark.parametrize(("spoil", "text"), [("last.pt", "no such checkpoint"), ("config.json", "no config.json found")])
+@pytest.mark.parametrize(
+    ("spoil", "text"), [("last.pt", "no such checkpoint"), ("config.json", "no config.json found")]
+)
 def test_a_folder_that_is_no_run_is_refused(spoil: str, text: str, shards: str, tmp_path: Path) -> None:
     """With what is missing, so that the path can be corrected."""
     run = Path(train(small_options(shards, tmp_path, epochs=1)).run)

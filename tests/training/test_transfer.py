@@ -40,7 +40,9 @@ def test_rows_follow_their_class_from_raf_db_to_affectnet() -> None:
         assert new.head.bias[number].item() == -(RAFDB_BASIC.index(name) + 1)
     assert torch.equal(new.head.weight[7], fresh)
     assert head.describe() == "head: 7 rows permuted by name; renewed: Contempt"
-    assert all(torch.equal(a, b) for a, b in zip(new.body.state_dict().values(), old.body.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(new.body.state_dict().values(), old.body.state_dict().values(), strict=True)
+    )
 
 
 def test_rows_of_classes_that_are_gone_are_dropped() -> None:
@@ -80,9 +82,14 @@ def test_the_second_head_is_taken_along_where_both_have_it() -> None:
 @pytest.mark.parametrize(("name", "size"), [("basic1", 40), ("new1", 41)])
 def test_a_body_that_does_not_fit_is_refused_with_both_sizes(name: str, size: int) -> None:
     """Half-loaded weights would train, badly and silently."""
-    with pytest.raises(TrainError, match=rf"runs/a/best.pt: a body of {name} at {size} x {size} found.*same --model and --size"):
+    with pytest.raises(
+        TrainError, match=rf"runs/a/best.pt: a body of {name} at {size} x {size} found.*same --model and --size"
+    ):
         start_from(
-            _network(8), _record(_network(8, name=name, size=size), AFFECTNET_8, name=name, size=size), AFFECTNET_8, "runs/a/best.pt"
+            _network(8),
+            _record(_network(8, name=name, size=size), AFFECTNET_8, name=name, size=size),
+            AFFECTNET_8,
+            "runs/a/best.pt",
         )
 
 

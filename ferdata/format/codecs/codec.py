@@ -85,7 +85,11 @@ class Codec(ABC):
     def members(self, spec: TensorSpec, *, num_classes: int, json_bytes: int) -> SampleMembers:
         """Return the members of every sample of a data set."""
         return SampleMembers(
-            spec=spec, num_classes=num_classes, json_bytes=json_bytes, suffix=self.suffix, tensor_header=self.tensor_header(spec)
+            spec=spec,
+            num_classes=num_classes,
+            json_bytes=json_bytes,
+            suffix=self.suffix,
+            tensor_header=self.tensor_header(spec),
         )
 
     def shard_name(self, split: str, number: int) -> str:
@@ -111,14 +115,18 @@ def own_settings(kind: type[Codec], record: Mapping[str, Any]) -> dict[str, Any]
     names = {field.name for field in fields(kind)}
     for name in ("level", "filter"):
         if (record[name] is not None) != (name in names):
-            raise OptionError(f"codec {kind.name}: {name} {record[name]} found, expected {'one' if name in names else 'none'}")
+            raise OptionError(
+                f"codec {kind.name}: {name} {record[name]} found, expected {'one' if name in names else 'none'}"
+            )
     return {name: record[name] for name in names}
 
 
 def image_shape(spec: TensorSpec) -> tuple[int, int, int]:
     """Return ``(C, H, W)`` for the codecs that store images alone."""
     if len(spec.shape) != 3:
-        raise OptionError(f"codec: shape {list(spec.shape)} found, expected [C, H, W]; use codec zstd for other tensors")
+        raise OptionError(
+            f"codec: shape {list(spec.shape)} found, expected [C, H, W]; use codec zstd for other tensors"
+        )
     channels, height, width = spec.shape
     return channels, height, width
 
@@ -130,5 +138,9 @@ def _npy_header(spec: TensorSpec) -> bytes:
     room = _NPY_HEADER_BYTES - 11
     text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {tuple(spec.shape)}, }}"
     if spec.num_bytes <= 0 or min(spec.shape, default=1) <= 0 or len(text) > room:
-        raise OptionError(f"tensor spec: shape {list(spec.shape)} found, expected a few positive sizes, such as [3, 224, 224]")
-    return b"\x93NUMPY\x01\x00" + (_NPY_HEADER_BYTES - 10).to_bytes(2, "little") + text.ljust(room).encode("ascii") + b"\n"
+        raise OptionError(
+            f"tensor spec: shape {list(spec.shape)} found, expected a few positive sizes, such as [3, 224, 224]"
+        )
+    return (
+        b"\x93NUMPY\x01\x00" + (_NPY_HEADER_BYTES - 10).to_bytes(2, "little") + text.ljust(room).encode("ascii") + b"\n"
+    )

@@ -39,7 +39,9 @@ class Jpeg(Codec):
     def tensor_header(self, spec: TensorSpec) -> bytes:
         """Return nothing: the member is the file."""
         if len(spec.shape) != 3 or spec.shape[0] != 3:
-            raise OptionError(f"codec jpeg: shape {list(spec.shape)} found, expected [3, H, W]; use codec zstd for other tensors")
+            raise OptionError(
+                f"codec jpeg: shape {list(spec.shape)} found, expected [3, H, W]; use codec zstd for other tensors"
+            )
         return b""
 
     def body_bytes(self, spec: TensorSpec) -> None:
@@ -81,7 +83,9 @@ class JpegDecoder:
             ShardCorruptError: If the bytes are no whole JPEG, or one of another size or of colours other than RGB and grey.
         """
         if out.dtype != np.uint8 or out.size != self._pixels.size or not out.flags.c_contiguous:
-            raise OptionError(f"jpeg: {out.dtype} {list(out.shape)} found, expected contiguous uint8 memory for pixels {list(self.shape)}")
+            raise OptionError(
+                f"jpeg: {out.dtype} {list(out.shape)} found, expected contiguous uint8 memory for pixels {list(self.shape)}"
+            )
         out = out.reshape(self.shape)
         if self._fast is not None and self._fast(source, self._pixels):
             deinterleave_into(self._pixels, out)

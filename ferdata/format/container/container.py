@@ -73,7 +73,10 @@ class OpenShard(ABC):
         """Return the stored bodies of neighbouring samples, checked as far as can be told without decoding them."""
         run = slice(first, first + count)
         view = self._file.view
-        return [view(start, stop - start) for start, stop in zip(self.starts[run].tolist(), self.stops[run].tolist(), strict=True)]
+        return [
+            view(start, stop - start)
+            for start, stop in zip(self.starts[run].tolist(), self.stops[run].tolist(), strict=True)
+        ]
 
     @abstractmethod
     def check_body(self, position: int, body: Any) -> None:

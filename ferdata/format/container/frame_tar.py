@@ -69,7 +69,9 @@ class _FrameShard(OpenShard):
         table_bytes = _seek_table_bytes(num_frames)
         most = table_bytes + _MOST_END_BYTES + CHECKSUM_BYTES
         data = file.read(max(0, file.num_bytes - most), min(file.num_bytes, most))
-        frames = _parse_seek_table(data[-table_bytes:], num_frames=num_frames, file_bytes=file.num_bytes, where=file.where)
+        frames = _parse_seek_table(
+            data[-table_bytes:], num_frames=num_frames, file_bytes=file.num_bytes, where=file.where
+        )
         end_bytes, end_inflated = frames[-1].tolist()
         self._check_tail(data[-table_bytes - end_bytes - CHECKSUM_BYTES :], tail_xxh64)
         self._frames = frames
@@ -78,8 +80,12 @@ class _FrameShard(OpenShard):
         inflated = members.head_bytes + np.concatenate(([0], members.padding_bytes(self.body_bytes)))
         inflated[-1] += len(END_OF_TAR) - members.head_bytes
         if not (frames[::2, 1] == inflated).all() or end_bytes > _MOST_END_BYTES:
-            raise ShardCorruptError(f"{file.where}: its seek table has heads of a size that heads do not have; write the shard again")
-        if self._inflate(data[-table_bytes - end_bytes : -table_bytes], end_inflated, "the end of its tar").strip(b"\0"):
+            raise ShardCorruptError(
+                f"{file.where}: its seek table has heads of a size that heads do not have; write the shard again"
+            )
+        if self._inflate(data[-table_bytes - end_bytes : -table_bytes], end_inflated, "the end of its tar").strip(
+            b"\0"
+        ):
             raise ShardCorruptError(f"{file.where}: its tar does not end in zeros; write the shard again")
 
     def head(self, position: int) -> bytes:
@@ -123,7 +129,9 @@ def _parse_seek_table(data: bytes, *, num_frames: int, file_bytes: int, where: s
     count, descriptor, seekable = _SEEK_FOOTER.unpack_from(data, len(data) - _SEEK_FOOTER.size)
     expected = (SKIPPABLE_MAGIC, len(data) - _SKIPPABLE_HEADER.size, num_frames, 0, SEEKABLE_MAGIC)
     if (magic, payload, count, descriptor, seekable) != expected:
-        raise ShardCorruptError(f"{where}: the seek table at its end is damaged or belongs to another file; write the shard again")
+        raise ShardCorruptError(
+            f"{where}: the seek table at its end is damaged or belongs to another file; write the shard again"
+        )
     frames = np.frombuffer(data, "<u4", 2 * num_frames, _SKIPPABLE_HEADER.size).reshape(-1, 2).astype(np.int64)
     if int(frames[:, 0].sum()) + len(data) != file_bytes:
         raise ShardCorruptError(

@@ -51,7 +51,9 @@ class SampleMembers:
                 f"json_bytes: {self.json_bytes} found, expected a positive multiple of {TAR_BLOCK_BYTES}, at most {MAX_JSON_BYTES:,}"
             )
         if self.spec.num_bytes > MAX_TENSOR_BYTES:
-            raise OptionError(f"tensor spec: shape {list(self.spec.shape)} found, expected at most {MAX_TENSOR_BYTES:,} bytes")
+            raise OptionError(
+                f"tensor spec: shape {list(self.spec.shape)} found, expected at most {MAX_TENSOR_BYTES:,} bytes"
+            )
 
     @cached_property
     def label_width(self) -> int:
@@ -83,15 +85,23 @@ class SampleMembers:
             OptionError: If the key cannot be a member name, the label is of no class, or the record does not fit ``json_bytes``.
         """
         if not KEY_PATTERN.fullmatch(key):
-            raise OptionError(f"key {key!r}: expected 1 to {MAX_KEY_BYTES} letters, digits, '_' or '-'; rename the sample")
+            raise OptionError(
+                f"key {key!r}: expected 1 to {MAX_KEY_BYTES} letters, digits, '_' or '-'; rename the sample"
+            )
         if not 0 <= label < max(1, self.num_classes):
-            raise OptionError(f"{key}: label {label} found, expected 0 to {self.num_classes - 1}; correct the class list")
+            raise OptionError(
+                f"{key}: label {label} found, expected 0 to {self.num_classes - 1}; correct the class list"
+            )
         try:
             text = json.dumps(record, separators=(",", ":"), sort_keys=True, allow_nan=False).encode("ascii")
         except ValueError as error:
-            raise OptionError(f"{key}: {error}, expected finite numbers in its json; use null for what is not known") from error
+            raise OptionError(
+                f"{key}: {error}, expected finite numbers in its json; use null for what is not known"
+            ) from error
         if len(text) > self.json_bytes:
-            raise OptionError(f"{key}: {len(text):,} bytes of json found, expected at most {self.json_bytes:,}; raise json_bytes")
+            raise OptionError(
+                f"{key}: {len(text):,} bytes of json found, expected at most {self.json_bytes:,}; raise json_bytes"
+            )
         return self._join(key, label, text.ljust(self.json_bytes), body_bytes)
 
     def parse_head(self, head: bytes, body_bytes: int, where: str) -> tuple[str, int, dict[str, Any]]:
@@ -109,7 +119,9 @@ class SampleMembers:
             sound = isinstance(record, dict) and KEY_PATTERN.fullmatch(key) and 0 <= label < max(1, self.num_classes)
             same = sound and self._join(key, label, text, body_bytes) == head
         except (ValueError, RecursionError) as error:
-            raise ShardCorruptError(f"{where}: a sample's head cannot be parsed ({error}); write the shard again") from error
+            raise ShardCorruptError(
+                f"{where}: a sample's head cannot be parsed ({error}); write the shard again"
+            ) from error
         if not same:
             raise ShardCorruptError(
                 f"{where}: the head of {key!r} is not what ferdata writes for its label and record; write the shard again"

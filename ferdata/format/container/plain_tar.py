@@ -57,7 +57,9 @@ class _PlainShard(OpenShard):
         table = _parse_body_table(content_bytes, num_samples=samples, where=file.where)
         self._check_tail(tail, tail_xxh64)
         if tail != _table_member(content_bytes):
-            raise ShardCorruptError(f"{file.where}: the last member of the tar is not its table; copy or write the shard again")
+            raise ShardCorruptError(
+                f"{file.where}: the last member of the tar is not its table; copy or write the shard again"
+            )
         self.body_bytes = table[:, 0].copy()
         sample_bytes = members.sample_bytes(self.body_bytes)
         if int(sample_bytes.sum()) + tail_bytes != file.num_bytes:
@@ -66,7 +68,9 @@ class _PlainShard(OpenShard):
             )
         self.starts = np.cumsum(sample_bytes) - sample_bytes + members.head_bytes
         self.stops = self.starts + self.body_bytes
-        self._checksums, self._head_checksums = (array("I", table[:, column].astype(np.uint32).tobytes()) for column in (1, 2))
+        self._checksums, self._head_checksums = (
+            array("I", table[:, column].astype(np.uint32).tobytes()) for column in (1, 2)
+        )
 
     def head(self, position: int) -> bytes:
         """Return the head of a sample."""
@@ -89,7 +93,9 @@ class _PlainShard(OpenShard):
             raise self._mismatch(f"sample {position}")
 
     def _mismatch(self, what: str) -> ShardCorruptError:
-        return ShardCorruptError(f"{self._file.where}: the checksum of {what} does not fit its bytes; copy or write the shard again")
+        return ShardCorruptError(
+            f"{self._file.where}: the checksum of {what} does not fit its bytes; copy or write the shard again"
+        )
 
 
 PLAIN_TAR = Container(ending=".tar", writer=_PlainWriter, open=_PlainShard)
@@ -112,7 +118,9 @@ def body_table(entries: np.ndarray) -> bytes:
     Args:
         entries: uint32 ``[n, 3]`` of (body bytes, body checksum, head checksum); a checksum is the low half of an XXH64.
     """
-    content = _TABLE_HEADER.pack(_TABLE_MAGIC, TABLE_VERSION, len(entries)) + np.ascontiguousarray(entries, "<u4").tobytes()
+    content = (
+        _TABLE_HEADER.pack(_TABLE_MAGIC, TABLE_VERSION, len(entries)) + np.ascontiguousarray(entries, "<u4").tobytes()
+    )
     return content + struct.pack("<Q", xxhash.xxh64_intdigest(content))
 
 
@@ -127,7 +135,9 @@ def _parse_body_table(data: bytes, *, num_samples: int, where: str) -> np.ndarra
     Raises:
         ShardCorruptError: If the table is damaged or is for another number of samples.
     """
-    sound = len(data) == _body_table_bytes(num_samples) and xxhash.xxh64_intdigest(data[:-8]) == int.from_bytes(data[-8:], "little")
+    sound = len(data) == _body_table_bytes(num_samples) and xxhash.xxh64_intdigest(data[:-8]) == int.from_bytes(
+        data[-8:], "little"
+    )
     if not sound or _TABLE_HEADER.unpack_from(data) != (_TABLE_MAGIC, TABLE_VERSION, num_samples):
         raise ShardCorruptError(
             f"{where}: the table of bodies at its end is damaged, expected {num_samples:,} samples; write the shard again"

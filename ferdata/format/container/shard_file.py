@@ -60,7 +60,9 @@ class LocalFile:
                 f"{where}: no such file, though index.json lists it; copy the whole folder or run 'shard --fresh'"
             ) from error
         except OSError as error:
-            raise StoreError(f"{where}: {error.strerror}, expected a file that can be read; check its permissions") from error
+            raise StoreError(
+                f"{where}: {error.strerror}, expected a file that can be read; check its permissions"
+            ) from error
         self._path, self.where = path, where
         status = os.fstat(self._fd)
         self.num_bytes = status.st_size
@@ -70,7 +72,9 @@ class LocalFile:
             self._map = _guarded_map(self._fd, self.num_bytes)
         except (OSError, ValueError) as error:
             os.close(self._fd)
-            raise StoreError(f"{where}: {error}, expected a file that can be mapped; check the disk and the path") from error
+            raise StoreError(
+                f"{where}: {error}, expected a file that can be mapped; check the disk and the path"
+            ) from error
         self._view = memoryview(self._map) if self._map is not None else None
         self._probe = bytearray(1)
         self.array: np.ndarray | None = np.frombuffer(self._map, np.uint8) if self._map is not None else None
@@ -84,7 +88,9 @@ class LocalFile:
         try:
             status = os.fstat(self._fd)
         except OSError as error:
-            raise StoreError(f"{self.where}: {error.strerror}, expected a file that can be read; check the disk") from error
+            raise StoreError(
+                f"{self.where}: {error.strerror}, expected a file that can be read; check the disk"
+            ) from error
         if (status.st_size, status.st_mtime_ns) != (self.num_bytes, self._mtime_ns):
             raise ShardCorruptError(
                 f"{self.where}: the file was changed while it was being read; write shards to a new folder and then swap folders"
@@ -117,9 +123,13 @@ class LocalFile:
         try:
             data = os.pread(self._fd, num_bytes, start)
         except OSError as error:
-            raise StoreError(f"{self.where}: {error.strerror}, expected bytes that can be read; check the disk") from error
+            raise StoreError(
+                f"{self.where}: {error.strerror}, expected bytes that can be read; check the disk"
+            ) from error
         if len(data) != num_bytes:
-            raise ShardCorruptError(f"{self.where}: the file ends {num_bytes - len(data):,} bytes early; copy or write the shard again")
+            raise ShardCorruptError(
+                f"{self.where}: the file ends {num_bytes - len(data):,} bytes early; copy or write the shard again"
+            )
         return memoryview(data)
 
     def read(self, start: int, num_bytes: int) -> bytes:
@@ -226,9 +236,13 @@ class RemoteFile:
             options = {"is_fresh": True} if self._is_fresh else {}
             data = self._store.read_range(self._name, max(0, start), start + num_bytes, **options)
         except FileNotFoundError as error:
-            raise ShardMissingError(f"{self.where}: the file has gone while it was being read; write it again") from error
+            raise ShardMissingError(
+                f"{self.where}: the file has gone while it was being read; write it again"
+            ) from error
         if start < 0 or len(data) != num_bytes:
-            raise ShardCorruptError(f"{self.where}: {len(data):,} bytes arrived, expected {num_bytes:,}; copy or write the shard again")
+            raise ShardCorruptError(
+                f"{self.where}: {len(data):,} bytes arrived, expected {num_bytes:,}; copy or write the shard again"
+            )
         return memoryview(data)
 
 

@@ -63,7 +63,9 @@ class Decompressor:
         try:
             parameters = zstandard.get_frame_parameters(stored)
             if parameters.content_size != len(out) or not parameters.has_checksum or stored[4] & _UNUSED_BIT:
-                raise ShardCorruptError(f"a zstd frame of {parameters.content_size:,} bytes found, expected {len(out):,} with a checksum")
+                raise ShardCorruptError(
+                    f"a zstd frame of {parameters.content_size:,} bytes found, expected {len(out):,} with a checksum"
+                )
             if len(out) <= _SMALLEST_WINDOW:
                 memoryview(out)[:] = self._decompressor.decompress(stored)
             elif self._decompressor.stream_reader(stored).readinto(out) != len(out):

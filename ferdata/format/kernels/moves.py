@@ -17,8 +17,16 @@ to overwrite it costs up to half of the copy (docs/codecs.md)."""
 
 def deinterleave_into(hwc: np.ndarray, out: np.ndarray) -> None:
     """Copy uint8 ``[H, W, 3]`` into uint8 ``[3, H, W]`` memory, both contiguous."""
-    if hwc.ndim != 3 or hwc.shape[2] != 3 or out.shape != (3, *hwc.shape[:2]) or hwc.dtype != np.uint8 or out.dtype != np.uint8:
-        raise OptionError(f"pixels: {list(hwc.shape)} into {list(out.shape)} found, expected uint8 [H, W, 3] into [3, H, W]")
+    if (
+        hwc.ndim != 3
+        or hwc.shape[2] != 3
+        or out.shape != (3, *hwc.shape[:2])
+        or hwc.dtype != np.uint8
+        or out.dtype != np.uint8
+    ):
+        raise OptionError(
+            f"pixels: {list(hwc.shape)} into {list(out.shape)} found, expected uint8 [H, W, 3] into [3, H, W]"
+        )
     kernels = load()
     if kernels is None or not hwc.flags.c_contiguous or not out.flags.c_contiguous or not out.flags.writeable:
         np.copyto(out, hwc.transpose(2, 0, 1))
@@ -35,14 +43,27 @@ def split_rgbx_into(rgbx: np.ndarray, planes: np.ndarray) -> bool:
     kernels = load()
     if kernels is None or not (rgbx.flags.c_contiguous and planes.flags.c_contiguous and planes.flags.writeable):
         return False
-    if rgbx.ndim != 3 or rgbx.shape[2] != 4 or planes.shape != (3, *rgbx.shape[:2]) or rgbx.dtype != np.uint8 or planes.dtype != np.uint8:
-        raise OptionError(f"pixels: {list(rgbx.shape)} into {list(planes.shape)} found, expected uint8 [H, W, 4] into [3, H, W]")
+    if (
+        rgbx.ndim != 3
+        or rgbx.shape[2] != 4
+        or planes.shape != (3, *rgbx.shape[:2])
+        or rgbx.dtype != np.uint8
+        or planes.dtype != np.uint8
+    ):
+        raise OptionError(
+            f"pixels: {list(rgbx.shape)} into {list(planes.shape)} found, expected uint8 [H, W, 4] into [3, H, W]"
+        )
     kernels.split_rgbx(address(rgbx), rgbx.shape[0] * rgbx.shape[1], address(planes))
     return True
 
 
 def scatter(
-    samples: np.ndarray, out: np.ndarray, rows: np.ndarray, *, picks: np.ndarray | None = None, streaming: bool | None = None
+    samples: np.ndarray,
+    out: np.ndarray,
+    rows: np.ndarray,
+    *,
+    picks: np.ndarray | None = None,
+    streaming: bool | None = None,
 ) -> None:
     """Copy ``samples[i]``, or ``samples[picks[i]]``, to ``out[rows[i]]``; negative rows are skipped.
 
@@ -67,7 +88,11 @@ def scatter(
             raise OptionError(f"picks: {picks.min()} to {picks.max()} found, expected 0 to {len(samples) - 1}")
     kernels = load()
     plain = (
-        samples.dtype == np.uint8 and out.dtype == np.uint8 and samples.strides[1] == 1 and out.flags.c_contiguous and out.flags.writeable
+        samples.dtype == np.uint8
+        and out.dtype == np.uint8
+        and samples.strides[1] == 1
+        and out.flags.c_contiguous
+        and out.flags.writeable
     )
     if kernels is None or not plain:
         taken = np.arange(count) if picks is None else picks
@@ -75,7 +100,9 @@ def scatter(
         return
     past_cache = out.shape[1] >= STREAMING_BYTES if streaming is None else streaming
     where = None if picks is None else address(picks)
-    kernels.scatter(address(samples), samples.strides[0], where, count, address(out), out.shape[1], address(rows), int(past_cache))
+    kernels.scatter(
+        address(samples), samples.strides[0], where, count, address(out), out.shape[1], address(rows), int(past_cache)
+    )
 
 
 def channel_moments(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -47,10 +47,14 @@ class Kernels:
         self._select = _declare(library, "select", ctypes.c_int32, ctypes.c_int32)
         self.scratch_bytes = _declare(library, "scratch_bytes", size, pointer)
         self.encode = _declare(library, "encode", size, pointer, pointer, pointer, pointer)
-        self.decode = _declare(library, "decode", size, pointer, pointer, size, size, size, pointer, pointer, pointer, pointer)
+        self.decode = _declare(
+            library, "decode", size, pointer, pointer, size, size, size, pointer, pointer, pointer, pointer
+        )
         self.deinterleave = _declare(library, "deinterleave", None, pointer, size, pointer)
         self.split_rgbx = _declare(library, "split_rgbx", None, pointer, size, pointer)
-        self.scatter = _declare(library, "scatter", None, pointer, size, pointer, size, pointer, size, pointer, ctypes.c_int32)
+        self.scatter = _declare(
+            library, "scatter", None, pointer, size, pointer, size, pointer, size, pointer, ctypes.c_int32
+        )
         self.moments = _declare(library, "moments", None, pointer, size, size, pointer)
         self.guard = _declare(library, "guard", pointer, pointer, size)
         self.unguard = _declare(library, "unguard", None, pointer)

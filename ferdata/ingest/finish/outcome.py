@@ -51,7 +51,9 @@ class Outcome:
     std: tuple[float, ...]
 
 
-def gather(items: ItemTable, selection: Selection, plan: Sequence[ShardPlan], parts: Sequence[PartRecord], num_classes: int) -> Outcome:
+def gather(
+    items: ItemTable, selection: Selection, plan: Sequence[ShardPlan], parts: Sequence[PartRecord], num_classes: int
+) -> Outcome:
     """Put the parts together, in the order of the plan."""
     kept = [part.source_bytes >= 0 for part in parts]
     order = _joined([shard.positions[mask] for shard, mask in zip(plan, kept, strict=True)], np.int64)
@@ -88,7 +90,10 @@ def gather(items: ItemTable, selection: Selection, plan: Sequence[ShardPlan], pa
     return Outcome(
         table=table,
         shards=shards,
-        counts={split: np.bincount(labels[codes == code], minlength=num_classes).tolist() for code, split in enumerate(splits)},
+        counts={
+            split: np.bincount(labels[codes == code], minlength=num_classes).tolist()
+            for code, split in enumerate(splits)
+        },
         repairs=_total(part.repairs for part in parts),
         rejected=Counter(reason for part in parts for _, reason, _ in part.rejects),
         leaks=find_copies(codes, (sizes, hashes), names),
@@ -118,5 +123,7 @@ def _mean_and_std(parts: Sequence[PartRecord]) -> tuple[tuple[float, ...], tuple
     sums = [sum(part.sums[channel] for part in measured) for channel in range(3)]
     squares = [sum(part.squares[channel] for part in measured) for channel in range(3)]
     # Exact integers up to the last division, so that no order of the parts shows.
-    variances = [(pixels * square - total * total) / (pixels * pixels) for total, square in zip(sums, squares, strict=True)]
+    variances = [
+        (pixels * square - total * total) / (pixels * pixels) for total, square in zip(sums, squares, strict=True)
+    ]
     return tuple(total / pixels for total in sums), tuple(math.sqrt(value) for value in variances)

@@ -101,10 +101,17 @@ def publish(
 
 
 def _give_up(
-    conversion: Conversion, plan: Sequence[ShardPlan], written: WrittenParts, rejected: Counter[str], skipped: Mapping[str, int]
+    conversion: Conversion,
+    plan: Sequence[ShardPlan],
+    written: WrittenParts,
+    rejected: Counter[str],
+    skipped: Mapping[str, int],
 ) -> NoReturn:
     scan, store = conversion.scan, conversion.store
-    listed = ", ".join(f"{reason} {count:,}" for reason, count in (rejected + Counter(skipped)).most_common(4)) or "it holds none"
+    listed = (
+        ", ".join(f"{reason} {count:,}" for reason, count in (rejected + Counter(skipped)).most_common(4))
+        or "it holds none"
+    )
     more = ""
     if rejected:
         _write_rejects(conversion, plan, written.parts)
@@ -112,7 +119,9 @@ def _give_up(
         details += [detail for part in written.parts for _, _, detail in part.rejects[:1]]
         more = f"; the first is {details[0]} ({store.path(REJECTS_NAME)} lists every one)"
     store.remove(PARTS_FOLDER)
-    raise SourceError(f"{scan.root}: not one image could be used ({listed}), expected some; check the folder and --src{more}")
+    raise SourceError(
+        f"{scan.root}: not one image could be used ({listed}), expected some; check the folder and --src{more}"
+    )
 
 
 def _write_rejects(conversion: Conversion, plan: Sequence[ShardPlan], parts: Sequence[PartRecord]) -> FileInfo:
@@ -138,7 +147,9 @@ def _notes(conversion: Conversion, outcome: Outcome) -> list[str]:
     notes = []
     if unusual := outcome.repairs.get("unusual_size"):
         side = conversion.scan.side
-        notes.append(f"{unusual:,} images are not of {side} x {side} pixels, the size of {conversion.scan.layout}; they were accepted.")
+        notes.append(
+            f"{unusual:,} images are not of {side} x {side} pixels, the size of {conversion.scan.layout}; they were accepted."
+        )
     if undecoded := outcome.rejected.get("decoder_missing"):
         notes.append(
             f"Warning: {undecoded:,} images need a decoder that is not installed; {REJECTS_NAME} says which and how. "
@@ -147,7 +158,9 @@ def _notes(conversion: Conversion, outcome: Outcome) -> list[str]:
     if outcome.leaks.images:
         first, second = outcome.leaks.examples[0]
         advice = "" if conversion.options.drop_leaks else "; --drop-leaks leaves out the copies in train"
-        notes.append(f"{outcome.leaks.images:,} images are, byte for byte, in more than one split (such as {first} = {second}){advice}.")
+        notes.append(
+            f"{outcome.leaks.images:,} images are, byte for byte, in more than one split (such as {first} = {second}){advice}."
+        )
     if outcome.relabelled.images:
         first, second = outcome.relabelled.examples[0]
         notes.append(

@@ -99,7 +99,9 @@ class IngestSummary:
             source=index.source,
             layout=index.source_layout,
             codec=index.codec.name,
-            class_counts={split: dict(zip(index.classes, counts, strict=True)) for split, counts in index.counts.items()},
+            class_counts={
+                split: dict(zip(index.classes, counts, strict=True)) for split, counts in index.counts.items()
+            },
             num_shards=len(index.shards),
             resumed_shards=len(index.shards),
             is_new=False,

@@ -35,10 +35,14 @@ def check_keys(scan: Scan) -> None:
     """
     keys = scan.items.table.column("key")
     if pc.count_distinct(keys).as_py() != len(keys):
-        raise SourceError(f"{scan.root}: two items with one key found, expected each key once; this is a bug of ferdata, please report it")
+        raise SourceError(
+            f"{scan.root}: two items with one key found, expected each key once; this is a bug of ferdata, please report it"
+        )
 
 
-def check_jpegs(scan: Scan, transform: Transform, positions: np.ndarray, *, num_workers: int, on_tick: Callable[[int, int], None]) -> None:
+def check_jpegs(
+    scan: Scan, transform: Transform, positions: np.ndarray, *, num_workers: int, on_tick: Callable[[int, int], None]
+) -> None:
     """Look at the items at ``positions``, which rise, before a run that keeps the files' own bytes.
 
     Raises:
@@ -95,7 +99,12 @@ def jpeg_refusal(data: bytes, result: Transformed) -> str | None:
 
 
 def count_refused(
-    root: str, items: ItemTable, transform: Transform, *, num_workers: int | None = None, progress: Progress | None = None
+    root: str,
+    items: ItemTable,
+    transform: Transform,
+    *,
+    num_workers: int | None = None,
+    progress: Progress | None = None,
 ) -> Counter[str]:
     """Return why images of ``items`` cannot be stored as they are, and how many; images that will be rejected anyway are left out.
 

@@ -18,7 +18,9 @@ from ferdata.sources.scan import Scan
 __all__ = ["choose_items"]
 
 
-def choose_items(scan: Scan, options: IngestOptions, *, on_tick: Callable[[int, int], None]) -> tuple[Selection, dict[str, int], list[str]]:
+def choose_items(
+    scan: Scan, options: IngestOptions, *, on_tick: Callable[[int, int], None]
+) -> tuple[Selection, dict[str, int], list[str]]:
     """Return the split of every item, rule -> items left out by it (``limit``, ``leak``), and notes on the splits that were cut.
 
     The limit comes first, so that a split has as many images of each class as were asked for; leaks come last, so that no file is read
@@ -44,7 +46,9 @@ def choose_items(scan: Scan, options: IngestOptions, *, on_tick: Callable[[int, 
         skipped["limit"] = int((selection.codes == LEFT_OUT).sum())
     selection, notes = _cut_splits(scan, options, selection)
     if options.drop_leaks:
-        copies = find_train_copies(items, selection, root=scan.root, num_workers=options.resolved_workers(), on_tick=on_tick)
+        copies = find_train_copies(
+            items, selection, root=scan.root, num_workers=options.resolved_workers(), on_tick=on_tick
+        )
         if len(copies):
             selection = leave_out(selection, copies)
             skipped["leak"] = len(copies)
@@ -64,14 +68,20 @@ def _cut_splits(scan: Scan, options: IngestOptions, selection: Selection) -> tup
     if not wanted:
         return selection, []
     if "train" not in present:
-        raise OptionError(f"{', '.join(wanted)}: {scan.root} holds {present}, expected a train split to cut from; leave it out")
+        raise OptionError(
+            f"{', '.join(wanted)}: {scan.root} holds {present}, expected a train split to cut from; leave it out"
+        )
     train = selection.positions("train")
     groups = None if options.group_by is None else find_groups(scan, options.group_by)
     notes = []
     for name, amount in wanted.items():
         counts = np.bincount(selection.labels[selection.positions("train")], minlength=len(scan.classes))
         if amount >= 1 and (
-            short := [f"{found:,} of {label}" for label, found in zip(scan.classes, counts, strict=True) if 0 < found <= amount]
+            short := [
+                f"{found:,} of {label}"
+                for label, found in zip(scan.classes, counts, strict=True)
+                if 0 < found <= amount
+            ]
         ):
             raise OptionError(
                 f"{name}: {', '.join(short)} left in train, expected more than the {amount:,.0f} of each class to cut off; "
@@ -81,7 +91,9 @@ def _cut_splits(scan: Scan, options: IngestOptions, selection: Selection) -> tup
         cut = selection.positions(name)
         if not len(cut):
             whole = "no group is small enough" if groups is not None else "every class keeps one in train"
-            raise OptionError(f"{name}: {amount:g} of {len(train):,} train images gives none ({whole}), expected some; use a larger share")
+            raise OptionError(
+                f"{name}: {amount:g} of {len(train):,} train images gives none ({whole}), expected some; use a larger share"
+            )
         if groups is not None:
             numbers = np.bincount(selection.labels[cut], minlength=len(scan.classes))[counts > 0]
             notes.append(
@@ -90,7 +102,11 @@ def _cut_splits(scan: Scan, options: IngestOptions, selection: Selection) -> tup
             )
     if groups is not None:
         for name in present:
-            shared = np.intersect1d(groups[selection.positions(name)], groups[selection.codes != selection.splits.index(name)])
+            shared = np.intersect1d(
+                groups[selection.positions(name)], groups[selection.codes != selection.splits.index(name)]
+            )
             if name != "train" and len(shared):
-                notes.append(f"Warning: {len(shared):,} groups of {name}, which came with the source, are in other splits too.")
+                notes.append(
+                    f"Warning: {len(shared):,} groups of {name}, which came with the source, are in other splits too."
+                )
     return selection, notes

@@ -24,7 +24,9 @@ def check_group_by(by: str) -> None:
     try:
         pattern = re.compile(by)
     except re.error as error:
-        raise OptionError(f"group-by: {by!r} is no regular expression ({error}), expected one such as 'person([0-9]+)'") from error
+        raise OptionError(
+            f"group-by: {by!r} is no regular expression ({error}), expected one such as 'person([0-9]+)'"
+        ) from error
     if "(" in by and not pattern.groups:
         raise OptionError(
             f"group-by: {by!r} found, expected parentheses around the part of the path that names the group, as in 'person([0-9]+)'"

@@ -55,7 +55,9 @@ class Selection:
     def ordered_splits(self) -> list[str]:
         """Return the splits that hold items: train, val, test, then others by name."""
         present = [split for code, split in enumerate(self.splits) if (self.codes == code).any()]
-        return sorted(present, key=lambda name: (_SPLIT_ORDER.index(name) if name in _SPLIT_ORDER else len(_SPLIT_ORDER), name))
+        return sorted(
+            present, key=lambda name: (_SPLIT_ORDER.index(name) if name in _SPLIT_ORDER else len(_SPLIT_ORDER), name)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,16 +75,24 @@ def choose_limit(selection: Selection, limit: int, seed: int) -> Selection:
     Splits and classes keep their proportions, and none disappears where the limit has room for all. A class's items are drawn from
     one seeded order, so a larger limit keeps what a smaller one kept wherever its share is larger.
     """
-    groups = [(code, int(label)) for code in range(len(selection.splits)) for label in np.unique(selection.labels[selection.codes == code])]
+    groups = [
+        (code, int(label))
+        for code in range(len(selection.splits))
+        for label in np.unique(selection.labels[selection.codes == code])
+    ]
     members = [np.flatnonzero((selection.codes == code) & (selection.labels == label)) for code, label in groups]
     codes = np.full_like(selection.codes, LEFT_OUT)
-    for (code, label), group, share in zip(groups, members, apportion([len(group) for group in members], limit), strict=True):
+    for (code, label), group, share in zip(
+        groups, members, apportion([len(group) for group in members], limit), strict=True
+    ):
         order = _generator(Stream.SHARD_LIMIT, seed, selection.splits[code], label).permutation(len(group))
         codes[group[order[:share]]] = code
     return replace(selection, codes=codes)
 
 
-def cut_split(selection: Selection, name: str, amount: float, seed: int, *, train_size: int, groups: np.ndarray | None = None) -> Selection:
+def cut_split(
+    selection: Selection, name: str, amount: float, seed: int, *, train_size: int, groups: np.ndarray | None = None
+) -> Selection:
     """Move a part of the train split to a new split, by class; every class keeps at least one item in train.
 
     Args:
@@ -103,7 +113,9 @@ def cut_split(selection: Selection, name: str, amount: float, seed: int, *, trai
     )
     if groups is None:
         taken = [
-            np.flatnonzero(members == number)[_generator(Stream.SPLITS, seed, name, int(label)).permutation(count)[:share]]
+            np.flatnonzero(members == number)[
+                _generator(Stream.SPLITS, seed, name, int(label)).permutation(count)[:share]
+            ]
             for number, (label, count, share) in enumerate(zip(classes, counts, wanted, strict=True))
         ]
         moved = train[np.concatenate(taken)] if taken else train
@@ -114,7 +126,9 @@ def cut_split(selection: Selection, name: str, amount: float, seed: int, *, trai
     return replace(selection, splits=(*selection.splits, name), codes=codes)
 
 
-def _whole_groups(groups: np.ndarray, classes: np.ndarray, wanted: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def _whole_groups(
+    groups: np.ndarray, classes: np.ndarray, wanted: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
     """Return bool ``[items]``: groups in a seeded order, each taken if it brings the classes nearer to what is wanted of them."""
     _, group = np.unique(groups, return_inverse=True)
     table = np.zeros((int(group.max(initial=-1)) + 1, len(wanted)), np.int64)
@@ -159,7 +173,10 @@ def plan_shards(selection: Selection, *, seed: int, sample_bytes: int) -> list[S
         order = choose_order(selection, split, seed)
         shards = num_shards(len(order), sample_bytes)
         cuts = [number * len(order) // shards for number in range(shards + 1)]
-        plan += [ShardPlan(split=split, number=number, positions=order[cuts[number] : cuts[number + 1]]) for number in range(shards)]
+        plan += [
+            ShardPlan(split=split, number=number, positions=order[cuts[number] : cuts[number + 1]])
+            for number in range(shards)
+        ]
     return plan
 
 

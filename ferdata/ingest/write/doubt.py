@@ -65,7 +65,12 @@ def check_source(root: str, items: ItemTable, plan: Sequence[ShardPlan], parts: 
     paths = items.table.column("path")
     around = sorted({_container(paths[position].as_py()) for position in lost})
     gone = next((place for place in around if not Store(root).exists(place)), None) or next(
-        (path for path in (paths[position].as_py() for position in read[:: 1 + len(read) // _PROBES]) if not can_be_read(root, path)), None
+        (
+            path
+            for path in (paths[position].as_py() for position in read[:: 1 + len(read) // _PROBES])
+            if not can_be_read(root, path)
+        ),
+        None,
     )
     if gone is not None:
         raise SourceError(

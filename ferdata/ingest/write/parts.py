@@ -79,7 +79,9 @@ class PartRecord:
             fields["shard"] = ShardInfo(**fields["shard"])
             fields["source_bytes"] = np.array(fields["source_bytes"], np.int64)
             fields["source_xxh64"] = np.array(fields["source_xxh64"], np.uint64)
-            fields["rejects"] = tuple((int(number), str(reason), str(detail)) for number, reason, detail in fields["rejects"])
+            fields["rejects"] = tuple(
+                (int(number), str(reason), str(detail)) for number, reason, detail in fields["rejects"]
+            )
             return cls(**fields | {"sums": tuple(fields["sums"]), "squares": tuple(fields["squares"])})
         except (KeyError, TypeError) as error:
             raise ValueError(f"no part record: {error}") from error

@@ -40,7 +40,9 @@ class WrittenParts:
     resumed: list[PartRecord]
 
 
-def write_shards(conversion: Conversion, plan: Sequence[ShardPlan], *, unlisted: Collection[str], clock: Clock) -> WrittenParts:
+def write_shards(
+    conversion: Conversion, plan: Sequence[ShardPlan], *, unlisted: Collection[str], clock: Clock
+) -> WrittenParts:
     """Write what is missing of a plan.
 
     An earlier run's shard is missing too where it is not, to the last bit, what was written, or where an image can be used now that was
@@ -67,8 +69,12 @@ def write_shards(conversion: Conversion, plan: Sequence[ShardPlan], *, unlisted:
         return bool(numbers) and any_usable(settings, items.take(by_name[part.shard.name].positions[numbers]))
 
     parts = read_parts(store, {name: len(shard.positions) for name, shard in by_name.items()})
-    whole = map_in_threads(partial(is_whole, store), [*parts.values()], num_workers=num_workers, progress=clock.phase("resume"))
-    parts = {name: part for (name, part), sound in zip(parts.items(), whole, strict=True) if sound and not is_stale(part)}
+    whole = map_in_threads(
+        partial(is_whole, store), [*parts.values()], num_workers=num_workers, progress=clock.phase("resume")
+    )
+    parts = {
+        name: part for (name, part), sound in zip(parts.items(), whole, strict=True) if sound and not is_stale(part)
+    }
     resumed = list(parts.values())
     found_done, total = sum(len(part.source_bytes) for part in resumed), sum(len(shard.positions) for shard in plan)
     tell = clock.phase("write")

@@ -94,11 +94,17 @@ def write_shard(settings: TaskSettings, task: ShardTask, beat: Beat) -> PartReco
         return tally.record(task, writer.close())
 
 
-def _usable(settings: TaskSettings, task: ShardTask, tally: "_Tally", beat: Beat) -> Iterator[tuple[int, SourceItem, bytes, Transformed]]:
+def _usable(
+    settings: TaskSettings, task: ShardTask, tally: "_Tally", beat: Beat
+) -> Iterator[tuple[int, SourceItem, bytes, Transformed]]:
     transform = Transform(settings.transform, split=split_rgbx_into)
-    for number, (item, data) in enumerate(zip(_items(task.items), read_sources(settings.root, task.items), strict=True)):
+    for number, (item, data) in enumerate(
+        zip(_items(task.items), read_sources(settings.root, task.items), strict=True)
+    ):
         if isinstance(data, FerdataError):
-            tally.reject(number, "image_missing" if isinstance(data.__cause__, _MISSING) else "image_unreadable", data, 0)
+            tally.reject(
+                number, "image_missing" if isinstance(data.__cause__, _MISSING) else "image_unreadable", data, 0
+            )
             beat(0, 1, 0)
             continue
         try:
@@ -108,7 +114,9 @@ def _usable(settings: TaskSettings, task: ShardTask, tally: "_Tally", beat: Beat
             beat(0, 1, len(data))
             continue
         if settings.codec.needs_source and (refusal := jpeg_refusal(data, result)):
-            raise IngestError(f"{item.path}: {refusal}, expected a JPEG that the transform leaves as it is; choose --codec zstd")
+            raise IngestError(
+                f"{item.path}: {refusal}, expected a JPEG that the transform leaves as it is; choose --codec zstd"
+            )
         yield number, item, data, result
 
 
@@ -135,7 +143,9 @@ def _items(items: ItemTable) -> Iterator[SourceItem]:
         row["box"] = tuple(row["box"]) if row["box"] is not None else None
         # Python writes NaN into JSON text; other parsers stop at it.
         row["extra"] = json.loads(row["extra"], parse_constant=lambda name: None) if row["extra"] else None
-        yield SourceItem(**row, landmarks=values[offsets[number] : offsets[number + 1]] if has_landmarks[number] else None)
+        yield SourceItem(
+            **row, landmarks=values[offsets[number] : offsets[number + 1]] if has_landmarks[number] else None
+        )
 
 
 class _Tally:

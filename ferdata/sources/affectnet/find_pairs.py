@@ -32,7 +32,9 @@ def find_pairs(tree: Tree, folder: str, layout: Layout, ending: str) -> Detectio
         AmbiguousLayoutError: If ``folder`` is one split, and neither its name nor that of a folder above says which.
     """
     splits = split_folders(tree, folder, PARTS)
-    endings = {_ending(tree, annotations) for path in splits.values() if (annotations := tree.folder(path).dir("annotations"))}
+    endings = {
+        _ending(tree, annotations) for path in splits.values() if (annotations := tree.folder(path).dir("annotations"))
+    }
     if ending in endings:
         return Detection(layout=layout, root=folder, splits=splits)
     here = tree.folder(folder)
@@ -77,4 +79,6 @@ def _ending(tree: Tree, annotations: str) -> str | None:
 
 def _is_of_image(tree: Tree, annotations: str, stem: str) -> bool:
     images = tree.folder(annotations.rpartition("/")[0]).dir("images")
-    return stem.isdecimal() or any(tree.store.exists(below(images or "", stem + suffix)) for suffix in (".jpg", ".png", ".jpeg"))
+    return stem.isdecimal() or any(
+        tree.store.exists(below(images or "", stem + suffix)) for suffix in (".jpg", ".png", ".jpeg")
+    )

@@ -64,13 +64,17 @@ class PairScan:
                 found[stem] = image
         return found
 
-    def _image_of(self, stem: str, split: str, folder: str, names: "_ImageStems", labels: LabelFiles, ending: str) -> str | None:
+    def _image_of(
+        self, stem: str, split: str, folder: str, names: "_ImageStems", labels: LabelFiles, ending: str
+    ) -> str | None:
         found, others = names.find(stem)
         is_labelled = bool(labels.of_label(stem))
         self._num_labels += is_labelled
         self._num_found += is_labelled and bool(found)
         for name in others:
-            self.builder.reject(below(folder, name), "label_missing", f"{found[0]} is the image of this id", split=split)
+            self.builder.reject(
+                below(folder, name), "label_missing", f"{found[0]} is the image of this id", split=split
+            )
         if found and not is_labelled:
             for name in found:
                 self.builder.reject(below(folder, name), "label_missing", f"no {stem}{ending}", split=split)

@@ -35,7 +35,9 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
     files, notes = _by_role(tree, [path for path, sample in samples.items() if sample is not None])
     if not files:
         return None
-    strange = [path for path, sample in samples.items() if sample is None and path.rsplit("/", 1)[-1].lower() in _OFFICIAL]
+    strange = [
+        path for path, sample in samples.items() if sample is None and path.rsplit("/", 1)[-1].lower() in _OFFICIAL
+    ]
     if strange:
         raise LayoutError(
             f"{tree.store.path(strange[0])}: no row of AffectNet's release found in its first lines, expected columns like those of "
@@ -43,11 +45,15 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
         )
     folders = {}
     if any(role != "automatic" for role in files):
-        paths = [path for role, name in files.items() if role != "automatic" for path in (samples[name] or ())[:_SAMPLE_ROWS]]
+        paths = [
+            path for role, name in files.items() if role != "automatic" for path in (samples[name] or ())[:_SAMPLE_ROWS]
+        ]
         folders["manual"] = _images(tree, folder, "manually", paths, files)
     if "automatic" in files:
         try:
-            folders["automatic"] = _images(tree, folder, "automatically", (samples[files["automatic"]] or [])[:_SAMPLE_ROWS], files)
+            folders["automatic"] = _images(
+                tree, folder, "automatically", (samples[files["automatic"]] or [])[:_SAMPLE_ROWS], files
+            )
         except AmbiguousLayoutError:
             raise
         except LayoutError as error:
@@ -99,7 +105,11 @@ def _by_role(tree: Tree, paths: list[str]) -> tuple[dict[str, str], list[str]]:
             )
         if claims:
             files[role] = claims[0]
-            notes += [f"Ignored {path}: {claims[0]} is used." for path in (*claims[1:], *named.get(role, ())) if path != claims[0]]
+            notes += [
+                f"Ignored {path}: {claims[0]} is used."
+                for path in (*claims[1:], *named.get(role, ()))
+                if path != claims[0]
+            ]
     return files, notes
 
 
@@ -155,7 +165,10 @@ def _any_home(tree: Tree, folder: str, not_word: str, *, depth: int = 0) -> Iter
 
 def _holds_any(tree: Tree, home: str, written: list[str]) -> bool:
     paths = (path.replace("\\", "/") for path in written)
-    return any(tree.store.exists(below(home, path)) or tree.store.exists(below(home, path.rsplit("/", 1)[-1])) for path in paths)
+    return any(
+        tree.store.exists(below(home, path)) or tree.store.exists(below(home, path.rsplit("/", 1)[-1]))
+        for path in paths
+    )
 
 
 def _archives(tree: Tree, folder: str, *, depth: int) -> list[str]:

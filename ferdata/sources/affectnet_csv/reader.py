@@ -54,7 +54,9 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         reader.read_file(automatic, "auto", "train", images)
         reader.reject_unlabelled(images, automatic)
     elif automatic is not None:
-        reader.builder.notes.append(f"The automatically annotated part ({automatic}) was left out: it was not asked for.")
+        reader.builder.notes.append(
+            f"The automatically annotated part ({automatic}) was left out: it was not asked for."
+        )
     reader.report_repeats()
     return reader.builder.finish()
 
@@ -141,7 +143,9 @@ class _Reader:
         builder.stop_if_most_labels_invalid(number + 1, AFFECTNET_IDS, table=path, since=num_rejects)
         num_bad = sum(reject.reason == "bad_row" for reject in builder.rejects[num_rejects:])
         if num_bad > (prefix == "train"):
-            builder.notes.append(f"Warning: {num_bad:,} bad rows in {path}; the released training.csv has one, the other files none.")
+            builder.notes.append(
+                f"Warning: {num_bad:,} bad rows in {path}; the released training.csv has one, the other files none."
+            )
 
     def reject_unlabelled(self, images: ImageFolder, csv_files: str) -> None:
         """Reject the images that no row names.
@@ -152,7 +156,11 @@ class _Reader:
         self.builder.stop_if_no_image_found(self._num_rows, self._num_found, [f"{images.home}/<n>/<hash>.jpg"])
         for path in images.unused():
             self.builder.reject(path, "label_missing", f"not in {csv_files}")
-        others = [path for path in images.other_folders() if not any(f"{home}/".startswith(f"{path}/") for home in self._homes)]
+        others = [
+            path
+            for path in images.other_folders()
+            if not any(f"{home}/".startswith(f"{path}/") for home in self._homes)
+        ]
         self.builder.ignore(others, images.others)
 
     def report_repeats(self) -> None:
@@ -163,7 +171,9 @@ class _Reader:
                 f"its number is in the key."
             )
 
-    def _judge(self, fields: Sequence[str], problem: str, found: Sequence[str], box: tuple[float, ...] | None) -> Verdict:
+    def _judge(
+        self, fields: Sequence[str], problem: str, found: Sequence[str], box: tuple[float, ...] | None
+    ) -> Verdict:
         if problem:
             return rejected("bad_row", problem)
         if not fields[0].strip() or any(field.strip() in _EMPTY for field in fields[1:5]):
@@ -173,10 +183,14 @@ class _Reader:
             return verdict
         self._num_rows += 1
         self._num_found += bool(found)
-        without_box = rejected("box_invalid", f"box {', '.join(fields[1:5])}") if box is None and self._needs_box else None
+        without_box = (
+            rejected("box_invalid", f"box {', '.join(fields[1:5])}") if box is None and self._needs_box else None
+        )
         return judge_image(found, "no such image") or without_box or verdict
 
-    def _accept(self, fields: Sequence[str], key: str, path: str, split: str, label: int, box: tuple[float, ...] | None) -> None:
+    def _accept(
+        self, fields: Sequence[str], key: str, path: str, split: str, label: int, box: tuple[float, ...] | None
+    ) -> None:
         name = path.rpartition("/")[2]
         valence, is_valence_invalid = clean_score(fields[-2])
         arousal, is_arousal_invalid = clean_score(fields[-1])

@@ -38,7 +38,10 @@ def sample_paths(rows: Sequence[Sequence[str]]) -> list[str] | None:
     column = 0
     if rows and len(set(_PLAIN_NAMES).intersection(map(plain_name, rows[0]))) >= _ENOUGH_NAMES:
         column = next(iter(role_columns(rows[0])[0]), 0)
-    elif len(next((row for row in rows[:2] if row and _IMAGE_PATH.fullmatch(row[0])), ())) not in (_NUM_COLUMNS, _WIDE_COLUMNS):
+    elif len(next((row for row in rows[:2] if row and _IMAGE_PATH.fullmatch(row[0])), ())) not in (
+        _NUM_COLUMNS,
+        _WIDE_COLUMNS,
+    ):
         return None
     return [row[column] for row in rows if len(row) > column and _IMAGE_PATH.fullmatch(row[column])]
 
@@ -70,7 +73,11 @@ def iter_official_rows(store: Store, path: str) -> Iterator[tuple[int, Sequence[
         if len(fields) == width:
             yield line, take(fields), ""
         else:
-            yield line, fields[order[0] : order[0] + 1] or [""], f"{len(fields)} columns, expected {width} as in the header"
+            yield (
+                line,
+                fields[order[0] : order[0] + 1] or [""],
+                f"{len(fields)} columns, expected {width} as in the header",
+            )
 
 
 def parse_box(fields: Sequence[str]) -> tuple[float, float, float, float] | None:
@@ -123,7 +130,9 @@ def _header_order(fields: Sequence[str], where: str) -> list[int] | None:
     if _IMAGE_PATH.fullmatch(fields[0].strip()):
         return None
     plain = list(map(plain_name, fields))
-    if len(set(plain).intersection(_PLAIN_NAMES)) < _ENOUGH_NAMES and _is_number(fields[-3] if len(fields) >= _NUM_COLUMNS else ""):
+    if len(set(plain).intersection(_PLAIN_NAMES)) < _ENOUGH_NAMES and _is_number(
+        fields[-3] if len(fields) >= _NUM_COLUMNS else ""
+    ):
         return None
     paths, classes = role_columns(fields)
     places = [paths, *([at for at, name in enumerate(plain) if name == known] for known in _PLAIN_NAMES[1:])]

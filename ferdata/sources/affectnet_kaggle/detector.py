@@ -25,7 +25,9 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
     bases = [folder, below(folder, here.dirs[0])] if labels and len(here.dirs) == 1 else [folder]
     for base in bases:
         splits = {split: below(base, name) for name in tree.folder(base).dirs if (split := split_of(name))}
-        found = labels or next((path for place in (base, *splits.values()) if (path := _label_table(tree, place))), None)
+        found = labels or next(
+            (path for place in (base, *splits.values()) if (path := _label_table(tree, place))), None
+        )
         if found and splits:
             return Detection(layout=AN_KAGGLE_B, root=folder, splits=splits, files={"labels": found})
     for base in bases:
@@ -39,7 +41,9 @@ def _label_table(tree: Tree, folder: str) -> str | None:
     path = here.file("labels.csv")
     if path is not None and all(len(columns) == 1 for columns in role_columns(read_head(tree.store, path).header)):
         return path
-    paths = [path for path in (below(folder, name) for name in here.files if is_table(name)) if is_class_table(tree, path)]
+    paths = [
+        path for path in (below(folder, name) for name in here.files if is_table(name)) if is_class_table(tree, path)
+    ]
     if len(paths) > 1:
         raise AmbiguousLayoutError(
             f"{tree.store.path(folder)}: {' and '.join(paths)} found, which all name images and classes, expected one table; name the "

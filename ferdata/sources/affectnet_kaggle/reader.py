@@ -54,7 +54,9 @@ def scan(store: Store, detection: Detection, options: ScanOptions, *, names_all:
     reader.read_rest(names_all=names_all)
     if not names_all:
         reader.builder.notes.append(PART_OF_AFFECTNET)
-        reader.builder.notes += [f"Warning: there is no {split} folder." for split in ("train", "test") if split not in detection.splits]
+        reader.builder.notes += [
+            f"Warning: there is no {split} folder." for split in ("train", "test") if split not in detection.splits
+        ]
     return reader.builder.finish()
 
 
@@ -64,7 +66,9 @@ class _Reader:
     def __init__(self, store: Store, detection: Detection, options: ScanOptions) -> None:
         self.builder = LayoutScan(store, detection, options)
         self._store, self._csv = store, detection.files["labels"]
-        self._trees = {split: list_class_tree(store, detection.splits[split]) for split in SPLIT_ORDER if split in detection.splits}
+        self._trees = {
+            split: list_class_tree(store, detection.splits[split]) for split in SPLIT_ORDER if split in detection.splits
+        }
         self._index = {split: NameIndex(path for _, path in tree.images()) for split, tree in self._trees.items()}
         self._named: set[str] = set()
 
@@ -77,11 +81,18 @@ class _Reader:
         """
         rows = self._labels()
         # A label file inside a split folder means its own images first; one beside them leaves open which split a row means.
-        inside = [split for split, tree in self._trees.items() if tree.folder and self._csv.startswith(f"{tree.folder}/")]
+        inside = [
+            split for split, tree in self._trees.items() if tree.folder and self._csv.startswith(f"{tree.folder}/")
+        ]
         found: dict[str, list[tuple[_LabelRow, str]]] = {split: [] for split in self._trees}
         num_found = num_several = 0
         for row in rows:
-            places = next(filter(None, (self._places(path, inside) or self._places(path, self._trees) for path in _tails(row.path))), {})
+            places = next(
+                filter(
+                    None, (self._places(path, inside) or self._places(path, self._trees) for path in _tails(row.path))
+                ),
+                {},
+            )
             num_found += bool(places)
             for names in places.values():
                 self._named.update(names)
@@ -98,7 +109,9 @@ class _Reader:
         for split, pairs in found.items():
             self._accept_rows(split, pairs)
         if num_several:
-            self.builder.notes.append(f"{num_several:,} rows name an image of several splits; each of these images takes the row's label.")
+            self.builder.notes.append(
+                f"{num_several:,} rows name an image of several splits; each of these images takes the row's label."
+            )
 
     def _labels(self) -> list[_LabelRow]:
         header, lines = read_table(self._store, self._csv)
@@ -135,7 +148,9 @@ class _Reader:
             self.builder.repairs["name_matched"] += not path.endswith(row.path)
             self.builder.repairs["folder_differs"] += canonical_name(_folder_of(path)) != row.verdict.class_name
             times[path] += 1
-            self._accept(path, split, row.verdict, row.label, extra=row.extra, repeat=row.line if times[path] > 1 else None)
+            self._accept(
+                path, split, row.verdict, row.label, extra=row.extra, repeat=row.line if times[path] > 1 else None
+            )
         self.builder.note_repeats(split, times)
 
     def read_rest(self, *, names_all: bool) -> None:
@@ -164,13 +179,22 @@ class _Reader:
             self.builder.notes += [f"Warning: class folder {below(tree.folder, name)} is empty." for name in empty]
 
     def _accept(
-        self, path: str, split: str, verdict: Verdict, source_label: str, *, extra: dict[str, Any] | None = None, repeat: int | None = None
+        self,
+        path: str,
+        split: str,
+        verdict: Verdict,
+        source_label: str,
+        *,
+        extra: dict[str, Any] | None = None,
+        repeat: int | None = None,
     ) -> None:
         if self.builder.passes(verdict, path, split=split):
             key = self.builder.keys.make(
                 f"{split}_{stem_of(self._trees[split].inside(path))}" + (f"_row{repeat}" if repeat else "")
             )
-            self.builder.accept(key=key, path=path, split=split, label=verdict.label, source_label=source_label, extra=extra)
+            self.builder.accept(
+                key=key, path=path, split=split, label=verdict.label, source_label=source_label, extra=extra
+            )
 
 
 def _tails(path: str) -> Iterator[str]:

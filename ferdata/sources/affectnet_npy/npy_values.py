@@ -95,7 +95,9 @@ def index_annotations(store: Store, folders: Mapping[str, str]) -> AnnotationInd
     return index
 
 
-def read_annotations(store: Store, index: AnnotationIndex, stems: Sequence[str], num_workers: int) -> Iterator[Annotation]:
+def read_annotations(
+    store: Store, index: AnnotationIndex, stems: Sequence[str], num_workers: int
+) -> Iterator[Annotation]:
     """Yield what the annotation files of every stem say, in the order of ``stems``.
 
     Raises:
@@ -147,7 +149,9 @@ def _read_header(header: bytes) -> tuple[np.dtype, tuple[int, ...], bool, int]:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, is_fortran, dtype = read(stream)
-    except Exception as error:  # numpy evaluates the header as Python, so a broken one can raise anything, with addresses in its text
+    except (
+        Exception
+    ) as error:  # numpy evaluates the header as Python, so a broken one can raise anything, with addresses in its text
         raise ValueError("broken .npy header") from error
     if dtype.hasobject:
         raise ValueError("pickled objects found, which are never loaded")
@@ -166,7 +170,9 @@ class _Job:
 
 def _job(index: AnnotationIndex, stems: Sequence[str]) -> _Job:
     other = index.other_names
-    here = {(stem, kind): other[stem, kind] for stem in stems for kind in KINDS if (stem, kind) in other} if other else {}
+    here = (
+        {(stem, kind): other[stem, kind] for stem in stems for kind in KINDS if (stem, kind) in other} if other else {}
+    )
     return _Job(stems, [index.present.get(stem, 0) for stem in stems], index.folders, here)
 
 
@@ -219,16 +225,24 @@ def _read_chunk(store: Store, job: _Job) -> _Columns:
         columns.invalid_landmarks.append("lnd" in errors or (points is not None and numbers is None))
         if numbers is not None:
             landmarks.append(numbers)
-    return replace(columns, landmarks=np.stack(landmarks) if landmarks else np.empty((0, NUM_LANDMARK_VALUES), np.float32))
+    return replace(
+        columns, landmarks=np.stack(landmarks) if landmarks else np.empty((0, NUM_LANDMARK_VALUES), np.float32)
+    )
 
 
-def _read_files(store: Store, job: _Job, stem: str, present: int) -> tuple[list[str | np.ndarray | None], dict[str, str]]:
+def _read_files(
+    store: Store, job: _Job, stem: str, present: int
+) -> tuple[list[str | np.ndarray | None], dict[str, str]]:
     """Return the value of each kind, None where there is none, and why those that are there cannot be read."""
     values: list[str | np.ndarray | None] = []
     errors: dict[str, str] = {}
     for position, kind in enumerate(KINDS):
         value: str | np.ndarray | None = None
-        paths = [f"{job.folders[kind]}/{stem}_{kind}.npy"] if present >> position & 1 else job.other_names.get((stem, kind), [])
+        paths = (
+            [f"{job.folders[kind]}/{stem}_{kind}.npy"]
+            if present >> position & 1
+            else job.other_names.get((stem, kind), [])
+        )
         try:
             if len(paths) == 1:
                 value = parse_npy(_read(store, paths[0]))

@@ -37,7 +37,9 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     """
     automatic = detection.folders.get("automatic")
     if options.automatic and automatic is None:
-        raise LayoutError(f"{store}: no no_human_annotated/ found, expected it beside human_annotated/; unpack it or do not ask for it")
+        raise LayoutError(
+            f"{store}: no no_human_annotated/ found, expected it beside human_annotated/; unpack it or do not ask for it"
+        )
     pairs = PairScan(store, detection, options)
     for split, folder in detection.splits.items():
         _read_split(store, pairs, split, split, folder, options.num_workers)
@@ -45,7 +47,9 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         pairs.builder.is_automatic = True
         _read_split(store, pairs, "auto", "train", automatic, options.num_workers)
     elif automatic is not None:
-        pairs.builder.notes.append(f"The part without human annotation ({automatic}) was left out: it was not asked for.")
+        pairs.builder.notes.append(
+            f"The part without human annotation ({automatic}) was left out: it was not asked for."
+        )
     return pairs.finish(["images/0.jpg beside annotations/0.json"])
 
 
@@ -96,7 +100,9 @@ def _read_document(store: Store, paths: Sequence[str]) -> Annotation:
             raise ValueError(f"{' and '.join(paths)} found, expected one")
         data = store.read_range(paths[0], 0, _MAX_BYTES + 1)
         if len(data) > _MAX_BYTES or data.count(b"[") + data.count(b"{") > _MAX_BRACKETS:
-            raise ValueError(f"more than {_MAX_BYTES:,} bytes or {_MAX_BRACKETS} brackets found, expected one image's annotation")
+            raise ValueError(
+                f"more than {_MAX_BYTES:,} bytes or {_MAX_BRACKETS} brackets found, expected one image's annotation"
+            )
         # NaN and Infinity are not JSON; as text they are refused as numbers and can be written again.
         found = json.loads(data, parse_constant=str, object_pairs_hook=_without_doubles)
         if not isinstance(found, dict):
@@ -107,7 +113,12 @@ def _read_document(store: Store, paths: Sequence[str]) -> Annotation:
     except (ValueError, OSError, FerdataError) as error:
         return Annotation(error=plain_reason(error, store))
     scores = [(None, False) if meta.get(name) is None else clean_score(meta[name]) for name in ("valence", "arousal")]
-    extra = {name: values[name] for values, names in ((meta, _META), (found, _TOP)) for name in names if values.get(name) is not None}
+    extra = {
+        name: values[name]
+        for values, names in ((meta, _META), (found, _TOP))
+        for name in names
+        if values.get(name) is not None
+    }
     kept = extra if _is_writable(extra) else {name: value for name, value in extra.items() if _is_writable(value)}
     landmarks = meta.get("landmark-68")
     points = clean_landmarks(landmarks)

@@ -76,7 +76,10 @@ def list_class_tree(store: Store, folder: str, *, only: Collection[str] | None =
         loose=tuple(below(folder, name) for name in here.images),
         by_class=by_class,
         notes=(
-            *(f"Ignored link {path}: it leads back into the source, where its images are read already." for path in walker.skipped),
+            *(
+                f"Ignored link {path}: it leads back into the source, where its images are read already."
+                for path in walker.skipped
+            ),
             *ignored_files(store, walker.others),
         ),
     )
@@ -105,7 +108,9 @@ def _second_links(store: Store, folder: str, names: Collection[str]) -> list[str
     return found
 
 
-def refuse_other_classes_inside(store: Store, class_folder: str, folder: str, dirs: Collection[str], classes: Collection[str]) -> None:
+def refuse_other_classes_inside(
+    store: Store, class_folder: str, folder: str, dirs: Collection[str], classes: Collection[str]
+) -> None:
     """Refuse a class folder whose sub-folders say that its images have other classes, or that the data set starts further down.
 
     Args:
@@ -119,7 +124,11 @@ def refuse_other_classes_inside(store: Store, class_folder: str, folder: str, di
         AmbiguousLayoutError: If it is so.
     """
     known = {name_key(name) for name in classes}
-    wrong = [name for name in dirs if (name_key(name) in known or _says_more(name)) and not _is_same_class(name, class_folder)]
+    wrong = [
+        name
+        for name in dirs
+        if (name_key(name) in known or _says_more(name)) and not _is_same_class(name, class_folder)
+    ]
     if wrong:
         raise AmbiguousLayoutError(
             f"{store.path(folder)}: {', '.join(map(repr, wrong[:8]))} found inside class folder {class_folder!r}, expected its images, or "

@@ -18,7 +18,13 @@ from ferdata.sources.unread import DERIVED_FOLDERS
 
 __all__ = ["AN_FOLDERS", "FOLDER", "RAF_FOLDERS", "class_places", "find_class_folders"]
 
-_OTHER_NAMES = {"none": "None", "uncertain": "Uncertain", "no-face": "No-Face", "noface": "No-Face", "no_face": "No-Face"}
+_OTHER_NAMES = {
+    "none": "None",
+    "uncertain": "Uncertain",
+    "no-face": "No-Face",
+    "noface": "No-Face",
+    "no_face": "No-Face",
+}
 _MOST_NAMES = 40
 
 
@@ -37,12 +43,18 @@ def find_class_folders(tree: Tree, folder: str, asked: Asked) -> Detection | Non
     known = {name: alias for name in names if (alias := canonical_name(name) or _OTHER_NAMES.get(name_key(name)))}
     has_splits = splits.get("train") != folder
     if split_names := [name for name in names if split_of(name)]:
-        _refuse_splits_beside_classes(tree, folder, splits, split_names, names if source == "folder" else [*known, *numbers])
+        _refuse_splits_beside_classes(
+            tree, folder, splits, split_names, names if source == "folder" else [*known, *numbers]
+        )
         return None
     if source == "folder" and (own := find_own_classes(tree, splits, names)):
         told = (*_split_notes(splits), *merged_spellings(own), *_note_one_class(own))
         return Detection(layout=FOLDER, root=folder, splits=splits, class_folders=own, notes=told)
-    if not (known or numbers or has_splits) or not 0 < len(names) <= _MOST_NAMES or PARTS & {name_key(name) for name in names}:
+    if (
+        not (known or numbers or has_splits)
+        or not 0 < len(names) <= _MOST_NAMES
+        or PARTS & {name_key(name) for name in names}
+    ):
         return None
     is_rafdb = _has_raf_stems(tree, splits)
     for place in class_places(tree, folder):
@@ -52,7 +64,9 @@ def find_class_folders(tree: Tree, folder: str, asked: Asked) -> Detection | Non
         if max(numbers.values()) >= len(AFFECTNET_ALL):
             return None
         counts = {split: _counts(tree, path) for split, path in splits.items()}
-        known, notes = find_number_order(tree.store.path(folder), numbers, counts, is_rafdb=is_rafdb, labels=asked.labels)
+        known, notes = find_number_order(
+            tree.store.path(folder), numbers, counts, is_rafdb=is_rafdb, labels=asked.labels
+        )
     unknown = [name for name in names if name not in known]
     is_own = source != "folder" and bool(unknown) and _may_be_own(tree, splits, names)
     if (
@@ -125,7 +139,11 @@ def _split_notes(splits: Mapping[str, str]) -> tuple[str, ...]:
 
 def _note_one_class(class_folders: Mapping[str, str]) -> tuple[str, ...]:
     only = set(class_folders.values())
-    return tuple(f"Warning: all images are of one class, {name}, as there is one class folder." for name in only if len(only) == 1)
+    return tuple(
+        f"Warning: all images are of one class, {name}, as there is one class folder."
+        for name in only
+        if len(only) == 1
+    )
 
 
 def _class_dirs(tree: Tree, split_folder: str) -> list[str]:

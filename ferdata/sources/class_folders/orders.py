@@ -32,7 +32,12 @@ class _Order:
 
 
 def find_number_order(
-    where: str, numbers: Mapping[str, int], counts: Mapping[str, Mapping[str, int]], *, is_rafdb: bool, labels: str | None
+    where: str,
+    numbers: Mapping[str, int],
+    counts: Mapping[str, Mapping[str, int]],
+    *,
+    is_rafdb: bool,
+    labels: str | None,
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return folder name -> class name for numeric class folders, and notes.
 
@@ -60,14 +65,18 @@ def find_number_order(
         if len(proven) == 1 and proven[0].names != chosen.names:
             note = f"Warning: --labels {labels} was asked for, but the counts of train equal the known totals in {proven[0].title}."
             return _named(numbers, chosen, first), (note,)
-        return _named(numbers, chosen, first), (f"Numeric class folders read in {chosen.title}, as --labels {labels} asks.",)
+        return _named(numbers, chosen, first), (
+            f"Numeric class folders read in {chosen.title}, as --labels {labels} asks.",
+        )
     if len(proven) == 1:
         return _named(numbers, proven[0], first), (
             f"Numeric class folders read in {proven[0].title}: only there the counts of train equal the known totals.",
         )
     raf_ids = next((order for order in orders if first == 1 and order.option == "rafdb"), None)
     if is_rafdb and raf_ids is not None:
-        return _named(numbers, raf_ids, first), ("Numeric class folders 1 to 7 with RAF-DB's file names: read as RAF-DB ids.",)
+        return _named(numbers, raf_ids, first), (
+            "Numeric class folders 1 to 7 with RAF-DB's file names: read as RAF-DB ids.",
+        )
     raise AmbiguousLayoutError(_question(where, numbers, counts, orders))
 
 
@@ -86,7 +95,11 @@ def _orders(numbers: set[int]) -> list[_Order]:
     return [
         _Order(AFFECTNET_8[:7], "AffectNet order", "affectnet" if 0 in numbers else None),
         _Order(RAFDB_BASIC, "RAF id - 1" if 0 in numbers else "RAF ids", "rafdb"),
-        _Order(ALPHABETICAL_7, "alphabetical order", "alphabetical" if numbers >= {0} or numbers == set(range(1, 8)) else None),
+        _Order(
+            ALPHABETICAL_7,
+            "alphabetical order",
+            "alphabetical" if numbers >= {0} or numbers == set(range(1, 8)) else None,
+        ),
         _Order(FER2013, "FER2013 order", None),
     ]
 
@@ -104,7 +117,9 @@ def _named(numbers: Mapping[str, int], order: _Order, first: int) -> dict[str, s
     return {name: order.names[number - first] for name, number in numbers.items()}
 
 
-def _question(where: str, numbers: Mapping[str, int], counts: Mapping[str, Mapping[str, int]], orders: Sequence[_Order]) -> str:
+def _question(
+    where: str, numbers: Mapping[str, int], counts: Mapping[str, Mapping[str, int]], orders: Sequence[_Order]
+) -> str:
     found = "; ".join(
         f"{split}: " + ", ".join(f"{name}: {here[name]:,}" for name in sorted(here, key=lambda name: numbers[name]))
         for split, here in counts.items()

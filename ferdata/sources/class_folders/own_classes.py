@@ -15,9 +15,24 @@ PARTS = frozenset((
 ))  # fmt: skip
 """Folders that hold all images, or all labels, of a data set whose labels are not folder names (COCO, VOC, YOLO, AN-npy)."""
 
-_FORMS = re.compile(r"(original|aligned|cropped|resized|mask)s?([ _-]?(images?|faces?))?|(manually|automatically)_annotated.*")
+_FORMS = re.compile(
+    r"(original|aligned|cropped|resized|mask)s?([ _-]?(images?|faces?))?|(manually|automatically)_annotated.*"
+)
 _MIN_FOLDERS_WITH_IMAGES = 2
-_ANNOTATION_ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".xml", ".npy", ".parquet", ".pkl", ".pickle", ".lst", ".yaml", ".yml")
+_ANNOTATION_ENDINGS = (
+    ".csv",
+    ".tsv",
+    ".json",
+    ".jsonl",
+    ".xml",
+    ".npy",
+    ".parquet",
+    ".pkl",
+    ".pickle",
+    ".lst",
+    ".yaml",
+    ".yml",
+)
 
 
 def find_own_classes(tree: Tree, splits: Mapping[str, str], names: Sequence[str]) -> dict[str, str] | None:
@@ -39,7 +54,11 @@ def find_own_classes(tree: Tree, splits: Mapping[str, str], names: Sequence[str]
     holding = [name for name in names if any(holds_images(tree, below(path, name)) for path in splits.values())]
     if not holding or (not has_splits and len(holding) < _MIN_FOLDERS_WITH_IMAGES) or not any(map(_is_own, names)):
         return None
-    if PARTS & {name_key(name) for name in names} or all(map(_names_no_class, holding)) or _is_all_images(tree, splits, holding):
+    if (
+        PARTS & {name_key(name) for name in names}
+        or all(map(_names_no_class, holding))
+        or _is_all_images(tree, splits, holding)
+    ):
         return None
     if not has_splits:
         _refuse_wrapper(tree, splits, names, holding)
@@ -56,14 +75,24 @@ def merged_spellings(class_folders: Mapping[str, str]) -> tuple[str, ...]:
     spellings: dict[tuple[str, str], list[str]] = {}
     for name, class_name in class_folders.items():
         spellings.setdefault((class_name, _class_key(name)), []).append(name)
-    shown = [f"{' and '.join(map(ascii, names))} as {class_name}" for (class_name, _), names in spellings.items() if len(names) > 1]
-    return (f"Class folders whose names are spelled differently are read as one class: {shorten(shown)}.",) if shown else ()
+    shown = [
+        f"{' and '.join(map(ascii, names))} as {class_name}"
+        for (class_name, _), names in spellings.items()
+        if len(names) > 1
+    ]
+    return (
+        (f"Class folders whose names are spelled differently are read as one class: {shorten(shown)}.",)
+        if shown
+        else ()
+    )
 
 
 def is_annotation_file(name: str) -> bool:
     """Tell whether a file name is that of a table or an annotation file, which may say what images show."""
     lower = name.lower()
-    return lower.endswith(_ANNOTATION_ENDINGS) or (lower.endswith(".txt") and any(word in lower for word in ("label", "annot", "list")))
+    return lower.endswith(_ANNOTATION_ENDINGS) or (
+        lower.endswith(".txt") and any(word in lower for word in ("label", "annot", "list"))
+    )
 
 
 def _is_all_images(tree: Tree, splits: Mapping[str, str], holding: Sequence[str]) -> bool:
@@ -72,7 +101,9 @@ def _is_all_images(tree: Tree, splits: Mapping[str, str], holding: Sequence[str]
         return False
     above = {path.rpartition("/")[0] for path in splits.values()}
     inside = {below(path, name) for path in splits.values() for name in tree.folder(path).dirs if name in holding}
-    return any(is_annotation_file(name) for path in {*above, *splits.values(), *inside} for name in tree.folder(path).files)
+    return any(
+        is_annotation_file(name) for path in {*above, *splits.values(), *inside} for name in tree.folder(path).files
+    )
 
 
 def _names_no_class(name: str) -> bool:

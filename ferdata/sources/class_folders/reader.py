@@ -32,9 +32,14 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     """
     folders = detection.class_folders
     builder = LayoutScan(store, detection, options, classes=_own_classes(folders))
-    trees = {split: list_class_tree(store, folder, only=folders.keys()) for split, folder in (detection.splits or {"train": ""}).items()}
+    trees = {
+        split: list_class_tree(store, folder, only=folders.keys())
+        for split, folder in (detection.splits or {"train": ""}).items()
+    }
     if not any(paths for tree in trees.values() for paths in tree.by_class.values()):
-        raise SourceError(f"{store.path()}: no image in class folders {', '.join(folders)}, expected images in them; unpack archives first")
+        raise SourceError(
+            f"{store.path()}: no image in class folders {', '.join(folders)}, expected images in them; unpack archives first"
+        )
     for split, tree in trees.items():
         for name, path in tree.images():
             if not name:

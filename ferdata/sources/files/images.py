@@ -47,7 +47,9 @@ def read_image(root: str, path: str) -> bytes:
     """
     row = _ROW.fullmatch(path)
     try:
-        return _store(root).read(path, max_bytes=_MAX_FILE_BYTES) if row is None else _read_row(root, row[1], int(row[2]))
+        return (
+            _store(root).read(path, max_bytes=_MAX_FILE_BYTES) if row is None else _read_row(root, row[1], int(row[2]))
+        )
     except FerdataError as error:
         if getattr(error.__cause__, "errno", None) == errno.ELOOP:  # it leads nowhere, as a dangling link does
             raise StoreError(
@@ -56,7 +58,9 @@ def read_image(root: str, path: str) -> bytes:
         raise
     except (OSError, pa.ArrowException) as error:
         text = getattr(error, "strerror", None) or str(error)
-        raise StoreError(f"{_store(root).path(path)}: {text}, expected an image file that can be read; check the source") from error
+        raise StoreError(
+            f"{_store(root).path(path)}: {text}, expected an image file that can be read; check the source"
+        ) from error
 
 
 def open_parquet(store: Store, path: str, *, as_dictionary: Sequence[str] = ()) -> pq.ParquetFile:
@@ -92,7 +96,9 @@ def _read_row(root: str, path: str, row: int) -> bytes:
     data = value.get("bytes") if isinstance(value, dict) else value
     if isinstance(data, bytes):
         return data
-    raise StoreError(f"{path}#{row}: no image bytes found in column {IMAGE_COLUMN!r}, expected the image itself; embed the images")
+    raise StoreError(
+        f"{path}#{row}: no image bytes found in column {IMAGE_COLUMN!r}, expected the image itself; embed the images"
+    )
 
 
 class _RowGroups:
@@ -135,7 +141,9 @@ def _read_group(file: pq.ParquetFile, group: int, where: str) -> pa.ChunkedArray
     found = file.metadata.row_group(group)
     columns = [found.column(number) for number in range(found.num_columns)]
     columns = [column for column in columns if column.path_in_schema.split(".")[0] == IMAGE_COLUMN]
-    packed, unpacked = (sum(getattr(column, f"total_{kind}_size") for column in columns) for kind in ("compressed", "uncompressed"))
+    packed, unpacked = (
+        sum(getattr(column, f"total_{kind}_size") for column in columns) for kind in ("compressed", "uncompressed")
+    )
     most = max(_MAX_FILE_BYTES, _MAX_INFLATION * packed)
     num_bytes, batches = 0, []
     for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[IMAGE_COLUMN]) if unpacked <= most else ():
@@ -144,7 +152,9 @@ def _read_group(file: pq.ParquetFile, group: int, where: str) -> pa.ChunkedArray
         if num_bytes > most:
             break
     if max(unpacked, num_bytes) > most:
-        raise StoreError(f"{where}: {max(unpacked, num_bytes):,} bytes in {packed:,} found, expected images; remove those rows")
+        raise StoreError(
+            f"{where}: {max(unpacked, num_bytes):,} bytes in {packed:,} found, expected images; remove those rows"
+        )
     return pa.chunked_array(batches)
 
 

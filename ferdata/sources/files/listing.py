@@ -137,7 +137,11 @@ def is_within(path: str, folder: str) -> bool:
 def leads_up(store: Store, folder: str) -> bool:
     """Tell whether a folder is a link to the one it lies in, or to one above that."""
     path = store.path(folder)
-    return store.is_local and os.path.islink(path) and is_within(os.path.realpath(os.path.dirname(path)), os.path.realpath(path))
+    return (
+        store.is_local
+        and os.path.islink(path)
+        and is_within(os.path.realpath(os.path.dirname(path)), os.path.realpath(path))
+    )
 
 
 def iter_names(store: Store, relative: str = "") -> Iterator[tuple[str, bool]]:
@@ -154,7 +158,9 @@ def iter_names(store: Store, relative: str = "") -> Iterator[tuple[str, bool]]:
     try:
         found = os.scandir(store.path(relative))
     except OSError as error:
-        raise StoreError(f"{store.path(relative)}: {error.strerror}, expected a folder that can be listed; check the path") from error
+        raise StoreError(
+            f"{store.path(relative)}: {error.strerror}, expected a folder that can be listed; check the path"
+        ) from error
     with found:
         for item in found:
             name = item.name

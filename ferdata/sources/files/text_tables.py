@@ -64,7 +64,9 @@ _LABEL_NAMES = (
         )
     ),
 )  # fmt: skip
-_KNOWN_NAMES = frozenset().union(*_PATH_NAMES, *_LABEL_NAMES, ("facex", "facey", "facewidth", "faceheight", "valence", "arousal"))
+_KNOWN_NAMES = frozenset().union(
+    *_PATH_NAMES, *_LABEL_NAMES, ("facex", "facey", "facewidth", "faceheight", "valence", "arousal")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,9 @@ def iter_rows(store: Store, path: str, delimiter: str | None = None) -> Iterator
     """
     delimiter = delimiter or read_head(store, path).delimiter
     if delimiter == " ":
-        yield from ((number, fields) for number, line in enumerate(iter_lines(store, path), start=1) if (fields := line.split()))
+        yield from (
+            (number, fields) for number, line in enumerate(iter_lines(store, path), start=1) if (fields := line.split())
+        )
         return
     reader = csv.reader(iter_lines(store, path), delimiter=delimiter)
     try:
@@ -141,7 +145,9 @@ def iter_rows(store: Store, path: str, delimiter: str | None = None) -> Iterator
             if fields and (len(fields) > 1 or fields[0].strip()):
                 yield reader.line_num, fields
     except csv.Error as error:
-        raise SourceError(f"{store.path(path)}: line {reader.line_num:,}: {error}, expected a table as text; check the file") from error
+        raise SourceError(
+            f"{store.path(path)}: line {reader.line_num:,}: {error}, expected a table as text; check the file"
+        ) from error
 
 
 def read_table(store: Store, path: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -182,7 +188,8 @@ def are_equal(store: Store, paths: Sequence[str]) -> bool:
     sizes = {store.num_bytes(path) for path in paths}
     starts = range(0, max(sizes, default=0), _BLOCK_BYTES)
     return len(sizes) < 2 and all(
-        len({store.read_range(path, start, min(start + _BLOCK_BYTES, starts.stop)) for path in paths}) == 1 for start in starts
+        len({store.read_range(path, start, min(start + _BLOCK_BYTES, starts.stop)) for path in paths}) == 1
+        for start in starts
     )
 
 
@@ -282,4 +289,6 @@ def _line_text(line: bytes) -> str:
 
 
 def _no_text(store: Store, path: str, line: int, what: str) -> SourceError:
-    return SourceError(f"{store.path(path)}: line {line:,}: {what} found, expected a table as text; take an intact copy of the file")
+    return SourceError(
+        f"{store.path(path)}: line {line:,}: {what} found, expected a table as text; take an intact copy of the file"
+    )

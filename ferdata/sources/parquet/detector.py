@@ -37,7 +37,9 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
             f"every name; rename or remove it"
         )
     tables.setdefault("train", tables.pop(None, []))
-    is_rafdb = asked.source == "rafdb" or (asked.source is None and "raf" in tree.store.path(folder).rsplit("/", 1)[-1].lower())
+    is_rafdb = asked.source == "rafdb" or (
+        asked.source is None and "raf" in tree.store.path(folder).rsplit("/", 1)[-1].lower()
+    )
     return Detection(
         layout=RAF_PARQUET if is_rafdb else AN_PARQUET,
         root=folder,

@@ -115,7 +115,10 @@ def _read_labels(store: Store, path: str, split: str) -> _LabelColumn:
         is_text = _check_columns(file.schema_arrow, where)
         _refuse_bombs(file.metadata, store.num_bytes(path), where)
     # Repeated text is held once, as the file holds it: unpacked, a short file could fill any memory.
-    with parquet_errors(store, path), open_parquet(store, path, as_dictionary=[LABEL_COLUMN] if is_text else []) as file:
+    with (
+        parquet_errors(store, path),
+        open_parquet(store, path, as_dictionary=[LABEL_COLUMN] if is_text else []) as file,
+    ):
         column = file.read(columns=[LABEL_COLUMN]).column(0)
         return _LabelColumn(
             split=split,
@@ -134,7 +137,9 @@ def _check_columns(schema: pa.Schema, where: str) -> bool:
     """
     for name in (LABEL_COLUMN, IMAGE_COLUMN):
         if schema.names.count(name) > 1:
-            raise LayoutError(f"{where}: {schema.names.count(name)} columns {name!r} found, expected one; write the file again without")
+            raise LayoutError(
+                f"{where}: {schema.names.count(name)} columns {name!r} found, expected one; write the file again without"
+            )
     kind = schema.field(LABEL_COLUMN).type
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     is_text = bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
@@ -150,7 +155,9 @@ def _refuse_bombs(meta: pq.FileMetaData, num_bytes: int, where: str) -> None:
         SourceError: If they do.
     """
     if meta.num_rows > num_bytes:
-        raise SourceError(f"{where}: {meta.num_rows:,} rows in {num_bytes:,} bytes found, expected an image in each; take another copy")
+        raise SourceError(
+            f"{where}: {meta.num_rows:,} rows in {num_bytes:,} bytes found, expected an image in each; take another copy"
+        )
     for group in map(meta.row_group, range(meta.num_row_groups)):
         columns = map(group.column, range(group.num_columns))
         unpacked = sum(column.total_uncompressed_size for column in columns if column.path_in_schema == LABEL_COLUMN)
@@ -183,7 +190,10 @@ def _rows_without_image(file: pq.ParquetFile) -> frozenset[int]:
             leaf = column.path_in_schema
             is_bytes = leaf == IMAGE_COLUMN or leaf == f"{IMAGE_COLUMN}.bytes"
             nulls = column.statistics.null_count if is_bytes and column.statistics is not None else 0
-            if nulls and column.total_uncompressed_size <= _FREE_BYTES + _MAX_PACKED_RATIO * column.total_compressed_size:
+            if (
+                nulls
+                and column.total_uncompressed_size <= _FREE_BYTES + _MAX_PACKED_RATIO * column.total_compressed_size
+            ):
                 values = file.read_row_group(group, columns=[leaf]).column(0).combine_chunks()
                 data = pc.struct_field(values, [0]) if pa.types.is_struct(values.type) else values
                 found.update(start + int(row) for row in pc.indices_nonzero(pc.is_null(data)).to_pylist())
@@ -191,13 +201,17 @@ def _rows_without_image(file: pq.ParquetFile) -> frozenset[int]:
     return frozenset(found)
 
 
-def _order_of_numbers(columns: Sequence[_LabelColumn], where: str, labels: str | None, builder: LayoutScan) -> Mapping[int, str]:
+def _order_of_numbers(
+    columns: Sequence[_LabelColumn], where: str, labels: str | None, builder: LayoutScan
+) -> Mapping[int, str]:
     """Return number -> class name for the files that store numbers without names; numbers that can be no class are left out."""
     counts: dict[str, Counter[str]] = {}
     for column in columns:
         if column.names is None:
             numbers = (_number(value) for value in column.values)
-            counts.setdefault(column.split, Counter()).update(str(number) for number in numbers if number in _CLASS_NUMBERS)
+            counts.setdefault(column.split, Counter()).update(
+                str(number) for number in numbers if number in _CLASS_NUMBERS
+            )
     plain = (value for column in columns if column.names is None for value in column.values)
     if labels is not None and all(_number(value) is None for value in plain):
         refuse_labels(where, labels, "labels with class names")
@@ -208,14 +222,17 @@ def _order_of_numbers(columns: Sequence[_LabelColumn], where: str, labels: str |
         named, _ = find_number_order(where, present, counts, is_rafdb=False, labels=labels)
     except AmbiguousLayoutError as error:
         found = "; ".join(
-            f"{split}: " + ", ".join(f"{name}: {here[name]:,}" for name in sorted(here, key=int)) for split, here in counts.items()
+            f"{split}: " + ", ".join(f"{name}: {here[name]:,}" for name in sorted(here, key=int))
+            for split, here in counts.items()
         )
         raise AmbiguousLayoutError(
             f"{where}: labels are numbers and no class names are stored with them (rows {found}), expected names, since the order can be "
             "AffectNet's, RAF-DB's or alphabetical; name it with --labels affectnet|rafdb|alphabetical"
         ) from error
     order = {present[name]: class_name for name, class_name in sorted(named.items(), key=lambda item: present[item[0]])}
-    builder.notes.append(f"Label numbers are read as {', '.join(f'{number} {class_name}' for number, class_name in order.items())}.")
+    builder.notes.append(
+        f"Label numbers are read as {', '.join(f'{number} {class_name}' for number, class_name in order.items())}."
+    )
     return order
 
 

@@ -104,7 +104,9 @@ def parse_manual(text: str) -> tuple[list[float] | None, dict[str, str]]:
 def parse_points(lines: Sequence[str], count: int) -> list[float] | None:
     """Return ``x0, y0, ...`` of ``count`` lines with two numbers each, or None if they are anything else."""
     rows = [_numbers(line) for line in lines if line.strip()]
-    return [value for row in rows for value in row] if len(rows) == count and all(len(row) == 2 for row in rows) else None
+    return (
+        [value for row in rows for value in row] if len(rows) == count and all(len(row) == 2 for row in rows) else None
+    )
 
 
 def parse_box(text: str) -> tuple[float, float, float, float] | None:

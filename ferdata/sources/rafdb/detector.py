@@ -29,16 +29,22 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
     here = tree.folder(folder)
     labels = here.dir("EmoLabel")
     places = [here, tree.folder(labels)] if labels else [here]
-    lists = [below(place.path, name) for place in places for stem in _LISTS for name in place.files if _is_list(name, stem)]
+    lists = [
+        below(place.path, name) for place in places for stem in _LISTS for name in place.files if _is_list(name, stem)
+    ]
     if not lists:
         return None
     if not are_equal(tree.store, lists):
-        raise AmbiguousLayoutError(f"{tree.store}: {' and '.join(lists)} differ, expected one label list; move the other away")
+        raise AmbiguousLayoutError(
+            f"{tree.store}: {' and '.join(lists)} differ, expected one label list; move the other away"
+        )
     return Detection(layout=_basic_or_compound(tree.store, lists[0]), root=folder, files={"labels": lists[0]})
 
 
 def _basic_or_compound(store: Store, path: str) -> Layout:
-    by_digits = {item: layout for layout, raf in ((RAF_BASIC, BASIC), (RAF_COMPOUND, COMPOUND)) for item in raf.digits.items()}
+    by_digits = {
+        item: layout for layout, raf in ((RAF_BASIC, BASIC), (RAF_COMPOUND, COMPOUND)) for item in raf.digits.items()
+    }
     digits: dict[Layout | None, set[str]] = {}
     for _, name, label in iter_list(store, path):
         stem = match_name(name) if label is not None else None

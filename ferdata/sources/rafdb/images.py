@@ -52,7 +52,9 @@ def find_images(store: Store, top: Folder, kind: str) -> RafImages | None:
 def no_images(store: Store, top: Folder, kind: str) -> LayoutError:
     """Return the error for a tree without images of a kind, which says where those of the other kind are."""
     aligned = find_images(store, top, "aligned") if kind == "original" else None
-    advice = f"unpack {kind}.zip" + (f", or choose --rafdb-images aligned, which are in {aligned.path or '.'}" if aligned else "")
+    advice = f"unpack {kind}.zip" + (
+        f", or choose --rafdb-images aligned, which are in {aligned.path or '.'}" if aligned else ""
+    )
     return LayoutError(f"{store.path()}: no folder of {kind} images found, expected Image/{kind}; {advice}")
 
 
@@ -80,7 +82,9 @@ def _gather(store: Store, folder: Folder) -> RafImages:
         for name in place.images:
             by_name.setdefault(name, []).append(below(place.path, name))
     unread = [below(folder.path, name) for name in folder.dirs if not split_of(name)]
-    return RafImages(path=folder.path, by_name=by_name, others=[path for place in places for path in place.others], unread=unread)
+    return RafImages(
+        path=folder.path, by_name=by_name, others=[path for place in places for path in place.others], unread=unread
+    )
 
 
 def is_kind(name: str, kind: str) -> bool:

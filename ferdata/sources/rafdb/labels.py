@@ -63,7 +63,9 @@ class RafSet:
 
 
 BASIC = RafSet(name="basic", digits={"train": 5, "test": 4}, source_classes=RAFDB_BASIC, classes=AFFECTNET_7)
-COMPOUND = RafSet(name="compound", digits={"train": 4, "test": 3}, source_classes=RAFDB_COMPOUND, classes=RAFDB_COMPOUND)
+COMPOUND = RafSet(
+    name="compound", digits={"train": 4, "test": 3}, source_classes=RAFDB_COMPOUND, classes=RAFDB_COMPOUND
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +142,9 @@ def parse_list(store: Store, path: str, raf: RafSet, builder: LayoutScan) -> lis
         builder.passes(verdict, written, split=split, row=line, key=key)
     builder.stop_if_most_labels_invalid(num_lines, f"RAF-DB ids 1..{len(raf.source_classes)}", table=path)
     if not rows:
-        raise LayoutError(f"{where}: no usable line in {num_lines:,}, expected lines like 'train_00001.jpg 5'; take the official list")
+        raise LayoutError(
+            f"{where}: no usable line in {num_lines:,}, expected lines like 'train_00001.jpg 5'; take the official list"
+        )
     return sorted(_with_known_ids(rows, where, raf, builder), key=lambda row: row.split != "train")
 
 
@@ -161,7 +165,14 @@ def _with_known_ids(rows: Sequence[ListRow], where: str, raf: RafSet, builder: L
             "digits and labels disagree: take the official list"
         )
     for row in wrong:
-        builder.reject(f"{row.stem}{row.suffix}", "label_invalid", f"label '{row.raf_id}'", split=row.split, row=row.line, key=row.stem)
+        builder.reject(
+            f"{row.stem}{row.suffix}",
+            "label_invalid",
+            f"label '{row.raf_id}'",
+            split=row.split,
+            row=row.line,
+            key=row.stem,
+        )
     return [row for row in rows if 1 <= row.raf_id <= top]
 
 

@@ -56,7 +56,9 @@ def scan(store: Store, detection: Detection, options: ScanOptions, *, raf: RafSe
     return replace(scan, side=None) if options.rafdb_images == "original" else scan
 
 
-def _match(rows: Sequence[ListRow], images: RafImages, kind: str, builder: LayoutScan, table: str) -> list[tuple[ListRow, str]]:
+def _match(
+    rows: Sequence[ListRow], images: RafImages, kind: str, builder: LayoutScan, table: str
+) -> list[tuple[ListRow, str]]:
     """Return the rows that find exactly one image; rows without one and images without a row become rejects."""
     other = "original" if kind == "aligned" else "aligned"
     # A folder of aligned images whose names have lost the mark is still one; originals among marked images are not.
@@ -79,7 +81,9 @@ def _match(rows: Sequence[ListRow], images: RafImages, kind: str, builder: Layou
             builder.repairs["name_matched"] += names[0] != name
         else:
             builder.passes(problem, path, split=row.split, row=row.line, key=row.stem)
-    builder.stop_if_no_image_found(len(rows), len(used), [below(images.path, f"{row.stem}{mark}.jpg") for row in rows[:3]], table=table)
+    builder.stop_if_no_image_found(
+        len(rows), len(used), [below(images.path, f"{row.stem}{mark}.jpg") for row in rows[:3]], table=table
+    )
     for reject in builder.rejects:
         if reject.reason in ("label_missing", "label_invalid"):
             used.update(index.find(f"{reject.key}{mark}.jpg"))
@@ -88,12 +92,19 @@ def _match(rows: Sequence[ListRow], images: RafImages, kind: str, builder: Layou
         for path in images.by_name[name]:
             builder.reject(path, "label_missing", "not in the label list", split=stem[1].lower() if stem else "")
     if apart:
-        builder.notes.append(f"{images.path or '.'}: {len(apart):,} {other} images lie beside the {kind} ones and are left alone.")
+        builder.notes.append(
+            f"{images.path or '.'}: {len(apart):,} {other} images lie beside the {kind} ones and are left alone."
+        )
     return found
 
 
 def _accept_all(
-    store: Store, top: Folder, found: Sequence[tuple[ListRow, str]], raf: RafSet, options: ScanOptions, builder: LayoutScan
+    store: Store,
+    top: Folder,
+    found: Sequence[tuple[ListRow, str]],
+    raf: RafSet,
+    options: ScanOptions,
+    builder: LayoutScan,
 ) -> None:
     to_label = map_ids(raf.source_classes, raf.classes)
     original = options.rafdb_images == "original"
@@ -152,11 +163,15 @@ def _distribution(store: Store, top: Folder) -> dict[str, list[float]]:
 def _note_annotations(reader: AnnotationReader, original: bool, crop: str, builder: LayoutScan) -> None:
     if not original:
         if crop == "box":
-            builder.notes.append("Boxes and points belong to the original images; aligned images are face crops already and stay whole.")
+            builder.notes.append(
+                "Boxes and points belong to the original images; aligned images are face crops already and stay whole."
+            )
         return
     absent = [kind for kind in ("manual", "auto", "boundingbox") if kind not in reader.kinds]
     if absent:
-        builder.notes.append(f"Annotation: {', '.join(absent)} not found; the images come without what these files hold.")
+        builder.notes.append(
+            f"Annotation: {', '.join(absent)} not found; the images come without what these files hold."
+        )
 
 
 def _note_repeats(rows: Sequence[ListRow], builder: LayoutScan) -> None:

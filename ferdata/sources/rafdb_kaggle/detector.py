@@ -19,7 +19,9 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
     here = tree.folder(folder)
     files = {}
     for name in ("train", "test"):
-        tables = [below(folder, file) for file in here.files if is_table(file) and stem_of(file).lower() == f"{name}_labels"]
+        tables = [
+            below(folder, file) for file in here.files if is_table(file) and stem_of(file).lower() == f"{name}_labels"
+        ]
         if tables and all(len(columns) == 1 for columns in role_columns(read_head(tree.store, tables[0]).header)):
             files[name] = tables[0]
     if not files:

@@ -49,7 +49,9 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     return builder.finish()
 
 
-def _list_split(store: Store, detection: Detection, split: str, builder: LayoutScan) -> dict[int, tuple[str, list[str]]]:
+def _list_split(
+    store: Store, detection: Detection, split: str, builder: LayoutScan
+) -> dict[int, tuple[str, list[str]]]:
     """Return RAF id -> (folder, image names), and warn of empty folders."""
     split_folder = detection.splits[split]
     listed = list_folder(store, split_folder)
@@ -83,7 +85,9 @@ def _read_split(
     numbers = Counter(whole_number(fields[label_column]) for _, fields in rows if label_column < len(fields))
     ids = {number: count for number, count in numbers.items() if number is not None}
     if has_wrong_order(ids, len(_RAF_IDS)):
-        raise LayoutError(f"{where}: ids from {min(ids)} to {max(ids)} found, expected 1..7; a 0-based or altered list: take the original")
+        raise LayoutError(
+            f"{where}: ids from {min(ids)} to {max(ids)} found, expected 1..7; a 0-based or altered list: take the original"
+        )
     indices = {raf_id: StemIndex(names) for raf_id, (_, names) in folders.items()}
     used: dict[int, set[str]] = {raf_id: set() for raf_id in folders}
     seen: Counter[str] = Counter()
@@ -127,7 +131,9 @@ def _read_split(
 def _accept(builder: LayoutScan, path: str, split: str, raf_id: int, *, repeat: int | None = None) -> None:
     key = official_key(path) or f"{split}_{stem_of(path.rsplit('/', 1)[-1])}"
     key += f"_row{repeat}" if repeat else ""
-    builder.accept(key=builder.keys.make(key), path=path, split=split, label=_TO_LABEL[raf_id - 1], source_label=str(raf_id))
+    builder.accept(
+        key=builder.keys.make(key), path=path, split=split, label=_TO_LABEL[raf_id - 1], source_label=str(raf_id)
+    )
 
 
 def _note_gaps(detection: Detection, builder: LayoutScan) -> None:

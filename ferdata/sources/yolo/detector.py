@@ -22,7 +22,9 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
             if tree.folder(path).dir("images") or _labels(tree, path)
         }
         if any(tree.folder(path).dir("images") and _labels(tree, path) for path in splits.values()):
-            inside = (f"{labels}/classes.txt" for path in splits.values() if (labels := tree.folder(path).dir("labels")))
+            inside = (
+                f"{labels}/classes.txt" for path in splits.values() if (labels := tree.folder(path).dir("labels"))
+            )
             names = names or _names_file(tree.folder(base)) or next(filter(tree.store.exists, inside), None)
             files = {"names": names} if names else {}
             return Detection(layout=AN_YOLO, root=folder, splits=splits, files=files, notes=note_missing(splits))

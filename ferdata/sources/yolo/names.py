@@ -27,7 +27,9 @@ def parse_names(text: str) -> list[str] | None:
         return None
     match = _KEY.fullmatch(lines[start].rstrip())
     first = match[1] if match else ""
-    entries = list(_flow_entries(first, lines[start + 1 :]) if first[:1] in ("[", "{") else _block_entries(lines[start + 1 :]))
+    entries = list(
+        _flow_entries(first, lines[start + 1 :]) if first[:1] in ("[", "{") else _block_entries(lines[start + 1 :])
+    )
     names: dict[int, str] = {}
     for position, entry in enumerate(entries):
         pair = _PAIR.fullmatch(entry.strip())
@@ -36,7 +38,9 @@ def parse_names(text: str) -> list[str] | None:
             raise ValueError(f"entry {entry.strip()!r}")
         names[number] = _unquoted(pair[2].strip())
     if set(names) != set(range(len(names))) or (first and not entries and first not in ("[]", "{}")):
-        raise ValueError(f"numbers from {min(names)} to {max(names)} of {len(names):,} names" if names else f"names: {first}")
+        raise ValueError(
+            f"numbers from {min(names)} to {max(names)} of {len(names):,} names" if names else f"names: {first}"
+        )
     return [names[number] for number in range(len(names))] or None
 
 

@@ -50,7 +50,11 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         for (label_path, image_path), text in zip(pairs, texts, strict=True):
             class_id, box, problem = parse_label(text, len(names))
             if class_id is None:
-                verdict = rejected("label_invalid", problem) if problem else rejected("label_missing", f"{label_path} is empty")
+                verdict = (
+                    rejected("label_invalid", problem)
+                    if problem
+                    else rejected("label_missing", f"{label_path} is empty")
+                )
             else:
                 verdict = builder.judge_name(names[class_id], class_id)
             if builder.passes(verdict, image_path, split=split):
@@ -65,7 +69,9 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     builder.stop_if_no_image_found(num_labels, num_found, examples)
     builder.stop_if_most_labels_invalid(num_labels, f"class ids 0..{len(names) - 1}")
     if options.crop == "box":
-        builder.notes.append(f"Boxes of {detection.layout} are fractions of pictures that are face crops already; the pictures stay whole.")
+        builder.notes.append(
+            f"Boxes of {detection.layout} are fractions of pictures that are face crops already; the pictures stay whole."
+        )
     builder.notes.append(PART_OF_AFFECTNET)
     return builder.finish()
 
@@ -89,7 +95,9 @@ def _class_names(store: Store, detection: Detection, labels: str | None, builder
             refuse_labels(store.path(), labels, f"the names in {path}")
         return [str(canonical_name(name)) for name in found]
     if labels == "rafdb":
-        raise OptionError("labels: 'rafdb' found, expected affectnet or alphabetical for AffectNet in YOLO format; leave the option out")
+        raise OptionError(
+            "labels: 'rafdb' found, expected affectnet or alphabetical for AffectNet in YOLO format; leave the option out"
+        )
     lacking = f"{path} has no class names" if path else "there is no data.yaml"
     if labels == "affectnet":
         builder.notes.append(f"Class ids are read in AffectNet's order, as asked: {lacking}.")
@@ -136,7 +144,9 @@ def parse_label(text: str, num_classes: int) -> tuple[int | None, list[float] | 
     return class_id, box if len(box) == 4 and all(0 <= part <= 1 for part in box) else None, ""
 
 
-def _pair(store: Store, detection: Detection, split: str, builder: LayoutScan) -> tuple[list[tuple[str, str]], list[str]]:
+def _pair(
+    store: Store, detection: Detection, split: str, builder: LayoutScan
+) -> tuple[list[tuple[str, str]], list[str]]:
     """Return (label file, image) pairs in natural order of the labels, and label files without an image; reject what has no partner."""
     folder = detection.splits[split]
     here = list_folder(store, folder)
@@ -146,7 +156,9 @@ def _pair(store: Store, detection: Detection, split: str, builder: LayoutScan) -
     reject_strays(builder, here, split)
     if listed:
         builder.ignore([below(listed.path, name) for name in listed.dirs], listed.others)
-    labels = [name for name in list_folder(store, label_dir).files if name.lower().endswith(".txt")] if label_dir else []
+    labels = (
+        [name for name in list_folder(store, label_dir).files if name.lower().endswith(".txt")] if label_dir else []
+    )
     pairs: list[tuple[str, str]] = []
     without: list[str] = []
     used: set[str] = set()

@@ -37,7 +37,9 @@ class PinnedRing:
 
     def __init__(self, ring: Ring) -> None:
         if not torch.cuda.is_available():
-            raise OptionError("pin_memory: this torch sees no CUDA device, expected one; leave pin_memory off on this machine")
+            raise OptionError(
+                "pin_memory: this torch sees no CUDA device, expected one; leave pin_memory off on this machine"
+            )
         if int(torch.cuda.cudart().cudaHostRegister(ring.address, ring.rows.nbytes, 0)):
             raise OptionError(
                 f"pin_memory: {ring.rows.nbytes / 1e6:,.0f} MB could not be page-locked; "

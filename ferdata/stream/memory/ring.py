@@ -106,7 +106,9 @@ class Ring:
         self.num_slots = num_slots
         self.batch_size = batch_size
         self.memory = SharedBytes(max(1, num_slots * batch_size * row_bytes))
-        self._rows = self.memory.array()[: num_slots * batch_size * row_bytes].reshape(num_slots * batch_size, row_bytes)
+        self._rows = self.memory.array()[: num_slots * batch_size * row_bytes].reshape(
+            num_slots * batch_size, row_bytes
+        )
         self.slot_bytes = batch_size * row_bytes
         self.address = int(self._rows.ctypes.data)
         self._free = deque(range(num_slots))

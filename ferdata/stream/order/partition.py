@@ -30,7 +30,9 @@ class Extent:
     indices: np.ndarray | None = None
 
     @classmethod
-    def of(cls, index: DatasetIndex, split: str, labels: np.ndarray, indices: Sequence[int] | np.ndarray | None) -> "Extent":
+    def of(
+        cls, index: DatasetIndex, split: str, labels: np.ndarray, indices: Sequence[int] | np.ndarray | None
+    ) -> "Extent":
         """Return the extent of a whole split, or of a subset of it.
 
         Raises:

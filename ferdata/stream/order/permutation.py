@@ -28,7 +28,11 @@ class Permutation:
     def __init__(self, count: int, seed: Sequence[int], *, table_positions: int | None = None) -> None:
         self.count = count
         rng = np.random.default_rng(seed)
-        self._table = rng.permutation(count) if count <= (TABLE_POSITIONS if table_positions is None else table_positions) else None
+        self._table = (
+            rng.permutation(count)
+            if count <= (TABLE_POSITIONS if table_positions is None else table_positions)
+            else None
+        )
         if self._table is None:
             bits = (count - 1).bit_length()
             self._half = np.uint64((bits + 1) // 2)
@@ -102,7 +106,9 @@ class RunPermutation:
         if self._is_table:
             run = int(np.searchsorted(self._ends, position, side="right"))
             return run, int(self._ends[run] - self._lengths[run])
-        number = int(np.searchsorted(self._short_positions, position, side="right"))  # short runs that begin at or before it
+        number = int(
+            np.searchsorted(self._short_positions, position, side="right")
+        )  # short runs that begin at or before it
         if number and position < self._short_positions[number - 1] + self._short_lengths[number - 1]:
             return int(self._short_runs[number - 1]), int(self._short_positions[number - 1])
         before = int(self._short_ends[number])
@@ -123,7 +129,9 @@ class RunPermutation:
         lengths[~is_full] = self._short_lengths[short]
         number = self._permutation.part(first - short.start, stop - short.stop)
         shards = np.searchsorted(self._full_ends, number, side="right")
-        starts[is_full] = self._shard_starts[shards] + (number - self._full_ends[shards] + self._full[shards]) * self._size
+        starts[is_full] = (
+            self._shard_starts[shards] + (number - self._full_ends[shards] + self._full[shards]) * self._size
+        )
         return starts, lengths
 
     def _draw_table(self, seed: Sequence[int]) -> None:

@@ -72,7 +72,9 @@ class OrderOptions:
         if self.batch_size < 1 or self.run_samples < 1:
             raise OptionError(f"batch_size {self.batch_size}, run_samples {self.run_samples}: expected at least 1")
         if self.window_samples < 1 or self.window_samples % self.batch_size:
-            raise OptionError(f"window_samples: {self.window_samples} found, expected a multiple of batch_size {self.batch_size}")
+            raise OptionError(
+                f"window_samples: {self.window_samples} found, expected a multiple of batch_size {self.batch_size}"
+            )
         if self.seed < 0:
             raise OptionError(f"seed: {self.seed} found, expected 0 or more")
         if self.weights is not None and self.shuffle == "none":
@@ -136,7 +138,9 @@ def check_whole_number(name: str, value: int) -> int:
         raise OptionError(f"{name}: {value!r} found, expected a whole number") from None
 
 
-def class_weights(sampling: str | Mapping[str, float], classes: Sequence[str], labels: np.ndarray) -> tuple[float, ...] | None:
+def class_weights(
+    sampling: str | Mapping[str, float], classes: Sequence[str], labels: np.ndarray
+) -> tuple[float, ...] | None:
     """Return each class's fraction of the draws, or None for uniform sampling.
 
     Args:
@@ -159,7 +163,9 @@ def class_weights(sampling: str | Mapping[str, float], classes: Sequence[str], l
         if unknown:
             raise OptionError(f"sampling: classes {unknown} found, expected names out of {list(classes)}")
         weights = np.array([float(sampling.get(name, 0.0)) for name in classes])
-        empty = [name for name, weight, count in zip(classes, weights, counts, strict=True) if weight > 0 and count == 0]
+        empty = [
+            name for name, weight, count in zip(classes, weights, counts, strict=True) if weight > 0 and count == 0
+        ]
         if (weights < 0).any() or not 0 < weights.sum() < np.inf or empty:
             raise OptionError(
                 f"sampling: weights {dict(sampling)} found, expected none below 0, one above 0, none on classes without samples {empty}"
@@ -183,7 +189,9 @@ class RankOrder:
     the same size: whole batches only with ``drop_last``, otherwise padded if the sequence does not divide.
     """
 
-    def __init__(self, sequence: _Sequence, options: OrderOptions, *, epoch: int, phase: int, rank: int, world_size: int) -> None:
+    def __init__(
+        self, sequence: _Sequence, options: OrderOptions, *, epoch: int, phase: int, rank: int, world_size: int
+    ) -> None:
         self._sequence, self._options = sequence, options
         self._seed = (options.seed, epoch, phase)
         self._rank, self._world_size = rank, world_size
@@ -262,7 +270,9 @@ def rank_sequence(
     phases: Sequence[Phase] = (),
 ) -> np.ndarray:
     """Return the whole of :func:`rank_order`, int64 ``[n]``."""
-    sequence: np.ndarray = rank_order(shard_sizes, labels, options, epoch=epoch, rank=rank, world_size=world_size, phases=phases)[:]
+    sequence: np.ndarray = rank_order(
+        shard_sizes, labels, options, epoch=epoch, rank=rank, world_size=world_size, phases=phases
+    )[:]
     return sequence
 
 
@@ -293,7 +303,9 @@ def remaining_samples(total: int, options: OrderOptions, phases: Sequence[Phase]
 def _cut(total: int, options: OrderOptions, world_size: int) -> tuple[int, int]:
     """Return how many of ``total`` samples' whole windows each rank gets, and the rows of its last, smaller one."""
     rounds, left = divmod(total, options.window_samples * world_size)
-    return rounds, left // (options.batch_size * world_size) * options.batch_size if options.drop_last else -(-left // world_size)
+    return rounds, left // (options.batch_size * world_size) * options.batch_size if options.drop_last else -(
+        -left // world_size
+    )
 
 
 def _samples_of_ranks(total: int, options: OrderOptions, world_size: int) -> np.ndarray:

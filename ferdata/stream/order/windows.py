@@ -94,13 +94,17 @@ class ShardMap:
             done = stop
 
 
-def cut_windows(sequence: Order, *, batch_size: int, window_samples: int, start: int = 0, epoch: int = 0) -> Iterator[Window]:
+def cut_windows(
+    sequence: Order, *, batch_size: int, window_samples: int, start: int = 0, epoch: int = 0
+) -> Iterator[Window]:
     """Yield the windows of a rank's sequence from sample ``start`` on; after a resume the first holds only what is left of it."""
     total = len(sequence)
     while start < total:
         stop = min(total, (start // window_samples + 1) * window_samples)
         samples = sequence[start:stop]
-        yield Window(first_batch=start // batch_size, samples=samples, num_batches=-(-len(samples) // batch_size), epoch=epoch)
+        yield Window(
+            first_batch=start // batch_size, samples=samples, num_batches=-(-len(samples) // batch_size), epoch=epoch
+        )
         start = stop
 
 

@@ -60,7 +60,9 @@ class Prefetcher:
         verify: Returns which checksums of a window to verify, see :func:`ferdata.stream.order.windows.due`.
     """
 
-    def __init__(self, windows: Iterator[Window], ring: Ring, executor: Executor, *, verify: Callable[[Window], int]) -> None:
+    def __init__(
+        self, windows: Iterator[Window], ring: Ring, executor: Executor, *, verify: Callable[[Window], int]
+    ) -> None:
         self._windows = windows
         self._ring = ring
         self._executor = executor
@@ -72,7 +74,11 @@ class Prefetcher:
 
     def fill(self) -> None:
         """Submit windows while there is room; of the next epoch only the first, since nobody may ever ask for it."""
-        while self._next_window is not None and not self._is_too_early(self._next_window) and self._submit(self._next_window):
+        while (
+            self._next_window is not None
+            and not self._is_too_early(self._next_window)
+            and self._submit(self._next_window)
+        ):
             self._next_window = next(self._windows, None)
 
     def windows(self, epoch: int) -> Iterator[Filling]:
@@ -107,7 +113,9 @@ class Prefetcher:
         batch = self._ring.batch_size
         slot_rows = (np.array(slots, np.int64)[:, None] * batch + np.arange(batch)).ravel()
         samples, rows = sort_window(window)
-        jobs = self._executor.submit(self._first + len(self._filling), samples, slot_rows[rows], verify=self._verify(window))
+        jobs = self._executor.submit(
+            self._first + len(self._filling), samples, slot_rows[rows], verify=self._verify(window)
+        )
         if jobs is None:
             for slot in slots:
                 self._ring.give_back(slot)

@@ -81,7 +81,9 @@ class Workers:
         self._region_of: dict[int, int] = {}
         self._starting = False
         _instances.add(self)
-        self._close = weakref.finalize(self, _let_go, self._reader, num_workers)  # workers that nobody refers to end at once
+        self._close = weakref.finalize(
+            self, _let_go, self._reader, num_workers
+        )  # workers that nobody refers to end at once
 
     def begin(self) -> None:
         """Begin an epoch: start workers if there are none, and wait for the jobs that an abandoned epoch left behind.
@@ -115,7 +117,10 @@ class Workers:
             return None
         with self._or_abandon():
             start, size, total = self._plan.write(region, samples, rows), self._job_samples, len(samples)
-            jobs = [JobRecord(window, self._plan.generation, start + cut, min(size, total - cut), verify) for cut in range(0, total, size)]
+            jobs = [
+                JobRecord(window, self._plan.generation, start + cut, min(size, total - cut), verify)
+                for cut in range(0, total, size)
+            ]
             self._missing[region] = len(jobs)
             self._region_of[window] = region
             if self._num_workers:
@@ -152,7 +157,9 @@ class Workers:
         if self._num_workers:
             processes = {
                 "prefetch_factor": 1,
-                "multiprocessing_context": multiprocessing.get_context(self._start_method) if self._start_method else None,
+                "multiprocessing_context": multiprocessing.get_context(self._start_method)
+                if self._start_method
+                else None,
                 "in_order": False,
                 "worker_init_fn": _leave_interrupts_to_parent,
             }
@@ -163,7 +170,9 @@ class Workers:
                 sampler=range(self._num_workers),
                 num_workers=self._num_workers,
                 collate_fn=_as_is,
-                generator=torch.Generator("cpu"),  # its own, or every start would draw from the training's random stream
+                generator=torch.Generator(
+                    "cpu"
+                ),  # its own, or every start would draw from the training's random stream
                 **processes,
             )
 
@@ -171,7 +180,9 @@ class Workers:
         """Start the processes, each on its one item."""
         assert self._loader is not None
         if multiprocessing.current_process().daemon:
-            raise WorkerError("loader: this process is a daemon, which may not start others, expected one that may; use num_workers=0")
+            raise WorkerError(
+                "loader: this process is a daemon, which may not start others, expected one that may; use num_workers=0"
+            )
         if (self._start_method or multiprocessing.get_start_method()) != "fork":
             multiprocessing.resource_tracker.ensure_running()  # if torch started it, that would unblock Ctrl-C
         self._forget_jobs()
@@ -181,7 +192,9 @@ class Workers:
             with _no_advice(), _interrupts_held(), torch.device("cpu"):  # whatever the default device is
                 iterator: Any = iter(self._loader)
                 self._iterator = iterator
-                _remove_worker_pids(id(iterator))  # or torch raises from a signal handler, wherever the training happens to be
+                _remove_worker_pids(
+                    id(iterator)
+                )  # or torch raises from a signal handler, wherever the training happens to be
                 iterator._worker_pids_set = False
                 channel.keep_only("jobs_in", "acks_out")
         except (RuntimeError, EOFError, ConnectionError) as error:
@@ -195,7 +208,11 @@ class Workers:
         finally:
             self._starting = False
         self._poll = select.poll()
-        for fd in (channel.acks_out, iterator._worker_result_queue._reader, *(worker.sentinel for worker in iterator._workers)):
+        for fd in (
+            channel.acks_out,
+            iterator._worker_result_queue._reader,
+            *(worker.sentinel for worker in iterator._workers),
+        ):
             self._poll.register(fd, select.POLLIN)
 
     def check_alive(self) -> None:
@@ -315,7 +332,10 @@ class Workers:
         """Return the error for a worker's death: how it ended and what it was reading."""
         shard = self._plan.reading(worker.pid)
         while_reading = f" while it read {self._shards[shard]}" if shard >= 0 else ""
-        return self._death(f"pid {worker.pid} exited unexpectedly, exit code {worker.exitcode}{while_reading}", exit_code=worker.exitcode)
+        return self._death(
+            f"pid {worker.pid} exited unexpectedly, exit code {worker.exitcode}{while_reading}",
+            exit_code=worker.exitcode,
+        )
 
     def _death(self, found: str, *, exit_code: int | None = None) -> WorkerError:
         """Return the error for a death; nothing is left running."""

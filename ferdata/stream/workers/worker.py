@@ -52,7 +52,9 @@ class ShardPool:
         reading: int64 ``[1]``: where the number of the shard being read is noted, for whoever finds this process dead.
     """
 
-    def __init__(self, store: Store, index: DatasetIndex, split: str, *, max_open: int = 256, reading: np.ndarray | None = None) -> None:
+    def __init__(
+        self, store: Store, index: DatasetIndex, split: str, *, max_open: int = 256, reading: np.ndarray | None = None
+    ) -> None:
         self._store, self._index = store, index
         self._infos = [info for info in index.shards if info.split == split]
         self._map = ShardMap(np.array([info.samples for info in self._infos], np.int64))
@@ -66,14 +68,18 @@ class ShardPool:
     def read_rows(self, samples: np.ndarray, out: np.ndarray, rows: np.ndarray, *, verify: bool | np.ndarray) -> int:
         """Decode samples (indices ascending) into ``out[rows]``, verified as :meth:`ShardReader.read_rows` does; return the bytes read."""
         return sum(
-            self.shard(shard).read_rows(positions, out, rows[part], verify=verify if isinstance(verify, bool) else verify[part])
+            self.shard(shard).read_rows(
+                positions, out, rows[part], verify=verify if isinstance(verify, bool) else verify[part]
+            )
             for shard, part, positions in self._map.by_shard(samples)
         )
 
     def read_records(self, samples: np.ndarray) -> list[dict[str, Any]]:
         """Return the records of samples (indices ascending); their pixels are not read."""
         parts = self._map.by_shard(samples)
-        return [self.shard(shard).read_record(position) for shard, _, positions in parts for position in positions.tolist()]
+        return [
+            self.shard(shard).read_record(position) for shard, _, positions in parts for position in positions.tolist()
+        ]
 
     def shard(self, number: int) -> ShardReader:
         """Return the reader of a shard, opening it if needed."""
@@ -121,7 +127,9 @@ def _raise_file_limit() -> None:
 
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = 8 * _MOST_FILES
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if most == resource.RLIM_INFINITY else min(most, wanted), most))
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (wanted if most == resource.RLIM_INFINITY else min(most, wanted), most)
+        )
 
 
 class JobReader(Dataset[None]):

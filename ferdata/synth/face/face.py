@@ -78,7 +78,9 @@ def render(portrait: Portrait, camera: Camera) -> DrawnFace:
     if portrait.label != NO_FACE:
         _paint_person(planes, bank, mesh, portrait, camera)
     image = develop(planes, bank, portrait)
-    return DrawnFace(image=image, landmarks=mesh.landmarks, valence=portrait.expression.valence, arousal=portrait.expression.arousal)
+    return DrawnFace(
+        image=image, landmarks=mesh.landmarks, valence=portrait.expression.valence, arousal=portrait.expression.arousal
+    )
 
 
 def _paint_person(planes: list[np.ndarray], bank: Bank, mesh: Mesh, portrait: Portrait, camera: Camera) -> None:
@@ -103,10 +105,14 @@ def _paint_person(planes: list[np.ndarray], bank: Bank, mesh: Mesh, portrait: Po
     field = field * np.float32(0.58)
     field += np.float32(0.42)
     _cover(planes, masks[HAIR], field, _locks(bank, mesh, portrait, camera), (person.hair + 10.0) * portrait.shot.gain)
-    _cover(planes, masks[CLOTH], field, _texture(bank.cloth, camera, portrait.dice[5:7]), person.cloth * portrait.shot.gain)
+    _cover(
+        planes, masks[CLOTH], field, _texture(bank.cloth, camera, portrait.dice[5:7]), person.cloth * portrait.shot.gain
+    )
 
 
-def _cover(planes: Sequence[np.ndarray], mask: np.ndarray, field: np.ndarray, texture: np.ndarray, colour: np.ndarray) -> None:
+def _cover(
+    planes: Sequence[np.ndarray], mask: np.ndarray, field: np.ndarray, texture: np.ndarray, colour: np.ndarray
+) -> None:
     """Add a lit and textured layer where its mask is."""
     # Clothes seldom reach far into a picture, nor short hair far down: the other rows are left alone.
     touched = np.flatnonzero(mask.any(axis=1))

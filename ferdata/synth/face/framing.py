@@ -17,14 +17,23 @@ _BOX_UNITS = 2.35
 def crop_camera(portrait: Portrait, size: int) -> Camera:
     """Frame a portrait as AffectNet's crops are: the face fills the square, loosely."""
     scale, across, down = (portrait.dice[:3] * 2.0 - 1.0).tolist()
-    return _camera(portrait, size, size, size * 0.335 * (1.0 + 0.08 * scale), size * (0.5 + 0.03 * across), size * (0.42 + 0.03 * down))
+    return _camera(
+        portrait,
+        size,
+        size,
+        size * 0.335 * (1.0 + 0.08 * scale),
+        size * (0.5 + 0.03 * across),
+        size * (0.42 + 0.03 * down),
+    )
 
 
 def aligned_camera(portrait: Portrait, size: int) -> Camera:
     """Frame a portrait as RAF-DB's aligned images are: eyes level, always at the same place."""
     pose = portrait.pose
     shift = 0.28 * np.sin(pose.yaw) * size
-    return _camera(portrait, size, size, size * 0.345, size * 0.5 - shift, size * (0.40 - 0.22 * np.sin(pose.pitch)), roll=0.0)
+    return _camera(
+        portrait, size, size, size * 0.345, size * 0.5 - shift, size * (0.40 - 0.22 * np.sin(pose.pitch)), roll=0.0
+    )
 
 
 def photo_camera(portrait: Portrait, face: int) -> Camera:
@@ -51,7 +60,9 @@ def face_box(landmarks: np.ndarray) -> tuple[int, int, int, int]:
     return round(float(x)), round(float(y)), round(float(side)), round(float(side))
 
 
-def _camera(portrait: Portrait, width: int, height: int, unit: float, x: float, y: float, roll: float | None = None) -> Camera:
+def _camera(
+    portrait: Portrait, width: int, height: int, unit: float, x: float, y: float, roll: float | None = None
+) -> Camera:
     pose = portrait.pose
     return Camera(
         width=width,

@@ -83,7 +83,9 @@ class Mesh:
     def __init__(self, points: np.ndarray, curves: np.ndarray | None = None) -> None:
         self.points = points
         self.landmarks = points[:NUM_LANDMARKS]
-        self.curves = np.einsum("mk,mkc->mc", CURVE_WEIGHTS, points.take(CURVE_POINTS, axis=0)) if curves is None else curves
+        self.curves = (
+            np.einsum("mk,mkc->mc", CURVE_WEIGHTS, points.take(CURVE_POINTS, axis=0)) if curves is None else curves
+        )
 
     def part(self, name: str, side: int = 1) -> np.ndarray:
         """Return float ``[n, 2]``: the points of a part, in template order."""

@@ -16,8 +16,12 @@ __all__ = ["STYLES", "Light", "Person", "Portrait", "Pose", "Shot", "sample_port
 Colour = np.ndarray
 """float ``[3]``, red, green, blue in 0..255."""
 
-_SKINS = np.array([(238, 206, 188), (230, 190, 166), (220, 172, 140), (196, 142, 106), (150, 102, 74), (104, 70, 54)], float)
-_HAIRS = np.array([(28, 24, 24), (52, 38, 30), (88, 60, 42), (128, 90, 56), (186, 150, 98), (140, 66, 36), (168, 166, 164)], float)
+_SKINS = np.array(
+    [(238, 206, 188), (230, 190, 166), (220, 172, 140), (196, 142, 106), (150, 102, 74), (104, 70, 54)], float
+)
+_HAIRS = np.array(
+    [(28, 24, 24), (52, 38, 30), (88, 60, 42), (128, 90, 56), (186, 150, 98), (140, 66, 36), (168, 166, 164)], float
+)
 _IRISES = np.array([(74, 48, 30), (98, 66, 38), (92, 104, 66), (84, 122, 148), (108, 128, 134)], float)
 
 STYLES: tuple[str, ...] = ("short", "parted", "fringe", "long", "bob", "curly", "bun", "bald", "scarf")
@@ -142,7 +146,13 @@ def sample_portrait(label: int, seed: int) -> Portrait:
         gaze=np.array([0.03 * n[3], 0.010 * n[4] + (0.02 if label == _SAD else 0.0)]),
     )
     return Portrait(
-        label=label, expression=expression, person=_person(rng), light=_light(rng), shot=_shot(rng), pose=pose, dice=rng.random(32)
+        label=label,
+        expression=expression,
+        person=_person(rng),
+        light=_light(rng),
+        shot=_shot(rng),
+        pose=pose,
+        dice=rng.random(32),
     )
 
 
@@ -188,7 +198,17 @@ def _person(rng: np.random.Generator) -> Person:
 _HERS = ("long", "long", "bob", "fringe", "bun", "curly", "parted", "scarf")
 _HIS = ("short", "short", "short", "parted", "parted", "curly", "bald", "fringe")
 _CLOTHS = np.array(
-    [(190, 60, 60), (60, 90, 150), (70, 120, 80), (40, 40, 46), (225, 222, 215), (150, 110, 160), (205, 160, 70), (90, 100, 110)], float
+    [
+        (190, 60, 60),
+        (60, 90, 150),
+        (70, 120, 80),
+        (40, 40, 46),
+        (225, 222, 215),
+        (150, 110, 160),
+        (205, 160, 70),
+        (90, 100, 110),
+    ],
+    float,
 )
 
 

@@ -17,7 +17,9 @@ from ferdata.synth.face.people import Light, Person
 __all__ = ["beard_cover", "light_field"]
 
 
-def light_field(mesh: Mesh, person: Person, light: Light, expression: Expression, camera: Camera, neck: np.ndarray) -> np.ndarray:
+def light_field(
+    mesh: Mesh, person: Person, light: Light, expression: Expression, camera: Camera, neck: np.ndarray
+) -> np.ndarray:
     """Return float32 ``[H, W]``, about 1 where the skin is fully lit.
 
     Args:
@@ -63,7 +65,9 @@ def _form(x: np.ndarray, y: np.ndarray, light: Light, camera: Camera) -> np.ndar
     return front
 
 
-def _hollows(x: np.ndarray, y: np.ndarray, mesh: Mesh, light: Light, expression: Expression, camera: Camera) -> np.ndarray:
+def _hollows(
+    x: np.ndarray, y: np.ndarray, mesh: Mesh, light: Light, expression: Expression, camera: Camera
+) -> np.ndarray:
     """Smooth highs and lows that an egg lacks: sockets, nose, cheeks, lips and chin."""
     side, shine, frown = light.x, light.shine, expression["brow_low"]
     apple = (0.05 + 0.07 * expression["smile"] + 0.05 * expression["cheek"]) * (0.6 + shine)
@@ -114,7 +118,14 @@ _HOLLOW_RADII = np.array([row[2:] for row in _ALL_HOLLOWS])
 
 
 def _creases(
-    width: int, height: int, step: int, mesh: Mesh, person: Person, expression: Expression, camera: Camera, neck: np.ndarray
+    width: int,
+    height: int,
+    step: int,
+    mesh: Mesh,
+    person: Person,
+    expression: Expression,
+    camera: Camera,
+    neck: np.ndarray,
 ) -> np.ndarray:
     """Folds, lines and the shadow of the jaw, as a factor of 1 and less."""
     image = Image.new("L", (width, height), 255)

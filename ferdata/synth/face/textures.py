@@ -48,7 +48,8 @@ def load_bank() -> Bank:
         "skin": 1.0 + 0.016 * _unit(skin),
         "strands": 1.0 + 0.24 * _strands(rng),
         "curls": 1.0 + 0.2 * _unit(np.sin(2.2 * _band(rng, 0.02, 0.05)) + 0.5 * _band(rng, 0.06, 0.25)),
-        "cloth": 1.0 + 0.06 * _unit(_band(rng, 0.02, 0.3) + 0.5 * np.sin(np.arange(FIELD_SIDE) * 2 * np.pi / 8)[:, None]),
+        "cloth": 1.0
+        + 0.06 * _unit(_band(rng, 0.02, 0.3) + 0.5 * np.sin(np.arange(FIELD_SIDE) * 2 * np.pi / 8)[:, None]),
         "scenes": np.stack([_scene(rng, kind) for kind in range(_NUM_SCENES)]),
     }
     return Bank(**{name: _with_margin(field) for name, field in fields.items()})

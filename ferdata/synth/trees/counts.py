@@ -35,7 +35,9 @@ class SplitPlan:
     numbers: np.ndarray
 
 
-def plan_splits(totals: Mapping[str, Sequence[int]], count: int, *, seed: int, gaps: bool, first_number: int) -> list[SplitPlan]:
+def plan_splits(
+    totals: Mapping[str, Sequence[int]], count: int, *, seed: int, gaps: bool, first_number: int
+) -> list[SplitPlan]:
     """Return the splits of a smaller copy of a release, in the order of ``totals``.
 
     Classes keep their shares within a split. The last split takes its share of the release, but a tenth at least (more if
@@ -60,7 +62,9 @@ def plan_splits(totals: Mapping[str, Sequence[int]], count: int, *, seed: int, g
     few = len(last_totals) * min(_FEWEST, count // (4 * len(last_totals)))
     held_out = min(max(share, count // 10, few), max(share, sum(last_totals)))
     plans = []
-    for position, (name, weights, images) in enumerate(((main, main_totals, count - held_out), (last, last_totals, held_out))):
+    for position, (name, weights, images) in enumerate(
+        ((main, main_totals, count - held_out), (last, last_totals, held_out))
+    ):
         rng = np.random.default_rng((seed, position, count))
         shares = share_out(images, weights, fewest=_FEWEST)
         labels = rng.permutation(np.repeat(np.arange(len(weights)), shares))
@@ -99,4 +103,6 @@ def _numbers(count: int, gaps: bool, rng: np.random.Generator) -> np.ndarray:
 
 def portrait_seed(source: str, split: str, number: int, seed: int) -> int:
     """Return the seed of one image's portrait: different for every image of every tree."""
-    return int.from_bytes(hashlib.blake2b(f"{source}/{split}/{number}/{seed}".encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(
+        hashlib.blake2b(f"{source}/{split}/{number}/{seed}".encode(), digest_size=8).digest(), "little"
+    )

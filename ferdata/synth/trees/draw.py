@@ -59,7 +59,9 @@ def draw_batches(store: Store, draw: DrawImage, batches: Sequence[Batch], *, num
     """
     folder = store.root if store.is_local else None
     try:
-        for drawn in _results(partial(_draw_batch, folder, draw), batches, min(num_workers, len(batches)), where=str(store)):
+        for drawn in _results(
+            partial(_draw_batch, folder, draw), batches, min(num_workers, len(batches)), where=str(store)
+        ):
             for path, content in drawn.unwritten:
                 with store.write_atomic(path) as file:
                     file.write(content)
@@ -72,7 +74,9 @@ def draw_batches(store: Store, draw: DrawImage, batches: Sequence[Batch], *, num
         ) from error
 
 
-def _results(work: Callable[[Batch], DrawnBatch], batches: Sequence[Batch], num_workers: int, where: str) -> Iterator[DrawnBatch]:
+def _results(
+    work: Callable[[Batch], DrawnBatch], batches: Sequence[Batch], num_workers: int, where: str
+) -> Iterator[DrawnBatch]:
     # The bank is made once here; forked processes share its memory.
     load_bank()
     if num_workers <= 1:
@@ -86,7 +90,9 @@ def _draw_batch(folder: str | None, draw: DrawImage, batch: Batch) -> DrawnBatch
     files: list[File] = []
     for image in batch.images:
         official = AFFECTNET_ALL.index(batch.classes[image.label])
-        drawing = draw(sample_portrait(official, portrait_seed(batch.tree, image.split, image.number, batch.seed)), image)
+        drawing = draw(
+            sample_portrait(official, portrait_seed(batch.tree, image.split, image.number, batch.seed)), image
+        )
         num_bytes += sum(len(content) for _, content in drawing.images)
         rows += drawing.rows
         added = (*drawing.images, *drawing.notes)

@@ -44,7 +44,10 @@ def draw_raf_original(portrait: Portrait, image: PlannedImage) -> Drawing:
         notes=(
             (f"Annotation/manual/{stem}_manu_attri.txt", text_bytes([*manual, *map(str, facts)])),
             (f"Annotation/auto/{stem}_auto_attri.txt", text_bytes(_points(marks[_AUTO_POINTS]))),
-            (f"Annotation/boundingbox/{stem}_boundingbox.txt", text_bytes([f"{x:.3f} {y:.3f} {x + width:.3f} {y + height:.3f} "])),
+            (
+                f"Annotation/boundingbox/{stem}_boundingbox.txt",
+                text_bytes([f"{x:.3f} {y:.3f} {x + width:.3f} {y + height:.3f} "]),
+            ),
         ),
         rows=aligned.rows,
     )

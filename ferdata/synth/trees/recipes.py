@@ -87,7 +87,11 @@ class Recipe:
     def totals(self) -> dict[str, list[int]]:
         """Return images per split and class of the release."""
         splits = self.layout.releases[0].splits
-        return {split: [counts[name] for name in self.layout.classes] for split, counts in splits.items() if not isinstance(counts, int)}
+        return {
+            split: [counts[name] for name in self.layout.classes]
+            for split, counts in splits.items()
+            if not isinstance(counts, int)
+        }
 
 
 _RAF_LISTS = {"train": (LABEL_LIST, ""), "test": (LABEL_LIST, "")}
@@ -184,9 +188,18 @@ def write_synthetic(
             if progress is not None:
                 progress(done, count)
     classes = plan.layout.classes
-    counts = {split.name: {of_class: int((split.labels == label).sum()) for label, of_class in enumerate(classes)} for split in splits}
+    counts = {
+        split.name: {of_class: int((split.labels == label).sum()) for label, of_class in enumerate(classes)}
+        for split in splits
+    }
     return SyntheticSummary(
-        source=source, layout=name, root=root, images=done, bytes=num_bytes, seconds=time.perf_counter() - started, counts=counts
+        source=source,
+        layout=name,
+        root=root,
+        images=done,
+        bytes=num_bytes,
+        seconds=time.perf_counter() - started,
+        counts=counts,
     )
 
 

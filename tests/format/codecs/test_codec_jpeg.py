@@ -33,7 +33,9 @@ CLASSES = ("Angry", "Happy")
 def picture(number: int, size: int = SIZE) -> Image.Image:
     """Return an RGB image that depends on its number."""
     y, x = np.mgrid[:size, :size]
-    return Image.fromarray(np.stack([(x * 7 + number * 13) % 256, (y * 5 + number) % 256, (x * y + number) % 256], axis=2).astype(np.uint8))
+    return Image.fromarray(
+        np.stack([(x * 7 + number * 13) % 256, (y * 5 + number) % 256, (x * y + number) % 256], axis=2).astype(np.uint8)
+    )
 
 
 def jpeg(image: Image.Image, **options: object) -> bytes:
@@ -70,7 +72,14 @@ def write_tree(root: Path, files: int = 20) -> Path:
 
 
 def shard(src: Path, out: Path, **settings: object) -> None:
-    named = {"source": "folder", "src": str(src), "out": str(out), "size": SIZE, "codec": make_codec("jpeg"), "num_workers": 1}
+    named = {
+        "source": "folder",
+        "src": str(src),
+        "out": str(out),
+        "size": SIZE,
+        "codec": make_codec("jpeg"),
+        "num_workers": 1,
+    }
     ingest(build(IngestOptions, named | settings))
 
 
@@ -85,7 +94,9 @@ def assert_same_pixels(out: Path, src: Path, *, num_workers: int = 0) -> int:
     paths = dict(zip(*read_samples(Store(out), index, ["key", "path"]).to_pydict().values(), strict=True))
     seen = 0
     for split in index.splits:
-        with Loader(out, split=split, batch_size=7, num_workers=num_workers, fields=("images", "keys"), drop_last=False) as loader:
+        with Loader(
+            out, split=split, batch_size=7, num_workers=num_workers, fields=("images", "keys"), drop_last=False
+        ) as loader:
             for batch in loader:
                 for image, key in zip(batch.images.numpy(), batch.keys, strict=True):
                     np.testing.assert_array_equal(image, pillow_pixels(src / paths[key]))
@@ -115,7 +126,11 @@ def test_the_member_is_the_source_file_byte_for_byte(tmp_path: Path) -> None:
         assert info.name.endswith(".tar")
         with tarfile.open(tmp_path / "out" / info.name) as tar:
             members = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
-        found |= {json.loads(members[f"{name[:-4]}.json"])["path"]: data for name, data in members.items() if name.endswith(".jpg")}
+        found |= {
+            json.loads(members[f"{name[:-4]}.json"])["path"]: data
+            for name, data in members.items()
+            if name.endswith(".jpg")
+        }
     assert found == {path.relative_to(src).as_posix(): path.read_bytes() for path in src.rglob("*.jpg")}
 
 
@@ -165,7 +180,12 @@ def test_a_source_with_other_images_is_refused_with_counts_before_anything_is_wr
 
     text = str(caught.value)
     assert "of 39 images looked at, " in text and "choose --codec zstd" in text
-    for part in ("4 not a JPEG", "2 turned upright by its EXIF orientation", "1 resized or cropped", "1 converted to RGB"):
+    for part in (
+        "4 not a JPEG",
+        "2 turned upright by its EXIF orientation",
+        "1 resized or cropped",
+        "1 converted to RGB",
+    ):
         assert part in text
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
     shard(src, tmp_path / "out", codec=make_codec("zstd"))
@@ -215,7 +235,9 @@ def test_recode_from_jpeg_stores_the_decoded_pixels(tmp_path: Path, codec: str) 
 def test_recode_to_jpeg_is_refused_with_the_reason(tmp_path: Path) -> None:
     """Encoding pixels again would lose some of them."""
     shard(write_tree(tmp_path / "src"), tmp_path / "jpeg")
-    with pytest.raises(OptionError, match="codec: jpeg found, expected one that stores pixels; run 'shard --codec jpeg' on the images"):
+    with pytest.raises(
+        OptionError, match="codec: jpeg found, expected one that stores pixels; run 'shard --codec jpeg' on the images"
+    ):
         recode(str(tmp_path / "jpeg"), out=str(tmp_path / "out"), codec="jpeg")
     assert not (tmp_path / "out").exists()
 
@@ -232,7 +254,9 @@ def test_verify_decodes_every_image_and_finds_every_changed_bit(tmp_path: Path) 
         starts = [int(start) for start in reader._shard.starts]
     for number, start in enumerate(starts[:12]):
         path.write_bytes(
-            whole[: start + 40 + number] + bytes([whole[start + 40 + number] ^ 1 << number % 8]) + whole[start + 41 + number :]
+            whole[: start + 40 + number]
+            + bytes([whole[start + 40 + number] ^ 1 << number % 8])
+            + whole[start + 41 + number :]
         )
         with (
             pytest.raises(ShardCorruptError, match=f"checksum of sample {number} does not fit"),
@@ -266,7 +290,9 @@ def test_export_writes_the_decoded_pixels(tmp_path: Path) -> None:
 def test_the_writer_takes_no_file_that_is_not_the_pixels(source: bytes | None, problem: str) -> None:
     """What is stored can't be checked against the pixels later, so it is checked while both are there."""
     codec = make_codec("jpeg")
-    members = codec.members(TensorSpec(dtype="uint8", shape=(3, SIZE, SIZE)), num_classes=2, json_bytes=json_bytes_for(1))
+    members = codec.members(
+        TensorSpec(dtype="uint8", shape=(3, SIZE, SIZE)), num_classes=2, json_bytes=json_bytes_for(1)
+    )
     pixels = np.asarray(Image.open(io.BytesIO(jpeg(picture(1)))).convert("RGB")).transpose(2, 0, 1)
     writer = ShardWriter(io.BytesIO(), members, codec)
     writer.add("good", 0, {}, pixels, jpeg(picture(1)))
@@ -275,7 +301,9 @@ def test_the_writer_takes_no_file_that_is_not_the_pixels(source: bytes | None, p
 
 
 @pytest.mark.parametrize("problem", [ImportError("no such module"), ValueError("numpy.dtype size changed")])
-def test_an_accelerator_that_cannot_be_imported_is_done_without(problem: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_accelerator_that_cannot_be_imported_is_done_without(
+    problem: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """simplejpeg built for another NumPy raises ValueError; Pillow gives the same pixels."""
 
     class Broken:

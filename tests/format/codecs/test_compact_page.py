@@ -49,7 +49,9 @@ def test_every_line_of_the_example_follows_from_the_one_before() -> None:
     np.testing.assert_array_equal(line("colour"), np.stack([green, red - green, blue - green]).ravel())
     planes = line("colour").reshape(SHAPE)
     np.testing.assert_array_equal(line("residuals").reshape(SHAPE), planes - predictions(planes, "gradient"))
-    np.testing.assert_array_equal(line("folded"), [2 * r if r < 128 else 511 - 2 * r for r in map(int, line("residuals"))])
+    np.testing.assert_array_equal(
+        line("folded"), [2 * r if r < 128 else 511 - 2 * r for r in map(int, line("residuals"))]
+    )
 
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
@@ -60,9 +62,9 @@ def test_a_reader_made_from_the_page_reads_what_we_write(predictor: str, colour:
     spec = FilterSpec(predictor=predictor, colour=colour, arrangement=arrangement)
     rng = np.random.default_rng(7)
     for shape in ((3, 5, 7), (1, 1, 1), (4, 3, 11), (2, 9, 4)):
-        smooth = (np.add.outer(np.arange(shape[0]) * 9, np.add.outer(np.arange(shape[1]) * 3, np.arange(shape[2]) * 2)) + 90).astype(
-            np.uint8
-        )
+        smooth = (
+            np.add.outer(np.arange(shape[0]) * 9, np.add.outer(np.arange(shape[1]) * 3, np.arange(shape[2]) * 2)) + 90
+        ).astype(np.uint8)
         for pixels in (
             smooth,
             smooth + rng.integers(0, 4, shape, np.uint8),
@@ -76,7 +78,10 @@ def test_a_reader_made_from_the_page_reads_what_we_write(predictor: str, colour:
 def test_the_header_is_the_one_on_the_page() -> None:
     """Members declare their filter with it."""
     header = filter_header(DEFAULT_FILTER, (3, 224, 224))
-    magic, text = re.search(r"is `([0-9a-f ]{20})` \(`PIXELS`\)", SECTION), re.search(r'JSON `(\{"predictor.+?\})`', SECTION)
+    magic, text = (
+        re.search(r"is `([0-9a-f ]{20})` \(`PIXELS`\)", SECTION),
+        re.search(r'JSON `(\{"predictor.+?\})`', SECTION),
+    )
     assert magic and text
     assert header == (bytes.fromhex(magic[1]) + b"\x01" + text[1].encode()).ljust(127) + b"\n"
     assert len(header) == 128
@@ -87,7 +92,9 @@ def test_the_header_is_the_one_on_the_page() -> None:
 def read(data: bytes, spec: FilterSpec, shape: tuple[int, int, int]) -> np.ndarray:
     """Undo a payload as the page says, one value at a time."""
     n = shape[0] * shape[1] * shape[2]
-    folded = {"bytes": of_bytes, "nibbles": of_nibbles, "planes": of_planes, "rice": of_rice}[spec.arrangement](data, n)[:n]
+    folded = {"bytes": of_bytes, "nibbles": of_nibbles, "planes": of_planes, "rice": of_rice}[spec.arrangement](
+        data, n
+    )[:n]
     residuals = np.array([f // 2 if f % 2 == 0 else 255 - f // 2 for f in folded], np.uint8).reshape(shape)
     planes = np.zeros(shape, np.uint8)
     for y in range(shape[1]):
@@ -106,7 +113,9 @@ def read(data: bytes, spec: FilterSpec, shape: tuple[int, int, int]) -> np.ndarr
 
 
 def half(values: np.ndarray) -> np.ndarray:
-    return np.array([(v - 256 if v > 127 else v) // 2 % 256 for v in map(int, values.ravel())], np.uint8).reshape(values.shape)
+    return np.array([(v - 256 if v > 127 else v) // 2 % 256 for v in map(int, values.ravel())], np.uint8).reshape(
+        values.shape
+    )
 
 
 def predictions(planes: np.ndarray, predictor: str) -> np.ndarray:
@@ -172,6 +181,8 @@ def of_rice(data: bytes, n: int) -> list[int]:
     assert len(passed) == lengths[2]
     section = -(-len(passed) // 8)
     for number, i in enumerate(passed):
-        quotients[i] += (data[at + number // 8] >> number % 8 & 1) + 2 * (data[at + section + number // 8] >> number % 8 & 1)
+        quotients[i] += (data[at + number // 8] >> number % 8 & 1) + 2 * (
+            data[at + section + number // 8] >> number % 8 & 1
+        )
     assert at + 2 * section == len(data)
     return [value | q << low_planes[i // 32] for i, (value, q) in enumerate(zip(values, quotients, strict=True))]

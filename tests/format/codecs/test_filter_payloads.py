@@ -6,14 +6,18 @@ import pytest
 from ferdata.format.codecs.compact import DEFAULT_FILTER, FilterCoder, FilterSpec
 from ferdata.format.kernels.native import BEST, load
 
-GOLDEN = "03 00 00 00 03 00 00 00 01 00 00 00 04 41 10 00 00 40 5e 00 2a 01 10 02 00 02 00 00 00 07 01 00 01".replace(" ", "")
+GOLDEN = "03 00 00 00 03 00 00 00 01 00 00 00 04 41 10 00 00 40 5e 00 2a 01 10 02 00 02 00 00 00 07 01 00 01".replace(
+    " ", ""
+)
 """A payload as version 1 of the filter wrote it."""
 
 
 @pytest.mark.parametrize("compiled", [True, False])
 def test_a_golden_payload_never_changes(compiled: bool) -> None:
     """The worked example of FORMAT.md, byte for byte: a shard written today is read by every later version."""
-    pixels = np.array([[[10, 11, 13], [10, 12, 13]], [[20, 21, 22], [21, 23, 24]], [[30, 30, 31], [31, 32, 30]]], np.uint8)
+    pixels = np.array(
+        [[[10, 11, 13], [10, 12, 13]], [[20, 21, 22], [21, 23, 24]], [[30, 30, 31], [31, 32, 30]]], np.uint8
+    )
     coder = FilterCoder(DEFAULT_FILTER, pixels.shape, compiled=compiled)
 
     payload = coder.encode(pixels).tobytes()
@@ -47,7 +51,11 @@ def read_from_the_page(payload: bytes, shape: tuple[int, int, int]) -> np.ndarra
     ones, twos = iter(take(-(-lengths[2] // 8))), iter(take(-(-lengths[2] // 8)))
     quotients = [[3 + next(ones) + 2 * next(twos) if q == 3 else q for q in group] for group in quotients]
     assert at == len(payload)
-    folded = [a | q << width for width, group, tops in zip(widths, low, quotients, strict=True) for a, q in zip(group, tops, strict=True)]
+    folded = [
+        a | q << width
+        for width, group, tops in zip(widths, low, quotients, strict=True)
+        for a, q in zip(group, tops, strict=True)
+    ]
     residuals = iter([z // 2 if z % 2 == 0 else -(z + 1) // 2 for z in folded])
     planes = np.zeros(shape, np.int64)
     for c, y, x in np.ndindex(shape):
@@ -64,7 +72,9 @@ def test_the_page_alone_is_enough_to_read_a_payload(shape: tuple[int, int, int],
     """Somebody without ferdata must get the pixels out in ten years."""
     pixels = np.random.default_rng(amplitude).integers(0, amplitude, shape).astype(np.uint8)
 
-    assert np.array_equal(read_from_the_page(FilterCoder(DEFAULT_FILTER, shape).encode(pixels).tobytes(), shape), pixels)
+    assert np.array_equal(
+        read_from_the_page(FilterCoder(DEFAULT_FILTER, shape).encode(pixels).tobytes(), shape), pixels
+    )
 
 
 ODD = {
@@ -79,7 +89,9 @@ ODD = {
 
 @pytest.mark.parametrize(("arrangement", "payload", "pixel"), ODD.values(), ids=ODD)
 @pytest.mark.parametrize("limit", [None, 0, 1, BEST])
-def test_what_no_writer_makes_means_the_same_to_every_reader(limit: int | None, arrangement: str, payload: str, pixel: int) -> None:
+def test_what_no_writer_makes_means_the_same_to_every_reader(
+    limit: int | None, arrangement: str, payload: str, pixel: int
+) -> None:
     """FORMAT.md 9.3 has readers look past it; two of them that gave other pixels would both be right."""
     kernels = load()
     if limit is not None and kernels is None:

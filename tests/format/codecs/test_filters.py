@@ -31,7 +31,9 @@ from ferdata.format.codecs.compact.filter_spec import filter_header, max_payload
 from ferdata.format.kernels.native import BEST, load
 from ferdata_bench.loaders.photos import write_photos
 
-ALL_FILTERS = [FilterSpec(predictor=p, colour=c, arrangement=a) for p, c, a in itertools.product(PREDICTORS, COLOURS, ARRANGEMENTS)]
+ALL_FILTERS = [
+    FilterSpec(predictor=p, colour=c, arrangement=a) for p, c, a in itertools.product(PREDICTORS, COLOURS, ARRANGEMENTS)
+]
 SHAPES = [(1, 1, 1), (1, 1, 65), (2, 3, 1), (3, 1, 1), (3, 5, 7), (3, 33, 31), (4, 9, 40), (3, 64, 64)]
 CONTENTS = ("zero", "most", "noise", "ramp", "ends", "flat", "edges")
 ROOT = Path(ferdata.__file__).resolve().parents[1]
@@ -94,7 +96,9 @@ def test_kernels_and_numpy_write_the_same_bytes(limit: int) -> None:
     try:
         for spec, shape, content in itertools.product(ALL_FILTERS, [(3, 17, 23), (1, 8, 8)], CONTENTS):
             pixels = picture(shape, content)
-            assert np.array_equal(FilterCoder(spec, shape).encode(pixels), FilterCoder(spec, shape, compiled=False).encode(pixels))
+            assert np.array_equal(
+                FilterCoder(spec, shape).encode(pixels), FilterCoder(spec, shape, compiled=False).encode(pixels)
+            )
     finally:
         kernels.select(BEST)
 
@@ -149,7 +153,14 @@ def test_other_threads_run_while_a_frame_is_decoded() -> None:
     """A thread that holds the interpreter for a whole frame would stall the loader's other threads: ctypes lets it go for these."""
     kernels = load()
     assert kernels is not None
-    for function in (kernels.encode, kernels.decode, kernels.deinterleave, kernels.split_rgbx, kernels.scatter, kernels.moments):
+    for function in (
+        kernels.encode,
+        kernels.decode,
+        kernels.deinterleave,
+        kernels.split_rgbx,
+        kernels.scatter,
+        kernels.moments,
+    ):
         assert not function._flags_ & _ctypes.FUNCFLAG_PYTHONAPI
 
 
@@ -157,10 +168,14 @@ def test_a_cut_or_lengthened_payload_is_refused(compiled: bool) -> None:
     """Sizes are checked even where the checksum of zstd has been lost on the way."""
     pixels = picture((3, 9, 30), "edges")
     for arrangement in ARRANGEMENTS:
-        coder = FilterCoder(FilterSpec(predictor="gradient", colour="green", arrangement=arrangement), pixels.shape, compiled=compiled)
+        coder = FilterCoder(
+            FilterSpec(predictor="gradient", colour="green", arrangement=arrangement), pixels.shape, compiled=compiled
+        )
         payload = coder.encode(pixels).tobytes()
         for damaged in [payload[:cut] for cut in range(0, len(payload), 7)] + [payload + b"\0", payload * 2]:
-            with pytest.raises(ShardCorruptError, match=f"filtered bytes contradict themselves, expected a {arrangement} payload"):
+            with pytest.raises(
+                ShardCorruptError, match=f"filtered bytes contradict themselves, expected a {arrangement} payload"
+            ):
                 coder.decode_into(damaged, np.empty_like(pixels))
 
 
@@ -213,7 +228,12 @@ def test_wrong_memory_is_refused_before_it_is_touched(compiled: bool) -> None:
     frozen = np.empty(pixels.size, np.uint8)
     frozen.flags.writeable = False
 
-    for out in (np.empty(pixels.size - 1, np.uint8), np.empty(pixels.size, np.int8), np.empty((8, 8, 6), np.uint8)[..., ::2], frozen):
+    for out in (
+        np.empty(pixels.size - 1, np.uint8),
+        np.empty(pixels.size, np.int8),
+        np.empty((8, 8, 6), np.uint8)[..., ::2],
+        frozen,
+    ):
         with pytest.raises(OptionError, match="expected writable contiguous uint8 memory"):
             coder.decode_into(payload, out)
     for bad_slots, bad_sizes, bad_rows, text in (
@@ -260,7 +280,12 @@ def test_an_unknown_filter_is_refused_by_name() -> None:
     header = filter_header(DEFAULT_FILTER, (3, 8, 8))
     with pytest.raises(OptionError, match="version 2 found"):
         parse_filter_header(header[:7] + b"\x02" + header[8:])
-    for damaged in (header[:100], b"\x93NUMPY\x01\x00" + header[8:], header.replace(b"[3", b"[0"), header.replace(b"{", b"(")):
+    for damaged in (
+        header[:100],
+        b"\x93NUMPY\x01\x00" + header[8:],
+        header.replace(b"[3", b"[0"),
+        header.replace(b"{", b"("),
+    ):
         with pytest.raises(ShardCorruptError, match="filter header"):
             parse_filter_header(damaged)
     with pytest.raises(OptionError, match="expected one whose header fits 128 bytes"):
@@ -269,7 +294,9 @@ def test_an_unknown_filter_is_refused_by_name() -> None:
 
 def test_without_the_library_numpy_does_the_work_and_says_so_once(tmp_path: Path) -> None:
     """A machine without a compiler reads every shard; the price is named, once, and not in every worker."""
-    shutil.copytree(ROOT / "ferdata", tmp_path / "ferdata", ignore=shutil.ignore_patterns("*.so", "*.pyd", "__pycache__"))
+    shutil.copytree(
+        ROOT / "ferdata", tmp_path / "ferdata", ignore=shutil.ignore_patterns("*.so", "*.pyd", "__pycache__")
+    )
     pixels = picture((3, 12, 40), "edges")
     np.save(tmp_path / "pixels.npy", pixels)
     script = (
@@ -286,7 +313,12 @@ def test_without_the_library_numpy_does_the_work_and_says_so_once(tmp_path: Path
     )
 
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
 
     payload, noticed = done.stdout.split()

@@ -51,7 +51,8 @@ def test_pixels_of_four_bytes_are_split_into_planes(width: int, limit: int) -> N
 @needs_kernels
 @pytest.mark.parametrize("limit", [0, BEST])
 @pytest.mark.parametrize(
-    ("size", "content"), [(1, "noise"), (31, "noise"), (33, "noise"), (131_073, "white"), (600_001, "white"), (400_001, "noise")]
+    ("size", "content"),
+    [(1, "noise"), (31, "noise"), (33, "noise"), (131_073, "white"), (600_001, "white"), (400_001, "noise")],
 )
 def test_moments_are_exact(size: int, content: str, limit: int) -> None:
     """32-bit sums of squares overflow after some hundred thousand white pixels."""

@@ -61,7 +61,9 @@ class Compact(Codec):
         def decode(stored: memoryview, row: np.ndarray) -> None:
             num_bytes = inflated_bytes(stored)
             if not 0 <= num_bytes <= coder.max_bytes:
-                raise ShardCorruptError(f"a zstd frame of {num_bytes:,} bytes found, expected at most {coder.max_bytes:,}")
+                raise ShardCorruptError(
+                    f"a zstd frame of {num_bytes:,} bytes found, expected at most {coder.max_bytes:,}"
+                )
             payload = scratch[:num_bytes]
             into(stored, payload)
             coder.decode_into(payload, row, slack_bytes=SLACK_BYTES)

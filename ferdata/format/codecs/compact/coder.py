@@ -14,7 +14,14 @@ import numpy as np
 
 from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format.codecs.compact import fallback
-from ferdata.format.codecs.compact.filter_spec import ARRANGEMENTS, COLOURS, PREDICTORS, FilterSpec, Shape, max_payload_bytes
+from ferdata.format.codecs.compact.filter_spec import (
+    ARRANGEMENTS,
+    COLOURS,
+    PREDICTORS,
+    FilterSpec,
+    Shape,
+    max_payload_bytes,
+)
 from ferdata.format.kernels.native import address, load, why_missing
 
 __all__ = ["SLACK_BYTES", "FilterCoder", "kernel_notice"]
@@ -47,7 +54,9 @@ class FilterCoder:
 
     def __init__(self, spec: FilterSpec, shape: Shape, *, compiled: bool = True) -> None:
         if len(shape) != 3 or min(shape) < 1 or math.prod(shape) >= 1 << 31:
-            raise OptionError(f"filter: shape {list(shape)} found, expected [C, H, W] with positive sizes and less than 2 GiB of pixels")
+            raise OptionError(
+                f"filter: shape {list(shape)} found, expected [C, H, W] with positive sizes and less than 2 GiB of pixels"
+            )
         self.spec = spec
         self.shape = shape
         self.max_bytes = max_payload_bytes(spec, shape)
@@ -115,7 +124,13 @@ class FilterCoder:
         count = len(slots)
         sizes, rows = np.ascontiguousarray(sizes, np.int64), np.ascontiguousarray(rows, np.int64)
         self._check_out(out, len(out) * self._num_bytes)
-        if slots.ndim != 2 or slots.dtype != np.uint8 or not slots.flags.c_contiguous or sizes.shape != (count,) or rows.shape != (count,):
+        if (
+            slots.ndim != 2
+            or slots.dtype != np.uint8
+            or not slots.flags.c_contiguous
+            or sizes.shape != (count,)
+            or rows.shape != (count,)
+        ):
             raise OptionError(
                 f"filter: slots {slots.dtype} {list(slots.shape)} found, expected contiguous uint8 [n, stride], n sizes and n rows"
             )
@@ -127,17 +142,38 @@ class FilterCoder:
             raise OptionError(f"filter: row {rows.max()} found, expected at most {len(out) - 1}")
         if self._kernels is None:
             wanted = np.flatnonzero(rows >= 0).tolist()
-            damaged = next((i for i in wanted if not self._undo(slots[i, : sizes[i]], out[rows[i]].reshape(self.shape))), -1)
+            damaged = next(
+                (i for i in wanted if not self._undo(slots[i, : sizes[i]], out[rows[i]].reshape(self.shape))), -1
+            )
         else:
             damaged = self._call(slots, slots.size, slots.shape[1], count, address(sizes), out, address(rows))
         if damaged >= 0:
-            raise ShardCorruptError(f"sample {damaged} of {count}: {_damaged(int(sizes[damaged]), self.spec, self.shape)}")
+            raise ShardCorruptError(
+                f"sample {damaged} of {count}: {_damaged(int(sizes[damaged]), self.spec, self.shape)}"
+            )
 
-    def _call(self, source: np.ndarray, source_bytes: int, stride: int, count: int, sizes_at: int, out: np.ndarray, rows_at: int) -> int:
+    def _call(
+        self,
+        source: np.ndarray,
+        source_bytes: int,
+        stride: int,
+        count: int,
+        sizes_at: int,
+        out: np.ndarray,
+        rows_at: int,
+    ) -> int:
         """Return the number of the first damaged payload, or -1."""
         assert self._kernels is not None
         first: int = self._kernels.decode(
-            self._filter_at, address(source), source_bytes, stride, count, sizes_at, address(out), rows_at, self._scratch_at
+            self._filter_at,
+            address(source),
+            source_bytes,
+            stride,
+            count,
+            sizes_at,
+            address(out),
+            rows_at,
+            self._scratch_at,
         )
         return first
 

@@ -25,7 +25,9 @@ def encode(pixels: np.ndarray, spec: FilterSpec) -> np.ndarray:
     if spec.arrangement == "rice":
         return _rice(folded)
     if spec.arrangement == "planes":
-        return np.packbits((folded >> np.arange(7, -1, -1, dtype=np.uint8)[:, None]) & 1, axis=1, bitorder="little").ravel()
+        return np.packbits(
+            (folded >> np.arange(7, -1, -1, dtype=np.uint8)[:, None]) & 1, axis=1, bitorder="little"
+        ).ravel()
     if spec.arrangement == "nibbles":
         even, odd = np.append(folded, np.zeros(len(folded) % 2, np.uint8)).reshape(-1, 2).T
         return np.concatenate([even >> 4 | (odd & 0xF0), (even & 15) | odd << 4])
@@ -192,7 +194,9 @@ def _undo_rice(payload: np.ndarray, num_bytes: int) -> np.ndarray | None:
     first, low, *sections = (payload[stop - size : stop] for size, stop in zip(sizes, stops.tolist(), strict=True))
     lanes = np.zeros((2 * words, 4, 8), np.uint8)
     lanes[_taken(low_planes)] = low
-    folded = np.packbits(_bits(lanes).reshape(-1, 4, 8, 8).swapaxes(2, 3), axis=3, bitorder="little").reshape(2 * words, 32)
+    folded = np.packbits(_bits(lanes).reshape(-1, 4, 8, 8).swapaxes(2, 3), axis=3, bitorder="little").reshape(
+        2 * words, 32
+    )
     quotients = np.zeros((2 * words, 32), np.uint8)
     quotients[has_quotients] = np.unpackbits(first, bitorder="little").reshape(-1, 32)
     for step, section, length in zip((1, 2), sections[:2], lengths.tolist()[:2], strict=True):

@@ -106,7 +106,12 @@ def min_payload_bytes(spec: FilterSpec, shape: Shape) -> int:
 
 def filter_header(spec: FilterSpec, shape: Shape) -> bytes:
     """Return the 128 bytes that stand in front of a filtered image: magic and version, then JSON, spaces and a newline."""
-    description = {"predictor": spec.predictor, "colour": spec.colour, "arrangement": spec.arrangement, "shape": list(shape)}
+    description = {
+        "predictor": spec.predictor,
+        "colour": spec.colour,
+        "arrangement": spec.arrangement,
+        "shape": list(shape),
+    }
     text = json.dumps(description, separators=(",", ":")).encode("ascii")
     room = FILTER_HEADER_BYTES - len(_MAGIC) - 1
     if len(text) > room:
@@ -125,7 +130,9 @@ def parse_filter_header(data: bytes) -> tuple[FilterSpec, Shape]:
     """
     head = bytes(data[:FILTER_HEADER_BYTES])
     if len(head) < FILTER_HEADER_BYTES or head[: len(_MAGIC) - 1] != _MAGIC[:-1] or head[-1:] != b"\n":
-        raise ShardCorruptError(f"filter header: {head[:8]!r} found, expected {_MAGIC!r} and {FILTER_HEADER_BYTES} bytes")
+        raise ShardCorruptError(
+            f"filter header: {head[:8]!r} found, expected {_MAGIC!r} and {FILTER_HEADER_BYTES} bytes"
+        )
     try:
         parts = json.loads(head[len(_MAGIC) :])
         channels, height, width = parts.pop("shape")
@@ -133,5 +140,7 @@ def parse_filter_header(data: bytes) -> tuple[FilterSpec, Shape]:
         if not all(type(size) is int and size > 0 for size in sizes):
             raise ValueError(f"shape {list(sizes)}")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ShardCorruptError(f"filter header: {head[8:40]!r}... found, expected JSON with a shape ({error})") from error
+        raise ShardCorruptError(
+            f"filter header: {head[8:40]!r}... found, expected JSON with a shape ({error})"
+        ) from error
     return FilterSpec.from_json({"name": FILTER_NAME, "version": head[len(_MAGIC) - 1], **parts}), sizes

@@ -10,7 +10,12 @@ import numpy as np
 
 from ferdata.errors import ShardCorruptError
 from ferdata.format.codecs.compact.coder import FilterCoder
-from ferdata.format.codecs.compact.filter_spec import FILTER_HEADER_BYTES, max_payload_bytes, min_payload_bytes, parse_filter_header
+from ferdata.format.codecs.compact.filter_spec import (
+    FILTER_HEADER_BYTES,
+    max_payload_bytes,
+    min_payload_bytes,
+    parse_filter_header,
+)
 
 __all__ = ["decode_member"]
 
