@@ -21,7 +21,7 @@ __all__ = ["forge", "forge_file", "frames_of", "rewrite_index", "shard_of", "tai
 
 
 def forge(root: Path, name: str, data: bytes) -> DatasetIndex:
-    """Replace a shard, and make the index true of its size, hash and tail, as somebody who wants to be believed would."""
+    """Replace a shard, and make the index true of its size, hash and tail, as whoever wants to be believed does."""
     (root / name).write_bytes(data)
     index = read_index(Store(str(root)))
     shards = [

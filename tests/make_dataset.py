@@ -1,7 +1,7 @@
 """A small data set made straight through the format layer, for the tests of whatever reads shards.
 
-In: sizes. Out: a finished folder whose every value is a formula of the sample's number, so loss, repeats and mix-ups show.
-Samples are numbered over all splits in reading order: with 40 train and 12 val samples, val holds 40 to 51.
+In: sizes. Out: a finished folder whose every value is a formula of the sample's number, so loss, repeats and mix-ups
+show. Samples are numbered over all splits in reading order: with 40 train and 12 val samples, val holds 40 to 51.
 """
 
 import math
@@ -53,7 +53,7 @@ SAMPLES: Mapping[str, int] = {"train": 40, "val": 12}
 
 
 def expected_pixels(number: int, size: int) -> np.ndarray:
-    """Return uint8 ``[3, size, size]``: a slanted ramp whose slope and phase are the sample's; its first 4 bytes are ``number``."""
+    """Return uint8 ``[3, size, size]``: a slanted ramp as the number has it; its first 4 bytes are ``number``."""
     channel, y, x = np.ogrid[:3, :size, :size]
     pixels = ((number * 89 + channel * 57 + y * (3 + number % 5) + x * 2 + x * y * number % 7) % 256).astype(np.uint8)
     pixels.reshape(-1)[:4] = np.frombuffer(int(number).to_bytes(4, "little"), np.uint8)
@@ -66,7 +66,7 @@ def sample_number(pixels: np.ndarray) -> int:
 
 
 def expected_label(number: int, num_classes: int = 8) -> int:
-    """Return the class of a sample: half of them are of class 1, as faces are mostly happy; the rest are dealt evenly."""
+    """Return the class of a sample: half of them are of class 1, as faces are mostly happy; the rest take turns."""
     return number // 2 % num_classes if number % 2 else min(1, num_classes - 1)
 
 

@@ -1,6 +1,7 @@
 """A stand-in for an object store, kept in a local folder: no folders, no rename, and no use in a forked process.
 
-What S3 does that ``memory://`` hides; ``tests/test_ingest_stores.py`` runs the same against a real S3 server where one is installed.
+What S3 does that ``memory://`` hides; ``tests/ingest/test_ingest_stores.py`` runs the same against a real S3 server
+where one is installed.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What the tests of the loader share: data sets whose truth is a table, small jobs, and a look at processes and open files."""
+"""What the tests of the loader share: data sets whose truth is a table, small jobs, counts of processes and files."""
 
 import gc
 import os
@@ -66,7 +66,7 @@ class Truth:
     first: Mapping[str, int]
 
     def assert_true(self, batch: Any, *, split: str = "train") -> list[int]:
-        """Check a batch with the fields images, labels and indices against the table; return its sample indices, -1 for padding."""
+        """Check images, labels and indices of a batch against the table; return its sample indices, -1 for padding."""
         numbers = batch.indices.numpy()
         real, rows = numbers >= 0, numbers + self.first[split]
         assert np.array_equal(np.asarray(batch.images)[real], self.pixels[rows[real]])
@@ -125,7 +125,7 @@ def _is_resource_tracker(process: psutil.Process) -> bool:
 
 
 def open_files() -> int:
-    """Return the number of file descriptors this process has open, once the threads of torch's queues to workers that ended have too.
+    """Return the number of open file descriptors, once the threads of torch's queues to ended workers have ended too.
 
     What is garbage is collected first: the descriptors of earlier tests are not those of the code between two counts.
     """
@@ -137,7 +137,7 @@ def open_files() -> int:
 
 
 def shm_bytes() -> int:
-    """Return the bytes of ``/dev/shm`` that this process and its children have mapped; semaphores, a page each, left out."""
+    """Return the bytes of ``/dev/shm`` that this process and its children map; semaphores, a page each, left out."""
     pids = [os.getpid(), *worker_pids()]
     spans = [
         line.split()[0].split("-")

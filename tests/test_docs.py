@@ -1,4 +1,4 @@
-"""What the documents name exists: files, modules, commands, options, make targets, names in the code, and the ends of links."""
+"""What the documents name exists: files, modules, commands, options, make targets, names in the code, ends of links."""
 
 import os
 import re

@@ -41,7 +41,8 @@ def test_every_name_is_listed_typed_and_there() -> None:
 )
 def test_a_name_means_the_same_whatever_was_imported_before(first: str) -> None:
     """Python binds a package that was imported over whatever its parent has of that name."""
-    code = f"{first}\nimport ferdata\nassert all(callable(getattr(ferdata, name)) for name in dir(ferdata) if name != '__version__')"
+    check = "assert all(callable(getattr(ferdata, name)) for name in dir(ferdata) if name != '__version__')"
+    code = f"{first}\nimport ferdata\n{check}"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(ferdata.__file__).parents[1])
 
 

@@ -43,7 +43,7 @@ def modules() -> list[Path]:
 
 
 def imports(path: Path, *, at_import: bool = False) -> set[str]:
-    """Return every module that a file imports, wherever in the file, or only what it imports when it is imported itself."""
+    """Return every module that a file imports, wherever in the file, or only what it imports when it is imported."""
     found: set[str] = set()
     tree = ast.parse(path.read_text().replace("ferdata.training", "model"))  # what it is called where it is imported
     for node in _when_imported(tree) if at_import else ast.walk(tree):

@@ -47,7 +47,7 @@ def system(root: Path, group: str, files: dict[str, str]) -> Path:
 def test_a_container_s_quota_bounds_the_cores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str, files: dict[str, str], cores: int
 ) -> None:
-    """A machine of 64 cores of which a container gets two is a machine of two: more processes only wait for each other."""
+    """64 cores of which a container gets two are two: more processes only wait for each other."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
 
     assert usable_cores(system(tmp_path, group, files)) == cores

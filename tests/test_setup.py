@@ -17,7 +17,7 @@ def test_the_environment_has_every_decoder_of_the_pillow_wheel(decoder: str) -> 
 
 
 def test_every_requirement_names_the_oldest_release_that_does() -> None:
-    """`make fresh` installs just these versions and runs the tests; a requirement without a bound would be tried by nobody."""
+    """`make fresh` installs just these versions and runs the tests; nobody would try a requirement without a bound."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     wanted = config["options"]["install_requires"].split() + config["options.extras_require"]["test"].split()

@@ -1,4 +1,4 @@
-"""Many shards: each is opened once, few hold a descriptor, and a shard that was put aside is the same one when it is read again."""
+"""Many shards: each is opened once, few hold a descriptor, one that was put aside is the same when it is read again."""
 
 import os
 import shutil
@@ -37,7 +37,7 @@ def check(pool: ShardPool, samples: np.ndarray) -> None:
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_shard_is_opened_once_however_many_there_are(tmp_path: Path, codec: str) -> None:
-    """Opening reads and checks tables, and maps pages that were mapped before: AffectNet's 355 shards were opened all the time."""
+    """Opening reads and checks tables, and maps pages that were mapped before, and AffectNet has 355 shards."""
     make_dataset(tmp_path, codec=codec, size=SIZE, samples={"train": 60}, samples_per_shard=PER_SHARD)
     pool = pool_of(str(tmp_path))
     readers = [pool.shard(number) for number in range(12)]
@@ -94,7 +94,7 @@ def test_more_shards_than_a_process_may_open_are_read(tmp_path: Path) -> None:
 
 
 def test_a_shard_that_was_replaced_while_it_was_put_aside_is_opened_anew(tmp_path: Path) -> None:
-    """Folders may be swapped while they are read; what stands there then is read if it is the same shard, and refused if it is not."""
+    """Folders may be swapped while they are read; what stands there then is read only if it is the same shard."""
     make_dataset(tmp_path / "set", codec="raw", size=SIZE, samples={"train": 60}, samples_per_shard=PER_SHARD)
     pool = pool_of(str(tmp_path / "set"))
     check(pool, np.arange(60))

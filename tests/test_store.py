@@ -1,4 +1,4 @@
-"""Files wherever they live: what an object store, a plain web server and a full disk do differently, and errors that name the file."""
+"""Files wherever they live: what object stores, plain web servers and full disks do differently; errors name it."""
 
 import functools
 import http.server
@@ -18,7 +18,7 @@ from ferdata.store import Store, check_file, write_file_at
 
 
 def test_a_folder_of_an_object_store_that_was_made_holds_nothing_and_can_be_listed(tmp_path: Path) -> None:
-    """Making one does nothing there: a prefix exists as long as an object does, and yet a new data set begins by looking into it."""
+    """Making one does nothing there: a prefix exists as long as an object does, yet a data set begins by listing it."""
     store = Store(f"objects://{tmp_path}/new")
     store.make_dir()
 
@@ -63,7 +63,7 @@ def served(tmp_path: Path) -> Iterator[str]:
 
 
 def test_sound_shards_are_sound_behind_a_server_that_ignores_ranges(tmp_path: Path, served: str) -> None:
-    """``python -m http.server`` answers a range with the whole file; its first bytes are not those that were asked for."""
+    """``python -m http.server`` answers a range with the whole file, whose first bytes are not those asked for."""
     index = make_dataset(tmp_path / "shards", samples={"train": 12})
     name = index.shards[0].name
 

@@ -1,4 +1,4 @@
-"""The wheel, installed in an environment of its own: everything that runs must be in it, whatever lies in the folder one stands in."""
+"""The wheel, installed in an environment of its own: all that runs is in it, whatever lies in the current folder."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def run(*command: object, cwd: Path, home: Path) -> str:
 
 @pytest.fixture(scope="module")
 def ferdata(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the installed command. torch and the rest are lent by this environment: they are gigabytes, and not what is tested."""
+    """Return the installed command; torch and the rest, gigabytes that are not tested here, are this environment's."""
     top = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     run(*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", top, ROOT, cwd=top, home=top)
@@ -42,7 +42,7 @@ def ferdata(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_demo_runs_from_the_wheel_beside_files_of_our_names(ferdata: Path, tmp_path: Path) -> None:
-    """Every course project has a model.py: it must neither break ferdata nor be broken by it, and no file may be missing from the wheel."""
+    """Every course project has a model.py: neither may break the other, and no file may be missing from the wheel."""
     for name in ("model.py", "cli.py", "training.py"):
         (tmp_path / name).write_text("raise SystemExit('the wrong file was imported')\n")
 

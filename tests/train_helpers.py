@@ -1,4 +1,4 @@
-"""What the trainer's tests share: tiny settings, a progress that records or interrupts, and a run's figures without its clocks."""
+"""What the trainer's tests share: tiny settings, a progress that records or stops, a run's figures without clocks."""
 
 import os
 import signal

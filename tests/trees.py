@@ -101,7 +101,7 @@ def csv_tree(
     names: tuple[str, str] = ("training.csv", "validation.csv"),
     flat: bool = False,
 ) -> None:
-    """Write AN-csv; ``validation.csv`` has no header, as in the original. Rows of val go on counting after those of train."""
+    """Write AN-csv; ``validation.csv`` has no header, as in the original. Rows of val are counted on from train's."""
     for name, indices in zip(names, (range(train), range(train, train + val)), strict=True):
         put(root / lists / name, csv_text(map(csv_row, indices), header="train" in name))
         for i in indices:
@@ -109,7 +109,7 @@ def csv_tree(
 
 
 def plus_document(index: int, **changed: Any) -> dict[str, Any]:
-    """Return the JSON object of one AffectNet+ image, formulas of the index but for top-level values that are ``changed``."""
+    """Return the JSON object of one AffectNet+ image, formulas of the index but for values that are ``changed``."""
     document = {
         "human-label": index % 11,
         "soft-label": [(index + k) % 8 / 28 for k in range(8)],

@@ -173,7 +173,7 @@ def yolo_tree(
 
 
 def class_folders(root: Path, tree: Mapping[str, Mapping[str, int]], *, name: str = "{split}{folder}_{i}.jpg") -> None:
-    """Write ``split/folder/file`` with so many files each; a split named ``.`` is the root itself, a count of 0 an empty folder."""
+    """Write ``split/folder/file``, so many files each; a split named ``.`` is the root, a count of 0 an empty one."""
     for split, folders in tree.items():
         for folder, count in folders.items():
             (root / split / folder).mkdir(parents=True, exist_ok=True)
@@ -189,7 +189,7 @@ def parquet_file(
     binary: bool = False,
     rows_per_group: int = 4,
 ) -> None:
-    """Write an image parquet file; ``names`` go into the schema's metadata the way the ``datasets`` library stores them."""
+    """Write an image parquet file; ``names`` go into the schema's metadata as the ``datasets`` library stores them."""
     images = [jpeg_bytes(i) for i in range(len(labels))]
     if binary:
         image = pa.array(images, pa.binary())

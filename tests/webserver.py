@@ -1,4 +1,4 @@
-"""A web server of a folder that knows ranges, counts its requests, and fails as it is told: the faults of real ones, on this machine."""
+"""A web server of a folder that knows ranges, counts its requests, and fails as it is told, as real ones do."""
 
 import contextlib
 import http.server
@@ -17,9 +17,9 @@ class WebServer:
 
     Attributes:
         url: Its address.
-        faults: What happens to the next requests for ranges of shards, or of whatever ``failing`` names: an HTTP status, ``cut``
-            (half the body, then the connection's end), ``reset`` (no answer), ``stall`` (half the body, then silence), ``short`` (half the
-            body, called whole), ``other`` (another range), ``flip`` (a bit).
+        faults: What happens to the next requests for ranges of shards, or of whatever ``failing`` names: an HTTP
+            status, ``cut`` (half the body, then the connection's end), ``reset`` (no answer), ``stall`` (half the body,
+            then silence), ``short`` (half the body, called whole), ``other`` (another range), ``flip`` (a bit).
         failing: Pattern of the paths that faults happen to.
         ranges: Whether it knows ranges.
         asked: Method, path and range of every request.
