@@ -80,11 +80,12 @@ def _system_lock(store: Store) -> int | None:
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return descriptor
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise _is_held(store) from None
                 time.sleep(0.05)
+            else:
+                return descriptor
     except OSError:
         os.close(descriptor)
         return None

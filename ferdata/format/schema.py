@@ -147,7 +147,7 @@ def _array(rule: Rule, least: int = 0, most: int = 1 << 31) -> Rule:
 
 
 def _table(names: Rule, values: Rule) -> Rule:
-    """An object of any members: rules for their names and for their values."""
+    """Return the rule of an object of any members: rules for their names and for their values."""
 
     def check(name: str, value: Any) -> None:
         _expect(type(value) is dict, name, value, "an object")
@@ -159,7 +159,7 @@ def _table(names: Rule, values: Rule) -> Rule:
 
 
 def _object(members: Mapping[str, Rule], optional: Sequence[str] = ()) -> Rule:
-    """An object of at least these members; others are left alone."""
+    """Return the rule of an object of at least these members; others are left alone."""
 
     def check(name: str, value: Any) -> None:
         _expect(type(value) is dict, name, value, "an object")

@@ -55,10 +55,10 @@ def read_tags(data: bytes) -> dict[int, int]:
 
 
 def orientation(exif: bytes, xmp: bytes) -> tuple[int, bool]:
-    """Return the orientation, 1 to 8, and whether the EXIF block could be read; XMP counts where EXIF says nothing.
+    r"""Return the orientation, 1 to 8, and whether the EXIF block could be read; XMP counts where EXIF says nothing.
 
     Args:
-        exif: The block, with or without ``Exif\\0\\0`` in front; empty where there is none.
+        exif: The block, with or without ``Exif\0\0`` in front; empty where there is none.
         xmp: The packet; empty where there is none.
     """
     found, is_sound = 0, True

@@ -72,6 +72,7 @@ def _add_column(digest: "xxhash.xxh3_128", column: pa.ChunkedArray) -> None:
 def flat_settings(
     source: str, codec: Codec, transform: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """Return everything that decides a data set's bytes, as one object of an index."""
     return {
         "source": source,
         **{"codec" if name == "name" else name: value for name, value in codec.to_json().items()},

@@ -75,8 +75,11 @@ class BatchContext:
 
 
 class BatchTransform(Protocol):
-    """What a loader calls. It takes callables of images alone as well; a torchvision v2 pipeline draws once for a whole batch, unless it
-    is in a :class:`ferdata.PerSample`."""
+    """What a loader calls.
+
+    It takes callables of images alone as well; a torchvision v2 pipeline draws once for a whole batch, unless it is in a
+    :class:`ferdata.PerSample`.
+    """
 
     def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
         """Return the transformed batch; ``images`` itself must stay as it is."""

@@ -143,9 +143,9 @@ CONTENDERS: tuple[Entry, ...] = (
 def _importable(module: str) -> bool:
     try:
         spec = importlib.util.find_spec(module)
-        return spec is not None and spec.origin is not None  # a folder that happens to bear the name has no origin
     except ModuleNotFoundError:  # the package around it is missing
         return False
+    return spec is not None and spec.origin is not None  # a folder that happens to bear the name has no origin
 
 
 def choose(against: Iterable[str]) -> list[Entry]:

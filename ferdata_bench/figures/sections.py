@@ -16,7 +16,7 @@ SCALE_TOLERANCE, START_SECONDS = 0.1, 1.0
 
 
 def bars_section(values: Values) -> list[str]:
-    """The loader's fraction of the lower ceiling, and its lead over a plain ``DataLoader``, next to what is asked."""
+    """Show the loader's fraction of the lower ceiling and its lead over a plain ``DataLoader``, beside what is asked."""
     lines: list[str] = []
     for each in values["sets"]:
         ratios = {ratio["codec"]: ratio for ratio in each["ratios"]}
@@ -171,7 +171,7 @@ def _scale_sentences(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def ingest_section(values: Values) -> list[str]:
-    """The rate of ``shard`` as a fraction of the limit, and its memory."""
+    """Show the rate of ``shard`` as a fraction of the limit, and its memory."""
     workers = values["conditions"]["workers"]
     ways = {
         f"`shard`, {workers} workers, scan included": "ingest",
@@ -221,7 +221,7 @@ def pipeline_section(values: Values) -> list[str]:
 
 
 def study_section(values: Values) -> list[str]:
-    """The defaults, and what each is at every size."""
+    """Show the defaults, and what each is at every size."""
     rows = []
     for codec, default in values["defaults"].items():
         for row in (row for row in values["rows"] if row["name"] == default["name"]):
@@ -316,7 +316,7 @@ def train_section(values: Values) -> list[str]:
 
 
 def guard_section(values: Values) -> list[str]:
-    """What ``make bench-check`` compares with."""
+    """Show what ``make bench-check`` compares with."""
     rows = [[name, f"{ratio:.3f}"] for name, ratio in values["ratios"].items()]
     return [
         *table(["case", "time / yardstick"], rows),

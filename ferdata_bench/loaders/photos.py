@@ -118,12 +118,11 @@ def find_photographs() -> list[Path]:
     Raises:
         SourceError: If there is none.
     """
-    found = []
+    found: list[Path] = []
     for package, name in _PHOTOGRAPHS:
         spec = importlib.util.find_spec(package)
-        for folder in (spec.submodule_search_locations or []) if spec else []:
-            if (path := Path(folder, name)).is_file():
-                found.append(path)
+        paths = [Path(folder, name) for folder in (spec.submodule_search_locations or [])] if spec else []
+        found += [path for path in paths if path.is_file()]
     if not found:
         raise SourceError(
             "photographs: none found, expected those inside scikit-image or scikit-learn; "

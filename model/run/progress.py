@@ -63,13 +63,13 @@ class TrainProgress(Protocol):
     """What :func:`model.train` tells of its progress, on the first rank."""
 
     def on_step(self, status: StepStatus) -> None:
-        """Called after every step on a CPU, every 20 on a GPU."""
+        """Take the state after every step on a CPU, every 20 on a GPU."""
 
     def on_epoch(self, status: EpochStatus) -> None:
-        """Called after every epoch's evaluation."""
+        """Take the figures after every epoch's evaluation."""
 
     def on_note(self, text: str) -> None:
-        """Called with a sentence for the user."""
+        """Take a sentence for the user."""
 
 
 class RichProgress:

@@ -1,6 +1,5 @@
 """What a person reads: text as it is, whatever brackets are in it."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
 
@@ -17,14 +16,14 @@ ODD = "AffectNet [full] x[/b] :smile: [red]"
 
 
 @pytest.fixture
-def printed(monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
+def printed(monkeypatch: pytest.MonkeyPatch) -> StringIO:
     """What was printed, on a terminal wide enough."""
     text = StringIO()
     monkeypatch.setattr(
         screen.console, "_file", text
     )  # what is behind the property: put back, it would hold this test's own output
     monkeypatch.setattr(screen.console, "_width", 300)
-    yield text
+    return text
 
 
 @pytest.fixture(scope="module")

@@ -60,8 +60,10 @@ for read in (lambda: reader.read_rows(every, out, every), lambda: reader.read_he
 def test_bytes_that_go_while_they_are_read_are_an_error_and_not_a_signal(
     tmp_path: Path, codec: str, change: str
 ) -> None:
-    """Whatever touches a mapped page that is gone (a copy, libzstd, a hash) would be killed by SIGBUS, and nobody would know why.
-    A file that looks whole again afterwards stands for a disk that could not give a page."""
+    """Whatever touches a mapped page that is gone (a copy, libzstd, a hash) would be killed by SIGBUS without a word.
+
+    A file that looks whole again afterwards stands for a disk that could not give a page.
+    """
     index = make_dataset(tmp_path / "set", codec=codec, samples={"train": 12}, size=64)
 
     ended = run_script(tmp_path / "child.py", READ_AFTER_A_CUT, str(tmp_path / "set"), change)

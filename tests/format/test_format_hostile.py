@@ -39,6 +39,7 @@ def contents(root: Path) -> tuple[list, list]:
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_flipped_bit_is_an_error_that_names_the_file_and_never_a_wrong_sample(tmp_path: Path, codec: str) -> None:
     """Disks, cables and memory flip bits; of 500 flips over all files none may pass for data.
+
     A few bits mean nothing (zstd leaves some unused, and nobody reads the padding of a raw tar): then every sample is right, and
     ``verify`` finds the flip.
     """
@@ -183,7 +184,7 @@ def test_a_shard_that_changes_while_it_is_read_is_an_error(tmp_path: Path, codec
 
 
 def test_an_error_of_the_system_names_the_file(tmp_path: Path) -> None:
-    """ "Input/output error" alone does not say which of a thousand shards the disk has lost."""
+    """The words "Input/output error" do not say which of a thousand shards the disk has lost."""
     index = make_dataset(tmp_path, **SMALL)
     path = tmp_path / index.shards[0].name
     path.unlink()

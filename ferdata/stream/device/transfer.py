@@ -124,4 +124,4 @@ def _unlock(_: SharedBytes, address: int) -> None:
 
 
 def _nothing() -> None:
-    """Synchronous copies need no waiting."""
+    """Do nothing: synchronous copies need no waiting."""

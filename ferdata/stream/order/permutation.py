@@ -66,11 +66,11 @@ class Permutation:
 
 
 class RunPermutation:
-    """All samples of a split, run by run, the runs in random order. A run is a number of neighbours in one shard; a shard's last run may
-    be shorter.
+    """All samples of a split, run by run, the runs in random order.
 
-    A large number of runs is not tabled: runs of full length follow a :class:`Permutation`, and the short ones, at most one per shard,
-    are spread evenly between them, so that where a run begins is arithmetic.
+    A run is a number of neighbours in one shard; a shard's last run may be shorter. A large number of runs is not tabled:
+    runs of full length follow a :class:`Permutation`, and the short ones, at most one per shard, are spread evenly between
+    them, so that where a run begins is arithmetic.
 
     Args:
         shard_sizes: int64 ``[shards]``, samples per shard.

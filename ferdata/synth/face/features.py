@@ -44,7 +44,7 @@ def paint_features(planes: Sequence[np.ndarray], mesh: Mesh, portrait: Portrait,
 
 
 def _window(mesh: Mesh, camera: Camera, glasses: bool) -> tuple[int, int, int, int] | None:
-    """The part of the picture that holds all features, or None if it lies outside; the arms of glasses reach far."""
+    """Return the part of the picture that holds all features, None if it lies outside; arms of glasses reach far."""
     inside = mesh.landmarks if glasses else mesh.landmarks[17:]
     margin = 0.08 * camera.unit
     low, high = inside.min(axis=0).tolist(), inside.max(axis=0).tolist()

@@ -140,7 +140,7 @@ _UPPER_EDGE, _LOWER_EDGE = [50, 51, 52], [58, 57, 56]
 
 
 def _person_moves() -> dict[str, np.ndarray]:
-    """What each proportion does to every point at a value of 1, float ``[2, points]``."""
+    """Return what each proportion does to every point at a value of 1, float ``[2, points]``."""
     x, y = TEMPLATE.T
     moves = {field.name: np.zeros((2, len(x))) for field in fields(Proportions)}
     moves["width"][0] = x
@@ -163,7 +163,7 @@ def _person_moves() -> dict[str, np.ndarray]:
 
 
 def _action_moves(side: int) -> list[np.ndarray]:
-    """What each action does when pulled on one side, float ``[2, points]``; the middle line takes half."""
+    """Return what each action does when pulled on one side, float ``[2, points]``; the middle line takes half."""
     moves = []
     share = np.clip(0.5 + (2 * side - 1) * TEMPLATE[:, 0] * 1e6, 0.0, 1.0)
     for action in ACTIONS:
