@@ -1,6 +1,6 @@
 """Where items come from: find out which release a folder holds and list its items, rejects and counts.
 
-In: a folder or URL. Out: a :class:`Scan`. Costs one listing of each folder and one read of each label file; no image is opened.
+In: a folder or URL. Out: a :class:`Scan`. Lists each folder and reads each label file once; opens no image.
 """
 
 from ferdata.errors import OptionError

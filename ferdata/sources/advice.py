@@ -1,7 +1,7 @@
 """What to tell a user whose folder holds images that no layout reads.
 
-In: a folder in which nothing was recognised. Out: an error that says what is there and what to do, or None where there are no images.
-Costs a listing of the small folders at most two levels down.
+In: a folder in which nothing was recognised. Out: an error that says what is there and what to do, or None where there
+are no images. Costs a listing of the small folders at most two levels down.
 """
 
 from collections.abc import Iterator
@@ -23,8 +23,9 @@ def advise_on_images(tree: Tree, folder: str, source: str | None) -> LayoutError
     """Return the error for a folder that holds images which no layout reads, or None where it holds none."""
     if source != "folder" and (own := _own_classes(tree, folder)):
         return LayoutError(
-            f"{tree.store.path(folder)}: class folders {shorten(list(map(repr, own.class_folders)))} found, which are not the classes of "
-            f"{SOURCES[source or 'affectnet']}; use source 'folder' to read them as classes of your own"
+            f"{tree.store.path(folder)}: class folders {shorten(list(map(repr, own.class_folders)))} found, "
+            f"which are not the classes of {SOURCES[source or 'affectnet']}; "
+            "use source 'folder' to read them as classes of your own"
         )
     looked_at = list(_small_folders(tree, "", levels=2 + (folder.count("/") + 1 if folder else 0)))
     places = [f"{here.path}/" if here.path else "the folder itself" for here in looked_at if here.images]
@@ -44,8 +45,8 @@ def advise_on_images(tree: Tree, folder: str, source: str | None) -> LayoutError
     )
     use = "" if source == "folder" else " and use source 'folder'"
     return LayoutError(
-        f"{tree.store}: images in {shorten(places)} found{beside}, expected a folder for each class; put images in train/<class>/ and "
-        f"val/<class>/{use}{apart}, or give the folder of a data set"
+        f"{tree.store}: images in {shorten(places)} found{beside}, expected a folder for each class; "
+        f"put images in train/<class>/ and val/<class>/{use}{apart}, or give the folder of a data set"
     )
 
 
@@ -57,7 +58,7 @@ def _own_classes(tree: Tree, folder: str) -> Detection | None:
 
 
 def _small_folders(tree: Tree, folder: str, *, levels: int) -> Iterator[Folder]:
-    """Yield the listings of a folder and of those below it, as far down as ``levels``; of many sub-folders only the first are listed."""
+    """Yield the listings of a folder and of those below it, down to ``levels``; of many sub-folders only the first."""
     try:
         here = tree.folder(folder)
     except StoreError:

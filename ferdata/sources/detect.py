@@ -1,7 +1,7 @@
 """Find out which layout a folder holds, and where it starts.
 
-In: a folder or URL. Out: a :class:`Detection`, or an error that says what was looked for and what is there. Costs a listing of
-each small folder on the way; of a large image or annotation folder only the first names are read.
+In: a folder or URL. Out: a :class:`Detection`, or an error that says what was looked for and what is there. Costs a
+listing of each small folder on the way; of a large image or annotation folder only the first names are read.
 """
 
 from collections.abc import Iterator
@@ -127,13 +127,13 @@ def _refuse_second_layout(tree: Tree, found: Detection) -> None:
     if second is not None:
         here = sorted(_paths(found))[0] if found.root == second[0] else found.root
         raise AmbiguousLayoutError(
-            f"{tree.store}: {found.layout} in {tree.store.path(here)} and {second[1]} in {tree.store.path(second[0])} found, expected one "
-            f"data set; give the path of one of them, or move the other away"
+            f"{tree.store}: {found.layout} in {tree.store.path(here)} and {second[1]} in {tree.store.path(second[0])} "
+            "found, expected one data set; give the path of one of them, or move the other away"
         )
 
 
 def _scattered_beside(tree: Tree, found: Detection) -> Iterator[tuple[str, str]]:
-    """Yield ``(path, layout)`` of the other layouts whose label files lie in another folder than the root of what was found."""
+    """Yield ``(path, layout)`` of other layouts whose label files lie outside the root of what was found."""
     for layout in LAYOUTS.values():
         if not layout.is_scattered or layout is found.layout:
             continue
@@ -241,19 +241,21 @@ def _nothing_found(tree: Tree, asked: Asked) -> LayoutError:
     archives = [path for path in files if is_archive(path)]
     if len(deeper) > 1:
         return AmbiguousLayoutError(
-            f"{where}: {' and '.join(f'{layout} in {tree.store.path(path)}' for path, layout in deeper)} found, expected one data set; "
-            f"give the path of one of them"
+            f"{where}: {' and '.join(f'{layout} in {tree.store.path(path)}' for path, layout in deeper)} found, "
+            "expected one data set; give the path of one of them"
         )
     if deeper:
         path, layout = deeper[0]
         tables = [path for path in files if is_table(path)]
         beside = f" ({shorten(tables)} found too, which would not be read)" if tables else ""
         return LayoutError(
-            f"{where}: {layout} found deeper down, in {path}, expected its own folder; give {tree.store.path(path)}{beside}"
+            f"{where}: {layout} found deeper down, in {path}, expected its own folder; "
+            f"give {tree.store.path(path)}{beside}"
         )
     if pickles:
         return LayoutError(
-            f"{where}: {shorten(pickles)} found, expected labels as text or .npy; pickles are not loaded, use the CSV release"
+            f"{where}: {shorten(pickles)} found, expected labels as text or .npy; "
+            "pickles are not loaded, use the CSV release"
         )
     if archives and not any(place.images for place in (*passed, here, *inside)):
         return LayoutError(
@@ -262,7 +264,8 @@ def _nothing_found(tree: Tree, asked: Asked) -> LayoutError:
     other = [path for path in files if path.lower().rsplit("/", 1)[-1] in _OTHER_SETS]
     if other:
         return LayoutError(
-            f"{where}: {shorten(other)} found, expected RAF-DB basic or compound; RAF-ML and RAF-CE are other data sets, not read"
+            f"{where}: {shorten(other)} found, expected RAF-DB basic or compound; "
+            "RAF-ML and RAF-CE are other data sets, not read"
         )
     expected = _signs(asked.source)
     if not here.dirs and not here.files:
@@ -271,11 +274,12 @@ def _nothing_found(tree: Tree, asked: Asked) -> LayoutError:
     numbers = sum(name.isdecimal() for name in here.dirs)
     if numbers and numbers == len(here.dirs):
         return LayoutError(
-            f"{where}: {numbers:,} numbered folders are AffectNet's images of 2017 without their CSV files, or classes; give the folder "
-            f"that holds training.csv too, or use source 'folder'"
+            f"{where}: {numbers:,} numbered folders are AffectNet's images of 2017 without their CSV files, "
+            "or classes; give the folder that holds training.csv too, or use source 'folder'"
         )
     return advise_on_images(tree, folder, asked.source) or LayoutError(
-        f"{where}: no image found and no known layout, expected {expected}; the folder holds {held}; give the folder of a data set"
+        f"{where}: no image found and no known layout, expected {expected}; the folder holds {held}; "
+        "give the folder of a data set"
     )
 
 

@@ -13,7 +13,7 @@ __all__ = ["refuse_idle_options", "refuse_labels"]
 def refuse_idle_options(detection: Detection, options: ScanOptions) -> None:
     """Refuse ``automatic``, ``rafdb_images`` and ``labels`` where they would change nothing.
 
-    Readers of layouts whose labels may need an order decide about ``labels`` themselves, once they know whether names are stored.
+    Where labels may need an order, the reader decides about ``labels``, once it knows whether names are stored.
 
     Raises:
         OptionError: If one of them was asked for.
@@ -41,5 +41,6 @@ def refuse_labels(where: str, labels: str, found: str) -> None:
         OptionError: Always.
     """
     raise OptionError(
-        f"{where}: labels {labels} asked for, but {found} need no order, expected numbers without names; leave --labels out"
+        f"{where}: labels {labels} asked for, but {found} need no order, expected numbers without names; "
+        "leave --labels out"
     )

@@ -1,7 +1,7 @@
-"""Tables that lie in a source and look like labels: which of them are labels, and a stop where folders would be believed instead.
+"""Tables in a source that look like labels: which of them are, and a stop where folders would be believed instead.
 
-In: a tree and what was found in it. Out: notes, or an error that names the table. Costs one read of 64 kB a table, and the whole of one
-that has to be compared with class folders.
+In: a tree and what was found in it. Out: notes, or an error that names the table. Costs one read of 64 kB a table, and
+the whole of one that has to be compared with class folders.
 """
 
 import re
@@ -63,7 +63,7 @@ def check_tables(tree: Tree, found: Detection, used: set[str]) -> list[str]:
         used: The paths it reads.
 
     Raises:
-        LayoutError: If class folders are to give the labels, and a table beside them says something else or cannot be understood.
+        LayoutError: If class folders give the labels, and a table beside them differs or cannot be understood.
     """
     notes: list[str] = []
     unread: list[str] = []
@@ -75,8 +75,9 @@ def check_tables(tree: Tree, found: Detection, used: set[str]) -> list[str]:
             unread.append(path)
         elif problem:
             raise LayoutError(
-                f"{tree.store.path(path)}: {problem} found, expected a table with a header for the image (image, path, pth, filename) "
-                f"and the label (label, emotion, expression, class); correct it, or move it away if the class folders are right"
+                f"{tree.store.path(path)}: {problem} found, expected a table with a header for the image (image, path, "
+                "pth, filename) and the label (label, emotion, expression, class); "
+                "correct it, or move it away if the class folders are right"
             )
         else:
             _compare_with_folders(tree, path, found)
@@ -98,7 +99,7 @@ def _tables(tree: Tree, found: Detection, used: set[str]) -> Iterator[str]:
 
 
 def _problem(tree: Tree, path: str) -> str | None:
-    """Return what keeps a table from being understood, nothing if it can be, and None if it does not look like labels."""
+    """Return what keeps a table from being understood, nothing if it can be, None if it does not look like labels."""
     name = path.rsplit("/", 1)[-1].lower()
     is_hinted = _HINT.search(name) is not None
     if name.endswith(_NO_TEXT):
@@ -133,8 +134,9 @@ def _compare_with_folders(tree: Tree, path: str, found: Detection) -> None:
             num_equal += _agrees(fields[image].strip(), fields[label].strip(), found.class_folders, folders)
     if num_equal < num_rows:
         raise LayoutError(
-            f"{tree.store.path(path)}: labels of {num_rows - num_equal:,} in {num_rows:,} rows found that are not the class of the image's "
-            f"folder, expected class folders and table to agree; move the table away if the folders are right, else sort the images by it"
+            f"{tree.store.path(path)}: labels of {num_rows - num_equal:,} in {num_rows:,} rows found that are not the "
+            "class of the image's folder, expected class folders and table to agree; "
+            "move the table away if the folders are right, else sort the images by it"
         )
 
 

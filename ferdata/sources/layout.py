@@ -1,4 +1,4 @@
-"""What the rest must know of a layout: how it is found and read, what its releases hold, and which options change anything.
+"""What the rest must know of a layout: how it is found and read, what its releases hold, which options change anything.
 
 In: nothing. Out: the values that a layout's folder fills. All of them stand in :data:`ferdata.sources.layouts.LAYOUTS`.
 """
@@ -54,8 +54,8 @@ class Layout:
         detector: Tells whether a folder holds it; one function may find several layouts.
         scan: Sorts every row of it into accepted, skipped or rejected.
         sign: What shows it, for the error where nothing is found.
-        evidence: What that is: ``files`` of no other data set, which count wherever they lie; ``columns`` of a table, which many have;
-            or ``names`` of folders, which are looked at last.
+        evidence: What that is: ``files`` of no other data set, which count wherever they lie; ``columns`` of a table,
+            which many have; or ``names`` of folders, which are looked at last.
         is_scattered: Its label files and its images may lie in folders of their own, anywhere below one root.
         classes: Class names in the order of the release's own ids, where its labels are such ids.
         releases: The releases with this layout, the full one first.
@@ -63,7 +63,7 @@ class Layout:
         has_originals: There are original photographs too, which ``rafdb_images`` asks for.
         may_need_order: Its labels can be numbers without names, so ``labels`` can have a use; its reader decides.
         side: Width and height of its images in pixels, where all have the same.
-        parts: Folders that its reader knows, in a split folder or, where there are none, in the root; images in others are noted as unread.
+        parts: Folders that its reader knows, in a split folder or else in the root; images in others are unread.
     """
 
     name: str
@@ -91,10 +91,10 @@ class Detection:
 
     Attributes:
         layout: What was found.
-        root: Folder or URL where the layout starts. Readers get a store that is rooted here, and item paths are relative to it.
+        root: Folder or URL where the layout starts. Readers get a store rooted here, and item paths are relative to it.
         splits: Split -> split folder, where the layout has split folders; ``train``, ``val``, ``test`` in this order.
-        files: Role -> label file. AN-csv: ``train``, ``val``, ``automatic``. RAF-basic, RAF-compound and AN-kaggle: ``labels``.
-            RAF-kaggle: ``train``, ``test``. AN-yolo: ``names`` (``data.yaml``), where there is one.
+        files: Role -> label file. AN-csv: ``train``, ``val``, ``automatic``. RAF-basic, RAF-compound and AN-kaggle:
+            ``labels``. RAF-kaggle: ``train``, ``test``. AN-yolo: ``names`` (``data.yaml``), where there is one.
         tables: Split -> parquet files of that split, in natural order.
         folders: Role -> image folder. AN-csv: ``manual``, ``automatic``. AN-plus: ``automatic``.
         class_folders: Name of a class folder as written on disk -> official class name.

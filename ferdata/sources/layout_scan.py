@@ -1,4 +1,4 @@
-"""The scan of one layout while its reader fills it: what a row's class makes of it, when to stop, and what the user should know.
+"""The scan of one layout while its reader fills it: what becomes of a row, when to stop, what the user should know.
 
 In: rows. Out: the finished :class:`Scan`. Costs a dictionary lookup a row, and one pass over two columns at the end.
 """
@@ -35,7 +35,7 @@ class LayoutScan(ScanBuilder):
     def __init__(
         self, store: Store, detection: Detection, options: ScanOptions, *, classes: Sequence[str] = ()
     ) -> None:
-        """Begin a scan; ``classes`` are those of the source itself, else the official ones that the options keep (RAF-DB: seven)."""
+        """Begin a scan; ``classes`` are the source's own, else the official ones that options keep (RAF-DB: seven)."""
         super().__init__()
         self.store, self.layout, self._detection = store, detection.layout, detection
         kept = AFFECTNET_8 if options.classes == 8 else AFFECTNET_7
@@ -72,7 +72,8 @@ class LayoutScan(ScanBuilder):
         """Note the images that stand in several rows; ``times`` counts the rows of each."""
         if repeated := sum(count > 1 for count in times.values()):
             self.notes.append(
-                f"{where}: {repeated:,} images stand in several rows; every row is kept, later ones with the line number in the key."
+                f"{where}: {repeated:,} images stand in several rows; "
+                "every row is kept, later ones with the line number in the key."
             )
 
     def stop_if_no_image_found(
@@ -85,8 +86,9 @@ class LayoutScan(ScanBuilder):
         """
         if num_rows and not num_found:
             raise SourceError(
-                f"{self.store.path(table)}: none of {num_rows:,} label rows finds its image, expected for instance "
-                f"{', '.join(looked_for[:3])}; point to the folder that holds labels and images together, and unpack archives first"
+                f"{self.store.path(table)}: "
+                f"none of {num_rows:,} label rows finds its image, expected for instance {', '.join(looked_for[:3])}; "
+                "point to the folder that holds labels and images together, and unpack archives first"
             )
 
     def stop_if_most_labels_invalid(self, num_rows: int, expected: str, *, table: str = "", since: int = 0) -> None:
@@ -112,7 +114,7 @@ class LayoutScan(ScanBuilder):
     def finish(self) -> Scan:
         """Return the scan, with notes on its counts per split and class, and on whether it is complete.
 
-        Rows that a rule skipped count when the totals are compared; those of an automatically annotated part are compared apart.
+        Rows that a rule skipped count too; those of an automatically annotated part are compared apart.
         """
         layout = self.layout
         scan = self.build(source=layout.source, layout=layout.name, root=self._detection.root, classes=self.classes)

@@ -1,6 +1,6 @@
 """What a scan of a source tree gives: items, rejects, counts and notes; and the builder that readers fill.
 
-In: the rows a layout reader finds. Out: a :class:`Scan`, columnar and bounded. Costs about 1 µs a row and 100 bytes an item.
+In: the rows a reader finds. Out: a :class:`Scan`, columnar and bounded. Costs about 1 µs a row and 100 bytes an item.
 """
 
 import json
@@ -85,7 +85,7 @@ class Scan:
         skipped: Rule -> number of rows left out by a rule the user can change (``contempt``, ``not_emotion``).
         repairs: Repair -> number of rows accepted after it (``box_clamped``, ``va_invalid`` ...).
         notes: Sentences for the user: layout found, completeness against the known totals, warnings.
-        complete: True if the counts equal a known release exactly, False if they differ, None if there is none to compare.
+        complete: True if the counts equal a known release exactly, False if they differ, None if none is known.
         side: Width and height of the images in pixels, where all of them should have the same.
     """
 
@@ -109,7 +109,7 @@ class ScanBuilder:
         rejects, skipped, repairs, notes: As in the :class:`Scan`.
         keys: Makes the items' keys unique.
         left_out: (split, class name) -> rows skipped, for the comparison with known totals.
-        automatic: The same for the rows accepted or skipped of the automatically annotated part, which has totals of its own.
+        automatic: The same for accepted and skipped rows of the automatically annotated part, which has its own totals.
         is_automatic: Whether rows of that part are being read.
     """
 
@@ -176,7 +176,7 @@ class ScanBuilder:
     def reject(
         self, path: str, reason: str, detail: str, *, split: str = "", row: int | None = None, key: str = ""
     ) -> None:
-        """Record a row or image that cannot be used; of a detail that is no sentence any more only the start is kept."""
+        """Record a row or image that cannot be used; of a very long detail only the start is kept."""
         if len(detail) > _MAX_DETAIL_CHARS:
             detail = f"{detail[:_MAX_DETAIL_CHARS]} ..."
         self.rejects.append(

@@ -25,8 +25,7 @@ def compare_totals(releases: Sequence[Release], counts: SplitCounts) -> tuple[li
         counts: Usable rows of every class, those a rule of the user left out included.
 
     Returns:
-        Sentences for the user, and True if a known release matches exactly, False if the known one differs, None if there
-        is none to compare with.
+        Sentences for the user, and True if a known release matches exactly, False if it differs, None if none is known.
     """
     for release in releases:
         if not _differences(release, counts):

@@ -1,7 +1,7 @@
 """What a layout does not read: images and other files, counted, so that none is left out without a word.
 
-In: a detected layout, or paths. Out: notes with the number of images in each folder, and of other files by their ending. Costs one
-listing of each folder that is not read.
+In: a detected layout, or paths. Out: notes with the number of images in each folder, and of other files by their
+ending. Costs one listing of each folder that is not read.
 """
 
 import os
@@ -34,7 +34,7 @@ _MAX_PATH_SHOWN = 200
 
 
 def note_unread(tree: Tree, found: Detection) -> list[str]:
-    """Return notes on the images in folders that no reader of this layout looks at, and on odd files beside those that are read.
+    """Return notes on images in folders that this layout does not read, and on odd files beside those that are read.
 
     Args:
         tree: Listings of the source.
@@ -67,7 +67,7 @@ def note_unread(tree: Tree, found: Detection) -> list[str]:
 
 
 def ignored_images(store: Store, folders: Iterable[str], layout: str, *, also: Iterable[str] = ()) -> list[str]:
-    """Return notes on the folders that hold images at any depth, that cannot be listed, and that are links to a folder above.
+    """Return notes on folders that hold images at any depth, that cannot be listed, or that are links to one above.
 
     Args:
         store: Where the source lives.
@@ -113,7 +113,7 @@ def _kind(store: Store, path: str) -> str:
 
 
 def _count(store: Store, folder: str, budget: int) -> tuple[int, int, list[str]]:
-    """Return the images at or below a folder, how many folders were listed, at most ``budget``, and those that cannot be listed.
+    """Return the images at or below a folder, the folders listed (``budget`` at most), and those that cannot be.
 
     Links in the folder are not followed.
     """

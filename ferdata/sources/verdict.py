@@ -1,6 +1,7 @@
 """What becomes of a row: accepted with a class, rejected or skipped with a reason.
 
-In: what a row says, and the images it can mean. Out: a :class:`Verdict`, which :meth:`ferdata.sources.scan.ScanBuilder.passes` writes down.
+In: what a row says, and the images it can mean. Out: a :class:`Verdict`, which
+:meth:`ferdata.sources.scan.ScanBuilder.passes` writes down.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ class Verdict(NamedTuple):
     """What becomes of one row.
 
     Attributes:
-        outcome: ``accepted``; ``rejected``, as the row cannot be used; or ``skipped``, as a rule of the user's leaves it out.
+        outcome: ``accepted``; ``rejected``, as it cannot be used; or ``skipped`` by a rule of the user's.
         reason: Why it is not accepted; the same word for all rows alike.
         detail: What of this row is wrong.
         class_name: The class of a row that is accepted or skipped.

@@ -1,4 +1,4 @@
-"""Every file of a source is read, rejected with a reason or counted in a note: odd names, service folders, links and locked folders."""
+"""Every file of a source is read, rejected or counted in a note: odd names, service folders, links, locked folders."""
 
 import io
 import os
@@ -22,9 +22,9 @@ from ferdata.sources import Scan, ScanOptions, read_image, scan_source
 from ferdata.sources.files.listing import is_junk
 
 SERVICE_FOLDERS = [
-    "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX", ".Trash-1000", ".AppleDouble",
-    ".thumbnails", ".ipynb_checkpoints", ".git", "@Recently-Snapshot", "@Recycle", "#snapshot", "~snapshot", ".Spotlight-V100",
-    ".fseventsd", "RECYCLER",
+    "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX", ".Trash-1000",
+    ".AppleDouble", ".thumbnails", ".ipynb_checkpoints", ".git", "@Recently-Snapshot", "@Recycle", "#snapshot",
+    "~snapshot", ".Spotlight-V100", ".fseventsd", "RECYCLER",
 ]  # fmt: skip
 SERVICE_FILES = ["._a.jpg", "Thumbs.db", "desktop.ini", ".DS_Store", "a.jpg:Zone.Identifier", "a.jpg@SynoEAStream"]
 IGNORED = "Ignored files that hold no image which can be read: "
@@ -114,8 +114,8 @@ def test_files_that_are_no_images_are_counted_by_their_ending(tmp_path: Path) ->
     found = scanned(tmp_path)
 
     assert noted(found, "Ignored") == [
-        f"{IGNORED}2 .heic (train/happy/1.heic, ...), 1 without suffix (train/happy/README), 1 .txt (train/happy/notes.txt), "
-        "1 .mp4 (train/extra.mp4)."
+        f"{IGNORED}2 .heic (train/happy/1.heic, ...), 1 without suffix (train/happy/README), "
+        "1 .txt (train/happy/notes.txt), 1 .mp4 (train/extra.mp4)."
     ]
 
 

@@ -191,7 +191,7 @@ def test_labels_none_of_which_finds_its_image_stop_the_scan(tmp_path: Path) -> N
 
 
 def test_images_with_other_names_are_accepted_if_they_are_the_only_ones(tmp_path: Path) -> None:
-    """Converted copies change extension and case; two of them for one id cannot be told apart, but ``<id>.jpg`` itself wins."""
+    """Converted copies change extension and case; two for one id cannot be told apart, but ``<id>.jpg`` itself wins."""
     npy_tree(tmp_path, val=())
     images = tmp_path / "train_set/images"
     for image_id, name in {1: "1.JPG", 2: "2.jpeg", 3: "3.PNG", 4: "4.bmp", 5: "5.TIFF", 6: "6.tif"}.items():

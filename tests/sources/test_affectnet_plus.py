@@ -177,7 +177,8 @@ def test_a_forged_json_file_is_one_corrupt_label(tmp_path: Path, text: str, reas
 def test_values_that_cannot_be_written_are_left_out_and_the_label_stays(tmp_path: Path, value: str) -> None:
     """An infinite age or half a letter would stop the ingest where records are written."""
     plus_tree(tmp_path)
-    text = f'{{"human-label": 2, "meta-data": {{"age": {value}, "pose": [1], "valence": {value}, "landmark-68": [{value}]}}}}'
+    meta = f'{{"age": {value}, "pose": [1], "valence": {value}, "landmark-68": [{value}]}}'
+    text = f'{{"human-label": 2, "meta-data": {meta}}}'
     (tmp_path / "human_annotated/train_set/annotations/2.json").write_text(text)
 
     item = scanned(tmp_path).items[2]

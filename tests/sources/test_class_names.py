@@ -1,4 +1,4 @@
-"""What makes a class of a folder: spellings of one name, folders of all images, and the advice where nothing names a class."""
+"""What makes a class of a folder: spellings of one name, folders of all images, and advice where nothing names one."""
 
 from pathlib import Path
 

@@ -57,7 +57,7 @@ def test_every_layout_is_recognised_where_it_starts(tmp_path: Path, layout: str)
 
 @pytest.mark.parametrize("levels", [1, 4])
 def test_single_folders_around_a_layout_are_gone_into(tmp_path: Path, layout: str, levels: int) -> None:
-    """Archives unpack into wrappers: ``AffectNet/``, ``archive (3)/``, doubled folders; junk and archives beside them do not count."""
+    """Archives unpack into wrappers: ``AffectNet/``, ``archive (3)/``, doubled folders; junk beside does not count."""
     inner = tmp_path.joinpath(*["archive (3)"] * levels)
     BUILDERS[layout](inner)
     put(tmp_path / ".DS_Store")
@@ -218,8 +218,8 @@ def test_derived_caches_are_no_second_layout_and_are_noted(tmp_path: Path) -> No
     assert found.layout.name == "AN-npy"
     ignored = [note for note in found.notes if note.startswith("Ignored")]
     assert ignored == [
-        "Ignored derived files, which are no labels: images_cropped/, affectnet.csv, dump.csv, train_annotations_7class.txt, "
-        "train_set/fan_landmarks/.",
+        "Ignored derived files, which are no labels: "
+        "images_cropped/, affectnet.csv, dump.csv, train_annotations_7class.txt, train_set/fan_landmarks/.",
         "Ignored archives beside the unpacked data: train_set.tar.",
         "Ignored pickles, which are never loaded: cache.pkl.",
     ]

@@ -10,7 +10,7 @@ from ferdata.sources import LAYOUTS, SOURCES, Layout
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=str)
 def test_a_layout_says_all_that_is_asked_of_it(layout: Layout) -> None:
-    """A release without an option that it declares, or under another name, would be found and then read as something else."""
+    """A release under another name, or without an option that it declares, would be read as something else."""
     assert LAYOUTS[str(layout)] is layout
     assert layout.source in SOURCES
     assert layout.evidence == "names" or layout.sign

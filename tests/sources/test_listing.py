@@ -92,8 +92,9 @@ def test_names_are_found_exactly_or_else_in_any_case() -> None:
 @pytest.mark.parametrize(
     ("name", "split"),
     [
-        ("train_set", "train"), ("Train", "train"), ("training", "train"), ("val_set", "val"), ("valid_set", "val"), ("VALID", "val"),
-        ("Validation", "val"), ("validation_set", "val"), ("test", "test"), ("test set", "test"), ("training.csv", None), ("trains", None),
+        ("train_set", "train"), ("Train", "train"), ("training", "train"), ("training.csv", None), ("trains", None),
+        ("val_set", "val"), ("valid_set", "val"), ("VALID", "val"), ("Validation", "val"), ("validation_set", "val"),
+        ("test", "test"), ("test set", "test"),
     ],
 )  # fmt: skip
 def test_split_names_of_every_release_are_known(name: str, split: str | None) -> None:

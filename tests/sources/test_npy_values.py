@@ -77,7 +77,7 @@ def test_a_pipe_for_a_label_file_is_a_corrupt_label(tmp_path: Path) -> None:
 def test_valence_and_arousal_are_numbers_or_missing(
     tmp_path: Path, kind: str, name: str, value: np.ndarray, expected: float | None, is_invalid: bool
 ) -> None:
-    """-2 means missing and must never be clipped to -1; whatever else is no number in [-1, 1] is missing and counted."""
+    """-2 means missing and must never be clipped to -1; all else outside [-1, 1] is missing and counted."""
     npy_tree(tmp_path)
     annotation(tmp_path, 5, kind).write_bytes(npy_bytes(value))
 

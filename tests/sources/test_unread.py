@@ -1,4 +1,4 @@
-"""Images outside the folders that a layout reads: each is rejected or counted in a note, none is lost without a word."""
+"""Images outside the folders that a layout reads: each is rejected or counted in a note, none is lost in silence."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Folders around a data set, and folders inside class folders: what is a class, what is a wrapper, and what must be asked."""
+"""Folders around a data set and inside class folders: what is a class, what is a wrapper, and what must be asked."""
 
 from collections.abc import Callable
 from pathlib import Path

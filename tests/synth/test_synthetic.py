@@ -1,4 +1,4 @@
-"""Trees of synthetic faces: the files, names, dtypes and lists of the real releases, read by public code and by our own scan."""
+"""Trees of synthetic faces: files, names, dtypes and lists of the real releases, read by public code and by ours."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""What synthetic faces show: expressions in the landmarks and in the pixels, valence and arousal beside them, and a camera's noise."""
+"""What synthetic faces show: expressions in landmarks and in pixels, valence and arousal beside them, camera noise."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ NEUTRAL, HAPPY, SAD, SURPRISE, FEAR, DISGUST, ANGER, CONTEMPT = range(8)
 
 
 def median(label: int, measure: Callable[[np.ndarray], float]) -> float:
-    """Median over faces of a class; landmarks are given upright, in units of the distance between the outer eye corners."""
+    """Median over faces of a class; landmarks are upright, in units of the distance between the outer eye corners."""
     values = []
     for seed in range(30):
         marks = draw_face(label, seed, 32).landmarks
@@ -104,7 +104,7 @@ def test_mouth_landmarks_follow_the_expression() -> None:
 
 
 def test_brow_eye_and_nose_landmarks_follow_the_expression() -> None:
-    """Brows rise in surprise and sink in anger, their inner ends rise in grief, eyes widen in fear, the nose rises in disgust."""
+    """Brows rise in surprise, sink in anger, rise inside in grief; eyes widen in fear, the nose rises in disgust."""
 
     def brows(marks: np.ndarray) -> float:
         return float(-marks[17:27, 1].mean())
@@ -134,7 +134,7 @@ def test_contempt_is_one_sided_and_the_others_are_not() -> None:
 
 
 def test_landmarks_lie_on_what_they_name() -> None:
-    """At the landmarks' own pixels the surprised mouth is dark, pupils are dark, and the cheek is brighter than both."""
+    """At the landmarks' pixels the surprised mouth is dark, pupils are dark, and the cheek is brighter than both."""
 
     def brightness(pixels: np.ndarray, place: np.ndarray) -> float:
         x, y = np.round(place).astype(int)

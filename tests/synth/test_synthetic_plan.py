@@ -84,7 +84,7 @@ def test_shares_add_up_and_keep_to_the_floor(count: int, weights: list[int]) -> 
 
 
 def test_classes_are_mixed_along_the_numbers() -> None:
-    """The real releases are not sorted by class, and a reader that takes the first thousand images must not get one class."""
+    """The real releases are not sorted by class: whoever takes the first thousand images must not get one class."""
     train = plan_splits(RECIPES["AN-npy"].totals(), 2000, seed=0, gaps=True, first_number=0)[0]
 
     assert len(set(train.labels[:300].tolist())) == 8

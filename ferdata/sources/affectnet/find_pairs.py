@@ -1,6 +1,6 @@
-"""Detect split folders, or one split, with ``images/`` beside ``annotations/``: of AffectNet's 2021 release, or of AffectNet+.
+"""Detect split folders, or one split, with ``images/`` beside ``annotations/``: AffectNet of 2021, or AffectNet+.
 
-In: listings. Out: a :class:`Detection` of the layout asked for. Of a large annotation folder only the first names are read.
+In: listings. Out: a :class:`Detection` of the layout asked for. Of many annotations only the first names are read.
 """
 
 import os
@@ -20,7 +20,7 @@ _ENOUGH_JSON = 16
 
 
 def find_pairs(tree: Tree, folder: str, layout: Layout, ending: str) -> Detection | None:
-    """Return the split folders of ``folder``, or ``folder`` itself as one split, if their annotations have this ``ending``.
+    """Return the split folders of ``folder``, or itself as one split, if their annotations have this ``ending``.
 
     Args:
         tree: Listings of the source.
@@ -52,14 +52,14 @@ def _one_split(tree: Tree, folder: str, layout: Layout) -> Detection:
     split = next((split for split in map(split_of, names) if split), None)
     if split is None:
         raise AmbiguousLayoutError(
-            f"{tree.store.path(folder)}: one split of {layout} found (images/ and annotations/), expected a folder name that says which: "
-            f"train_set or val_set; rename the folder or give the folder above it"
+            f"{tree.store.path(folder)}: one split of {layout} found (images/ and annotations/), expected a folder "
+            "name that says which: train_set or val_set; rename the folder or give the folder above it"
         )
     return Detection(layout=layout, root=folder, splits={split: folder})
 
 
 def _ending(tree: Tree, annotations: str) -> str | None:
-    """Return the ending of a folder's annotation files; of a folder of a million ``.npy`` files only the first are read.
+    """Return the ending of a folder's annotation files; of a million ``.npy`` files only the first are looked at.
 
     AffectNet+ has one JSON file an image; a folder whose first ones belong to no image holds another data set's (COCO).
     """

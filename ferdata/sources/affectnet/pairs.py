@@ -1,6 +1,6 @@
 """Read split folders that hold ``images/`` beside label files of the same stems (AN-npy, AN-va, AN-plus).
 
-In: listings of both. Out: pairs, and what their labels say as items, skips and rejects. Costs one listing of each folder.
+In: listings of both. Out: pairs, and their labels as items, skips and rejects. Costs one listing of each folder.
 """
 
 import os
@@ -163,7 +163,7 @@ class _ImageStems:
         return iter(self._names)
 
     def find(self, stem: str) -> tuple[list[str], list[str]]:
-        """Return the names that a stem can mean, the layout's own ``<stem>.jpg`` alone if it is there, and the other names."""
+        """Return the names that a stem can mean, ``<stem>.jpg`` alone if it is there, and the other names."""
         known = self._names.get(stem.lower(), [])
         if isinstance(known, str):
             return [known], []

@@ -40,8 +40,8 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
     ]
     if strange:
         raise LayoutError(
-            f"{tree.store.path(strange[0])}: no row of AffectNet's release found in its first lines, expected columns like those of "
-            f"{next(iter(files.values()))}; take an intact copy, or move it away"
+            f"{tree.store.path(strange[0])}: no row of AffectNet's release found in its first lines, "
+            f"expected columns like those of {next(iter(files.values()))}; take an intact copy, or move it away"
         )
     folders = {}
     if any(role != "automatic" for role in files):
@@ -93,7 +93,8 @@ def _by_role(tree: Tree, paths: list[str]) -> tuple[dict[str, str], list[str]]:
             unknown.append(path)
     if unknown and not official and not named:
         raise AmbiguousLayoutError(
-            f"{tree.store}: {', '.join(unknown)} found, expected a name that says the split; name it training.csv or validation.csv"
+            f"{tree.store}: {', '.join(unknown)} found, expected a name that says the split; "
+            "name it training.csv or validation.csv"
         )
     notes = [f"Ignored {path}: its name says no split (training.csv, validation.csv)." for path in unknown]
     files = {}
@@ -101,7 +102,8 @@ def _by_role(tree: Tree, paths: list[str]) -> tuple[dict[str, str], list[str]]:
         claims = official.get(role) or named.get(role, [])
         if len(claims) > 1 and not are_equal(tree.store, claims):
             raise AmbiguousLayoutError(
-                f"{tree.store}: {' and '.join(claims)} differ, expected one CSV file for the {role} rows; move the others away"
+                f"{tree.store}: {' and '.join(claims)} differ, expected one CSV file for the {role} rows; "
+                "move the others away"
             )
         if claims:
             files[role] = claims[0]
@@ -123,7 +125,8 @@ def _images(tree: Tree, folder: str, word: str, written: list[str], files: dict[
         homes = [home for home in homes if _holds_any(tree, home, written)] or homes
     if len(homes) > 1:
         raise AmbiguousLayoutError(
-            f"{tree.store.path(folder)}: image folders {' and '.join(map(repr, homes))} found, expected one; move the others away"
+            f"{tree.store.path(folder)}: image folders {' and '.join(map(repr, homes))} found, expected one; "
+            "move the others away"
         )
     if homes:
         return homes[0]

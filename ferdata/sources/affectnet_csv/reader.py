@@ -1,7 +1,7 @@
-"""Read AffectNet's full release of 2017 (AN-csv): photographs, and CSV files with face box, landmarks, class, valence and arousal.
+"""Read AffectNet's full release of 2017 (AN-csv): photographs, and CSV files with box, landmarks, class and scores.
 
-In: CSV files of 9 columns, or 144 where the landmarks are split, and an image folder. Out: a :class:`Scan`. The CSV is streamed and
-each image folder is listed once; no image is opened. A row with landmarks costs about 30 µs of one core.
+In: CSV files of 9 columns, or 144 where the landmarks are split, and an image folder. Out: a :class:`Scan`. The CSV is
+streamed and each image folder is listed once; no image is opened. A row with landmarks costs about 30 µs of one core.
 """
 
 import re
@@ -62,7 +62,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
 
 
 class ImageFolder:
-    """The images of an AN-csv image folder, as ``<n>/<hash>.<ext>`` or flattened; each folder is listed once, when it is first needed.
+    """The images of an AN-csv image folder, as ``<n>/<hash>.<ext>`` or flattened; each folder is listed once.
 
     Attributes:
         home: The folder, relative to the store's root.
@@ -80,7 +80,7 @@ class ImageFolder:
         self._folders = dict.fromkeys(name for name in self._inner if name.isdecimal())
 
     def find(self, written: str) -> list[str]:
-        """Return what a path in the CSV can mean, relative to the root: one path, none, or several that differ in case."""
+        """Return what a path in the CSV can mean, from the root: one path, none, or several that differ in case."""
         folder, _, name = written.rpartition("/")
         if folder not in self._folders:
             folder = ""
@@ -167,8 +167,8 @@ class _Reader:
         """Say how many rows name a file again."""
         if self._num_repeated:
             self.builder.notes.append(
-                f"{self._num_repeated:,} rows name a file that an earlier row of the split has named; every row is kept, "
-                f"its number is in the key."
+                f"{self._num_repeated:,} rows name a file that an earlier row of the split has named; "
+                "every row is kept, its number is in the key."
             )
 
     def _judge(

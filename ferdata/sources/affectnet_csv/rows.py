@@ -1,7 +1,7 @@
 """Rows of AffectNet's CSV files: the order of their columns, and what box and landmarks mean.
 
-In: fields as text. Out: columns, boxes, landmarks, or None where they cannot be used. Landmarks cost 5 µs a row when many rows
-are parsed together, 25 µs one by one.
+In: fields as text. Out: columns, boxes, landmarks, or None where they cannot be used. Landmarks cost 5 µs a row when
+many rows are parsed together, 25 µs one by one.
 """
 
 import math
@@ -33,7 +33,7 @@ _IMAGE_PATH = re.compile(r"(?:\d+[/\\])?[^/\\]+\.(?:jpe?g|png|bmp|tiff?)", re.IG
 def sample_paths(rows: Sequence[Sequence[str]]) -> list[str] | None:
     """Return the image paths in the first rows of a CSV file of AffectNet's release, or None where it is none.
 
-    The header tells, else the first data row: ``<n>/<hash>.<ext>`` or ``<hash>.<ext>``, and as many fields as the release has.
+    The header tells, else the first data row: ``[<n>/]<hash>.<ext>``, and as many fields as the release has.
     """
     column = 0
     if rows and len(set(_PLAIN_NAMES).intersection(map(plain_name, rows[0]))) >= _ENOUGH_NAMES:
@@ -47,10 +47,10 @@ def sample_paths(rows: Sequence[Sequence[str]]) -> list[str] | None:
 
 
 def iter_official_rows(store: Store, path: str) -> Iterator[tuple[int, Sequence[str], str]]:
-    """Yield ``(line, fields, problem)`` for every data row, the fields in the release's order; lines count from 1. The file is streamed.
+    """Yield ``(line, fields, problem)`` for every data row, streamed; fields in the release's order, lines from 1.
 
-    Where a header has another order, or more columns, fields are taken by its names. A row of another width has a problem, and its path
-    stands first.
+    Where a header has another order, or more columns, fields are taken by its names. A row of another width has a
+    problem, and its path stands first.
 
     Raises:
         LayoutError: If the header misses a column or has one twice.
@@ -81,7 +81,7 @@ def iter_official_rows(store: Store, path: str) -> Iterator[tuple[int, Sequence[
 
 
 def parse_box(fields: Sequence[str]) -> tuple[float, float, float, float] | None:
-    """Return the box as written, or None where it has no area or lies left of or above the image; the transform sees the other sides."""
+    """Return the box as written, None where it has no area or starts outside; the transform checks the far sides."""
     try:
         x, y, width, height = float(fields[1]), float(fields[2]), float(fields[3]), float(fields[4])
     except ValueError:
@@ -120,7 +120,7 @@ def _parse_one(text: str) -> np.ndarray | None:
 
 
 def _header_order(fields: Sequence[str], where: str) -> list[int] | None:
-    """Return the columns of a header in the release's own order, landmarks in one column or in 136; None where the row is data.
+    """Return the columns of a header in the release's order, landmarks in one or in 136; None where the row is data.
 
     A row is the header if it neither starts with an image's path nor has a number for its class.
 
@@ -149,8 +149,8 @@ def _header_order(fields: Sequence[str], where: str) -> list[int] | None:
             wrong.append(f"{len(rest) or 'no'} columns facial_landmarks")
     if wrong:
         raise LayoutError(
-            f"{where}: header {shorten(fields)} found, with {', '.join(wrong)}, expected {', '.join(_NAMES)} and facial_landmarks "
-            f"once each, in any order; correct the header"
+            f"{where}: header {shorten(fields)} found, with {', '.join(wrong)}, "
+            f"expected {', '.join(_NAMES)} and facial_landmarks once each, in any order; correct the header"
         )
     path, x, y, width, height, expression, valence, arousal = (columns[0] for columns in places)
     return [path, x, y, width, height, *rest, expression, valence, arousal]

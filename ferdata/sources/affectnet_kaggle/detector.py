@@ -15,7 +15,7 @@ __all__ = ["AN_KAGGLE_A", "AN_KAGGLE_B"]
 
 
 def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
-    """Look for a table of images and class names, ``labels.csv`` by rights: AN-kaggle-A without splits, AN-kaggle-B with train and test.
+    """Look for a table of images and class names, ``labels.csv`` by rights: AN-kaggle-A without splits, B with them.
 
     Raises:
         AmbiguousLayoutError: If one folder holds two such tables, and none of them is ``labels.csv``.
@@ -46,8 +46,8 @@ def _label_table(tree: Tree, folder: str) -> str | None:
     ]
     if len(paths) > 1:
         raise AmbiguousLayoutError(
-            f"{tree.store.path(folder)}: {' and '.join(paths)} found, which all name images and classes, expected one table; name the "
-            f"one to use labels.csv, or move the others away"
+            f"{tree.store.path(folder)}: {' and '.join(paths)} found, which all name images and classes, "
+            "expected one table; name the one to use labels.csv, or move the others away"
         )
     return paths[0] if paths else None
 

@@ -1,6 +1,6 @@
-"""Read the Kaggle copies of AffectNet: class folders with one ``labels.csv``, whose labels are right where the folder is not.
+"""Read the Kaggle copies of AffectNet: class folders with one ``labels.csv``, which is right where the folder is not.
 
-In: AN-kaggle-A (no splits) or AN-kaggle-B (Train and Test). Out: a :class:`Scan`. Costs one listing of each folder; no image is opened.
+In: AN-kaggle-A (no splits) or B (Train and Test). Out: a :class:`Scan`. Lists each folder once; opens no image.
 """
 
 import math
@@ -27,7 +27,7 @@ __all__ = ["scan"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _LabelRow:
-    """One row of ``labels.csv``: line number from 1, image path, label as written, what its label makes of it, other columns."""
+    """One row of ``labels.csv``: line number from 1, image path, label as written, its verdict, other columns."""
 
     line: int
     path: str
@@ -43,7 +43,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions, *, names_all:
         store: Where the tree lives.
         detection: Its split folders and its label file.
         options: What the user asks for.
-        names_all: The file has a row for every image, so one without is rejected; else such an image takes its class from its folder.
+        names_all: An image without a row is rejected; else it takes its class from its folder.
 
     Raises:
         LayoutError: If the CSV has not its columns, or a folder that must give the class is no known class.
@@ -80,7 +80,7 @@ class _Reader:
             SourceError: If the file is no table, most labels are not classes, or no row finds its image.
         """
         rows = self._labels()
-        # A label file inside a split folder means its own images first; one beside them leaves open which split a row means.
+        # A label file in a split folder means its own images first; one beside them leaves open which split it means.
         inside = [
             split for split, tree in self._trees.items() if tree.folder and self._csv.startswith(f"{tree.folder}/")
         ]
@@ -139,7 +139,7 @@ class _Reader:
         return {split: names for split in splits if (names := self._find(split, path))}
 
     def _find(self, split: str, path: str) -> list[str]:
-        """Return the images of a split that a row's path can mean: below the split folder, or below the root if it names the split."""
+        """Return the images of a split that a row's path can mean, from the split folder or from the root."""
         return self._index[split].find(below(self._trees[split].folder, path)) or self._index[split].find(path)
 
     def _accept_rows(self, split: str, pairs: list[tuple[_LabelRow, str]]) -> None:
@@ -168,8 +168,9 @@ class _Reader:
                     self.builder.reject(path, "label_missing", f"not in {self._csv}", split=split)
                 elif class_name is None:
                     raise LayoutError(
-                        f"{self._store.path(below(tree.folder, folder))}: class folder {folder!r} found with images that {self._csv} does "
-                        f"not name, expected known names ({KNOWN_NAMES}); rename it or move it away"
+                        f"{self._store.path(below(tree.folder, folder))}: "
+                        f"class folder {folder!r} found with images that {self._csv} does not name, "
+                        f"expected known names ({KNOWN_NAMES}); rename it or move it away"
                     )
                 else:
                     self.builder.repairs["label_from_folder"] += 1
@@ -198,7 +199,7 @@ class _Reader:
 
 
 def _tails(path: str) -> Iterator[str]:
-    """Yield a row's path, then without the folders above the class folder that its writer had, but never without the split it names."""
+    """Yield a row's path, then without the folders above the class folder, but never without the split it names."""
     while path:
         yield path
         first, _, path = path.partition("/")

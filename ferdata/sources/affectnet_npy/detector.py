@@ -1,4 +1,4 @@
-"""Detect AffectNet's release of 2021: split folders with ``images/`` and ``.npy`` files, in one folder or in one a kind."""
+"""Detect AffectNet's release of 2021: split folders with ``images/`` and ``.npy`` files, in one folder or several."""
 
 from functools import partial
 

@@ -1,9 +1,9 @@
 """Read AffectNet's tiny ``.npy`` annotation files by the hundred thousand.
 
-In: listings of the annotation folders. Out: per image its label as text, valence, arousal and landmarks, in bounded memory.
+In: listings of the annotation folders. Out: label, valence, arousal and landmarks of each image, in bounded memory.
 
-A file costs about 10 µs of one core with a warm page cache, and 2 µs to list (20,000 images of four files each, measured; 55 µs through
-``np.load``): one open, one read, and a header that is looked up instead of parsed.
+A file costs about 10 µs of one core with a warm page cache, and 2 µs to list (20,000 images of four files each,
+measured; 55 µs through ``np.load``): one open, one read, and a header that is looked up instead of parsed.
 """
 
 import io
@@ -109,7 +109,7 @@ def read_annotations(
 
 
 def parse_npy(data: bytes) -> str | np.ndarray:
-    """Return the text of the one value in a ``.npy`` file, or its values, in the file's own shape, where it holds none or several.
+    """Return the text of the one value in a ``.npy`` file, or the array where it holds none or several.
 
     Raises:
         ValueError: If the bytes are no ``.npy`` file, are cut short, or hold pickled objects.
@@ -255,7 +255,7 @@ def _read_files(
 
 
 def _landmarks(values: str | np.ndarray | None) -> np.ndarray | None:
-    """Return ``x0, y0, ...`` of 68 points, which may also stand as 68 x 2 or 2 x 68 numbers; no other shape says which is x."""
+    """Return ``x0, y0, ...`` of 68 points, also from 68 x 2 or 2 x 68 numbers; no other shape says which is x."""
     if not isinstance(values, np.ndarray) or values.size != NUM_LANDMARK_VALUES or values.dtype.kind not in "iufUS":
         return None
     shape = tuple(extent for extent in values.shape if extent != 1)

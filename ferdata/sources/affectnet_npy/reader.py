@@ -1,7 +1,7 @@
 """Read AffectNet's 8-label release of 2021 (AN-npy) and its form with one folder a kind (AN-va).
 
-In: split folders with images and ``.npy`` annotations. Out: a :class:`Scan`. Costs one listing of each folder and one read of each
-annotation file, see :mod:`ferdata.sources.affectnet_npy.npy_values`; no image is opened.
+In: split folders with images and ``.npy`` annotations. Out: a :class:`Scan`. Costs one listing of each folder and one
+read of each annotation file, see :mod:`ferdata.sources.affectnet_npy.npy_values`; no image is opened.
 """
 
 from collections.abc import Mapping

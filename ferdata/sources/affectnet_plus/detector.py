@@ -1,4 +1,4 @@
-"""Detect AffectNet+: ``human_annotated/`` or ``no_human_annotated/``, or ``annotations/<id>.json`` beside ``images/``."""
+"""Detect AffectNet+: ``human_annotated/``, ``no_human_annotated/``, or ``annotations/<id>.json`` beside ``images/``."""
 
 from ferdata.labels import AFFECTNET_ALL
 from ferdata.sources.affectnet.find_pairs import PARTS, find_pairs

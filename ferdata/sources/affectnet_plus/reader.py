@@ -1,7 +1,7 @@
 """Read AffectNet+ (AN-plus): face crops with one JSON file an image.
 
-In: split folders with ``images/`` and ``annotations/<id>.json``. Out: a :class:`Scan`, with gender, race, age, pose, soft label and
-subset as extra values. Costs one listing of each folder and one read of each JSON file; no image is opened.
+In: split folders with ``images/`` and ``annotations/<id>.json``. Out: a :class:`Scan`, with gender, race, age, pose,
+soft label and subset as extra values. Lists each folder once, reads each JSON file once, opens no image.
 """
 
 import json
@@ -38,7 +38,8 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     automatic = detection.folders.get("automatic")
     if options.automatic and automatic is None:
         raise LayoutError(
-            f"{store}: no no_human_annotated/ found, expected it beside human_annotated/; unpack it or do not ask for it"
+            f"{store}: no no_human_annotated/ found, expected it beside human_annotated/; "
+            "unpack it or do not ask for it"
         )
     pairs = PairScan(store, detection, options)
     for split, folder in detection.splits.items():

@@ -51,8 +51,9 @@ class ClassTree:
 def list_class_tree(store: Store, folder: str, *, only: Collection[str] | None = None) -> ClassTree:
     """List a split folder.
 
-    Sub-folders of a class folder (by person, by source) belong to the class. A link inside a class folder that leads back into the
-    source is not followed: what it shows is read where it lies. Nor is a link beside a class folder of the same class that leads there.
+    Sub-folders of a class folder (by person, by source) belong to the class. Two kinds of links are not followed, as
+    what they show is read where it lies: one inside a class folder back into the source, and one to a class folder
+    beside it of the same class.
 
     Args:
         store: Where the source lives.
@@ -60,8 +61,8 @@ def list_class_tree(store: Store, folder: str, *, only: Collection[str] | None =
         only: Names of the class folders to list, else all.
 
     Raises:
-        AmbiguousLayoutError: If a class folder holds split folders, folders of other classes, or labels of its own, or if two class
-            folders are one.
+        AmbiguousLayoutError: If a class folder holds split folders, folders of other classes, or labels of its own, or
+            if two class folders are one.
         LayoutError: If folders are nested too deeply.
     """
     here = list_folder(store, folder)
@@ -100,8 +101,8 @@ def _second_links(store: Store, folder: str, names: Collection[str]) -> list[str
                 continue
             if not _is_same_class(name, other):
                 raise AmbiguousLayoutError(
-                    f"{store.path(folder)}: class folders {name!r} and {other!r} found, which are both {real[name]} or a part of it, "
-                    f"expected images of their own in each; remove the link that is wrong"
+                    f"{store.path(folder)}: class folders {name!r} and {other!r} found, which are both {real[name]} "
+                    "or a part of it, expected images of their own in each; remove the link that is wrong"
                 )
             found.append(name)
             break
@@ -111,7 +112,7 @@ def _second_links(store: Store, folder: str, names: Collection[str]) -> list[str
 def refuse_other_classes_inside(
     store: Store, class_folder: str, folder: str, dirs: Collection[str], classes: Collection[str]
 ) -> None:
-    """Refuse a class folder whose sub-folders say that its images have other classes, or that the data set starts further down.
+    """Refuse a class folder whose sub-folders are classes or splits: other classes, or a data set that starts there.
 
     Args:
         store: Where the source lives.
@@ -131,9 +132,9 @@ def refuse_other_classes_inside(
     ]
     if wrong:
         raise AmbiguousLayoutError(
-            f"{store.path(folder)}: {', '.join(map(repr, wrong[:8]))} found inside class folder {class_folder!r}, expected its images, or "
-            f"folders that are neither splits nor classes; give {store.path(folder)} if the data set starts there, else put split folders "
-            f"above class folders (train/Happy/...)"
+            f"{store.path(folder)}: {', '.join(map(repr, wrong[:8]))} found inside class folder {class_folder!r}, "
+            f"expected its images, or folders that are neither splits nor classes; give {store.path(folder)} if the "
+            "data set starts there, else put split folders above class folders (train/Happy/...)"
         )
 
 
@@ -169,8 +170,8 @@ class _Walker:
         refuse_other_classes_inside(self._store, class_folder, folder, here.dirs, self._classes)
         if depth == _MAX_DEPTH:
             raise LayoutError(
-                f"{self._store.path(folder)}: {_MAX_DEPTH} levels of folders found inside class folder {class_folder!r}, expected fewer; "
-                f"move the images up"
+                f"{self._store.path(folder)}: {_MAX_DEPTH} levels of folders found inside class folder "
+                f"{class_folder!r}, expected fewer; move the images up"
             )
         for name in here.dirs:
             path = below(folder, name)

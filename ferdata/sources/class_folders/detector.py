@@ -33,8 +33,8 @@ def find_class_folders(tree: Tree, folder: str, asked: Asked) -> Detection | Non
 
     Raises:
         LayoutError: If a class folder's name is not known, or numbers do not fit the order that ``labels`` asks for.
-        AmbiguousLayoutError: If numbers can be read in several orders and ``labels`` does not say which, or if a class folder holds
-            split folders or other classes.
+        AmbiguousLayoutError: If numbers can be read in several orders and ``labels`` does not say which, or if a class
+            folder holds split folders or other classes.
     """
     source = asked.source
     splits = _splits(tree, folder)
@@ -76,8 +76,8 @@ def find_class_folders(tree: Tree, folder: str, asked: Asked) -> Detection | Non
         and any(any(_counts(tree, path).values()) for path in splits.values())
     ):
         raise LayoutError(
-            f"{tree.store.path(folder)}: class folder {', '.join(map(repr, unknown))} found, expected only known class names "
-            f"({KNOWN_NAMES}); rename the folder or move it away"
+            f"{tree.store.path(folder)}: class folder {', '.join(map(repr, unknown))} found, "
+            f"expected only known class names ({KNOWN_NAMES}); rename the folder or move it away"
             f"{', or use source ' + repr('folder') + ' for classes of your own' if is_own else ''}"
         )
     if unknown:
@@ -100,7 +100,7 @@ def _may_be_own(tree: Tree, splits: Mapping[str, str], names: Sequence[str]) -> 
 
 
 def class_places(tree: Tree, folder: str) -> list[str]:
-    """Return the paths that are class folders if ``folder`` holds class folders at all: below its split folders, else its own."""
+    """Return what class folders ``folder`` would have: those below its split folders, else its own."""
     return [below(path, name) for path in _splits(tree, folder).values() for name in _class_dirs(tree, path)]
 
 
@@ -111,12 +111,13 @@ def _refuse_splits_beside_classes(
     if holding := [name for name in others if any(holds_images(tree, below(path, name)) for path in splits.values())]:
         raise AmbiguousLayoutError(
             f"{tree.store.path(folder)}: split folder {', '.join(map(repr, split_names))} found beside class folder "
-            f"{', '.join(map(repr, holding[:8]))}, expected class folders below split folders alone; move one of them away"
+            f"{', '.join(map(repr, holding[:8]))}, expected class folders below split folders alone; "
+            "move one of them away"
         )
 
 
 def _splits(tree: Tree, folder: str) -> dict[str, str]:
-    """Return split -> folder where one split folder at least holds folders; one that holds nothing but images is a split without labels."""
+    """Return split -> folder where one split folder at least holds folders; one of images alone is without labels."""
     named = [(split, name) for name in tree.folder(folder).dirs if (split := split_of(name))]
     with_classes = [name for _, name in named if _class_dirs(tree, below(folder, name))]
     found: dict[str, str] = {}
@@ -125,7 +126,8 @@ def _splits(tree: Tree, folder: str) -> dict[str, str]:
             continue
         if split in found:
             raise AmbiguousLayoutError(
-                f"{tree.store.path(folder)}: {found[split]!r} and {name!r} found, expected one folder for split {split}; move one away"
+                f"{tree.store.path(folder)}: "
+                f"{found[split]!r} and {name!r} found, expected one folder for split {split}; move one away"
             )
         found[split] = below(folder, name)
     return {split: found[split] for split in ("train", "val", "test") if split in found} or {"train": folder}

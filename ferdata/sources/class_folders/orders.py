@@ -57,14 +57,16 @@ def find_number_order(
     if labels is not None:
         chosen = next((order for order in orders if order.option == labels), None)
         if chosen is None:
+            fitting = " or ".join(sorted({f"--labels {order.option}" for order in orders if order.option}))
             raise LayoutError(
                 f"{where}: numeric class folders {_span(numbers)} found, expected numbers that fit --labels {labels}; "
-                f"{'use ' + ' or '.join(sorted({f'--labels {o.option}' for o in orders if o.option})) + ' or ' if orders else ''}"
-                f"rename them to class names"
+                f"{f'use {fitting} or ' if orders else ''}rename them to class names"
             )
         if len(proven) == 1 and proven[0].names != chosen.names:
-            note = f"Warning: --labels {labels} was asked for, but the counts of train equal the known totals in {proven[0].title}."
-            return _named(numbers, chosen, first), (note,)
+            return _named(numbers, chosen, first), (
+                f"Warning: --labels {labels} was asked for, but the counts of train equal the known totals in "
+                f"{proven[0].title}.",
+            )
         return _named(numbers, chosen, first), (
             f"Numeric class folders read in {chosen.title}, as --labels {labels} asks.",
         )

@@ -10,10 +10,11 @@ from ferdata.sources.files.listing import Tree, below, is_image_at, printable, s
 __all__ = ["PARTS", "find_own_classes", "holds_images", "is_annotation_file", "merged_spellings"]
 
 PARTS = frozenset((
-    "images", "image", "imgs", "img", "jpegimages", "annotations", "annotation", "labels", "label", "xml", "xmls", "json", "bboxes",
-    "imagesets", "segmentationclass", "segmentationobject", "valence", "arousal", "emotion", "landmarks",
+    "images", "image", "imgs", "img", "jpegimages", "imagesets", "segmentationclass", "segmentationobject",
+    "annotations", "annotation", "labels", "label", "xml", "xmls", "json", "bboxes",
+    "valence", "arousal", "emotion", "landmarks",
 ))  # fmt: skip
-"""Folders that hold all images, or all labels, of a data set whose labels are not folder names (COCO, VOC, YOLO, AN-npy)."""
+"""Folders of all images, or all labels, of a data set whose labels are not folder names (COCO, VOC, YOLO, AN-npy)."""
 
 _FORMS = re.compile(
     r"(original|aligned|cropped|resized|mask)s?([ _-]?(images?|faces?))?|(manually|automatically)_annotated.*"
@@ -38,9 +39,9 @@ _ANNOTATION_ENDINGS = (
 def find_own_classes(tree: Tree, splits: Mapping[str, str], names: Sequence[str]) -> dict[str, str] | None:
     """Return folder name -> class name, or None where the folders are known classes or no class folders at all.
 
-    Folders of all images, such as ``images/`` or ``train2017/``, are no classes. One name that is no known class, or a number that
-    no known order has, makes all of them the user's own. Names that differ only as :func:`ferdata.labels.name_key` allows, in case
-    between splits for instance, are one class under the spelling met first.
+    Folders of all images, such as ``images/`` or ``train2017/``, are no classes. One name that is no known class, or a
+    number that no known order has, makes all of them the user's own. Names alike to :func:`ferdata.labels.name_key`, as
+    those that differ in case between splits, are one class under the spelling met first.
 
     Args:
         tree: Listings of the source.
@@ -96,7 +97,7 @@ def is_annotation_file(name: str) -> bool:
 
 
 def _is_all_images(tree: Tree, splits: Mapping[str, str], holding: Sequence[str]) -> bool:
-    """Tell whether there is but one folder of images, with an annotation file in it, beside it or above: ``faces/`` is no class then."""
+    """Tell whether the only folder of images has an annotation file in it, beside it or above: it is no class then."""
     if len(set(map(_class_key, holding))) > 1:
         return False
     above = {path.rpartition("/")[0] for path in splits.values()}
@@ -107,20 +108,20 @@ def _is_all_images(tree: Tree, splits: Mapping[str, str], holding: Sequence[str]
 
 
 def _names_no_class(name: str) -> bool:
-    """Tell whether a folder's name says which split, or which form of the images, it holds: ``train2017``, ``aligned``."""
+    """Tell whether a folder's name says which split or form of the images it holds: ``train2017``, ``aligned``."""
     key = name_key(name)
     return _FORMS.fullmatch(key) is not None or any(map(split_of, re.findall(r"[a-z]+", key)))
 
 
 def _refuse_wrapper(tree: Tree, splits: Mapping[str, str], names: Sequence[str], holding: Sequence[str]) -> None:
-    """Refuse a folder of folders beside folders of images: ``data/smile/1.jpg`` beside ``plots/curve.png`` is no class ``data``."""
+    """Refuse a folder of folders beside folders of images: beside ``plots/1.png``, ``data/smile/1.jpg`` is no class."""
     for path in (below(folder, name) for folder in splits.values() for name in names if name not in holding):
         inside = [name for name in tree.folder(path).dirs if holds_images(tree, below(path, name))]
         if inside:
             raise AmbiguousLayoutError(
-                f"{tree.store.path(path)}: images in {', '.join(map(repr, inside[:8]))} found, but {', '.join(map(repr, holding[:8]))} "
-                f"beside it hold images of their own, expected all classes alike; give {tree.store.path(path)}, or move away what is no "
-                f"class"
+                f"{tree.store.path(path)}: images in {', '.join(map(repr, inside[:8]))} found, "
+                f"but {', '.join(map(repr, holding[:8]))} beside it hold images of their own, "
+                f"expected all classes alike; give {tree.store.path(path)}, or move away what is no class"
             )
 
 

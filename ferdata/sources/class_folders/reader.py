@@ -1,7 +1,7 @@
 """Read class folders: AffectNet's, RAF-DB's, or a tree with expressions of its own.
 
-In: split folders (or none: everything is train) whose sub-folders are classes. Out: a :class:`Scan`. Costs one listing of each
-folder; no image is opened.
+In: split folders (or none: everything is train) of class folders. Out: a :class:`Scan`. Lists each folder once; opens
+no image.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,8 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     }
     if not any(paths for tree in trees.values() for paths in tree.by_class.values()):
         raise SourceError(
-            f"{store.path()}: no image in class folders {', '.join(folders)}, expected images in them; unpack archives first"
+            f"{store.path()}: no image in class folders {', '.join(folders)}, expected images in them; "
+            "unpack archives first"
         )
     for split, tree in trees.items():
         for name, path in tree.images():
@@ -56,7 +57,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
 
 
 def _own_classes(class_folders: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the class names of a source with expressions of its own, in natural order; none where all are AffectNet's."""
+    """Return a source's own class names, in natural order; none where all are AffectNet's."""
     names = set(class_folders.values())
     if names <= set(AFFECTNET_ALL):
         return ()

@@ -1,7 +1,7 @@
 """Read one image's bytes, from a file or from a row of a parquet file.
 
-In: a source root and an item path. Out: the bytes as they are stored. A parquet row costs one read of its row group, unless
-that is among the last ones read, of which up to 192 MB are kept in memory.
+In: a source root and an item path. Out: the bytes as they are stored. A parquet row costs one read of its row group,
+unless that is among the last ones read, of which up to 192 MB are kept in memory.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ _CACHE_BYTES = 192 << 20
 _MAX_FILE_BYTES = 512 << 20
 """Twice what the most pixels that are accepted take uncompressed: nothing larger is a photograph."""
 _MAX_INFLATION = 20
-"""Images in a row group are compressed already; one that inflates further than this, to more than a file may hold, holds none."""
+"""Images are compressed already; a row group that inflates further, to more than a file may hold, holds none."""
 _BATCH_ROWS = 8
 
 
@@ -136,8 +136,8 @@ class _RowGroups:
 
 
 def _read_group(file: pq.ParquetFile, group: int, where: str) -> pa.ChunkedArray:
-    # A few kilobytes can inflate to gigabytes: by compression, which the metadata tell, or by rows that repeat one value, which only
-    # reading tells.
+    # A few kilobytes can inflate to gigabytes: by compression, which the metadata tell, or by rows that repeat one
+    # value, which only reading tells.
     found = file.metadata.row_group(group)
     columns = [found.column(number) for number in range(found.num_columns)]
     columns = [column for column in columns if column.path_in_schema.split(".")[0] == IMAGE_COLUMN]
@@ -167,7 +167,7 @@ def _store(root: str) -> Store:
 
 @lru_cache(maxsize=16)
 def _store_of(root: str, process: int) -> Store:
-    # Connections do not survive a fork, and what reads parquet files and images here may have done so before the workers were forked.
+    # Connections do not survive a fork, and one may have been opened here before the workers were forked.
     return Store(root)
 
 

@@ -1,7 +1,7 @@
 """List the folders of a source tree, each once, and find names in them without regard to case.
 
-In: a :class:`ferdata.store.Store` and a path below it. Out: names, junk left out. About 1 µs a name on a local disk; a file whose name
-does not say what it holds is opened, for some 20 µs.
+In: a :class:`ferdata.store.Store` and a path below it. Out: names, junk left out. About 1 µs a name on a local disk; a
+file whose name does not say what it holds is opened, for some 20 µs.
 """
 
 import os
@@ -38,14 +38,15 @@ __all__ = [
 ]
 
 IMAGE_SUFFIXES = frozenset((
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif",
-    ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".avif", ".avifs",
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".tif", ".tiff",
+    ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".avif", ".avifs",
 ))  # fmt: skip
 _NO_IMAGE_SUFFIXES = frozenset((
-    ".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".pdf", ".lst", ".pts", ".log",
-    ".npy", ".npz", ".mat", ".pkl", ".pickle", ".parquet", ".h5", ".hdf5", ".pt", ".pth", ".py", ".ipynb", ".sh", ".db", ".ini",
+    ".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".pdf", ".lst", ".pts",
+    ".log", ".npy", ".npz", ".mat", ".pkl", ".pickle", ".parquet", ".h5", ".hdf5", ".pt", ".pth", ".py", ".ipynb",
+    ".sh", ".db", ".ini",
 ))  # fmt: skip
-"""Endings of tables, text and code: such files lie beside images in their hundred thousands and are not opened to see what they hold."""
+"""Endings of tables, text and code, which lie beside images in their hundred thousands: such files are not opened."""
 
 _JUNK = frozenset((
     # Windows and macOS
@@ -53,8 +54,8 @@ _JUNK = frozenset((
     "$recycle.bin", "recycler", "system volume information", "found.000",
     "network trash folder", "temporary items", "thevolumesettingsfolder", "thefindbyfolder",
     # Linux, Synology, QNAP, NetApp and others
-    "lost+found", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "@snapshot", "@snapshots", "@sharebin", "@sharesnap", "@__thumb",
-    "#recycle", "#snapshot", "~snapshot", "__pycache__",
+    "lost+found", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "@snapshot", "@snapshots", "@sharebin",
+    "@sharesnap", "@__thumb", "#recycle", "#snapshot", "~snapshot", "__pycache__",
 ))  # fmt: skip
 """Names, in lower case, of what systems and services leave in any folder; names with a dot in front are theirs too."""
 
@@ -71,7 +72,7 @@ _SPLITS = {
 
 
 def is_junk(name: str) -> bool:
-    """Tell whether a name is one that operating systems, disks and tools leave behind: ``.DS_Store``, ``@eaDir``, ``lost+found`` ..."""
+    """Tell whether a name is one that systems, disks and tools leave behind: ``.DS_Store``, ``@eaDir`` ..."""
     lower = name.lower()
     return lower.startswith(".") or lower in _JUNK or lower.endswith(_JUNK_ENDINGS)
 
@@ -82,7 +83,7 @@ def is_image(name: str) -> bool:
 
 
 def is_image_at(store: Store, folder: str, name: str) -> bool:
-    """Tell whether a file is an image: by its name, or by its first bytes where the name says nothing (``a.jpg.1``, no suffix)."""
+    """Tell whether a file is an image: by its name, or by its first bytes where that says nothing (``a.jpg.1``)."""
     if is_image(name):
         return True
     if says_no_image(name):
@@ -145,7 +146,7 @@ def leads_up(store: Store, folder: str) -> bool:
 
 
 def iter_names(store: Store, relative: str = "") -> Iterator[tuple[str, bool]]:
-    """Yield ``(name, is_dir)`` for one folder without junk, in the disk's own order, without holding the listing in memory.
+    """Yield ``(name, is_dir)`` for one folder without junk, in the disk's own order; nothing is held in memory.
 
     Raises:
         StoreError: If there is no such folder.
@@ -177,7 +178,7 @@ class Folder:
         dirs: Names of the sub-folders, in natural order.
         files: Names of the files, in natural order.
         images: Those of the files that are images, by name or by content.
-        loops: Names of links that lead to this folder or to one above it; they are no ``dirs``, so that no walk goes round for ever.
+        loops: Names of links to this folder or to one above it; no ``dirs``, so that no walk goes round for ever.
     """
 
     path: str
@@ -230,7 +231,7 @@ class Tree:
         self._folders: dict[str, Folder] = {}
 
     def folder(self, relative: str = "") -> Folder:
-        """Return the names in one folder; not for folders of many images, which :meth:`peek` need not read to the end."""
+        """Return the names in one folder; for folders of many images see :meth:`peek`, which need not read them all."""
         if relative not in self._folders:
             self._folders[relative] = list_folder(self.store, relative)
         return self._folders[relative]
@@ -252,7 +253,7 @@ class NameIndex:
         return iter(self._names)
 
     def find(self, name: str) -> list[str]:
-        """Return what ``name`` can mean: the exact name alone, else every name that differs only in case or Unicode form, sorted.
+        """Return what ``name`` can mean: itself alone, else every name that differs in case or Unicode form, sorted.
 
         None found is an empty list (reject ``image_missing``); more than one is ambiguous (reject ``image_ambiguous``).
         """

@@ -24,7 +24,7 @@ def stem_of(path: str) -> str:
 
 
 def plain_reason(error: Exception, store: Store) -> str:
-    """Return an error's text for a reject: without the place of the source, so that a copy of it elsewhere gives the same rejects."""
+    """Return an error's text for a reject: without the place of the source, so that copies give the same rejects."""
     return str(getattr(error, "strerror", None) or error).replace(f"{store.root.rstrip('/')}/", "")
 
 

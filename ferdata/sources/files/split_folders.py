@@ -14,8 +14,7 @@ __all__ = ["note_missing", "split_folders"]
 def split_folders(tree: Tree, folder: str, kinds: Sequence[str]) -> dict[str, str]:
     """Return split -> folder for the split folders that hold a sub-folder of one of these ``kinds``, in any case.
 
-    A split folder inside another one is taken for what its own name says: an archive of the val set is known to unpack as
-    ``test_set/val_set``.
+    A split folder inside another one is what its own name says: an archive of val unpacks as ``test_set/val_set``.
 
     Raises:
         AmbiguousLayoutError: If two folders claim the same split.
@@ -35,7 +34,8 @@ def split_folders(tree: Tree, folder: str, kinds: Sequence[str]) -> dict[str, st
                 continue
         if split in found:
             raise AmbiguousLayoutError(
-                f"{tree.store}: {found[split]!r} and {path!r} found, expected one folder for split {split}; move one of them away"
+                f"{tree.store}: {found[split]!r} and {path!r} found, expected one folder for split {split}; "
+                "move one of them away"
             )
         found[split] = path
     return {split: found[split] for split in ("train", "val", "test") if split in found}

@@ -1,7 +1,7 @@
-"""Label files as text: one reader for all of them, whatever their encoding, their delimiter and the names of their columns.
+"""Label files as text: one reader for all, whatever their encoding, their delimiter and the names of their columns.
 
-In: a file in a store. Out: its lines, its rows, and which columns name the image and the label. Files are streamed in blocks, and no line
-is held that could not be one of a label file. Costs about 1 µs a line.
+In: a file in a store. Out: its lines, its rows, and which columns name the image and the label. Files are streamed in
+blocks, and no line is held that could not be one of a label file. Costs about 1 µs a line.
 """
 
 import codecs
@@ -49,8 +49,9 @@ _PATH_NAMES = (
     frozenset(("pth", "path", "image", "subdirectoryfilepath")),
     frozenset(
         (
-            "images", "img", "imgs", "imagepath", "imagepth", "imgpath", "imgpth", "imagefile", "imgfile", "imagename", "imgname",
-            "imagefilename", "file", "files", "filename", "filepath", "fname", "fpath", "paths", "picture", "photo", "relativepath",
+            "images", "img", "imgs", "imagepath", "imagepth", "imgpath", "imgpth", "imagefile", "imgfile", "imagename",
+            "imgname", "imagefilename", "file", "files", "filename", "filepath", "fname", "fpath", "paths", "picture",
+            "photo", "relativepath",
         )
     ),
     frozenset(("name", "names", "id", "imageid", "imgid")),
@@ -59,8 +60,8 @@ _LABEL_NAMES = (
     frozenset(("label", "labels")),
     frozenset(
         (
-            "emotion", "emotions", "expression", "expressions", "class", "classes", "classname", "category", "target", "labelname",
-            "emotionlabel", "expressionlabel", "emotionname", "expressionname", "emo", "exp", "expr",
+            "emotion", "emotions", "expression", "expressions", "class", "classes", "classname", "category", "target",
+            "labelname", "emotionlabel", "expressionlabel", "emotionname", "expressionname", "emo", "exp", "expr",
         )
     ),
 )  # fmt: skip
@@ -90,7 +91,7 @@ class Head:
 
 
 def decode_text(data: bytes) -> str:
-    """Return the text of a small label file: by its byte-order mark, else UTF-16 where every other byte is zero, else UTF-8 or Latin-1."""
+    """Return a small label file's text: by byte-order mark, UTF-16 if every other byte is 0, UTF-8 or Latin-1."""
     encoding, num_skipped = _encoding(data)
     if encoding != "utf-8":
         return data[num_skipped:].decode(encoding, "replace")
@@ -123,7 +124,7 @@ def iter_lines(store: Store, path: str) -> Iterator[str]:
 
 
 def iter_rows(store: Store, path: str, delimiter: str | None = None) -> Iterator[tuple[int, list[str]]]:
-    """Yield ``(line, fields)`` for every row that is not blank, the header included; lines count from 1. The file is streamed.
+    """Yield ``(line, fields)`` for every row that is not blank, header included, streamed; lines count from 1.
 
     Args:
         store: Where the source lives.
@@ -210,8 +211,8 @@ def find_columns(header: Sequence[str], where: str) -> tuple[int, int]:
     paths, labels = role_columns(header)
     if len(paths) != 1 or len(labels) != 1:
         raise LayoutError(
-            f"{where}: header {', '.join(header) or 'of no column'} found, expected one column with the image (image, path, pth, filename) "
-            f"and one with the label (label, emotion, expression, class); correct the header"
+            f"{where}: header {', '.join(header) or 'of no column'} found, expected one column with the image (image, "
+            "path, pth, filename) and one with the label (label, emotion, expression, class); correct the header"
         )
     return paths[0], labels[0]
 
@@ -228,7 +229,7 @@ def _of_role(header: Sequence[str], names: Sequence[frozenset[str]]) -> list[int
 
 
 def _delimiter(lines: Sequence[str]) -> str:
-    """Return what parts lines into the most cells that name columns or images; white space only where nothing else parts them."""
+    """Return what parts lines into the most cells that name columns or images; white space if nothing else does."""
     best, num_best = ",", 0
     for delimiter in (*_DELIMITERS, " "):
         rows = _split(lines, delimiter)

@@ -33,8 +33,8 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
         return None
     if None in tables and len(tables) > 1:
         raise AmbiguousLayoutError(
-            f"{tree.store.path(folder)}: {', '.join(tables[None])} found beside files of named splits, expected train, val or test in "
-            f"every name; rename or remove it"
+            f"{tree.store.path(folder)}: {', '.join(tables[None])} found beside files of named splits, expected train, "
+            "val or test in every name; rename or remove it"
         )
     tables.setdefault("train", tables.pop(None, []))
     is_rafdb = asked.source == "rafdb" or (

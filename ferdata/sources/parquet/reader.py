@@ -1,7 +1,7 @@
-"""Read AffectNet or RAF-DB from parquet files with the columns ``image`` and ``label``, by the class names stored in them.
+"""Read AffectNet or RAF-DB from parquet files with columns ``image`` and ``label``, by the class names stored in them.
 
-In: parquet files as the ``datasets`` library writes them. Out: a :class:`Scan` whose paths are ``file.parquet#row``. Costs one read
-of the label columns; of the images only the counts of missing ones are read.
+In: parquet files as the ``datasets`` library writes them. Out: a :class:`Scan` whose paths are ``file.parquet#row``.
+Costs one read of the label columns; of the images only the counts of missing ones are read.
 """
 
 import json
@@ -61,7 +61,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
 
     Raises:
         LayoutError: If a stored class name is not known.
-        AmbiguousLayoutError: If labels are numbers, no names are stored, and no option or known counts settle the order.
+        AmbiguousLayoutError: If labels are numbers without names, and no option or known counts settle the order.
         OptionError: If ``labels`` is given and every label has a name.
         SourceError: If most labels are not classes.
     """
@@ -86,7 +86,8 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     num_empty = sum(len(column.without_image) for column in columns)
     if num_rows and num_empty == num_rows:
         raise SourceError(
-            f"{store.path()}: none of {num_rows:,} rows holds its image, expected images in the file; embed them and write it again"
+            f"{store.path()}: none of {num_rows:,} rows holds its image, expected images in the file; "
+            "embed them and write it again"
         )
     builder.stop_if_most_labels_invalid(num_rows, f"class names ({KNOWN_NAMES})")
     if detection.layout.source == "affectnet":
@@ -138,7 +139,8 @@ def _check_columns(schema: pa.Schema, where: str) -> bool:
     for name in (LABEL_COLUMN, IMAGE_COLUMN):
         if schema.names.count(name) > 1:
             raise LayoutError(
-                f"{where}: {schema.names.count(name)} columns {name!r} found, expected one; write the file again without"
+                f"{where}: {schema.names.count(name)} columns {name!r} found, expected one; "
+                "write the file again without"
             )
     kind = schema.field(LABEL_COLUMN).type
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
@@ -149,14 +151,15 @@ def _check_columns(schema: pa.Schema, where: str) -> bool:
 
 
 def _refuse_bombs(meta: pq.FileMetaData, num_bytes: int, where: str) -> None:
-    """Refuse a file whose labels alone unpack to gigabytes; images that do are rejected one by one, where they are read.
+    """Refuse a file whose labels alone unpack to gigabytes; images that do are rejected one by one when read.
 
     Raises:
         SourceError: If they do.
     """
     if meta.num_rows > num_bytes:
         raise SourceError(
-            f"{where}: {meta.num_rows:,} rows in {num_bytes:,} bytes found, expected an image in each; take another copy"
+            f"{where}: {meta.num_rows:,} rows in {num_bytes:,} bytes found, expected an image in each; "
+            "take another copy"
         )
     for group in map(meta.row_group, range(meta.num_row_groups)):
         columns = map(group.column, range(group.num_columns))
@@ -164,7 +167,8 @@ def _refuse_bombs(meta: pq.FileMetaData, num_bytes: int, where: str) -> None:
         most = _FREE_BYTES + _MAX_LABEL_BYTES * group.num_rows
         if unpacked > most:
             raise SourceError(
-                f"{where}: {unpacked:,} bytes of labels found in {group.num_rows:,} rows, expected at most {most:,}; take another copy"
+                f"{where}: {unpacked:,} bytes of labels found in {group.num_rows:,} rows, expected at most {most:,}; "
+                "take another copy"
             )
 
 
@@ -180,7 +184,7 @@ def _stored_names(schema: pa.Schema) -> tuple[str, ...] | None:
 
 
 def _rows_without_image(file: pq.ParquetFile) -> frozenset[int]:
-    """Return the rows whose image is null; the column is read only where statistics count nulls, and it unpacks to what images do."""
+    """Return the rows whose image is null; the column is read only where statistics count nulls and sizes are sane."""
     found: set[int] = set()
     start = 0
     for group in range(file.num_row_groups):
@@ -204,7 +208,7 @@ def _rows_without_image(file: pq.ParquetFile) -> frozenset[int]:
 def _order_of_numbers(
     columns: Sequence[_LabelColumn], where: str, labels: str | None, builder: LayoutScan
 ) -> Mapping[int, str]:
-    """Return number -> class name for the files that store numbers without names; numbers that can be no class are left out."""
+    """Return number -> class name for files of numbers without names; numbers that can be no class are left out."""
     counts: dict[str, Counter[str]] = {}
     for column in columns:
         if column.names is None:
@@ -226,8 +230,9 @@ def _order_of_numbers(
             for split, here in counts.items()
         )
         raise AmbiguousLayoutError(
-            f"{where}: labels are numbers and no class names are stored with them (rows {found}), expected names, since the order can be "
-            "AffectNet's, RAF-DB's or alphabetical; name it with --labels affectnet|rafdb|alphabetical"
+            f"{where}: labels are numbers and no class names are stored with them (rows {found}), expected names, "
+            "since the order can be AffectNet's, RAF-DB's or alphabetical; "
+            "name it with --labels affectnet|rafdb|alphabetical"
         ) from error
     order = {present[name]: class_name for name, class_name in sorted(named.items(), key=lambda item: present[item[0]])}
     builder.notes.append(

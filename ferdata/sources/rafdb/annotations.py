@@ -1,6 +1,6 @@
 """Read RAF-DB's annotation files: five manual points with gender, race and age, 37 automatic points, and the face box.
 
-In: the root of a RAF-DB tree and stems. Out: what each image's files say, in pixels of the original image. Costs one read of each file.
+In: the root of a RAF-DB tree and stems. Out: what each image's files say, in the original's pixels. Reads each once.
 """
 
 import math
@@ -117,7 +117,7 @@ def parse_box(text: str) -> tuple[float, float, float, float] | None:
 
 
 def read_distribution(lines: Iterable[str]) -> dict[str, list[float]]:
-    """Return stem -> seven class shares in RAF id order, from ``distribution_basic.txt``; malformed lines are left out."""
+    """Return stem -> seven class shares in RAF id order, from ``distribution_basic.txt``, without malformed lines."""
     found: dict[str, list[float]] = {}
     for line in lines:
         name, _, rest = line.strip().partition(" ")

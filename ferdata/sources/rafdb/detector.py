@@ -60,8 +60,8 @@ def _basic_or_compound(store: Store, path: str) -> Layout:
     if len(digits) > 1 or layout is None:
         found = ", ".join(sorted(name for names in digits.values() for name in names))
         raise LayoutError(
-            f"{store.path(path)}: stems of {found} found, expected train 5 and test 4 digits (basic) or train 4 and test 3 (compound); "
-            f"keep the two sets apart"
+            f"{store.path(path)}: stems of {found} found, "
+            "expected train 5 and test 4 digits (basic) or train 4 and test 3 (compound); keep the two sets apart"
         )
     return layout
 

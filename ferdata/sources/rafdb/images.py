@@ -23,7 +23,7 @@ class RafImages:
 
     Attributes:
         path: Their folder.
-        by_name: File name -> path relative to the root; several where folders for train and test inside hold the same name.
+        by_name: File name -> paths relative to the root; several where folders for train and test inside share a name.
         others: Files among them that are no images.
         unread: Folders inside that are not read.
     """
@@ -59,7 +59,7 @@ def no_images(store: Store, top: Folder, kind: str) -> LayoutError:
 
 
 def _descend(store: Store, start: str, kind: str) -> RafImages | None:
-    """Return the images of the first folder with any, at or below ``start``: ``aligned/``, ``aligned/aligned/``, ``aligned/imgs/``."""
+    """Return the images of the first folder with any, at ``start`` or below, as in ``aligned/aligned/``."""
     folder = list_folder(store, start)
     for _ in range(4):
         images = _gather(store, folder)

@@ -70,7 +70,7 @@ COMPOUND = RafSet(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListRow:
-    """One usable line of a label list: line number from 1, stem without ``_aligned``, extension as written, split and RAF id."""
+    """One usable line of a label list: its number from 1, stem without ``_aligned``, extension, split and RAF id."""
 
     line: int
     stem: str
@@ -80,7 +80,7 @@ class ListRow:
 
 
 def official_key(path: str) -> str | None:
-    """Return the key of an image with an official name, which is its stem without ``_aligned``; None where the name is another."""
+    """Return the key of an image with an official name, its stem without ``_aligned``; None for any other name."""
     stem = RAF_STEM.fullmatch(stem_of(path.rsplit("/", 1)[-1]))
     return f"{stem[1].lower()}_{stem[2]}" if stem else None
 
@@ -91,9 +91,9 @@ def match_name(field: str) -> re.Match[str] | None:
 
 
 def iter_list(store: Store, path: str) -> Iterator[tuple[int, str, str | None]]:
-    """Yield ``(line, name, label)`` for every line of a label list that is not blank, a header included; the label is None where it lacks.
+    """Yield ``(line, name, label)`` for every line of a list that is not blank, header included; no label is None.
 
-    The name comes first unless a header says otherwise, or the label alone stands before it. Names hold no spaces, so a tab is one.
+    The name comes first unless a header, or a label before it, says otherwise. Names hold no spaces, so a tab is one.
 
     Raises:
         SourceError: If the file is no table.
@@ -115,7 +115,7 @@ def iter_list(store: Store, path: str) -> Iterator[tuple[int, str, str | None]]:
 def parse_list(store: Store, path: str, raf: RafSet, builder: LayoutScan) -> list[ListRow]:
     """Return the usable lines of a label list, train before test; unusable ones become rejects.
 
-    Accepted: any line ends, no final newline, blank lines, spaces, tabs, commas or semicolons, a third column, names with ``_aligned``.
+    Accepted: any line ends, blank lines, spaces, tabs, commas or semicolons, a third column, names with ``_aligned``.
 
     Raises:
         LayoutError: If ids belong to another numbering or to the other set.
@@ -154,15 +154,15 @@ def _with_known_ids(rows: Sequence[ListRow], where: str, raf: RafSet, builder: L
     wrong = [row for row in rows if not 1 <= row.raf_id <= top]
     if has_wrong_order(Counter(row.raf_id for row in rows), top):
         raise LayoutError(
-            f"{where}: line {wrong[0].line} gives {wrong[0].stem} the id {wrong[0].raf_id}, expected 1..{top} for the stems of RAF-DB "
-            f"{raf.name}, as {len(wrong):,} of {len(rows):,} lines are not; this is a 0-based list, or basic and compound are mixed: take "
-            "the official list of one of them"
+            f"{where}: line {wrong[0].line} gives {wrong[0].stem} the id {wrong[0].raf_id}, "
+            f"expected 1..{top} for the stems of RAF-DB {raf.name}, as {len(wrong):,} of {len(rows):,} lines are not; "
+            "this is a 0-based list, or basic and compound are mixed: take the official list of one of them"
         )
     # Nearly half of the real compound rows have an id above 7; that many rows without one carry the labels of basic.
     if raf.name == "compound" and len(rows) >= _SUSPICIOUS_ROWS and max(row.raf_id for row in rows) <= len(RAFDB_BASIC):
         raise LayoutError(
-            f"{where}: no id above {len(RAFDB_BASIC)} in {len(rows):,} rows with the stems of RAF-DB compound, expected 1..{top}; "
-            "digits and labels disagree: take the official list"
+            f"{where}: no id above {len(RAFDB_BASIC)} in {len(rows):,} rows with the stems of RAF-DB compound, "
+            f"expected 1..{top}; digits and labels disagree: take the official list"
         )
     for row in wrong:
         builder.reject(
@@ -177,9 +177,9 @@ def _with_known_ids(rows: Sequence[ListRow], where: str, raf: RafSet, builder: L
 
 
 def has_wrong_order(counts: Mapping[int, int], num_classes: int) -> bool:
-    """Tell whether ids that should run from 1 to ``num_classes`` are those of another list, or only wrong in a few rows.
+    """Tell whether ids that should run from 1 to ``num_classes`` are another list's, or only wrong in a few rows.
 
-    Another list is one with a tenth of its ids outside, or one from 0 that lacks the last id: 0 stands for the first class then.
+    Another list has a tenth of its ids outside, or runs from 0 and lacks the last id: 0 is the first class then.
     """
     outside = sum(count for number, count in counts.items() if not 1 <= number <= num_classes)
     return outside * _WRONG_SHARE > sum(counts.values()) or (bool(counts.get(0)) and not counts.get(num_classes))

@@ -1,7 +1,7 @@
 """Read the official RAF-DB trees, basic and compound: one label list, aligned or original images, annotation files.
 
-In: a tree with ``EmoLabel/list_patition_label.txt``. Out: a :class:`Scan`. Costs one listing of each folder and one read of each
-annotation file that the chosen images can use; no image is opened.
+In: a tree with ``EmoLabel/list_patition_label.txt``. Out: a :class:`Scan`. Costs one listing of each folder and one
+read of each annotation file that the chosen images can use; no image is opened.
 """
 
 from collections import Counter
@@ -31,7 +31,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions, *, raf: RafSe
     Where there are no aligned images, the original ones are read and a note says so.
 
     Raises:
-        LayoutError: If stems and labels disagree, the ids are not RAF-DB's, or there is no folder of the images asked for.
+        LayoutError: If stems and labels disagree, ids are not RAF-DB's, or no folder has the images asked for.
         SourceError: If most labels are not classes, or no row finds its image.
     """
     builder = LayoutScan(store, detection, options, classes=raf.classes)

@@ -1,7 +1,7 @@
 """Read the Kaggle form of RAF-DB basic: class folders 1..7 and one CSV file a split, which must agree.
 
-In: ``DATASET/{train,test}/{1..7}/`` beside ``train_labels.csv`` and ``test_labels.csv``. Out: a :class:`Scan`. Costs one listing
-of each folder; no image is opened.
+In: ``DATASET/{train,test}/{1..7}/`` beside ``train_labels.csv`` and ``test_labels.csv``. Out: a :class:`Scan`. Costs
+one listing of each folder; no image is opened.
 """
 
 from collections import Counter
@@ -60,8 +60,8 @@ def _list_split(
         raf_id = whole_number(name)
         if raf_id is None or raf_id not in _RAF_IDS or raf_id in folders:
             raise LayoutError(
-                f"{store.path(below(split_folder, name))}: class folder {name!r} found, expected 1..7 once each (RAF ids); "
-                "this is an altered copy of RAF-kaggle: take the original or move the folder away"
+                f"{store.path(below(split_folder, name))}: class folder {name!r} found, expected 1..7 once each (RAF "
+                "ids); this is an altered copy of RAF-kaggle: take the original or move the folder away"
             )
         path = below(split_folder, name)
         here = list_folder(store, path)
@@ -86,7 +86,8 @@ def _read_split(
     ids = {number: count for number, count in numbers.items() if number is not None}
     if has_wrong_order(ids, len(_RAF_IDS)):
         raise LayoutError(
-            f"{where}: ids from {min(ids)} to {max(ids)} found, expected 1..7; a 0-based or altered list: take the original"
+            f"{where}: ids from {min(ids)} to {max(ids)} found, expected 1..7; "
+            "a 0-based or altered list: take the original"
         )
     indices = {raf_id: StemIndex(names) for raf_id, (_, names) in folders.items()}
     used: dict[int, set[str]] = {raf_id: set() for raf_id in folders}

@@ -32,7 +32,7 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
 
 
 def _names_file(folder: Folder) -> str | None:
-    """Return the file with the names of the classes: ``data.yaml``, else the only other YAML file, else a list of names."""
+    """Return the file with the class names: ``data.yaml``, else the only other YAML file, else a list of names."""
     yamls = [name for name in folder.files if name.lower().endswith((".yaml", ".yml"))]
     official = folder.file("data.yaml") or folder.file("data.yml")
     only = below(folder.path, yamls[0]) if len(yamls) == 1 else None

@@ -16,7 +16,7 @@ _QUOTED_OR_PLAIN = re.compile(r"""\s*((?:\d+\s*:\s*)?(?:'(?:[^']|'')*'|"(?:[^"\\
 def parse_names(text: str) -> list[str] | None:
     """Return the class names by id, or None where the file has none.
 
-    Read are ``names: [a, b]`` and ``names: {0: a, 1: b}``, on one line or several, and block lists of ``- a`` or ``0: a``.
+    Read are ``names: [a, b]`` and ``names: {0: a}``, on one line or several, and block lists of ``- a`` or ``0: a``.
 
     Raises:
         ValueError: If there are entries that are not names numbered from 0, without a gap and each number once.
@@ -58,7 +58,7 @@ def _flow_entries(first: str, rest: list[str]) -> Iterator[str]:
 
 def _block_entries(lines: list[str]) -> Iterator[str]:
     for line in lines:
-        # A list may stand at the key's own depth; a mapping may not, so an unindented line without a dash ends the block.
+        # A list may stand at the key's own depth, a mapping may not: an unindented line without a dash ends the block.
         if not line[0].isspace() and not line.startswith("-"):
             return
         yield line.strip()

@@ -1,7 +1,6 @@
-"""Read AffectNet in YOLO format: split folders with ``images/`` and one text file of class and box per image in ``labels/``.
+"""Read AffectNet in YOLO format: split folders with ``images/`` and a text file of class and box each in ``labels/``.
 
-In: ``{train,valid,test}/{images,labels}/`` and ``data.yaml``. Out: a :class:`Scan`. Costs one read of each label file; no image is
-opened.
+In: ``{train,valid,test}/{images,labels}/``, ``data.yaml``. Out: a :class:`Scan`. Reads each label file, no image.
 """
 
 from collections.abc import Sequence
@@ -70,7 +69,8 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     builder.stop_if_most_labels_invalid(num_labels, f"class ids 0..{len(names) - 1}")
     if options.crop == "box":
         builder.notes.append(
-            f"Boxes of {detection.layout} are fractions of pictures that are face crops already; the pictures stay whole."
+            f"Boxes of {detection.layout} are fractions of pictures that are face crops already; "
+            "the pictures stay whole."
         )
     builder.notes.append(PART_OF_AFFECTNET)
     return builder.finish()
@@ -89,14 +89,16 @@ def _class_names(store: Store, detection: Detection, labels: str | None, builder
         unknown = [name for name in found if canonical_name(name) is None]
         if unknown:
             raise LayoutError(
-                f"{store.path(str(path))}: class names {', '.join(unknown)} found, expected known names ({KNOWN_NAMES}); correct the file"
+                f"{store.path(str(path))}: "
+                f"class names {', '.join(unknown)} found, expected known names ({KNOWN_NAMES}); correct the file"
             )
         if labels is not None:
             refuse_labels(store.path(), labels, f"the names in {path}")
         return [str(canonical_name(name)) for name in found]
     if labels == "rafdb":
         raise OptionError(
-            "labels: 'rafdb' found, expected affectnet or alphabetical for AffectNet in YOLO format; leave the option out"
+            "labels: 'rafdb' found, expected affectnet or alphabetical for AffectNet in YOLO format; "
+            "leave the option out"
         )
     lacking = f"{path} has no class names" if path else "there is no data.yaml"
     if labels == "affectnet":
@@ -118,13 +120,13 @@ def _stored_names(store: Store, path: str) -> list[str] | None:
         return [line.strip() for line in text.splitlines() if line.strip()] or None
     except ValueError as error:
         raise LayoutError(
-            f"{store.path(path)}: {error} found where the class names stand, expected names: [anger, ...] or one name a line, in the order "
-            f"of their numbers; correct the file"
+            f"{store.path(path)}: {error} found where the class names stand, expected names: "
+            "[anger, ...] or one name a line, in the order of their numbers; correct the file"
         ) from error
 
 
 def parse_label(text: str, num_classes: int) -> tuple[int | None, list[float] | None, str]:
-    """Return the class id, the first line's box ``[centre x, centre y, width, height]`` in parts of the image, and what is wrong.
+    """Return the class id, the first line's box (centre x, centre y, width, height: fractions), and what is wrong.
 
     An empty file has no class id and nothing wrong with it.
     """
@@ -147,7 +149,7 @@ def parse_label(text: str, num_classes: int) -> tuple[int | None, list[float] | 
 def _pair(
     store: Store, detection: Detection, split: str, builder: LayoutScan
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    """Return (label file, image) pairs in natural order of the labels, and label files without an image; reject what has no partner."""
+    """Return (label file, image) pairs in natural order of the labels, and labels without an image; reject others."""
     folder = detection.splits[split]
     here = list_folder(store, folder)
     image_dir, label_dir = here.dir("images"), here.dir("labels")

@@ -129,7 +129,7 @@ def _hill(places: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> np.ndar
 
 
 def enlarge(field: np.ndarray, step: int, height: int, width: int) -> np.ndarray:
-    """Return float32 ``[height, width]``: a field of ``step`` (a power of 2) times fewer pixels each way, interpolated."""
+    """Return float32 ``[height, width]``: a field of ``step`` (a power of 2) times fewer a side, interpolated."""
     while step > 1:
         field, step = _doubled(field), step // 2
     return field[:height, :width]

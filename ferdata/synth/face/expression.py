@@ -30,7 +30,8 @@ _STYLES: tuple[tuple[tuple[float, Pull], ...], ...] = (
     # Sad: mouth drawn down, mouth slightly open as in crying
     (
         (0.7, {"brow_in": 1.0, "brow_low": 0.3, "corner_down": 1.0, "lid_droop": 0.8, "chin": 0.6}),
-        (0.3, {"brow_in": 1.1, "brow_low": 0.4, "corner_down": 1.1, "lid_droop": 0.7, "lid_tight": 0.4, "part": 0.5, "stretch": 0.3}),
+        (0.3, {"brow_in": 1.1, "brow_low": 0.4, "corner_down": 1.1, "lid_droop": 0.7, "lid_tight": 0.4, "part": 0.5,
+               "stretch": 0.3}),
     ),
     # Surprise: jaw dropped, lips just parted
     (
@@ -39,22 +40,24 @@ _STYLES: tuple[tuple[tuple[float, Pull], ...], ...] = (
     ),
     # Fear: stretched open mouth, stretched with clenched teeth
     (
-        (0.6, {"brow_in": 1.0, "brow_low": 0.45, "lid_up": 1.1, "stretch": 1.0, "part": 1.0, "jaw": 0.35, "teeth": 0.5, "low_teeth": 0.6}),
-        (0.4, {"brow_in": 0.95, "brow_low": 0.5, "lid_up": 1.0, "stretch": 1.1, "part": 0.9, "corner_down": 0.5, "teeth": 0.9,
-               "low_teeth": 1.0}),
+        (0.6, {"brow_in": 1.0, "brow_low": 0.45, "lid_up": 1.1, "stretch": 1.0, "part": 1.0, "jaw": 0.35,
+               "teeth": 0.5, "low_teeth": 0.6}),
+        (0.4, {"brow_in": 0.95, "brow_low": 0.5, "lid_up": 1.0, "stretch": 1.1, "part": 0.9, "corner_down": 0.5,
+               "teeth": 0.9, "low_teeth": 1.0}),
     ),
     # Disgust: upper lip drawn up, mouth closed with wrinkled nose
     (
-        (0.6, {"nose": 1.0, "upper_lip": 1.0, "brow_low": 0.55, "lid_tight": 0.8, "cheek": 0.4, "corner_down": 0.5, "part": 0.2,
-               "teeth": 0.9}),
-        (0.4, {"nose": 1.1, "upper_lip": 0.45, "brow_low": 0.6, "lid_tight": 0.9, "cheek": 0.3, "corner_down": 0.8, "chin": 0.7,
-               "press": 0.2}),
+        (0.6, {"nose": 1.0, "upper_lip": 1.0, "brow_low": 0.55, "lid_tight": 0.8, "cheek": 0.4, "corner_down": 0.5,
+               "part": 0.2, "teeth": 0.9}),
+        (0.4, {"nose": 1.1, "upper_lip": 0.45, "brow_low": 0.6, "lid_tight": 0.9, "cheek": 0.3, "corner_down": 0.8,
+               "chin": 0.7, "press": 0.2}),
     ),
     # Anger: pressed lips, a shout with teeth
     (
-        (0.6, {"brow_low": 1.15, "lid_up": 0.5, "lid_tight": 0.4, "press": 1.0, "corner_down": 0.3, "chin": 0.3, "brow_out": 0.35}),
-        (0.4, {"brow_low": 1.2, "lid_up": 0.6, "lid_tight": 0.4, "upper_lip": 0.4, "part": 1.0, "jaw": 0.45, "teeth": 0.9,
-               "low_teeth": 0.9, "brow_out": 0.35, "nose": 0.3}),
+        (0.6, {"brow_low": 1.15, "lid_up": 0.5, "lid_tight": 0.4, "press": 1.0, "corner_down": 0.3, "chin": 0.3,
+               "brow_out": 0.35}),
+        (0.4, {"brow_low": 1.2, "lid_up": 0.6, "lid_tight": 0.4, "upper_lip": 0.4, "part": 1.0, "jaw": 0.45,
+               "teeth": 0.9, "low_teeth": 0.9, "brow_out": 0.35, "nose": 0.3}),
     ),
     # Contempt: see _ONE_SIDED for the smirk
     (

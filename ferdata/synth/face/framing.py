@@ -1,4 +1,4 @@
-"""Where a portrait lands in a picture: cropped like AffectNet's faces, aligned like RAF-DB's, or somewhere in a photograph.
+"""Where a portrait lands in a picture: cropped like AffectNet's faces, aligned like RAF-DB's, or in a photograph.
 
 In: a portrait and a size. Out: a :class:`Camera`, and the face box a detector would find. Costs nothing to speak of.
 """

@@ -44,7 +44,7 @@ def _window(scenes: np.ndarray, camera: Camera, dice: np.ndarray) -> np.ndarray:
 
 
 def develop(planes: Sequence[np.ndarray], bank: Bank, portrait: Portrait) -> Image.Image:
-    """Return what a lens and a sensor make of red, green and blue planes, as a picture in RGB. Overwrites the planes."""
+    """Return what a lens and a sensor make of red, green and blue planes, an RGB picture. Overwrites the planes."""
     shot = portrait.shot
     height, width = planes[0].shape
     row, column = (portrait.dice[24:26] * FIELD_SIDE).astype(int).tolist()

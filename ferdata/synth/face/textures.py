@@ -1,6 +1,6 @@
 """A seeded bank of textures that every picture shares: sensor noise, skin, hair strands and background scenes.
 
-In: nothing. Out: read-only float32 fields, made once a process in about a quarter of a second, cropped at random afterwards.
+In: nothing. Out: read-only float32 fields, made once a process in about 0.25 s and cropped at random afterwards.
 """
 
 from dataclasses import dataclass

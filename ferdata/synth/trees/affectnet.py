@@ -42,7 +42,7 @@ def draw_an_npy(portrait: Portrait, image: PlannedImage) -> Drawing:
 
 
 def draw_an_csv(portrait: Portrait, image: PlannedImage) -> Drawing:
-    """Return a photograph and its row; after a spoiled image also the photograph and the row of the release's one bad row."""
+    """Return a photograph and its row; after a spoiled image also those of the release's one bad row."""
     drawing = _photograph(portrait, image)
     if not image.spoiled:
         return drawing

@@ -1,6 +1,6 @@
 """How many images of which class a synthetic tree holds, split by split, and under which numbers.
 
-In: a count and a seed. Out: arrays of labels and numbers, a pure function of the arguments. Costs about 0.1 µs an image.
+In: a count and a seed. Out: arrays of labels and numbers, a pure function of both. Costs about 0.1 µs an image.
 """
 
 import hashlib
@@ -40,9 +40,9 @@ def plan_splits(
 ) -> list[SplitPlan]:
     """Return the splits of a smaller copy of a release, in the order of ``totals``.
 
-    Classes keep their shares within a split. The last split takes its share of the release, but a tenth at least (more if
-    classes would be missing), as long as that is no more than the release itself has there. So the release's own total as
-    ``count`` gives the release's own counts.
+    Classes keep their shares within a split. The last split takes its share of the release, but a tenth at least (more
+    if classes would be missing), as long as that is no more than the release itself has there. So the release's own
+    total as ``count`` gives the release's own counts.
 
     Args:
         totals: Split -> images per class in the release; the first split is the largest.

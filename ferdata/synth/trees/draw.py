@@ -1,6 +1,6 @@
 """Draw batches of images in processes, and write their files.
 
-In: batches in the order of the tree. Out: what each added, in the same order. At most a few batches are under way at a time.
+In: batches in the order of the tree. Out: what each added, in the same order. Only a few are under way at a time.
 """
 
 import os
@@ -51,7 +51,7 @@ class DrawnBatch:
 def draw_batches(store: Store, draw: DrawImage, batches: Sequence[Batch], *, num_workers: int) -> Iterator[DrawnBatch]:
     """Yield what each batch added, in order, once its files are written.
 
-    Local files are written where they are drawn; those behind a URL by this process, since connections do not survive a fork.
+    Local files are written where they are drawn; those behind a URL here, since connections do not survive a fork.
 
     Raises:
         StoreError: If a file cannot be written.

@@ -1,6 +1,6 @@
 """Write a whole synthetic source tree, in a layout and with the class counts of a real release.
 
-In: a source, a folder and a count. Out: the tree, and a :class:`SyntheticSummary`. Costs about 3 ms of one core an image at 224 px.
+In: a source, a folder and a count. Out: the tree and a :class:`SyntheticSummary`. Costs about 3 ms of a core an image.
 """
 
 import time
@@ -71,7 +71,7 @@ class Recipe:
         first_number: Number of a split's first image.
         draw: Makes the files and rows of one image.
         folders: Folders that are there even where they stay empty.
-        lists: Split -> path of the list its rows go to, and that list's header; none where every label has a file of its own.
+        lists: Split -> path of the list its rows go to, and its header; none where every label has a file of its own.
         has_bad_row: The release has one unusable row in its first split.
     """
 
@@ -146,7 +146,7 @@ def write_synthetic(
 ) -> SyntheticSummary:
     """Draw faces into a source tree that readers of the real data set read unchanged.
 
-    The tree depends on ``source``, ``count``, ``size``, ``seed`` and ``layout`` alone. Lists of labels are written last.
+    The tree depends on ``source``, ``count``, ``size``, ``seed`` and ``layout`` alone. Label lists are written last.
 
     Args:
         source: ``affectnet`` or ``rafdb``.
