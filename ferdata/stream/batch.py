@@ -1,7 +1,7 @@
 """What a batch is: the fields a consumer may ask for, and where their values come from.
 
-In: sample indices of a batch. Out: tensors gathered from the sample table, which costs microseconds, or read from the samples' records,
-which costs tens of microseconds per sample.
+In: sample indices of a batch. Out: tensors gathered from the sample table, which costs microseconds, or read from the
+samples' records, which costs tens of microseconds per sample.
 """
 
 from collections import namedtuple
@@ -49,14 +49,16 @@ _OF_RECORDS: dict[str, Callable[[list[dict[str, Any]]], Any]] = {
 }
 
 FIELDS = ("images", *_COLUMNS, "mask", "indices", *_OF_RECORDS)
-"""``images`` uint8 ``[N, 3, H, W]``; ``labels`` int64 ``[N]``; ``valence`` and ``arousal`` float32 ``[N]``, NaN where the
-source has none; ``keys`` list of N str; ``mask`` bool ``[N]``, False on padding; ``indices`` int64 ``[N]``, sample indices.
+"""``images`` uint8 ``[N, 3, H, W]``; ``labels`` int64 ``[N]``; ``valence`` and ``arousal`` float32 ``[N]``, NaN where
+the source has none; ``keys`` list of N str; ``mask`` bool ``[N]``, False on padding; ``indices`` int64 ``[N]``,
+sample indices.
 
-Other columns of the sample table by their names: ``path`` and ``source_label``, lists of N str; ``source_bytes``, ``source_xxh64``,
-``shard``, ``frame``, ``position``, ``[N]`` of the column's type. What only the samples' records hold is read one sample at a time, in the
-consumer's process: ``boxes`` float32 ``[N, 4]`` (x, y, width, height in pixels of the source image, NaN where there is none);
-``landmarks``, a list of N float32 ``[points, 2]`` in pixels of the tensor, of no points where there are none; ``records``, a list of N
-dicts."""
+Other columns of the sample table by their names: ``path`` and ``source_label``, lists of N str; ``source_bytes``,
+``source_xxh64``, ``shard``, ``frame``, ``position``, ``[N]`` of the column's type. What only the samples' records hold
+is read one sample at a time, in the consumer's process: ``boxes`` float32 ``[N, 4]`` (x, y, width, height in pixels of
+the source image, NaN where there is none); ``landmarks``, a list of N float32 ``[points, 2]`` in pixels of the tensor,
+of no points where there are none; ``records``, a list of N dicts.
+"""
 
 IGNORED_LABEL = -100
 """Label of a padding row: what torch's losses leave out by default."""
@@ -79,7 +81,7 @@ def check_fields(fields: Sequence[str]) -> tuple[str, ...]:
 
 
 def batch_maker(fields: tuple[str, ...], *, as_dict: bool = False) -> Callable[..., Any]:
-    """Return what makes a batch of its fields' values: a named tuple, or a dict in which ``images`` are called ``pixel_values``."""
+    """Return what makes a batch of its fields' values: a named tuple, or a dict with images as ``pixel_values``."""
     if not as_dict:
         return _batch_type(fields)
     names = [_DICT_NAMES.get(name, name) for name in fields]
@@ -124,7 +126,7 @@ class SampleTable:
         return len(self.labels)
 
     def values(self, fields: Sequence[str], indices: np.ndarray, read_records: ReadRecords) -> dict[str, Any]:
-        """Return every field but ``images`` for samples ``indices``, int64 ``[N]``; -1 is padding. All of them can be sliced."""
+        """Return every field but ``images`` for samples, int64 ``[N]``, -1 for padding; all of them can be sliced."""
         # NumPy gathers in a tenth of the time: torch takes some 20 µs for a call, however little there is to do.
         mask = indices >= 0
         padded = not mask.all()

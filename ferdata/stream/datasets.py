@@ -1,7 +1,7 @@
 """Plain datasets over the same shards, for those who bring their own ``DataLoader``, sampler or framework.
 
-In: a data set folder. Out: one sample at a time. Any sample can be read alone at the cost of decoding just that one; batches
-built from these cost what every ``DataLoader`` costs, so use :class:`ferdata.stream.Loader` if speed matters.
+In: a data set folder. Out: one sample at a time. Any sample can be read alone at the cost of decoding just that one;
+batches built from these cost what every ``DataLoader`` costs, so use :class:`ferdata.stream.Loader` if speed matters.
 """
 
 import os
@@ -31,8 +31,8 @@ _READ_SAMPLES = 64
 class ShardDataset(Dataset[Any]):
     """Map-style: ``dataset[number]`` is a named tuple of ``fields``, images uint8 ``[3, H, W]``, labels int.
 
-    Works with any sampler, in any number of threads; ``dataset.labels`` (int64 ``[N]``) is there for weighted ones, and ``classes``,
-    ``class_to_idx`` and ``targets`` are as in torchvision's ``ImageFolder``.
+    Works with any sampler, in any number of threads; ``dataset.labels`` (int64 ``[N]``) is there for weighted ones, and
+    ``classes``, ``class_to_idx`` and ``targets`` are as in torchvision's ``ImageFolder``.
 
     Args:
         root: Folder or URL of a data set.
@@ -41,8 +41,9 @@ class ShardDataset(Dataset[Any]):
         where: Hold only samples for which this is true, as for :class:`ferdata.Loader`.
         fields: As for :class:`ferdata.Loader`.
         as_dict: Give each sample as a dict, as :class:`ferdata.Loader` gives batches.
-        transform: Called with each image; its result takes the image's place. One that takes a :class:`ferdata.BatchContext` too, as
-            ferdata's own and :class:`ferdata.PerSample` do, draws for each sample from (``seed``, epoch, sample index).
+        transform: Called with each image; its result takes the image's place. One that takes a
+            :class:`ferdata.BatchContext` too, as ferdata's own and :class:`ferdata.PerSample` do, draws for each sample
+            from (``seed``, epoch, sample index).
         seed: Seed of such transforms.
 
     Example:
@@ -79,7 +80,8 @@ class ShardDataset(Dataset[Any]):
         self._own = threading.local()
 
     def __repr__(self) -> str:
-        return f"ShardDataset({self._root!r}, split={self.split!r}): {len(self):,} samples, {self.index.describe_samples()}"
+        samples = f"{len(self):,} samples, {self.index.describe_samples()}"
+        return f"ShardDataset({self._root!r}, split={self.split!r}): {samples}"
 
     @cached_property
     def labels(self) -> torch.Tensor:
@@ -154,9 +156,10 @@ class ShardDataset(Dataset[Any]):
 
 
 class IterableShardDataset(IterableDataset[Any]):
-    """Iterable: samples in the loader's own order, assigned to ranks and to ``DataLoader`` workers so that each comes once.
+    """Iterable: samples in the loader's own order, assigned to ranks and ``DataLoader`` workers, each once.
 
-    A framework that distributes an iterable's samples itself, as Accelerate does, must be given ``rank=0, world_size=1``.
+    A framework that distributes an iterable's samples itself, as Accelerate does,
+    must be given ``rank=0, world_size=1``.
 
     Args:
         root: Folder or URL of a data set.

@@ -1,7 +1,8 @@
 """The loader: batches at memory speed out of ``torch.utils.data.DataLoader`` workers.
 
-In: a data set folder. Out: named tuples of uint8 images and labels, in an order that is arithmetic. Workers decode straight into
-recycled shared memory; what travels between processes is a few integers per job. Memory: two windows of batches and a few more.
+In: a data set folder. Out: named tuples of uint8 images and labels, in an order that is arithmetic. Workers decode
+straight into recycled shared memory; what travels between processes is a few integers per job. Memory:
+two windows of batches and a few more.
 """
 
 import multiprocessing
@@ -23,7 +24,8 @@ from ferdata.stream.memory.ring import window_batches_within
 from ferdata.stream.metrics import LoaderMetrics
 from ferdata.stream.order.partition import Partition
 from ferdata.stream.order.ranks import find_rank
-from ferdata.stream.order.sequence import check_whole_number, class_weights, order_options
+from ferdata.stream.order.sequence import check_whole_number, order_options
+from ferdata.stream.order.weights import class_weights
 from ferdata.stream.pipeline import Pipeline
 from ferdata.stream.state import Identity, Position
 from ferdata.stream.transforms import BatchContext, BatchTransform, as_batch_transform, check_transformed
@@ -37,48 +39,57 @@ class Loader:
     """Streams one split of a data set, batch by batch; iterate it once per epoch, like a ``DataLoader``.
 
     Each iteration is one epoch and moves on to the next. A batch is a named tuple of ``fields``; its memory is reused
-    once nothing refers to it, so keeping batches is safe (beyond four of them they are copied to fresh memory). From the second epoch
-    on, persistent workers read the next epoch's first window while one ends; reading a split once costs reading it once.
+    once nothing refers to it, so keeping batches is safe (beyond four of them they are copied to fresh memory). From
+    the second epoch on, persistent workers read the next epoch's first window while one ends;
+    reading a split once costs reading it once.
 
     Args:
         root: Folder or fsspec URL of a data set that ``shard`` has finished.
         split: ``train``, ``val`` or ``test``.
         indices: Sample indices to read instead of the whole split, each at most once; their order does not matter.
-        where: Read only samples for which this is true: comparisons of columns of ``samples.parquet`` with numbers, texts or lists of
-            them, joined by ``and``, ``or`` and ``not``; class names may stand for labels: ``"valence > 0 and label in ('Happy', 'Sad')"``.
-            A sample without a value is left out, except by ``valence is None``. With ``indices``, both must hold. Labels stay the same.
+        where: Read only samples for which this is true: comparisons of columns of ``samples.parquet`` with numbers,
+            texts or lists of them, joined by ``and``, ``or`` and ``not``; class names may stand for labels: ``"valence
+            > 0 and label in ('Happy', 'Sad')"``. A sample without a value is left out, except by ``valence is None``.
+            With ``indices``, both must hold. Labels stay the same.
         batch_size: Samples per batch, on this rank.
         num_workers: Worker processes of this rank; 0 decodes in this process. None: one per core, at most 8.
-        shuffle: ``"window"`` (or True): runs of neighbours are permuted over the whole split and the samples of each window
-            are mixed; ``"full"``: an exact permutation; ``"none"`` (or False): reading order.
+        shuffle: ``"window"`` (or True): runs of neighbours are permuted over the whole split and the samples of each
+            window are mixed; ``"full"``: an exact permutation; ``"none"`` (or False): reading order.
         seed: Seed of the order and of the batch transform.
         fields: What a batch holds, see :data:`ferdata.stream.FIELDS`.
-        as_dict: Give batches as dicts of the fields, with images under ``pixel_values``, as Hugging Face's ``Trainer`` takes them.
+        as_dict: Give batches as dicts of the fields, with images under ``pixel_values``, as Hugging Face's ``Trainer``
+            takes them.
         sampling: ``"uniform"``, ``"balanced"`` over classes, or a weight per class name.
         draws: Samples per epoch under weighted sampling; None: as many as the split has.
         drop_last: Leave out what does not fill a batch on every rank; None: True when shuffling.
-        window_samples: Samples that are mixed together; rounded to whole batches and bounded by ``memory_bytes``. None: 2,048.
+        window_samples: Samples that are mixed together; rounded to whole batches and bounded by ``memory_bytes``. None:
+            2,048.
         memory_bytes: Upper bound of the ring: two windows and a few batches.
-        rank: This process's rank; None: from ``torch.distributed``, else ``RANK``, else 0, looked up again when an epoch begins.
+        rank: This process's rank; None: from ``torch.distributed``, else ``RANK``, else 0, looked up again when an
+            epoch begins.
         world_size: Number of ranks; None: likewise from ``WORLD_SIZE``, else 1.
-        transform: Called with uint8 images ``[N, 3, H, W]`` and, if it takes a second argument, a :class:`BatchContext`; returns a tensor.
+        transform: Called with uint8 images ``[N, 3, H, W]`` and, if it takes a second argument, a
+            :class:`BatchContext`; returns a tensor.
         device: Where images and labels go; on ``cuda`` the ring is page-locked and copies run on a side stream.
         pin_memory: Page-lock the ring, for a consumer that copies to CUDA by itself.
         start_method: ``fork``, ``forkserver`` or ``spawn``; None: Python's own default.
         persistent: Keep workers from epoch to epoch.
-        verify: For raw pixels, ``"first"`` verifies what this loader has not read before, and in every epoch another 64th, so that
-            later changes are found within 64 epochs; ``"always"`` verifies everything. Other codecs are always verified.
+        verify: For raw pixels, ``"first"`` verifies what this loader has not read before, and in every epoch another
+            64th, so that later changes are found within 64 epochs; ``"always"`` verifies everything.
+            Other codecs are always verified.
 
     Raises:
         OptionError: If an option is out of range, or there are too few samples for one batch on every rank.
         ShardMissingError, ShardCorruptError: If the data set is missing or damaged; iterating raises them too.
-        WorkerError, StateError: While iterating: a worker died or could not start; the loader was iterated anew, or is another process's.
+        WorkerError, StateError: While iterating: a worker died or could not start; the loader was iterated anew,
+            or is another process's.
 
-    A loader and its batches belong to the process that made it: in a forked one it refuses to iterate, and a batch that is passed
-    to a forked process must be copied first, since the ring is reused.
+    A loader and its batches belong to the process that made it: in a forked one it refuses to iterate, and a batch that
+    is passed to a forked process must be copied first, since the ring is reused.
 
     Example:
-        >>> with ferdata.Loader("shards/affectnet", batch_size=32, num_workers=1, where="label != 'Contempt'") as loader:
+        >>> options = {"batch_size": 32, "num_workers": 1, "where": "label != 'Contempt'"}
+        >>> with ferdata.Loader("shards/affectnet", **options) as loader:
         ...     for images, labels in loader:
         ...         assert images.shape == (32, 3, 32, 32) and labels.max() < 7
         ...     state = loader.state_dict()
@@ -203,7 +214,7 @@ class Loader:
 
     @cached_property
     def dataset(self) -> ShardDataset:
-        """The samples it reads, one by one: code written for ``DataLoader`` asks for its length, classes and targets."""
+        """The samples it reads: code written for ``DataLoader`` asks for its length, classes and targets."""
         return ShardDataset(self._root, split=self.split, indices=self._partition.extent.indices, fields=self.fields)
 
     @property
@@ -223,7 +234,7 @@ class Loader:
         )
 
     def __iter__(self) -> Iterator[Any]:
-        """Return an iterator over the next epoch, which begins when its first batch is asked for: frameworks call this to probe."""
+        """Return an iterator over the next epoch, which begins with its first batch: frameworks call this to probe."""
         return self._batches()
 
     def __enter__(self) -> Self:
@@ -238,7 +249,7 @@ class Loader:
         self.close()
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next iteration the given epoch, from its start; if a resume has left a part of this very epoch, it is kept.
+        """Make the next iteration the given epoch, from its start or from where a resume left this very epoch.
 
         Raises:
             OptionError: If it is below 0.
@@ -251,7 +262,7 @@ class Loader:
             self._iteration += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the loader is, as plain values of constant size; valid after any batch, the same on every rank."""
+        """Return where the loader is, in a few plain values; valid after any batch, the same on every rank."""
         return self._position.to_state(self._identity)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -264,7 +275,8 @@ class Loader:
         position = Position.from_state(state, self._identity, self.world_size)
         if position.consumed > self._partition.num_batches(position.phases) * self.batch_size:
             raise StateError(
-                f"loader state: consumed {position.consumed} found, expected at most an epoch; take it from state_dict() of this ferdata"
+                f"loader state: consumed {position.consumed} found, expected at most an epoch; take it from "
+                "state_dict() of this ferdata"
             )
         self._position = position
         self._begun = False
@@ -284,11 +296,13 @@ class Loader:
         }
         return (
             f"{self.split}: {self.num_samples:,} samples, codec {self.index.codec.name}, {self.num_workers} workers, "
-            f"shuffle {self.order.shuffle} ({reach[self.order.shuffle]}), ring {self._pipeline.ring.memory.num_bytes / 1e6:,.0f} MB"
+            f"shuffle {self.order.shuffle} ({reach[self.order.shuffle]}), ring "
+            f"{self._pipeline.ring.memory.num_bytes / 1e6:,.0f} MB"
         )
 
     def __repr__(self) -> str:
-        return f"Loader({self._root!r}): batches of {self.batch_size}, rank {self.rank} of {self.world_size}\n{self.describe()}"
+        rank = f"rank {self.rank} of {self.world_size}"
+        return f"Loader({self._root!r}): batches of {self.batch_size}, {rank}\n{self.describe()}"
 
     def close(self) -> None:
         """Stop the workers and unlock the ring; batches that are still held stay valid."""
@@ -299,8 +313,8 @@ class Loader:
         """Yield the batches of one epoch from the current position on, and keep the position."""
         if os.getpid() != self._process:
             raise StateError(
-                f"loader: it belongs to process {self._process} and this is {os.getpid()}, expected to be iterated where it was made; "
-                "make a loader in each process"
+                f"loader: it belongs to process {self._process} and this is {os.getpid()}, expected to be iterated "
+                "where it was made; make a loader in each process"
             )
         if self._begun:
             self._position = Position(epoch=self._position.epoch + 1, world_size=self.world_size)
@@ -349,5 +363,6 @@ class Loader:
     def _check_current(self, iteration: int) -> None:
         if iteration != self._iteration:
             raise StateError(
-                "this iteration was ended by a newer one or by close(), expected one iteration of a loader at a time; make two loaders"
+                "this iteration was ended by a newer one or by close(), expected one iteration of a loader at a time; "
+                "make two loaders"
             )

@@ -1,6 +1,7 @@
 """A finished data set: what it holds, and its samples split by split.
 
-In: a folder or URL. Out: figures, the sample table, data sets of samples. Costs one small file; shards are opened when they are read.
+In: a folder or URL. Out: figures, the sample table, data sets of samples. Costs one small file;
+shards are opened when they are read.
 """
 
 from collections.abc import Iterator, Mapping

@@ -27,8 +27,9 @@ from ferdata.stream.workers.worker import ShardPool
 __all__ = ["Pipeline"]
 
 JOBS_PER_WORKER = 4
-"""Jobs that each worker's part of a window is cut into: few, since each wakes the consumer's process, but enough that workers end
-together."""
+"""Jobs that each worker's part of a window is cut into: few, since each wakes the consumer's process, but enough that
+workers end together.
+"""
 
 
 class Pipeline:
@@ -157,7 +158,7 @@ class Pipeline:
                 self.workers.finish()
 
     def _wait_for(self, filling: Filling, prefetcher: Prefetcher) -> None:
-        """Take acknowledgements until the prefetcher's oldest window is filled; an error is raised with its window, not before."""
+        """Take acknowledgements until the oldest window is filled; an error is raised with its window, not before."""
         start = time.perf_counter()
         while filling.missing and filling.error is None:
             for ack in self.workers.acknowledgements():

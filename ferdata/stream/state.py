@@ -1,6 +1,7 @@
 """Where a loader is: a few numbers that cost nothing to take after any batch, and are enough to resume exactly there.
 
-In: data set identity, order, epoch, samples consumed. Out: a plain dict for a checkpoint; reading it back refuses every mismatch.
+In: data set identity, order, epoch, samples consumed. Out: a plain dict for a checkpoint;
+reading it back refuses every mismatch.
 """
 
 from dataclasses import asdict, dataclass
@@ -19,7 +20,8 @@ class Identity:
     """What a state belongs to.
 
     Attributes:
-        fingerprint: Identity of the data set, the same for every codec of the same samples, and of the subset if there is one.
+        fingerprint: Identity of the data set, the same for every codec of the same samples, and of the subset if there
+            is one.
         split: The split.
         order: Options of the order: seed, shuffle, batch size ...
     """
@@ -68,7 +70,8 @@ class Position:
         version = state.get("version") if isinstance(state, dict) else None
         if version != STATE_VERSION:
             raise StateError(
-                f"loader state: version {version} found, expected {STATE_VERSION}; take it from state_dict() of this ferdata"
+                f"loader state: version {version} found, expected {STATE_VERSION}; take it from state_dict() of this "
+                "ferdata"
             )
         for name, kind in _KINDS.items():
             if not isinstance(state.get(name), kind):
@@ -77,7 +80,8 @@ class Position:
         for name, value in expected.items():
             if state[name] != value:
                 raise StateError(
-                    f"loader state: {name} {state[name]} found, expected {value}; it belongs to another data set, split or subset"
+                    f"loader state: {name} {state[name]} found, expected {value}; it belongs to another data set, "
+                    "split or subset"
                 )
         order = asdict(identity.order)
         saved = {name: tuple(value) if isinstance(value, list) else value for name, value in state["order"].items()}

@@ -1,7 +1,7 @@
 """Batch transforms: whole uint8 batches at once, on whatever device they are, with one random stream per sample.
 
-In: uint8 ``[N, 3, H, W]`` and the positions of the samples. Out: a tensor of the same N. What happens to a sample depends on (seed,
-epoch, rank, position) alone, so a resumed run augments exactly as the uninterrupted one.
+In: uint8 ``[N, 3, H, W]`` and the positions of the samples. Out: a tensor of the same N. What happens to a sample
+depends on (seed, epoch, rank, position) alone, so a resumed run augments exactly as the uninterrupted one.
 """
 
 import inspect
@@ -77,8 +77,8 @@ class BatchContext:
 class BatchTransform(Protocol):
     """What a loader calls.
 
-    It takes callables of images alone as well; a torchvision v2 pipeline draws once for a whole batch, unless it is in a
-    :class:`ferdata.PerSample`.
+    It takes callables of images alone as well; a torchvision v2 pipeline draws once for a whole batch, unless it is in
+    a :class:`ferdata.PerSample`.
     """
 
     def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
@@ -96,7 +96,7 @@ class _ImagesOnly:
 
 
 def as_batch_transform(transform: Any) -> BatchTransform:
-    """Return a transform as loaders call it: unchanged if its second argument is required or named ``context``, else with images alone.
+    """Return a transform as loaders call it: with a context if it takes one, else with images alone.
 
     Raises:
         OptionError: If it cannot be called in either way.
@@ -150,7 +150,8 @@ def check_transformed(images: Any, num_samples: int) -> torch.Tensor:
         f"a tensor of {str(images.dtype).removeprefix('torch.')} {list(images.shape)}" if is_tensor else _name(images)
     )
     raise OptionError(
-        f"transform: {found} came back, expected a tensor of uint8 or float with {num_samples} rows, one per image; return images alone"
+        f"transform: {found} came back, expected a tensor of uint8 or float with {num_samples} rows, one per image; "
+        "return images alone"
     )
 
 
@@ -234,7 +235,8 @@ class HorizontalFlip:
     """Mirrors each sample independently with a given probability.
 
     Example:
-        >>> with ferdata.Loader("shards/affectnet", batch_size=32, num_workers=0, transform=ferdata.HorizontalFlip()) as loader:
+        >>> flip = ferdata.HorizontalFlip()
+        >>> with ferdata.Loader("shards/affectnet", batch_size=32, num_workers=0, transform=flip) as loader:
         ...     next(iter(loader)).images.dtype
         torch.uint8
     """
@@ -254,8 +256,8 @@ class HorizontalFlip:
 class RandomResizedCrop:
     """Cuts a random rectangle out of each sample and resizes it bilinearly to ``size``.
 
-    Area and aspect ratio are drawn as in Szegedy et al. 2014 (uniform area, log-uniform ratio); a rectangle that does not
-    fit is shrunk. Returns uint8 for uint8.
+    Area and aspect ratio are drawn as in Szegedy et al. 2014 (uniform area, log-uniform ratio); a rectangle that does
+    not fit is shrunk. Returns uint8 for uint8.
 
     Attributes:
         size: Height and width of the result; None keeps the input's.
@@ -303,8 +305,8 @@ class RandomResizedCrop:
 class ColorJitter:
     """Changes brightness, contrast and saturation of each sample by factors in ``[1 - x, 1 + x]``.
 
-    Contrast is about the sample's mean grey and saturation about each pixel's grey, with the luma weights of ITU-R BT.601.
-    Returns uint8 for uint8.
+    Contrast is about the sample's mean grey and saturation about each pixel's grey, with the luma weights of ITU-R
+    BT.601. Returns uint8 for uint8.
 
     Example:
         >>> ferdata.ColorJitter(brightness=0.4, saturation=0)

@@ -1,7 +1,7 @@
-"""Which samples of a split are read: those of a list, those for which a condition on their table's columns holds, or both.
+"""Which samples of a split are read: those of a list, those that fulfil a condition, or those of both.
 
-In: ``"valence > 0 and label in ['Happy', 'Surprise']"``. Out: an :class:`Extent`. The text is parsed as Python's syntax and never run; only
-what is named here has a meaning. Costs one more read of the columns that it names.
+In: ``"valence > 0 and label in ['Happy', 'Surprise']"``. Out: an :class:`Extent`. The text is parsed as Python's syntax
+and never run; only what is named here has a meaning. Costs one more read of the columns that it names.
 """
 
 import ast
@@ -60,7 +60,8 @@ def find_extent(
         where: A condition on the columns of ``samples.parquet``; None for none.
 
     Raises:
-        OptionError: If the indices are not sample indices of the split, the condition can't be understood, or no sample is left.
+        OptionError: If the indices are not sample indices of the split, the condition can't be understood,
+            or no sample is left.
     """
     extent = Extent.of(index, split, labels, indices)
     if where is None:
@@ -169,8 +170,8 @@ class _Condition:
 
     def _refused(self, why: str) -> OptionError:
         return OptionError(
-            f"where: {why} in {self._text[:200]!r}, expected comparisons of {', '.join(SAMPLES_SCHEMA.names)} with numbers or texts, "
-            "joined by and, or, not; such as \"valence > 0 and label in ('Happy', 'Sad')\""
+            f"where: {why} in {self._text[:200]!r}, expected comparisons of {', '.join(SAMPLES_SCHEMA.names)} with "
+            "numbers or texts, joined by and, or, not; such as \"valence > 0 and label in ('Happy', 'Sad')\""
         )
 
 

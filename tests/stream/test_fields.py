@@ -108,7 +108,7 @@ def test_objects_say_what_they_are(tmp_path: Path) -> None:
 
 
 def test_an_open_data_set_is_a_mapping_of_splits(tmp_path: Path) -> None:
-    """What one looks for first: the splits, the classes, the table, and mean and deviation in a form that can be used."""
+    """What one looks for first: the splits, the classes, the table, and mean and deviation ready for use."""
     truth = make_truth(tmp_path)
     data = ferdata.open_dataset(tmp_path)
 

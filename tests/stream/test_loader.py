@@ -1,4 +1,4 @@
-"""The loader: right pixels under right labels in the same order for any number of workers, whatever the consumer does with them."""
+"""The loader: right pixels and labels in one order for any number of workers, whatever the consumer does."""
 
 import gc
 from pathlib import Path
@@ -225,7 +225,7 @@ def test_two_loaders_at_once_do_not_disturb_each_other(zstd: Truth) -> None:
 def test_an_epoch_abandoned_midway_leaves_the_next_one_whole(
     zstd: Truth, num_workers: int, persistent: bool, stop_after: int
 ) -> None:
-    """Workers may still write for the old epoch; its slots must not be anybody's before they are done. Window edges are at 6."""
+    """Workers may still write for the old epoch; until then its slots are nobody's. Window edges are at 6."""
     with Loader(zstd.root, num_workers=num_workers, persistent=persistent, drop_last=False, **SMALL) as loader:
         for _ in range(3):
             old = iter(loader)
@@ -266,7 +266,7 @@ def test_asking_for_an_iterator_alone_changes_nothing(zstd: Truth) -> None:
 
 
 def test_breaking_out_of_a_loop_moves_on_to_the_next_epoch(zstd: Truth) -> None:
-    """``for batch in loader: break`` twice gives two different batches, as a DataLoader with a sampler's set_epoch would."""
+    """``for batch in loader: break`` twice gives two different batches, as with a sampler's set_epoch."""
     with Loader(zstd.root, num_workers=0, **SMALL) as loader:
         firsts = [next(iter(loader)).indices.tolist() for _ in range(2)]
         assert (firsts[0] != firsts[1], loader.epoch) == (True, 1)

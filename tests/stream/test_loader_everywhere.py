@@ -69,7 +69,7 @@ if __name__ == "__main__":
 def test_every_start_method_reads_the_same_in_any_thread(
     truth: Truth, expected: list[list[int]], tmp_path: Path
 ) -> None:
-    """fork is not to be had on every system and every Python; the run must be the same run. Two loaders in two threads at once."""
+    """fork is not to be had everywhere; the run must be the same run. Two loaders in two threads at once."""
     found = output_of(tmp_path, START_METHODS, str(truth.root))
 
     assert found == {"spawn": expected[:2], "forkserver": expected[:2]}
@@ -113,7 +113,7 @@ finally:
 
 @needs("ipykernel", "jupyter_client")
 def test_a_notebook_can_be_interrupted_and_go_on(truth: Truth, expected: list[list[int]], tmp_path: Path) -> None:
-    """A cell is stopped midway, the next goes on with the same loader and the same workers; a cell run again replaces both."""
+    """A cell is stopped midway, the next goes on with the same workers; a cell run again replaces both."""
     imported, length, first, stopped, again, workers, new, left = output_of(tmp_path, NOTEBOOK, str(truth.root))
 
     assert (imported, length, stopped) == ("", str(NUM_BATCHES), "waiting\nKeyboardInterrupt")
@@ -146,8 +146,9 @@ if __name__ == "__main__":
     model = Model()
     options = {OPTIONS}
     with Loader(sys.argv[1], **options) as train, Loader(sys.argv[1], split="val", shuffle=False, **options) as val:
-        trainer = Trainer(max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-                          enable_model_summary=False, num_sanity_val_steps=0, default_root_dir=sys.argv[2])
+        trainer = Trainer(max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False,
+                          enable_progress_bar=False, enable_model_summary=False,
+                          num_sanity_val_steps=0, default_root_dir=sys.argv[2])
         trainer.fit(model, train_dataloaders=train, val_dataloaders=val)
         print(json.dumps([model.seen, model.validated, trainer.num_training_batches]))
 """
@@ -195,7 +196,8 @@ def test_accelerate_passes_the_loader_through(truth: Truth, expected: list[list[
 
 TORCHRUN = """
 import runpy, sys
-sys.argv = ["torchrun", "--nproc-per-node=2", "--master-port=0", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", *sys.argv[1:]]
+rendezvous = ["--master-port=0", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
+sys.argv = ["torchrun", "--nproc-per-node=2", *rendezvous, *sys.argv[1:]]
 if __name__ == "__main__":
     runpy.run_module("torch.distributed.run", run_name="__main__")
 """
@@ -203,7 +205,7 @@ if __name__ == "__main__":
 
 @needs("accelerate")
 def test_accelerate_on_two_ranks_does_not_shard_twice(truth: Truth, tmp_path: Path) -> None:
-    """A loader dealt once by itself and once by the framework reads a quarter of the data per rank, and nobody is told."""
+    """A loader assigned once by itself and once by the framework reads a quarter per rank, and nobody is told."""
     (tmp_path / "train.py").write_text(ACCELERATE)
 
     _, parts = output_of(tmp_path, TORCHRUN, str(tmp_path / "train.py"), str(truth.root))
@@ -237,8 +239,8 @@ class Stop(lightning.Callback):
 
 def fit(callbacks=(), **options):
     reader = Reader()
-    trainer = lightning.Trainer(max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-                                enable_model_summary=False, callbacks=list(callbacks))
+    trainer = lightning.Trainer(max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False,
+                                enable_progress_bar=False, enable_model_summary=False, callbacks=list(callbacks))
     with Loader(sys.argv[1], **{OPTIONS}) as loader:
         try:
             trainer.fit(reader, loader, **options)
@@ -254,6 +256,6 @@ if __name__ == "__main__":
 @needs("lightning")
 @pytest.mark.parametrize("step", [1, 20, 37, 50])
 def test_lightning_goes_on_within_an_epoch(tmp_path: Path, truth: Truth, step: int) -> None:
-    """It counts the batches it has seen against ``len(loader)``: a length of what is left ended the epoch early, and the run with it."""
+    """It counts the batches it has seen against ``len(loader)``: a length of what is left ended the run early."""
     whole, resumed = output_of(tmp_path, LIGHTNING_MIDWAY, str(truth.root), str(step), str(tmp_path / "midway.ckpt"))
     assert len(whole) == 2 * NUM_BATCHES and resumed == whole

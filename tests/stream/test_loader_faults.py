@@ -1,4 +1,4 @@
-"""Faults: a killed worker, a damaged shard, Ctrl-C and a killed parent end in an error of ours or a clean end within seconds."""
+"""Faults: a killed worker or a damaged shard ends in an error of ours or a clean end within seconds."""
 
 import os
 import re
@@ -103,7 +103,7 @@ def test_a_worker_that_a_signal_ended_is_said_to_be_ended_by_that_one(truth: Tru
 
 
 def test_a_worker_s_death_names_the_shard_it_was_reading(truth: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One shard of a thousand may be what kills a worker (a driver, a file system): a new loader would meet it again."""
+    """One shard of a thousand may be what kills a worker (a driver, a file system): the next loader meets it again."""
 
     def die(self: ShardReader, *_: object, **__: object) -> int:
         if "000007" in self.info.name:
@@ -163,7 +163,7 @@ def test_the_death_of_every_worker_is_seen_and_cleaned_up(truth: Truth, at: str)
 
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_a_death_is_seen_though_another_process_holds_the_sentinel(truth: Truth, num_workers: int) -> None:
-    """A fork in another thread, just when a worker starts, hands the pipe that tells of its end on to a process that lives on."""
+    """A fork in another thread, just when a worker starts, hands on the pipe that tells of its end."""
     with Loader(truth.root, num_workers=num_workers, **SMALL) as loader:
         batches = iter(loader)
         next(batches)
@@ -235,7 +235,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], type[FerdataError]]] = {
 def test_a_shard_that_changes_while_it_is_read_is_an_error_that_names_it(
     tmp_path: Path, fault: str, codec: str, num_workers: int
 ) -> None:
-    """Somebody writes the data set again under a running training: half old, half new faces is what nobody would find out."""
+    """Somebody writes the data set anew under a running training: half old, half new is what nobody notices."""
     truth = make_truth(tmp_path, codec=codec)
     damage, kind = FAULTS[fault]
     with Loader(truth.root, num_workers=num_workers, **SMALL) as loader:
@@ -244,8 +244,9 @@ def test_a_shard_that_changes_while_it_is_read_is_an_error_that_names_it(
         error = first_error(loader)
     assert type(error) is kind
     # a worker that had not met the shard before compares it with the index
-    text = "(the file was changed while it was being read; write shards to a new|[0-9,]+ bytes found, expected [0-9,]+ as index.json)"
-    assert re.match(f"{re.escape(str(shard_of(truth)))}: {text}", str(error))
+    changed = "the file was changed while it was being read; write shards to a new"
+    other = "[0-9,]+ bytes found, expected [0-9,]+ as index.json"
+    assert re.match(f"{re.escape(str(shard_of(truth)))}: ({changed}|{other})", str(error))
     assert worker_pids() == []
 
 
@@ -254,7 +255,7 @@ def test_a_shard_that_changes_while_it_is_read_is_an_error_that_names_it(
 def test_a_corrupt_byte_in_the_midst_of_a_shard_is_an_error_that_names_it(
     tmp_path: Path, codec: str, num_workers: int
 ) -> None:
-    """One flipped bit on a disk that nobody checks. The epoch before it is read is right, and the loader can still be closed."""
+    """One flipped bit on a disk. The epoch before it is read is right, and the loader can still be closed."""
     truth = make_truth(tmp_path, codec=codec)
     path = shard_of(truth)
     corrupt(path, 12)
@@ -306,7 +307,7 @@ def test_the_data_of_these_tests_would_be_read_without_faults(tmp_path: Path) ->
 
 
 def test_a_bug_in_a_worker_comes_home_with_its_traceback(truth: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no error of ours must neither hang the loader nor lose its place in the code; the next epoch has new workers."""
+    """What is no error of ours must neither hang the loader nor lose its place; the next epoch has new workers."""
 
     def broken(*_: object, **__: object) -> int:
         raise ZeroDivisionError("a bug")

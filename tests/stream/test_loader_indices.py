@@ -1,4 +1,4 @@
-"""A loader of some of a split's samples: they are ordered, drawn from, dealt and gone on with as if they were the split."""
+"""A loader of some of a split's samples: they are ordered, drawn, assigned and resumed as if they were all."""
 
 from pathlib import Path
 from typing import Any

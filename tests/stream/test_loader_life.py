@@ -126,7 +126,7 @@ def test_a_loader_works_in_any_thread(zstd: Truth) -> None:
 
 
 def test_the_trainings_random_stream_is_left_alone(zstd: Truth) -> None:
-    """A DataLoader takes a number from torch's generator each epoch, so that a resumed run draws other dropout than the first."""
+    """A DataLoader draws from torch's generator each epoch, so that a resumed run has other dropout than the first."""
     torch.manual_seed(5)
     expected = torch.random.get_rng_state()
     for num_workers in (0, 2):
@@ -275,7 +275,7 @@ def test_workers_fill_memory_that_a_driver_keeps_from_forked_processes(zstd: Tru
 
 
 def test_a_forked_process_neither_uses_nor_ends_its_parents_loader(zstd: Truth) -> None:
-    """A program forks for many reasons: the child's garbage, its exit and its mistakes are none of the parent's business."""
+    """A program forks for many reasons: the child's garbage, exit and mistakes are not the parent's business."""
     with Loader(zstd.root, num_workers=2, **SMALL) as loader:
         batches = iter(loader)
         numbers = zstd.assert_true(next(batches))

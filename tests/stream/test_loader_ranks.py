@@ -1,4 +1,4 @@
-"""Ranks: equal counts, a disjoint cover, and an epoch that survives a change of the number of ranks without loss or repeat."""
+"""Ranks: equal counts, a disjoint cover, and an epoch that survives another number of ranks without loss."""
 
 import multiprocessing
 import os
@@ -36,7 +36,7 @@ def batches_taken(state: Any) -> int:
 def read(
     truth: Truth, world_size: int, *, state: Any = None, batches: int | None = None, **options: Any
 ) -> tuple[list[int], list[int], Any]:
-    """Let every rank read some batches, or all; return all real numbers, each rank's count of batches, and the state of the last."""
+    """Let every rank read some batches, or all; return the real numbers, the ranks' counts, and the last state."""
     numbers, counts, states = [], [], []
     for rank in range(world_size):
         with Loader(truth.root, rank=rank, world_size=world_size, **{"num_workers": 0, **SMALL, **options}) as loader:
@@ -77,7 +77,7 @@ def test_ranks_with_workers_read_what_ranks_without_read(truth: Truth) -> None:
 
 @pytest.mark.parametrize(("samples", "world_size"), [(300, 4), (21, 4), (9, 8), (1, 3)])
 def test_padding_is_masked_and_worth_nothing(tmp_path: Path, samples: int, world_size: int) -> None:
-    """Evaluation on ranks pads to equal counts; whoever forgets the mask meets a label that losses leave out, never a second face."""
+    """Evaluation on ranks pads to equal counts; who forgets the mask meets a label that losses leave out."""
     truth = make_truth(tmp_path, samples={"train": samples})
     fields = ("images", "labels", "indices", "mask", "keys", "valence", "arousal")
     real, shapes = [], []
@@ -121,7 +121,7 @@ JOURNEYS = [
 def test_an_epoch_moved_between_numbers_of_ranks_is_covered_once(
     truth: Truth, journey: list[tuple[int, int | None]], shuffle: str
 ) -> None:
-    """A cluster that shrinks or grows in mid-epoch goes on with what is left: nothing lost, nothing twice, len() exact."""
+    """A cluster that shrinks or grows in mid-epoch goes on with what is left: none lost, none twice, len() exact."""
     for drop_last in (False, True):
         numbers: list[int] = []
         state = None
@@ -210,7 +210,7 @@ def _distributed(rank: int, meeting: str, root: str, results: Any, early: bool) 
 def test_an_initialised_process_group_is_understood(
     truth: Truth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, early: bool
 ) -> None:
-    """torch.distributed knows better than the environment; frameworks initialise it when the loader has long been made."""
+    """torch.distributed knows better than the environment; frameworks initialise it long after the loader is made."""
     monkeypatch.setenv("RANK", "7")
     monkeypatch.setenv("WORLD_SIZE", "9")
     context = multiprocessing.get_context("fork")

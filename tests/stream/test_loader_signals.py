@@ -46,7 +46,8 @@ from ferdata.stream import Loader
 ferdata.stream.pipeline.JOBS_PER_WORKER = 12
 
 def main():
-    options = dict(batch_size=8, num_workers=2, start_method=sys.argv[2], persistent=sys.argv[3] == "True", window_samples=48)
+    persistent = sys.argv[3] == "True"
+    options = dict(batch_size=8, num_workers=2, window_samples=48, start_method=sys.argv[2], persistent=persistent)
     loader = Loader(sys.argv[1], **options)
     told = False
     while True:
@@ -145,7 +146,7 @@ def test_ctrl_c_while_workers_start_anew_ends_everything_with_one_traceback(
 def test_workers_survive_a_ctrl_c_that_the_program_catches(
     running: Callable[..., subprocess.Popen[str]], truth: Truth
 ) -> None:
-    """A notebook interrupts a cell and goes on with the same loader; workers that ended with the interrupt would be missed."""
+    """A notebook interrupts a cell and goes on with the same loader, which must not have lost its workers."""
     with Loader(truth.root, num_workers=2, **SMALL) as loader:
         next(iter(loader))
         pids = worker_pids()
@@ -171,8 +172,8 @@ def main():
     ferdata.stream.pipeline.JOBS_PER_WORKER = 12
     truth = make_truth(Path(sys.argv[1]))
     choice = random.Random(int(sys.argv[2]))
-    fields = ("images", "labels", "indices")
-    loader = Loader(sys.argv[1], num_workers=2, batch_size=8, window_samples=48, fields=fields, persistent=sys.argv[4] == "True")
+    options = dict(batch_size=8, window_samples=48, fields=("images", "labels", "indices"))
+    loader = Loader(sys.argv[1], num_workers=2, persistent=sys.argv[4] == "True", **options)
     interrupts = 0
     for _ in range(int(sys.argv[3])):
         timer = threading.Timer(choice.random() * 0.08, interrupt)
@@ -200,7 +201,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("rounds", [pytest.param(10, id="10"), pytest.param(150, marks=pytest.mark.slow, id="150")])
 @pytest.mark.parametrize("persistent", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_loader_goes_on_after_an_interrupt_at_any_moment(tmp_path: Path, persistent: bool, rounds: int) -> None:
-    """A notebook stops a cell in the midst of anything: a message half read, a slot just taken. The next epoch must be whole."""
+    """A notebook stops a cell in the midst of anything: a message half read, a slot just taken. All is well next."""
     arguments = (str(tmp_path / "set"), str(rounds), str(rounds), str(persistent))
     done = run_script(tmp_path / "script.py", INTERRUPTED, *arguments, timeout_seconds=500)
     assert done.returncode == 0, done.stderr
@@ -211,7 +212,7 @@ def test_a_loader_goes_on_after_an_interrupt_at_any_moment(tmp_path: Path, persi
 def test_workers_end_when_their_parent_is_killed(
     running: Callable[..., subprocess.Popen[str]], start_method: str
 ) -> None:
-    """A job that the scheduler killed must not leave processes that hold the machine's memory; under forkserver it is not their parent."""
+    """A killed job must not leave processes that hold memory; under forkserver it is not their parent."""
     process = running(start_method=start_method)
     processes = family(process)
     assert len(processes) >= 3
@@ -226,14 +227,15 @@ import os, signal, sys
 from ferdata.stream import Loader
 
 loader = Loader(sys.argv[1], batch_size=8, num_workers=2, shuffle="none")
-print(loader.metrics().ring_slots * 8 * 3 * 224 * 224, sum(len(batch.images) for _ in range(2) for batch in loader), flush=True)
+images = sum(len(batch.images) for _ in range(2) for batch in loader)
+print(loader.metrics().ring_slots * 8 * 3 * 224 * 224, images, flush=True)
 next(iter(loader))
 os.kill(os.getpid(), signal.SIGINT)
 """
 
 
 def test_a_small_dev_shm_is_enough_and_nothing_is_left_in_it(tmp_path: Path) -> None:
-    """A container gives 64 MB, which outlive the process: a ring larger than that must work, and Ctrl-C must leave nothing there."""
+    """A container gives 64 MB, which outlive the process: a larger ring must work, and leave nothing there."""
     make_dataset(tmp_path / "large", samples={"train": 240}, size=224, codec="raw")
     (tmp_path / "script.py").write_text(IN_A_CONTAINER)
     command = (

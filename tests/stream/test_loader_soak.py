@@ -1,4 +1,4 @@
-"""Soaks: after many epochs memory, open files, processes and /dev/shm are where they were, and the batches still right."""
+"""Soaks: after many epochs memory, open files, processes and /dev/shm are where they were, and batches are right."""
 
 import gc
 import os
@@ -46,7 +46,7 @@ def anonymous_bytes(pid: int) -> int:
 
 
 def use() -> Use:
-    """Return what is held now; memory is what processes have of their own, which other programs' comings and goings do not change."""
+    """Return what is held now; memory is what processes have of their own, which others do not change."""
     gc.collect()
     workers = [psutil.Process(pid) for pid in worker_pids()]
     return Use(
@@ -154,7 +154,7 @@ def misuse(loader: Loader, truth: Truth, choice: random.Random) -> Iterator[str]
     ("num_workers", "persistent", "drop_last"), [(2, True, False), (2, False, True), (0, True, False)]
 )
 def test_a_loader_bears_misuse(truth: Truth, num_workers: int, persistent: bool, drop_last: bool, steps: int) -> None:
-    """Abandoned epochs, kept batches and views, resumes in the midst, in any order: every batch is right, every slot comes back."""
+    """Abandoned epochs, kept batches, resumes in any order: every batch is right, every slot comes back."""
     options = {**SMALL, "drop_last": drop_last}
     with Loader(truth.root, num_workers=num_workers, persistent=persistent, **options) as loader:
         seen = [step for step, _ in zip(misuse(loader, truth, random.Random(steps)), range(steps), strict=False)]

@@ -1,4 +1,4 @@
-"""Resuming: a run that was stopped goes on as if it had not been, to the sample, and a state that does not fit is refused."""
+"""Resuming: a run that was stopped goes on as if it had not been; a state that does not fit is refused."""
 
 import json
 from collections.abc import Iterator
@@ -249,7 +249,7 @@ def test_a_state_of_another_data_set_is_refused(truth: Truth, tmp_path: Path) ->
     ],
 )
 def test_what_is_no_state_is_refused(truth: Truth, change: Any) -> None:
-    """A checkpoint of something else, or one that was cut by hand: an error of ours, and the loader stays where it was."""
+    """A checkpoint of something else, or one that was cut by hand: an error of ours, and the loader stays put."""
     loader = Loader(truth.root, num_workers=0, **SMALL)
     state = loader.state_dict()
     if isinstance(change, str):

@@ -40,7 +40,7 @@ def test_verify_first_checks_raw_bytes_in_the_first_epoch_and_always_in_each(tmp
 def test_a_bit_that_flips_after_the_first_epoch_is_found_within_64_epochs_and_in_which_is_arithmetic(
     tmp_path: Path, num_workers: int
 ) -> None:
-    """A long training on raw shards: a disk that goes bad under it, or a tool that keeps times, must not go unseen for ever."""
+    """A long training on raw shards: a disk that goes bad, or a tool that keeps times, must be noticed."""
     truth = make_truth(tmp_path, codec="raw", samples={"train": 70})
     with Loader(truth.root, num_workers=num_workers, drop_last=False, **SMALL) as loader:
         list(loader)
@@ -93,7 +93,7 @@ def test_other_codecs_are_verified_in_every_epoch(tmp_path: Path, codec: str) ->
 
 
 def test_what_was_not_read_before_is_verified_in_any_epoch(tmp_path: Path) -> None:
-    """A resumed run, or draws by class, meet samples for the first time in a later epoch: a flipped bit is an error there too."""
+    """A resumed run, or draws by class, meet samples for the first time in a later epoch: an error there too."""
     truth = make_truth(tmp_path, codec="raw")
     with Loader(truth.root, num_workers=0, **SMALL) as loader:
         *_, before, _ = [loader.state_dict() for _ in loader]

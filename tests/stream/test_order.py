@@ -1,4 +1,4 @@
-"""The order: every sample once, the same on every rank's arithmetic, before and after any change of ranks. Pure, no process."""
+"""The order: every sample once, the same by every rank's arithmetic, before and after a change of ranks."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,12 +12,12 @@ from ferdata.errors import OptionError
 from ferdata.stream.order.sequence import (
     OrderOptions,
     Phase,
-    class_weights,
     epoch_sequence,
     rank_batches,
     rank_sequence,
     remaining_samples,
 )
+from ferdata.stream.order.weights import class_weights
 from ferdata.stream.order.windows import VERIFY_ALL, Checked, ShardMap, Window, cut_windows, sort_window
 
 CLASSES = ("neutral", "happy", "sad", "contempt")
@@ -195,7 +195,7 @@ def test_a_window_is_read_in_disk_order_into_every_row_but_padding(samples: list
 
 @given(windows=st.lists(st.lists(st.integers(-1, 9), max_size=8), max_size=12))
 def test_a_window_is_verified_until_all_of_it_was(windows: list[list[int]]) -> None:
-    """What was checked is counted window by window: a sample drawn twice that counted twice would leave another unchecked for ever."""
+    """What was checked is counted by window: a sample drawn twice must not count twice."""
     checked, seen = Checked(10, always=False), set[int]()
     for samples in windows:
         window = Window(
@@ -248,7 +248,7 @@ def test_weighted_draws_give_every_class_its_share_and_every_sample_of_it_its_tu
 
 
 def test_balanced_draws_spread_every_class_evenly_over_the_epoch() -> None:
-    """A rare class drawn all at once would be forgotten by the epoch's end: every tenth of the epoch holds a tenth of it."""
+    """A rare class drawn at once would be forgotten by the end: every tenth of an epoch holds a tenth of it."""
     sizes, labels = np.array([500, 500], np.int64), labels_of(1000)
     weights = class_weights("balanced", CLASSES, labels)
 

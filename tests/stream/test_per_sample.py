@@ -1,4 +1,4 @@
-"""torchvision transforms sample by sample: independent draws that any run repeats, in loaders and in data sets that workers read."""
+"""torchvision transforms sample by sample: independent draws that any run repeats, in loaders and data sets."""
 
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def batch(count: int = 16) -> torch.Tensor:
 
 @pytest.mark.parametrize("transform", [AUGMENT, draw])
 def test_every_sample_draws_for_itself_whatever_batch_it_is_in(transform: Any) -> None:
-    """A v2 pipeline on a whole batch crops all of it alike, which is a fraction of the augmentation that was asked for."""
+    """A v2 pipeline on a whole batch crops all of it alike, a fraction of the augmentation that was asked for."""
     whole = PerSample(transform)(batch(), context())
 
     assert len({tuple(row) for row in PerSample(draw)(batch(), context()).tolist()}) == 16
@@ -81,7 +81,7 @@ def test_a_resumed_loader_augments_as_the_uninterrupted_one(tmp_path: Path) -> N
 def test_in_dataloader_workers_a_sample_gets_the_same_for_its_seed_epoch_and_number(
     tmp_path: Path, transform: Any
 ) -> None:
-    """Any sampler, any number of workers, in any batch; and another in the next epoch, though the workers are copies."""
+    """Any sampler, any number of workers, in any batch; and another in the next epoch, though workers are copies."""
     make_truth(tmp_path)
     dataset = ShardDataset(
         tmp_path, indices=[*range(40, 80)], transform=transform, seed=5, fields=("images", "indices")

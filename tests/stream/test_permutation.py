@@ -1,4 +1,4 @@
-"""What a rank reads is computed without the others' parts: permutations that can be asked for any part, at no memory for many places."""
+"""What a rank reads is computed without the others' parts: permutations that give any part alone."""
 
 import tracemalloc
 
@@ -38,7 +38,7 @@ def test_every_place_is_taken_once_and_a_part_is_what_stands_in_the_whole(count:
 
 
 def test_computed_places_are_spread_as_chance_spreads_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neighbours that stay neighbours, or a place that prefers numbers, would be a worse shuffle than the small sets get."""
+    """Neighbours that stay neighbours would be a worse shuffle than the small sets get."""
     monkeypatch.setattr(permutation, "TABLE_POSITIONS", -1)
     orders = np.stack([Permutation(100, (seed, 0, 1)).part(0, 100) for seed in range(2000)])
 
@@ -66,7 +66,7 @@ def test_computed_places_are_spread_as_chance_spreads_them(monkeypatch: pytest.M
 def test_runs_hold_every_sample_once_and_any_part_can_be_asked_for(
     sizes: np.ndarray, run: int, seed: int, computed: bool, data: st.DataObject
 ) -> None:
-    """The same whichever way: shards with and without a short run at their end, parts that begin and end within runs."""
+    """The same whichever way: shards with and without a short run at their end, parts that begin or end in runs."""
     with pytest.MonkeyPatch.context() as patch:
         if computed:
             patch.setattr(permutation, "TABLE_POSITIONS", -1)
@@ -89,7 +89,7 @@ def test_runs_hold_every_sample_once_and_any_part_can_be_asked_for(
 @pytest.mark.parametrize("shuffle", ["window", "full", "none"])
 @pytest.mark.parametrize("phases", [(), (Phase(768, 256), Phase(512, 128))], ids=["whole", "resumed"])
 def test_a_rank_among_a_thousand_keeps_and_computes_its_own_part_alone(shuffle: str, phases: tuple[Phase, ...]) -> None:
-    """Every rank once computed, and kept through the epoch, the order of all of them: 80 MB here, 0.8 GB at ten times the samples."""
+    """Every rank once kept the order of all of them through the epoch: 80 MB here."""
     options = OrderOptions(shuffle=shuffle, run_samples=27)
     tracemalloc.start()
     try:

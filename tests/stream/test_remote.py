@@ -1,4 +1,4 @@
-"""Shards behind a URL, whose service fails for a moment, for good, or in a bit: what arrives is what was stored, or one clear error."""
+"""Shards behind a URL that fails for a moment, for good, or in a bit: what was stored arrives, or an error."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -56,7 +56,7 @@ def test_a_whole_file_that_failed_for_a_moment_is_asked_for_again(tmp_path: Path
 @pytest.mark.parametrize("codec", ["raw", "zstd"])
 @pytest.mark.parametrize("fault", ["503", "cut", "flip"])
 def test_an_epoch_survives_a_fault_in_any_place(tmp_path: Path, web: WebServer, codec: str, fault: str) -> None:
-    """Whatever is being read: the tables of a shard that is opened, a run of samples of the first epoch, or of a later one."""
+    """Whatever is being read: the tables of a shard, a run of samples of the first epoch, or of a later one."""
     make_dataset(tmp_path / codec, codec=codec, size=24, samples={"train": 40}, samples_per_shard=20)
     for place in range(4):  # a shard is opened and read, and the next; in the second epoch they are read alone
         with Loader(

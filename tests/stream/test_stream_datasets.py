@@ -210,7 +210,7 @@ def test_options_out_of_range_are_refused(truth: Truth, options: dict[str, Any],
 
 
 def test_a_loader_and_a_dataset_have_what_training_loops_ask_for(tmp_path: Path) -> None:
-    """``len(loader.dataset)`` and ``dataset.class_to_idx`` stand in most loops written for DataLoader and ImageFolder."""
+    """``len(loader.dataset)`` and ``dataset.class_to_idx`` stand in most loops for DataLoader and ImageFolder."""
     truth = make_truth(tmp_path)
     with Loader(truth.root, batch_size=7, num_workers=0, shuffle=False) as loader:
         dataset = loader.dataset

@@ -1,4 +1,4 @@
-"""Batch transforms: what they do to pixels, and that what a sample gets depends on where it stands and on nothing else."""
+"""Batch transforms: what they do to pixels, and that a sample gets what its position alone decides."""
 
 import functools
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def batch(count: int = 64, size: int = 12) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_a_sample_gets_the_same_whatever_batch_it_is_in(name: str) -> None:
-    """A resumed run, or one with another batch size, augments exactly as the first: each position has a stream of its own."""
+    """A resumed run, or one with another batch size, augments as the first: each position has its own stream."""
     transform, images = RANDOM[name](), batch()
 
     whole = transform(images, context())
@@ -170,7 +170,7 @@ def test_a_crop_gives_the_size_that_was_asked_for() -> None:
 def test_colour_changes_are_those_of_torchvision(
     option: str, apply: Callable[[torch.Tensor, float], torch.Tensor]
 ) -> None:
-    """The same words must mean what they mean elsewhere; the factor is found by trying which one explains the result."""
+    """The same words must mean what they mean elsewhere; the factor is the one that explains the result."""
     factors = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, option: 0.4}
     images = batch(16)
     jittered = ColorJitter(**factors)(images, context(16)).float()

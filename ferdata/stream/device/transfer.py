@@ -1,4 +1,4 @@
-"""Moves batches to another device: on CUDA the ring is page-locked once, and copies run on their own stream, one batch ahead.
+"""Moves batches to another device: on CUDA from page-locked memory, on a stream of their own, one batch ahead.
 
 In: batches in the ring. Out: the same batches on the device. If no device is asked for, nothing here runs.
 """
@@ -45,8 +45,8 @@ class PinnedRing:
                 f"pin_memory: {ring.rows.nbytes / 1e6:,.0f} MB could not be page-locked; "
                 "raise the limit on locked memory or lower memory_bytes"
             )
-        # Runs at the latest when nothing refers to this object: memory freed while locked could not be locked again. Until then it
-        # keeps the memory alive.
+        # Runs at the latest when nothing refers to this object: memory freed while locked could not be locked again.
+        # Until then it keeps the memory alive.
         self.close = weakref.finalize(self, _unlock, ring.memory, ring.address)
         self.close.atexit = False  # the driver may be gone by then
 

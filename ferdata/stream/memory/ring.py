@@ -1,4 +1,4 @@
-"""The ring: batch slots in shared memory, allocated once and reused, because fresh memory for every batch costs more than decoding.
+"""The ring: batch slots in shared memory, allocated once, since fresh memory costs more than decoding.
 
 In: a number of slots. Out: arrays over them, and leases that return a slot once nothing refers to its memory.
 """
@@ -23,7 +23,7 @@ HELD_BATCHES = 4
 
 
 def window_batches_within(memory_bytes: int, *, batch_size: int, row_bytes: int) -> int:
-    """Return the most batches per window for which a ring of ``memory_bytes`` holds two windows and what a consumer keeps.
+    """Return the most batches per window for which ``memory_bytes`` hold two windows and what a consumer keeps.
 
     Raises:
         OptionError: If there is no room for one batch per window.
@@ -41,8 +41,8 @@ def window_batches_within(memory_bytes: int, *, batch_size: int, row_bytes: int)
 class SharedBytes:
     """Anonymous memory that is shared with worker processes under every start method.
 
-    On Linux it is a memfd: it has no name, leaves nothing behind after a crash, and is not bounded by the size of ``/dev/shm``.
-    Elsewhere it is a temporary file that is unlinked at once.
+    On Linux it is a memfd: it has no name, leaves nothing behind after a crash, and is not bounded by the size of
+    ``/dev/shm``. Elsewhere it is a temporary file that is unlinked at once.
     """
 
     def __init__(self, num_bytes: int) -> None:
@@ -54,8 +54,9 @@ class SharedBytes:
             self._mmap = _mapped(self._fd, num_bytes)
         except OSError as error:
             raise WorkerError(
-                f"loader: {num_bytes / 1e6:,.1f} MB of shared memory could not be allocated ({error.strerror or error}), expected room "
-                "for it; raise the limits (ulimit -n, ulimit -v, ulimit -f) or lower memory_bytes"
+                f"loader: {num_bytes / 1e6:,.1f} MB of shared memory could not be allocated "
+                f"({error.strerror or error}), expected room for it; raise the limits (ulimit -n, ulimit -v, ulimit "
+                "-f) or lower memory_bytes"
             ) from error
 
     def __getstate__(self) -> tuple[int, Any]:
@@ -145,15 +146,15 @@ class Ring:
         self._free.append(slot)
 
     def reclaim(self) -> None:
-        """Free all slots except those lent out, whoever took them: an interrupt may have struck before it was noted who did."""
+        """Free all slots except those lent out, whoever took them: after an interrupt nobody may know who did."""
         self._lent = {slot: lease for slot, lease in self._lent.items() if lease() is not None}
         self._free = deque(slot for slot in range(self.num_slots) if slot not in self._lent)
 
     def lend(self, slot: int, shape: tuple[int, ...]) -> np.ndarray:
         """Return uint8 ``shape`` over the first rows of a slot.
 
-        The slot is free again once the array, every view of it and every tensor made from it are gone. That is looked up and
-        not signalled by a callback: one may run in any thread, and an interrupt during it would lose the slot.
+        The slot is free again once the array, every view of it and every tensor made from it are gone. That is looked
+        up and not signalled by a callback: one may run in any thread, and an interrupt during it would lose the slot.
         """
         lease = _Lease(self, slot, shape)
         self._lent[slot] = weakref.ref(lease)
@@ -163,8 +164,8 @@ class Ring:
 class _Lease:
     """The owner of a lent slot's memory.
 
-    NumPy follows a chain of views to the first owner that is not an array, so every view of a lent batch, of whatever kind, keeps
-    this object alive; a NumPy subclass in its place would be skipped by ``np.asarray(view)``.
+    NumPy follows a chain of views to the first owner that is not an array, so every view of a lent batch, of whatever
+    kind, keeps this object alive; a NumPy subclass in its place would be skipped by ``np.asarray(view)``.
     """
 
     def __init__(self, ring: Ring, slot: int, shape: tuple[int, ...]) -> None:

@@ -1,4 +1,7 @@
-"""The partition of a split that one rank reads. In: the split, the order, the rank. Out: orders, windows, exact batch counts. Pure."""
+"""The partition of a split that one rank reads.
+
+In: the split, the order, the rank. Out: orders, windows, exact batch counts. Pure.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ __all__ = ["Extent", "Partition"]
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The samples of a split that are read: all, or a subset, which is then ordered, sampled and assigned to ranks as if it were the split.
+    """The samples of a split that are read: all, or a subset, which takes the place of the split in every way.
 
     Attributes:
         shard_sizes: int64 ``[shards]``, how many samples of each shard are read.
@@ -45,12 +48,14 @@ class Extent:
         found = np.unique(given)
         if given.ndim != 1 or given.dtype.kind not in "iu" or not 0 < len(found) == len(given):
             raise OptionError(
-                f"indices: {given.dtype} {list(given.shape)} with {len(found):,} different values found, expected a list of whole "
-                "numbers, at least one, each once; np.flatnonzero(mask) makes them of a mask, np.unique(indices) drops repeats"
+                f"indices: {given.dtype} {list(given.shape)} with {len(found):,} different values found, expected a "
+                "list of whole numbers, at least one, each once; np.flatnonzero(mask) makes them of a mask, "
+                "np.unique(indices) drops repeats"
             )
         if found[0] < 0 or found[-1] >= len(labels):
             raise OptionError(
-                f"indices: {found[0]} to {found[-1]} found, expected 0 to {len(labels) - 1}, the sample indices of split {split}"
+                f"indices: {found[0]} to {found[-1]} found, expected 0 to {len(labels) - 1}, the sample indices of "
+                f"split {split}"
             )
         found = found.astype(np.int64)
         edges = np.searchsorted(found, np.concatenate([[0], np.cumsum(sizes)]))
@@ -88,7 +93,7 @@ class Partition:
         return rank_batches(remaining_samples(self.total, self.order, phases), self.order, world_size=self.world_size)
 
     def samples(self, epoch: int, phases: Sequence[Phase] = ()) -> Order:
-        """Return what this rank reads of what ``phases`` have left of an epoch, in order; -1 is padding. Slices are int64 ``[n]``."""
+        """Return what this rank reads of what ``phases`` left of an epoch, in order: int64 ``[n]``, -1 padding."""
         place = {"epoch": epoch, "rank": self.rank, "world_size": self.world_size}
         order = rank_order(self.extent.shard_sizes, self.extent.labels, self.order, phases=phases, **place)
         return order if self.extent.indices is None else _SubsetOrder(order, self.extent.indices)

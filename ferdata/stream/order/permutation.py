@@ -1,7 +1,8 @@
 """Permutations of which any part can be computed alone, so that a rank pays only for its own part of an epoch.
 
-In: sizes and a seed. Out: int64 arrays, the values at the positions asked for. Small permutations are drawn as a table; large ones cost
-no memory (runs: some 50 bytes per shard) and a fraction of a microsecond per position that is asked for.
+In: sizes and a seed. Out: int64 arrays, the values at the positions asked for. Small permutations are drawn as a table;
+large ones cost no memory (runs: some 50 bytes per shard) and a fraction of a microsecond per position that is asked
+for.
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ from ferdata.randomness import splitmix64
 __all__ = ["Permutation", "RunPermutation"]
 
 TABLE_POSITIONS = 1 << 20
-"""Up to this many positions a table of 8 MB is drawn, uniform among all permutations. Beyond that, a Feistel network whose round
-functions are keyed by the seed computes each position: a table would grow with the data set on every rank."""
+"""Up to this many positions a table of 8 MB is drawn, uniform among all permutations. Beyond that, a Feistel network
+whose round functions are keyed by the seed computes each position: a table would grow with the data set on every rank.
+"""
 TABLE_RUNS = 1 << 17
 """The same for runs, which take three numbers each."""
 _ROUNDS = 6
@@ -51,7 +53,7 @@ class Permutation:
         return positions
 
     def _walk(self, positions: np.ndarray) -> np.ndarray:
-        """Map positions through the network until they are below the count: its domain is a power of 4, up to four times as large."""
+        """Map positions through the network until they are below the count: its domain is up to four times as large."""
         positions = self._network(positions)
         while len(outside := np.flatnonzero(positions >= np.uint64(self.count))):
             positions[outside] = self._network(positions[outside])
@@ -68,9 +70,9 @@ class Permutation:
 class RunPermutation:
     """All samples of a split, run by run, the runs in random order.
 
-    A run is a number of neighbours in one shard; a shard's last run may be shorter. A large number of runs is not tabled:
-    runs of full length follow a :class:`Permutation`, and the short ones, at most one per shard, are spread evenly between
-    them, so that where a run begins is arithmetic.
+    A run is a number of neighbours in one shard; a shard's last run may be shorter. A large number of runs is not
+    tabled: runs of full length follow a :class:`Permutation`, and the short ones, at most one per shard, are spread
+    evenly between them, so that where a run begins is arithmetic.
 
     Args:
         shard_sizes: int64 ``[shards]``, samples per shard.

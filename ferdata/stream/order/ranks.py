@@ -10,13 +10,13 @@ __all__ = ["find_rank"]
 
 
 def find_rank(rank: int | None = None, world_size: int | None = None, *, early: bool = False) -> tuple[int, int]:
-    """Return ``(rank, world_size)``: as given, else from ``torch.distributed``, else from ``RANK`` and ``WORLD_SIZE``, else (0, 1).
+    """Return ``(rank, world_size)``: as given, from ``torch.distributed``, from the environment, or (0, 1).
 
     Args:
         rank: This rank, if the caller knows it.
         world_size: Number of ranks, likewise.
-        early: Return (0, 1) if ``WORLD_SIZE`` is set without ``RANK``: some launchers tell the rank to ``torch.distributed`` alone,
-            and later.
+        early: Return (0, 1) if ``WORLD_SIZE`` is set without ``RANK``: some launchers tell the rank to
+            ``torch.distributed`` alone, and later.
 
     Raises:
         OptionError: If only one of the two is known, or they contradict each other.

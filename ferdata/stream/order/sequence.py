@@ -1,11 +1,12 @@
 """Which sample stands where in an epoch: pure arithmetic of (samples, seed, epoch), the same in every process.
 
-In: shard sizes, labels, options. Out: int64 arrays of sample indices. Each rank computes only its own part, window by window, on
-demand; weighted draws, which depend on every label, are computed as a whole. A sample's index is its row in reading order within its split.
+In: shard sizes, labels, options. Out: int64 arrays of sample indices. Each rank computes only its own part, window by
+window, on demand; weighted draws, which depend on every label, are computed as a whole. A sample's index is its row in
+reading order within its split.
 """
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -15,13 +16,13 @@ import numpy as np
 from ferdata.errors import OptionError
 from ferdata.randomness import Stream
 from ferdata.stream.order.permutation import Permutation, RunPermutation
+from ferdata.stream.order.weights import weighted_draws
 
 __all__ = [
     "PADDING",
     "OrderOptions",
     "Phase",
     "RankOrder",
-    "class_weights",
     "epoch_sequence",
     "order_options",
     "rank_batches",
@@ -81,7 +82,8 @@ class OrderOptions:
             raise OptionError("weights: weighted draws have no reading order; use shuffle window or full")
         if self.draws is not None and self.weights is None:
             raise OptionError(
-                f"draws: {self.draws} found, but every sample is drawn once under uniform sampling; set sampling or leave it out"
+                f"draws: {self.draws} found, but every sample is drawn once under uniform sampling; set sampling or "
+                "leave it out"
             )
         if self.draws is not None and self.draws < 1:
             raise OptionError(f"draws: {self.draws} found, expected at least 1")
@@ -107,7 +109,7 @@ def order_options(
     max_window_batches: int,
     row_bytes: int,
 ) -> OrderOptions:
-    """Turn a loader's arguments into the order's options: the same on every machine, so that a state can be loaded anywhere."""
+    """Turn a loader's arguments into the order's options, the same on every machine: states can be loaded anywhere."""
     if isinstance(shuffle, bool):
         shuffle = "window" if shuffle else "none"
     wanted = WINDOW_SAMPLES if window_samples is None else window_samples
@@ -138,43 +140,8 @@ def check_whole_number(name: str, value: int) -> int:
         raise OptionError(f"{name}: {value!r} found, expected a whole number") from None
 
 
-def class_weights(
-    sampling: str | Mapping[str, float], classes: Sequence[str], labels: np.ndarray
-) -> tuple[float, ...] | None:
-    """Return each class's fraction of the draws, or None for uniform sampling.
-
-    Args:
-        sampling: ``uniform``, ``balanced`` (every class that has samples is drawn equally often), or class name -> weight.
-        classes: Class names.
-        labels: int64 ``[N]``, the labels of the split.
-
-    Raises:
-        OptionError: If a name is unknown, a weight is negative, or a class without samples has a weight.
-    """
-    counts = np.bincount(labels, minlength=len(classes))
-    if sampling == "uniform":
-        return None
-    if sampling == "balanced":
-        weights = (counts > 0).astype(np.float64)
-    elif isinstance(sampling, str):
-        raise OptionError(f"sampling: {sampling!r} found, expected uniform, balanced or a weight per class name")
-    else:
-        unknown = sorted(set(sampling) - set(classes))
-        if unknown:
-            raise OptionError(f"sampling: classes {unknown} found, expected names out of {list(classes)}")
-        weights = np.array([float(sampling.get(name, 0.0)) for name in classes])
-        empty = [
-            name for name, weight, count in zip(classes, weights, counts, strict=True) if weight > 0 and count == 0
-        ]
-        if (weights < 0).any() or not 0 < weights.sum() < np.inf or empty:
-            raise OptionError(
-                f"sampling: weights {dict(sampling)} found, expected none below 0, one above 0, none on classes without samples {empty}"
-            )
-    return tuple((weights / weights.sum()).tolist())
-
-
 class _Sequence(Protocol):
-    """The samples of one epoch in order, before windows are mixed and assigned to ranks; any part of it can be asked for."""
+    """The samples of one epoch in order, before windows are mixed and assigned; any part can be asked for."""
 
     count: int
 
@@ -185,8 +152,9 @@ class _Sequence(Protocol):
 class RankOrder:
     """What one rank reads in one epoch, in order: an array that is computed as it is sliced, one window at a time.
 
-    Whole windows of the sequence are assigned in rounds, one to each rank. What is left is cut into one smaller window per rank, all of
-    the same size: whole batches only with ``drop_last``, otherwise padded if the sequence does not divide.
+    Whole windows of the sequence are assigned in rounds, one to each rank. What is left is cut into one smaller window
+    per rank, all of the same size: whole batches only with ``drop_last``,
+    otherwise padded if the sequence does not divide.
     """
 
     def __init__(
@@ -383,27 +351,5 @@ def _sequence(shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOptions
     if options.weights is None:
         return base
     draws = base.count if options.draws is None else options.draws
-    return _Stored(_weighted(base.part(0, base.count), labels, options, epoch, draws))
-
-
-def _weighted(base: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int, draws: int) -> np.ndarray:
-    """Draw from each class in rounds over its own samples, and spread every class evenly over the epoch.
-
-    A class keeps the order of the runs, so that what a window draws of it lies close together on the disk.
-    """
-    assert options.weights is not None
-    exact = np.round(np.array(options.weights) * draws, 6)  # 0.29 * 100 is 28.999... and means 29
-    counts = np.floor(exact).astype(np.int64)
-    counts[np.argsort(counts - exact, kind="stable")[: draws - int(counts.sum())]] += 1
-    picked, times = [], []
-    base_labels = labels[base]
-    for label, count in enumerate(counts.tolist()):
-        if not count:
-            continue
-        own = base[base_labels == label]
-        rng = np.random.default_rng(Stream.WEIGHTED_DRAWS.seed(options.seed, epoch, label))
-        rest = np.sort(rng.choice(len(own), count % len(own), replace=False))
-        picked += [*[own] * (count // len(own)), own[rest]]
-        offsets = np.random.default_rng(Stream.DRAW_TIMES.seed(options.seed, epoch, label)).random(count)
-        times.append((np.arange(count) + offsets) / count)
-    return np.concatenate(picked)[np.argsort(np.concatenate(times), kind="stable")]
+    samples = base.part(0, base.count)
+    return _Stored(weighted_draws(samples, labels, options.weights, draws, seed=options.seed, epoch=epoch))

@@ -13,13 +13,17 @@ import numpy as np
 __all__ = ["VERIFY_ALL", "VERIFY_EPOCHS", "Checked", "Order", "ShardMap", "Window", "cut_windows", "due", "sort_window"]
 
 VERIFY_EPOCHS = 64
-"""Within this many epochs every sample is verified again; a power of two. Verifying a sample costs about as much as copying it: 1.5 %
-in all."""
+"""Within this many epochs every sample is verified again; a power of two. Verifying a sample costs about as much as
+copying it: 1.5 % in all.
+"""
 VERIFY_ALL = -1
 
 
 class Order(Protocol):
-    """What one rank reads in one epoch, in order: sample indices that may be computed as they are sliced; -1 is padding."""
+    """Within this many epochs every sample is verified again; a power of two.
+
+    Verifying a sample costs about as much as copying it: 1.5 % in all.
+    """
 
     def __len__(self) -> int: ...
 
@@ -45,7 +49,7 @@ class Window:
 
 
 class Checked:
-    """Remembers which samples were read with their checksums verified, and has a 64th of them verified again in every epoch.
+    """What one rank reads in one epoch, in order: sample indices, computed as they are sliced; -1 is padding.
 
     Args:
         num_samples: Samples in the split.
@@ -58,7 +62,7 @@ class Checked:
         self._always = always
 
     def needs(self, window: Window) -> int:
-        """Return which samples of a window :func:`due` is to verify: all if one never was, otherwise the epoch's 64th."""
+        """Return which samples of a window :func:`due` is to verify: all if one never was, else the epoch's 64th."""
         if self._always or (self._missing > 0 and not bool(self._seen[window.samples].all())):
             return VERIFY_ALL
         return -window.epoch % VERIFY_EPOCHS
@@ -73,7 +77,7 @@ class Checked:
 
 
 def due(samples: np.ndarray, verify: int) -> bool | np.ndarray:
-    """Return which samples of a job to verify: True for all, or bool ``[n]``: those whose index and epoch add up to a multiple of 64."""
+    """Remembers which samples were read with their checksums verified, and has a 64th verified in every epoch."""
     return True if verify == VERIFY_ALL else (samples & (VERIFY_EPOCHS - 1)) == verify
 
 
@@ -97,7 +101,7 @@ class ShardMap:
 def cut_windows(
     sequence: Order, *, batch_size: int, window_samples: int, start: int = 0, epoch: int = 0
 ) -> Iterator[Window]:
-    """Yield the windows of a rank's sequence from sample ``start`` on; after a resume the first holds only what is left of it."""
+    """Return which samples of a job to verify, True for all: those whose index and epoch add up to a multiple of 64."""
     total = len(sequence)
     while start < total:
         stop = min(total, (start // window_samples + 1) * window_samples)

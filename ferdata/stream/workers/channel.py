@@ -1,7 +1,8 @@
-"""The channel between a loader and its workers: jobs go out and acknowledgements come back, each a few integers through a pipe.
+"""The channel between a loader and its workers: jobs and acknowledgements, a few integers each, through pipes.
 
-In: jobs and their sample indices. Out: acknowledgements. The queues of ``multiprocessing`` cost a hundred microseconds per message
-in threads, locks and pickles; a pipe costs a few. Whichever worker is idle takes the next job, so none waits for another.
+In: jobs and their sample indices. Out: acknowledgements. The queues of ``multiprocessing`` cost a hundred microseconds
+per message in threads, locks and pickles; a pipe costs a few. Whichever worker is idle takes the next job,
+so none waits for another.
 """
 
 import os
@@ -60,7 +61,7 @@ class Ack:
 
 
 class SharedPlan:
-    """Sample indices and rows of the windows in flight, and what each worker is reading, in memory that all of them share.
+    """Sample indices and rows of the windows in flight, and what each worker is reading, in shared memory.
 
     Args:
         window_samples: Samples in the largest window.
@@ -83,7 +84,7 @@ class SharedPlan:
 
     @property
     def generation(self) -> int:
-        """Counts starts: every epoch that does not continue where the last one ended; workers stop if it is negative."""
+        """Counts starts: epochs that do not continue where the last one ended; workers stop if it is negative."""
         return int(self._values[0])
 
     @generation.setter
@@ -103,7 +104,7 @@ class SharedPlan:
         return self._values[start : start + count], self._values[rows : rows + count]
 
     def worker_entry(self, number: int) -> np.ndarray:
-        """Return a view of the entry where a worker notes its process and the shard it is reading (-1: none), int64 ``[2]``."""
+        """Return where a worker notes its process and the shard it is reading (-1: none), int64 ``[2]``."""
         return self._values[1 + 2 * number : 3 + 2 * number]
 
     def reading(self, pid: int) -> int:

@@ -1,6 +1,7 @@
 """Prefetches windows: submits them in order as slots become free, and knows which are filled.
 
-In: windows and a ring. Out: windows submitted to the workers, and the slots of those that are filled. No processes, no clock.
+In: windows and a ring. Out: windows submitted to the workers, and the slots of those that are filled. No processes,
+no clock.
 """
 
 from collections import deque
@@ -82,7 +83,7 @@ class Prefetcher:
             self._next_window = next(self._windows, None)
 
     def windows(self, epoch: int) -> Iterator[Filling]:
-        """Yield the windows of an epoch in order; the caller waits until :attr:`Filling.missing` is 0, then takes the slots."""
+        """Yield an epoch's windows; the caller waits until :attr:`Filling.missing` is 0, then takes the slots."""
         self._epoch = epoch
         self.fill()
         while self._filling and self._filling[0].window.epoch == epoch:

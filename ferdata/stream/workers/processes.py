@@ -1,4 +1,4 @@
-"""The worker processes, which are those of a ``DataLoader``: submits windows to them and collects their acknowledgements.
+"""The worker processes, those of a ``DataLoader``: submits windows and collects acknowledgements.
 
 In: windows. Out: acknowledgements, or the worker's own error. Hides how workers start, die and stop.
 """
@@ -9,7 +9,6 @@ import multiprocessing.resource_tracker
 import os
 import select
 import signal
-import threading
 import warnings
 import weakref
 from collections import deque
@@ -25,6 +24,7 @@ from ferdata.errors import FerdataError, WorkerError
 from ferdata.format import DatasetIndex
 from ferdata.stream.memory.ring import SharedBytes
 from ferdata.stream.workers.channel import Ack, Channel, JobRecord, SharedPlan
+from ferdata.stream.workers.interrupts import interrupts_held, leave_interrupts_to_parent
 from ferdata.stream.workers.worker import JobReader
 
 __all__ = ["Workers"]
@@ -37,9 +37,9 @@ _POLL_MS = 2000
 class Workers:
     """The worker processes of one loader; with ``num_workers=0`` whoever waits for the work does it.
 
-    The processes are those of a ``DataLoader`` whose only item takes a worker's whole life: jobs reach them through a channel of
-    their own. Of torch's private names it uses those that exist from torch 2.6 to 2.15: ``_workers``, ``_shutdown``,
-    ``_shutdown_workers`` and ``_worker_result_queue``.
+    The processes are those of a ``DataLoader`` whose only item takes a worker's whole life: jobs reach them through a
+    channel of their own. Of torch's private names it uses those that exist from torch 2.6 to 2.15: ``_workers``,
+    ``_shutdown``, ``_shutdown_workers`` and ``_worker_result_queue``.
 
     Args:
         root: The data set's folder.
@@ -95,8 +95,9 @@ class Workers:
             raise WorkerError("loader: it was closed, expected an open one; make a new loader")
         if getattr(multiprocessing.process.current_process(), "_inheriting", False):
             raise WorkerError(
-                "loader: this process is itself a worker that is still importing the main script, expected the script's "
-                "own code under `if __name__ == '__main__':`; guard it so, as start methods spawn and forkserver need"
+                "loader: this process is itself a worker that is still importing the main script, expected the "
+                "script's own code under `if __name__ == '__main__':`; guard it so, as start methods spawn and "
+                "forkserver need"
             )
         if not self._persistent:
             self._stop()
@@ -161,7 +162,7 @@ class Workers:
                 if self._start_method
                 else None,
                 "in_order": False,
-                "worker_init_fn": _leave_interrupts_to_parent,
+                "worker_init_fn": leave_interrupts_to_parent,
             }
         with _no_advice():
             return DataLoader(
@@ -189,7 +190,7 @@ class Workers:
         self._starting = True
         try:
             channel = self._reader.channel = Channel()
-            with _no_advice(), _interrupts_held(), torch.device("cpu"):  # whatever the default device is
+            with _no_advice(), interrupts_held(), torch.device("cpu"):  # whatever the default device is
                 iterator: Any = iter(self._loader)
                 self._iterator = iterator
                 _remove_worker_pids(
@@ -202,8 +203,8 @@ class Workers:
         except OSError as error:
             self._abandon()
             raise WorkerError(
-                f"loader: {self._num_workers} workers could not be started ({error.strerror or error}), expected room for their processes "
-                "and pipes; raise the limits (ulimit -n, ulimit -u) or use fewer num_workers"
+                f"loader: {self._num_workers} workers could not be started ({error.strerror or error}), expected room "
+                "for their processes and pipes; raise the limits (ulimit -n, ulimit -u) or use fewer num_workers"
             ) from error
         finally:
             self._starting = False
@@ -239,7 +240,8 @@ class Workers:
                 except EOFError:
                     self._join_dead()
                     continue
-            # A process that another thread forked may hold a sentinel open: then only asking tells that its worker died.
+            # A process that another thread forked may hold a sentinel open: then only asking tells that its worker
+            # died.
             self.check_alive()
 
     def _join_dead(self) -> None:
@@ -261,7 +263,7 @@ class Workers:
 
     def _stop(self) -> None:
         """Stop the processes now."""
-        with _interrupts_held():
+        with interrupts_held():
             iterator, channel = self._take_over()
             if iterator is None or channel is None:
                 return
@@ -275,7 +277,7 @@ class Workers:
 
     @contextlib.contextmanager
     def _or_abandon(self) -> Iterator[None]:
-        """Abandon the workers after an interrupt: which jobs are in flight is no longer known. The next epoch starts new ones."""
+        """Abandon the workers after an interrupt, when the jobs in flight are no longer known; later ones are new."""
         try:
             yield
         except FerdataError:
@@ -286,7 +288,7 @@ class Workers:
 
     def _abandon(self) -> None:
         """Kill the workers without asking them: a dead one may still hold a lock that asking needs."""
-        with _interrupts_held():
+        with interrupts_held():
             iterator, channel = self._take_over()
             if iterator is not None:
                 iterator._shutdown = True
@@ -299,7 +301,7 @@ class Workers:
             del iterator  # here, since torch's destructor would swallow an interrupt
 
     def forget(self) -> None:
-        """Release everything in a forked process, which does not own it: neither its end nor its garbage may stop the workers."""
+        """Release everything in a forked process, which does not own it: it must not stop the workers."""
         if self._starting:
             return
         iterator, channel = self._take_over()
@@ -376,7 +378,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextlib.contextmanager
 def _no_advice() -> Iterator[None]:
-    """Keep torch from advising against more workers than cores: that is the user's decision, and ``plan`` says what it costs."""
+    """Keep torch from advising against more workers than cores: that is the user's decision."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="This DataLoader will create")
         yield
@@ -384,33 +386,3 @@ def _no_advice() -> Iterator[None]:
 
 def _as_is(value: Any) -> Any:
     return value
-
-
-@contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back until the block ends.
-
-    An interrupt while torch starts or stops workers would leave locks held, and workers that are still importing torch could only
-    print a traceback: they inherit the blocked signal.
-    """
-    held: list[int] = []
-    in_main = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not None
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    handler: Any = None
-    try:
-        # Both calls run the handlers of pending signals; whatever those raise, the previous state is restored.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        if in_main:
-            handler = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
-        yield
-    finally:
-        if handler is not None:
-            signal.signal(signal.SIGINT, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        if held:
-            signal.raise_signal(signal.SIGINT)
-
-
-def _leave_interrupts_to_parent(_: int) -> None:
-    """Ignore Ctrl-C, which a terminal or a notebook sends to workers too: the parent decides whether they continue."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -42,7 +42,8 @@ def open_split(root: str | os.PathLike[str], split: str) -> tuple[Store, Dataset
 class ShardPool:
     """The shards of one split, each opened once; fills rows from any sample indices.
 
-    What is kept of a shard is its mapping and where its samples begin. Only the most recently used shards hold a descriptor as well.
+    What is kept of a shard is its mapping and where its samples begin. Only the most recently used shards hold a
+    descriptor as well.
 
     Args:
         store: The data set's folder.
@@ -66,7 +67,7 @@ class ShardPool:
         self._resting: OrderedDict[int, ShardReader] = OrderedDict()
 
     def read_rows(self, samples: np.ndarray, out: np.ndarray, rows: np.ndarray, *, verify: bool | np.ndarray) -> int:
-        """Decode samples (indices ascending) into ``out[rows]``, verified as :meth:`ShardReader.read_rows` does; return the bytes read."""
+        """Decode samples (indices ascending) into ``out[rows]``, verified where ``verify`` says; return bytes read."""
         return sum(
             self.shard(shard).read_rows(
                 positions, out, rows[part], verify=verify if isinstance(verify, bool) else verify[part]
@@ -111,7 +112,10 @@ class ShardPool:
 
 
 def _most_files() -> int:
-    """Return how many shards may rest, one descriptor each, and as many again be open, two each: half of the limit is left to others."""
+    """Return how many shards may rest, with one descriptor each, while as many are open with two each.
+
+    Half of the process's limit is left to others.
+    """
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
