@@ -1,4 +1,4 @@
-"""Runs that are gone on with although nobody names their folder: by a restarted torchrun, and by a command that is repeated."""
+"""Runs that go on although nobody names their folder: by a restarted torchrun, and by a command that is repeated."""
 
 import os
 import subprocess
@@ -15,16 +15,28 @@ from ferdata.training.run.attempts import find_begun
 ROOT = Path(__file__).parents[2]
 
 SCRIPT = """
-import os, sys, time
+import os, sys
 sys.path[:0] = {paths!r}
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from train_helpers import Recorder, small_options
 from ferdata.training import train
-def end(step):
-    if step == {step} and os.environ["RANK"] == {rank!r} and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
-        os.kill(os.getpid(), 9)
-recorder = Recorder(end)
-train(small_options("s", "runs", **{settings!r}), progress=recorder)
+
+def work(case, name, step):
+    os.write(1, (case + "\\n").encode())
+    def end(done):
+        if done == step and os.environ["RANK"] == "0" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            os.kill(os.getpid(), 9)
+    train(small_options("s", case, epochs=3, name=name), progress=Recorder(end))
+
+for case, (name, step) in {cases!r}.items():
+    launch = LaunchConfig(1, 1, 2, run_id=case, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=1,
+                          start_method="fork")
+    elastic_launch(launch, work)(case, name, step)
 """
+"""What ``torchrun --standalone --max-restarts 1 --nproc-per-node 2`` does, but that torch is imported once for all."""
+
+CASES = {"named": ("r", 6), "unnamed": (None, 6), "before a checkpoint": ("r", 1)}
+"""The run's name, and the step after which a rank is killed in the first attempt."""
 
 
 @pytest.fixture(scope="module")
@@ -32,35 +44,27 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
     return small_dataset(tmp_path_factory.mktemp("shards"))
 
 
-@pytest.mark.parametrize(
-    ("name", "step"), [("r", 6), (None, 6), ("r", 1)], ids=["named", "unnamed", "before a checkpoint"]
-)
-def test_a_restarted_torchrun_goes_on_with_its_own_run(
-    name: str | None, step: int, shards: str, tmp_path: Path
-) -> None:
-    """A rank is killed in the first attempt. The second one neither refuses the name, nor begins another run, nor waits for the dead."""
-    (tmp_path / "s").symlink_to(shards)
-    settings = {"epochs": 3, "name": name}
-    paths = [str(Path(__file__).parents[1]), str(ROOT)]
-    (tmp_path / "script.py").write_text(SCRIPT.format(paths=paths, step=step, rank="0", settings=settings))
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--max-restarts",
-        "1",
-        "--nproc-per-node",
-        "2",
-        "script.py",
-    ]
+@pytest.fixture(scope="module")
+def restarted(shards: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the runs of each case."""
+    root = tmp_path_factory.mktemp("restarted")
+    (root / "s").symlink_to(shards)
+    script = root / "script.py"
+    script.write_text(SCRIPT.format(paths=[str(Path(__file__).parents[1]), str(ROOT)], cases=CASES))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False
-    )
-
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    (run,) = (tmp_path / "runs").iterdir()
+    assert sorted(done.stdout.splitlines()) == sorted(
+        case for case in CASES for _ in range(4)
+    )  # two ranks, two attempts
+    return root
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_restarted_torchrun_goes_on_with_its_own_run(case: str, restarted: Path) -> None:
+    """The second attempt neither refuses the name, nor begins another run, nor waits for the dead."""
+    (run,) = (restarted / case).iterdir()
     assert [line["step"] for line in timeless_metrics(run) if line["kind"] == "step"] == list(range(12))
     assert (run / "result.json").is_file()
 
@@ -76,7 +80,7 @@ def test_a_new_torchrun_begins_a_run_of_its_own(shards: str, tmp_path: Path, mon
 
 
 def test_a_repeated_command_ends_where_an_unbroken_one_does(shards: str, tmp_path: Path) -> None:
-    """Begins, is stopped, goes on, and begins another one only when that is finished: what a scheduler's script does."""
+    """Begins, is stopped, goes on, begins another one only once that is finished: what a scheduler's script does."""
     settings = {"resume": "auto", "seed": 3}
     with pytest.raises(TrainError, match="stopped on request after step 3"):
         train(small_options(shards, tmp_path, **settings), progress=interrupt_at(2))
@@ -91,7 +95,7 @@ def test_a_repeated_command_ends_where_an_unbroken_one_does(shards: str, tmp_pat
 
 
 def test_auto_looks_at_the_run_of_that_name_only(shards: str, tmp_path: Path) -> None:
-    """And refuses what would make it another run, as any resume does; a folder without a checkpoint is begun in again."""
+    """And refuses what would make it another run, as any resume does; a folder without a checkpoint is begun again."""
     for name in ("a", "b"):
         with pytest.raises(TrainError, match="stopped on request"):
             train(small_options(shards, tmp_path, name=name), progress=interrupt_at(2))

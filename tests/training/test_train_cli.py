@@ -98,36 +98,42 @@ def test_a_terminal_shows_a_live_line_and_what_the_run_came_to(shards: str, tmp_
     assert f"report: {tmp_path}/r/report.html" in text.replace("\r\n", "")
 
 
-def test_a_pipe_gets_plain_lines(shards: str, tmp_path: Path) -> None:
-    """A row an epoch on standard error, the result on standard output; nothing that only a terminal understands."""
-    command = [
-        sys.executable,
-        str(ROOT / "cli.py"),
-        "train",
-        "--shards",
-        shards,
+@pytest.fixture(scope="module")
+def piped(shards: str, tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    """A run whose output goes to pipes, in a folder with a model.py that PYTHONPATH puts in front."""
+    folder = tmp_path_factory.mktemp("piped")
+    (folder / "model.py").write_text("raise SystemExit('the user is right here')\n")
+    code = "import sys; from ferdata.console import main; main()"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+    settings = [
         "--epochs",
         "2",
         "--batch-size",
         "16",
         "--workers",
-        "0",
+        "1",
+        "--limit",
+        "16",
+        "--out",
+        "runs",
+        "--name",
+        "r",
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, "--out", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-        env=environment,
-        cwd=tmp_path,
-    )
+    command = [sys.executable, "-c", code, "train", "--shards", shards, *settings]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
 
-    assert len(re.findall(r"^epoch   \d/2  loss [\d.]+  accuracy train", done.stderr, re.MULTILINE)) == 2
-    assert re.search(r"^report: .*/report.html$", done.stdout, re.MULTILINE)
-    assert "\x1b" not in done.stdout + done.stderr
-    assert "images/s, loss" not in done.stderr
+
+def test_a_pipe_gets_plain_lines(piped: subprocess.CompletedProcess[str]) -> None:
+    """A row an epoch on standard error, the result on standard output; nothing that only a terminal understands."""
+    assert len(re.findall(r"^epoch   \d/2  loss [\d.]+  accuracy train", piped.stderr, re.MULTILINE)) == 2
+    assert re.search(r"^report: .*/report.html$", piped.stdout, re.MULTILINE)
+    assert "\x1b" not in piped.stdout + piped.stderr
+    assert "images/s, loss" not in piped.stderr
+
+
+def test_a_model_of_the_user_s_is_not_taken_for_ours(piped: subprocess.CompletedProcess[str]) -> None:
+    """Every course project has a model.py, and PYTHONPATH=. puts it in front."""
+    assert piped.returncode == 0, piped.stderr
 
 
 def test_resuming_a_finished_run_shows_its_figures(run: Path) -> None:
@@ -241,35 +247,6 @@ def test_augment_none_trains_on_images_as_they_are(shards: str, tmp_path: Path) 
 
     saved = TrainOptions.from_json(json.loads((tmp_path / "r" / "config.json").read_text()), "r")
     assert (saved.augment, saved.assign) == ((), "windows")
-
-
-def test_a_model_of_the_user_s_is_not_taken_for_ours(shards: str, tmp_path: Path) -> None:
-    """Every course project has a model.py, and PYTHONPATH=. puts it in front."""
-    (tmp_path / "model.py").write_text("raise SystemExit('the user is right here')\n")
-    code = "import sys; from ferdata.console import main; main()"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
-    typed = [
-        "train",
-        "--shards",
-        shards,
-        "--epochs",
-        "1",
-        "--batch-size",
-        "16",
-        "--workers",
-        "1",
-        "--limit",
-        "16",
-        "--name",
-        "r",
-    ]
-
-    done = subprocess.run(
-        [sys.executable, "-c", code, *typed], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
-    )
-
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "runs/r/report.html").is_file()
 
 
 def test_a_run_made_longer_under_a_schedule_is_told_what_that_does(run: Path, tmp_path: Path) -> None:
