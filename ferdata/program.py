@@ -1,4 +1,4 @@
-"""How this program was called, which every hint is worded after: with flags for a command line, with arguments for Python.
+"""How this program was called, which every hint is worded after: with flags for a command line, arguments for Python.
 
 In: what the command line noted of itself. Out: the words to type. Where it noted nothing, Python calls the functions.
 """
@@ -36,7 +36,7 @@ def note_program(path: str) -> None:
 
 @contextmanager
 def stops_held() -> Iterator[None]:
-    """Let signals that stop the work wait until the block ends: a process that is just being forked would be known to nobody."""
+    """Let signals that stop the work wait until the block ends: a process being forked would be known to nobody."""
     came: list[int] = []
     before: dict[int, Any] = {}
     try:
@@ -89,7 +89,7 @@ def flag(name: str) -> str:
 
 
 def command_line(*, num_processes: int = 1) -> str:
-    """Return how this program is started: ``ferdata``, or by the path or as the module it was started by, or through ``torchrun``."""
+    """Return how this program is started: ``ferdata``, by its path, as a module, or through ``torchrun``."""
     script = Path(str(_state["program"]))
     how = "-m ferdata" if script.name == "__main__.py" else str(script) if script.suffix == ".py" else ""
     if num_processes > 1:

@@ -1,7 +1,7 @@
 """What a field of an options dataclass says of itself: a sentence, the values it takes, and where ``--help`` lists it.
 
-In: ``size: Annotated[int, Setting("Make tensors of this height and width.", least=1)] = 224``. Out: one check of the values of
-every such class, and all that a command line is made from. A field without a :class:`Setting` is for Python alone.
+In: ``size: Annotated[int, Setting("Make tensors of this height and width.", least=1)] = 224``. Out: one check of the
+values of every such class, and all that a command line is made from. A field without one is for Python alone.
 """
 
 import math
@@ -68,7 +68,7 @@ def options_of(kind: Any) -> tuple[Option, ...]:
 
 
 def build(kind: Callable[..., Options], values: Mapping[str, Any]) -> Options:
-    """Return options with these values; a value that is no field's goes to the dataclass within that has an option of its name.
+    """Return options with these values; one that is no field's goes to the dataclass within that has it as an option.
 
     Raises:
         TypeError: If there is none.
@@ -98,7 +98,8 @@ def _nested(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
                 own[field.name] = replace(own[field.name], **within) if field.name in own else build(hint, within)
     if rest:
         raise TypeError(
-            f"{', '.join(sorted(rest))}: no such option found, expected {', '.join(field.name for field, _ in _fields(kind))}"
+            f"{', '.join(sorted(rest))}: no such option found, "
+            f"expected {', '.join(field.name for field, _ in _fields(kind))}"
         )
     return own
 

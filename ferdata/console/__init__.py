@@ -1,4 +1,4 @@
-"""The command line: one file a verb, the options they share, and what they print. The last room: it may import all others."""
+"""The command line, a file a verb: the options they share, what they print. The last room: it may import all others."""
 
 import signal
 from typing import NoReturn

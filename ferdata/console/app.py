@@ -1,6 +1,6 @@
 """The verbs by name. A verb's file, and what it imports, is only loaded once the verb is typed.
 
-In: the name of a verb. Out: a command whose options are made from what the function of that name in the file of that name takes.
+In: the name of a verb. Out: a command whose options are made from what the function of that name in its file takes.
 """
 
 from importlib import import_module

@@ -1,6 +1,6 @@
 """``demo``: every command on built-in synthetic faces, ending in one page with pictures.
 
-In: a folder. Out: a source tree, shards, a verification, figures, a short training and ``report.html``. About four minutes on 2 cores.
+In: a folder. Out: a source tree, shards, a verification, figures, a training, ``report.html``. Four minutes on 2 cores.
 """
 
 import json
@@ -61,7 +61,8 @@ def run_demo(out: Path, *, quick: bool = False) -> Path:
     foreign = [name for name in PAGES if (out / name).exists() and not (source / "done.json").exists()]
     if foreign:
         raise OptionError(
-            f"--out {out}: {foreign[0]} found, which no demo has written, expected a new folder or an earlier demo's; choose another"
+            f"--out {out}: {foreign[0]} found, which no demo has written, "
+            "expected a new folder or an earlier demo's; choose another"
         )
 
     with _step(f"1. draw {faces:,} synthetic faces in AffectNet's layout"):
@@ -122,7 +123,8 @@ def run_demo(out: Path, *, quick: bool = False) -> Path:
         figures.append(
             (
                 "training",
-                f"{best:.1%} {result.main_split} accuracy (chance {chance:.1%}), {result.images_per_second:,.0f} images/s",
+                f"{best:.1%} {result.main_split} accuracy (chance {chance:.1%}), "
+                f"{result.images_per_second:,.0f} images/s",
             )
         )
         figures.append(("waiting for data", f"{result.data_wait_share:.1%} of the training time"))

@@ -23,7 +23,8 @@ def show_description(description: DatasetDescription) -> None:
         f"{description.root}",
         {
             "source": f"{description.source} ({description.source_layout})",
-            "tensors": f"{description.dtype} {description.shape}, mean {_rounded(description.mean)}, std {_rounded(description.std)}",
+            "tensors": f"{description.dtype} {description.shape}, "
+            f"mean {_rounded(description.mean)}, std {_rounded(description.std)}",
             "codec": f"{codec}: {description.bytes_per_image:,.0f} bytes an image{_beside_pixels(description.ratio)}",
             "size": f"{size(description.num_bytes)} in {sum(description.shards.values())} shards",
             "fingerprint": description.fingerprint,

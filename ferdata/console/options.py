@@ -1,7 +1,7 @@
 """Options of the command line: those that many verbs share, and those made from the dataclasses of the library.
 
-In: what a user typed. Out: the same, checked before hours of work, or an error in one line. Nothing is made here but the files of
-``--json`` at the end.
+In: what a user typed. Out: the same, checked before hours of work, or an error in one line. Nothing is made here but
+the files of ``--json`` at the end.
 """
 
 import inspect
@@ -47,7 +47,7 @@ Options = TypeVar("Options")
 
 @dataclass(frozen=True, slots=True)
 class Given(Generic[Options]):
-    """A verb's parameter of this type stands for an option for each setting of a dataclass: ``asked: Given[TrainOptions]``.
+    """A verb's parameter of this type stands for an option for each setting of a dataclass: ``asked: Given[Options]``.
 
     Attributes:
         kind: The dataclass.
@@ -65,7 +65,7 @@ class Given(Generic[Options]):
 
 
 def spread(verb: Callable[..., None]) -> Callable[..., None]:
-    """Return a verb as a function that typer can make a command of: with an option for each setting that it is given."""
+    """Return a verb as a function that typer makes a command of: with an option for each setting that it is given."""
     parameters = dict(inspect.signature(verb).parameters)
     given = {
         name: get_args(each.annotation)[0] for name, each in parameters.items() if get_origin(each.annotation) is Given

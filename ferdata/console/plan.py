@@ -29,7 +29,8 @@ def show_plan(found: advise.MachinePlan) -> None:
         else ", no GPU"
     )
     console.print(
-        f"{found.root}: {found.num_samples:,} images of {list(found.shape)}; {found.conditions['cpu']}, {machine.cores} cores{gpu}; "
+        f"{found.root}: {found.num_samples:,} images of {list(found.shape)}; "
+        f"{found.conditions['cpu']}, {machine.cores} cores{gpu}; "
         f"{size(machine.memory_bytes)} for the page cache, disk {disk}; measured in {found.seconds:.0f} s",
         highlight=False,
     )

@@ -28,7 +28,7 @@ __all__ = ["class_table", "console", "counting_bar", "ingest_bar", "pairs", "say
 
 
 class _Screen(Console):
-    """Prints text as it is, for paths, class names and notes may hold brackets and colons; but nothing that steers a terminal.
+    """Prints text as it is, for paths, class names and notes may hold brackets; but nothing that steers a terminal.
 
     What the output's encoding cannot hold is escaped before widths are reckoned, so that columns stay straight.
     """

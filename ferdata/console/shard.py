@@ -78,7 +78,8 @@ def _check_there(folder: str, source: Source) -> None:
     raise OptionError(
         f"{folder}: no such folder, expected the images of {source.value}; {_OBTAIN[source]}, "
         "or name the folder with --src. "
-        f"To try ferdata without it: {ferdata} synth {drawn} {there} --count 2000, then {ferdata} shard {drawn} --src {there}"
+        f"To try ferdata without it: {ferdata} synth {drawn} {there} --count 2000, "
+        f"then {ferdata} shard {drawn} --src {there}"
     )
 
 
@@ -97,12 +98,14 @@ def show_ingest(summary: IngestSummary) -> None:
             {name: count for name, count in summary.repairs.items() if name != "unusual_size"}
         ),  # has a note
         "leaks between splits": _leaks(summary),
-        "bytes in, out": f"{size(summary.bytes_in)} of images, {size(summary.bytes_out)} in {summary.num_shards} shards ({summary.codec})",
+        "bytes in, out": f"{size(summary.bytes_in)} of images, "
+        f"{size(summary.bytes_out)} in {summary.num_shards} shards ({summary.codec})",
     }
     if summary.is_new:
         resumed = f", {summary.resumed_shards} shards were there already" if summary.resumed_shards else ""
         rows["speed"] = (
-            f"{summary.images_per_second:,.0f} images/s ({summary.seconds:.1f} s after a scan of {summary.scan_seconds:.1f} s{resumed})"
+            f"{summary.images_per_second:,.0f} images/s "
+            f"({summary.seconds:.1f} s after a scan of {summary.scan_seconds:.1f} s{resumed})"
         )
     pairs(f"{summary.source} ({summary.layout}) -> {summary.out}", rows)
     class_table(summary.class_counts)
@@ -116,4 +119,7 @@ def _leaks(summary: IngestSummary) -> str:
     if not summary.leaked_images:
         return "none"
     examples = "; ".join(" = ".join(pair) for pair in summary.leak_examples[:2])
-    return f"{summary.leaked_images:,} images are in more than one split, byte for byte ({examples}); --drop-leaks takes them out of train"
+    return (
+        f"{summary.leaked_images:,} images are in more than one split, byte for byte ({examples}); "
+        "--drop-leaks takes them out of train"
+    )

@@ -1,7 +1,7 @@
 """What every program of ours does around its work: signals, output that cannot be written, errors, wrong usage.
 
-In: a Typer application. Out: an exit code: 0 done, 1 an error of ours in one line, 2 wrong usage, 128 and a signal's number where one
-stopped it.
+In: a Typer application. Out: an exit code: 0 done, 1 an error of ours in one line, 2 wrong usage, 128 and a signal's
+number where one stopped it.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ _AGAIN_SECONDS = 0.05
 
 
 class Verb(TyperCommand):
-    """A command that takes every option once, calls them in errors what they were typed as, and ends in one line when it is stopped."""
+    """A command that takes every option once, names them in errors as typed, and ends in one line when stopped."""
 
     def make_context(self, *arguments: Any, **more: Any) -> Any:
         """Parse, and let the options' own checks name them by their flags."""
@@ -117,7 +117,7 @@ def _complain(text: str, *, quiet: bool = False) -> None:
 
 
 def _flushed(stream: Any, code: int) -> int:
-    """Write what a stream still holds; where it cannot, let it go, so that Python does not try again with a traceback."""
+    """Write what a stream still holds; if it cannot, let it go, so that Python does not try again with a traceback."""
     try:
         if stream is not None:
             stream.flush()
@@ -131,7 +131,7 @@ def _flushed(stream: Any, code: int) -> int:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
-    """Let SIGTERM and the end of the terminal stop the work as Ctrl-C does, so that everything is tidied up and nobody left behind."""
+    """Let SIGTERM and the end of the terminal stop the work as Ctrl-C does: all is tidied up, nobody left behind."""
     own = os.getpid()
 
     def stop(number: int, frame: FrameType | None) -> None:

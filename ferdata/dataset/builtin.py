@@ -45,7 +45,8 @@ class BuiltinOptions:
     @property
     def name(self) -> str:
         """Folder name."""
-        return f"synthetic-{self.source}-{self.count}x{self.size}-{self.codec}-{self.seed}-v{BUILTIN_VERSION}-f{FORMAT_VERSION}"
+        versions = f"v{BUILTIN_VERSION}-f{FORMAT_VERSION}"
+        return f"synthetic-{self.source}-{self.count}x{self.size}-{self.codec}-{self.seed}-{versions}"
 
 
 def cache_folder() -> Path:
@@ -63,7 +64,7 @@ def has_shards(root: str | os.PathLike[str]) -> bool:
 
 
 def find_shards(shards: str | None, *, say: Callable[[str], None]) -> str | None:
-    """Return the data set to use: the one given, else one in ``shards/``, else None, which stands for built-in data and is said."""
+    """Return the data set to use: the one given, else one in ``shards/``, else None: built-in data, which is said."""
     if shards is not None:
         return shards
     found = next((folder for folder in USUAL_FOLDERS if _is_usable(folder, say)), None)

@@ -1,4 +1,4 @@
-"""Gives the samples of a data set back in forms that need no ferdata: plain WebDataset tars, or PNG files in class folders.
+"""Gives a data set's samples back in forms that need no ferdata: plain WebDataset tars, or PNG files in class folders.
 
 In: shards of any codec. Out: files with exactly the pixels of the tensors. Memory: one sample per thread.
 """
@@ -50,8 +50,8 @@ def export(
 ) -> ExportReport:
     """Write every sample of the data set below ``root`` to a new folder.
 
-    ``tar``: ``<split>-<6 digits>.tar`` with the members ``.cls``, ``.json`` and ``.npy`` of every sample, and ``classes.txt``,
-    whose line n is the name of class n. ``folder``: ``<split>/<class>/<key>.png`` and ``labels.csv``.
+    ``tar``: ``<split>-<6 digits>.tar`` with the members ``.cls``, ``.json`` and ``.npy`` of every sample, and
+    ``classes.txt``, whose line n is the name of class n. ``folder``: ``<split>/<class>/<key>.png`` and ``labels.csv``.
 
     Args:
         root: Folder or URL of the data set.
@@ -77,7 +77,8 @@ def export(
     index = read_index(store)
     if to == "folder" and (len(index.spec.shape) != 3 or index.spec.shape[0] not in (1, 3)):
         raise OptionError(
-            f"{store}: tensors of {list(index.spec.shape)} found, expected [3, H, W] or [1, H, W] for PNG; export to tar"
+            f"{store}: tensors of {list(index.spec.shape)} found, expected [3, H, W] or [1, H, W] for PNG; "
+            "export to tar"
         )
     check_vacant(target)
     names = _folder_names(index.classes)
@@ -199,8 +200,8 @@ def _picture_path(split: str, folder: str, key: str) -> str:
 def _make_folders(output: _Output, index: DatasetIndex, names: Sequence[str]) -> None:
     """Make every split's folders of all classes that occur anywhere.
 
-    Readers of class folders number the folders they find: a class that is missing from one split would shift the numbers of
-    the classes behind it, in silence. An empty folder is seen.
+    Readers of class folders number the folders they find: a class that is missing from one split would shift the
+    numbers of the classes behind it, in silence. An empty folder is seen.
     """
     used = [any(column) for column in zip(*index.counts.values(), strict=True)]
     for split in index.splits:

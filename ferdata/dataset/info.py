@@ -72,8 +72,9 @@ class DatasetDescription:
     def __repr__(self) -> str:
         samples = ", ".join(f"{split} {count:,}" for split, count in self.samples.items())
         return (
-            f"DatasetDescription({self.root!r}): {self.source}, layout {self.source_layout}; {samples}; {len(self.classes)} classes, "
-            f"{self.dtype} {self.shape}, codec {self.codec}; {self.num_bytes / 1e6:,.1f} MB"
+            f"DatasetDescription({self.root!r}): {self.source}, layout {self.source_layout}; {samples}; "
+            f"{len(self.classes)} classes, {self.dtype} {self.shape}, codec {self.codec}; "
+            f"{self.num_bytes / 1e6:,.1f} MB"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def describe(root: StrPath) -> DatasetDescription:
 
 
 def shard_command(index: DatasetIndex, out: str, **changes: object) -> str:
-    """Return the command that makes a data set anew from its images, with ``changes`` to the settings it was made with."""
+    """Return the command that makes a data set anew from its images, with ``changes`` to the settings it has."""
     made = {
         **index.settings,
         "size": index.spec.shape[1],

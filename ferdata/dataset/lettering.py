@@ -1,7 +1,7 @@
 """Fonts for names in any script: boxes say nothing, so a sign that no font here has is written as its code.
 
-In: a text. Out: a font file that has every sign of it, and the text as it can be drawn with that. Costs nothing for Latin, Greek, Cyrillic
-and what else matplotlib's own font has; for other scripts the installed fonts are looked through once.
+In: a text. Out: a font file that has every sign of it, and the text as it can be drawn with that. Costs nothing for
+Latin, Greek, Cyrillic and what else matplotlib's own font has; for other scripts it looks through installed fonts once.
 """
 
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""Draws a contact sheet: some faces of every class, so that a person can see whether labels and pixels are what they should be.
+"""Draws a contact sheet: some faces of every class, so that a person can see whether labels and pixels are right.
 
 In: a data set. Out: one PNG. Reads only the samples it shows.
 """
@@ -51,8 +51,8 @@ class _Row:
 def preview(root: StrPath, out: StrPath, *, split: str = "train", per_class: int = 8, seed: int = 0) -> str:
     """Write a contact sheet of one split and return where it stands.
 
-    Every class has a row: its name, its samples and their share, and up to ``per_class`` faces drawn at random, with valence
-    and arousal below them where the data set has these. The same seed draws the same faces.
+    Every class has a row: its name, its samples and their share, and up to ``per_class`` faces drawn at random, with
+    valence and arousal below them where the data set has these. The same seed draws the same faces.
 
     Args:
         root: Folder or URL of the data set.
@@ -72,7 +72,8 @@ def preview(root: StrPath, out: StrPath, *, split: str = "train", per_class: int
     index = read_index(store)
     if split not in index.splits:
         raise OptionError(
-            f"split: {split!r} found, expected one of {', '.join(index.splits) or 'none, the data set is empty'}; choose another"
+            f"split: {split!r} found, "
+            f"expected one of {', '.join(index.splits) or 'none, the data set is empty'}; choose another"
         )
     if not 1 <= per_class <= 32:
         raise OptionError(f"per_class: {per_class} found, expected 1 to 32")
@@ -183,7 +184,8 @@ def _subtitle(index: DatasetIndex, total: int, per_class: int, seed: int, *, has
     channels, height, width = index.spec.shape
     codec = str(index.codec).replace("-", "−")
     return [
-        f"{total:,} images in {len(index.classes)} classes · {width} × {height} px{'' if channels == 3 else ', grey'} · codec {codec}",
+        f"{total:,} images in {len(index.classes)} classes · "
+        f"{width} × {height} px{'' if channels == 3 else ', grey'} · codec {codec}",
         f"layout {index.source_layout} · up to {per_class} faces of every class, drawn with seed {seed}"
         + (" · V valence, A arousal, each −1 to 1" if has_captions else ""),
     ]

@@ -1,7 +1,7 @@
 """Changes the codec of a finished data set without going back to the images.
 
 In: a data set. Out: another folder with the same samples in the same order. Costs one decode and one encode per sample;
-``samples.parquet`` and ``rejects.csv`` are copied as they are, so a loader's state fits both. Every file is checked first.
+``samples.parquet`` and ``rejects.csv`` are copied as they are, so a loader's state fits both. All is checked first.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -57,8 +57,8 @@ def recode(
 
     Args:
         root: Folder or URL of a finished data set.
-        out: Folder or URL for the new one; must hold no data set. What a run that fails or is killed has written there is removed,
-            by itself or by the next one.
+        out: Folder or URL for the new one; must hold no data set. What a run that fails or is killed has written there
+            is removed, by itself or by the next one.
         codec: ``raw``, ``zstd`` or ``compact``; ``jpeg`` needs the source's own bytes, so only ``shard`` can make it.
         level: zstd level; None takes the codec's own.
         num_workers: Threads; None: one per core.
@@ -80,7 +80,8 @@ def recode(
     new = make_codec(codec, level)
     if new.needs_source:
         raise OptionError(
-            f"codec: {codec} found, expected one that stores pixels; run 'shard --codec {codec}' on the images themselves"
+            f"codec: {codec} found, expected one that stores pixels; "
+            f"run 'shard --codec {codec}' on the images themselves"
         )
     files = {info.name: read_file(store, info) for info in index.files}
     read_samples(store, index)

@@ -1,6 +1,6 @@
 """Checks a finished data set against its index: every file, every count and, where asked, every sample.
 
-In: a folder. Out: a report that lists every fault found. Costs one read of every file; ``deep`` decodes every sample too.
+In: a folder. Out: a report that lists every fault found. Costs one read of every file; ``deep`` decodes all samples.
 """
 
 from collections import Counter
@@ -71,7 +71,7 @@ def verify(
 
     Args:
         root: Folder or URL of the data set.
-        deep: Also decode every sample, compare its key, label and json with its row, and compute mean and deviation again.
+        deep: Also decode every sample, compare its key, label and json with its row, and compute mean and deviation.
         num_workers: Threads, over shards; hashing and decoding run outside Python's lock. All cores where None.
         progress: Called with (shards done, shards) after every shard.
 
@@ -109,7 +109,8 @@ def _check_strays(store: Store, index: DatasetIndex) -> list[str]:
         return []  # a web server that lists no folders
     listed = {info.name for info in index.shards}
     return [
-        f"{store.path(name)}: a shard that {INDEX_NAME} does not list, expected none; move it away or run 'shard --fresh'"
+        f"{store.path(name)}: a shard that {INDEX_NAME} does not list, expected none; "
+        "move it away or run 'shard --fresh'"
         for name in names
         if name.endswith((".tar", ".tar.zst")) and name not in listed
     ]
@@ -144,13 +145,15 @@ def _check_rows(store: Store, index: DatasetIndex) -> tuple[pa.Table | None, lis
         in_place = np.arange(stop - start)
         if not ((shards[part] == number) & (positions[part] == in_place) & (frames[part] == 2 * in_place + 1)).all():
             errors.append(
-                f"{where}: the rows {start:,} to {stop:,} are not those of {info.name}, sample by sample; run 'shard --fresh'"
+                f"{where}: the rows {start:,} to {stop:,} are not those of {info.name}, sample by sample; "
+                "run 'shard --fresh'"
             )
     for split, expected in index.counts.items():
         found = np.bincount(labels[index.rows(split)], minlength=len(index.classes)).tolist()
         if found != list(expected):
             errors.append(
-                f"{where}: {found} samples per class in split {split!r}, expected {expected} as {INDEX_NAME} says; run 'shard --fresh'"
+                f"{where}: {found} samples per class in split {split!r}, expected {expected} as {INDEX_NAME} says; "
+                "run 'shard --fresh'"
             )
     if (repeats := rows.num_rows - pc.count_distinct(rows.column("key")).as_py()) > 0:
         errors.append(f"{where}: {repeats:,} keys found twice, expected every key once; run 'shard --fresh'")
@@ -197,7 +200,8 @@ def _check_samples(
         if expected_rows is not None:
             found = {**sample.record, "key": sample.key, "label": sample.label}
             errors += [
-                f"{where}: sample {position} has {name} {found[name]!r}, expected {expected!r} as in {SAMPLES_NAME}; run 'shard --fresh'"
+                f"{where}: sample {position} has {name} {found[name]!r}, expected {expected!r} as in {SAMPLES_NAME}; "
+                "run 'shard --fresh'"
                 for name, expected in expected_rows[position].items()
                 if name in found and found[name] != expected
             ]
@@ -227,7 +231,7 @@ def _check_moments(store: Store, index: DatasetIndex, results: list[_ShardResult
         found = total / count, max(0, squares * count - total * total) ** 0.5 / count
         if not np.allclose(found, (mean, std), rtol=_MOMENT_TOLERANCE, atol=_MOMENT_TOLERANCE):
             errors.append(
-                f"{store.path(INDEX_NAME)}: mean {mean:.6f} and deviation {std:.6f} of channel {channel}, expected {found[0]:.6f} and "
-                f"{found[1]:.6f} as the pixels give; run 'shard --fresh'"
+                f"{store.path(INDEX_NAME)}: mean {mean:.6f} and deviation {std:.6f} of channel {channel}, "
+                f"expected {found[0]:.6f} and {found[1]:.6f} as the pixels give; run 'shard --fresh'"
             )
     return errors

@@ -1,4 +1,4 @@
-"""Reads ``compact`` shards in WebDataset pipelines: a decoder for their ``.fpx`` members, which say themselves how to undo them.
+"""Reads ``compact`` shards in WebDataset pipelines: a decoder for ``.fpx`` members, which say how to undo them.
 
 In: a member's name and bytes. Out: uint8 ``[3, H, W]``, bit for bit. Costs what the filter costs, and one fresh array.
 """
@@ -16,10 +16,10 @@ SUFFIX = "fpx"
 
 
 def webdataset_decoder(key: str, data: Any) -> np.ndarray | None:
-    """Return the pixels of an ``.fpx`` member, uint8 ``[C, H, W]``, or None for any other member, as WebDataset expects.
+    """Return the pixels of an ``.fpx`` member, uint8 ``[C, H, W]``, or None for any other, as WebDataset expects.
 
-    ``wds.WebDataset("pipe:zstd -dcq train-000000.tar.zst").decode(ferdata.webdataset_decoder)`` yields samples with ``fpx``,
-    ``cls`` and ``json``. Safe in threads and in workers; needs no index.
+    ``wds.WebDataset("pipe:zstd -dcq train-000000.tar.zst").decode(ferdata.webdataset_decoder)`` yields samples with
+    ``fpx``, ``cls`` and ``json``. Safe in threads and in workers; needs no index.
 
     Raises:
         ShardCorruptError: If the member is damaged.

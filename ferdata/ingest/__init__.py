@@ -1,6 +1,7 @@
 """The write half: from a source tree to a data set on disk, in processes, resumable. Never imports torch.
 
-In: :class:`IngestOptions`. Out: shards, ``samples.parquet``, ``rejects.csv`` and ``index.json``, and an :class:`IngestSummary`.
+In: :class:`IngestOptions`. Out: shards, ``samples.parquet``, ``rejects.csv`` and ``index.json``, and an
+:class:`IngestSummary`.
 """
 
 from ferdata.ingest.finish.summary import IngestSummary

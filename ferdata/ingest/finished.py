@@ -1,7 +1,7 @@
-"""A data set that is there already: is it the one that is asked for, still what was written, and would the source give more by now?
+"""A data set that is there already: is it what is asked for, still as written, and would the source give more now?
 
-In: a conversion. Out: an error, or the summary of the data set. Costs the tables, the size and the tail of every shard, and the images
-that could not be read; the shards' bodies are for ``verify`` to read.
+In: a conversion. Out: an error, or the summary of the data set. Costs the tables, the size and the tail of every shard,
+and the images that could not be read; the shards' bodies are for ``verify`` to read.
 """
 
 import csv
@@ -29,8 +29,8 @@ def keep_finished(conversion: Conversion) -> IngestSummary:
     """Leave a finished data set as it is, and return its summary.
 
     Raises:
-        IngestError: If it has other settings, a file is gone, cut or exchanged, or an image can be read now that could not be read when
-            it was made.
+        IngestError: If it has other settings, a file is gone, cut or exchanged, or an image can be read now that could
+            not be read when it was made.
     """
     store = conversion.store
     index = read_index(store)
@@ -64,6 +64,7 @@ def _check_whole(conversion: Conversion, index: DatasetIndex) -> None:
     tried = paths.filter(pc.is_in(paths.cast(pa.string()), lost)).to_pylist() if len(lost) else []
     if back := [path for path in tried if can_be_read(conversion.scan.root, path)]:
         raise IngestError(
-            f"{store}: a finished data set found without {len(back):,} images that could not be read or decoded when it was made and "
-            f"can be now, such as {back[0]}, expected all that can be read; write it again with --fresh, or choose another --out"
+            f"{store}: a finished data set found without {len(back):,} images that could not be read or decoded "
+            f"when it was made and can be now, such as {back[0]}, expected all that can be read; "
+            "write it again with --fresh, or choose another --out"
         )

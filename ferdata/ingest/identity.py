@@ -1,7 +1,7 @@
-"""What makes a data set what it is, and how two differ: the items of its source, its settings, and the libraries that decode.
+"""What makes a data set what it is, and how two differ: its source's items, its settings, the libraries that decode.
 
-In: a scan, settings. Out: a hash that does not depend on where the tree lies or how its table is cut, and words. Hashing costs about
-0.5 s per million items.
+In: a scan, settings. Out: a hash that does not depend on where the tree lies or how its table is cut, and words.
+Hashing costs about 0.5 s per million items.
 """
 
 import json
@@ -91,7 +91,7 @@ def libraries() -> dict[str, str]:
 
 
 def describe_changes(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-    """Return how the settings of a data set differ from those asked for, as the options that were typed; empty where they do not."""
+    """Return how a data set's settings differ from those asked for, as the options typed; empty if they do not."""
     names = [
         name
         for name in (*expected, *(name for name in found if name not in expected))

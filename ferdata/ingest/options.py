@@ -29,8 +29,10 @@ class IngestOptions:
         source: ``affectnet``, ``rafdb`` or ``folder``.
         src: Folder or URL of the source tree.
         out: Folder or URL the data set is written to.
-        scan: What is read of the source; how faces are cropped and how many workers read it are the transform's and this one's.
-        transform: How an image becomes a tensor. Options of this and of ``scan`` may be given by their own names (``size=100``).
+        scan: What is read of the source; how faces are cropped and how many workers read it are the transform's and
+            this one's.
+        transform: How an image becomes a tensor. Options of this and of ``scan`` may be given by their own names
+            (``size=100``).
         codec: How pixels are stored; its name will do.
 
     Example:
@@ -66,7 +68,8 @@ class IngestOptions:
     group_by: Annotated[
         str | None,
         Setting(
-            "Keep images that belong together in one split, by a field (gender) or a pattern in their path with the group in parentheses.",
+            "Keep images that belong together in one split, by a field (gender) or a pattern in their path "
+            "with the group in parentheses.",
             "Splits",
             none="each by itself",
         ),
@@ -106,11 +109,13 @@ class IngestOptions:
             amount = getattr(self, name)
             if amount is not None and not (0 < amount < 1 or (amount >= 1 and amount == amount // 1)):
                 raise OptionError(
-                    f"{name}: {amount:g} found, expected a share of train below 1 (0.1), or how many images of each class (500)"
+                    f"{name}: {amount:g} found, "
+                    "expected a share of train below 1 (0.1), or how many images of each class (500)"
                 )
         if sum(amount for amount in (self.val, self.test) if amount is not None and amount < 1) >= 1:
             raise OptionError(
-                f"--val {self.val:g} and --test {self.test:g}: all of train found, expected some of it to be left; use smaller shares"
+                f"--val {self.val:g} and --test {self.test:g}: all of train found, expected some of it to be left; "
+                "use smaller shares"
             )
         if self.group_by is not None:
             if self.val is None and self.test is None:
@@ -140,7 +145,7 @@ class IngestProgress:
     """Where an ingest stands.
 
     Attributes:
-        phase: ``scan``, ``leaks``, ``check`` (codec jpeg), ``resume`` (finished shards are read), ``write`` or ``finish``.
+        phase: ``scan``, ``leaks``, ``check`` (codec jpeg), ``resume`` (shards are read again), ``write`` or ``finish``.
         done: Images dealt with, those of an earlier, stopped run included.
         total: Images to deal with in this phase; 0 while that is not known.
         accepted: Images stored so far in this run.
@@ -173,7 +178,7 @@ class Clock:
         self._progress = progress
 
     def phase(self, name: str) -> Callable[..., None]:
-        """Begin a phase, and return what is to be called with (done, total) and, by name, other fields of :class:`IngestProgress`."""
+        """Begin a phase; return what to call with (done, total) and, by name, fields of :class:`IngestProgress`."""
         started = time.monotonic()
 
         def tell(done: int = 0, total: int = 0, **counts: int) -> None:

@@ -1,4 +1,4 @@
-"""The image files of items, one after another. In: a source and items. Out: bytes, or the error that reading a file gave."""
+"""The image files of items, one after another. In: a source and items. Out: bytes, or the error that reading gave."""
 
 from collections.abc import Iterator
 
@@ -16,15 +16,15 @@ _READ_AHEAD_BYTES = 8 << 20
 def read_sources(root: str, items: ItemTable) -> Iterator[bytes | FerdataError]:
     """Yield the image file of every item, in order, or the error that reading it gave.
 
-    Rows of parquet files are read in the order they lie there and kept until their turn: in shuffled order, every one would
-    cost its whole row group.
+    Rows of parquet files are read in the order they lie there and kept until their turn: in shuffled order, every one
+    would cost its whole row group.
     """
     paths = items.table.column("path").to_pylist()
     if any("#" in path for path in paths):
         found = {path: _read(root, path) for path in sorted(set(paths), key=_row_order)}
         yield from (found[path] for path in paths)
         return
-    # A few files at a time: between two images, 700 kB of pixels push the code that opens files out of the core's cache.
+    # A few files at a time: between two images, 700 kB of pixels push the code that opens files out of the cache.
     start = 0
     while start < len(paths):
         ahead: list[bytes | FerdataError] = []

@@ -1,6 +1,7 @@
-"""The write half from end to end: scan, select, write shards in processes, finish. A killed run goes on where it stopped.
+"""The write half from end to end: scan, select, write shards in processes, finish. A killed run resumes.
 
-In: :class:`IngestOptions`. Out: a data set folder and an :class:`IngestSummary`. Memory: the item table and a few samples a worker.
+In: :class:`IngestOptions`. Out: a data set folder and an :class:`IngestSummary`. Memory: the item table and a few
+samples a worker.
 """
 
 import time
@@ -34,8 +35,8 @@ __all__ = ["ingest", "ingest_scan"]
 def ingest(options: IngestOptions, *, progress: ProgressCallback | None = None) -> IngestSummary:
     """Convert a source tree to a data set, or go on with a run that was stopped.
 
-    The files depend on the source and the settings alone, not on the number of workers nor on interruptions. Where the data set is there
-    already, with the same settings, nothing is done.
+    The files depend on the source and the settings alone, not on the number of workers nor on interruptions. Where the
+    data set is there already, with the same settings, nothing is done.
 
     Args:
         options: What to do.
@@ -44,12 +45,14 @@ def ingest(options: IngestOptions, *, progress: ProgressCallback | None = None) 
     Raises:
         OptionError: If the data set would go into the source tree.
         SourceError: If the source cannot be used, is gone before the end, or not one of its images can.
-        IngestError: If what is in the folder belongs to other settings, or the run was stopped; then it can be continued.
+        IngestError: If what is in the folder belongs to other settings, or the run was stopped; then it can be
+            continued.
         WorkerError: If a worker process was killed; the run can be continued.
 
     Example:
         >>> images = ferdata.TransformOptions(size=32)
-        >>> options = ferdata.IngestOptions(source="affectnet", src="data/affectnet", out="shards/small", transform=images, limit=60)
+        >>> places = {"src": "data/affectnet", "out": "shards/small"}
+        >>> options = ferdata.IngestOptions(source="affectnet", **places, transform=images, limit=60)
         >>> ferdata.shard(options).samples
         {'train': 52, 'val': 8}
     """

@@ -1,6 +1,6 @@
 """Where a data set goes: apart from the images, and nothing is removed or replaced there that ferdata did not write.
 
-In: two places. Out: errors before anything is written or removed. Costs one listing, and a read of the tables that are there.
+In: two places. Out: errors before anything is written or removed. Costs one listing, and a read of the tables there.
 """
 
 import contextlib
@@ -60,7 +60,7 @@ class _Found:
 
 
 def find_unlisted(store: Store) -> frozenset[str]:
-    """Return the shards of a data set whose index was lost, as its table of samples names them; none in an empty folder.
+    """Return the shards of a data set whose index was lost, as its table of samples names them; none if it is empty.
 
     Raises:
         IngestError: If there are shards, or what stands beside them, that no run of ferdata wrote.
@@ -76,7 +76,7 @@ def find_unlisted(store: Store) -> frozenset[str]:
 
 @contextlib.contextmanager
 def new_data_set(store: Store, names: Collection[str]) -> Iterator[None]:
-    """Write the shards of these names, and what stands beside them, in one go; what the block has written goes if it fails.
+    """Write the shards of these names, and what stands beside them, in one go; if the block fails, what it wrote goes.
 
     If it is killed, the next run that writes there removes that first. The caller holds the lock.
 
@@ -145,7 +145,7 @@ def sweep(store: Store) -> None:
 
 
 def without_root(note: str, root: str) -> str:
-    """Return a note of a scan without the place of the source tree, so that the same tree elsewhere gives the same index."""
+    """Return a note of a scan without the place of the source, so that the same tree elsewhere gives the same index."""
     place = re.escape(root.rstrip("/"))
     note = re.sub(rf"(?<![\w./-]){place}/(?=\w)", "", note)
     return re.sub(rf"(?<![\w./-]){place or '/'}/?(?=[.,:;)]*(\s|$))", "the source folder", note)
@@ -184,7 +184,7 @@ def _listed(store: Store, found: _Found) -> set[str]:
 
 
 def _named_by_table(store: Store, found: _Found) -> set[str]:
-    """Return the names of a data set's table of samples and of the shards its rows stand in; none where there is none of ours."""
+    """Return the names of a data set's table of samples and of the shards of its rows; none if it is not ours."""
     if SAMPLES_NAME not in found.beside:
         return set()
     names = {SAMPLES_NAME}
@@ -202,8 +202,9 @@ def _named_by_table(store: Store, found: _Found) -> set[str]:
 
 def _foreign(store: Store, names: list[str]) -> IngestError:
     return IngestError(
-        f"{store}: {len(names):,} file{'s' * (len(names) > 1)} such as {names[0]} found that no run of ferdata is known to have written, "
-        "expected an empty folder, or a data set or an unfinished run of ferdata's; choose another --out, or remove them yourself"
+        f"{store}: {len(names):,} file{'s' * (len(names) > 1)} such as {names[0]} found that no run of ferdata "
+        "is known to have written, expected an empty folder, or a data set or an unfinished run of ferdata's; "
+        "choose another --out, or remove them yourself"
     )
 
 

@@ -1,6 +1,6 @@
 """Measures this machine in under half a minute and says which codec and how many workers serve a data set best here.
 
-In: a data set, or a source tree. Out: a :class:`MachinePlan`, with a sentence. Costs 10 to 30 s; writes to a temporary folder.
+In: a data set, or a source tree. Out: a :class:`MachinePlan`, with a sentence. Takes 10 to 30 s and a temporary folder.
 """
 
 import json
@@ -126,7 +126,8 @@ def choose_codec(asked: IngestOptions, *, level: int | None = None, say: Say = l
     A run that is resumed keeps its codec. ``jpeg`` is chosen only after a look at every image.
 
     Args:
-        asked: Everything that is asked of the ingest, whatever its codec; ``out`` is empty where there is no folder to write to yet.
+        asked: Everything that is asked of the ingest, whatever its codec; ``out`` is empty where there is no folder to
+            write to yet.
         level: The zstd level that is asked for, which leaves only codecs that have one.
         say: Is told why.
 

@@ -1,7 +1,7 @@
-"""What the machine could do at best on the same bytes: copy, decode and disk ceilings, timed in the same run as the loaders.
+"""What the machine could do at best on the same bytes: copy, decode and disk ceilings, timed in the loaders' own run.
 
-In: files, bytes per image, a number of processes. Out: images and seconds. Processes are forked once and wait between runs, so starting
-them is never timed. Import this where no threads run yet (the harness uses a process of its own).
+In: files, bytes per image, a number of processes. Out: images and seconds. Processes are forked once and wait between
+runs, so starting them is never timed. Import this where no threads run yet (the harness uses a process of its own).
 """
 
 import contextlib
@@ -25,8 +25,8 @@ from ferdata.program import stops_held
 __all__ = ["Job", "Team", "copy_job", "decode_job", "drop_from_cache", "read_job"]
 
 Job: TypeAlias = Callable[[int, int], Callable[[], float]]
-"""``job(rank, num_processes)`` runs in a process of the team and returns a step: a function that does some milliseconds of work and
-returns how many images that was; 0 means there is no more."""
+"""``job(rank, num_processes)`` runs in a process of the team and returns a step: a function that does some milliseconds
+of work and returns how many images that was; 0 means there is no more."""
 
 SLOTS = 4
 READ_BYTES = 4 << 20
@@ -58,7 +58,7 @@ class Team:
             raise
 
     def run(self, seconds: float) -> tuple[float, float]:
-        """Let every process work for ``seconds``, or until its share is read once; return (images per second of all, images)."""
+        """Let every process work for ``seconds``, or until its part is read once; return (images/s, images)."""
         for _, ours in self._members:
             ours.send(seconds)
         done = [self._receive(process, ours) for process, ours in self._members]
@@ -85,13 +85,14 @@ class Team:
 
 
 def copy_job(files: Sequence[str], *, bytes_per_image: int, batch_size: int, streaming: bool = False) -> Job:
-    """Return the copy job: page-cached bytes of ``files`` into warm slots of shared memory, a batch at a time, round and round.
+    """Return the copy job: page-cached bytes of ``files`` into warm slots of shared memory, by batches, over and over.
 
     Args:
         files: What is copied.
         bytes_per_image: Size of an image.
         batch_size: Images copied at once.
-        streaming: Copy with stores that go past the processor's cache, where the kernels for it are built; else as NumPy copies.
+        streaming: Copy with stores that go past the processor's cache, where the kernels for it are built; else as
+            NumPy copies.
 
     Raises:
         OptionError: If the files hold less than one image for a process.
@@ -99,7 +100,8 @@ def copy_job(files: Sequence[str], *, bytes_per_image: int, batch_size: int, str
     sizes = [os.path.getsize(file) for file in files]
     if sum(sizes) < bytes_per_image:
         raise OptionError(
-            f"copy ceiling: {sum(sizes):,} bytes found, expected at least one image of {bytes_per_image:,}; give more data"
+            f"copy ceiling: {sum(sizes):,} bytes found, expected at least one image of {bytes_per_image:,}; "
+            "give more data"
         )
 
     def job(rank: int, num_processes: int) -> Callable[[], float]:
@@ -132,7 +134,7 @@ def copy_job(files: Sequence[str], *, bytes_per_image: int, batch_size: int, str
 
 
 def decode_job(factory: str, out: str) -> Job:
-    """Return the decode job: frames into a reused private buffer. ``factory`` names ``module:function``, which makes a job of ``out``."""
+    """Return the decode job: frames into a private buffer. ``factory``, ``module:function``, makes a job of ``out``."""
     module, _, name = factory.partition(":")
     job: Job = getattr(importlib.import_module(module), name)(Path(out))
     return job
@@ -158,7 +160,7 @@ def read_job(files: Sequence[str], *, bytes_per_image: float) -> Job:
 
 
 def drop_from_cache(paths: Sequence[Path]) -> None:
-    """Ask the kernel to forget its cached pages of these files, which nobody may have mapped; nothing is dropped by force."""
+    """Ask the kernel to forget its cached pages of these files, which nobody may have mapped; it may decline."""
     for path in paths:
         handle = os.open(path, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""The conditions of a benchmark: everything about machine, versions and settings that a stranger needs to judge or repeat it.
+"""The conditions of a benchmark: all about machine, versions and settings that a stranger needs to judge or repeat it.
 
 In: settings of the run. Out: a flat dictionary, ready for JSON. Costs a few milliseconds.
 """

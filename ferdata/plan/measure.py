@@ -1,6 +1,6 @@
-"""What this machine can do, measured in seconds: decoding into shared memory, the loader's own work, the disk, memory, a GPU.
+"""What this machine can do, measured in seconds: decoding to shared memory, the loader's work, the disk, memory, a GPU.
 
-In: sample sets and a folder. Out: rates. Processes are forked, so nothing here may have started threads before; torch comes last.
+In: sample sets and a folder. Out: rates. Processes are forked, so no threads may have been started; torch comes last.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ SKIPPED_BATCHES = 64
 
 
 def make_ring(row_bytes: int, *, memory_bytes: int) -> np.ndarray:
-    """Return uint8 ``[rows, row_bytes]`` of warm shared memory, as large as the loader's own where there is room to spare."""
+    """Return uint8 ``[rows, row_bytes]`` of warm shared memory, as large as the loader's own if there is room."""
     rows = max(2 * usable_cores(), min(ring_bytes(row_bytes), MAX_RING_BYTES, memory_bytes // 8) // row_bytes)
     shared = mmap.mmap(-1, rows * row_bytes)
     with contextlib.suppress(OSError, AttributeError):  # as the loader's ring: huge pages where the kernel has them
@@ -63,7 +63,7 @@ def ring_bytes(row_bytes: int) -> int:
 
 
 def decode_rate(sample: SampleSet, ring: np.ndarray, *, num_processes: int, seconds: float) -> float:
-    """Return how many images per second these processes decode, each run of neighbours to rows all over the ring, as the loader's do."""
+    """Return how many images per second these processes decode, runs of neighbours to rows all over the ring."""
     team = Team(_ring_job(sample.root, sample.index, ring), num_processes=num_processes)
     try:
         rates = [team.run(seconds / WINDOWS)[0] for _ in range(WINDOWS)]
@@ -134,7 +134,7 @@ def loader_overhead(sample: SampleSet, *, seconds: float) -> tuple[float, float]
 
 
 def disk_rate(store: Store, names: list[str], *, num_processes: int) -> float:
-    """Return bytes a second of reading files that the page cache was asked to forget; behind a URL, of fetching ranges."""
+    """Return bytes a second of reading files that the page cache was asked to forget; behind a URL, of fetching."""
     if not store.is_local:
         return _fetch_rate(store, names, num_threads=2 * num_processes)
     chosen, total = [], 0

@@ -1,6 +1,6 @@
-"""What a machine can do with a data set, by arithmetic: images per second for each codec and number of workers, and which to take.
+"""What a machine can do with a data set, by arithmetic: images/s for each codec and number of workers, and the best.
 
-In: what was measured. Out: rows and one recommendation. Pure: no disk, no clock, no processes, so any machine can be asked about.
+In: what was measured. Out: rows and one recommendation. Pure: no disk, clock or processes, so it plans for any machine.
 """
 
 import math
@@ -40,7 +40,8 @@ class MachineFacts:
     def __post_init__(self) -> None:
         if self.cores < 1 or self.memory_bytes < 0 or not self.disk_bytes_per_second > 0:
             raise OptionError(
-                f"machine: {self.cores} cores, {self.memory_bytes:,} bytes of memory and {self.disk_bytes_per_second} bytes/s found, "
+                f"machine: {self.cores} cores, {self.memory_bytes:,} bytes of memory and "
+                f"{self.disk_bytes_per_second} bytes/s found, "
                 "expected at least one core and a disk that can be read; correct the figures"
             )
 
@@ -74,12 +75,13 @@ class PlanRow:
         codec: The codec.
         workers: Worker processes.
         num_bytes: The data set's size on disk.
-        cached_share: Share of it that memory has room for. Below 1 the page cache finds next to nothing again: an epoch is a long cycle.
+        cached_share: Share of it that memory has room for. Below 1 the page cache finds next to nothing again: an epoch
+            is a long cycle.
         warm: Images per second when all of it is in memory.
         cold: Images per second of an epoch that finds nothing in memory.
         steady: Images per second of every epoch after the first on this machine.
-        limit: What limits ``steady``: ``decode``, ``copy``, ``loader`` (the consumer's process) or ``memory`` (too small to keep the set,
-            so the disk is read in every epoch).
+        limit: What limits ``steady``: ``decode``, ``copy``, ``loader`` (the consumer's process) or ``memory`` (too
+            small to keep the set, so the disk is read in every epoch).
         cold_limit: What limits ``cold``: ``disk``, or as above.
         fits_disk: Whether there is room to write it.
     """
@@ -126,9 +128,9 @@ def worker_counts(cores: int) -> list[int]:
 def predict(machine: MachineFacts, codecs: Sequence[CodecFacts], *, num_samples: int) -> tuple[PlanRow, ...]:
     """Return a row for every codec and every number of workers that was measured.
 
-    ``warm``: what the processes decode, less their messages, as far as the consumer's process keeps up and the cores are enough for
-    both. ``cold``: no more than the disk reads, since reading and decoding overlap. ``steady``: as warm where the page cache keeps
-    the set; otherwise the disk must read all of it in every epoch.
+    ``warm``: what the processes decode, less their messages, as far as the consumer's process keeps up and the cores
+    are enough for both. ``cold``: no more than the disk reads, since reading and decoding overlap. ``steady``: as warm
+    where the page cache keeps the set; otherwise the disk must read all of it in every epoch.
 
     Raises:
         OptionError: If there is nothing to predict.
@@ -147,9 +149,9 @@ def predict(machine: MachineFacts, codecs: Sequence[CodecFacts], *, num_samples:
 def recommend(rows: Sequence[PlanRow], *, notes: Mapping[str, str] | None = None) -> Recommendation:
     """Return the codec and the number of workers that give the most images per second in every epoch after the first.
 
-    The first is left out: it is one of many, and a data set just written is in memory already. Among codecs within 5 % of the best it is
-    the smallest on disk; then the fewest workers within 5 % of that codec's best. What the disk has no room for is not recommended,
-    unless there is nothing else.
+    The first is left out: it is one of many, and a data set just written is in memory already. Among codecs within 5 %
+    of the best it is the smallest on disk; then the fewest workers within 5 % of that codec's best. What the disk has
+    no room for is not recommended, unless there is nothing else.
 
     Args:
         rows: From :func:`predict`.
@@ -178,7 +180,7 @@ def _row(machine: MachineFacts, facts: CodecFacts, workers: int, rate: float, *,
     warm = min(workers / worker_seconds, handed, machine.cores / (worker_seconds + loader_seconds))
     warm_limit = "loader" if warm >= handed else "copy" if facts.is_copy else "decode"
     disk = machine.disk_bytes_per_second / facts.bytes_per_image
-    # What is read once per epoch and does not fit pushes itself out of the cache before its turn comes again: none of it is found there.
+    # What is read once per epoch and does not fit pushes itself out of the cache before its turn comes again.
     read_again = disk if cached < 1 else math.inf
     return PlanRow(
         codec=facts.name,

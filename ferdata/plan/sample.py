@@ -1,6 +1,6 @@
 """A sample of a data set's own images under every codec, in a temporary folder, to be timed there.
 
-In: a data set. Out: small data sets, one a codec, and what an image costs in each. Costs a few milliseconds a sampled image.
+In: a data set. Out: small data sets, one a codec, and what an image costs in each. Costs some milliseconds an image.
 """
 
 import io
@@ -42,7 +42,7 @@ RUN_SAMPLES = 16
 WRITE_SECONDS = 4.0
 """No image is begun after so long; a sample that is smaller for that is still one."""
 REPEATED_SAMPLES = 1 << 16
-"""An index lists the sample again and again up to so many samples, so that an epoch over it takes long enough to be timed."""
+"""An index lists the sample again and again up to so many samples, so that an epoch takes long enough to be timed."""
 
 _CHANGED = (
     "exif_rotated",
@@ -160,7 +160,8 @@ def _source_maker(
         _QUALITIES[::4], key=lambda quality: abs(sum(len(_encode(s.pixels, quality)) for s in samples) - target)
     )
     return _Sources(quality), (
-        "the images are not here: figures are for JPEGs of the same size; run 'shard --codec jpeg' on the source, which says whether it can"
+        "the images are not here: figures are for JPEGs of the same size; "
+        "run 'shard --codec jpeg' on the source, which says whether it can"
     )
 
 

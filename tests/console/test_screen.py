@@ -38,8 +38,9 @@ def test_brackets_in_paths_classes_and_notes_are_printed_as_they_are(
     """rich takes [full] for a style and leaves it out, and [/b] for a mistake in the program."""
     show_description(replace(description, root=f"/data/{ODD}", source_layout=ODD, notes=[f"note {ODD}"]))
     summary = IngestSummary(
-        out=f"/out/{ODD}", source="folder", layout=ODD, codec="zstd", rows=5, accepted=4, skipped={}, rejected={ODD: 1}, repairs={},
-        class_counts={"train": {ODD: 4}}, bytes_in=0, bytes_out=0, num_shards=1, leaked_images=0, notes=(ODD,),
+        out=f"/out/{ODD}", source="folder", layout=ODD, codec="zstd", rows=5, accepted=4, skipped={}, rejected={ODD: 1},
+        repairs={}, class_counts={"train": {ODD: 4}}, bytes_in=0, bytes_out=0, num_shards=1, leaked_images=0,
+        notes=(ODD,),
     )  # fmt: skip
     show_ingest(summary)
     show_ingest(replace(summary, is_new=False))
@@ -73,8 +74,8 @@ def test_images_of_another_size_are_not_called_repaired(printed: StringIO) -> No
     """They have a note of their own; nothing was done to them."""
     summary = IngestSummary(
         out="o", source="rafdb", layout="RAF-basic", codec="zstd", rows=4, accepted=4, skipped={}, rejected={},
-        repairs={"unusual_size": 4, "grayscale": 2}, class_counts={"train": {"a": 4}}, bytes_in=0, bytes_out=0, num_shards=1,
-        leaked_images=0,
+        repairs={"unusual_size": 4, "grayscale": 2}, class_counts={"train": {"a": 4}}, bytes_in=0, bytes_out=0,
+        num_shards=1, leaked_images=0,
     )  # fmt: skip
     show_ingest(summary)
 

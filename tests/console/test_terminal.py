@@ -1,4 +1,4 @@
-"""What surrounds a verb: encodings, streams that cannot be written, signals, options given twice, how the program was called."""
+"""What surrounds a verb: encodings, streams that cannot be written, signals, options given twice, how it was called."""
 
 import os
 import re
@@ -165,7 +165,7 @@ def test_an_option_given_twice_is_wrong_usage(arguments: list[str]) -> None:
 def test_a_signal_stops_a_verb_with_one_line_and_leaves_nobody_behind(
     tmp_path: Path, verb: str, number: int, code: int
 ) -> None:
-    """A terminal sends Ctrl-C to every process of the group: workers would each print a traceback, or work on without their parent."""
+    """A terminal sends Ctrl-C to a whole group: workers would print tracebacks, or work on without their parent."""
     make_dataset(tmp_path / "set", samples={"train": 400})
     arguments = {
         "plan": ["plan", tmp_path / "set"],
@@ -250,8 +250,8 @@ NUMBERS = {
     "preview": ["--per-class", "--seed"],
     "bench-loader": ["--workers", "--batch-size", "--size", "--count", "--epochs"],
     "train": [
-        "--epochs", "--batch-size", "--accumulate", "--lr", "--momentum", "--weight-decay", "--warmup", "--dropout", "--label-smoothing",
-        "--size", "--limit", "--seed", "--workers",
+        "--epochs", "--batch-size", "--accumulate", "--lr", "--momentum", "--weight-decay", "--warmup", "--dropout",
+        "--label-smoothing", "--size", "--limit", "--seed", "--workers",
     ],
 }  # fmt: skip
 

@@ -17,7 +17,7 @@ from ferdata.store import Store
 
 
 def rewrite(root: Path, index: DatasetIndex, rows: pa.Table | None = None, **changes: object) -> DatasetIndex:
-    """Write the index again with other members, and other rows with a checksum that fits them, as a faulty writer would."""
+    """Write the index again with other members, and other rows with a fitting checksum, as a faulty writer would."""
     if rows is not None:
         changes["files"] = (write_samples(Store(str(root)), rows), *index.files[1:])
     changed = dataclasses.replace(index, **changes)

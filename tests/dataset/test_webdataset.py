@@ -1,4 +1,4 @@
-"""compact shards in WebDataset pipelines: members say how to undo themselves, so neither the index nor the loader is needed."""
+"""compact shards in WebDataset pipelines: members say how to undo themselves; no index and no loader is needed."""
 
 import subprocess
 import sys
@@ -61,7 +61,7 @@ def test_other_members_are_left_to_other_decoders() -> None:
 
 
 def test_damage_and_unknown_filters_are_errors() -> None:
-    """Outside our reader there is no frame checksum if somebody repacked the tar; wrong pixels must still not come out."""
+    """A repacked tar has no frame checksums outside our reader; wrong pixels must still not come out."""
     data = member(expected_pixels(3, 16))
     with pytest.raises(ShardCorruptError, match=r"filter header: .* expected .*PIXELS"):
         ferdata.webdataset_decoder(".fpx", b"\x93NUMPY" + data[6:])

@@ -1,4 +1,4 @@
-"""Failures of the machine that look like failures of the images: they stop a run, and a resume tries again what they spoiled."""
+"""Failures of the machine that look like failures of the images: they stop a run, and a resume tries again."""
 
 import os
 import shutil
@@ -88,7 +88,7 @@ def bring_back(root: Path) -> None:
 def test_a_source_that_goes_away_stops_the_run_and_the_same_command_ends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, go: Callable[[Path], None], images: int
 ) -> None:
-    """Else a pulled cable gives a finished data set of half the images; be it that hundreds were still to come, or a few."""
+    """Else a pulled cable gives a finished data set of half the images, whether hundreds were to come or a few."""
     scan = source(tmp_path)
     ingest_scan(scan, options(scan.root, tmp_path / "expected", source="folder"))
 
@@ -135,7 +135,7 @@ def test_a_permission_that_is_lost_stops_the_run(tmp_path: Path, monkeypatch: py
 def test_images_that_all_turn_bad_stop_the_run_and_are_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A dying disk gives zeros and no error; once it is replaced, the same command must not keep what the old one said."""
+    """A dying disk gives zeros and no error; once it is replaced, the same command must not keep what it said."""
     scan = source(tmp_path)
     ingest_scan(scan, options(scan.root, tmp_path / "expected", source="folder"))
     whole = {path: path.read_bytes() for path in Path(scan.root, "faces").iterdir()}

@@ -47,7 +47,7 @@ def affectnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def leaky_scan(root: Path) -> Scan:
-    """24 train and 12 val images; val 3 and val 7 are copies of train 3 and (twice) train 7; train 8 and 9 are twins."""
+    """24 train and 12 val images; val 3 and 7 are copies of train 3 and (twice) train 7; train 8 and 9 are twins."""
     files = {f"train/{number}.jpg": jpeg(number) for number in range(24)} | {
         f"val/{number}.jpg": jpeg(500 + number) for number in range(12)
     }
@@ -88,7 +88,8 @@ def test_the_same_bytes_under_two_labels_of_one_split_are_reported(tmp_path: Pat
 
     found = [note for note in summary.notes if "different labels" in note]
     assert [note.split(";")[0] for note in found] == [
-        "Warning: 1 images are, byte for byte, in one split under different labels (such as train/train_happy_0 = train/train_angry_0)"
+        "Warning: 1 images are, byte for byte, in one split under different labels "
+        "(such as train/train_happy_0 = train/train_angry_0)"
     ]
     assert summary.leaked_images == 0
 
@@ -248,7 +249,7 @@ def test_a_worker_that_dies_does_not_hang_the_pool() -> None:
 def test_no_record_is_longer_than_the_bound(
     path: str, source_label: str, valence: object, box: object, landmarks: object, extra: object
 ) -> None:
-    """Every json member has one size, fixed before the first image is read; and what is in it can be read by any JSON parser."""
+    """Every json member has one size, fixed before the first image is read; and any JSON parser can read it."""
     builder = ScanBuilder()
     path, source_label = (text.encode("utf-8", "replace").decode() for text in (path, source_label))
     builder.accept(

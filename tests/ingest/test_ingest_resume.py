@@ -51,9 +51,9 @@ def resume(scan: Scan, out: Path, **fields: object) -> IngestSummary:
 
 
 class Run:
-    """An ingest with two workers in a process of its own, which a test may hurt; forked, so that it starts in milliseconds.
+    """An ingest with two workers in a process of its own, which a test may hurt; forked, so it starts in milliseconds.
 
-    With ``shards`` given, it stands still after so many more of them: the next ones get no further than ``images`` images.
+    With ``shards`` given, it stands still after so many more of them: the next get no further than ``images`` images.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Run:
 
 
 def standing_still(shards: int, images: int) -> Callable[[TaskSettings, ShardTask, Beat], PartRecord]:
-    """Return a ``write_shard`` that does so many shards, and of later ones so many images, and then waits for its end."""
+    """Return a ``write_shard`` that does so many shards, and of later ones so many images, then waits for its end."""
     begun = multiprocessing.get_context("fork").Value("i", 0)
 
     def write_some(settings: TaskSettings, task: ShardTask, beat: Beat) -> PartRecord:
@@ -171,7 +171,8 @@ def test_a_killed_worker_is_an_error_and_the_next_run_goes_on(large: tuple[Scan,
 
     assert run.end() == 1
     assert re.match(
-        r"WorkerError: .*/out: a worker process was killed, expected it to live; if memory ran out, use fewer --workers; finished",
+        r"WorkerError: .*/out: a worker process was killed, expected it to live; "
+        "if memory ran out, use fewer --workers; finished",
         run.message.read_text(),
     )
     before = {
@@ -214,8 +215,8 @@ def test_a_full_disk_is_an_error_and_the_next_run_goes_on(large: tuple[Scan, Pat
     run = Run(scan, out, max_file_bytes=30_000)
 
     assert run.end() == 1
-    text = f"IngestError: {out}: File too large, expected room and permission to write; finished shards are kept: put it right"
-    assert run.message.read_text().startswith(text)
+    text = f"IngestError: {out}: File too large, expected room and permission to write; finished shards are kept"
+    assert run.message.read_text().startswith(f"{text}: put it right")
     resume(scan, out)
     assert contents(out) == contents(expected)
 

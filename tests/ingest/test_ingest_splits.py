@@ -1,4 +1,4 @@
-"""Splits that a source does not have: cut off train by class or by group, never out of one that came with the source."""
+"""Splits that a source does not have: cut off train by class or by group, never out of one that came with it."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_a_number_gives_a_split_with_as_many_of_each_class(unsplit: Path, tmp_pa
 
 
 def test_a_split_that_came_with_the_source_is_not_broken_up(affectnet: Path, tmp_path: Path) -> None:
-    """Figures on half of AffectNet's val cannot be compared with anybody's; the way to another split is told, and works."""
+    """Figures on half of AffectNet's val compare with nobody's; the way to another split is told, and works."""
     with pytest.raises(
         OptionError, match=r"val: a val split found in .*affectnet already.*leave --val out, or cut --test instead"
     ):
@@ -70,7 +70,8 @@ def test_a_split_that_came_with_the_source_is_not_broken_up(affectnet: Path, tmp
     [
         (
             {"val": 0.001},
-            r"val: 0.001 of 84 train images gives none \(every class keeps one in train\), expected some; use a larger share",
+            r"val: 0.001 of 84 train images gives none \(every class keeps one in train\), expected some; "
+            "use a larger share",
         ),
         ({"val": 12}, r"val: 12 of Anger left in train, expected more than the 12 of each class to cut off"),
         ({"test": 0.8, "val": 4}, r"val: .* of Anger left in train, expected more than the 4 of each class"),

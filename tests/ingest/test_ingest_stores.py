@@ -106,7 +106,7 @@ def test_a_data_set_in_an_object_store_has_the_bytes_of_one_on_a_disk(
 def test_a_run_to_an_object_store_goes_on_where_it_stopped(
     affectnet: Path, tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is no rename: a shard is there when its upload is whole, and counts when it is recorded; the index comes last."""
+    """There is no rename: a shard is there once its upload is whole, and counts once recorded; the index comes last."""
     ingest(options(affectnet, tmp_path / "here"))
     out, commit, done = f"{bucket}/there", shards.commit_part, []
 

@@ -1,4 +1,4 @@
-"""Which item goes where: limits and cut splits keep proportions, orders are permutations, shards cover everything once."""
+"""Which item goes where: limits and cut splits keep proportions, orders are permutations, shards cover all once."""
 
 import numpy as np
 import pytest
@@ -165,7 +165,7 @@ def test_a_test_split_is_the_same_with_and_without_a_val_split() -> None:
 )
 @settings(max_examples=150, deadline=None)
 def test_groups_are_never_cut_apart(sizes: list[int], amount: float, seed: int) -> None:
-    """A person in train and in val is a network that knows the face; classes come as near as whole groups allow, and none leaves train."""
+    """A network knows a face that is in train; classes come as near as whole groups allow, and none leaves train."""
     group = np.repeat(np.arange(len(sizes)), sizes)
     labels = (np.arange(len(group)) * 7 + group) % 3
     selection = Selection(splits=("train",), codes=np.zeros(len(group), np.int8), labels=labels)

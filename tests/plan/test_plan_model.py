@@ -1,4 +1,4 @@
-"""The plan's arithmetic: for any machine, without one. What is recommended must be what a person who knows the figures would take."""
+"""The plan's arithmetic, for any machine without one: it recommends what a person who knows the figures would take."""
 
 import math
 

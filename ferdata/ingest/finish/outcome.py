@@ -1,6 +1,6 @@
 """From finished shards to a data set: ``samples.parquet``, ``rejects.csv`` and, last of all, ``index.json``.
 
-In: the plan, the items and the part records. Out: three files whose bytes depend on these alone. Costs about a second per million.
+In: the plan, the items and the part records. Out: three files whose bytes depend on these alone. Costs 1 s per million.
 """
 
 import math

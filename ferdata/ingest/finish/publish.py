@@ -1,6 +1,7 @@
 """The last step: ``samples.parquet``, ``rejects.csv`` and, last of all, ``index.json``.
 
-In: a conversion, its plan, its parts and what they amount to. Out: three files whose bytes depend on these alone, and the summary.
+In: a conversion, its plan, its parts and what they amount to. Out: three files whose bytes depend on these alone, and
+the summary.
 """
 
 import csv
@@ -148,7 +149,8 @@ def _notes(conversion: Conversion, outcome: Outcome) -> list[str]:
     if unusual := outcome.repairs.get("unusual_size"):
         side = conversion.scan.side
         notes.append(
-            f"{unusual:,} images are not of {side} x {side} pixels, the size of {conversion.scan.layout}; they were accepted."
+            f"{unusual:,} images are not of {side} x {side} pixels, the size of {conversion.scan.layout}; "
+            "they were accepted."
         )
     if undecoded := outcome.rejected.get("decoder_missing"):
         notes.append(
@@ -159,12 +161,13 @@ def _notes(conversion: Conversion, outcome: Outcome) -> list[str]:
         first, second = outcome.leaks.examples[0]
         advice = "" if conversion.options.drop_leaks else "; --drop-leaks leaves out the copies in train"
         notes.append(
-            f"{outcome.leaks.images:,} images are, byte for byte, in more than one split (such as {first} = {second}){advice}."
+            f"{outcome.leaks.images:,} images are, byte for byte, in more than one split "
+            f"(such as {first} = {second}){advice}."
         )
     if outcome.relabelled.images:
         first, second = outcome.relabelled.examples[0]
         notes.append(
-            f"Warning: {outcome.relabelled.images:,} images are, byte for byte, in one split under different labels (such as {first} = "
-            f"{second}); all are kept: correct their labels, or remove the copies."
+            f"Warning: {outcome.relabelled.images:,} images are, byte for byte, in one split under different labels "
+            f"(such as {first} = {second}); all are kept: correct their labels, or remove the copies."
         )
     return notes

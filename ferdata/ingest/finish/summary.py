@@ -84,8 +84,8 @@ class IngestSummary:
         skipped, rejected = sum(self.skipped.values()), sum(self.rejected.values())
         if self.accepted + skipped + rejected != self.rows or sum(self.samples.values()) != self.accepted:
             raise IngestError(
-                f"{self.out}: {self.accepted:,} accepted, {skipped:,} skipped and {rejected:,} rejected of {self.rows:,} rows, "
-                "expected each row exactly once; this is a bug of ferdata, please report it"
+                f"{self.out}: {self.accepted:,} accepted, {skipped:,} skipped and {rejected:,} rejected "
+                f"of {self.rows:,} rows, expected each row exactly once; this is a bug of ferdata, please report it"
             )
 
     @classmethod
@@ -120,8 +120,9 @@ class IngestSummary:
     def __repr__(self) -> str:
         samples = ", ".join(f"{split} {count:,}" for split, count in self.samples.items())
         return (
-            f"IngestSummary({self.out!r}): {self.source}, layout {self.layout}; {samples}; {sum(self.skipped.values()):,} skipped, "
-            f"{sum(self.rejected.values()):,} rejected; {self.num_shards:,} shards, codec {self.codec}, {self.bytes_out / 1e6:,.1f} MB"
+            f"IngestSummary({self.out!r}): {self.source}, layout {self.layout}; {samples}; "
+            f"{sum(self.skipped.values()):,} skipped, {sum(self.rejected.values()):,} rejected; "
+            f"{self.num_shards:,} shards, codec {self.codec}, {self.bytes_out / 1e6:,.1f} MB"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""What is looked at before a run that would fail or reject most of what it reads: keys, decoders, and whether JPEGs can stay as they are.
+"""What is looked at before a run that would fail or reject most of its images: keys, decoders, whether JPEGs can stay.
 
-In: items. Out: nothing, or an error that says what to do. Costs one read of a few dozen files; for the codec ``jpeg``, which is all or
-nothing, of every file and about 30 µs beside it.
+In: items. Out: nothing, or an error that says what to do. Costs one read of a few dozen files; for the codec ``jpeg``,
+which is all or nothing, of every file and about 30 µs beside it.
 """
 
 from collections import Counter
@@ -36,7 +36,8 @@ def check_keys(scan: Scan) -> None:
     keys = scan.items.table.column("key")
     if pc.count_distinct(keys).as_py() != len(keys):
         raise SourceError(
-            f"{scan.root}: two items with one key found, expected each key once; this is a bug of ferdata, please report it"
+            f"{scan.root}: two items with one key found, expected each key once; "
+            "this is a bug of ferdata, please report it"
         )
 
 
@@ -80,8 +81,8 @@ def check_decoders(scan: Scan, positions: np.ndarray) -> None:
             reasons.append(f"{item.path}: {what_to_install(data, found)}")
     if 2 * len(reasons) > num_read:
         raise SourceError(
-            f"{scan.root}: {len(reasons)} of {num_read} images looked at need a decoder that is missing, such as {reasons[0]}; "
-            "then run the same command again"
+            f"{scan.root}: {len(reasons)} of {num_read} images looked at need a decoder that is missing, "
+            f"such as {reasons[0]}; then run the same command again"
         )
 
 
@@ -106,7 +107,7 @@ def count_refused(
     num_workers: int | None = None,
     progress: Progress | None = None,
 ) -> Counter[str]:
-    """Return why images of ``items`` cannot be stored as they are, and how many; images that will be rejected anyway are left out.
+    """Return why images of ``items`` cannot be stored as they are, and how many; images to be rejected are left out.
 
     Args:
         root: Folder or URL of the images.

@@ -21,10 +21,10 @@ __all__ = ["choose_items"]
 def choose_items(
     scan: Scan, options: IngestOptions, *, on_tick: Callable[[int, int], None]
 ) -> tuple[Selection, dict[str, int], list[str]]:
-    """Return the split of every item, rule -> items left out by it (``limit``, ``leak``), and notes on the splits that were cut.
+    """Return the split of every item, rule -> items left out by it (``limit``, ``leak``), and notes on the splits cut.
 
-    The limit comes first, so that a split has as many images of each class as were asked for; leaks come last, so that no file is read
-    that is not used.
+    The limit comes first, so that a split has as many images of each class as were asked for; leaks come last, so that
+    no file is read that is not used.
 
     Args:
         scan: The scan.
@@ -62,7 +62,8 @@ def _cut_splits(scan: Scan, options: IngestOptions, selection: Selection) -> tup
         if name in present:
             free = "".join(f", or cut --{other} instead" for other in ("val", "test") if other not in present)
             raise OptionError(
-                f"{name}: a {name} split found in {scan.root} already, expected none, since it is not broken up; leave --{name} out{free}, "
+                f"{name}: a {name} split found in {scan.root} already, expected none, since it is not broken up; "
+                f"leave --{name} out{free}, "
                 "or put the images of all splits into class folders of one folder, to split them anew"
             )
     if not wanted:
@@ -84,7 +85,8 @@ def _cut_splits(scan: Scan, options: IngestOptions, selection: Selection) -> tup
             ]
         ):
             raise OptionError(
-                f"{name}: {', '.join(short)} left in train, expected more than the {amount:,.0f} of each class to cut off; "
+                f"{name}: {', '.join(short)} left in train, "
+                f"expected more than the {amount:,.0f} of each class to cut off; "
                 "use a smaller number, or a share such as 0.1"
             )
         selection = cut_split(selection, name, amount, options.seed, train_size=len(train), groups=groups)
@@ -92,12 +94,14 @@ def _cut_splits(scan: Scan, options: IngestOptions, selection: Selection) -> tup
         if not len(cut):
             whole = "no group is small enough" if groups is not None else "every class keeps one in train"
             raise OptionError(
-                f"{name}: {amount:g} of {len(train):,} train images gives none ({whole}), expected some; use a larger share"
+                f"{name}: {amount:g} of {len(train):,} train images gives none ({whole}), expected some; "
+                "use a larger share"
             )
         if groups is not None:
             numbers = np.bincount(selection.labels[cut], minlength=len(scan.classes))[counts > 0]
             notes.append(
-                f"{name}: {len(cut):,} of {len(train):,} train images, {numbers.min():,} to {numbers.max():,} of each class, "
+                f"{name}: {len(cut):,} of {len(train):,} train images, "
+                f"{numbers.min():,} to {numbers.max():,} of each class, "
                 f"in {len(np.unique(groups[cut])):,} of {len(np.unique(groups[train])):,} groups by {options.group_by}."
             )
     if groups is not None:

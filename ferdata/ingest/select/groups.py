@@ -1,6 +1,6 @@
 """Which items belong together, so that they are never in two splits: by a field of theirs, or by a part of their path.
 
-In: a scan and what to group by. Out: a number per item. Costs a microsecond or two per item, and only where it is asked for.
+In: a scan and what to group by. Out: a number per item. Costs a microsecond or two per item, if it is asked for.
 """
 
 import json
@@ -29,7 +29,8 @@ def check_group_by(by: str) -> None:
         ) from error
     if "(" in by and not pattern.groups:
         raise OptionError(
-            f"group-by: {by!r} found, expected parentheses around the part of the path that names the group, as in 'person([0-9]+)'"
+            f"group-by: {by!r} found, expected parentheses around the part of the path that names the group, "
+            "as in 'person([0-9]+)'"
         )
 
 
@@ -38,8 +39,8 @@ def find_groups(scan: Scan, by: str) -> np.ndarray:
 
     Args:
         scan: The scan.
-        by: Name of a field that the source gives with its images, or a regular expression with parentheses, which is searched in the
-            path below the source folder; what the parentheses catch is the group.
+        by: Name of a field that the source gives with its images, or a regular expression with parentheses, which is
+            searched in the path below the source folder; what the parentheses catch is the group.
 
     Raises:
         OptionError: If an item has no such field, or the expression is not found in its path.
@@ -58,7 +59,8 @@ def find_groups(scan: Scan, by: str) -> np.ndarray:
     if missing := [path for path, group in zip(paths, found, strict=True) if group is None]:
         raise OptionError(
             f"group-by: {len(missing):,} of {len(paths):,} images do not have {what}, such as {missing[0]}; "
-            "name a field that all have, or the part of every path that names its group, as in --group-by '(person[0-9]+)'"
+            "name a field that all have, or the part of every path that names its group, "
+            "as in --group-by '(person[0-9]+)'"
         )
     numbers: dict[Hashable | None, int] = {}
     return np.array([numbers.setdefault(group, len(numbers)) for group in found], np.int64)

@@ -1,7 +1,7 @@
-"""Images whose very bytes are in more than one split, or under two labels of one: found, counted, and leaks on request left out of train.
+"""Images whose very bytes are in two splits, or under two labels of one: found, counted, on request left out of train.
 
-In: sizes and XXH64 of image files. Out: counts and positions. Finding them after an ingest costs one sort; removing them before it
-costs one read of every file whose size occurs in two splits.
+In: sizes and XXH64 of image files. Out: counts and positions. Finding them after an ingest costs one sort; removing
+them before it costs one read of every file whose size occurs in two splits.
 """
 
 import os
@@ -27,7 +27,7 @@ _HASH_ITEMS = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copies:
-    """Images whose copies differ in split, or in label: how many different ones, and ``(split/key, split/key)`` of a few."""
+    """Images whose copies differ in split, or in label: how many images, and ``(split/key, split/key)`` of a few."""
 
     images: int
     examples: tuple[tuple[str, str], ...]
@@ -62,7 +62,7 @@ def find_copies(values: np.ndarray, identity: Sequence[np.ndarray], names: Calla
 
 
 def _groups(*columns: np.ndarray, within: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return an order that brings equal rows together, and where each group begins; the first ``within`` columns only sort inside it."""
+    """Return an order that groups equal rows, and where each group begins; the first ``within`` columns sort inside."""
     order = np.lexsort(columns)
     is_new = np.arange(len(order)) == 0
     for column in columns[within:]:

@@ -1,6 +1,6 @@
 """Which items are written, in which split, and in which shard: pure functions of labels, splits and a seed.
 
-In: split and class of every item. Out: positions, cut into shards. Costs a few array passes; knows no files and no processes.
+In: split and class of every item. Out: positions, cut into shards. Costs some array passes; knows no files.
 """
 
 import math
@@ -72,8 +72,8 @@ class ShardPlan:
 def choose_limit(selection: Selection, limit: int, seed: int) -> Selection:
     """Keep ``limit`` items, stratified by split and class; the others are left out.
 
-    Splits and classes keep their proportions, and none disappears where the limit has room for all. A class's items are drawn from
-    one seeded order, so a larger limit keeps what a smaller one kept wherever its share is larger.
+    Splits and classes keep their proportions, and none disappears where the limit has room for all. A class's items are
+    drawn from one seeded order, so a larger limit keeps what a smaller one kept wherever its share is larger.
     """
     groups = [
         (code, int(label))
@@ -98,10 +98,12 @@ def cut_split(
     Args:
         selection: Has a train split, and none called ``name``.
         name: Of the new split.
-        amount: Below 1: this share of ``train_size`` items, each class with its own share. Else: this many items of each class.
-        seed: Of the draws; every name has draws of its own, so a test split stays the same whether or not a val split is cut too.
+        amount: Below 1: this share of ``train_size`` items, each class with its own. Else: so many of each class.
+        seed: Of the draws; every name has draws of its own, so a test split stays the same whether or not a val split
+            is cut too.
         train_size: Items that train held before anything was cut from it.
-        groups: int64 ``[items]``, which belong together and go as one, so that the wanted numbers are met as nearly as whole groups can.
+        groups: int64 ``[items]``, which belong together and go as one, so that the wanted numbers are met as nearly as
+            whole groups can.
     """
     train = selection.positions("train")
     classes, members = np.unique(selection.labels[train], return_inverse=True)
@@ -129,7 +131,7 @@ def cut_split(
 def _whole_groups(
     groups: np.ndarray, classes: np.ndarray, wanted: np.ndarray, generator: np.random.Generator
 ) -> np.ndarray:
-    """Return bool ``[items]``: groups in a seeded order, each taken if it brings the classes nearer to what is wanted of them."""
+    """Return bool ``[items]``: groups in a seeded order, each taken if it brings the classes nearer to ``wanted``."""
     _, group = np.unique(groups, return_inverse=True)
     table = np.zeros((int(group.max(initial=-1)) + 1, len(wanted)), np.int64)
     np.add.at(table, (group, classes), 1)
@@ -158,8 +160,8 @@ def choose_order(selection: Selection, split: str, seed: int) -> np.ndarray:
 def num_shards(num_samples: int, sample_bytes: int) -> int:
     """Return how many shards of about equal size a split is cut into.
 
-    At most ``SHARD_BYTES`` of tensors a shard; small splits are cut finer, down to ``SMALL_SHARD_BYTES``, so that there is work for
-    ``MAX_SMALL_SHARDS`` workers. Depends on nothing else, so that every run cuts alike.
+    At most ``SHARD_BYTES`` of tensors a shard; small splits are cut finer, down to ``SMALL_SHARD_BYTES``, so that there
+    is work for ``MAX_SMALL_SHARDS`` workers. Depends on nothing else, so that every run cuts alike.
     """
     total = num_samples * sample_bytes
     wanted = max(math.ceil(total / SHARD_BYTES), min(MAX_SMALL_SHARDS, math.ceil(total / SMALL_SHARD_BYTES)), 1)

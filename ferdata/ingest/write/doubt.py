@@ -1,7 +1,7 @@
-"""Failures that may be the machine's and not the images': a disk that goes away must not look like a source full of bad images.
+"""Failures that may be the machine's and not the images': a lost disk must not look like a source full of bad images.
 
-In: what became of images. Out: an error where many in a row fail alike, and which rejected images can be used after all. Costs a
-comparison an image, and one more look at every image that was rejected.
+In: what became of images. Out: an error where many in a row fail alike, and which rejected images can be used after
+all. Costs a comparison an image, and one more look at every image that was rejected.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ __all__ = ["NOT_READ", "Streak", "check_source"]
 NOT_READ = frozenset({"image_missing", "image_unreadable"})
 """Reasons of a file that was there when the source was scanned, and could not be read."""
 MAX_IN_A_ROW = 64
-"""Shards hold their images in random order: where as many as three in four are bad, so many in a row happen once in 10^8 images."""
+"""Images lie in shards in random order: if three in four are bad, so many in a row happen once in 10^8 images."""
 _PROBES = 16
 
 
@@ -44,14 +44,15 @@ class Streak:
         if self._count >= MAX_IN_A_ROW:
             count, self._count = self._count, 0
             raise SourceError(
-                f"{root}: {count} images in a row could not be used ({reason}; the first: {self._first}), expected no more than a few; "
-                "if the disk, the network or the memory is at fault, put it right and run the same command again: finished shards are kept "
+                f"{root}: {count} images in a row could not be used ({reason}; the first: {self._first}), "
+                "expected no more than a few; if the disk, the network or the memory is at fault, "
+                "put it right and run the same command again: finished shards are kept "
                 "and these images are tried again; if the images are, repair them or take them out of the source"
             )
 
 
 def check_source(root: str, items: ItemTable, plan: Sequence[ShardPlan], parts: Sequence[PartRecord]) -> None:
-    """See that files which could not be read are alone in that: what they lie in is there, and so are images that were read before.
+    """See that files which could not be read are alone in that: their folder is there, and so are images read before.
 
     Raises:
         SourceError: If the source, or a part of it, is gone.
@@ -74,9 +75,9 @@ def check_source(root: str, items: ItemTable, plan: Sequence[ShardPlan], parts: 
     )
     if gone is not None:
         raise SourceError(
-            f"{root}: {len(lost):,} images could not be read, and {gone} can no longer be, which could when the run began, "
-            "expected the source to stay as it is; see that its disk or network is there, then run the same command again: "
-            "it tries these images again"
+            f"{root}: {len(lost):,} images could not be read, and {gone} can no longer be, "
+            "which could when the run began, expected the source to stay as it is; "
+            "see that its disk or network is there, then run the same command again: it tries these images again"
         )
 
 

@@ -1,7 +1,7 @@
 """Finished shards of an unfinished data set: committed one by one, found again after a kill.
 
-In: shard files and what became of their items. Out: ``.parts/`` beside the shards, which the finished data set no longer has.
-Costs one small file a shard.
+In: shard files and what became of their items. Out: ``.parts/`` beside the shards, which the finished data set no
+longer has. Costs one small file a shard.
 """
 
 import json
@@ -91,15 +91,15 @@ class PartRecord:
 def open_shard(store: Store, name: str) -> Iterator[IO[bytes]]:
     """Open the file a worker writes a shard to; it gets its own name only in :func:`commit_part`.
 
-    Locally nothing is flushed to the disk here, so that the worker goes on with the next shard while another thread waits for that.
-    Behind a URL the upload at the end of the block is the commit.
+    Locally nothing is flushed to the disk here, so that the worker goes on with the next shard while another thread
+    waits for that. Behind a URL the upload at the end of the block is the commit.
     """
     if not store.is_local:
         with store.write_atomic(name) as file:
             yield file
         return
     path = _partial_path(store, name)
-    # Some file systems flush a file that was cut to nothing and written anew when it is closed; a new one waits for the commit.
+    # Some file systems flush a file that was cut to nothing and written anew when it is closed, but not a new one.
     Path(path).unlink(missing_ok=True)
     try:
         with open(path, "xb", buffering=_BUFFER_BYTES) as file:
@@ -162,7 +162,7 @@ def is_whole(store: Store, part: PartRecord) -> bool:
 
 
 def match_settings(store: Store, settings: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Record the settings of a run and the shards it is going to write, or check that a stopped run had the same settings.
+    """Record a run's settings and the shards it is going to write, or check that a stopped run had the same settings.
 
     Raises:
         IngestError: If the stopped run had others.

@@ -1,7 +1,7 @@
 """The json member of a sample: what it says, and how long it can get.
 
-In: an item and what the transform made of it. Out: a JSON-ready dict; and, from all items at once, a bound on its length, because
-every json member of a data set has the same size. The bound costs about 1 µs an item.
+In: an item and what the transform made of it. Out: a JSON-ready dict; and, from all items at once, a bound on its
+length, because every json member of a data set has the same size. The bound costs about 1 µs an item.
 """
 
 import json
@@ -28,8 +28,8 @@ _NEEDS_ESCAPE = r"[^ !#-\[\]-~]"
 def make_record(item: SourceItem, result: Transformed) -> dict[str, Any]:
     """Return the json member of a sample; a value that the source does not have is null.
 
-    ``landmarks`` are in pixels of the tensor, with two decimals; ``box`` is ``[x, y, width, height]`` in stored pixels of the source
-    image, whose width and height are ``source_size``.
+    ``landmarks`` are in pixels of the tensor, with two decimals; ``box`` is ``[x, y, width, height]`` in stored pixels
+    of the source image, whose width and height are ``source_size``.
     """
     landmarks = result.landmarks
     box = result.box
@@ -46,7 +46,7 @@ def make_record(item: SourceItem, result: Transformed) -> dict[str, Any]:
 
 
 def landmarks_fit(landmarks: np.ndarray) -> bool:
-    """Tell whether landmarks are numbers within thousands of pixels of the image; others are noise, and would not fit the member."""
+    """Tell whether landmarks are within thousands of pixels of the image; others are noise, and do not fit."""
     return bool(np.abs(landmarks).max(initial=0.0) <= _LANDMARK_LIMIT)
 
 

@@ -45,13 +45,14 @@ def write_shards(
 ) -> WrittenParts:
     """Write what is missing of a plan.
 
-    An earlier run's shard is missing too where it is not, to the last bit, what was written, or where an image can be used now that was
-    rejected then. Images that could not be read are tried once more at the end.
+    An earlier run's shard is missing too where it is not, to the last bit, what was written, or where an image can be
+    used now that was rejected then. Images that could not be read are tried once more at the end.
 
     Args:
         conversion: What is converted.
         plan: Every shard of the data set.
-        unlisted: Shards there of which nothing is known but that ferdata wrote them; they are replaced by the same bytes only.
+        unlisted: Shards there of which nothing is known but that ferdata wrote them; they are only replaced by
+            the same bytes.
         clock: Is told of the phases ``resume`` and ``write``.
 
     Raises:
@@ -150,6 +151,7 @@ def named(plan: Sequence[ShardPlan], codec: Codec) -> dict[str, ShardPlan]:
 def unlisted_error(store: Store, name: str) -> UnlistedError:
     """Return the error about a shard of a data set without an index that these settings do not make."""
     return UnlistedError(
-        f"{store}: {name} found, of a ferdata data set whose {INDEX_NAME} is lost, expected the very shard that this source and these "
-        "settings give; replace that data set with --fresh, or choose another --out"
+        f"{store}: {name} found, of a ferdata data set whose {INDEX_NAME} is lost, "
+        "expected the very shard that this source and these settings give; "
+        "replace that data set with --fresh, or choose another --out"
     )

@@ -1,7 +1,7 @@
-"""What one worker does: read, transform and store the items of one shard. The same task gives the same bytes anywhere, any time.
+"""What one worker does: read, transform and store the items of one shard. The same task always gives the same bytes.
 
-In: a slice of the item table. Out: a shard file that waits to be committed, and its :class:`PartRecord`. Memory: one sample (for
-parquet sources, the image files of one shard).
+In: a slice of the item table. Out: a shard file that waits to be committed, and its :class:`PartRecord`. Memory: one
+sample (for parquet sources, the image files of one shard).
 """
 
 import contextlib
