@@ -1,8 +1,8 @@
 """The errors that ferdata raises.
 
 Every error takes one string (``where: what was found, expected what; what to do``) and lives at module
-level, because torch and process pools rebuild a worker's error from its message alone. The string becomes one line without
-credentials and control characters here, so that no message, log or traceback of ours holds any.
+level, because torch and process pools rebuild a worker's error from its message alone. The string becomes one line
+without credentials and control characters here, so that no message, log or traceback of ours holds any.
 """
 
 from ferdata.shown import shown
@@ -85,7 +85,9 @@ class IngestError(FerdataError):
 
     Example:
         >>> images = ferdata.TransformOptions(size=48)
-        >>> options = ferdata.IngestOptions(source="affectnet", src="data/affectnet", out="shards/affectnet", transform=images)
+        >>> options = ferdata.IngestOptions(
+        ...     source="affectnet", src="data/affectnet", out="shards/affectnet", transform=images
+        ... )
         >>> ferdata.shard(options)  # what is there has 32 pixels
         Traceback (most recent call last):
         ferdata.errors.IngestError: shards/affectnet: ...

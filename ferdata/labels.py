@@ -67,7 +67,7 @@ _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0")
 
 
 def canonical_name(name: str) -> str | None:
-    """Return the official AffectNet name for a class name or alias (as :func:`name_key` compares), or None if it is not one."""
+    """Return AffectNet's official name for a class name or alias (as :func:`name_key` compares), or None."""
     return _ALIASES.get(name_key(name))
 
 
@@ -80,7 +80,7 @@ def plain_name(name: str) -> str:
 
 
 def name_key(name: str) -> str:
-    """Return what two spellings of a name have in common: case, spaces, Unicode form and invisible characters do not count."""
+    """Return what spellings of a name have in common: case, spaces, Unicode form, invisible characters don't count."""
     plain = plain_name(name)
     if plain.isascii():
         return plain.lower()

@@ -1,7 +1,8 @@
 """One writer per folder at a time: every command that writes a folder holds its lock while it does.
 
-In: a folder or URL. Out: a context, or an error that says somebody else is writing there. The operating system keeps the lock if it
-can; otherwise a small file does, which its owner renews every few seconds: one that is not renewed has lost its owner.
+In: a folder or URL. Out: a context, or an error that says somebody else is writing there. The operating system keeps
+the lock if it can; otherwise a small file does, which its owner renews every few seconds: one that is not renewed has
+lost its owner.
 """
 
 import contextlib
@@ -36,8 +37,9 @@ _CLOCK_SECONDS = 2.0
 def hold_lock(store: Store) -> Iterator[None]:
     """Keep other writers out of a folder, which is created if it does not exist.
 
-    A lock ends with its owner, however that ends: the operating system drops its own with the last process of a killed run; a lock file
-    is taken over at once if its owner ran on this machine, and after 30 seconds without renewal if it ran on another.
+    A lock ends with its owner, however that ends: the operating system drops its own with the last process of a killed
+    run; a lock file is taken over at once if its owner ran on this machine, and after 30 seconds without renewal if it
+    ran on another.
 
     Raises:
         IngestError: If another run is writing there.

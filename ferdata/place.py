@@ -1,6 +1,6 @@
 """Places a person names: what ``~`` means, whether they can be written, and how what lies there already is written to.
 
-In: a path, or a URL, which is taken as it is. Out: a whole path, the reason why not, or a file. Nothing here opens a store.
+In: a path, or a URL, which is taken as it is. Out: a whole path, the reason why not, or a file. No store is opened.
 """
 
 import os
@@ -32,7 +32,7 @@ _STANDING = {stat.S_IFBLK: "a disk", stat.S_IFSOCK: "a socket"}
 def expand(place: str | os.PathLike[str]) -> str:
     """Return a URL as it is, and a local path with a leading ``~`` or ``~user`` as the home folder it stands for.
 
-    A folder that is really called so is named ``./~``; that comes back as a whole path, since ``pathlib`` drops the ``./``.
+    A folder that is really called so is named ``./~``; it comes back as a whole path: ``pathlib`` drops the ``./``.
     """
     path = os.fspath(place)
     if "://" in path:
@@ -48,7 +48,7 @@ def is_standard_output(path: str) -> bool:
 
 
 def writes_in_place(path: str) -> bool:
-    """Tell whether a file must be written to as it stands: a pipe, a device, or one in a folder where no other can be made."""
+    """Tell whether a file must be written to as it stands: a pipe, a device, or one whose folder takes no other."""
     try:
         mode = os.stat(path).st_mode
     except OSError:
@@ -73,13 +73,13 @@ def check_file(path: str, *, option: str) -> str:
     A link, a device and a pipe are written to, and ``-`` is the standard output.
 
     Raises:
-        StoreError: If it cannot be written: no name, a folder of this name, a folder above it that is none or takes no files.
+        StoreError: If it cannot be written: no name, a folder's name, or a folder above it that takes no files.
     """
     return _checked(path, f"{option} {path or repr(path)}", is_folder=False)
 
 
 def check_folder(path: str, *, option: str) -> str:
-    """Return where a folder that a person names will stand, once it is clear that it can be written, or made; nothing is made yet.
+    """Return where a folder that a person names will stand, once it is clear that it can be made; nothing is made yet.
 
     Raises:
         StoreError: If it cannot.

@@ -1,4 +1,4 @@
-"""Every random stream there is, so that no two are the same by accident, and the one function that mixes bits without a state.
+"""Every random stream there is, so that no two are the same by accident; and the function that mixes bits.
 
 In: seeds, epochs and the like. Out: seeds for NumPy's generators, and mixed numbers. Pure.
 """
@@ -16,7 +16,7 @@ IntsT = TypeVar("IntsT")
 GOLDEN_RATIO = 0x9E3779B97F4A7C15 - (1 << 64)
 _FIRST = 0xBF58476D1CE4E5B9 - (1 << 64)
 _SECOND = 0x94D049BB133111EB - (1 << 64)
-"""Constants of SplitMix64 (Steele, Lea and Flood 2014) as signed numbers, since torch has no arithmetic on unsigned ones."""
+"""Constants of SplitMix64 (Steele, Lea and Flood 2014) as signed numbers: torch has no arithmetic on unsigned ones."""
 
 
 class Stream(Enum):
@@ -58,7 +58,7 @@ def first_bits(seed: Sequence[int]) -> np.ndarray:
 
 
 def splitmix64(values: IntsT) -> IntsT:
-    """Mix int64 numbers, NumPy's or torch's, in place, as if they were unsigned; each by itself, so any can be drawn alone."""
+    """Mix int64 numbers, NumPy's or torch's, in place, as if unsigned; each by itself, so any can be drawn alone."""
     mixed: Any = values
     mixed ^= shift_right(mixed, 30)
     mixed *= _FIRST

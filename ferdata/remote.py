@@ -1,7 +1,7 @@
 """Services behind a URL: transient failures are retried, and what web servers answer is checked against what was asked.
 
-In: a call, or an address and a range. Out: its answer, whose length was checked, or the last failure. Costs nothing if the first answer
-is good; otherwise a few attempts over some seconds.
+In: a call, or an address and a range. Out: its answer, whose length was checked, or the last failure. Costs nothing if
+the first answer is good; otherwise a few attempts over some seconds.
 """
 
 import asyncio
@@ -74,9 +74,8 @@ def reason(error: BaseException) -> str:
         answer = getattr(each, "response", None)
         if isinstance(answer, dict) and isinstance(answer.get("Error"), dict):
             status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", "")
-            return f"{answer['Error'].get('Code', '')} (HTTP {status}) {answer['Error'].get('Message', '')}".strip().rstrip(
-                "."
-            )
+            code, message = (answer["Error"].get(name, "") for name in ("Code", "Message"))
+            return f"{code} (HTTP {status}) {message}".strip().rstrip(".")
         if (status := _own_status(each)) is not None:
             return f"HTTP {status} {getattr(each, 'message', '')}".strip().rstrip(".")
     lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
@@ -88,7 +87,8 @@ def advice(error: BaseException) -> str:
     if _status(error) in _REFUSED or isinstance(error, PermissionError):
         return "check the permissions and, behind a URL, the credentials"
     if _is_passing(error):
-        return f"it failed in up to {len(PAUSES_SECONDS) + 1} attempts over some seconds: try again once the service has recovered"
+        attempts = len(PAUSES_SECONDS) + 1
+        return f"it failed in up to {attempts} attempts over some seconds: try again once the service has recovered"
     return "check it and try again"
 
 
@@ -135,7 +135,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def request_options() -> dict[str, Any]:
-    """Return options for every request: an answer that stalls fails after seconds, while a long one may take its time."""
+    """Return options for every request: an answer that stalls fails after seconds; a long one may take its time."""
     import aiohttp
 
     return {"timeout": aiohttp.ClientTimeout(total=None, sock_connect=STALL_SECONDS, sock_read=STALL_SECONDS)}
@@ -144,7 +144,7 @@ def request_options() -> dict[str, Any]:
 def http_read(
     fs: Any, url: str, start: int = 0, stop: int | None = None, *, is_fresh: bool = False
 ) -> tuple[bytes, bool]:
-    """Return the bytes ``[start, stop)`` of a file, or all of it, and whether the server sent the whole file instead of a part.
+    """Return the bytes ``[start, stop)`` of a file, or all of it, and whether the server sent all in place of a part.
 
     Args:
         fs: fsspec's HTTP file system.
@@ -226,7 +226,7 @@ def http_exists(fs: Any, url: str) -> bool:
 
 
 async def _request(fs: Any, method: str, url: str, headers: dict[str, str]) -> Any:
-    """Return the answer to a request, a context manager; bytes arrive as they are stored, so that ranges are those of the file."""
+    """Return the answer to a request, a context manager; bytes arrive as stored, so that ranges are the file's."""
     options = dict(fs.kwargs)
     headers = {**options.pop("headers", {}), "Accept-Encoding": "identity", **headers}
     session = await fs.set_session()

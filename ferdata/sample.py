@@ -71,7 +71,7 @@ ITEM_SCHEMA = pa.schema(
         ("extra", pa.string()),
     ]
 )
-"""Columns of an :class:`ItemTable`; null means that the source has no such value; ``extra`` is a JSON object as text."""
+"""Columns of an :class:`ItemTable`; null: the source has no such value; ``extra`` is a JSON object as text."""
 
 
 class ItemTable:

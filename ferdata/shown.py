@@ -1,6 +1,6 @@
-"""What may be shown and kept of a text from outside: addresses without their credentials, names without what steers a terminal.
+"""What may be shown and kept of a text from outside: no credentials in addresses, nothing that steers a terminal.
 
-In: any text. Out: the same where it is harmless, which nearly all is. Everything that prints, warns, raises or writes a report comes here.
+In: any text. Out: the same where it is harmless, which nearly all is. Whatever prints, warns or raises comes here.
 """
 
 import re
@@ -14,13 +14,13 @@ HIDDEN = "***"
 """Stands where credentials stood."""
 
 _LOGIN = re.compile(r"(://)(?:[^\s/?#@:]*:(?!:|\d*(?:[/?#\s\"']|$))[^\s\"]*|[^\s/?#]*)@")
-"""What stands before the host. A password may hold any sign, even those that should be written as ``%2F``; digits alone are a port."""
+"""What stands before the host. A password may hold any sign, even those that should be ``%2F``; digits are a port."""
 
 _QUERY = re.compile(r"(://[^\s?\"'<>]*\?)[^\s\"'<>,;)]+?(?=[:.]?(?:[\s\"'<>,;)]|$))")
 """What follows the path: tokens and signatures have a hundred names, so none of it is shown."""
 
 _STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode's control, format and surrogate characters and separators: what ends a line, moves the cursor or turns text round."""
+"""Unicode's control, format, surrogate and separator characters: what ends a line, moves the cursor or turns text."""
 
 _JOINERS = "\u200c\u200d"
 """Format characters that words and emoji are spelt with."""

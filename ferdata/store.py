@@ -1,7 +1,7 @@
 """Files wherever they live: local folders by the operating system's own calls, anything else through fsspec.
 
-The only file that imports fsspec. Paths are text; a text with ``://`` is an fsspec URL. An object store has no folders and no rename:
-a prefix without objects does not exist, and a file exists once its upload is complete.
+The only file that imports fsspec. Paths are text; a text with ``://`` is an fsspec URL. An object store has no folders
+and no rename: a prefix without objects does not exist, and a file exists once its upload is complete.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ class Entry:
 
 
 def join(root: str, *parts: str) -> str:
-    """Join path parts below a local root or an fsspec URL; what a web address is asked with (``?token=``) stays at its end."""
+    """Join path parts below a local root or an fsspec URL; a web address keeps its query (``?token=``) at the end."""
     root, mark, query = root.partition("?") if root.startswith(_HTTP) else (root, "", "")
     return "/".join([root.rstrip("/") or "/", *(part.strip("/") for part in parts if part)]) + mark + query
 
@@ -115,7 +115,7 @@ class Store:
 
         Args:
             relative: The folder.
-            missing_ok: Treat a missing folder as empty, as one that was made may be: object stores keep no empty folders.
+            missing_ok: Treat a missing folder as empty: object stores keep no empty folders.
 
         Raises:
             StoreError: If there is no such folder, or it cannot be listed.
@@ -180,13 +180,14 @@ class Store:
             data, is_whole = remote.persistently(lambda: self._fetch(relative, (start, stop), is_fresh))
         if is_whole:
             warnings.warn(
-                f"{self}: this server sends whole files instead of parts, which is slow; use one that supports HTTP ranges",
+                f"{self}: this server sends whole files instead of parts, which is slow; "
+                "use one that supports HTTP ranges",
                 stacklevel=2,
             )
         return data
 
     def _fetch(self, relative: str, part: tuple[int, int] | None, is_fresh: bool) -> tuple[bytes, bool]:
-        """Ask once for a file or a part of it; return it, and whether a web server sent the whole file instead of a part."""
+        """Ask once for a file or a part of it; return it, and whether a web server sent the whole file."""
         start, stop = part or (0, None)
         is_whole = False
         if self._is_http:
@@ -208,7 +209,7 @@ class Store:
         return remote.http_size(self._fs, key) if self._is_http else int(self._fs.size(key))
 
     def make_dir(self, relative: str = "") -> None:
-        """Make a folder and its parents if they do not exist; object stores have no folders, so nothing happens there."""
+        """Make a folder and its parents if they do not exist; does nothing in object stores, which have none."""
         with self._writing(relative):
             if self._fs is None:
                 os.makedirs(self.path(relative), exist_ok=True)
@@ -234,7 +235,7 @@ class Store:
                 os.rmdir(self.path(relative))
 
     def write(self, relative: str, data: bytes) -> None:
-        """Write one of many small files; locally without the fsync of an atomic write, which would cost more than the file."""
+        """Write one of many small files; locally without an atomic write's fsync, which costs more than the file."""
         if self._fs is None:
             with self._writing(relative), open(self.path(relative), "wb") as file:
                 file.write(data)
@@ -293,7 +294,7 @@ class Store:
         return join(self._base, relative)
 
     def _fresh(self, relative: str) -> str:
-        """Return fsspec's name for a file after forgetting any cached listing: other processes may have written since."""
+        """Return fsspec's name for a file after forgetting cached listings: other processes may have written since."""
         self._fs.invalidate_cache(self._key(relative))
         return self._key(relative)
 
@@ -309,15 +310,15 @@ class Store:
                 raise
             raise FileNotFoundError(without_credentials(str(error))) from None
         except self._failures as error:
-            raise StoreError(
-                f"{self.path(relative)}: {remote.reason(error)}, expected a file that can be read; {remote.advice(error)}"
-            ) from self._cause(error)
+            found, cause = f"{self.path(relative)}: {remote.reason(error)}", self._cause(error)
+            raise StoreError(f"{found}, expected a file that can be read; {remote.advice(error)}") from cause
 
     @contextlib.contextmanager
     def _writing(self, relative: str) -> Iterator[None]:
         if self._is_http:
             raise StoreError(
-                f"{self.path(relative)}: an HTTP address found, which cannot be written, expected a folder or an object store"
+                f"{self.path(relative)}: an HTTP address found, which cannot be written, "
+                "expected a folder or an object store"
             )
         try:
             yield
@@ -331,9 +332,8 @@ class Store:
         return None if self._has_secret else error
 
     def _unwritable(self, relative: str, error: Exception) -> StoreError:
-        return StoreError(
-            f"{self.path(relative)}: {remote.reason(error)}, expected a place with room that can be written; choose another"
-        )
+        found = f"{self.path(relative)}: {remote.reason(error)}"
+        return StoreError(f"{found}, expected a place with room that can be written; choose another")
 
     @property
     def _failures(self) -> type[Exception]:
@@ -342,7 +342,7 @@ class Store:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Tell whether a name is a folder or a link to one; a link that cannot be followed (to itself, into a locked folder) is none."""
+    """Tell whether a name is a folder or a link to one; a link that cannot be followed (as one to itself) is none."""
     try:
         return entry.is_dir()
     except OSError:
@@ -350,7 +350,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
-    """Open a file, as an opener for :func:`open`: never block, as a pipe without a writer would, and refuse what may never end.
+    """Open a file, as an opener for :func:`open`: never wait, as a pipe without a writer does; refuse what may not end.
 
     Raises:
         StoreError: If it is not a regular file.
@@ -365,7 +365,7 @@ def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
 
 
 def write_file_at(path: str, data: bytes) -> None:
-    """Write one file, by its path or URL, and the folders it is in; a link stays one, and devices and pipes are written to."""
+    """Write one file, by its path or URL, and its folders; a link stays one, devices and pipes are written to."""
     store, name = _folder_and_name(path)
     if is_standard_output(path) or (store.is_local and writes_in_place(store.path(name))):
         with store._writing(name):
@@ -388,7 +388,8 @@ def _open_fs(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
         fs, base = fsspec.core.url_to_fs(url, **(remote.request_options() if url.startswith(_HTTP) else {}))
     except (ImportError, ValueError) as error:
         raise StoreError(
-            f"{url}: {error}; install the fsspec package for this kind of address (for s3://: pip install 'ferdata[s3]')"
+            f"{url}: {error}; "
+            "install the fsspec package for this kind of address (for s3://: pip install 'ferdata[s3]')"
         ) from (None if without_credentials(url) != url else error)
     except Exception as error:  # some kinds of address call their server at once
         raise StoreError(

@@ -1,4 +1,4 @@
-"""Proportional allocation to groups, and draws that keep class proportions. In: counts or labels, a seed. Out: integers. Pure."""
+"""Proportional allocation to groups, and draws that keep class proportions. In: counts, labels, seed. Out: numbers."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,8 @@ __all__ = ["apportion", "draw_stratified"]
 def apportion(counts: Sequence[int], total: int, *, spare: int = 0) -> list[int]:
     """Divide ``total`` among groups in proportion to their sizes.
 
-    Every non-empty group gets at least one if ``total`` allows it; no group gets more than its count less ``spare``; the sum is
-    ``total``, or less if the groups hold less. Ties go to the earlier group.
+    Every non-empty group gets at least one if ``total`` allows it; no group gets more than its count less ``spare``;
+    the sum is ``total``, or less if the groups hold less. Ties go to the earlier group.
 
     Args:
         counts: Size of each group.
@@ -48,9 +48,9 @@ def apportion(counts: Sequence[int], total: int, *, spare: int = 0) -> list[int]
 
 
 def draw_stratified(labels: np.ndarray, count: int, seed: Sequence[int]) -> np.ndarray:
-    """Return the positions of ``count`` labels (all if there are fewer), int64 ascending, in the classes' own proportions.
+    """Return the positions of ``count`` labels (or all), int64 ascending, in the classes' own proportions.
 
-    A class's members are drawn from one seeded order, so a larger draw keeps what a smaller one took, unless a class gets fewer.
+    A class's members are drawn from one seeded order, so a larger draw keeps a smaller one, unless a class gets fewer.
 
     Args:
         labels: int64 ``[N]``.

@@ -1,4 +1,4 @@
-"""The shard format: bytes to samples and back. Knows nothing of images, folders, workers or torch; FORMAT.md is its specification."""
+"""The shard format: bytes to samples and back, and nothing of images, workers or torch. FORMAT.md specifies it."""
 
 from ferdata.format.codecs import CODECS, Codec, make_codec
 from ferdata.format.codecs.compact import decode_member, kernel_notice

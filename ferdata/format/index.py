@@ -1,7 +1,7 @@
 """``index.json``: what a data set holds, and proof that it is what was written.
 
-In: shards and files. Out: a :class:`DatasetIndex`, checked to the last bit and member by member. It is written last; without it there
-is no data set.
+In: shards and files. Out: a :class:`DatasetIndex`, checked to the last bit and member by member. It is written last;
+without it there is no data set.
 """
 
 import json
@@ -55,7 +55,7 @@ class FileInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardInfo:
-    """One shard: file name, split, samples, size, XXH64 (hex) of the file and of its tail, which is checked whenever it is opened."""
+    """One shard: file name, split, samples, size, XXH64 (hex) of the file and of its tail, checked at opening."""
 
     name: str
     split: str
@@ -160,7 +160,7 @@ def read_index(root: Store | StrPath) -> DatasetIndex:
 
     Raises:
         ShardMissingError: If there is no ``index.json``.
-        ShardCorruptError: If it is damaged, of a format version this package does not read, or says what no data set can be.
+        ShardCorruptError: If it is damaged, of another format version, or says what no data set can be.
 
     Example:
         >>> index = ferdata.read_index("shards/affectnet")
@@ -175,7 +175,8 @@ def read_index(root: Store | StrPath) -> DatasetIndex:
         )
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ShardMissingError(
-            f"{store}: no {INDEX_NAME} found, expected a folder that 'shard' has finished; run 'shard' (it resumes), or check the path"
+            f"{store}: no {INDEX_NAME} found, expected a folder that 'shard' has finished; "
+            "run 'shard' (it resumes), or check the path"
         ) from error
     if not data.startswith(b'{\n "format": "ferdata",'):
         raise ShardCorruptError(
@@ -184,7 +185,8 @@ def read_index(root: Store | StrPath) -> DatasetIndex:
     cut = len(data) - len(_tail(b""))
     if cut < 0 or data[cut:] != _tail(data[:cut]):
         raise ShardCorruptError(
-            f"{where}: its checksum does not fit its text, so a byte was changed or lost; copy it again or run 'shard --fresh'"
+            f"{where}: its checksum does not fit its text, so a byte was changed or lost; "
+            "copy it again or run 'shard --fresh'"
         )
     try:
         record = json.loads(data.decode("ascii"), parse_constant=_refuse, object_pairs_hook=_object)
@@ -277,7 +279,7 @@ def _read_sound(store: Store, name: str, most_bytes: int, is_sound: Callable[[by
 
 
 def check_file(store: Store, info: FileInfo | ShardInfo, *, copy: IO[bytes] | None = None) -> None:
-    """Compare size and XXH64 of a file of any size with the index; one behind a URL is fetched twice before it is called damaged.
+    """Compare a file's size and XXH64 with the index; one behind a URL is fetched twice before it is called damaged.
 
     Args:
         store: The data set's folder.
@@ -291,14 +293,16 @@ def check_file(store: Store, info: FileInfo | ShardInfo, *, copy: IO[bytes] | No
     where, num_bytes = store.path(info.name), store.num_bytes(info.name)
     if num_bytes != info.num_bytes:
         raise ShardCorruptError(
-            f"{where}: {num_bytes:,} bytes found, expected {info.num_bytes:,} as {INDEX_NAME} says; copy it again or run 'shard --fresh'"
+            f"{where}: {num_bytes:,} bytes found, expected {info.num_bytes:,} as {INDEX_NAME} says; "
+            "copy it again or run 'shard --fresh'"
         )
     digest = _read_through(store, info.name, num_bytes, copy)
     if digest != info.xxh64 and not store.is_local:
         digest = _read_through(store, info.name, num_bytes, copy, is_fresh=True)
     if digest != info.xxh64:
         raise ShardCorruptError(
-            f"{where}: XXH64 {digest} found, expected {info.xxh64} as {INDEX_NAME} says; copy it again or run 'shard --fresh'"
+            f"{where}: XXH64 {digest} found, expected {info.xxh64} as {INDEX_NAME} says; "
+            "copy it again or run 'shard --fresh'"
         )
 
 

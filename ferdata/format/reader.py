@@ -1,6 +1,6 @@
 """Reads samples of one shard, any of them, straight into rows of a batch.
 
-In: sample positions. Out: uint8 rows. Costs the codec's decoding and nothing per sample beside it but a few microseconds.
+In: sample positions. Out: uint8 rows. Costs the codec's decoding and a few microseconds per sample.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ class Sample:
 
 
 class ShardReader:
-    """One open shard. Not to be shared between threads; cheap to make in each worker, and small: about 30 bytes per sample.
+    """One open shard. Not to be shared between threads; cheap to make in each worker: about 30 bytes per sample.
 
     Args:
         store: The data set's folder.
@@ -67,7 +67,8 @@ class ShardReader:
         try:
             if self._file.num_bytes != info.num_bytes:
                 raise ShardCorruptError(
-                    f"{self._where}: {self._file.num_bytes:,} bytes found, expected {info.num_bytes:,} as index.json says; "
+                    f"{self._where}: {self._file.num_bytes:,} bytes found, "
+                    f"expected {info.num_bytes:,} as index.json says; "
                     "copy or write the shard again"
                 )
             self._shard = self._twice(self._open)
@@ -80,7 +81,8 @@ class ShardReader:
         expected = self._codec.body_bytes(self.members.spec)
         if expected is not None and not (shard.body_bytes == expected).all():
             raise ShardCorruptError(
-                f"{self._where}: bodies of {set(shard.body_bytes.tolist())} bytes found, expected {expected:,}; write the shard again"
+                f"{self._where}: bodies of {set(shard.body_bytes.tolist())} bytes found, expected {expected:,}; "
+                "write the shard again"
             )
         return shard
 
@@ -94,7 +96,7 @@ class ShardReader:
         self.close()
 
     def rest(self) -> None:
-        """Let go of what is scarce, a descriptor or fetched bytes, and keep what was learnt of the shard; call :meth:`wake` to read on."""
+        """Let go of a descriptor or fetched bytes and keep what was learnt of the shard; :meth:`wake` to read on."""
         self._file.rest()
 
     def wake(self) -> bool:
@@ -115,8 +117,9 @@ class ShardReader:
             positions: int ``[n]``, positions in the shard, ascending (neighbours are read with one call).
             out: uint8 ``[R, C * H * W]``, C-contiguous rows.
             rows: int ``[n]``, the row each sample goes to.
-            verify: Whether to check the checksums of mapped ``raw`` samples, of all or, bool ``[n]``, of some: that costs about as much
-                as reading them does. Those of other codecs cost little beside decoding, and are always on.
+            verify: Whether to check the checksums of mapped ``raw`` samples, of all or, bool ``[n]``, of some: that
+                costs about as much as reading them does. Those of other codecs cost little beside decoding, and are
+                always on.
 
         Returns:
             Bytes read from the shard.
@@ -206,7 +209,7 @@ class ShardReader:
             )
 
     def _twice(self, read: Callable[[], T]) -> T:
-        """Return what ``read`` does; where checksums do not fit what came from a URL, from bytes that are asked for once more."""
+        """Return what ``read`` does; if a checksum does not fit what came from a URL, from bytes fetched once more."""
         try:
             return read()
         except ShardCorruptError:
@@ -216,7 +219,7 @@ class ShardReader:
             return read()
 
     def _mapped_pixels(self) -> np.ndarray | None:
-        """Return all bodies as one uint8 ``[samples, C * H * W]`` view of the file, where they are plain pixels in a mapped file."""
+        """Return all bodies as a uint8 ``[samples, C * H * W]`` view, if they are plain pixels in a mapped file."""
         if not self._codec.is_copy or self._file.array is None:
             return None
         if self._grid is None:
@@ -228,7 +231,7 @@ class ShardReader:
         return self._grid
 
     def _decode_run(self, first: int, start: int, num_bytes: int, out: np.ndarray, rows: np.ndarray) -> None:
-        """Decode neighbouring samples, the first of them at position ``first``, that take ``num_bytes`` of the file from ``start``."""
+        """Decode neighbouring samples from position ``first`` on, ``num_bytes`` of the file from ``start``."""
         self._file.expect(start, num_bytes)
         bodies = self._shard.bodies(first, len(rows))
         for position, (body, row) in enumerate(zip(bodies, rows.tolist(), strict=True), first):

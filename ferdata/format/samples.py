@@ -1,7 +1,7 @@
 """``samples.parquet``: one row per sample, in reading order.
 
-In: rows. Out: a table whose rows are those that the index counts. Costs milliseconds per 100,000 rows, and no more memory than such a
-table can need: a file may claim more than it holds, and repeat a long text for a byte a row.
+In: rows. Out: a table whose rows are those that the index counts. Costs milliseconds per 100,000 rows, and no more
+memory than such a table can need: a file may claim more than it holds, and repeat a long text for a byte a row.
 """
 
 from io import BytesIO
@@ -64,7 +64,7 @@ def write_samples(store: Store, samples: pa.Table) -> FileInfo:
 
 
 def read_samples(store: Store, index: DatasetIndex, columns: list[str] | None = None) -> pa.Table:
-    """Return ``samples.parquet``, all columns or some, after checking it against the index: its XXH64, its rows and what they hold.
+    """Return ``samples.parquet``, all columns or some, once its XXH64, its rows and what they hold fit the index.
 
     Raises:
         ShardMissingError: If it is not there.
@@ -110,12 +110,13 @@ def _size_problem(metadata: pq.FileMetaData, num_bytes: int) -> str:
     for group in groups:
         claimed += sum(abs(group.column(number).total_uncompressed_size) for number in range(group.num_columns))
     if rows != metadata.num_rows or rows > _MOST_ROWS_A_BYTE * num_bytes:
-        return f"{rows:,} rows in {num_bytes:,} bytes found, expected {metadata.num_rows:,} and at least a byte per {_MOST_ROWS_A_BYTE}"
+        least = f"{metadata.num_rows:,} and at least a byte per {_MOST_ROWS_A_BYTE}"
+        return f"{rows:,} rows in {num_bytes:,} bytes found, expected {least}"
     return _excess(claimed, rows)
 
 
 def _text_problem(table: pa.Table) -> str:
-    """Return why the texts of a table, of which every different one is here once, cannot be ours: how long they are repeated in full."""
+    """Return why a table whose different texts are here, once each, cannot be ours: how long they are in full."""
     num_bytes = 0
     for chunk in (chunk for column in table.columns if pa.types.is_dictionary(column.type) for chunk in column.chunks):
         num_bytes += pc.sum(pc.take(pc.binary_length(chunk.dictionary).cast(pa.int64()), chunk.indices)).as_py() or 0

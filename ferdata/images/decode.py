@@ -1,6 +1,6 @@
 """From file bytes to stored pixels: opens by content, refuses what is cut short, and turns any mode into RGB.
 
-In: the bytes of one image file. Out: its stored pixels, its EXIF orientation, and RGB of them. Costs no more than Pillow's decoding.
+In: the bytes of one image file. Out: stored pixels, EXIF orientation, RGB. Costs Pillow's decoding.
 """
 
 import re
@@ -310,7 +310,8 @@ def _deep_to_grey(values: np.ndarray, where: str) -> Image.Image:
         grey = values.astype(np.uint16) >> 8
     else:
         raise ImageUnsupportedError(
-            f"{where}: grey values {lowest:g} to {highest:g} found, expected 16 bits, or floats up to 1 or 255; save it with 8 bits"
+            f"{where}: grey values {lowest:g} to {highest:g} found, expected 16 bits, or floats up to 1 or 255; "
+            "save it with 8 bits"
         )
     return Image.fromarray(grey.astype(np.uint8))
 
@@ -330,7 +331,7 @@ class _PngRemarks:
 
 
 def _read_png(data: bytes, remarks: _PngRemarks) -> bytes:
-    """Check a PNG's chunks and return it without texts and profiles, which change no pixel and may inflate to gigabytes."""
+    """Check a PNG's chunks; return it without texts and profiles, which change no pixel and may become gigabytes."""
     # Pillow skips the checksums of pixel chunks, and the last row is out before zlib reaches its own.
     position = start = len(_PNG_SIGNATURE)
     kept = [data[:position]]

@@ -1,6 +1,6 @@
 """Which files are images, told by their first bytes: a closed list, so that no other decoder of Pillow's ever runs.
 
-In: the start of a file. Out: its :class:`ImageFormat`, and whether this Pillow can decode it. Costs under a microsecond.
+In: the start of a file. Out: its :class:`ImageFormat`, and whether this Pillow decodes it. Under a microsecond.
 """
 
 import io
@@ -113,7 +113,7 @@ def recognise(data: bytes) -> ImageFormat | None:
 
 
 def starts_like_image(data: bytes) -> bool:
-    """Tell whether a file that starts with ``data``, its first ``MAGIC_BYTES`` bytes or all of it, is an image that some Pillow decodes."""
+    """Tell whether a file is an image that some Pillow decodes, by its first ``MAGIC_BYTES`` bytes."""
     found = recognise(data)
     return found is not None and found.plugin != ""
 
@@ -201,7 +201,7 @@ def _can_do(compression: int) -> bool:
 
 
 def promised_size(data: bytes, found: ImageFormat) -> tuple[int, int]:
-    """Return the width and height that Pillow makes memory for before it says how large the picture is; zeros for most formats.
+    """Return width and height that Pillow makes memory for before it says how large the picture is; mostly zeros.
 
     Raises:
         HeaderTooLargeError: If the header holds so many numbers that they alone would fill the memory.

@@ -1,7 +1,7 @@
 """JPEG: its header in a few steps of Python, whether its data is whole, and its pixels straight from libjpeg-turbo.
 
-In: file bytes. Out: uint8 ``[H, W, 4]`` (RGB and one byte to ignore), the very pixels Pillow gives, in about 0.7 of its time; or None
-where Pillow must decode. Unlike Pillow, it sees what libjpeg would fill in, with simplejpeg and without.
+In: file bytes. Out: uint8 ``[H, W, 4]`` (RGB and one byte to ignore), the very pixels Pillow gives, in about 0.7 of its
+time; or None where Pillow must decode. Unlike Pillow, it sees what libjpeg would fill in, with simplejpeg and without.
 """
 
 import io
@@ -130,7 +130,7 @@ def _is_adobe(block: bytes) -> bool:
 
 
 def without_metadata(data: bytes, head: JpegHead) -> bytes:
-    """Return the file with nothing in front of its scan that does not change a pixel; Pillow refuses some for a damaged remark."""
+    """Return the file without what changes no pixel in front of its scan; Pillow refuses some for a damaged remark."""
     kept, position = [data[:2]], 2
     while position < head.scan_start:
         marker = data[position + 1]
@@ -157,7 +157,7 @@ def check_whole(data: bytes, head: JpegHead) -> None:
     """
     if data.count(b"\xff\xda", head.scan_start) > _MAX_SCANS and (number := count_scans(data)) > _MAX_SCANS:
         raise DamagedJpegError(f"{number:,} scans found, expected at most {_MAX_SCANS}")
-    # Zeros at the end of a file that was not copied whole decode as grey without an error; only the missing end marker tells.
+    # Zeros at the end of a file not copied whole decode as grey without an error; only the missing end marker tells.
     if data.rfind(b"\xff\xd9", head.scan_start) < 0:
         raise DamagedJpegError("no end-of-image marker after the scan")
 

@@ -1,7 +1,8 @@
-"""Is the compressed data of a JPEG whole? Reads every Huffman code as libjpeg does, and finds what libjpeg would fill in with a warning.
+"""Is the compressed data of a JPEG whole? Reads every Huffman code and finds what libjpeg would fill in with a warning.
 
-In: file bytes. Out: what is wrong, or None. Pillow hides those warnings and gives a picture whose lower part is made up. Costs about
-1 µs a code (10 to 20 ms for 224 px), so it is asked only where simplejpeg, which tells of warnings, is not there or has one to tell of.
+In: file bytes. Out: what is wrong, or None. Pillow hides those warnings and gives a picture whose lower part is made
+up. Costs about 1 µs a code (10 to 20 ms for 224 px), so it is asked only where simplejpeg, which tells of warnings, is
+not there or has one to tell of.
 """
 
 import re
@@ -20,7 +21,7 @@ _FAST_BYTES = 512
 _PADDING = bytes(64)
 
 _Table = list[int]
-"""By the next 16 bits: the bits of a code and of the value behind it, coefficients passed << 8, the code's symbol << 16; 0 is no code."""
+"""By the next 16 bits: bits of a code and the value behind it, coefficients passed << 8, symbol << 16; 0: no code."""
 
 
 @dataclass(slots=True)
@@ -87,7 +88,7 @@ class _Bits:
 
 
 def find_damage(data: bytes) -> str | None:
-    """Return what is wrong with the scans of a baseline or progressive Huffman-coded JPEG, or None if they are whole."""
+    """Return what is wrong with the scans of a baseline or progressive Huffman-coded JPEG, or None."""
     try:
         _read_scans(data)
     except _DamageError as error:
@@ -108,7 +109,7 @@ def count_scans(data: bytes) -> int:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and end of every segment; the data of a scan stands behind its own. The end of the image is the last one."""
+    """Yield marker, start and end of every segment, to the end of the image; a scan's data stands behind its own."""
     position = 2
     while match := _MARKER.search(data, position):
         marker, position = match[1][0], match.end()
@@ -238,7 +239,7 @@ def _read_blocks(bits: _Bits, tables: Sequence[tuple[_Table, _Table]], units: in
             while passed < 64:
                 entry = (ac if passed else dc)[bits.peek()]
                 if not entry:
-                    # Far from a file's end libjpeg-turbo takes its fast way, where this is an empty block and nothing is said.
+                    # Far from a file's end, libjpeg-turbo's fast way takes this for an empty block and says nothing.
                     if not is_fast or bits.num_bytes_left(unit) < far_bytes:
                         raise _DamageError("bad Huffman code")
                     entry = 17 | (_END_OF_BLOCK if passed else 1) << 8

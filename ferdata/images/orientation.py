@@ -1,7 +1,7 @@
 """The numbers in a TIFF header and in EXIF, which is one too; and how a picture must be turned, as EXIF or XMP say.
 
-In: bytes of a header. Out: tag -> number. Reads the entries of the first directory and nothing that they point to, so that no forged
-count costs memory, and finds the same whatever version of Pillow decodes the picture.
+In: bytes of a header. Out: tag -> number. Reads the entries of the first directory and nothing that they point to, so
+that no forged count costs memory, and finds the same whatever version of Pillow decodes the picture.
 """
 
 import re

@@ -1,7 +1,7 @@
 """From the bytes of one image file to ``uint8 [3, H, W]``: decode, crop, turn upright, resize. Deterministic.
 
-In: file bytes and a :class:`SourceItem`. Out: a :class:`Transformed`, or an error that carries the reject's reason. A plain
-RGB JPEG of the right size costs its Pillow decoding and a few percent.
+In: file bytes and a :class:`SourceItem`. Out: a :class:`Transformed`, or an error that carries the reject's reason. A
+plain RGB JPEG of the right size costs its Pillow decoding and a few percent.
 """
 
 import hashlib
@@ -108,8 +108,8 @@ class Transformed:
 
     Attributes:
         pixels: uint8 ``[3, H, W]``, C order, owned by the caller.
-        box: The item's face box, in pixels of the stored image; None where it has none, or none with a pixel inside the image.
-        landmarks: float64 ``[2 * points]``, ``x0, y0, x1, y1, ...`` in pixels of the tensor, or None. Whole numbers are pixel centres.
+        box: The item's face box, in pixels of the stored image; None if there is none, or no pixel of it is inside.
+        landmarks: float64 ``[2 * points]``, ``x0, y0, x1, y1, ...`` in pixels of the tensor, centres whole; or None.
         source_size: Width and height of the stored image, before any crop or turn.
         repairs: What had to be done to accept it (``box_clamped``, ``exif_rotated``, ``grey_to_rgb`` ...).
         unchanged: True if decoding the source file to RGB gives exactly these pixels.
@@ -159,8 +159,8 @@ class Transform:
     def apply(self, data: bytes, item: SourceItem) -> Transformed:
         """Return the tensor of one image file.
 
-        The box and the landmarks of ``item`` are in stored pixels: the crop comes first, then the turn upright that EXIF
-        asks for, then the resize.
+        The box and the landmarks of ``item`` are in stored pixels: the crop comes first, then the turn upright that
+        EXIF asks for, then the resize.
 
         Raises:
             ImageRejectedError: One of its subclasses; ``error.reason`` is the word for ``rejects.csv``.
@@ -229,8 +229,8 @@ class Transform:
 def crop_box(box: tuple[float, float, float, float], size: tuple[int, int], *, where: str) -> tuple[int, int, int, int]:
     """Return the part of a face box that lies inside an image, as whole pixels ``(left, top, width, height)``.
 
-    The crop is rows ``y`` to ``y + height`` and columns ``x`` to ``x + width``; each of the four edges is rounded to the nearest
-    whole pixel (halves up) and then clamped to the image.
+    The crop is rows ``y`` to ``y + height`` and columns ``x`` to ``x + width``; each of the four edges is rounded to
+    the nearest whole pixel (halves up) and then clamped to the image.
 
     Raises:
         BoxInvalidError: If nothing of the box is left, or a number of it is not finite.

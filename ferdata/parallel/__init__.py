@@ -1,7 +1,7 @@
-"""Work on many cores: how many there are, one pool of threads, one pool of processes, and the same tasks on a Ray cluster.
+"""Work on many cores: how many there are, a pool of threads, one of processes, and the same tasks on a Ray cluster.
 
-In: a function and tasks. Out: results, in the order of the tasks or as they come, with a bounded number of tasks in flight. Nothing is
-left running when a call ends, however it ends.
+In: a function and tasks. Out: results, in the order of the tasks or as they come, with a bounded number of tasks in
+flight. Nothing is left running when a call ends, however it ends.
 """
 
 from ferdata.parallel.cores import check_workers, crowding, usable_cores

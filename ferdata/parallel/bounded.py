@@ -1,4 +1,4 @@
-"""Tasks in a pool, a bounded number at a time, so that they may be many and lazy. In: a pool, a function, tasks. Out: results."""
+"""Tasks in a pool, a bounded number at a time, so they may be many and lazy. In: a function, tasks. Out: results."""
 
 import warnings
 from collections import deque
@@ -20,7 +20,7 @@ _NAME_LENGTH = 80
 def results_in_order(
     pool: Executor, function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], *, max_in_flight: int
 ) -> Iterator[ResultT]:
-    """Yield ``function(task)`` for every task, in order, with at most ``max_in_flight`` tasks begun and not yet handed out."""
+    """Yield ``function(task)`` for every task, in order, with at most ``max_in_flight`` begun and not yet yielded."""
     in_flight: deque[tuple[TaskT, Future[ResultT]]] = deque()
     for task in tasks:
         if len(in_flight) == max_in_flight:
@@ -31,7 +31,7 @@ def results_in_order(
 
 
 def result_of(task: Any, future: "Future[ResultT]") -> ResultT:
-    """Return the result of a task; an error that is not one of ours, which name what is wrong, is told which task it comes from."""
+    """Return the result of a task; an error that isn't ours (ours say what is wrong) is told which task it is from."""
     try:
         return future.result()
     except FerdataError:
@@ -42,7 +42,7 @@ def result_of(task: Any, future: "Future[ResultT]") -> ResultT:
 
 
 def submit_quietly(pool: Executor, function: Callable[[TaskT], ResultT], task: TaskT) -> "Future[ResultT]":
-    """Submit to a pool that may fork for it, without Python's warning of forks beside threads (3.12 and later), nor half a fork at Ctrl-C.
+    """Submit to a pool that may fork, without Python's warning of forks beside threads, nor half a fork at Ctrl-C.
 
     For workers that touch nothing a thread of the parent, such as a progress bar's, could hold locked.
     """

@@ -1,4 +1,4 @@
-"""How many cores there are to use, and workers to start. In: the system's own files. Out: one number. Costs a few small reads."""
+"""How many cores may be used, and workers started. In: the system's files. Out: a number. Costs a few small reads."""
 
 import os
 import warnings
@@ -16,10 +16,10 @@ _WORKERS_UNSAID = 16
 
 
 def usable_cores(system: Path = Path("/")) -> int:
-    """Return how many cores this process may use: those it may run on, and no more than a container's quota of processor time.
+    """Return how many cores this process may use: those it may run on, at most a container's quota of processor time.
 
-    The one answer for every default and every figure: a pool with a process a core of the machine, in a container that gets two of
-    64, is 62 processes that wait for each other.
+    The one answer for every default and every figure: a pool with a process a core of the machine, in a container that
+    gets two of 64, is 62 processes that wait for each other.
 
     Args:
         system: Where ``/proc`` and ``/sys`` are looked for.
@@ -32,7 +32,7 @@ def check_workers(num_workers: int | None, *, least: int = 1) -> None:
     """See that a number of workers is one that a machine like this can start.
 
     Raises:
-        OptionError: If there are fewer than ``least``, or so many more than cores that they could only be a slip of the hand.
+        OptionError: If there are fewer than ``least``, or so many more than cores that it must be a typing error.
     """
     most = max(_WORKERS_ANYWHERE, _WORKERS_PER_CORE * usable_cores())
     if num_workers is not None and not least <= num_workers <= most:
@@ -50,8 +50,8 @@ def crowding(num_workers: int) -> str | None:
     if num_workers <= cores:
         return None
     return (
-        f"{num_workers} workers take turns on {cores} core{'s' * (cores != 1)}: no faster than {cores}, and each takes memory and "
-        "open files of its own"
+        f"{num_workers} workers take turns on {cores} core{'s' * (cores != 1)}: no faster than {cores}, and each takes "
+        "memory and open files of its own"
     )
 
 
@@ -63,7 +63,7 @@ def _quotas(system: Path) -> list[int]:
         _, controllers, own = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        # Version 2 has one tree and one file; version 1 a tree for each controller and two files. A container may see its own as the top.
+        # Version 2: one tree, one file; 1: a tree a controller, two files. A container may see its own as the top.
         root, names = (top / "cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us")) if controllers else (top, ("cpu.max",))
         group = root / own.strip("/")
         for folder in {root, group, *(above for above in group.parents if root in above.parents)}:

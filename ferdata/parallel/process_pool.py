@@ -1,7 +1,6 @@
 """The one pool of processes: runs independent tasks, a bounded number at a time, and never leaves a worker behind.
 
-In: a function and tasks. Out: results, in order or as they come with counts while they run. Start-up costs a fork per worker: a few
-milliseconds.
+In: a function and tasks. Out: results, in order or as they come with counts. Start-up costs milliseconds a worker.
 """
 
 import ctypes
@@ -29,7 +28,7 @@ __all__ = ["Beat", "map_in_processes", "run_tasks"]
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
 Beat = Callable[[int, int, int], None]
-"""Called with images accepted and rejected and their bytes: by a task with those of one image, which may end it; else with sums."""
+"""Called with images accepted and rejected, and bytes: by a task for one image, which it may end; else with sums."""
 
 TICK_SECONDS = 0.1
 TASKS_PER_WORKER = 2
@@ -37,7 +36,7 @@ _ORDERED_TASKS_PER_WORKER = 3
 _COUNTERS = 3
 _PR_SET_PDEATHSIG = 1
 
-# Forking starts a worker in milliseconds, needs no guarded main module, and shares what was made here; spawning imports everything again.
+# Forking takes milliseconds, needs no guarded main module, and shares what was made here; spawning imports all again.
 # Elsewhere than on Linux, system libraries do not survive a fork.
 _CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
@@ -45,7 +44,7 @@ _CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "s
 def map_in_processes(
     function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], *, num_workers: int, where: str
 ) -> Iterator[ResultT]:
-    """Yield ``function(task)`` for every task, in order; at most ``_ORDERED_TASKS_PER_WORKER`` tasks a worker are in flight.
+    """Yield ``function(task)`` for every task, in order; ``_ORDERED_TASKS_PER_WORKER`` a worker are in flight.
 
     Args:
         function: At module level, or a partial of one.
@@ -72,9 +71,9 @@ def run_tasks(
 ) -> None:
     """Call ``work(task, beat)`` for every task in a pool of processes.
 
-    ``work`` calls ``beat(accepted, rejected, num_bytes)`` after every image; the sums over all workers reach ``on_tick`` ten times a
-    second. At most ``TASKS_PER_WORKER`` tasks a worker are in flight, so ``tasks`` may be long and lazy. On any error, Ctrl-C included,
-    the workers stop at their next image before it is raised here.
+    ``work`` calls ``beat(accepted, rejected, num_bytes)`` after every image; the sums over all workers reach
+    ``on_tick`` ten times a second. At most ``TASKS_PER_WORKER`` tasks a worker are in flight, so ``tasks`` may be long
+    and lazy. On any error, Ctrl-C included, the workers stop at their next image before it is raised here.
 
     Args:
         work: A function at module level, or a partial of one.
@@ -109,7 +108,7 @@ def run_tasks(
 def _process_pool(
     num_workers: int, where: str, advice: str = "", begin: Callable[[], None] | None = None
 ) -> Iterator[Executor]:
-    """Open a pool whose workers ignore Ctrl-C and die with this process, however it dies; they are gone when the block has ended.
+    """Open a pool whose workers ignore Ctrl-C and die with this process, however; they are gone after the block.
 
     Raises:
         WorkerError: If a worker is killed.
@@ -136,7 +135,7 @@ def _start_worker(parent: int, begin: Callable[[], None] | None) -> None:
             os._exit(1)
     else:
         threading.Thread(target=_end_with_parent, daemon=True).start()
-    # A progress bar's thread may have held these streams at the fork; flushing them at the end would wait for it forever.
+    # A progress bar's thread may have held these streams at the fork; flushing them would wait for it forever.
     sys.stdout = sys.stderr = None
     # What was inherited is never garbage; looking through it would copy its pages into every worker.
     gc.freeze()

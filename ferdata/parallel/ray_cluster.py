@@ -1,7 +1,7 @@
-"""The same tasks on a Ray cluster: the one ``RAY_ADDRESS`` names, or one that is started on this machine for as long as it takes.
+"""The same tasks on a Ray cluster: the one ``RAY_ADDRESS`` names, or one started here for as long as it takes.
 
-In: a function and tasks. Out: results as they come. Progress moves shard by shard. Every node must see the folders or URLs by the same
-names and have ferdata installed; the bytes are those of the local pool.
+In: a function and tasks. Out: results as they come. Progress moves shard by shard. Every node must see the folders or
+URLs by the same names and have ferdata installed; the bytes are those of the local pool.
 """
 
 import os

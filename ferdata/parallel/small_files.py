@@ -1,6 +1,6 @@
 """Read many small files side by side, in order and with a bounded number of jobs in flight.
 
-In: a function and its jobs. Out: its results, in the order of the jobs. Costs nothing where there are too few files to gain from it.
+In: a function and its jobs. Out: its results, in order. Costs nothing if there are too few files to gain from it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +32,7 @@ def read_in_order(
 ) -> Iterator[_ResultT]:
     """Yield ``function(store, job)`` for every job, in order.
 
-    Local files are read by processes, since most of the time goes into Python itself; remote ones by threads, which wait.
+    Local files are read by processes, since Python itself takes most of the time; remote ones by threads, which wait.
 
     Args:
         store: Holds the files.

@@ -1,7 +1,7 @@
 """One function over many tasks in threads.
 
-In: a function that spends its time outside Python's lock (hashing, decoding, writing files). Out: results in the tasks' order.
-Threads, not processes: they need no start method, no main guard and no pickling, and work in a notebook.
+In: a function that spends its time outside Python's lock (hashing, decoding, writing files). Out: results in the tasks'
+order. Threads, not processes: they need no start method, no main guard and no pickling, and work in a notebook.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The shard format: what is written comes back, byte for byte, through our reader and through programs that are not ours."""
+"""The shard format: what is written comes back, byte for byte, through our reader and programs that are not ours."""
 
 import io
 import json

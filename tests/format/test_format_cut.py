@@ -1,4 +1,4 @@
-"""Files that are cut while they are read, and what is no file at all: an error that names it, and neither a signal nor a wait."""
+"""Files that are cut while they are read, and what is no file at all: an error that names it, no signal and no wait."""
 
 import os
 import signal
@@ -47,7 +47,9 @@ print(len(b"".join(kept)))
 if change == "restored":
     os.truncate(path, status.st_size)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-for read in (lambda: reader.read_rows(every, out, every), lambda: reader.read_head(1), lambda: reader.read_body(1), lambda: reader.read(1)):
+reads = [lambda: reader.read_rows(every, out, every)]
+reads += [lambda: reader.read_head(1), lambda: reader.read_body(1), lambda: reader.read(1)]
+for read in reads:
     try:
         read()
     except ShardCorruptError as error:
@@ -96,7 +98,7 @@ if __name__ == "__main__":
 def test_a_shard_cut_under_a_running_loader_ends_it_with_the_shard_s_name(
     tmp_path: Path, codec: str, num_workers: int
 ) -> None:
-    """A disk that is full, or a copy begun anew over the data of a running training, wherever the readers stand just then."""
+    """A full disk, or a copy begun anew over the data of a running training, wherever the readers stand just then."""
     index = make_dataset(tmp_path / "set", codec=codec, samples={"train": 400}, samples_per_shard=400, size=96)
     path = tmp_path / "set" / index.shards[0].name
     (tmp_path / "child.py").write_text(ENDLESS)
@@ -140,7 +142,7 @@ print("alive")
 @pytest.mark.parametrize("when", ["before", "after", "never"])
 @pytest.mark.parametrize("how", ["sent", "fault"])
 def test_bus_errors_of_others_are_left_to_others(tmp_path: Path, how: str, when: str) -> None:
-    """A process that should die of a signal must, and Python's own fault handler must have its say, wherever it stands in the chain."""
+    """A process that should die of a signal must, and Python's fault handler have its say, wherever in the chain."""
     make_dataset(tmp_path / "set", codec="raw", samples={"train": 3})
 
     ended = run_script(tmp_path / "child.py", FOREIGN, str(tmp_path / "set"), how, when)
@@ -154,7 +156,7 @@ def test_bus_errors_of_others_are_left_to_others(tmp_path: Path, how: str, when:
 def test_without_the_guard_files_are_read_and_not_mapped(
     tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where there was no compiler, nobody can catch the signal: no page may be mapped, and every sample must be the same."""
+    """Without a compiler, nobody catches the signal: no page may be mapped, and every sample must be the same."""
     monkeypatch.setattr("ferdata.format.container.shard_file.load", lambda: None)
     index = make_dataset(tmp_path, codec=codec, samples={"train": 12}, size=64)
     path, store = tmp_path / index.shards[0].name, Store(str(tmp_path))

@@ -1,4 +1,4 @@
-"""Shards without ferdata: programs and libraries that are not ours, a reader made from FORMAT.md alone, and golden files."""
+"""Shards without ferdata: programs and libraries that aren't ours, a reader made from FORMAT.md, golden files."""
 
 import io
 import json
@@ -43,7 +43,7 @@ GOLDEN_SETS = {
     "compact": {"size": 11, "level": -1},
     "jpeg": {"size": 16},
 }
-"""To make golden shards again: ``make_golden(GOLDEN / codec, codec)``; ``jpeg`` takes its image files from those that are there."""
+"""To make golden shards again: ``make_golden(GOLDEN / codec, codec)``; ``jpeg`` takes the images that are there."""
 
 
 def make_golden(root: Path, codec: str) -> None:

@@ -40,8 +40,8 @@ def contents(root: Path) -> tuple[list, list]:
 def test_a_flipped_bit_is_an_error_that_names_the_file_and_never_a_wrong_sample(tmp_path: Path, codec: str) -> None:
     """Disks, cables and memory flip bits; of 500 flips over all files none may pass for data.
 
-    A few bits mean nothing (zstd leaves some unused, and nobody reads the padding of a raw tar): then every sample is right, and
-    ``verify`` finds the flip.
+    A few bits mean nothing (zstd leaves some unused, and nobody reads the padding of a raw tar): then every sample is
+    right, and ``verify`` finds the flip.
     """
     make_dataset(tmp_path, codec=codec, **SMALL)
     expected = contents(tmp_path)
@@ -87,7 +87,7 @@ def test_a_flipped_label_is_found_although_it_is_still_a_label(tmp_path: Path, c
 
 
 def test_a_frame_is_decoded_in_one_pass_so_that_its_checksum_is_always_read() -> None:
-    """Block by block, libzstd stops when the memory is full; with one more flipped bit the pixels in it were wrong, in silence."""
+    """Block by block, libzstd stops when the memory is full; with one more flip, pixels were wrong in silence."""
     fooled = 0
     out = np.empty(150_528, np.uint8)
     for seed in range(150):
@@ -256,7 +256,7 @@ def test_a_table_that_asks_for_much_memory_is_refused_before_it_gets_it(tmp_path
 
 
 def test_frames_that_are_not_as_written_are_refused(tmp_path: Path) -> None:
-    """Frames without a checksum, with another size, of two samples swapped, or with bytes behind them: all are valid zstd."""
+    """Frames without checksum, of another size, of two samples swapped, with bytes behind them: all are valid zstd."""
     index = make_dataset(tmp_path, **SMALL)
     name = index.shards[0].name
     frames = frames_of((tmp_path / name).read_bytes(), 3)

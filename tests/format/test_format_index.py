@@ -1,4 +1,4 @@
-"""index.json by somebody else: of another version, of another program, forged. It is refused by name, before anything is believed."""
+"""index.json by somebody else: another version or program, or forged. Refused by name, before anything is believed."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ SMALL = {"samples": {"train": 5, "val": 2}, "samples_per_shard": 3, "size": 11}
 
 @pytest.mark.parametrize("version", [0, 1, 3, "2", 2.0, None, [2]])
 def test_another_format_version_is_refused_by_its_number(tmp_path: Path, version: object) -> None:
-    """A later format may keep everything but one meaning, and an earlier one proves less; guessing would be wrong in silence."""
+    """A later format may change one meaning, and an earlier one proves less; a guess would be wrong in silence."""
     make_dataset(tmp_path, **SMALL)
     rewrite_index(tmp_path, lambda record: record.update(format_version=version, codec={"name": "unheard of"}, spec=7))
 
@@ -176,7 +176,7 @@ WRONG = [
     ("path", "value", "message"), WRONG, ids=[f"{path}={str(value)[:20]!r}" for path, value, _ in WRONG]
 )
 def test_a_member_that_no_data_set_can_have_is_named(tmp_path: Path, path: str, value: object, message: str) -> None:
-    """A checksum that fits proves no sense: the user must see file and member, never a traceback or a request for terabytes."""
+    """A checksum that fits proves no sense: users must see file and member, no traceback, no demand for terabytes."""
     make_dataset(tmp_path, **SMALL)
     rewrite_index(tmp_path, put(path, value))
 

@@ -139,7 +139,7 @@ def test_texts_that_are_all_one_long_one_are_refused_whatever_their_page_is(tmp_
 
 
 def test_more_rows_than_the_file_has_bytes_for_are_refused(tmp_path: Path) -> None:
-    """An index that agrees may claim two thousand million samples, and a column of zeros holds as many in a few bytes."""
+    """An index that agrees may claim two billion samples, and a column of zeros holds as many in a few bytes."""
     index = make_dataset(tmp_path, samples={"train": 1})
     rows = read_samples(Store(str(tmp_path)), index)
     many = pa.table(

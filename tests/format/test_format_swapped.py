@@ -1,4 +1,4 @@
-"""Sound shards in the wrong place: swapped, of another data set, of an earlier run. Sizes cannot tell raw shards apart; the index can."""
+"""Sound shards in the wrong place: swapped, of another data set or run. Raw shards are of one size; the index tells."""
 
 import shutil
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def test_shards_that_changed_places_are_found_by_whatever_reads_them(
 def test_a_raw_shard_of_another_data_set_is_found_although_its_size_its_hashes_and_its_table_are_sound(
     tmp_path: Path,
 ) -> None:
-    """Every raw shard of so many samples has the same size: one folder copied over another leaves a mixture that looks whole."""
+    """All raw shards of so many samples are of one size: a folder copied over another mixes them unseen."""
     for folder, names in (("a", {"train": 3}), ("b", {"val": 1, "train": 3})):
         make_dataset(tmp_path / folder, codec="raw", samples=names, size=8)
     name = "train-000000.tar"

@@ -141,7 +141,7 @@ def test_a_colour_key_shows_the_background() -> None:
 
 @pytest.mark.parametrize("alpha", [0, 255])
 def test_an_alpha_channel_that_is_the_same_everywhere_is_dropped(alpha: int) -> None:
-    """Opaque it says nothing; zero throughout comes from broken writers, and white pictures would be put in place of faces."""
+    """Opaque it says nothing; zero throughout comes from broken writers, and white would stand in place of faces."""
     picture = gradient(24, 24).convert("RGBA")
     picture.putalpha(alpha)
 

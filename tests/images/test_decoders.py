@@ -219,7 +219,7 @@ def jpegs() -> list[bytes]:
 
 
 def test_no_library_changes_what_is_accepted_nor_a_pixel(tmp_path: Path) -> None:
-    """Pillow fills in what is missing of a JPEG and says nothing; with and without simplejpeg, the same files are damaged."""
+    """Pillow fills in what a JPEG lacks and says nothing; with and without simplejpeg, the same files are damaged."""
     pytest.importorskip("simplejpeg")
     files = jpegs()
 

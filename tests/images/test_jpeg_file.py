@@ -1,4 +1,4 @@
-"""The short way for usual JPEGs gives Pillow's pixels, sees damage that Pillow fills in, and leaves the rest to Pillow."""
+"""The short way for usual JPEGs gives Pillow's pixels, sees damage Pillow fills in, and leaves the rest to Pillow."""
 
 import io
 import struct

@@ -107,7 +107,7 @@ def test_box_and_landmarks_are_given_in_stored_pixels(orientation: int, format_n
 
 
 def test_landmarks_follow_a_resize() -> None:
-    """Pixel centres: the centre of the picture stays its centre, and a corner pixel's centre moves by half a pixel's change."""
+    """Pixel centres: the picture's centre stays its centre; a corner pixel's moves by half of a pixel's change."""
     result = apply(encoded(gradient(48, 96), "PNG"), landmarks=[23.5, 47.5, 0.0, 0.0])
 
     assert result.landmarks is not None

@@ -1,4 +1,4 @@
-"""What a codec is: how the body of a sample (its pixels) is stored, and everything the rest of the format must know about it.
+"""What a codec is: how a sample's body (its pixels) is stored, and all that the rest of the format must know of it.
 
 In: uint8 pixels. Out: bytes, and back, straight into a row of a batch. Costs are in docs/codecs.md.
 """
@@ -39,7 +39,7 @@ class BodyDecoder(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec(ABC):
-    """One way to store bodies, with its settings; what a subclass leaves as it is stores the tensor itself as an NPY member.
+    """One way to store bodies, with its settings; as it stands, it stores the tensor itself as an NPY member.
 
     Attributes:
         name: What an index and the command line call it.

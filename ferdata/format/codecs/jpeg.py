@@ -1,7 +1,7 @@
-"""``jpeg``: a body is the image file itself, decoded straight into a row of the batch, with the very pixels Pillow gives.
+"""``jpeg``: a body is the image file itself, decoded straight into a row of the batch, to the pixels Pillow gives.
 
-In: a JPEG file's bytes. Out: uint8 ``[3, H, W]``, planar, in memory that is there already. Costs libjpeg-turbo's decoding and about
-a twentieth more for the planes; a decoder keeps one image of scratch.
+In: a JPEG file's bytes. Out: uint8 ``[3, H, W]``, planar, in memory that is there already. Costs libjpeg-turbo's
+decoding and about a twentieth more for the planes; a decoder keeps one image of scratch.
 """
 
 import functools
@@ -48,7 +48,7 @@ class Jpeg(Codec):
         """Return None: files are of any size."""
 
     def encoder(self, spec: TensorSpec) -> BodyEncoder:
-        """Return what keeps a file, after proof that decoding it gives the pixels: it cannot be checked against them later."""
+        """Return what keeps a file once decoding it has given the pixels: nothing can be compared later."""
 
         def encode(pixels: np.ndarray, source: bytes | None) -> bytes:
             problem = "pixels without their image file" if source is None else _problem(source, pixels)
@@ -80,11 +80,12 @@ class JpegDecoder:
 
         Raises:
             OptionError: If ``out`` is other memory.
-            ShardCorruptError: If the bytes are no whole JPEG, or one of another size or of colours other than RGB and grey.
+            ShardCorruptError: If the bytes are no whole JPEG, or its size differs, or it is neither RGB nor grey.
         """
         if out.dtype != np.uint8 or out.size != self._pixels.size or not out.flags.c_contiguous:
             raise OptionError(
-                f"jpeg: {out.dtype} {list(out.shape)} found, expected contiguous uint8 memory for pixels {list(self.shape)}"
+                f"jpeg: {out.dtype} {list(out.shape)} found, "
+                f"expected contiguous uint8 memory for pixels {list(self.shape)}"
             )
         out = out.reshape(self.shape)
         if self._fast is not None and self._fast(source, self._pixels):

@@ -1,7 +1,7 @@
 """What a container does: lay the samples of a shard out in a file, and find and check each of them again.
 
-There are two: :func:`~ferdata.format.container.frame_tar` and :data:`~ferdata.format.container.PLAIN_TAR`. Memory of an open shard: about
-30 bytes per sample.
+There are two: :func:`~ferdata.format.container.frame_tar` and :data:`~ferdata.format.container.PLAIN_TAR`. An open
+shard takes about 30 bytes of memory per sample.
 """
 
 from abc import ABC, abstractmethod
@@ -29,8 +29,8 @@ class Container:
     Attributes:
         ending: Of the names of its files.
         writer: Makes what writes one shard.
-        open: Reads the table of a shard of so many samples, whose tail has that XXH64 (hex). Raises ShardCorruptError if table and
-            file contradict each other, or are not those of this shard.
+        open: Reads the table of a shard of so many samples, whose tail has that XXH64 (hex). Raises ShardCorruptError
+            if table and file contradict each other, or are not those of this shard.
     """
 
     ending: str
@@ -90,6 +90,6 @@ class OpenShard(ABC):
         """Tell the shard from others of the same size: every raw shard of so many samples has it."""
         if xxhash.xxh64_hexdigest(tail) != tail_xxh64:
             raise ShardCorruptError(
-                f"{self._file.where}: its table is not the one that index.json knows, so this is another shard or a damaged one; "
-                "copy or write it again"
+                f"{self._file.where}: its table is not the one that index.json knows, "
+                "so this is another shard or a damaged one; copy or write it again"
             )

@@ -1,7 +1,7 @@
-"""A tar of zstd frames with a seek table behind them: ``zstd -dc shard | tar t`` reads it, and so does whoever wants one sample.
+"""A tar of zstd frames with a seek table behind them: ``zstd -dc shard | tar t`` reads it, or any one sample.
 
-In: heads and bodies. Out: a file in which every head and every body is a frame of its own, with its own checksum. The seek table follows
-zstd's contrib/seekable_format specification, version 0.1.0, without checksums per frame, since every frame has one already.
+In: heads and bodies. Out: a file in which every head and every body is a frame of its own, with its own checksum. The
+seek table follows zstd's contrib/seekable_format specification 0.1.0, without the checksums that frames have inside.
 """
 
 import struct
@@ -123,7 +123,8 @@ def _parse_seek_table(data: bytes, *, num_frames: int, file_bytes: int, where: s
     """
     if len(data) != _seek_table_bytes(num_frames):
         raise ShardCorruptError(
-            f"{where}: {len(data):,} bytes of seek table found, expected {_seek_table_bytes(num_frames):,}; write the shard again"
+            f"{where}: {len(data):,} bytes of seek table found, expected {_seek_table_bytes(num_frames):,}; "
+            "write the shard again"
         )
     magic, payload = _SKIPPABLE_HEADER.unpack_from(data)
     count, descriptor, seekable = _SEEK_FOOTER.unpack_from(data, len(data) - _SEEK_FOOTER.size)
@@ -135,6 +136,7 @@ def _parse_seek_table(data: bytes, *, num_frames: int, file_bytes: int, where: s
     frames = np.frombuffer(data, "<u4", 2 * num_frames, _SKIPPABLE_HEADER.size).reshape(-1, 2).astype(np.int64)
     if int(frames[:, 0].sum()) + len(data) != file_bytes:
         raise ShardCorruptError(
-            f"{where}: the frames of its seek table add up to another size than the file's {file_bytes:,} bytes; write the shard again"
+            f"{where}: the frames of its seek table add up to another size than the file's {file_bytes:,} bytes; "
+            "write the shard again"
         )
     return frames

@@ -1,6 +1,6 @@
 """The members of a sample: where every one of its bytes stands in the tar.
 
-In: a tensor spec, the number of classes, the bytes set aside for json. Out: heads and offsets. Nothing here reads or writes.
+In: a tensor spec, the number of classes, bytes set aside for json. Out: heads and offsets. Reads and writes nothing.
 """
 
 import json
@@ -48,7 +48,8 @@ class SampleMembers:
     def __post_init__(self) -> None:
         if not 0 < self.json_bytes <= MAX_JSON_BYTES or self.json_bytes % TAR_BLOCK_BYTES:
             raise OptionError(
-                f"json_bytes: {self.json_bytes} found, expected a positive multiple of {TAR_BLOCK_BYTES}, at most {MAX_JSON_BYTES:,}"
+                f"json_bytes: {self.json_bytes} found, "
+                f"expected a positive multiple of {TAR_BLOCK_BYTES}, at most {MAX_JSON_BYTES:,}"
             )
         if self.spec.num_bytes > MAX_TENSOR_BYTES:
             raise OptionError(
@@ -82,7 +83,7 @@ class SampleMembers:
         """Return the head of a sample.
 
         Raises:
-            OptionError: If the key cannot be a member name, the label is of no class, or the record does not fit ``json_bytes``.
+            OptionError: If the key is no member name, the label of no class, or the record larger than ``json_bytes``.
         """
         if not KEY_PATTERN.fullmatch(key):
             raise OptionError(
@@ -124,7 +125,8 @@ class SampleMembers:
             ) from error
         if not same:
             raise ShardCorruptError(
-                f"{where}: the head of {key!r} is not what ferdata writes for its label and record; write the shard again"
+                f"{where}: the head of {key!r} is not what ferdata writes for its label and record; "
+                "write the shard again"
             )
         return key, label, record
 

@@ -1,6 +1,7 @@
-"""A plain tar whose last member is a table of its bodies: any tar program reads it, and a raw body can be copied from where it stands.
+"""A plain tar whose last member is a table of its bodies: any tar program reads it, and a raw body needs a copy alone.
 
-In: heads and bodies. Out: a file in which they stand as they are. The table has the size of every body, and checksums of bodies and heads.
+In: heads and bodies. Out: a file in which they stand as they are. The table has the size of every body, and checksums
+of bodies and heads.
 """
 
 import struct
@@ -64,7 +65,8 @@ class _PlainShard(OpenShard):
         sample_bytes = members.sample_bytes(self.body_bytes)
         if int(sample_bytes.sum()) + tail_bytes != file.num_bytes:
             raise ShardCorruptError(
-                f"{file.where}: its bodies add up to another size than the file's {file.num_bytes:,} bytes; write the shard again"
+                f"{file.where}: its bodies add up to another size than the file's {file.num_bytes:,} bytes; "
+                "write the shard again"
             )
         self.starts = np.cumsum(sample_bytes) - sample_bytes + members.head_bytes
         self.stops = self.starts + self.body_bytes
@@ -116,7 +118,7 @@ def body_table(entries: np.ndarray) -> bytes:
     """Return the table member's content.
 
     Args:
-        entries: uint32 ``[n, 3]`` of (body bytes, body checksum, head checksum); a checksum is the low half of an XXH64.
+        entries: uint32 ``[n, 3]`` of (body bytes, body checksum, head checksum); a checksum is the low half of XXH64.
     """
     content = (
         _TABLE_HEADER.pack(_TABLE_MAGIC, TABLE_VERSION, len(entries)) + np.ascontiguousarray(entries, "<u4").tobytes()
@@ -140,6 +142,7 @@ def _parse_body_table(data: bytes, *, num_samples: int, where: str) -> np.ndarra
     )
     if not sound or _TABLE_HEADER.unpack_from(data) != (_TABLE_MAGIC, TABLE_VERSION, num_samples):
         raise ShardCorruptError(
-            f"{where}: the table of bodies at its end is damaged, expected {num_samples:,} samples; write the shard again"
+            f"{where}: the table of bodies at its end is damaged, expected {num_samples:,} samples; "
+            "write the shard again"
         )
     return np.frombuffer(data, "<u4", 3 * num_samples, _TABLE_HEADER.size).reshape(-1, 3).astype(np.int64)

@@ -1,6 +1,6 @@
 """The bytes of one shard file: mapped where it is local, ranges where it is behind a URL.
 
-In: an offset and a length. Out: a view. A mapped view costs no copy; on pages that are not in memory yet it costs the disk.
+In: an offset and a length. Out: a view. A mapped view costs no copy; pages that are not in memory yet cost the disk.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ __all__ = ["LocalFile", "RemoteFile", "ShardFile", "open_shard_file", "shard_cop
 
 
 class _GuardedMap(mmap.mmap):
-    """A file's bytes; where the file was cut since, zeros and :attr:`is_cut` instead of a signal that ends the process."""
+    """A file's bytes; if it was cut since, zeros and :attr:`is_cut` in place of a signal that ends the process."""
 
     _guard: Any = None
     _kernels: Kernels
@@ -80,7 +80,7 @@ class LocalFile:
         self.array: np.ndarray | None = np.frombuffer(self._map, np.uint8) if self._map is not None else None
 
     def check_unchanged(self) -> None:
-        """Raise where the file is not the one that was opened. To be asked after its bytes were used: they may be zeros that it never had.
+        """Raise if the file is not the one that was opened; call this once its bytes were used: they may be zeros.
 
         Raises:
             ShardCorruptError: If it was changed or cut since, or the disk could not give its bytes.
@@ -93,11 +93,13 @@ class LocalFile:
             ) from error
         if (status.st_size, status.st_mtime_ns) != (self.num_bytes, self._mtime_ns):
             raise ShardCorruptError(
-                f"{self.where}: the file was changed while it was being read; write shards to a new folder and then swap folders"
+                f"{self.where}: the file was changed while it was being read; "
+                "write shards to a new folder and then swap folders"
             )
         if self._map is not None and self._map.is_cut:
             raise ShardCorruptError(
-                f"{self.where}: bytes of it could not be read, expected all {self.num_bytes:,}; check the disk, or copy the file again"
+                f"{self.where}: bytes of it could not be read, expected all {self.num_bytes:,}; "
+                "check the disk, or copy the file again"
             )
 
     def expect(self, start: int, num_bytes: int) -> None:
@@ -113,10 +115,11 @@ class LocalFile:
                 os.posix_fadvise(self._fd, start, num_bytes, os.POSIX_FADV_WILLNEED)
 
     def view(self, start: int, num_bytes: int) -> memoryview:
-        """Return the bytes ``[start, start + num_bytes)``; what was done with them counts once :meth:`check_unchanged` was asked."""
+        """Return the bytes ``[start, start + num_bytes)``; use counts only after :meth:`check_unchanged`."""
         if start < 0 or start + num_bytes > self.num_bytes:
             raise ShardCorruptError(
-                f"{self.where}: {self.num_bytes:,} bytes found, expected {start + num_bytes:,}; copy or write the shard again"
+                f"{self.where}: {self.num_bytes:,} bytes found, expected {start + num_bytes:,}; "
+                "copy or write the shard again"
             )
         if self._view is not None:
             return self._view[start : start + num_bytes]
@@ -144,7 +147,7 @@ class LocalFile:
         return contextlib.nullcontext()
 
     def rest(self) -> None:
-        """Close the file and keep it mapped: descriptors are few, and mapping it again costs page faults all over it."""
+        """Close the file and keep it mapped: descriptors are few, and mapping it again costs page faults."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -258,7 +261,7 @@ def open_shard_file(store: Store, name: str, copy: IO[bytes] | None = None) -> S
 
 @contextlib.contextmanager
 def shard_copy(store: Store) -> Iterator[IO[bytes] | None]:
-    """Yield a temporary file to fetch a shard into that is to be read as a whole, where it is behind a URL; else None."""
+    """Yield a temporary file to fetch a shard into that is to be read as a whole, if it is behind a URL; else None."""
     if store.is_local:
         yield None
     else:

@@ -1,6 +1,6 @@
 """Blocks and headers of a tar, as far as shards use them.
 
-In: names and sizes. Out: 512-byte USTAR headers. Only the name and the size differ between samples, so a header costs about a microsecond.
+In: names and sizes. Out: 512-byte USTAR headers. A header costs about a microsecond: only name and size differ.
 """
 
 import tarfile

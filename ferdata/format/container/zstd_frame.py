@@ -1,4 +1,4 @@
-"""One zstd frame at a time, each with its content size and its content checksum. The only file that imports a zstd binding.
+"""One zstd frame at a time, with its content size and checksum. The only file that imports a zstd binding.
 
 In: bytes. Out: a frame, and back, into memory that is there already. Costs are in docs/codecs.md.
 """
@@ -46,9 +46,9 @@ class Decompressor:
 
     Reading through ``readinto`` with room for the whole frame makes libzstd decode in one pass into that memory;
     a fresh output buffer per frame cost up to half of the speed in page faults. One pass is also what checks the
-    checksum: libzstd's other way, block by block, may stop when the memory is full and the checksum not yet read, and it
-    can be entered by one flipped bit in a block's header. It is shut out by the smallest window libzstd knows; frames
-    that fit that window are decoded apart and copied.
+    checksum: libzstd's other way, block by block, may stop when the memory is full and the checksum not yet read, and
+    it can be entered by one flipped bit in a block's header. It is shut out by the smallest window libzstd knows;
+    frames that fit that window are decoded apart and copied.
     """
 
     def __init__(self) -> None:
@@ -76,10 +76,11 @@ class Decompressor:
 
 
 def _check_end(stored: Any) -> None:
-    """Check that a frame which was decoded without an error is the whole of ``stored``: libzstd does not say what it left unread.
+    """Check that a frame, decoded without an error, is all of ``stored``: libzstd does not say what it left unread.
 
-    A block's header has 3 bytes and is read here with the byte before it. From bit 8: whether it is the last block, 2 bits of type, of
-    which 1 is a repeated byte, and 21 bits of size. Costs a third of a microsecond and a fifth for every further block of 128 KiB.
+    A block's header has 3 bytes and is read here with the byte before it. From bit 8: whether it is the last block, 2
+    bits of type, of which 1 is a repeated byte, and 21 bits of size. Costs a third of a microsecond and a fifth for
+    every further block of 128 KiB.
     """
     end = zstandard.frame_header_size(stored)
     word = 0

@@ -1,4 +1,4 @@
-"""Work on pixels that is done in C where it is built: moving them to rows of a batch, summing them, undoing the filter of ``compact``."""
+"""Work on pixels, in C if it is built: moving them to rows of a batch, summing them, undoing ``compact``'s filter."""
 
 from ferdata.format.kernels.moves import channel_moments, deinterleave_into, scatter, split_rgbx_into
 

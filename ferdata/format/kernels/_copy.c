@@ -1,4 +1,4 @@
-/* Ways to move pixels: one copy for a whole frame, HWC to CHW for decoded JPEGs; and their sums on the way to a shard. */
+/* Ways to move pixels: many samples in one call, HWC to CHW for decoded images; and sums on the way to a shard. */
 #include "_native.h"
 
 
@@ -20,8 +20,10 @@ TARGET("avx2") static int64_t deinterleave_avx2(const uint8_t *hwc, int64_t pixe
         const __m128i *from = (const __m128i *)(hwc + 3 * i);
         const __m128i x = _mm_loadu_si128(from), y = _mm_loadu_si128(from + 1), z = _mm_loadu_si128(from + 2);
         for (int colour = 0; colour < 3; colour++) {
-            const __m128i joined = _mm_or_si128(_mm_shuffle_epi8(x, pick[colour][0]), _mm_shuffle_epi8(y, pick[colour][1]));
-            _mm_storeu_si128((__m128i *)(chw + colour * pixels + i), _mm_or_si128(joined, _mm_shuffle_epi8(z, pick[colour][2])));
+            const __m128i *from_each = pick[colour];
+            const __m128i xy = _mm_or_si128(_mm_shuffle_epi8(x, from_each[0]), _mm_shuffle_epi8(y, from_each[1]));
+            const __m128i joined = _mm_or_si128(xy, _mm_shuffle_epi8(z, from_each[2]));
+            _mm_storeu_si128((__m128i *)(chw + colour * pixels + i), joined);
         }
     }
     return i;
@@ -32,12 +34,14 @@ TARGET("avx2") static void stream_row(const uint8_t *from, uint8_t *to, int64_t 
     int64_t i = (int64_t)(-(uintptr_t)to & 31);
     memcpy(to, from, (size_t)i);
     for (; i + 128 <= bytes; i += 128) {
-        const __m256i a = _mm256_loadu_si256((const __m256i *)(from + i)), b = _mm256_loadu_si256((const __m256i *)(from + i + 32));
-        const __m256i c = _mm256_loadu_si256((const __m256i *)(from + i + 64)), d = _mm256_loadu_si256((const __m256i *)(from + i + 96));
-        _mm256_stream_si256((__m256i *)(to + i), a);
-        _mm256_stream_si256((__m256i *)(to + i + 32), b);
-        _mm256_stream_si256((__m256i *)(to + i + 64), c);
-        _mm256_stream_si256((__m256i *)(to + i + 96), d);
+        const __m256i *source = (const __m256i *)(from + i);
+        __m256i *target = (__m256i *)(to + i);
+        const __m256i a = _mm256_loadu_si256(source), b = _mm256_loadu_si256(source + 1);
+        const __m256i c = _mm256_loadu_si256(source + 2), d = _mm256_loadu_si256(source + 3);
+        _mm256_stream_si256(target, a);
+        _mm256_stream_si256(target + 1, b);
+        _mm256_stream_si256(target + 2, c);
+        _mm256_stream_si256(target + 3, d);
     }
     memcpy(to + i, from + i, (size_t)(bytes - i));
 }
@@ -52,9 +56,10 @@ FERDATA_API void ferdata_deinterleave(const uint8_t *hwc, int64_t pixels, uint8_
         for (int colour = 0; colour < 3; colour++) chw[colour * pixels + done] = hwc[3 * done + colour];
 }
 
-/* Copy sample picks[i], or i where picks is NULL, to row rows[i]; samples lie `stride` bytes apart; a negative row is skipped. */
-FERDATA_API void ferdata_scatter(const uint8_t *samples, int64_t stride, const int64_t *picks, int64_t count, uint8_t *out,
-                                 int64_t row_bytes, const int64_t *rows, int32_t streaming) {
+/* Copy sample picks[i], or i where picks is NULL, to row rows[i]; samples lie `stride` bytes apart; a negative row is
+ * skipped. */
+FERDATA_API void ferdata_scatter(const uint8_t *samples, int64_t stride, const int64_t *picks, int64_t count,
+                                 uint8_t *out, int64_t row_bytes, const int64_t *rows, int32_t streaming) {
     for (int64_t i = 0; i < count; i++) {
         if (rows[i] < 0) continue;
         const uint8_t *from = samples + (picks ? picks[i] : i) * stride;
@@ -75,17 +80,24 @@ FERDATA_API void ferdata_scatter(const uint8_t *samples, int64_t stride, const i
 #if FERDATA_X86
 /* 32 pixels of four bytes from four loads: bytes of a colour are brought together in each, and then from all four. */
 TARGET("avx2") static int64_t split_rgbx_avx2(const uint8_t *rgbx, int64_t pixels, uint8_t *chw) {
-    const __m256i gather = _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m128i every_fourth = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m256i gather = _mm256_broadcastsi128_si256(every_fourth);
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     int64_t i = 0;
     for (; i + 32 <= pixels; i += 32) {
         const __m256i *from = (const __m256i *)(rgbx + 4 * i);
-        const __m256i a = _mm256_shuffle_epi8(_mm256_loadu_si256(from), gather), b = _mm256_shuffle_epi8(_mm256_loadu_si256(from + 1), gather);
-        const __m256i c = _mm256_shuffle_epi8(_mm256_loadu_si256(from + 2), gather), d = _mm256_shuffle_epi8(_mm256_loadu_si256(from + 3), gather);
-        const __m256i rg = _mm256_unpacklo_epi32(a, b), rg2 = _mm256_unpacklo_epi32(c, d), bx = _mm256_unpackhi_epi32(a, b), bx2 = _mm256_unpackhi_epi32(c, d);
-        const __m256i colours[3] = {_mm256_unpacklo_epi64(rg, rg2), _mm256_unpackhi_epi64(rg, rg2), _mm256_unpacklo_epi64(bx, bx2)};
-        for (int colour = 0; colour < 3; colour++)
-            _mm256_storeu_si256((__m256i *)(chw + colour * pixels + i), _mm256_permutevar8x32_epi32(colours[colour], order));
+        const __m256i a = _mm256_shuffle_epi8(_mm256_loadu_si256(from), gather);
+        const __m256i b = _mm256_shuffle_epi8(_mm256_loadu_si256(from + 1), gather);
+        const __m256i c = _mm256_shuffle_epi8(_mm256_loadu_si256(from + 2), gather);
+        const __m256i d = _mm256_shuffle_epi8(_mm256_loadu_si256(from + 3), gather);
+        const __m256i rg = _mm256_unpacklo_epi32(a, b), rg2 = _mm256_unpacklo_epi32(c, d);
+        const __m256i bx = _mm256_unpackhi_epi32(a, b), bx2 = _mm256_unpackhi_epi32(c, d);
+        const __m256i red = _mm256_unpacklo_epi64(rg, rg2), green = _mm256_unpackhi_epi64(rg, rg2);
+        const __m256i colours[3] = {red, green, _mm256_unpacklo_epi64(bx, bx2)};
+        for (int colour = 0; colour < 3; colour++) {
+            const __m256i plane = _mm256_permutevar8x32_epi32(colours[colour], order);
+            _mm256_storeu_si256((__m256i *)(chw + colour * pixels + i), plane);
+        }
     }
     return i;
 }
@@ -120,7 +132,8 @@ TARGET("avx2") static int64_t add_moments_avx2(const uint8_t *values, int64_t co
             const __m256i v = _mm256_loadu_si256((const __m256i *)(values + i));
             const __m256i low = _mm256_unpacklo_epi8(v, zero), high = _mm256_unpackhi_epi8(v, zero);
             sums = _mm256_add_epi64(sums, _mm256_sad_epu8(v, zero));
-            squares = _mm256_add_epi32(squares, _mm256_add_epi32(_mm256_madd_epi16(low, low), _mm256_madd_epi16(high, high)));
+            squares = _mm256_add_epi32(squares, _mm256_madd_epi16(low, low));
+            squares = _mm256_add_epi32(squares, _mm256_madd_epi16(high, high));
         }
         uint64_t four[4];
         uint32_t eight[8];

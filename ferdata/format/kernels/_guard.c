@@ -1,6 +1,7 @@
-/* A mapped file that is cut has no pages behind its new end, and a failing disk has none to give: touching one is SIGBUS, which
- * kills the process. Here the handler puts zeros where the rest of the file was and notes it, so whoever reads goes on, whatever
- * library that is, and looks at the note afterwards. Other bus errors go to the handler that was there before. */
+/* A mapped file that is cut has no pages behind its new end, and a failing disk has none to give: touching one is
+ * SIGBUS, which kills the process. Here the handler puts zeros where the rest of the file was and notes it, so whoever
+ * reads goes on, whatever library that is, and looks at the note afterwards. Other bus errors go to the handler that
+ * was there before. */
 #define _DEFAULT_SOURCE 1
 #define _DARWIN_C_SOURCE 1
 #include "_native.h"
@@ -41,7 +42,8 @@ static void on_bus_error(int number, siginfo_t *info, void *context) {
         if (start <= CLAIMED || at < start || at >= stop) continue;
         /* To the end at once: every page apart would be a mapping of its own, and those are numbered. */
         void *const page = (void *)(at & ~(page_bytes - 1));
-        if (mmap(page, stop - (uintptr_t)page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) break;
+        const int zeros = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+        if (mmap(page, stop - (uintptr_t)page, PROT_READ, zeros, -1, 0) == MAP_FAILED) break;
         __atomic_store_n(&guards[i].cut, 1, __ATOMIC_RELEASE);
         errno = error;
         return;
@@ -65,7 +67,8 @@ FERDATA_API void *ferdata_guard(const uint8_t *start, int64_t bytes) {
     }
     for (int i = 0; i < MAX_GUARDS; i++) {
         uintptr_t expected = 0;
-        if (!__atomic_compare_exchange_n(&guards[i].start, &expected, CLAIMED, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) continue;
+        if (!__atomic_compare_exchange_n(&guards[i].start, &expected, CLAIMED, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+            continue;
         guards[i].cut = 0;
         guards[i].stop = ((uintptr_t)start + (uintptr_t)bytes + page_bytes - 1) & ~(page_bytes - 1);
         __atomic_store_n(&guards[i].start, (uintptr_t)start, __ATOMIC_RELEASE);

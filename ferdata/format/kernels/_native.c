@@ -21,7 +21,8 @@ FERDATA_API int32_t ferdata_select(int32_t limit) {
         ferdata_kernel = KERNEL_AVX512;
     /* The first two Zen generations have pdep in microcode, slower than a table. */
     const int slow = __builtin_cpu_is("znver1") || __builtin_cpu_is("znver2");
-    ferdata_fast_pdep = ferdata_kernel != KERNEL_PLAIN && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt") && !slow;
+    const int has_pdep = __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
+    ferdata_fast_pdep = ferdata_kernel != KERNEL_PLAIN && has_pdep && !slow;
 #else
     (void)limit;
 #endif
@@ -47,8 +48,9 @@ FERDATA_API int64_t ferdata_encode(const Filter *filter, const uint8_t *pixels, 
 
 /* Undo `samples` payloads that start `stride` apart in a buffer, sample i to row rows[i] of `out`; a negative row is
  * skipped. Returns -1, or the number of the first sample whose payload is damaged. */
-FERDATA_API int64_t ferdata_decode(const Filter *filter, const uint8_t *buffer, int64_t buffer_bytes, int64_t stride, int64_t samples,
-                                   const int64_t *sizes, uint8_t *out, const int64_t *rows, uint8_t *scratch) {
+FERDATA_API int64_t ferdata_decode(const Filter *filter, const uint8_t *buffer, int64_t buffer_bytes, int64_t stride,
+                                   int64_t samples, const int64_t *sizes, uint8_t *out, const int64_t *rows,
+                                   uint8_t *scratch) {
     const int64_t n = count(filter);
     uint8_t *const more = scratch + n + SCRATCH_SLACK;
     for (int64_t i = 0; i < samples; i++) {

@@ -59,9 +59,10 @@ static inline uint64_t transpose8(uint64_t x) {
 
 #if FERDATA_X86
 TARGET("avx2") static inline __m256i transpose8_avx2(__m256i x) {
-    __m256i t = _mm256_and_si256(_mm256_xor_si256(x, _mm256_srli_epi64(x, 7)), _mm256_set1_epi64x(0x00AA00AA00AA00AAll));
+    const __m256i seven = _mm256_set1_epi64x(0x00AA00AA00AA00AAll), fourteen = _mm256_set1_epi64x(0x0000CCCC0000CCCCll);
+    __m256i t = _mm256_and_si256(_mm256_xor_si256(x, _mm256_srli_epi64(x, 7)), seven);
     x = _mm256_xor_si256(x, _mm256_xor_si256(t, _mm256_slli_epi64(t, 7)));
-    t = _mm256_and_si256(_mm256_xor_si256(x, _mm256_srli_epi64(x, 14)), _mm256_set1_epi64x(0x0000CCCC0000CCCCll));
+    t = _mm256_and_si256(_mm256_xor_si256(x, _mm256_srli_epi64(x, 14)), fourteen);
     x = _mm256_xor_si256(x, _mm256_xor_si256(t, _mm256_slli_epi64(t, 14)));
     t = _mm256_and_si256(_mm256_xor_si256(x, _mm256_srli_epi64(x, 28)), _mm256_set1_epi64x(0x00000000F0F0F0F0ll));
     return _mm256_xor_si256(x, _mm256_xor_si256(t, _mm256_slli_epi64(t, 28)));
@@ -76,7 +77,8 @@ static inline uint8_t unfold(uint8_t z) { return (uint8_t)((z >> 1) ^ (0 - (z & 
  * when the payload is not one that was packed. `slack` bytes behind a payload may be read, whatever they hold. */
 int64_t packed_bytes(int32_t arrangement, int64_t n);
 int64_t pack(int32_t arrangement, const uint8_t *residuals, int64_t n, uint8_t *payload, uint8_t *scratch);
-int unpack(int32_t arrangement, const uint8_t *payload, int64_t size, int64_t slack, int64_t n, uint8_t *residuals, uint8_t *scratch);
+int unpack(int32_t arrangement, const uint8_t *payload, int64_t size, int64_t slack, int64_t n, uint8_t *residuals,
+           uint8_t *scratch);
 /* _rice.c: the same for ARRANGE_RICE. */
 int64_t rice_bytes(int64_t n);
 int64_t rice_pack(const uint8_t *residuals, int64_t n, uint8_t *payload, uint8_t *scratch);

@@ -1,4 +1,4 @@
-/* The arrangements without a code of their own: folded residuals as bytes, nibbles or bit planes, all for zstd to squeeze. */
+/* The arrangements without a code of their own: folded residuals as bytes, nibbles or bit planes, for zstd. */
 #include "_native.h"
 
 int64_t packed_bytes(int32_t arrangement, int64_t n) {
@@ -50,7 +50,8 @@ static void planes_unpack_plain(const uint8_t *payload, int64_t bytes, int64_t f
 
 #if FERDATA_X86
 TARGET("avx2") static inline void planes_store(__m128i low, __m128i high, uint8_t *r) {
-    const __m256i first_byte = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0808080808080808ll, 0)), x = _mm256_set_m128i(high, low);
+    const __m256i first_byte = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0808080808080808ll, 0));
+    const __m256i x = _mm256_set_m128i(high, low);
     const __m256i signed_x = _mm256_xor_si256(_mm256_srli_epi64(x, 8), _mm256_shuffle_epi8(x, first_byte));
     _mm256_storeu_si256((__m256i *)r, transpose8_avx2(signed_x));
 }
@@ -90,7 +91,8 @@ int64_t pack(int32_t arrangement, const uint8_t *residuals, int64_t n, uint8_t *
     return packed_bytes(arrangement, n);
 }
 
-int unpack(int32_t arrangement, const uint8_t *payload, int64_t size, int64_t slack, int64_t n, uint8_t *residuals, uint8_t *scratch) {
+int unpack(int32_t arrangement, const uint8_t *payload, int64_t size, int64_t slack, int64_t n, uint8_t *residuals,
+           uint8_t *scratch) {
     if (arrangement == ARRANGE_RICE) return rice_unpack(payload, size, slack, n, residuals, scratch);
     if (size != packed_bytes(arrangement, n)) return -1;
     if (arrangement == ARRANGE_PLANES) planes_unpack(payload, n, residuals);

@@ -11,7 +11,7 @@ enum { WORD = 64, HEADER = 12, RAW = 8, CHUNK = 64, OVERRUN = CHUNK * 8 + 16 };
 enum { SECOND = 0, THIRD = 1, TAIL = 2, STEPS = 3 }; /* the steps whose lengths in bits stand in the header */
 
 static uint8_t deposit8[256][256]; /* [mask][bits]: pdep of one byte, for processors without it */
-static uint64_t taken[256];        /* [byte of two nibbles]: bytes of first steps in the upper half, of low planes in the lower */
+static uint64_t taken[256];        /* [byte of two nibbles]: bytes of first steps, << 32, and of low planes */
 static uint8_t spread16[9][16];    /* [k]: shuffle that lays two runs of k bytes into two lanes of 8, zeros behind */
 
 /* A group's nibble: 0 all zero, 1..7 Rice with k = nibble - 1, 8 eight planes and no quotients. */
@@ -28,14 +28,16 @@ void rice_init(void) {
         }
     for (int byte = 0; byte < 256; byte++) {
         const int a = byte & 15, b = byte >> 4;
-        taken[byte] = (uint64_t)(4 * (has_quotients(a) + has_quotients(b))) << 32 | (uint64_t)(4 * (low_planes(a) + low_planes(b)));
+        const uint64_t first_bytes = 4 * (uint64_t)(has_quotients(a) + has_quotients(b));
+        taken[byte] = first_bytes << 32 | 4 * (uint64_t)(low_planes(a) + low_planes(b));
         if (a > RAW || b > RAW) taken[byte] = UNHEARD;
     }
     for (int k = 0; k <= 8; k++)
         for (int i = 0; i < 16; i++) spread16[k][i] = (uint8_t)(i % 8 < k ? i / 8 * k + i % 8 : 0x80);
 }
 
-int64_t rice_bytes(int64_t n) { return HEADER + 4 + (n + WORD - 1) / WORD * (WORD + 1); } /* 4: the last byte of each step */
+/* 4: the last byte of each step. */
+int64_t rice_bytes(int64_t n) { return HEADER + 4 + (n + WORD - 1) / WORD * (WORD + 1); }
 
 typedef struct {
     const uint8_t *counts, *first; /* a byte of two nibbles per word; 4 bytes for each group that has quotients */
@@ -61,15 +63,16 @@ static inline uint64_t count_bytes(uint64_t x) {
 
 static inline unsigned count_plain(uint64_t x) { return (unsigned)(count_bytes(x) * 0x0101010101010101ull >> 56); }
 
-/* Every byte of the mask takes its bits from behind those of the bytes below it; where, one product says for all eight. */
+/* Every byte of the mask takes its bits from behind those of the bytes below it; one product says where. */
 static inline uint64_t deposit_plain(uint64_t bits, uint64_t mask) {
     const uint64_t taken_below = count_bytes(mask) * 0x0101010101010100ull;
     uint64_t out = 0;
-    for (int i = 0; i < 64; i += 8) out |= (uint64_t)deposit8[mask >> i & 255][bits >> (taken_below >> i & 63) & 255] << i;
+    for (int i = 0; i < 64; i += 8)
+        out |= (uint64_t)deposit8[mask >> i & 255][bits >> (taken_below >> i & 63) & 255] << i;
     return out;
 }
 
-/* The quotients of one chunk of words; a macro, since the two ways to deposit bits are compiled for different machines. */
+/* The quotients of one chunk of words; a macro: the two ways to deposit bits are compiled for different machines. */
 #define QUOTIENTS_BODY(DEPOSIT, COUNT)                                                              \
     const uint8_t *first = s->first;                                                                \
     uint64_t second = s->at[SECOND], third = s->at[THIRD], tail = s->at[TAIL];                      \
@@ -99,14 +102,15 @@ static inline uint64_t deposit_plain(uint64_t bits, uint64_t mask) {
 static void quotients_plain(Streams *s, int64_t words, Quotients *out) { QUOTIENTS_BODY(deposit_plain, count_plain) }
 
 /* Short loops over the eight lanes of a word: compilers turn the last one into vector code. */
-static const uint8_t *expand_plain(const uint8_t *counts, const uint8_t *low, int64_t words, const Quotients *q, uint8_t *out) {
+static const uint8_t *expand_plain(const uint8_t *counts, const uint8_t *low, int64_t words, const Quotients *q,
+                                   uint8_t *out) {
     for (int64_t w = 0; w < words; w++) {
         uint64_t lanes[8];
         for (int lane = 0; lane < 8; lane++) {
             const int k = low_planes(counts[w] >> lane / 4 * 4 & 15), at = 8 * lane;
             const uint64_t keep = k == 8 ? ~0ull : ((uint64_t)1 << 8 * k) - 1;
-            const uint64_t quotient = (q->q[0][w] >> at & 255) | (q->q[1][w] >> at & 255) << 8 | (q->q[2][w] >> at & 255) << 16;
-            lanes[lane] = (load64(low) & keep) | quotient << 8 * (k & 7); /* with k = 8 the quotient is zero */
+            const uint64_t q0 = q->q[0][w] >> at & 255, q1 = q->q[1][w] >> at & 255, q2 = q->q[2][w] >> at & 255;
+            lanes[lane] = (load64(low) & keep) | (q0 | q1 << 8 | q2 << 16) << 8 * (k & 7); /* k = 8: q is zero */
             low += k;
         }
         for (int lane = 0; lane < 8; lane++) {
@@ -126,7 +130,9 @@ TARGET("bmi2,popcnt") static void quotients_bmi2(Streams *s, int64_t words, Quot
     QUOTIENTS_BODY(_pdep_u64, (uint64_t)__builtin_popcountll)
 }
 
-TARGET("avx2") static const uint8_t *expand_avx2(const uint8_t *counts, const uint8_t *low, int64_t words, const Quotients *q, uint8_t *out) {
+TARGET("avx2")
+static const uint8_t *expand_avx2(const uint8_t *counts, const uint8_t *low, int64_t words, const Quotients *q,
+                                  uint8_t *out) {
     const __m256i first_byte = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0808080808080808ll, 0));
     for (int64_t w = 0; w < words; w++)
         for (int half = 0; half < 2; half++) {
@@ -137,7 +143,8 @@ TARGET("avx2") static const uint8_t *expand_avx2(const uint8_t *counts, const ui
             const __m256i q0 = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128((int)(q->q[0][w] >> 32 * half)));
             const __m256i q1 = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128((int)(q->q[1][w] >> 32 * half)));
             const __m256i q2 = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128((int)(q->q[2][w] >> 32 * half)));
-            const __m256i quotient = _mm256_or_si256(q0, _mm256_or_si256(_mm256_slli_epi64(q1, 8), _mm256_slli_epi64(q2, 16)));
+            const __m256i upper = _mm256_or_si256(_mm256_slli_epi64(q1, 8), _mm256_slli_epi64(q2, 16));
+            const __m256i quotient = _mm256_or_si256(q0, upper);
             const __m256i x = _mm256_or_si256(_mm256_shuffle_epi8(runs, spread), _mm256_sll_epi64(quotient, bits));
             const __m256i signed_x = _mm256_xor_si256(_mm256_srli_epi64(x, 8), _mm256_shuffle_epi8(x, first_byte));
             _mm256_storeu_si256((__m256i *)(out + WORD * w + 32 * half), transpose8_avx2(signed_x));
@@ -147,10 +154,12 @@ TARGET("avx2") static const uint8_t *expand_avx2(const uint8_t *counts, const ui
 }
 
 TARGET("avx512f,avx512bw,avx512vbmi2,gfni")
-static const uint8_t *expand_avx512(const uint8_t *counts, const uint8_t *low, int64_t words, const Quotients *q, uint8_t *out) {
+static const uint8_t *expand_avx512(const uint8_t *counts, const uint8_t *low, int64_t words, const Quotients *q,
+                                    uint8_t *out) {
     const __m512i first_byte = _mm512_broadcast_i32x4(_mm_set_epi64x(0x0808080808080808ll, 0));
     const __m512i reverse = _mm512_broadcast_i32x4(_mm_set_epi64x(0x08090A0B0C0D0E0Fll, 0x0001020304050607ll));
-    const __m512i unit = _mm512_set1_epi64((long long)0x8040201008040201ull); /* the matrix product with unit vectors transposes */
+    /* The matrix product with unit vectors transposes. */
+    const __m512i unit = _mm512_set1_epi64((long long)0x8040201008040201ull);
     for (int64_t w = 0; w < words; w++) {
         const unsigned k = (unsigned)low_planes(counts[w] & 15), l = (unsigned)low_planes(counts[w] >> 4);
         const uint64_t filled = (uint64_t)0x01010101 * ((1u << k) - 1) | (uint64_t)0x01010101 * ((1u << l) - 1) << 32;
@@ -159,10 +168,12 @@ static const uint8_t *expand_avx512(const uint8_t *counts, const uint8_t *low, i
         const __m512i q0 = _mm512_cvtepu8_epi64(_mm_cvtsi64_si128((int64_t)q->q[0][w]));
         const __m512i q1 = _mm512_cvtepu8_epi64(_mm_cvtsi64_si128((int64_t)q->q[1][w]));
         const __m512i q2 = _mm512_cvtepu8_epi64(_mm_cvtsi64_si128((int64_t)q->q[2][w]));
-        const __m512i quotient = _mm512_or_si512(q0, _mm512_or_si512(_mm512_slli_epi64(q1, 8), _mm512_slli_epi64(q2, 16)));
+        const __m512i upper = _mm512_or_si512(_mm512_slli_epi64(q1, 8), _mm512_slli_epi64(q2, 16));
+        const __m512i quotient = _mm512_or_si512(q0, upper);
         const __m512i x = _mm512_or_si512(lanes, _mm512_sllv_epi64(quotient, bits));
         const __m512i signed_x = _mm512_xor_si512(_mm512_srli_epi64(x, 8), _mm512_shuffle_epi8(x, first_byte));
-        _mm512_storeu_si512(out + WORD * w, _mm512_gf2p8affine_epi64_epi8(unit, _mm512_shuffle_epi8(signed_x, reverse), 0));
+        const __m512i reversed = _mm512_shuffle_epi8(signed_x, reverse);
+        _mm512_storeu_si512(out + WORD * w, _mm512_gf2p8affine_epi64_epi8(unit, reversed, 0));
         low += 4 * (k + l);
     }
     return low;
@@ -211,8 +222,9 @@ int rice_unpack(const uint8_t *payload, int64_t size, int64_t slack, int64_t n, 
         uint8_t *out = residuals + WORD * w;
 #if FERDATA_X86
         (ferdata_fast_pdep ? quotients_bmi2 : quotients_plain)(&s, some, &q);
-        low = (ferdata_kernel == KERNEL_AVX512 ? expand_avx512 : ferdata_kernel == KERNEL_AVX2 ? expand_avx2 : expand_plain)(
-            s.counts, low, some, &q, out);
+        low = ferdata_kernel == KERNEL_AVX512 ? expand_avx512(s.counts, low, some, &q, out)
+              : ferdata_kernel == KERNEL_AVX2 ? expand_avx2(s.counts, low, some, &q, out)
+                                              : expand_plain(s.counts, low, some, &q, out);
 #else
         quotients_plain(&s, some, &q);
         low = expand_plain(s.counts, low, some, &q, out);
@@ -245,7 +257,8 @@ static int choose(const uint32_t planes[11]) {
         above |= planes[k + 3];
         if (above || (planes[k] & planes[k + 1] & planes[k + 2])) continue; /* a quotient of 7 or more */
         const Steps s = steps_of(planes, k);
-        const unsigned cost = 32 * ((unsigned)k + 1) + count_plain(s.one) + count_plain(s.two) + 2 * count_plain(s.three);
+        const unsigned steps = count_plain(s.one) + count_plain(s.two) + 2 * count_plain(s.three);
+        const unsigned cost = 32 * ((unsigned)k + 1) + steps;
         if (cost <= best) best = cost, nibble = k + 1;
     }
     return nibble;
@@ -285,7 +298,8 @@ static inline void load_group(const uint8_t *residuals, int64_t n, int64_t g, ui
 int64_t rice_pack(const uint8_t *residuals, int64_t n, uint8_t *payload, uint8_t *scratch) {
     const int64_t words = (n + WORD - 1) / WORD, size = rice_bytes(n) + 8;
     uint8_t *low = scratch, *counts = payload + HEADER, *first = counts + words;
-    BitWriter second = {scratch + size, 0}, third = {scratch + 2 * size, 0}, a = {scratch + 3 * size, 0}, b = {scratch + 4 * size, 0};
+    BitWriter second = {scratch + size, 0}, third = {scratch + 2 * size, 0};
+    BitWriter a = {scratch + 3 * size, 0}, b = {scratch + 4 * size, 0};
     memset(scratch + size, 0, (size_t)(4 * size));
     memset(counts, 0, (size_t)words);
     for (int64_t g = 0; g < 2 * words; g++) {
@@ -296,7 +310,7 @@ int64_t rice_pack(const uint8_t *residuals, int64_t n, uint8_t *payload, uint8_t
             for (int lane = 0; lane < 4; lane++) planes[p] |= (uint32_t)(lanes[lane] >> 8 * p & 255) << 8 * lane;
         const int nibble = choose(planes), k = low_planes(nibble);
         counts[g / 2] |= (uint8_t)(nibble << 4 * (g & 1));
-        for (int lane = 0; lane < 4; lane++, low += k) store64(low, lanes[lane]); /* the next one covers what is too much */
+        for (int lane = 0; lane < 4; lane++, low += k) store64(low, lanes[lane]); /* the next covers what is too much */
         if (!has_quotients(nibble)) continue;
         const Steps s = steps_of(planes, k);
         store32(first, s.one);

@@ -4,7 +4,7 @@
  * column looks up. Each row is undone in scratch and written once to its final place. */
 #include "_native.h"
 
-static const int32_t STORED_FIRST[3] = {1, 0, 2}; /* with COLOUR_GREEN the green channel comes first: the others need it */
+static const int32_t STORED_FIRST[3] = {1, 0, 2}; /* with COLOUR_GREEN green comes first: the others need it */
 
 static inline uint8_t median(uint8_t left, uint8_t up, uint8_t corner) {
     const uint8_t low = left < up ? left : up, high = left < up ? up : left;
@@ -12,7 +12,8 @@ static inline uint8_t median(uint8_t left, uint8_t up, uint8_t corner) {
 }
 
 /* One loop for each predictor, so that compilers can turn all but the median into vector code. */
-static void predict_row(int32_t predictor, const uint8_t *restrict row, const uint8_t *restrict above, int64_t width, uint8_t *restrict out) {
+static void predict_row(int32_t predictor, const uint8_t *restrict row, const uint8_t *restrict above, int64_t width,
+                        uint8_t *restrict out) {
     switch (predictor) {
     case PREDICT_LEFT:
         for (int64_t x = 1; x < width; x++) out[x] = (uint8_t)(row[x] - row[x - 1]);
@@ -32,7 +33,8 @@ static void predict_row(int32_t predictor, const uint8_t *restrict row, const ui
     out[0] = (uint8_t)(predictor == PREDICT_NONE ? row[0] : row[0] - above[0]);
 }
 
-static void predict_plane(int32_t predictor, const uint8_t *plane, const uint8_t *zeros, int64_t height, int64_t width, uint8_t *out) {
+static void predict_plane(int32_t predictor, const uint8_t *plane, const uint8_t *zeros, int64_t height, int64_t width,
+                          uint8_t *out) {
     for (int64_t y = 0; y < height; y++, plane += width, out += width)
         if (y == 0) predict_row(predictor == PREDICT_NONE ? PREDICT_NONE : PREDICT_LEFT, plane, zeros, width, out);
         else predict_row(predictor, plane, plane - width, width, out);
@@ -79,7 +81,8 @@ static void sum_row_plain(const uint8_t *residuals, const uint8_t *above, uint8_
 }
 
 #if FERDATA_X86
-TARGET("avx2") static void sum_row_avx2(const uint8_t *residuals, const uint8_t *above, uint8_t start, uint8_t *row, int64_t width) {
+TARGET("avx2")
+static void sum_row_avx2(const uint8_t *residuals, const uint8_t *above, uint8_t start, uint8_t *row, int64_t width) {
     const __m256i last = _mm256_set1_epi8(15);
     __m256i carry = _mm256_set1_epi8((char)start);
     for (int64_t x = 0; x < width; x += 32) {
@@ -110,7 +113,8 @@ static void median_row(const uint8_t *residuals, const uint8_t *above, uint8_t *
     for (int64_t x = 1; x < width; x++) row[x] = (uint8_t)(residuals[x] + median(row[x - 1], above[x], above[x - 1]));
 }
 
-static void restore_plane(const Filter *filter, const uint8_t *residuals, const uint8_t *green, uint8_t *out, uint8_t *scratch) {
+static void restore_plane(const Filter *filter, const uint8_t *residuals, const uint8_t *green, uint8_t *out,
+                          uint8_t *scratch) {
     const int64_t width = filter->width, padded = width + 64;
     uint8_t *row = scratch, *above = scratch + padded, *zeros = scratch + 2 * padded;
     memset(zeros, 0, (size_t)padded);

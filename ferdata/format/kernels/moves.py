@@ -11,8 +11,8 @@ from ferdata.format.kernels.native import address, load
 __all__ = ["channel_moments", "deinterleave_into", "scatter", "split_rgbx_into"]
 
 STREAMING_BYTES = 8192
-"""Rows of at least this size are written past the cache: a ring of them is larger than any cache, and reading a line only
-to overwrite it costs up to half of the copy (docs/codecs.md)."""
+"""Rows of at least this size are written past the cache: a ring of them is larger than any cache, and reading a line
+only to overwrite it costs up to half of the copy (docs/codecs.md)."""
 
 
 def deinterleave_into(hwc: np.ndarray, out: np.ndarray) -> None:
@@ -78,7 +78,8 @@ def scatter(
     count = len(samples) if picks is None else len(picks)
     if samples.ndim != 2 or out.ndim != 2 or samples.shape[1] != out.shape[1] or rows.shape != (count,):
         raise OptionError(
-            f"rows: {list(samples.shape)} into {list(out.shape)} found, expected [n, row_bytes] into [R, row_bytes] and n rows"
+            f"rows: {list(samples.shape)} into {list(out.shape)} found, "
+            "expected [n, row_bytes] into [R, row_bytes] and n rows"
         )
     if len(rows) and rows.max() >= len(out):
         raise OptionError(f"rows: up to {rows.max()} found, expected at most {len(out) - 1}")

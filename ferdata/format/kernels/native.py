@@ -31,12 +31,12 @@ class Kernels:
     Attributes:
         scratch_bytes: ``(filter) -> bytes`` of scratch that the next two need.
         encode: ``(filter, pixels, payload, scratch) -> payload size``.
-        decode: ``(filter, buffer, buffer bytes, stride, samples, sizes, out, rows, scratch) -> first damaged sample, or -1``.
+        decode: ``(filter, buffer, buffer bytes, stride, samples, sizes, out, rows, scratch) -> first damaged, or -1``.
         deinterleave: ``(hwc, pixels, chw)``.
         split_rgbx: ``(rgbx, pixels, chw)``.
         scatter: ``(samples, stride, picks, count, out, row bytes, rows, streaming)``.
         moments: ``(values, channels, count, moments)``.
-        guard: ``(start, bytes) -> guard``, or None where a mapping cannot be guarded; its first int32 says whether pages were missing.
+        guard: ``(start, bytes) -> guard``, or None if a mapping cannot be guarded; its first int32: were pages missing.
         unguard: ``(guard)``.
     """
 

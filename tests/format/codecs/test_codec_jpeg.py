@@ -164,7 +164,7 @@ def test_the_releases_at_their_own_size_go_through(tmp_path: Path, source: str, 
 
 
 def test_a_source_with_other_images_is_refused_with_counts_before_anything_is_written(tmp_path: Path) -> None:
-    """Half a data set, or one of mixed quality, would be worse than none; the user must know how many are in the way."""
+    """Half a data set, or one of mixed quality, is worse than none; the user must know how many are in the way."""
     src = write_tree(tmp_path / "src", files=30)
     for number in range(3):
         picture(number).save(src / "train" / "Happy" / f"png{number}.png")

@@ -1,4 +1,4 @@
-"""FORMAT.md's section on ``compact``: its example is recomputed, and a reader made from the page alone reads what we write."""
+"""FORMAT.md's section on ``compact``: its example is recomputed, and a reader made from it reads what we write."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The pixel filter: bit-exact for every shape and content, the same bytes from every implementation, and safe on damaged input."""
+"""The pixel filter: bit-exact for every shape and content, the same bytes from every implementation, safe on damage."""
 
 import _ctypes
 import itertools
@@ -150,7 +150,7 @@ def test_many_payloads_go_to_their_rows_and_nowhere_else(compiled: bool) -> None
 
 @needs_kernels
 def test_other_threads_run_while_a_frame_is_decoded() -> None:
-    """A thread that holds the interpreter for a whole frame would stall the loader's other threads: ctypes lets it go for these."""
+    """A thread that holds the interpreter for a whole frame would stall the others: ctypes lets it go for these."""
     kernels = load()
     assert kernels is not None
     for function in (
@@ -303,7 +303,8 @@ def test_without_the_library_numpy_does_the_work_and_says_so_once(tmp_path: Path
         "import numpy as np, logging\nlogging.basicConfig(format='%(levelname)s %(message)s')\n"
         "from ferdata.format.codecs.compact import DEFAULT_FILTER, FilterCoder, kernel_notice\n"
         "pixels = np.load('pixels.npy'); out = np.empty_like(pixels)\n"
-        "coder = FilterCoder(DEFAULT_FILTER, pixels.shape); payload = coder.encode(pixels); coder.decode_into(payload, out)\n"
+        "coder = FilterCoder(DEFAULT_FILTER, pixels.shape); payload = coder.encode(pixels); "
+        "coder.decode_into(payload, out)\n"
         "assert np.array_equal(out, pixels) and FilterCoder(DEFAULT_FILTER, (3, 2, 2))\n"
         "from ferdata.format.kernels import deinterleave_into, scatter\n"
         "hwc = pixels.transpose(1, 2, 0).copy(); deinterleave_into(hwc, out); assert np.array_equal(out, pixels)\n"

@@ -1,6 +1,6 @@
-"""The ``compact`` codec and its pixel filter: uint8 pixels to a payload of about 0.38 of their size, and back bit for bit.
+"""The ``compact`` codec and its pixel filter: uint8 pixels to a payload of some 0.38 of their size, and back.
 
-Undone by compiled kernels at some 3 GB/s a core where they are built, by NumPy elsewhere. FORMAT.md has the bytes.
+Exact bit for bit; undone by compiled kernels at some 3 GB/s a core, or by NumPy. FORMAT.md has the bytes.
 """
 
 from ferdata.format.codecs.compact.codec import Compact

@@ -19,7 +19,7 @@ __all__ = ["Compact"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compact(Codec):
-    """The codec at a zstd level, -20 to 19, with a pixel filter; the defaults are the codec study's choice (docs/codecs.md)."""
+    """The codec at a zstd level, -20 to 19, and a pixel filter; defaults chosen by the codec study (docs/codecs.md)."""
 
     name: ClassVar[str] = "compact"
     suffix: ClassVar[str] = ".fpx"
@@ -53,7 +53,7 @@ class Compact(Codec):
         return lambda pixels, source: encode(pixels)
 
     def decoder(self, spec: TensorSpec) -> BodyDecoder:
-        """Return what inflates a payload into scratch that stays in the processor's cache, and undoes it from there into the row."""
+        """Return what inflates a payload into scratch, which stays in the processor's cache, and fills the row."""
         coder = FilterCoder(self.filter, image_shape(spec))
         into = Decompressor().into
         scratch = np.zeros(coder.max_bytes + SLACK_BYTES, np.uint8)

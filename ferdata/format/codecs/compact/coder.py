@@ -55,7 +55,8 @@ class FilterCoder:
     def __init__(self, spec: FilterSpec, shape: Shape, *, compiled: bool = True) -> None:
         if len(shape) != 3 or min(shape) < 1 or math.prod(shape) >= 1 << 31:
             raise OptionError(
-                f"filter: shape {list(shape)} found, expected [C, H, W] with positive sizes and less than 2 GiB of pixels"
+                f"filter: shape {list(shape)} found, "
+                "expected [C, H, W] with positive sizes and less than 2 GiB of pixels"
             )
         self.spec = spec
         self.shape = shape
@@ -77,7 +78,8 @@ class FilterCoder:
         """Return the payload of uint8 ``[C, H, W]`` pixels: uint8, at most ``max_bytes``, the same on every machine."""
         if pixels.shape != self.shape or pixels.dtype != np.uint8:
             raise OptionError(
-                f"filter: {pixels.dtype} {list(pixels.shape)} found, expected uint8 {list(self.shape)}; convert the pixels first"
+                f"filter: {pixels.dtype} {list(pixels.shape)} found, expected uint8 {list(self.shape)}; "
+                "convert the pixels first"
             )
         pixels = np.ascontiguousarray(pixels)
         if self._kernels is None:
@@ -132,11 +134,13 @@ class FilterCoder:
             or rows.shape != (count,)
         ):
             raise OptionError(
-                f"filter: slots {slots.dtype} {list(slots.shape)} found, expected contiguous uint8 [n, stride], n sizes and n rows"
+                f"filter: slots {slots.dtype} {list(slots.shape)} found, "
+                "expected contiguous uint8 [n, stride], n sizes and n rows"
             )
         if count and (sizes.min() < 0 or sizes.max() > slots.shape[1]):
             raise OptionError(
-                f"filter: sizes of {sizes.min():,} to {sizes.max():,} bytes found, expected at most the stride {slots.shape[1]:,}"
+                f"filter: sizes of {sizes.min():,} to {sizes.max():,} bytes found, "
+                f"expected at most the stride {slots.shape[1]:,}"
             )
         if count and rows.max() >= len(out):
             raise OptionError(f"filter: row {rows.max()} found, expected at most {len(out) - 1}")
@@ -187,7 +191,8 @@ class FilterCoder:
     def _check_out(self, out: np.ndarray, num_bytes: int) -> None:
         if out.dtype != np.uint8 or out.size != num_bytes or not out.flags.c_contiguous or not out.flags.writeable:
             raise OptionError(
-                f"filter: {out.dtype} {list(out.shape)} found, expected writable contiguous uint8 memory for pixels {list(self.shape)}"
+                f"filter: {out.dtype} {list(out.shape)} found, "
+                f"expected writable contiguous uint8 memory for pixels {list(self.shape)}"
             )
 
 
@@ -209,4 +214,7 @@ def _log_notice() -> None:
 
 
 def _damaged(num_bytes: int, spec: FilterSpec, shape: Shape) -> str:
-    return f"{num_bytes:,} filtered bytes contradict themselves, expected a {spec.arrangement} payload of {list(shape)} pixels"
+    return (
+        f"{num_bytes:,} filtered bytes contradict themselves, "
+        f"expected a {spec.arrangement} payload of {list(shape)} pixels"
+    )

@@ -164,7 +164,7 @@ def _rice(folded: np.ndarray) -> np.ndarray:
 
 
 def _cheapest(groups: np.ndarray) -> np.ndarray:
-    """Return the nibble of every group: the smallest k among the cheapest, eight planes only where all others cost more."""
+    """Return the nibble of every group: the smallest k of the cheapest; eight planes only where all else costs more."""
     costs = np.full((7, len(groups)), _RAW_BITS + 1)
     for k in range(7):
         quotients = groups >> k

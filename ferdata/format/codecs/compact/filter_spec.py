@@ -1,6 +1,6 @@
 """The description of a pixel filter: everything a reader must know to undo it, in an index or in front of one member.
 
-In: the names of the filter's three parts. Out: a frozen value, its JSON form, and the 128 bytes that declare it in a member.
+In: the names of the filter's three parts. Out: a frozen value, and the 128 bytes that declare it in a member.
 """
 
 import json
@@ -91,7 +91,7 @@ DEFAULT_FILTER = FilterSpec(predictor="gradient", colour="green", arrangement="r
 
 
 def max_payload_bytes(spec: FilterSpec, shape: Shape) -> int:
-    """Return the most bytes a filtered image of ``shape`` can take; for all arrangements but ``rice`` it always takes them."""
+    """Return the most bytes that a filtered image can take; it always takes them unless the arrangement is ``rice``."""
     num_bytes = math.prod(shape)
     if spec.arrangement == "rice":
         return 16 + 65 * -(-num_bytes // 64)
@@ -105,7 +105,7 @@ def min_payload_bytes(spec: FilterSpec, shape: Shape) -> int:
 
 
 def filter_header(spec: FilterSpec, shape: Shape) -> bytes:
-    """Return the 128 bytes that stand in front of a filtered image: magic and version, then JSON, spaces and a newline."""
+    """Return the 128 bytes in front of a filtered image: magic and version, then JSON, spaces and a newline."""
     description = {
         "predictor": spec.predictor,
         "colour": spec.colour,
@@ -116,7 +116,8 @@ def filter_header(spec: FilterSpec, shape: Shape) -> bytes:
     room = FILTER_HEADER_BYTES - len(_MAGIC) - 1
     if len(text) > room:
         raise OptionError(
-            f"filter: shape {list(shape)} found, expected one whose header fits {FILTER_HEADER_BYTES} bytes; use smaller images"
+            f"filter: shape {list(shape)} found, expected one whose header fits {FILTER_HEADER_BYTES} bytes; "
+            "use smaller images"
         )
     return _MAGIC + text.ljust(room) + b"\n"
 
