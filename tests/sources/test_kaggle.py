@@ -1,5 +1,6 @@
 """The Kaggle copies of AffectNet: class folders with ``labels.csv``, with and without splits."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +224,61 @@ def test_scanning_opens_no_image(tmp_path: Path, build: Any) -> None:
 
     assert len(found.items) >= 16
     assert found.rejects == []
+
+
+def table_beside_images(root: Path, labels: Sequence[str], *, image: str) -> None:
+    """Write two images of each label to ``train/images/`` and a root ``labels.csv`` that names them like ``image``."""
+    names = [f"{i}_{label}.jpg" for label in labels for i in range(2)]
+    for name in names:
+        put(root / "train/images" / name)
+    rows = "".join(f"{image.format(name=name)},{name[2:-4]}\n" for name in names)
+    put(root / "labels.csv", f"image,label\n{rows}")
+
+
+@pytest.mark.parametrize("image", ["{name}", "images/{name}", "train/images/{name}"])
+def test_a_table_beside_one_folder_of_images_is_read_as_advised(tmp_path: Path, image: str) -> None:
+    """Source ``folder`` sends the user to ``affectnet``; with bare file names that used to be a dead end."""
+    table_beside_images(tmp_path, ["anger", "fear"], image=image)
+    put(tmp_path / "train/images/unnamed.jpg")
+
+    with pytest.raises(LayoutError, match="use source 'affectnet'"):
+        scanned(tmp_path, "folder")
+    found = scanned(tmp_path, "affectnet")
+
+    assert sorted(names_of(found)) == ["Anger", "Anger", "Fear", "Fear"]
+    assert reasons(found) == [("train/images/unnamed.jpg", "label_missing")]
+    assert found.repairs == {}
+
+
+def test_a_bare_file_name_in_two_folders_is_a_doubt(tmp_path: Path) -> None:
+    """Either image can be meant."""
+    table_beside_images(tmp_path, ["anger", "fear"], image="{name}")
+    put(tmp_path / "train/more/0_fear.jpg")
+
+    assert reasons(scanned(tmp_path))[0] == ("0_fear.jpg", "image_ambiguous")
+
+
+@pytest.mark.parametrize("labels", [["smile", "tears"], ["0", "1"]])
+def test_a_table_of_other_classes_is_not_claimed_for_affectnet(tmp_path: Path, labels: list[str]) -> None:
+    """AffectNet's reader has no use for it, so source ``folder`` must not send the user there."""
+    table_beside_images(tmp_path, labels, image="images/{name}")
+
+    with pytest.raises(SourceError, match="labels are not classes"):
+        scanned(tmp_path, "affectnet")
+    with pytest.raises(
+        LayoutError, match=r"beside labels.csv, whose labels are not read.*put images in train/<class>/"
+    ):
+        scanned(tmp_path, "folder")
+
+
+def test_class_folders_of_ones_own_are_read_beside_a_table_that_agrees(tmp_path: Path) -> None:
+    """With split folders the table used to be taken for AffectNet's, and no source read the tree."""
+    for i, name in enumerate(["smile", "tears"] * 4):
+        put(tmp_path / f"train/{name}/{i}.jpg")
+    rows = "".join(f"train/{name}/{i}.jpg,{name}\n" for i, name in enumerate(["smile", "tears"] * 4))
+    put(tmp_path / "labels.csv", f"image,label\n{rows}")
+
+    found = scanned(tmp_path, "folder")
+
+    assert (found.layout, found.classes, len(found.items)) == ("folder", ("smile", "tears"), 8)
+    assert "labels.csv gives every image the class of its folder." in found.notes

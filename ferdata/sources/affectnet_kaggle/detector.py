@@ -28,6 +28,8 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
         found = labels or next(
             (path for place in (base, *splits.values()) if (path := _label_table(tree, place))), None
         )
+        if found and asked.source == "folder" and not is_class_table(tree, found):
+            return None  # classes of the user's own, for which AffectNet's readers have no use
         if found and splits:
             return Detection(layout=AN_KAGGLE_B, root=folder, splits=splits, files={"labels": found})
     for base in bases:

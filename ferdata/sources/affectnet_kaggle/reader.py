@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ferdata.errors import LayoutError
-from ferdata.labels import AFFECTNET_8, KNOWN_NAMES, canonical_name
+from ferdata.labels import AFFECTNET_8, KNOWN_NAMES, canonical_name, name_key
 from ferdata.sources.affectnet.totals import PART_OF_AFFECTNET
 from ferdata.sources.class_folders.class_tree import list_class_tree
+from ferdata.sources.class_folders.own_classes import PARTS
 from ferdata.sources.files.listing import NameIndex, below, split_of
 from ferdata.sources.files.matching import SPLIT_ORDER, stem_of
 from ferdata.sources.files.text_tables import find_columns, plain_name, read_table
@@ -70,6 +71,7 @@ class _Reader:
             split: list_class_tree(store, detection.splits[split]) for split in SPLIT_ORDER if split in detection.splits
         }
         self._index = {split: NameIndex(path for _, path in tree.images()) for split, tree in self._trees.items()}
+        self._by_name: dict[str, dict[str, list[str]]] = {}
         self._named: set[str] = set()
 
     def read_rows(self) -> None:
@@ -139,14 +141,23 @@ class _Reader:
         return {split: names for split in splits if (names := self._find(split, path))}
 
     def _find(self, split: str, path: str) -> list[str]:
-        """Return the images of a split that a row's path can mean, from the split folder or from the root."""
-        return self._index[split].find(below(self._trees[split].folder, path)) or self._index[split].find(path)
+        """Return the images of a split that a row's path can mean: from the split folder, from the root, or by name."""
+        found = self._index[split].find(below(self._trees[split].folder, path)) or self._index[split].find(path)
+        return found or ([] if "/" in path else self._named_like(split).get(path, []))
+
+    def _named_like(self, split: str) -> dict[str, list[str]]:
+        """Return file name -> images of a split, for rows without a folder; listed when the first of them comes."""
+        if split not in self._by_name:
+            names = self._by_name[split] = {}
+            for _, path in self._trees[split].images():
+                names.setdefault(path.rsplit("/", 1)[-1], []).append(path)
+        return self._by_name[split]
 
     def _accept_rows(self, split: str, pairs: list[tuple[_LabelRow, str]]) -> None:
         times: Counter[str] = Counter()
         for row, path in pairs:
             self.builder.repairs["name_matched"] += not path.endswith(row.path)
-            self.builder.repairs["folder_differs"] += canonical_name(_folder_of(path)) != row.verdict.class_name
+            self.builder.repairs["folder_differs"] += _class_of_folder(path) not in (None, row.verdict.class_name)
             times[path] += 1
             self._accept(
                 path, split, row.verdict, row.label, extra=row.extra, repeat=row.line if times[path] > 1 else None
@@ -164,7 +175,7 @@ class _Reader:
                 class_name = canonical_name(folder)
                 if path in self._named:
                     continue
-                if names_all or not folder:
+                if names_all or name_key(folder) in ("", *PARTS):
                     self.builder.reject(path, "label_missing", f"not in {self._csv}", split=split)
                 elif class_name is None:
                     raise LayoutError(
@@ -207,8 +218,8 @@ def _tails(path: str) -> Iterator[str]:
             return
 
 
-def _folder_of(path: str) -> str:
-    return path.rsplit("/", 2)[-2] if "/" in path else ""
+def _class_of_folder(path: str) -> str | None:
+    return canonical_name(path.rsplit("/", 2)[-2]) if "/" in path else None
 
 
 def _confidence(text: str) -> dict[str, Any] | None:
