@@ -1,8 +1,8 @@
 """Makes the virtual environments of the extra contenders, whose dependencies conflict with ours and with each other's.
 
-In: a folder. Out: ``.venv-ffcv`` and ``.venv-extras`` in it, and one line per library: installed, or why not. They see the packages of
-the environment that this runs in (torch takes several gigabytes), but their own come first. FFCV is built from source: it needs a compiler,
-pkg-config, and the headers of OpenCV and libjpeg-turbo from the system.
+In: a folder. Out: ``.venv-ffcv`` and ``.venv-extras`` in it, and one line per library: installed, or why not. They see
+the packages of the environment that this runs in (torch takes several gigabytes), but their own come first. FFCV is
+built from source: it needs a compiler, pkg-config, and the headers of OpenCV and libjpeg-turbo from the system.
 
     python -m ferdata_bench.extras [FOLDER] [NAME ...]
 """
@@ -64,7 +64,7 @@ ENVIRONMENTS: dict[str, tuple[Wanted, ...]] = {
         Wanted(requirements=("nvidia-dali-cuda120",), module="nvidia.dali"),
     ),
 }
-"""FFCV needs an older NumPy than the others; each library is installed separately, so that one that fails does not affect the others."""
+"""FFCV needs an older NumPy than the others; each is installed separately, so that one that fails spares the others."""
 
 
 def make_environment(folder: Path, wanted: tuple[Wanted, ...]) -> list[Installed]:

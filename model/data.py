@@ -59,16 +59,17 @@ class StepBatch:
 class TrainData:
     """The train split, assigned to ranks.
 
-    With ``assign="rows"`` every rank streams the whole global batch and takes its rows, so that the steps are those of one process.
-    With ``assign="windows"`` each rank streams windows of its own, which costs each less and makes other (equally random) batches.
+    With ``assign="rows"`` every rank streams the whole global batch and takes its rows, so that the steps are those of
+    one process. With ``assign="windows"`` each rank streams windows of its own, which costs each less and makes other
+    (equally random) batches.
 
     Args:
         options: The run's settings.
         ranks: This process among those of the run.
 
     Raises:
-        OptionError: If the batch does not divide among ranks and micro-batches, is larger than the split or the limit, or no sample has
-            the values a second head is asked for.
+        OptionError: If the batch does not divide among ranks and micro-batches, is larger than the split or the limit,
+            or no sample has the values a second head is asked for.
     """
 
     def __init__(self, options: TrainOptions, ranks: Ranks) -> None:
@@ -90,8 +91,8 @@ class TrainData:
         samples = index.num_samples("train")
         if 0 < samples < options.batch_size:
             raise OptionError(
-                f"{options.shards} train: {samples} samples found, expected at least batch_size = {options.batch_size} for one step; "
-                f"use --batch-size {max(1, samples // share) * share} or less"
+                f"{options.shards} train: {samples} samples found, expected at least batch_size = {options.batch_size} "
+                f"for one step; use --batch-size {max(1, samples // share) * share} or less"
             )
         self.class_counts = index.counts.get("train", [])
         self.indices: np.ndarray | None = None
@@ -131,7 +132,10 @@ class TrainData:
             return None
         if self.indices is None:
             return f"limit {self._limit:,}: train holds {self._samples:,} samples, so all of it is trained on"
-        return f"trained on {len(self.indices):,} of {self._samples:,} train samples, stratified by class and the same in every epoch"
+        return (
+            f"trained on {len(self.indices):,} of {self._samples:,} train samples, "
+            "stratified by class and the same in every epoch"
+        )
 
     def epoch(self, epoch: int, first_step: int) -> Iterator[StepBatch]:
         """Yield the batches of an epoch from ``first_step`` on; what a loaded state has left of it is what is read."""
@@ -166,15 +170,15 @@ def _require_values(store: Store, index: DatasetIndex, indices: np.ndarray | Non
     values = values if indices is None else values[indices]
     if not np.isfinite(values.astype(np.float64)).any():
         raise OptionError(
-            f"valence_arousal: none of the {len(values):,} train samples of {store.root} ({index.source}) has values, expected some; "
-            "leave --valence-arousal out, or shard a data set that has them (AffectNet)"
+            f"valence_arousal: none of the {len(values):,} train samples of {store.root} ({index.source}) has values, "
+            "expected some; leave --valence-arousal out, or shard a data set that has them (AffectNet)"
         )
 
 
 def open_evaluation(
     options: TrainOptions, ranks: Ranks, split: str, *, batch_size: int, indices: np.ndarray | None = None
 ) -> Loader:
-    """Return a loader of a split in reading order, each sample on exactly one rank; the last batches are padded and masked."""
+    """Return a loader of a split in reading order: each sample on one rank, the last batches padded and masked."""
     assert options.shards is not None
     return Loader(
         options.shards,

@@ -52,7 +52,7 @@ class SplitMetric(Metric):
     def update(
         self, logits: torch.Tensor, labels: torch.Tensor, predicted: torch.Tensor | None, actual: torch.Tensor
     ) -> None:
-        """Add a batch: logits ``[N, classes]``, labels ``[N]``, V/A ``[N, 2]`` predicted (or None) and actual (NaN where unknown)."""
+        """Add a batch: logits ``[N, classes]``, labels ``[N]``, V/A ``[N, 2]`` predicted (or None), actual (or NaN)."""
         self.confusion += multiclass_confusion_matrix(
             logits, labels, self.num_classes, ignore_index=IGNORED_LABEL, validate_args=False
         )

@@ -1,4 +1,4 @@
-"""The training that runs where there is no data: built-in synthetic faces, and settings that learn them in minutes on two cores.
+"""The training that runs where there is no data: built-in synthetic faces, learnt in minutes on two cores.
 
 In: nothing. Out: a data set folder and the settings of a run.
 """
@@ -26,7 +26,7 @@ class BuiltinRun:
 
 
 def builtin_settings(device: str, *, say: Callable[[str], None] | None = None) -> BuiltinRun:
-    """Return the built-in run, drawing its faces first where they are not there yet; under ``torchrun``, on the first rank alone.
+    """Return the built-in run, drawing its faces first where they are missing; under ``torchrun``, on the first rank.
 
     Args:
         device: The run's, which decides how ranks talk to each other.

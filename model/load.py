@@ -30,7 +30,7 @@ class TrainedNetwork(nn.Module):
         size: Height and width the network takes; other images are resized to them as in training.
         mean: Per channel, of pixel values in [0, 255].
         std: Likewise.
-        transform: ``fingerprint`` and ``settings`` (size, crop ...) of what made the pixels of the shards it was trained on.
+        transform: ``fingerprint`` and ``settings`` (size, crop ...) of what made the pixels it was trained on.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class TrainedNetwork(nn.Module):
     def _run(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != len(self.mean):
             raise OptionError(
-                f"images: {images.dtype} {list(images.shape)} found, expected torch.uint8 [N, {len(self.mean)}, H, W], as a loader "
-                "gives them; leave out whatever scales or normalises them before"
+                f"images: {images.dtype} {list(images.shape)} found, expected torch.uint8 [N, {len(self.mean)}, H, W], "
+                "as a loader gives them; leave out whatever scales or normalises them before"
             )
         if tuple(images.shape[2:]) != self.size:
             images = self._resize(images, _NO_CONTEXT)

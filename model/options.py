@@ -229,14 +229,14 @@ class TrainOptions:
         for name in ("out", "resume", "init_from"):
             if "://" in (getattr(self, name) or ""):
                 raise OptionError(
-                    f"{name}: {getattr(self, name)} found, expected a local folder, since a run is written to all the time; "
-                    "copy the run's folder there or from there"
+                    f"{name}: {getattr(self, name)} found, expected a local folder, since a run is written to all the "
+                    "time; copy the run's folder there or from there"
                 )
         if self.name is not None and not _is_folder_name(self.name):
             num_bytes = len(os.fsencode(self.name))
             raise OptionError(
-                f"name: {self.name[:40]!r} of {num_bytes} bytes found, expected 1 to {_LONGEST_NAME}, as the name of a folder in "
-                f"{self.out}: without separators and control characters, and not . or .."
+                f"name: {self.name[:40]!r} of {num_bytes} bytes found, expected 1 to {_LONGEST_NAME}, as the name of a "
+                f"folder in {self.out}: without separators and control characters, and not . or .."
             )
         if self.freeze and not (self.init_from or self.pretrained):
             raise OptionError(
@@ -244,8 +244,8 @@ class TrainOptions:
             )
         if self.class_weights and self.sampling not in (None, "uniform"):
             raise OptionError(
-                f"class_weights with sampling {self.sampling!r}: two remedies for rare classes found, which together weigh them twice, "
-                "expected one; leave one out (class weights alone take every sample once an epoch)"
+                f"class_weights with sampling {self.sampling!r}: two remedies for rare classes found, which together "
+                "weigh them twice, expected one; leave one out (class weights alone take every sample once an epoch)"
             )
         if self.va_weight != 1.0 and not self.valence_arousal:
             raise OptionError(
@@ -253,7 +253,8 @@ class TrainOptions:
             )
         if self.pretrained and self.model is not None and not self.model.startswith(TIMM_PREFIX):
             raise OptionError(
-                f"pretrained: the report's {self.model} has no published weights, expected timm:<name>; use --init-from RUN"
+                f"pretrained: the report's {self.model} has no published weights, expected timm:<name>; "
+                "use --init-from RUN"
             )
         if self.init_from and self.pretrained:
             raise OptionError("init_from and pretrained: both found, expected one source of weights")
@@ -270,7 +271,7 @@ class TrainOptions:
         return self.loss or find_design(self.model_name).loss
 
     def resolved(self, size: int) -> "TrainOptions":
-        """Return the settings with what was left open filled in: the network for images of this size, and the sampling."""
+        """Return the settings with what was left open filled in: the network for this size, and the sampling."""
         return replace(
             self,
             model=self.model or ("mod4" if (self.size or size) >= SMALL_IMAGE else "basic1"),
@@ -328,7 +329,7 @@ class TrainOptions:
             kept["name"] = folder.name
         if "out" in wanted and Path(wanted["out"]).absolute() == folder.parent:
             kept["out"] = wanted["out"]
-        # a concordance is that of a micro-batch, so other micro-batches make another loss where valence and arousal are trained
+        # a concordance is that of a micro-batch, so other micro-batches make another loss with valence and arousal
         free = [name for name in MACHINE_FIELDS if name != "accumulate" or not saved.valence_arousal]
         clashing = [
             f"{flag(name)} {value!r} found, expected {kept[name]!r}"
@@ -337,14 +338,16 @@ class TrainOptions:
         ]
         if clashing:
             raise OptionError(
-                f"{where}: {'; '.join(clashing)}; a resumed run keeps its settings, or start another with --init-from {where}"
+                f"{where}: {'; '.join(clashing)}; a resumed run keeps its settings, "
+                f"or start another with --init-from {where}"
             )
         settings = replace(
             saved, **{name: value for name, value in wanted.items() if name in MACHINE_FIELDS}, resume=self.resume
         )
         if HIDDEN in os.fspath(settings.shards or ""):
             raise OptionError(
-                f"{where}: the address of its shards was kept without its credentials, expected them again; pass {flag('shards')}"
+                f"{where}: the address of its shards was kept without its credentials, expected them again; "
+                f"pass {flag('shards')}"
             )
         return settings
 

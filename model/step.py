@@ -69,7 +69,7 @@ class Stepper:
         self._run = torch.compile(self._wrapped) if options.compile else self._wrapped
 
     def step(self, batch: StepBatch, number: int) -> torch.Tensor:
-        """Take a step and return float64 ``[3]``: this rank's part of the mean loss, samples classified rightly, samples.
+        """Take a step and return float64 ``[3]``: this rank's part of the mean loss, samples right, samples.
 
         Args:
             batch: This rank's part of the batch.
@@ -86,7 +86,7 @@ class Stepper:
         return outcome
 
     def rehearse(self, images: torch.Tensor) -> None:
-        """Do all a step does with one micro-batch of images (uint8 ``[n, 3, H, W]``), without other ranks; only to see whether it fits."""
+        """Do a step with one micro-batch (uint8 ``[n, 3, H, W]``), without other ranks; only to see whether it fits."""
         self._begin(0)
         context = BatchContext(seed=0, epoch=0, rank=0, positions=np.arange(len(images)))
         logits, values = self._forward(self.network, images, context)

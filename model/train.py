@@ -1,7 +1,7 @@
 """The training loop, from the settings to the report.
 
-In: :class:`TrainOptions`. Out: a run's folder and a :class:`TrainResult`. Every random number depends on the seed and the step alone, so a
-run that was stopped anywhere and resumed ends in the same bits as one that was not.
+In: :class:`TrainOptions`. Out: a run's folder and a :class:`TrainResult`. Every random number depends on the seed and
+the step alone, so a run that was stopped anywhere and resumed ends in the same bits as one that was not.
 """
 
 import math
@@ -43,7 +43,7 @@ from ferdata.training.step import Stepper
 __all__ = ["train"]
 
 SETTLE_STEPS = {"cpu": 1, "cuda": 20}
-"""Steps between two looks at the losses: looking makes this process wait for a GPU, which should never wait for this process."""
+"""Steps between two looks at the losses: a look waits for the GPU, which should never wait for this process."""
 
 NUM_MISTAKES = 27
 
@@ -134,8 +134,8 @@ class _Trainer:
             if note is not None:
                 self.notes.add(note)
         if self.state.epoch == options.epochs:
-            again = f"{self.path}: all of its {options.epochs} epochs are trained; measuring it again (--epochs makes it longer)"
-            self.notes.tell(again)
+            trained = f"{self.path}: all of its {options.epochs} epochs are trained"
+            self.notes.tell(f"{trained}; measuring it again (--epochs makes it longer)")
 
     def train_epoch(self, epoch: int) -> None:
         """Take the steps of an epoch that are still to be taken."""
@@ -159,7 +159,7 @@ class _Trainer:
             self._settle(epoch, due=False)
 
     def _settle(self, epoch: int, due: bool) -> None:
-        """Look at the losses of the steps since the last look, on all ranks together; checkpoint or stop where that is due."""
+        """Look at the losses of the steps since the last look, on all ranks; checkpoint or stop where that is due."""
         wish = torch.tensor([float(self.stop.requested)], dtype=torch.float64, device=self.ranks.device)
         *sums, wishes = self.ranks.sum(torch.cat([*self.pending, wish])).tolist()
         self.clock.settle()
@@ -268,8 +268,8 @@ class _Trainer:
         self.state, steps = self.checkpointer.load(self.data.steps_per_epoch), self.data.steps_per_epoch
         if self.state.step > self.total_steps:
             raise OptionError(
-                f"epochs: {self.options.epochs} found, but {self.path} has trained {self.state.step / steps:.3g} already, "
-                f"expected at least {-(-self.state.step // steps)}; pass --epochs"
+                f"epochs: {self.options.epochs} found, but {self.path} has trained {self.state.step / steps:.3g} "
+                f"already, expected at least {-(-self.state.step // steps)}; pass --epochs"
             )
         self.ranks.from_first(lambda: keep_run(self.path, self.options, self.ranks))
 

@@ -1,8 +1,8 @@
-"""Follows the README on a machine that has next to nothing, once for each way a machine may differ; ends with 1 if any of them fails.
+"""Follows the README on a machine that has next to nothing, once for each way machines differ; exit code 1 on failure.
 
-In: the committed state of this repository. Out: a line per step, and the whole output of a failed one. Each way is a clone in a new folder,
-with a new environment, an empty HOME, no locale and a PATH of a dozen programs; ``make demo`` and ``make test`` must pass. Costs 10 to
-15 minutes a way on two cores, and 8 GB of disk while one runs.
+In: the committed state of this repository. Out: a line per step, and the whole output of a failed one. Each way is a
+clone in a new folder, with a new environment, an empty HOME, no locale and a PATH of a dozen programs; ``make demo``
+and ``make test`` must pass. Costs 10 to 15 minutes a way on two cores, and 8 GB of disk while one runs.
 
     python tools/fresh.py [WAY ...]      all of them when none is named
 """
@@ -109,7 +109,8 @@ def follow(name: str, way: Way) -> bool:
             )
             said = (done.stdout + done.stderr).strip().splitlines()
             print(
-                f"{name}: {step}: exit {done.returncode} after {time.monotonic() - start:.0f} s; {said[-1] if said else ''}",
+                f"{name}: {step}: exit {done.returncode} after {time.monotonic() - start:.0f} s; "
+                f"{said[-1] if said else ''}",
                 flush=True,
             )
             for line in said if done.returncode or step == "set-up" else ():

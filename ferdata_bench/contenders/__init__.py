@@ -1,7 +1,7 @@
-"""The contenders: other ways to feed the same images, one small module each, found by name; ferdata's own rows are one module.
+"""The contenders: other ways to feed the same images, a small module each, found by name; ferdata's rows are one.
 
-In: a class-folder tree of JPEG files at their final size. Out: shuffled uint8 batches and labels in the main process. Importing this
-package imports no contender's library; :func:`load` does.
+In: a class-folder tree of JPEG files at their final size. Out: shuffled uint8 batches and labels in the main process.
+Importing this package imports no contender's library; :func:`load` does.
 """
 
 import ctypes.util
@@ -34,7 +34,7 @@ class Contender(Protocol):
         SHUFFLE: What is mixed with what in one epoch, in a few words.
         LOSSLESS: Whether its pixels are exactly Pillow's; otherwise they only have to be near (another JPEG decoder).
 
-    A module whose labels are not places in the sorted class names also has ``class_names(out)``, its own names by label.
+    A module whose labels are not places in the sorted class names has ``class_names(out)`` too, its own names by label.
     """
 
     NAME: str
@@ -151,8 +151,8 @@ def _importable(module: str) -> bool:
 def choose(against: Iterable[str]) -> list[Entry]:
     """Return the contenders that ``against`` names, in table order.
 
-    ``all`` stands for every contender, ``usual`` for what most people run, ``none`` for no contender; otherwise names, of
-    which a part up to a dash stands for all that begin so (``ffcv`` for ``ffcv-raw`` and ``ffcv-jpg``).
+    ``all`` stands for every contender, ``usual`` for what most people run, ``none`` for no contender; otherwise names,
+    of which a part up to a dash stands for all that begin so (``ffcv`` for ``ffcv-raw`` and ``ffcv-jpg``).
 
     Raises:
         OptionError: If a name is unknown.

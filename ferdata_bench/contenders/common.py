@@ -29,9 +29,9 @@ class Epochs:
 
 
 def list_source(source: Path, *, shuffled: bool = False) -> tuple[list[Path], np.ndarray]:
-    """Return every JPEG below the class folders and its label, int64 ``[N]``: the place of its folder's name in sorted order.
+    """Return every JPEG below the class folders and its label, int64 ``[N]``: its folder's place in sorted order.
 
-    ``shuffled`` gives a fixed random order, for formats whose documentation asks for data shuffled once when it is written.
+    ``shuffled`` gives a fixed random order, for formats whose documentation asks for data shuffled when it is written.
     """
     classes = sorted(folder for folder in source.iterdir() if folder.is_dir())
     listed = [(path, label) for label, folder in enumerate(classes) for path in sorted(folder.glob("*.jpg"))]

@@ -1,8 +1,8 @@
-"""ferdata's own rows: shards of one codec, the loader or a plain ``DataLoader`` over them, and the decode ceiling of their frames.
+"""ferdata's own rows: shards of one codec, the loader or a plain ``DataLoader`` over them, and their decode ceiling.
 
-In: the class-folder tree every contender gets, converted once as ``ferdata shard`` does. Out: uint8 batches, of ``ferdata.Loader`` in
-recycled shared memory, or of a ``DataLoader`` with default collate, one sample read at a time, with which the loader is compared; or
-steps of the ceiling. Uses public names only.
+In: the class-folder tree every contender gets, converted once as ``ferdata shard`` does. Out: uint8 batches, of
+``ferdata.Loader`` in recycled shared memory, or of a ``DataLoader`` with default collate, one sample read at a time,
+with which the loader is compared; or steps of the ceiling. Uses public names only.
 """
 
 from collections.abc import Callable, Iterable
@@ -56,7 +56,7 @@ class _Shards:
 
 
 def contender(entry: "Entry") -> "Contender":
-    """Return what an entry of the table names: the loader over shards of its codec, or the plain one over another entry's files."""
+    """Return what an entry of the table names: the loader over its codec's shards, or a plain one over another's."""
     if entry.shares:
         return _Shards(NAME=entry.name, CODEC=entry.codec, SHUFFLE="whole set", open=_open_plain)
     shuffle = "runs of neighbours over the whole set, then windows of 2,048 samples"
@@ -70,7 +70,7 @@ def first_split(out: Path) -> str:
 
 
 def decoding(out: Path) -> Job:
-    """Return the ceiling's job: each process decodes its share of the samples, over and over, into one small private buffer."""
+    """Return the ceiling's job: each process decodes its share of the samples, over and over, into a small buffer."""
     split = first_split(out)
 
     def job(rank: int, num_processes: int) -> Callable[[], float]:

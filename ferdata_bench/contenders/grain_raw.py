@@ -1,6 +1,7 @@
 """grain over an ArrayRecord file of ready pixels, batched in its worker processes.
 
-In: JPEG files, decoded once into records of one label byte and the pixels. Out: uint8 batches. Order is a pure function of seed and epoch.
+In: JPEG files, decoded once into records of a label byte and the pixels. Out: uint8 batches in an order that depends on
+seed and epoch alone.
 """
 
 # mypy: disable-error-code="import-not-found,import-untyped,misc,untyped-decorator,no-any-return"
@@ -29,8 +30,9 @@ SHUFFLE = "whole set"
 LOSSLESS = True
 BLANK = 255
 READ_THREADS = 0
-"""Threads of every worker process that read records. The records are in the page cache, and grain's ReadOptions recommends 0 for data
-in memory, since threads would wait for Python's lock; its default of 16 is meant for remote disks."""
+"""Threads of every worker process that read records. The records are in the page cache, and grain's ReadOptions
+recommends 0 for data in memory, since threads would wait for Python's lock; its default of 16 is meant for remote
+disks."""
 
 
 def ingest(source: Path, out: Path) -> None:
@@ -48,8 +50,9 @@ def ingest(source: Path, out: Path) -> None:
 def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Iterable[Batch]:
     """Return grain's pipeline: shuffle, parse, batch in the workers' shared memory, ``mp_prefetch``.
 
-    One endless iterator is cut into epochs, because every new one would start new worker processes (seconds each). For that an epoch is
-    filled up with blank samples to a whole number of batches for every worker; they come last and are taken off again.
+    One endless iterator is cut into epochs, because every new one would start new worker processes (seconds each). For
+    that an epoch is filled up with blank samples to a whole number of batches for every worker; they come last and are
+    taken off again.
     """
     if not flags.FLAGS.is_parsed():
         flags.FLAGS(["ferdata_bench"])  # grain's worker processes read absl flags

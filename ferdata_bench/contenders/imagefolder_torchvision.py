@@ -1,6 +1,6 @@
 """torchvision's ImageFolder whose loader is torchvision's own ``decode_jpeg``, which leaves Pillow out.
 
-In: the JPEG files as they are. Out: collated uint8 batches. The decoder writes planes directly, so no transpose is needed.
+In: the JPEG files as they are. Out: collated uint8 batches. The decoder writes planes, so no transpose is needed.
 """
 
 from collections.abc import Iterable

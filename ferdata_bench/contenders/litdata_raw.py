@@ -1,6 +1,6 @@
 """litdata over ready pixels: binary chunks read by the workers of its own ``DataLoader``.
 
-In: JPEG files, decoded once into 64 MB chunks. Out: uint8 batches. Chunks are shuffled, then the samples inside each chunk.
+In: JPEG files, decoded once into 64 MB chunks. Out: uint8 batches. Chunks are shuffled, then the samples in each.
 """
 
 # mypy: disable-error-code="import-not-found,import-untyped,misc,untyped-decorator,no-any-return"
@@ -31,7 +31,7 @@ def ingest(source: Path, out: Path) -> None:
 
 
 def write_chunks(source: Path, out: Path, read: Any) -> None:
-    """Write one sample ``read((path, label))`` per image, mixed once; inputs are numbers, because litdata copies inputs that are paths."""
+    """Write one sample ``read((path, label))`` per image, mixed once; by number, since litdata copies paths' files."""
     paths, labels = list_source(source, shuffled=True)
     litdata.optimize(
         fn=partial(_sample, [str(path) for path in paths], labels.tolist(), read),

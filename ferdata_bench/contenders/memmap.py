@@ -1,6 +1,6 @@
 """A NumPy memory map of ready pixels behind a ``DataLoader`` that fetches a whole batch per call.
 
-In: JPEG files, decoded once into one ``.npy``. Out: uint8 batches. No decoding is left; what remains is copying and the ``DataLoader``.
+In: JPEG files, decoded once into one ``.npy``. Out: uint8 batches. What remains is copying and the ``DataLoader``.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ LOSSLESS = True
 
 
 class PixelMap(Dataset[tuple[torch.Tensor, int]]):
-    """Map-style data set over ``images.npy``; ``__getitems__`` hands out views, so that collating copies each image once."""
+    """Map-style data set over ``images.npy``; ``__getitems__`` gives views, so that collating copies an image once."""
 
     def __init__(self, folder: Path) -> None:
         self._images = torch.from_numpy(np.load(folder / "images.npy", mmap_mode="c"))

@@ -1,7 +1,8 @@
 """Pickled float32 batches loaded one file after another: the pipeline of the report that this project grew from.
 
-In: JPEG files, decoded once into pickles of 128 float32 images in [0, 1]. Out: uint8 batches. Costs four bytes per channel value on
-disk, and after the pickles are written only the order of the files and of the rows inside one file is mixed.
+In: JPEG files, decoded once into pickles of 128 float32 images in [0, 1]. Out: uint8 batches. Costs four bytes per
+channel value on disk, and after the pickles are written only the order of the files and of the rows inside one file is
+mixed.
 """
 
 import pickle

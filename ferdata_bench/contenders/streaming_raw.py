@@ -1,6 +1,6 @@
 """mosaicml-streaming over ready pixels: MDS shards read by ``DataLoader`` workers.
 
-In: JPEG files, decoded once into MDS shards. Out: uint8 batches. Shuffled in blocks that span shards (its default algorithm).
+In: JPEG files, decoded once into MDS shards. Out: uint8 batches, shuffled in blocks that span shards (the default).
 """
 
 # mypy: disable-error-code="import-not-found,import-untyped,misc,untyped-decorator,no-any-return"

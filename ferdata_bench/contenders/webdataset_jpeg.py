@@ -1,6 +1,6 @@
 """WebDataset over tar shards of the JPEG files, decoded in the workers.
 
-In: the JPEG files, packed as they are. Out: uint8 batches made in the workers. Reads sequentially; mixes shards, then a buffer of samples.
+In: the JPEG files, packed as they are. Out: uint8 batches made in the workers. Mixes shards, then a buffer of samples.
 """
 
 import io
@@ -57,7 +57,7 @@ def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Itera
 def open_loader(
     urls: list[str], extension: str, decode: Any, *, batch_size: int, num_workers: int, seed: int
 ) -> Iterable[Batch]:
-    """Return the loader that WebDataset's documentation builds: shuffle, decode and batch in the worker, no collating outside."""
+    """Return the loader of WebDataset's documentation: shuffle, decode, batch in the worker, no collating outside."""
     dataset = (
         wds.WebDataset(urls, shardshuffle=len(urls), seed=seed, empty_check=False)
         .shuffle(BUFFER_SAMPLES)

@@ -1,1 +1,1 @@
-"""The figures behind docs/benchmarks.md: scripts that measure, one JSON file each, and the page that is rendered from those files."""
+"""The figures behind docs/benchmarks.md: scripts that measure, a JSON file each, and the page rendered from those."""

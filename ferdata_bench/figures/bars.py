@@ -1,8 +1,8 @@
-"""Does the loader reach what it promises? Its fraction of the machine's ceilings, and its lead over a plain ``DataLoader``, in one run.
+"""Does the loader reach what it promises? Its fraction of the ceilings, and its lead over a plain ``DataLoader``.
 
-Run ``python -m ferdata_bench.figures.bars --json docs/figures/bars.json`` on a quiet machine: about 4 minutes. In every round the
-ceilings, the loader and the plain ``DataLoader`` of each codec follow each other, so that drift affects all alike; fractions are medians
-over the rounds.
+Run ``python -m ferdata_bench.figures.bars --json docs/figures/bars.json`` on a quiet machine: about 4 minutes. In every
+round the ceilings, the loader and the plain ``DataLoader`` of each codec follow each other, so that drift affects all
+alike; fractions are medians over the rounds.
 """
 
 import gc

@@ -1,7 +1,8 @@
 """What is timed for the bars: the machine's best copy, bare decoders, the loader, and a plain ``DataLoader``.
 
-In: shards of one codec. Out: jobs for a :class:`ferdata.plan.ceilings.Team`, and loaders that give epochs. Ceilings touch only bytes and
-bare libraries; ``compact`` has no library but ours, so its ceiling is our reader into one small buffer.
+In: shards of one codec. Out: jobs for a :class:`ferdata.plan.ceilings.Team`, and loaders that give epochs. Ceilings
+touch only bytes and bare libraries; ``compact`` has no library but ours, so its ceiling is our reader into one small
+buffer.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,7 +26,7 @@ from ferdata_bench.contenders.ferdata_shards import decoding
 __all__ = ["COPIES", "DECODERS", "copying", "read_epoch", "start_loader", "start_plain"]
 
 SLOTS = 18
-"""Slots each copying process writes to: with two of them, as much memory as the loader's ring; fewer would stay in the cache."""
+"""Slots each copying process writes to: two have as much memory as the loader's ring; fewer would stay in the cache."""
 STEP_SAMPLES = 16
 """Bodies a bare decoder works off between two looks at the clock."""
 
@@ -45,7 +46,7 @@ COPIES: dict[str, Move] = {
 
 
 def copying(out: Path, *, move: Move, batch_size: int) -> Job:
-    """Return the job that copies the bytes of page-cached raw shards, a batch at a time, into slots of the loader's kind of memory."""
+    """Return the job that copies page-cached raw shards, a batch at a time, into slots like those of the loader."""
 
     def job(rank: int, num_processes: int) -> Callable[[], float]:
         index = read_index(Store(out))
@@ -134,7 +135,7 @@ def start_plain(out: Path, *, batch_size: int, num_workers: int, seed: int) -> I
 
 
 def read_epoch(batches: Iterable[Any]) -> tuple[int, int, int]:
-    """Iterate once, reading one byte of every image; return images, the sum of those bytes and the sum of the labels."""
+    """Iterate once, reading one byte of every image; return images, the sum of those bytes and of the labels."""
     images, bytes_sum, labels_sum = 0, 0, 0
     for pixels, labels in batches:
         bytes_sum += int(pixels[:, 0, 0, 0].sum())

@@ -20,7 +20,7 @@ class Entry:
         name: Stem of its JSON file.
         title: Heading on the page.
         question: What it answers, in a sentence.
-        arguments: What follows ``python``; ``{json}``, ``{figures}`` and ``{work}`` stand for paths. Empty: ``needs`` says how.
+        arguments: What follows ``python``; ``{json}``, ``{figures}``, ``{work}`` are paths. Empty: ``needs`` says how.
         quick: What is added if only tens of images are asked for; None leaves the measurement out.
         needs: In words, how to get it if there is no command.
     """
@@ -60,7 +60,8 @@ CATALOG: Sequence[Entry] = (
     Entry(
         name="bars",
         title="The loader next to this machine's ceilings",
-        question="How much of the best that the machine can do arrives in the training loop, and how much through a plain DataLoader?",
+        question="How much of the best that the machine can do arrives in the training loop, "
+        "and how much through a plain DataLoader?",
         arguments=("-m", "ferdata_bench.figures.bars", *_SCRIPT),
         quick=("--quick",),
     ),
@@ -108,7 +109,8 @@ CATALOG: Sequence[Entry] = (
     Entry(
         name="study",
         title="The codec study",
-        question="Which codec settings are worth having? [codecs.md](codecs.md) has the variants that matter and the reasons, "
+        question="Which codec settings are worth having? "
+        "[codecs.md](codecs.md) has the variants that matter and the reasons, "
         "[study.json](figures/study.json) every variant.",
         arguments=("-m", "ferdata_bench.studies.codecs", "--json", "{json}", "--plot", "{figures}/study.png"),
     ),

@@ -1,6 +1,7 @@
-"""What the measuring scripts share: their options, one work folder of photographs and shards, turns, memory, the JSON file.
+"""What the measuring scripts share: options, one work folder of photographs and shards, turns, memory, the JSON file.
 
-In: a command line. Out: data made once and found again by the next script; a JSON file that holds its own command and conditions.
+In: a command line. Out: data made once and found again by the next script; a JSON file that holds its own command and
+conditions.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from ferdata_bench.loaders.usage import folder_bytes
 __all__ = ["QUICK_VARIABLE", "Figure", "FigureOptions", "is_quick", "parse", "photo_shards", "photo_tree", "summary"]
 
 QUICK_VARIABLE = "FERDATA_QUICK"
-"""Environment variable: anything but empty or 0 makes every script use tens of images; only good to see that it works."""
+"""Environment variable: anything but empty or 0 makes every script use tens of images, to see that it works."""
 WORK = Path("build/figures")
 
 

@@ -1,10 +1,11 @@
-"""How near is ``shard`` to what the machine could do? Its rate beside bare Pillow decoding plus bare zstd compression, and its memory.
+"""How near is ``shard`` to what the machine could do? Its rate beside bare Pillow plus bare zstd, and its memory.
 
-Run ``python -m ferdata_bench.figures.ingest_limit --json docs/figures/ingest.json`` on a quiet machine: about 2 minutes. The limit is 2 x
-the rate at which one core turns the same JPEG files, already in memory, into frames; ingests and the bare loop take turns.
+Run ``python -m ferdata_bench.figures.ingest_limit --json docs/figures/ingest.json`` on a quiet machine: about 2
+minutes. The limit is 2 x the rate at which one core turns the same JPEG files, already in memory, into frames; ingests
+and the bare loop take turns.
 
-A process of the bare loop is born slow or fast, by up to a third, and stays so: ``perf`` finds the difference in its copies of pixels
-from buffer to buffer. So every round has processes of its own, and the medians are over them.
+A process of the bare loop is born slow or fast, by up to a third, and stays so: ``perf`` finds the difference in its
+copies of pixels from buffer to buffer. So every round has processes of its own, and the medians are over them.
 """
 
 import io
@@ -160,11 +161,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = figure.results
     ours, bare = (results[name]["images_per_second"] for name in ("ingest", "bare_one_core"))
     print(
-        f"shard {ours:,.0f} images/s; one core, bare: {bare:,.0f} images/s; {results['fraction']:.2f} of the limit, asked {BAR}"
+        f"shard {ours:,.0f} images/s; one core, bare: {bare:,.0f} images/s; "
+        f"{results['fraction']:.2f} of the limit, asked {BAR}"
     )
     for row in results["memory"]:
         print(
-            f"{row['images']:,} images: peak {row['peak_pss_bytes'] / 1e6:,.0f} MB, asked at most {MEMORY_BAR_BYTES / 1e6:,.0f} MB"
+            f"{row['images']:,} images: peak {row['peak_pss_bytes'] / 1e6:,.0f} MB, "
+            f"asked at most {MEMORY_BAR_BYTES / 1e6:,.0f} MB"
         )
     if path:
         figure.write(path, command=command)

@@ -28,7 +28,8 @@ def conditions_block(conditions: Mapping[str, Any], command: str) -> list[str]:
         gibibytes = conditions["memory_bytes"] / 2**30
         load = conditions["load_before"]
         lines.append(
-            f"{conditions['cpu']}, {conditions['cores']} cores, {gibibytes:.0f} GiB, {conditions['system']}, load {load} before"
+            f"{conditions['cpu']}, {conditions['cores']} cores, {gibibytes:.0f} GiB, {conditions['system']}, "
+            f"load {load} before"
         )
     settings = {
         name: value for name, value in conditions.items() if name not in MACHINE and value not in (None, [], False)
@@ -43,7 +44,7 @@ def conditions_block(conditions: Mapping[str, Any], command: str) -> list[str]:
 
 
 def generic(values: Mapping[str, Any]) -> list[str]:
-    """Return every figure of a file nothing is known about: lists of records and records of records as tables, the rest as pairs."""
+    """Return every figure of a file nothing is known about: lists of records, records of records, the rest as pairs."""
     lines: list[str] = []
     pairs: dict[str, Any] = {}
     for name, value in values.items():

@@ -1,6 +1,6 @@
 """docs/benchmarks.md and its pictures, out of the JSON files in docs/figures.
 
-Run ``python -m ferdata_bench.figures.page``; with ``--check`` nothing is written, and a page that does not match the files is an error.
+Run ``python -m ferdata_bench.figures.page``; with ``--check`` nothing is written, and a page that differs is an error.
 The page says what was not measured; nothing on it is typed by hand.
 """
 
@@ -23,11 +23,12 @@ QUICK_WARNING = "**From a quick run of tens of images: these figures mean nothin
 
 HEAD = """# Benchmarks
 
-This page is made by `make bench-docs` from the files in [figures](figures); edit nothing here. Every table comes with the command that
-made it and with the conditions that its file holds; if the machine or versions are missing, the page says so. Rates are medians;
-*spread* is the best minus the worst run, as a fraction of the median. What is compared was measured in one run, in turns, so that the
-machine's drift affects all alike. A *ceiling* is the best that the machine can do on the same bytes,
-timed in the same run: *copy* moves ready pixels into memory like the loader's own, *decode* runs a codec's bare decoder."""
+This page is made by `make bench-docs` from the files in [figures](figures); edit nothing here. Every table comes with
+the command that made it and with the conditions that its file holds; if the machine or versions are missing, the page
+says so. Rates are medians; *spread* is the best minus the worst run, as a fraction of the median. What is compared was
+measured in one run, in turns, so that the machine's drift affects all alike. A *ceiling* is the best that the machine
+can do on the same bytes, timed in the same run: *copy* moves ready pixels into memory like the loader's own, *decode*
+runs a codec's bare decoder."""
 
 
 def render(figures: Path, *, guard: Path = GUARD) -> str:

@@ -43,7 +43,7 @@ def draw(name: str, values: Mapping[str, Any], figures: Path) -> list[Path]:
 
 
 def _bars(figure: Figure, values: Mapping[str, Any]) -> None:
-    """Draw shares of the lower ceiling: codecs differ so much in speed that images per second would hide all but the fastest."""
+    """Draw shares of the lower ceiling: codecs differ so much that images per second would hide all but the fastest."""
     for axes, each in zip(figure.subplots(1, len(values["sets"]), squeeze=False)[0], values["sets"], strict=True):
         plain = {ratio["codec"]: ratio["plain"] for ratio in each["ratios"]}
         for place, row in enumerate(each["rows"]):

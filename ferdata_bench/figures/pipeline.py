@@ -1,7 +1,7 @@
-"""What does the whole way cost? ``synth``, ``shard`` and ``verify --deep`` of 20,000 synthetic images through the real command line.
+"""What does the whole way cost? ``synth``, ``shard`` and ``verify --deep`` of 20,000 images by the real command line.
 
-Run ``python -m ferdata_bench.figures.pipeline --json docs/figures/pipeline.json``: 2 to 4 minutes. Seconds are from start to end of the
-command, Python's own start included; memory is looked at twice a second, which costs under 1 %.
+Run ``python -m ferdata_bench.figures.pipeline --json docs/figures/pipeline.json``: 2 to 4 minutes. Seconds are from
+start to end of the command, Python's own start included; memory is looked at twice a second, which costs under 1 %.
 """
 
 import json

@@ -1,7 +1,8 @@
 """What does size cost? The loader's speed, start-up and memory from 8,000 to 100,000 images.
 
-Run ``python -m ferdata_bench.figures.scale --json docs/figures/scale.json`` on a quiet machine: about 3 minutes. Every size has a fresh
-process of its own, and they take turns. The images are 2,000 photographs over and over: pixels do not matter here, numbers do.
+Run ``python -m ferdata_bench.figures.scale --json docs/figures/scale.json`` on a quiet machine: about 3 minutes. Every
+size has a fresh process of its own, and they take turns. The images are 2,000 photographs over and over: pixels do not
+matter here, numbers do.
 """
 
 import multiprocessing
@@ -54,8 +55,8 @@ class Subject:
         except (EOFError, OSError):
             self._process.join(1)
         raise WorkerError(
-            f"scale: the process of {self.codec} {self.count:,} gave no answer to {verb!r} (exit code {self._process.exitcode}), "
-            "expected one; see its message above"
+            f"scale: the process of {self.codec} {self.count:,} gave no answer to {verb!r} "
+            f"(exit code {self._process.exitcode}), expected one; see its message above"
         )
 
     def close(self) -> None:
@@ -178,7 +179,7 @@ def _serve(root: str, settings: dict[str, Any], theirs: Connection) -> None:
 
 
 def _memory() -> dict[str, int]:
-    """Return this process's own figures: resident, proportional with and without its workers, and what is private to it."""
+    """Return this process's own figures: resident, proportional with and without workers, and what is private to it."""
     resident = psutil.Process().memory_info()
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     sizes = {

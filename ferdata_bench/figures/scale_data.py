@@ -1,7 +1,7 @@
-"""A large data set from few photographs: shards written straight through the format layer, and smaller data sets that are its first shards.
+"""A large data set from few photographs, straight through the format layer; smaller ones are its first shards.
 
-In: decoded pixels, numbers of images. Out: finished folders; a smaller one links the larger one's files, so it costs no room and shares
-its page cache. About 100 µs per image.
+In: decoded pixels, numbers of images. Out: finished folders; a smaller one links the larger one's files, so it costs no
+room and shares its page cache. About 100 µs per image.
 """
 
 import os
@@ -56,7 +56,7 @@ def read_pixels(root: Path) -> np.ndarray:
 
 
 def tile(pixels: np.ndarray, out: Path, *, count: int, codec: str, samples_per_shard: int, num_workers: int) -> None:
-    """Write ``count`` samples to ``out``, if there is no data set yet: sample ``i`` has the pixels of image ``i % len(pixels)``."""
+    """Write ``count`` samples to ``out``, if no data set is there: sample ``i`` is image ``i % len(pixels)``."""
     if has_shards(out):
         return
     store, options = Store(out), make_codec(codec)
@@ -87,7 +87,7 @@ def tile(pixels: np.ndarray, out: Path, *, count: int, codec: str, samples_per_s
 
 
 def first_shards(root: Path, out: Path, *, pixels: np.ndarray, num_shards: int) -> int:
-    """Make ``out`` the data set of the first shards of ``root``, tiled from ``pixels``, by links; return its number of images."""
+    """Make ``out`` the first shards of ``root``, tiled from ``pixels``, by links; return its number of images."""
     index = read_index(Store(root))
     shards = index.shards[:num_shards]
     count = sum(info.samples for info in shards)

@@ -1,6 +1,6 @@
 """One section of the page for each measurement: its tables, and a sentence on what they mean.
 
-In: the values of a JSON file. Out: lines of Markdown. Sentences are computed from the figures, so they change with them.
+In: the values of a JSON file. Out: Markdown lines. Sentences are computed from the figures, so they change with them.
 """
 
 from collections.abc import Callable, Mapping
@@ -162,10 +162,11 @@ def _scale_sentences(rows: list[dict[str, Any]]) -> list[str]:
         grown = (most["after"]["own_bytes"] - least["after"]["own_bytes"]) / max(1, most["images"] - least["images"])
         start = max(row["first_batch_seconds"] for row in of)
         sentences.append(
-            f"`{codec}`: from {least['images']:,} to {most['images']:,} images the speed stays within {drift:.0%} of the smallest set's "
-            f"({'as' if drift <= SCALE_TOLERANCE else 'not as'} asked: 10 %), the first batch arrives after at most {start:.2f} s "
-            f"({'as' if start < START_SECONDS else 'not as'} asked: 1 s), and the main process's own memory grows by {grown:,.0f} bytes "
-            "per image (its row of the sample table is 8 bytes, and each array of an epoch's order 8 more)."
+            f"`{codec}`: from {least['images']:,} to {most['images']:,} images the speed stays within {drift:.0%} of "
+            f"the smallest set's ({'as' if drift <= SCALE_TOLERANCE else 'not as'} asked: 10 %), the first batch "
+            f"arrives after at most {start:.2f} s ({'as' if start < START_SECONDS else 'not as'} asked: 1 s), and the "
+            f"main process's own memory grows by {grown:,.0f} bytes per image "
+            "(its row of the sample table is 8 bytes, and each array of an epoch's order 8 more)."
         )
     return sentences
 
@@ -190,14 +191,16 @@ def ingest_section(values: Values) -> list[str]:
         *table(["way", "images/s", "spread"], rows),
         "",
         f"`shard` reaches {values['fraction']:.2f} of {workers} x the bare rate of one core, "
-        f"{'as' if values['fraction'] >= values['bar'] else '**not** as'} asked ({values['bar']}): the median of {len(parts)} rounds, "
-        f"from {min(parts):.2f} to {max(parts):.2f}. "
-        f"Most of that range is the bare loop's: each of its processes is born slow or fast ({rate(min(bare))} or {rate(max(bare))} "
-        "images/s) and stays so, whatever runs beside it; every round has its own processes.",
+        f"{'as' if values['fraction'] >= values['bar'] else '**not** as'} asked ({values['bar']}): "
+        f"the median of {len(parts)} rounds, from {min(parts):.2f} to {max(parts):.2f}. "
+        "Most of that range is the bare loop's: each of its processes is born slow or fast "
+        f"({rate(min(bare))} or {rate(max(bare))} images/s) and stays so, whatever runs beside it; "
+        "every round has its own processes.",
         "",
         *table(["images", "peak PSS of all processes, MB"], memory),
         "",
-        f"Memory: at most {megabytes(most)} MB ({'as' if most < bound else '**not** as'} asked: under {megabytes(bound)} MB), and "
+        f"Memory: at most {megabytes(most)} MB "
+        f"({'as' if most < bound else '**not** as'} asked: under {megabytes(bound)} MB), and "
         f"{grown:+.0%} for {values['memory'][-1]['images'] / values['memory'][0]['images']:.0f} times the images.",
     ]
 
@@ -216,7 +219,8 @@ def pipeline_section(values: Values) -> list[str]:
     return [
         *table(["command", "seconds", "images/s", "MB on disk", "bytes/image", "peak MB"], rows),
         "",
-        f"Together they take {total:,.0f} s for {count:,} images, including Python's start; every sample was decoded and checked.",
+        f"Together they take {total:,.0f} s for {count:,} images, including Python's start; "
+        "every sample was decoded and checked.",
     ]
 
 
@@ -261,11 +265,12 @@ def shuffle_section(values: Values) -> list[str]:
     return [
         *table(columns, rows, text_columns=2),
         "",
-        f"{values['samples']:,} samples in {values['shards']:,} shards. *Median distance*: of two samples that are neighbours in a shard, "
-        "as a fraction of the epoch. *Neighbours in a batch*: fraction of neighbours that meet in one. *Together again*: fraction of the "
-        "pairs of a batch that meet in the next epoch's too. *Label run*: mean length of a run of one label, and the longest. *Balance*: "
-        "variance of a class's count in a batch over that of a permutation; 1 by chance. Ingest stores samples permuted, so windows "
-        "only keep neighbours near each other; a set stored by class shows what they would do otherwise.",
+        f"{values['samples']:,} samples in {values['shards']:,} shards. *Median distance*: of two samples that are "
+        "neighbours in a shard, as a fraction of the epoch. *Neighbours in a batch*: fraction of neighbours that meet "
+        "in one. *Together again*: fraction of the pairs of a batch that meet in the next epoch's too. *Label run*: "
+        "mean length of a run of one label, and the longest. *Balance*: variance of a class's count in a batch over "
+        "that of a permutation; 1 by chance. Ingest stores samples permuted, so windows only keep neighbours near each "
+        "other; a set stored by class shows what they would do otherwise.",
     ]
 
 
@@ -295,8 +300,9 @@ def plan_section(values: Values) -> list[str]:
     return [
         *table(("codec", "workers", "predicted, images/s", "measured", "off by"), checked),
         "",
-        f"The predictions are at most {worst:.0%} off, {_as(worst <= values['tolerance'])} asked ({values['tolerance']:.0%}), and the "
-        f"recommended choice is {'' if values['is_right'] else '**not** '}as fast as any that was measured, within 10%.",
+        f"The predictions are at most {worst:.0%} off, {_as(worst <= values['tolerance'])} asked "
+        f"({values['tolerance']:.0%}), and the recommended choice is {'' if values['is_right'] else '**not** '}"
+        "as fast as any that was measured, within 10%.",
         "",
         *table(columns, rows),
         "",
@@ -311,7 +317,8 @@ def train_section(values: Values) -> list[str]:
         *table(["split", "accuracy"], rows),
         "",
         f"`{values['model']}` ({values['parameters']:,} parameters) trained {values['epochs']} epochs at "
-        f"{rate(values['images_per_second'])} images/s and spent {values['data_wait_share']:.1%} of the time waiting for data.",
+        f"{rate(values['images_per_second'])} images/s and spent {values['data_wait_share']:.1%} of the time "
+        "waiting for data.",
     ]
 
 
@@ -321,7 +328,8 @@ def guard_section(values: Values) -> list[str]:
     return [
         *table(["case", "time / yardstick"], rows),
         "",
-        "Each case's time over that of bare work in the same run; `make bench-check` fails if a case has lost 20 % of its speed.",
+        "Each case's time over that of bare work in the same run; "
+        "`make bench-check` fails if a case has lost 20 % of its speed.",
     ]
 
 

@@ -2,7 +2,7 @@
 
     make bench        (pytest ferdata_bench --benchmark-enable)
 
-Each prints its own time; ``extra_info`` holds the ratio to the yardstick of the same run, which is what ``make bench-check`` compares.
+Each prints its own time; ``extra_info`` holds the ratio to the same run's yardstick, for ``make bench-check``.
 """
 
 from collections.abc import Iterator

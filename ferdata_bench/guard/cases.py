@@ -1,7 +1,7 @@
 """What must not get slower: each case is a piece of ferdata and a yardstick that does the bare work by other means.
 
-In: a small set of photographs. Out: pairs of functions to be timed in turns. A yardstick uses no code of ours, so a loss of ours
-cannot hide in it, and a slow moment of the machine affects both alike.
+In: a small set of photographs. Out: pairs of functions to be timed in turns. A yardstick uses no code of ours, so a
+loss of ours cannot hide in it, and a slow moment of the machine affects both alike.
 """
 
 import io

@@ -3,8 +3,9 @@
     python -m ferdata_bench.guard check     fails if a case lost 20 % or more of its speed (make bench-check)
     python -m ferdata_bench.guard record    rewrites recorded_ratios.json (make bench-record)
 
-Ours and the yardstick are timed in turns and the median of the pairs' ratios is taken, so that the machine's drift affects both. A loss is
-believed only if it shows in each of three attempts: noise makes a case slower for a while, never faster than it is.
+Ours and the yardstick are timed in turns and the median of the pairs' ratios is taken, so that the machine's drift
+affects both. A loss is believed only if it shows in each of three attempts: noise makes a case slower for a while,
+never faster than it is.
 """
 
 import argparse
@@ -70,14 +71,15 @@ def measure(name: str, data: GuardData, *, pairs: int = PAIRS) -> float:
 
 
 def check(names: Iterable[str] = tuple(CASES), *, folder: Path | None = None, recorded: Path = RECORD) -> list[Verdict]:
-    """Measure cases and compare them with the record; a case that seems slower is measured again before it is believed."""
+    """Measure cases and compare them with the record; one that seems slower is measured again before it is believed."""
     names = list(names)
     if not recorded.exists():
         raise OptionError(f"{recorded}: no such file, expected the recorded ratios; make them with `make bench-record`")
     ratios = json.loads(recorded.read_text())["ratios"]
     if missing := [name for name in names if name not in ratios]:
         raise OptionError(
-            f"{recorded}: no ratio of {', '.join(missing)} found, expected one of every case; record anew with `make bench-record`"
+            f"{recorded}: no ratio of {', '.join(missing)} found, expected one of every case; "
+            "record anew with `make bench-record`"
         )
     verdicts = []
     with tempfile.TemporaryDirectory(dir=folder) as place:

@@ -43,15 +43,17 @@ def general_notes(options: BenchOptions, *, cores: int, load: float) -> list[str
     notes = []
     if options.num_workers > cores:
         notes.append(
-            f"{options.num_workers} workers were asked for and measured on {cores} cores: processes take turns, so figures are no better "
-            f"than with {cores} workers, and vary more"
+            f"{options.num_workers} workers were asked for and measured on {cores} cores: processes take turns, "
+            f"so figures are no better than with {cores} workers, and vary more"
         )
     if load > BUSY_LOAD * cores:
         notes.append(
-            f"the machine was busy before the run (load {load:.1f} on {cores} cores): expect lower figures and a wide spread"
+            f"the machine was busy before the run (load {load:.1f} on {cores} cores): "
+            "expect lower figures and a wide spread"
         )
     if options.cold:
         notes.append(
-            "cold: every timed epoch read a fresh copy after posix_fadvise(DONTNEED); workers start within the timed epoch"
+            "cold: every timed epoch read a fresh copy after posix_fadvise(DONTNEED); "
+            "workers start within the timed epoch"
         )
     return notes

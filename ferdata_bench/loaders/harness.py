@@ -1,12 +1,12 @@
-"""The harness: prepares images, lets every contender ingest and prove itself, then times them all in turns with the ceilings.
+"""The harness: prepares images, lets every contender ingest and prove itself, then times all in turns, beside ceilings.
 
-In: :class:`BenchOptions`. Out: :class:`BenchResult`. Contenders run in their own processes and rest while another is timed; drift of
-the machine affects all alike because they take turns: A B C, A B C, A B C.
+In: :class:`BenchOptions`. Out: :class:`BenchResult`. Contenders run in their own processes and rest while another is
+timed; drift of the machine affects all alike because they take turns: A B C, A B C, A B C.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from ferdata import read_index
-from ferdata.format import CODECS, INDEX_NAME
+from ferdata.format import CODECS
 from ferdata.plan.conditions import describe_machine
 from ferdata.plan.timing import Timing
 from ferdata.store import Store
@@ -23,44 +23,22 @@ from ferdata_bench.contenders.ferdata_shards import first_split
 from ferdata_bench.loaders.explain import explain_limit, general_notes
 from ferdata_bench.loaders.meter import CeilingMeter
 from ferdata_bench.loaders.options import BenchOptions, BenchResult, BenchRow
-from ferdata_bench.loaders.process import PACKAGE_ROOT, ContenderError, RunnerProcess, find_interpreter
+from ferdata_bench.loaders.process import PACKAGE_ROOT, ContenderError, find_interpreter
 from ferdata_bench.loaders.reference import Reference, make_reference
 from ferdata_bench.loaders.sources import choose_count, prepare_source
+from ferdata_bench.loaders.subject import Subject, sizes_beside, split_to_fit, stored_bytes
 from ferdata_bench.loaders.usage import PeakMemory, folder_bytes
 from ferdata_bench.loaders.work import cold_copy, fetch_shards, read_through, require_room, work_folder
 
 __all__ = ["run_bench"]
 
 INGEST_SECONDS = 1_800.0
-EPOCH_SECONDS = 600.0
 WARM_SHARE = 0.5
-"""Up to this share of free memory data stay in the page cache by themselves; contenders with more are timed in groups."""
+"""Up to this share of free memory data stay in the page cache by themselves; who has more is timed in groups."""
 
 SWEEP_BATCH_SIZES = (32, 64, 128, 256, 512)
 
 Say = Callable[[str], None]
-
-
-@dataclass(slots=True, kw_only=True)
-class Subject:
-    """One contender in one setting, and what was measured of it so far."""
-
-    entry: Entry
-    python: str
-    out: Path
-    workers: int
-    batch_size: int
-    given: bool = False
-    sweep: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-    runs: list[dict[str, Any]] = field(default_factory=list)
-    runner: RunnerProcess | None = None
-    greeted: bool = False
-
-    def ask(self, verb: str, *, timeout_seconds: float = EPOCH_SECONDS, **arguments: Any) -> dict[str, Any]:
-        """Ask its runner."""
-        assert self.runner is not None
-        return self.runner.ask(verb, timeout_seconds=timeout_seconds, **arguments)
 
 
 def run_bench(options: BenchOptions, *, say: Say = lambda text: None) -> BenchResult:
@@ -195,49 +173,29 @@ class Bench:
             workers=self._options.num_workers,
             batch_size=self._options.batch_size,
         )
-        self._launch(subject)
+        subject.launch(self._work, self._stack)
         return subject
 
-    def _launch(self, subject: Subject) -> None:
-        subject.runner = RunnerProcess(subject.entry.name, python=subject.python, folder=self._work)
-        self._stack.callback(subject.runner.close)
-        subject.runner.send("hello")
-        subject.greeted = False
-
-    def _greet(self, subject: Subject) -> None:
-        assert subject.runner is not None
-        facts = subject.runner.receive("hello", timeout_seconds=EPOCH_SECONDS)
-        if facts["unavailable"]:
-            raise ContenderError(f"{subject.entry.name}: {facts['unavailable']}")
-        subject.facts |= facts
-        subject.greeted = True
-
     def _ingest(self, source: Path, subject: Subject) -> None:
-        self._greet(subject)
+        subject.greet()
         if subject.given or subject.entry.shares:
             return
         self._say(f"{subject.entry.name}: ingest")
         subject.facts["ingest"] = subject.ask(
             "ingest", timeout_seconds=INGEST_SECONDS, source=str(source), out=str(subject.out)
         )
-        if (
-            subject.entry.environment
-        ):  # some libraries' writers leave settings and threads behind; importing again goes on meanwhile
-            self._end(subject)
-            self._launch(subject)
-
-    def _open(self, subject: Subject, out: Path) -> None:
-        subject.ask(
-            "open", out=str(out), batch_size=subject.batch_size, num_workers=subject.workers, seed=self._options.seed
-        )
+        if subject.entry.environment:
+            # some libraries' writers leave settings and threads behind; importing again goes on meanwhile
+            subject.end()
+            subject.launch(self._work, self._stack)
 
     def _measure(self, subjects: list[Subject], meter: CeilingMeter) -> None:
-        """Check, warm up and time these subjects: all in turns if their data fit in memory together, otherwise group by group."""
+        """Check, warm up and time these subjects: in turns if their data fit in memory together, or group by group."""
         groups = [subjects]
         own = sizes_beside(subjects, meter.files)
         if not self._options.cold and sum(own) + meter.num_bytes > WARM_SHARE * psutil.virtual_memory().available:
             for subject in subjects:
-                self._end(subject)  # who waits for another group needs no memory
+                subject.end()  # who waits for another group needs no memory
             groups = split_to_fit(subjects, own, WARM_SHARE * psutil.virtual_memory().available - meter.num_bytes)
             self._notes.append(
                 f"{(sum(own) + meter.num_bytes) / 1e9:.1f} GB of data do not fit in this machine's memory together: "
@@ -261,7 +219,7 @@ class Bench:
                     meter.warm()
                 meter.measure(workers=subjects[0].workers, batch_size=subjects[0].batch_size)
         for subject in subjects:
-            self._end(subject)
+            subject.end()
 
     def _try(self, subject: Subject, action: Callable[[Subject], None]) -> bool:
         try:
@@ -275,21 +233,15 @@ class Bench:
         self._notes.append(f"left out: {error}")
         self._say(f"left out: {error}")
         subject.runs.clear()
-        self._end(subject)
-
-    @staticmethod
-    def _end(subject: Subject) -> None:
-        if subject.runner is not None:
-            subject.runner.close()
-            subject.runner = None
+        subject.end()
 
     def _check_and_warm(self, subject: Subject) -> None:
         if subject.runner is None:
-            self._launch(subject)
+            subject.launch(self._work, self._stack)
         if not subject.greeted:
-            self._greet(subject)
+            subject.greet()
         self._say(f"{subject.entry.name}: check and warm up")
-        self._open(subject, subject.out)
+        subject.open(subject.out, seed=self._options.seed)
         if not subject.given:
             subject.facts |= subject.ask("check", reference=str(self._reference_file))
         assert subject.runner is not None
@@ -298,27 +250,17 @@ class Bench:
         subject.facts |= {"memory": memory.peak, "warm": warm, "first_batch_seconds": warm["first_batch_seconds"]}
 
     def _time_warm(self, subject: Subject) -> None:
-        self._record(subject, subject.ask("epoch", min_seconds=self._options.min_seconds))
+        subject.record(subject.ask("epoch", min_seconds=self._options.min_seconds))
 
     def _time_cold(self, subject: Subject) -> None:
         """Time one epoch of a fresh copy, in a fresh runner, because a file that is mapped somewhere stays cached."""
-        self._end(subject)
+        subject.end()
         with cold_copy(subject.out, self._work / "cold") as copy:
-            self._launch(subject)
-            self._greet(subject)
-            self._open(subject, copy)
-            self._record(subject, subject.ask("epoch", min_seconds=0.0))
-            self._end(subject)
-
-    @staticmethod
-    def _record(subject: Subject, run: dict[str, Any]) -> None:
-        warm = subject.facts["warm"]
-        if (run["images"], run["sums"]) != (warm["images"], warm["sums"]):
-            raise ContenderError(
-                f"{subject.entry.name}: {run['images']:,.0f} images with sums {run['sums']} found while timed, expected "
-                f"{warm['images']:,} with {warm['sums']} as when it was checked; mend the contender"
-            )
-        subject.runs.append(run)
+            subject.launch(self._work, self._stack)
+            subject.greet()
+            subject.open(copy, seed=self._options.seed)
+            subject.record(subject.ask("epoch", min_seconds=0.0))
+            subject.end()
 
     def _sweeps(self, subjects: Sequence[Subject]) -> Iterator[list[Subject]]:
         """Yield each further setting of the axes asked for; the main table's own setting is not measured twice."""
@@ -390,38 +332,6 @@ class Bench:
             "sweep": list(options.sweep),
             "consumer": "reads one byte of every image",
         }
-
-
-def stored_bytes(out: Path, *, is_ours: bool) -> tuple[int, int]:
-    """Return the bytes of a contender's files, and of those that an epoch reads; of shards, the other splits' are not among these."""
-    if not is_ours:
-        return folder_bytes(out), folder_bytes(out)
-    index, split = read_index(Store(out)), first_split(out)
-    beside = (out / INDEX_NAME).stat().st_size + sum(info.num_bytes for info in index.files)
-    read = sum(info.num_bytes for info in index.shards if info.split == split)
-    return beside + sum(info.num_bytes for info in index.shards), read
-
-
-def sizes_beside(subjects: Sequence[Subject], counted: Sequence[Path]) -> list[int]:
-    """Return the bytes each subject adds to files that are counted already; some share a folder."""
-    seen, sizes = set(counted), []
-    for subject in subjects:
-        sizes.append(0 if subject.out in seen else folder_bytes(subject.out))
-        seen.add(subject.out)
-    return sizes
-
-
-def split_to_fit(subjects: Sequence[Subject], sizes: Sequence[int], room: float) -> list[list[Subject]]:
-    """Return the subjects in groups, in their order, each of at most ``room`` bytes of data where one subject alone does not exceed it."""
-    groups: list[list[Subject]] = [[]]
-    used = 0
-    for subject, size in zip(subjects, sizes, strict=True):
-        if groups[-1] and used + size > room:
-            groups.append([])
-            used = 0
-        groups[-1].append(subject)
-        used += size
-    return groups
 
 
 def sweep_workers(most: int) -> list[int]:

@@ -1,6 +1,6 @@
 """Ceilings as the harness keeps them: measured once per turn between the contenders, in a process of their own.
 
-In: the contenders' files. Out: images per second of copy, decode and disk, and each row's fraction of what applies to it.
+In: the contenders' files. Out: images/s of copy, decode and disk, and each row's fraction of what applies to it.
 """
 
 import statistics
@@ -102,13 +102,13 @@ class CeilingMeter:
         self._rates[("disk", workers)] = [read["rate"]]
 
     def fraction(self, rate: float, codec: str, workers: int, *, ours: bool) -> float | None:
-        """Return a rate as a fraction of the lower ceiling: copy, and for ferdata's own rows its codec's decode ceiling."""
+        """Return a rate as a fraction of the lower ceiling: copy, and for ferdata's own rows their codec's decoding."""
         applying = [self._median("copy", workers), self._median(codec, workers) if ours else None]
         ceilings = [ceiling for ceiling in applying if ceiling]
         return rate / min(ceilings) if ceilings else None
 
     def to_json(self, workers: int, *, stored_bytes: float) -> dict[str, Any]:
-        """Return the ceilings for one number of workers; ``stored_bytes`` per image turn the disk's bytes into images."""
+        """Return the ceilings for one number of workers; ``stored_bytes`` per image make images of the disk's bytes."""
         by_codec = {codec: self._median(codec, workers) for _, codec, _ in self._decoded}
         disk = self._median("disk", workers) or 0.0
         shown = "zstd" if by_codec.get("zstd") else next(iter(by_codec), None)

@@ -27,7 +27,7 @@ class BenchOptions:
         min_seconds: Shortest timed run; epochs are repeated until then.
         seed: Seed of photographs and orders.
         work: Folder for everything written; None: a folder in the user's cache, removed at the end.
-        environments: Folders to look in for the extras' virtual environments; the working folder and the checkout are always looked in.
+        environments: Folders to look in for the extras' environments, beside the working folder and the checkout.
     """
 
     shards: str | Path | None = None
@@ -86,7 +86,7 @@ class BenchRow:
         batch_size: Images in a batch.
         images_per_second: Median over the timed runs.
         spread: Best minus worst, as a fraction of the median.
-        fraction_of_ceiling: ``images_per_second`` as a fraction of the lower of the ceilings that apply to it; None without a ceiling.
+        fraction_of_ceiling: ``images_per_second`` over the lowest ceiling that applies to it; None without a ceiling.
         bytes_per_image: Stored bytes per image.
         peak_memory_bytes: Peak proportional set size of its process tree, in an epoch that is not timed.
         peak_private_bytes: The part of it that is not mapped files.
@@ -128,7 +128,8 @@ class BenchResult:
 
     Attributes:
         conditions: Machine, versions and settings.
-        ceilings: ``copy``, ``decode`` (of ferdata's default codec), ``disk``: images per second; ``decode_by_codec``; their ``spread``.
+        ceilings: ``copy``, ``decode`` (of ferdata's default codec), ``disk``: images per second; ``decode_by_codec``;
+            their ``spread``.
         rows: The main table, fastest first, then the sweeps' rows.
         notes: What the reader should know: who is missing and why, more workers than cores ...
         limit: One sentence on what limits this machine.

@@ -1,6 +1,6 @@
 """Trees of real photographs for benchmarks, cut from pictures that scikit-image and scikit-learn ship in their wheels.
 
-In: a count, a size and a layout. Out: JPEG files on disk, every one different, no download. Costs about 1 ms of one core per image.
+In: a count, a size, a layout. Out: JPEG files on disk, each one different, no download. About 1 ms of a core an image.
 """
 
 import importlib.util
@@ -24,7 +24,7 @@ __all__ = ["LAYOUTS", "PhotoTree", "find_photographs", "photo_label", "write_pho
 
 LAYOUTS = (FOLDER.name, AN_NPY.name, RAF_BASIC.name)
 CROP_SHARE = (0.3, 0.5)
-"""Side of a crop as a fraction of the photograph's short side: as smooth as aligned faces, about 12 kB at 224 px and quality 90."""
+"""Side of a crop over the photograph's short side: as smooth as aligned faces, about 12 kB at 224 px and quality 90."""
 CHUNK_IMAGES = 64
 
 _PHOTOGRAPHS = (
@@ -75,8 +75,9 @@ def write_photos(
 ) -> PhotoTree:
     """Write ``count`` train images, and ``num_held_out`` more, as a source tree in a real layout.
 
-    Image ``i`` is a random crop (photograph, place, scale, mirror) that depends on ``(seed, i)`` alone, so a larger tree
-    begins with the images of a smaller one; its class is :func:`photo_label` of ``i``. Held-out images count on from ``count``.
+    Image ``i`` is a random crop (photograph, place, scale, mirror) that depends on ``(seed, i)`` alone, so a larger
+    tree begins with the images of a smaller one; its class is :func:`photo_label` of ``i``. Held-out images count on
+    from ``count``.
 
     Raises:
         OptionError: If an argument is outside what is allowed.
@@ -86,7 +87,8 @@ def write_photos(
         raise OptionError(f"layout: {layout!r} found, expected one of {list(LAYOUTS)}; pass one of these")
     if count < 1 or num_held_out < 0 or size < 8 or not 1 <= quality <= 100 or num_threads < 1:
         raise OptionError(
-            f"write_photos: count {count}, num_held_out {num_held_out}, size {size}, quality {quality}, num_threads {num_threads} found, "
+            f"write_photos: count {count}, num_held_out {num_held_out}, size {size}, quality {quality}, "
+            f"num_threads {num_threads} found, "
             "expected count >= 1, num_held_out >= 0, size >= 8, quality 1..100, num_threads >= 1; change the argument"
         )
     photographs = [Image.open(path).convert("RGB") for path in find_photographs()]
@@ -108,7 +110,7 @@ def write_photos(
 
 
 def photo_label(index: int, *, layout: str = "folder") -> int:
-    """Return the class of image ``index``: classes take turns; an AffectNet id, which for RAF-basic is never 7 (Contempt)."""
+    """Return the class of image ``index``: classes take turns; an AffectNet id, never 7 (Contempt) for RAF-basic."""
     return index % (len(RAFDB_BASIC) if layout == RAF_BASIC.name else len(AFFECTNET_8))
 
 

@@ -119,12 +119,9 @@ def _curves(result: BenchResult, axis: str) -> Figure:
     axes.set_ylabel("images per second")
     axes.grid(axis="y", lw=0.4, alpha=0.5)
     axes.legend(fontsize=7.5, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    fixed = (
-        f"batches of {result.conditions['batch_size']}"
-        if axis == "workers"
-        else f"{result.conditions['workers']} workers"
-    )
-    title = f"{result.conditions['images']:,} images {result.conditions['image']}, {fixed}, {result.conditions['cores']} cores, by {axis}"
+    conditions = result.conditions
+    fixed = f"batches of {conditions['batch_size']}" if axis == "workers" else f"{conditions['workers']} workers"
+    title = f"{conditions['images']:,} images {conditions['image']}, {fixed}, {conditions['cores']} cores, by {axis}"
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
     _sign(figure, result)
     return figure
@@ -165,7 +162,8 @@ def _setting(row: BenchRow, axis: str) -> int:
 
 def _title(result: BenchResult) -> str:
     conditions = result.conditions
-    return f"{conditions['images']:,} images {conditions['image']}, {conditions['workers']} workers on {conditions['cores']} cores"
+    made = f"{conditions['images']:,} images {conditions['image']}"
+    return f"{made}, {conditions['workers']} workers on {conditions['cores']} cores"
 
 
 def _sign(figure: Figure, result: BenchResult, *legend: str) -> None:

@@ -1,7 +1,7 @@
-"""The harness's end of a runner: starts it in the right interpreter, asks, waits with a time limit, ends it and all its children.
+"""The harness's end of a runner: starts it in the right interpreter, asks, waits for so long, ends it and its children.
 
-In: a contender's name. Out: replies as dictionaries. A runner that fails, hangs or dies becomes a :class:`ContenderError` that holds its
-last words.
+In: a contender's name. Out: replies as dictionaries. A runner that fails, hangs or dies becomes a
+:class:`ContenderError` that holds its last words.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ class ContenderError(FerdataError):
 def find_interpreter(entry: Entry, folders: Sequence[Path]) -> tuple[str, str | None]:
     """Return the Python that has the contender's library, and None; or any text and the reason there is none.
 
-    The interpreter we run in is taken where it can; otherwise the entry's environment in the first of ``folders`` that has it.
+    The interpreter we run in is taken where it can; otherwise the entry's environment in the first folder that has it.
     """
     here = entry.available()
     if here is None or not entry.environment:
@@ -111,7 +111,8 @@ class RunnerProcess:
             while b"\n" not in self._unread:
                 if not selector.select(max(0.0, deadline - now())):
                     raise ContenderError(
-                        f"{self.name}: no reply to {verb} in {timeout_seconds:.0f} s ({self._last_words()}); leave it out"
+                        f"{self.name}: no reply to {verb} in {timeout_seconds:.0f} s ({self._last_words()}); "
+                        "leave it out"
                     )
                 content = self._process.stdout.read(1 << 16)
                 if not content:

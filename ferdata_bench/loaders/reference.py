@@ -1,7 +1,7 @@
-"""The truth that every contender is checked against before it is timed: what Pillow decodes from the source, and the labels.
+"""The truth every contender is checked against before it is timed: what Pillow decodes from the source, and the labels.
 
-In: a class-folder tree. Out: a small file with a digest and a coarse signature of every image; then a verdict on one epoch of batches.
-Nobody wins by skipping work: each sample must come exactly once, with its label and its pixels.
+In: a class-folder tree. Out: a small file with a digest and a coarse signature of every image; then a verdict on one
+epoch of batches. Nobody wins by skipping work: each sample must come exactly once, with its label and its pixels.
 """
 
 import hashlib
@@ -116,8 +116,8 @@ def make_reference(source: Path) -> Reference:
     shapes = {shape for shape, _, _ in facts}
     if len(shapes) > 1:
         raise SourceError(
-            f"{source}: images of {len(shapes)} sizes found ({sorted(shapes)[:3]} ...), expected one size, because contenders store pixels "
-            "as they are; resize them first"
+            f"{source}: images of {len(shapes)} sizes found ({sorted(shapes)[:3]} ...), expected one size, "
+            "because contenders store pixels as they are; resize them first"
         )
     return Reference(
         source=source,
@@ -173,7 +173,8 @@ def check_epoch(
         if len(wrong := np.flatnonzero(expected[codes] == 0)):
             row = rows[wrong[0]]
             raise ContentError(
-                f"{reference.paths[row]}: label {int(named[wrong[0]])} found, expected {int(reference.labels[row])}; mend the contender"
+                f"{reference.paths[row]}: label {int(named[wrong[0]])} found, "
+                f"expected {int(reference.labels[row])}; mend the contender"
             )
         np.add.at(seen, codes, 1)
         order.append(rows)
@@ -200,10 +201,10 @@ def _exact_finder(reference: Reference) -> "Finder":
 
 
 def _near_finder(reference: Reference) -> "Finder":
-    """Return a function that finds images' rows by the nearest signature, and compares the pixels of some with Pillow's.
+    """Return a function that finds images' rows by the nearest signature, and compares some pixels with Pillow's.
 
-    Crops of a clear sky look alike: if the nearest row is not clearly the nearest, details of the pixels decide, and if even these
-    are the same, the label does.
+    Crops of a clear sky look alike: if the nearest row is not clearly the nearest, details of the pixels decide, and if
+    even these are the same, the label does.
     """
     import torch
 
@@ -225,7 +226,8 @@ def _near_finder(reference: Reference) -> "Finder":
         error = float((signatures - known[rows]).abs().max())
         if error > MAX_SIGNATURE_ERROR:
             raise ContentError(
-                f"image: {error:.1f} levels away from the nearest source image found, expected at most {MAX_SIGNATURE_ERROR}; "
+                f"image: {error:.1f} levels away from the nearest source image found, "
+                f"expected at most {MAX_SIGNATURE_ERROR}; "
                 "mend the contender"
             )
         for position, row in enumerate(rows.tolist()):
@@ -240,7 +242,7 @@ def _near_finder(reference: Reference) -> "Finder":
 def _choose_by_details(
     pixels: np.ndarray, candidates: np.ndarray, label: int, reference: Reference, taken: set[int]
 ) -> int:
-    """Return the candidate whose details are nearest; among equals one with this label that nothing has been found to be yet."""
+    """Return the candidate whose details are nearest; among equals one with this label that is not taken yet."""
     errors = np.array([_detail_error(pixels, read_planes(Path(reference.paths[row]))) for row in candidates])
     equals = candidates[errors <= errors.min() * 1.1 + 0.05]
     return int(min(equals, key=lambda row: (reference.labels[row] != label, int(row) in taken)))
@@ -264,7 +266,8 @@ def _require_each_once(reference: Reference, first_rows: np.ndarray, seen: np.nd
     if len(wrong := np.flatnonzero(seen != expected)):
         raise ContentError(
             f"epoch: {int(np.count_nonzero(seen < expected)):,} of {len(seen):,} images too rarely and "
-            f"{int(np.count_nonzero(seen > expected)):,} too often found (first: {reference.paths[first_rows[wrong[0]]]}), "
+            f"{int(np.count_nonzero(seen > expected)):,} too often found "
+            f"(first: {reference.paths[first_rows[wrong[0]]]}), "
             "expected each exactly once; mend the contender"
         )
 

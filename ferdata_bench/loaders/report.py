@@ -1,6 +1,6 @@
 """Shows a benchmark's result: a table for the terminal, a JSON file, pictures.
 
-In: a :class:`BenchResult`. Out: text on a console, files. Every table and picture names the conditions, so that none can be quoted without.
+In: a :class:`BenchResult`. Out: text on a console, files. Every table and picture names the conditions.
 """
 
 import json
@@ -59,12 +59,13 @@ def conditions_lines(conditions: dict[str, Any]) -> list[str]:
     """Return the conditions as a few lines of text."""
     versions = ", ".join(f"{name} {version}" for name, version in conditions["versions"].items())
     return [
-        f"{conditions['cpu']}, {conditions['cores']} cores, {conditions['memory_bytes'] / 2**30:.0f} GiB, {conditions['system']}, "
-        f"load {conditions['load_before']} before",
+        f"{conditions['cpu']}, {conditions['cores']} cores, {conditions['memory_bytes'] / 2**30:.0f} GiB, "
+        f"{conditions['system']}, load {conditions['load_before']} before",
         f"{conditions['images']:,} images {conditions['image']} ({conditions['bytes_per_image']:,} bytes; JPEG "
         f"{conditions['source_bytes_per_image']:,}) from {conditions['source']}",
         f"cache {conditions['cache']}; {conditions['workers']} workers, batches of {conditions['batch_size']}, "
-        f"{conditions['epochs']} timed runs of at least {conditions['min_seconds']} s; consumer {conditions['consumer']}",
+        f"{conditions['epochs']} timed runs of at least {conditions['min_seconds']} s; "
+        f"consumer {conditions['consumer']}",
         f"Python {conditions['python']}, {versions}; commit {conditions['commit'] or 'unknown'}",
     ]
 

@@ -1,8 +1,8 @@
 """One contender, or the ceilings, in its own process, driven over stdin and stdout by lines of JSON.
 
-In: ``{"do": VERB, ...}``, verbs being the public methods below and ``quit``. Out: for each one line, ``{"ok": true, ...}`` or
-``{"ok": false, "error": ...}``. The process may belong to another virtual environment than the harness; all measure with one clock and
-one loop.
+In: ``{"do": VERB, ...}``, verbs being the public methods below and ``quit``. Out: for each one line, ``{"ok": true,
+...}`` or ``{"ok": false, "error": ...}``. The process may belong to another virtual environment than the harness; all
+measure with one clock and one loop.
 
     python -m ferdata_bench.loaders.runner CONTENDER | ceilings
 """
@@ -145,7 +145,7 @@ class Runner:
 
 
 def _consume(batches: Iterable[Batch]) -> tuple[int, int, int]:
-    """Read one epoch as a consumer that touches one byte of every image; return images, and the sums of labels and bytes."""
+    """Read an epoch as a consumer that touches one byte of every image; return images, sums of labels and bytes."""
     images, labels_sum, bytes_sum = 0, 0, 0
     for pixels, labels in batches:
         bytes_sum += int(pixels[:, 0, 0, 0].sum())

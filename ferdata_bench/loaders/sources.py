@@ -1,4 +1,4 @@
-"""The class-folder tree that contenders ingest: the user's own, photographs, or the first samples of shards that were given.
+"""The class-folder tree that contenders ingest: the user's own, photographs, or the first samples of given shards.
 
 In: options. Out: a folder ``<class>/<name>.jpg``. Costs a millisecond per image, before anything is timed.
 """
@@ -24,14 +24,14 @@ QUALITY = 90
 
 
 def choose_count(options: BenchOptions, entries: list[Entry]) -> int:
-    """Return how many images to measure on: the number asked for, otherwise more if the slow extras are asked for too."""
+    """Return how many images to measure on: what was asked for, otherwise more if the slow extras are to run too."""
     return options.count or (FULL_COUNT if set(EXTRAS) <= set(entries) else USUAL_COUNT)
 
 
 def prepare_source(options: BenchOptions, folder: Path, *, count: int) -> tuple[Path, str]:
     """Return the tree for these options, written below ``folder`` unless the user has one, and what it shows.
 
-    Photographs come first, because their noise is what codecs have to deal with; if none are installed, faces are drawn.
+    Photographs come first, because their noise is what codecs have to deal with; without any, faces are drawn.
 
     Raises:
         ShardMissingError, ShardCorruptError: If the shards given are missing or damaged.
@@ -62,7 +62,7 @@ def write_faces(folder: Path, *, count: int, size: int, seed: int) -> Path:
 
 
 def write_tree_of_shards(shards: str | Path, folder: Path, *, count: int) -> Path:
-    """Write the first ``count`` train samples of a data set as JPEG files in class folders, for contenders that need a tree."""
+    """Write the first ``count`` train samples of a data set as JPEG files in class folders, for all who need a tree."""
     store = Store(shards)
     index = read_index(store)
     split = "train" if "train" in index.splits else next(iter(index.splits))

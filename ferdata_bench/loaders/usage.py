@@ -1,6 +1,6 @@
 """What a process and all its descendants use: CPU seconds, and memory as PSS, where a shared page counts once.
 
-In: a process id. Out: sums over the tree. Reading memory walks page tables (milliseconds per process): never do it while a clock runs.
+In: a process id. Out: sums over its tree. Memory is read by walking page tables, for milliseconds: not while timing.
 """
 
 import threading

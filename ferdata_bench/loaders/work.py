@@ -57,8 +57,8 @@ def fetch_shards(store: Store, folder: Path) -> Path:
     needed, free = sum(sizes.values()), shutil.disk_usage(folder.parent).free
     if needed > free:
         raise OptionError(
-            f"{folder.parent}: {free / 1e9:.1f} GB free found, expected {needed / 1e9:.1f} GB for a copy of {store}; make room, or copy "
-            "a part of it to a folder and name that"
+            f"{folder.parent}: {free / 1e9:.1f} GB free found, expected {needed / 1e9:.1f} GB for a copy of {store}; "
+            "make room, or copy a part of it to a folder and name that"
         )
     target = Store(folder)
     target.make_dir()

@@ -1,7 +1,7 @@
-"""Which codec settings are worth having? Every predictor, colour, arrangement, zstd level and frame size, on real photographs.
+"""Which codec settings are worth having? Predictors, colours, arrangements, zstd levels, frame sizes, on photographs.
 
-Run ``python -m ferdata_bench.studies.codecs --json study.json --plot study.png`` on a quiet machine: some minutes, with ``--quick``
-half a minute. The answer and its explanation are in docs/codecs.md.
+Run ``python -m ferdata_bench.studies.codecs --json study.json --plot study.png`` on a quiet machine: some minutes, with
+``--quick`` half a minute. The answer and its explanation are in docs/codecs.md.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def run_study(options: StudyOptions, say: Callable[[str], None] = print) -> dict
     """Measure every way at every size and choose the defaults.
 
     Returns:
-        ``conditions``, ``yardstick`` (size -> images/s of ``decode_jpeg``), ``rows`` and ``defaults`` (codec -> choice).
+        ``conditions``, ``yardstick`` (size -> images/s of ``decode_jpeg``), ``rows``, ``defaults`` (codec -> choice).
 
     Raises:
         AssertionError: If a way gives other pixels than Pillow: then its speed means nothing.
@@ -118,7 +118,7 @@ def load_photographs(size: int, count: int, seed: int) -> Photographs:
 
 
 def _measure(way: Way, images: Photographs, ring: Ring, options: StudyOptions) -> tuple[StudyRow, float]:
-    """Return the row of one way and the yardstick's rate beside it; runs of both take turns, so that drift affects both."""
+    """Return the row of one way and the yardstick's rate beside it; both take turns, so that drift affects both."""
     bytes_per_image, decode = prepare(way, images, ring, options.cold_bytes)
     files = [
         torch.frombuffer(bytearray(jpeg), dtype=torch.uint8) for jpeg in images.jpegs[: max(8, len(images.jpegs) // 4)]

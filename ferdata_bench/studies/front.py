@@ -1,6 +1,6 @@
 """What the codec study concludes: which ways no other way beats, and which of them each codec should use.
 
-In: rows of bytes and images per second. Out: the Pareto front, and a default for each codec with its reason. Pure arithmetic.
+In: rows of bytes and images per second. Out: the Pareto front, and each codec's default and its reason. Arithmetic.
 """
 
 import math
@@ -12,8 +12,7 @@ from typing import Any
 __all__ = ["LEAD", "MIN_SPEED", "TOLERANCE", "StudyRow", "choose_defaults", "mark_front"]
 
 MIN_SPEED = 3.0
-"""How many times the images per second of torchvision's ``decode_jpeg`` a filtered way must reach: the goal of 2.5, and room for a
-loader."""
+"""Times the speed of torchvision's ``decode_jpeg`` a filtered way must reach: the goal of 2.5, room for a loader."""
 LEAD = 1.2
 """How many times as fast as ``compact`` plain pixels under zstd must be, to be worth two and a half times its bytes."""
 TOLERANCE = 0.05
@@ -36,8 +35,8 @@ class StudyRow:
         images_per_second: Median, one core.
         times_decode_jpeg: Median over the runs of its rate over that of ``torchvision.io.decode_jpeg`` just before.
         spread: Best minus worst run, as a fraction of the median.
-        front_gap: How much faster the fastest way is that is no larger and that the shard format can hold (one image per frame), as a
-            share; 0 on the Pareto front.
+        front_gap: How much faster the fastest way is that is no larger and that the shard format can hold (one image
+            per frame), as a share; 0 on the Pareto front.
     """
 
     size: int
@@ -64,9 +63,10 @@ class StudyRow:
 
 
 def mark_front(rows: Sequence[StudyRow]) -> list[StudyRow]:
-    """Return the rows of one size with their distance from the front, smallest first; several images per frame are no part of it.
+    """Return the rows of one size with their distance from the front, smallest first.
 
-    Speeds are compared as multiples of the yardstick, so that drift of the machine during the run does not matter.
+    Several images per frame are no part of the front. Speeds are compared as multiples of the yardstick, so that drift
+    of the machine during the run does not matter.
     """
     ordered = sorted(rows, key=lambda row: (row.bytes_per_image, -row.times_decode_jpeg))
     best, marked = 0.0, []
@@ -78,11 +78,11 @@ def mark_front(rows: Sequence[StudyRow]) -> list[StudyRow]:
 
 
 def choose_defaults(rows: Sequence[StudyRow]) -> dict[str, dict[str, Any]]:
-    """Return codec -> the ``name`` of its default way, ``level``, ``filter``, ``why``, and the sizes where it is ``on_front``.
+    """Return codec -> ``name`` of its default way, ``level``, ``filter``, ``why``, and sizes where it is ``on_front``.
 
     One setting of each codec serves every size, so the marked rows of all sizes are judged together. ``compact`` is the
     smallest way that decodes at least :data:`MIN_SPEED` times as fast as ``decode_jpeg`` at every size. ``zstd`` is the
-    smallest that is :data:`LEAD` times as fast as this ``compact`` at every size: a larger and hardly faster one would serve
+    smallest that is :data:`LEAD` times as fast as this ``compact`` at every size: one hardly faster would serve
     nobody. ``raw`` and ``jpeg`` have nothing to choose.
     """
     ways: dict[str, list[StudyRow]] = {}

@@ -24,7 +24,7 @@ _DEFINITIONS = {
 
 
 def network_table(size: int = 224, num_classes: int = 8) -> str:
-    """Return a row per network: definition, linear input, smallest image, parameters, GFLOP of one image's forward pass."""
+    """Return a row per network: definition, linear input, smallest image, parameters, GFLOP of one forward pass."""
     lines = [
         "| name | definition | linear input | smallest image | parameters | GFLOP per image |",
         "|---|---|--:|--:|--:|--:|",

@@ -1,10 +1,11 @@
-"""Is the plan's prediction right? Compares it with the real loader's images per second, codec by codec, on this machine.
+"""Is the plan's prediction right? Compares it with the loader's images per second, codec by codec, on this machine.
 
     python -m ferdata_bench.studies.plan_check [DIR] [--json FILE] [--leave-gb 3 --count 24576]
 
-In: a data set; photographs of 224 px if none is given. Out: a table and a JSON file; exit code 1 if a prediction is more than 20 %
-off, or another choice than the recommended one is more than 10 % faster. Every codec is recoded in full and streamed, so it takes minutes
-and several times the data set's size on disk. With ``--leave-gb`` all other memory is taken away first: what a set does that does not fit.
+In: a data set; photographs of 224 px if none is given. Out: a table and a JSON file; exit code 1 if a prediction is
+more than 20 % off, or another choice than the recommended one is more than 10 % faster. Every codec is recoded in full
+and streamed, so it takes minutes and several times the data set's size on disk. With ``--leave-gb`` all other memory is
+taken away first: what a set does that does not fit.
 """
 
 import json
@@ -49,7 +50,7 @@ CHOICE = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedRow:
-    """One codec with one number of workers: predicted and measured images per second, and the error as a fraction of the measured rate."""
+    """One codec with one number of workers: images/s as predicted and measured, and the error over the latter."""
 
     codec: str
     workers: int

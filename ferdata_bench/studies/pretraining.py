@@ -2,9 +2,9 @@
 
     python -m ferdata_bench.studies.pretraining --out docs
 
-In: sizes. Out: ``pretraining.png`` (validation accuracy by epoch, mean and range over seeds) and ``pretraining.json``. The answer holds for
-the synthetic faces: it shows that going on from another data set's run works, not what it is worth on photographs. About five minutes on
-two cores with the defaults.
+In: sizes. Out: ``pretraining.png`` (validation accuracy by epoch, mean and range over seeds) and ``pretraining.json``.
+The answer holds for the synthetic faces: it shows that going on from another data set's run works, not what it is worth
+on photographs. About five minutes on two cores with the defaults.
 """
 
 import argparse
@@ -38,7 +38,7 @@ class StudyOptions:
 
     Attributes:
         rafdb_images: Synthetic RAF-DB images, in train and test together.
-        affectnet_images: Synthetic AffectNet images, in train and val together: few, since that is when a start matters.
+        affectnet_images: Synthetic AffectNet images, in train and val: few, since that is when a start matters.
         size: Height and width.
         model: The network.
         pretrain_epochs: Epochs on RAF-DB.
@@ -68,7 +68,7 @@ def run_study(options: StudyOptions, folder: Path, *, say: Callable[[str], None]
         say: Called with progress.
 
     Returns:
-        ``options``; ``head``, what became of the pre-trained head; ``curves``: way -> accuracy on val ``[seed][epoch]``.
+        ``options``; ``head``, what became of the trained head; ``curves``: way -> accuracy on val ``[seed][epoch]``.
     """
     rafdb = _shards("rafdb", options.rafdb_images, options, folder, say)
     affectnet = _shards("affectnet", options.affectnet_images, options, folder, say)
@@ -117,7 +117,8 @@ def draw_study(record: dict[str, Any]) -> bytes:
     axes.text(
         0.99,
         0.02,
-        f"{sizes['model']}, {sizes['affectnet_images']:,} images of {sizes['size']} px; RAF-DB: {sizes['rafdb_images']:,} images",
+        f"{sizes['model']}, {sizes['affectnet_images']:,} images of {sizes['size']} px; "
+        f"RAF-DB: {sizes['rafdb_images']:,} images",
         transform=axes.transAxes,
         ha="right",
         fontsize=8,

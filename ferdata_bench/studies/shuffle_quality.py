@@ -1,8 +1,9 @@
-"""How well does the window shuffle mix? Distances between neighbours of a shard and runs of one label, against a true permutation.
+"""How well does the window shuffle mix? Distances of a shard's neighbours, runs of a label, against a permutation.
 
-Run ``python -m ferdata_bench.studies.shuffle_quality --out docs/figures`` on any machine: the order is arithmetic, so no image is
-read, and half a minute is enough. Two orders in the shards are shuffled: the one ingest writes (a permutation already), and one
-sorted by class, the worst that shards made elsewhere could hold. The answer stands in docs/benchmarks.md.
+Run ``python -m ferdata_bench.studies.shuffle_quality --out docs/figures`` on any machine: the order is arithmetic, so
+no image is read, and half a minute is enough. Two orders in the shards are shuffled: the one ingest writes (a
+permutation already), and one sorted by class, the worst that shards made elsewhere could hold. The answer stands in
+docs/benchmarks.md.
 """
 
 import argparse
@@ -71,12 +72,12 @@ class Quality:
         way: How the epoch was shuffled.
         stored: In which order the samples stand in the shards.
         run_samples: Neighbours that are read together, where the way knows such runs.
-        neighbour_median: Median distance of two neighbours of a shard in the epoch, as a fraction of the epoch; 0.29 by chance.
+        neighbour_median: Median distance of two neighbours of a shard, as a fraction of the epoch; 0.29 by chance.
         neighbours_in_batch: Share of neighbours that meet in one batch.
         together_again: Share of pairs that meet in one batch and meet again in the next epoch's.
         label_run_mean: Mean length of a run of one label.
         label_run_longest: The longest such run.
-        batch_balance: Variance of a class's count in a batch over that of a permutation, averaged over classes; 1 by chance.
+        batch_balance: Variance of a class's count in a batch over that of a permutation, mean of classes; 1 by chance.
     """
 
     way: str
@@ -239,7 +240,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
 
 
 def plot_quality(result: Mapping[str, Any], path: Path) -> None:
-    """Draw how far apart neighbours come to stand, and how long runs of one label are, and write the picture to ``path``."""
+    """Draw how far apart neighbours come to stand, and how long runs of a label are, and write the picture."""
     values = result["distributions"]
     figure = Figure(figsize=(15, 4.6), layout="constrained")
     FigureCanvasAgg(figure)

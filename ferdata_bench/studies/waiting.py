@@ -1,9 +1,10 @@
-"""Does training wait for data? The same step fed by the loader, and on one batch that stays where it is, timed in turns.
+"""Does training wait for data? The same step fed by the loader, and on one resident batch, timed in turns.
 
-    python -m ferdata_bench.studies.waiting --shards DIR --model mod4 --batch-size 256 --amp bf16 --channels-last --json out.json
+    python -m ferdata_bench.studies.waiting --shards DIR --model mod4 --batch-size 256 --amp bf16 --json out.json
 
-In: settings. Out: images/s of both, their ratio, and the share of the time the loader-fed steps waited. The resident batch is the compute
-limit: augmentation and all else a step does are in both. Rounds alternate, so that a machine that slows down slows both; medians count.
+In: settings. Out: images/s of both, their ratio, and the share of the time the loader-fed steps waited. The resident
+batch is the compute limit: augmentation and all else a step does are in both. Rounds alternate, so that a machine that
+slows down slows both; medians count.
 """
 
 import argparse

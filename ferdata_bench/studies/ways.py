@@ -1,6 +1,6 @@
-"""The ways of storing images that the codec study compares: each encodes photographs and decodes them into rows of a ring.
+"""The ways of storing images that the codec study compares: each encodes photographs and decodes them into ring rows.
 
-In: pixels and their JPEG files. Out: stored bytes and a function that decodes all of them, as the loader would on one core.
+In: pixels and their JPEG files. Out: stored bytes and a function that decodes all of them, as one core's loader would.
 """
 
 import itertools
@@ -120,7 +120,7 @@ def all_ways(image_bytes: int, *, quick: bool) -> list[Way]:
 
 
 def prepare(way: Way, images: Photographs, ring: Ring, cold_bytes: int) -> tuple[float, Decode]:
-    """Store the images in one way, and again up to ``cold_bytes``, so that they come from memory and not from the processor's cache.
+    """Store the images in one way, and again up to ``cold_bytes``, so that no processor cache holds them.
 
     Returns:
         Stored bytes per image, and a function that decodes all images into their rows; its argument, the number of

@@ -1,6 +1,7 @@
 """From the loader's bytes to the network's input: resizing, augmenting, normalising, all on the batch's own device.
 
-In: uint8 ``[N, 3, H, W]``. Out: float32 ``[N, 3, size, size]``. Training augments; evaluation resizes and normalises only.
+In: uint8 ``[N, 3, H, W]``. Out: float32 ``[N, 3, size, size]``. Training augments;
+evaluation resizes and normalises only.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""Dropout whose masks are arithmetic: what is left out of a sample depends on (seed, epoch, position) and on nothing else.
+"""Dropout whose masks are arithmetic: what is left out of a sample depends on (seed, epoch, position) alone.
 
-In: one key per sample, and features. Out: a mask, and features. So the masks are the same after a resume, for any number of ranks and
-however a batch is cut into micro-batches, which no state of a random generator can promise.
+In: one key per sample, and features. Out: a mask, and features. So the masks are the same after a resume, for any
+number of ranks and however a batch is cut into micro-batches, which no state of a random generator can promise.
 """
 
 import numpy as np
@@ -24,8 +24,9 @@ def sample_keys(seed: int, epoch: int, positions: np.ndarray) -> torch.Tensor:
 def dropout_mask(keys: torch.Tensor, num_features: int, probability: float) -> torch.Tensor:
     """Return bool ``[N, num_features]``: which features of each sample stay, by the samples' keys (int64 ``[N]``).
 
-    To be called outside of a compiled network: the arithmetic overflows on purpose, which is no defined number in the code that
-    ``torch.compile`` writes for a CPU, and its compiler (torch 2.15) breaks its own memory over the table of counters.
+    To be called outside of a compiled network: the arithmetic overflows on purpose, which is no defined number in the
+    code that ``torch.compile`` writes for a CPU, and its compiler (torch 2.15) breaks its own memory over the table of
+    counters.
     """
     counters = torch.arange(1, num_features + 1, device=keys.device) * GOLDEN_RATIO
     bits = splitmix64(keys[:, None] + counters)
@@ -33,7 +34,7 @@ def dropout_mask(keys: torch.Tensor, num_features: int, probability: float) -> t
 
 
 class SampleDropout(nn.Module):
-    """Sets features to zero with a probability: those a mask says, or any as plain dropout does where no mask is given."""
+    """Sets features to zero with a probability: those a mask says, or without a mask any, as plain dropout does."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()

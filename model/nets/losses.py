@@ -1,7 +1,7 @@
 """Losses: cross-entropy as a sum that the caller divides, and concordance for valence and arousal.
 
-In: a network's outputs and the targets. Out: scalars with gradients. Padding rows and samples without values count for nothing;
-masks are multiplied and not indexed with, so that a GPU is never waited for.
+In: a network's outputs and the targets. Out: scalars with gradients. Padding rows and samples without values count for
+nothing; masks are multiplied and not indexed with, so that a GPU is never waited for.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ __all__ = ["class_weights", "concordance_loss", "cross_entropy_sum"]
 
 
 def class_weights(counts: Sequence[int]) -> torch.Tensor:
-    """Return float32 ``[classes]``: inverse frequencies, scaled so that their mean over the samples is 1; 0 for empty classes.
+    """Return float32 ``[classes]``: inverse frequencies, scaled to a mean of 1 over the samples; 0 for empty classes.
 
-    So weighted losses are divided by the number of samples. Divided by the weights in the batch, as torch's ``mean`` does, rare classes
-    would weigh less than was asked: a batch without them would count as much as one that they fill.
+    So weighted losses are divided by the number of samples. Divided by the weights in the batch, as torch's ``mean``
+    does, rare classes would weigh less than was asked: a batch without them would count as much as one that they fill.
     """
     numbers = torch.tensor(counts, dtype=torch.float64)
     present = int((numbers > 0).sum())

@@ -1,7 +1,7 @@
 """The networks: seven small ones of the report this project grew from, and any of timm's.
 
-In: a name, the image size, the classes. Out: a module of a body (images to features), dropout, and heads. Linear inputs are derived
-from the image size, without running the network.
+In: a name, the image size, the classes. Out: a module of a body (images to features), dropout, and heads. Linear inputs
+are derived from the image size, without running the network.
 """
 
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ class FerNetwork(nn.Module):
     def forward(
         self, images: torch.Tensor, mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return logits float ``[N, classes]``, and valence and arousal float ``[N, 2]`` in [-1, 1] where there is a head for them.
+        """Return logits float ``[N, classes]``, and valence and arousal float ``[N, 2]`` in [-1, 1] with such a head.
 
         Args:
             images: float ``[N, 3, H, W]``.
@@ -200,7 +200,8 @@ def _timm_body(name: str, size: tuple[int, int], pretrained: bool) -> tuple[nn.M
         import timm
     except ImportError as error:
         raise OptionError(
-            f"model timm:{name}: the package timm is not installed, expected it for its models; pip install 'ferdata[timm]'"
+            f"model timm:{name}: the package timm is not installed, expected it for its models; "
+            "pip install 'ferdata[timm]'"
         ) from error
     try:
         body: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0)
@@ -209,7 +210,8 @@ def _timm_body(name: str, size: tuple[int, int], pretrained: bool) -> tuple[nn.M
             num_features = int(body(torch.zeros(1, 3, *size)).shape[1])
     except Exception as error:
         raise OptionError(
-            f"model timm:{name} at {size[0]} x {size[1]}: {str(error).splitlines()[0] if str(error) else type(error).__name__}; "
+            f"model timm:{name} at {size[0]} x {size[1]}: "
+            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}; "
             "choose a name out of timm.list_models() and a --size it can take"
         ) from error
     return body.train(), num_features

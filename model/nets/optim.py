@@ -1,4 +1,4 @@
-"""The optimizer and its learning rate. In: options. Out: a torch optimizer, and a rate that is a pure function of the step."""
+"""The optimizer and its learning rate. In: options. Out: a torch optimizer; a rate that depends on the step alone."""
 
 import math
 
@@ -24,7 +24,7 @@ def make_optimizer(network: nn.Module, options: TrainOptions, device: torch.devi
 
 
 def learning_rate(options: TrainOptions, step: int, total_steps: int) -> float:
-    """Return the rate of a step, counted from 0, of a run of ``total_steps``: a linear rise, then constant or half a cosine."""
+    """Return the rate of a step, counted from 0, of ``total_steps``: a linear rise, then constant or half a cosine."""
     rise = round(options.warmup * total_steps)
     if step < rise:
         return options.lr * (step + 1) / rise

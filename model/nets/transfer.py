@@ -1,4 +1,4 @@
-"""The weights a network starts with: fresh ones, or another run's: the body as it is, the head row by row, by the names of the classes.
+"""The weights a network starts with: fresh, or another run's: the body as it is, the head row by row, by class name.
 
 In: settings, and a checkpoint. Out: the network, and what became of each row of its head.
 """
@@ -76,7 +76,8 @@ def make_network(
         if not is_out_of_memory(error):
             raise
         raise TrainError(
-            f"model {options.model_name} at {size[0]} x {size[1]}: its weights do not fit the memory ({str(error).splitlines()[0][:160]}), "
+            f"model {options.model_name} at {size[0]} x {size[1]}: its weights do not fit the memory "
+            f"({str(error).splitlines()[0][:160]}), "
             "expected a network that does; use a smaller --size or another --model"
         ) from error
     if options.init_from is None or resumes:

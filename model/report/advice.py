@@ -1,4 +1,4 @@
-"""What to do when a run waits for its data. In: how long it waited, and how it is fed. Out: one sentence, or nothing. Pure."""
+"""What to do when a run waits for its data. In: how long it waited, how it is fed. Out: a sentence or nothing. Pure."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,8 @@ def advise(clock: WaitClock, loader: Loader, *, ranks_share_batches: bool) -> Ad
     if clock.steady_wait_share <= WAIT_LIMIT:
         return Advice(
             "start",
-            f"{found}; nearly all of it is the start of the epoch ({clock.first_wait_seconds:.2f} s), which longer epochs hide",
+            f"{found}; nearly all of it is the start of the epoch ({clock.first_wait_seconds:.2f} s), "
+            "which longer epochs hide",
         )
     return Advice("steady", f"{found}; " + ", or ".join(_remedies(loader, ranks_share_batches)))
 
@@ -55,5 +56,6 @@ def _remedies(loader: Loader, ranks_share_batches: bool) -> list[str]:
     if loader.batch_size < 128:
         remedies.append(f"use larger batches (--batch-size {2 * loader.batch_size}) to spend less per step")
     return remedies or [
-        "shard at a smaller --size, or train where the shards are on a faster disk: the loader is at this machine's limit"
+        "shard at a smaller --size, or train where the shards are on a faster disk: "
+        "the loader is at this machine's limit"
     ]

@@ -1,4 +1,4 @@
-"""Pictures of a run. In: the lines of ``metrics.jsonl``, and a confusion matrix. Out: PNG bytes, drawn without a display."""
+"""Pictures of a run. In: lines of ``metrics.jsonl``, a confusion matrix. Out: PNG bytes, drawn without a display."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
@@ -50,7 +50,7 @@ def draw_curves(lines: Iterable[Mapping[str, Any]]) -> bytes:
 
 @matplotlib.rc_context(PLAIN_TEXT)
 def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], *, title: str) -> bytes:
-    """Return a PNG of a confusion matrix: rows actual, columns predicted, shaded by the share of the row, with counts."""
+    """Return a PNG of a confusion matrix: rows actual, columns predicted, shaded by share of the row, with counts."""
     counts = np.array(confusion, dtype=np.int64)
     shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
     numbered = len(classes) <= _MOST_NUMBERED

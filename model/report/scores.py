@@ -71,7 +71,7 @@ def scores_from_confusion(confusion: np.ndarray, *, loss: float, moments: np.nda
     Args:
         confusion: int64 ``[classes, classes]``, rows actual, columns predicted.
         loss: Mean cross-entropy.
-        moments: float64 ``[2, 6]`` for valence and arousal: count and sums of x, y, x * x, y * y, x * y (x predicted, y actual).
+        moments: float64 ``[2, 6]`` for valence and arousal: count and sums of x, y, x², y², xy (x predicted, y actual).
     """
     right = confusion.diagonal().astype(np.float64)
     actual, predicted = confusion.sum(1), confusion.sum(0)

@@ -1,6 +1,7 @@
-"""Which run to go on with where its folder is not named: that of an earlier attempt of the same torchrun, or the newest unfinished one.
+"""Which run to go on with if none is named: an earlier attempt's of the same torchrun, or the newest unfinished one.
 
-In: settings and the environment torchrun sets. Out: a run's folder, or None. Every rank finds the same before the ranks have met.
+In: settings and the environment torchrun sets. Out: a run's folder, or None. Every rank finds the same before the ranks
+have met.
 """
 
 import os
@@ -28,12 +29,12 @@ def attempt() -> int:
 def launch() -> str | None:
     """Return what all attempts of one torchrun have in common, and nothing else has; None without torchrun."""
     name = os.environ.get("TORCHELASTIC_RUN_ID")
-    # torchrun calls its runs "none" where nobody named them; its process, which starts every attempt, is then what they share
+    # torchrun calls its runs "none" where nobody named them; the process that starts every attempt is what they share
     return f"{socket.gethostname()}:{os.getppid()}" if name == "none" else name
 
 
 def find_resume(options: TrainOptions, given: Collection[str] | None) -> tuple[TrainOptions, Collection[str] | None]:
-    """Return the settings, and the names that were asked for, with ``resume`` filled in where a run is to be gone on with.
+    """Return the settings, and the names asked for, with ``resume`` filled in where a run is to be gone on with.
 
     What an earlier attempt began was begun by the same command, so nothing in it can clash.
     """
@@ -46,7 +47,7 @@ def find_resume(options: TrainOptions, given: Collection[str] | None) -> tuple[T
 
 
 def find_begun(options: TrainOptions) -> tuple[Path | None, bool]:
-    """Return the run to go on with, and whether it is one of this very command's; (None, False) where a new one is to begin.
+    """Return the run to go on with, and whether it is of this very command; (None, False) where a new one is to begin.
 
     Args:
         options: With ``resume`` None, or :data:`AUTO`.

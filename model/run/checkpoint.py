@@ -1,7 +1,7 @@
 """Checkpoints: everything a run needs to go on, as tensors and plain values, so that reading one runs no code.
 
-In: a :class:`Checkpoint`. Out: a file that appears whole or not at all, whose every byte is checked before it is read with
-``weights_only=True``.
+In: a :class:`Checkpoint`. Out: a file that appears whole or not at all, whose every byte is checked before it is read
+with ``weights_only=True``.
 """
 
 import os
@@ -114,7 +114,7 @@ class Checkpoint:
             to_resume: Whether a run is to go on from it, which takes more than weights.
 
         Raises:
-            TrainError: If the file is missing, damaged, of another version or another program, or holds less than is needed.
+            TrainError: If the file is missing, damaged, of another version or program, or holds less than is needed.
         """
         record = _read_record(path)
         missing = [name for name in (*_WEIGHTS, *(_TO_RESUME if to_resume else ())) if name not in record]
@@ -191,7 +191,7 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 
 def _check_bytes(path: Path) -> None:
-    """Compare every file in the archive with its checksum: torch itself reads weights with flipped bits without a word."""
+    """Compare every file in the archive with its checksum: torch itself reads flipped bits without a word."""
     if not zipfile.is_zipfile(path):
         raise zipfile.BadZipFile("something else than a whole file of torch's")
     with zipfile.ZipFile(path) as archive:
@@ -220,5 +220,6 @@ def _foreign(path: Path, found: str) -> TrainError:
 
 def _unusable(path: Path, found: str) -> TrainError:
     return TrainError(
-        f"{path}: {found} found, expected a checkpoint that ferdata wrote; use the run's other one with --init-from or start again"
+        f"{path}: {found} found, expected a checkpoint that ferdata wrote; "
+        "use the run's other one with --init-from or start again"
     )

@@ -1,6 +1,6 @@
 """A run's checkpoints: when they are written, which of them were good, and what to do where a run ends early.
 
-In: a network and all that moves with it. Out: ``last.pt``, which holds all that a resume needs, and ``best.pt``, the best weights.
+In: a network and all that moves with it. Out: ``last.pt``, all that a resume needs, and ``best.pt``, the best weights.
 """
 
 from pathlib import Path
@@ -63,7 +63,8 @@ class Checkpointer:
         except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise TrainError(
-                f"{path}: {reason}, expected what a run of these settings needs to go on; start again with --init-from it"
+                f"{path}: {reason}, expected what a run of these settings needs to go on; "
+                "start again with --init-from it"
             ) from error
         state = checkpoint.state
         self._steps[LAST_NAME] = state.step
@@ -72,9 +73,9 @@ class Checkpointer:
         return state
 
     def diverged(self, found: str, step: int) -> TrainError:
-        """Return the error for figures that are not finite after ``step`` steps; it names the last checkpoint that was good.
+        """Return the error for figures that are not finite after ``step`` steps; it names the last good checkpoint.
 
-        A loss is one of the weights before its step: a checkpoint written just before a bad loss holds the weights that gave it.
+        A loss is one of the weights before its step: a checkpoint just before a bad one holds the weights that gave it.
         """
         good = {name: at for name, at in self._steps.items() if at < step}
         last, again = self._folder / LAST_NAME, ""
@@ -86,7 +87,8 @@ class Checkpointer:
         else:
             kept = "no checkpoint was written yet"
         return self._ranks.error(
-            f"{self._folder}: {found} found, expected finite ones; {kept}; start again with a lower --lr, or --amp off{again}"
+            f"{self._folder}: {found} found, expected finite ones; {kept}; "
+            f"start again with a lower --lr, or --amp off{again}"
         )
 
     def stopped(self, state: TrainState, total_steps: int) -> TrainError:

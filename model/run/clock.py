@@ -1,7 +1,7 @@
 """How long a run computes and how long it stands waiting for data, without making a GPU wait for the answer.
 
-In: marks around each step. Out: seconds. On a GPU the wait is what the GPU idled between two steps, at most what this process waited
-for the batch: a host that waits while the GPU is still busy costs nothing.
+In: marks around each step. Out: seconds. On a GPU the wait is what the GPU idled between two steps, at most what this
+process waited for the batch: a host that waits while the GPU is still busy costs nothing.
 """
 
 import time

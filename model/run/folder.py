@@ -1,6 +1,6 @@
 """A run's folder: its settings, its machine, and what it measured, written as it goes.
 
-In: figures. Out: ``config.json``, ``environment.json``, ``metrics.jsonl`` and TensorBoard events below ``runs/<name>/``.
+In: figures. Out: ``config.json``, ``environment.json``, ``metrics.jsonl``, TensorBoard events below ``runs/<name>/``.
 """
 
 import json
@@ -59,7 +59,8 @@ def make_run(options: TrainOptions, ranks: Ranks, *, source: str) -> Path:
     path = begun or path
     if begun is None and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise TrainError(
-            f"{path}: a run of this name is there already, expected a new name; choose another, or go on with --resume {path}"
+            f"{path}: a run of this name is there already, expected a new name; "
+            f"choose another, or go on with --resume {path}"
         )
     Store(path).make_dir()
     write_json(path / CONFIG_NAME, options.to_json() | {"resume": None})
@@ -95,7 +96,7 @@ def open_run(run: str | os.PathLike[str]) -> tuple[Path, TrainOptions]:
 
 
 def keep_run(path: Path, options: TrainOptions, ranks: Ranks) -> Path:
-    """Write the settings a run goes on with, so that the next resume knows them too; and its machine, where that file is gone."""
+    """Write the settings a run goes on with, so that the next resume knows them; its machine, if that file is gone."""
     write_json(path / CONFIG_NAME, options.to_json())
     try:
         read_environment(path)
@@ -124,7 +125,7 @@ class RunLog:
     Args:
         path: The run's folder.
         active: Whether this process writes.
-        first_step: Step the run begins or goes on with; what a run that was killed wrote beyond its checkpoint is dropped.
+        first_step: Step the run begins or goes on with; lines a killed run wrote beyond its checkpoint are dropped.
         first_epoch: Likewise, the epoch.
     """
 
@@ -203,8 +204,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             found.append(record)
         elif number < len(lines):
             raise TrainError(
-                f"{path / METRICS_NAME}: line {number} is {line[:40]!r}, expected figures that ferdata wrote; put back a copy, "
-                "or take the file away to go on without the figures so far"
+                f"{path / METRICS_NAME}: line {number} is {line[:40]!r}, expected figures that ferdata wrote; "
+                "put back a copy, or take the file away to go on without the figures so far"
             )
     return found
 

@@ -1,4 +1,4 @@
-"""What a file is that no run of ferdata wrote. In: a file's first bytes, or what was in it. Out: a few words. Reads no pickles."""
+"""What a file is that no run of ferdata wrote. In: its first bytes, or its content. Out: words. Reads no pickles."""
 
 import zipfile
 from collections.abc import Mapping

@@ -28,8 +28,9 @@ def take_step(stepper: Stepper, batch: StepBatch, number: int) -> torch.Tensor:
         if "more than 1 value per channel" not in str(error):
             raise
         raise OptionError(
-            f"batch_size: micro-batches of {micro_batch_size} on each rank found, expected more than one value a channel for "
-            "the batch normalisation of this network; use a larger --batch-size, a smaller --accumulate or a larger --size"
+            f"batch_size: micro-batches of {micro_batch_size} on each rank found, expected more than one value a "
+            "channel for the batch normalisation of this network; "
+            "use a larger --batch-size, a smaller --accumulate or a larger --size"
         ) from error
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -68,7 +69,8 @@ def out_of_memory(stepper: Stepper, reason: str, shape: tuple[int, ...]) -> Trai
     )
     kept = f" with --accumulate {accumulate} as it is" if accumulate > 1 else ""
     return TrainError(
-        f"{tried}, expected at most {fitting}, tried with a quarter to spare; use --batch-size {fitting * accumulate * world_size}{kept}, "
+        f"{tried}, expected at most {fitting}, tried with a quarter to spare; "
+        f"use --batch-size {fitting * accumulate * world_size}{kept}, "
         f"or --accumulate {parts}, which keeps batches of {rank_samples * world_size}"
     )
 
@@ -87,7 +89,7 @@ def _largest_fitting(stepper: Stepper, shape: tuple[int, ...]) -> int:
 
 
 def _fits(stepper: Stepper, shape: tuple[int, ...]) -> bool:
-    """Tell whether a step of a quarter more images goes through: memory that is full to the brim today is too full tomorrow."""
+    """Tell whether a step of a quarter more images goes through: memory that is full today is too full tomorrow."""
     try:
         device = next(stepper.network.parameters()).device
         stepper.rehearse(torch.zeros(shape[0] + -(-shape[0] // 4), *shape[1:], dtype=torch.uint8, device=device))

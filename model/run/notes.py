@@ -1,4 +1,4 @@
-"""What a run tells its user beside its figures. In: settings and where the run stands. Out: sentences, each said once and kept."""
+"""What a run tells its user beside its figures. In: settings, the state of the run. Out: sentences, each said once."""
 
 from collections.abc import Iterator
 
@@ -77,6 +77,7 @@ def opening_notes(
         now = learning_rate(options, step, options.epochs * steps_per_epoch)
         if now != before:
             yield (
-                f"epochs {options.epochs}, {epochs_before} before: the schedule spans all of them, so the learning rate of step {step} is "
-                f"{now:.2g} instead of {before:.2g}; a run begun with {options.epochs} epochs would have come here by another way"
+                f"epochs {options.epochs}, {epochs_before} before: the schedule spans all of them, so the learning "
+                f"rate of step {step} is {now:.2g} instead of {before:.2g}; "
+                f"a run begun with {options.epochs} epochs would have come here by another way"
             )

@@ -1,4 +1,4 @@
-"""What a run shows while it runs. In: figures of steps and epochs. Out: one live line and a row per epoch in the terminal."""
+"""What a run shows while it runs. In: figures of steps and epochs. Out: a live line, and a row an epoch, on screen."""
 
 from dataclasses import dataclass, fields
 from types import TracebackType

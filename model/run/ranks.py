@@ -31,7 +31,7 @@ _LOST_RANK = ("connection closed by peer", "connection reset by peer", "broken p
 
 
 class FollowingError(TrainError):
-    """What all ranks fail with together, on the ranks other than the first; the first one raises the error that is to be told."""
+    """What all ranks fail with together, on every rank but the first, which raises the error that is to be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +143,7 @@ class Ranks:
 
 
 def is_first_process() -> bool:
-    """Tell whether this is the only process, or the one of rank 0 under ``torchrun``; also before it has joined the others."""
+    """Tell whether this is the only process, or that of rank 0 under ``torchrun``; also before it joins the others."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
@@ -166,7 +166,7 @@ def join_ranks(device: str) -> Ranks:
         on_gpu = chosen.type == "cuda"
         meeting: dict[str, Any] = {}
         if attempt() > 0 and os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
-            # torchrun's store still holds where the processes of the last attempt were to be reached: waiting for them never ends
+            # torchrun's store still holds the last attempt's addresses, and waiting for those processes never ends
             store, rank, size = next(rendezvous("env://"))
             meeting = {"store": PrefixStore(f"attempt-{attempt()}", store), "rank": rank, "world_size": size}
         dist.init_process_group("nccl" if on_gpu else "gloo", device_id=chosen if on_gpu else None, **meeting)
@@ -179,7 +179,7 @@ def join_ranks(device: str) -> Ranks:
 
 
 def _leave() -> None:
-    gc.collect()  # a wrapped network that is still in a cycle keeps the group's threads alive, and ending with them aborts the process
+    gc.collect()  # a wrapped network in a cycle keeps the group's threads, and ending with them aborts the process
     if dist.is_initialized():
         dist.destroy_process_group()
 
@@ -198,7 +198,7 @@ def _device(name: str, local_rank: int) -> torch.device:
     index = local_rank if device.index is None else device.index
     if not torch.cuda.is_available() or index >= torch.cuda.device_count():
         raise OptionError(
-            f"device: {name} for local rank {local_rank} found, but this torch sees {torch.cuda.device_count()} CUDA devices; "
-            "use device cpu, or as many processes as there are GPUs"
+            f"device: {name} for local rank {local_rank} found, but this torch sees {torch.cuda.device_count()} CUDA "
+            "devices; use device cpu, or as many processes as there are GPUs"
         )
     return torch.device("cuda", index)

@@ -1,4 +1,4 @@
-"""What a run comes to. In: figures of every split. Out: a value that prints as JSON with the keys of the command line's contract."""
+"""What a run comes to. In: figures of every split. Out: a value that prints as JSON with the command line's keys."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -63,9 +63,11 @@ class TrainResult:
         """Return what the run came to, in three lines."""
         accuracies = ", ".join(f"{split} {value:.1%}" for split, value in self.accuracy.items())
         return (
-            f"{self.model}, {self.parameters:,} parameters: accuracy {accuracies}; {self.main_split} balanced {self.balanced_accuracy:.1%} "
+            f"{self.model}, {self.parameters:,} parameters: accuracy {accuracies}; "
+            f"{self.main_split} balanced {self.balanced_accuracy:.1%} "
             f"(epoch {self.best_epoch + 1} of {self.epochs})\n"
-            f"{self.images_per_second:,.0f} images/s in training, {self.data_wait_share:.1%} of the time waiting for data\n"
+            f"{self.images_per_second:,.0f} images/s in training, "
+            f"{self.data_wait_share:.1%} of the time waiting for data\n"
             f"report: {self.run}/report.html"
         )
 

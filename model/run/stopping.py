@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and the end of the terminal as a wish to stop after the current step. In: signals. Out: a flag the loop looks at."""
+"""Ctrl-C, SIGTERM and the terminal's end: a wish to stop after the step. In: signals. Out: a flag the loop looks at."""
 
 import os
 import signal
@@ -16,8 +16,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class StopSignal:
     """While open, the first of the signals only sets ``requested``; a second SIGINT interrupts at once.
 
-    Loader workers are forked while it is open and inherit the handlers: they ignore SIGINT, which a terminal sends to them too,
-    because their trainer decides when they stop.
+    Loader workers are forked while it is open and inherit the handlers: they ignore SIGINT, which a terminal sends to
+    them too, because their trainer decides when they stop.
     """
 
     def __init__(self) -> None:

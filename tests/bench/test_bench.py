@@ -26,12 +26,13 @@ from ferdata.plan.conditions import describe_machine
 from ferdata.plan.timing import Timing, time_runs
 from ferdata_bench import BenchOptions, BenchResult, BenchRow, run_bench
 from ferdata_bench.loaders.explain import explain_limit, general_notes
-from ferdata_bench.loaders.harness import sizes_beside, split_to_fit, sweep_workers
+from ferdata_bench.loaders.harness import sweep_workers
 from ferdata_bench.loaders.photos import write_photos
 from ferdata_bench.loaders.plot import write_plots
 from ferdata_bench.loaders.reference import make_reference
 from ferdata_bench.loaders.report import print_result, write_json
 from ferdata_bench.loaders.sources import write_faces
+from ferdata_bench.loaders.subject import sizes_beside, split_to_fit
 from ferdata_bench.loaders.usage import PeakMemory, cpu_seconds_of_tree, memory_of_tree
 
 SIZE = 32
@@ -181,8 +182,8 @@ def test_the_json_file_has_the_keys_that_are_promised(result: BenchResult, tmp_p
     values = json.loads((tmp_path / "sub/out.json").read_text())
 
     promised = {
-        "name", "codec", "workers", "batch_size", "images_per_second", "spread", "fraction_of_ceiling", "bytes_per_image",
-        "peak_memory_bytes", "first_batch_seconds",
+        "name", "codec", "workers", "batch_size", "images_per_second", "spread", "fraction_of_ceiling",
+        "bytes_per_image", "peak_memory_bytes", "first_batch_seconds",
     }  # fmt: skip
     assert {"conditions", "ceilings", "rows"} <= set(values) and {"copy", "decode"} <= set(values["ceilings"])
     assert all(promised <= set(row) for row in values["rows"])
@@ -244,9 +245,10 @@ def test_pictures_are_written_as_png_and_svg(result: BenchResult, tmp_path: Path
 def row(name: str, rate: float, codec: str = "raw") -> BenchRow:
     """Return a row with this rate."""
     return BenchRow(
-        name=name, codec=codec, workers=2, batch_size=8, images_per_second=rate, spread=0.1, fraction_of_ceiling=0.5, bytes_per_image=9.0,
-        peak_memory_bytes=2, peak_private_bytes=1, first_batch_seconds=0.1, cpu_seconds_per_image=1e-3, bytes_on_disk=9, ingest_seconds=1.0,
-        images=1, runs=(rate,), shuffle="", version=None,
+        name=name, codec=codec, workers=2, batch_size=8, images_per_second=rate, spread=0.1, fraction_of_ceiling=0.5,
+        bytes_per_image=9.0, peak_memory_bytes=2, peak_private_bytes=1, first_batch_seconds=0.1,
+        cpu_seconds_per_image=1e-3, bytes_on_disk=9, ingest_seconds=1.0, images=1, runs=(rate,), shuffle="",
+        version=None,
     )  # fmt: skip
 
 
@@ -263,7 +265,8 @@ def row(name: str, rate: float, codec: str = "raw") -> BenchRow:
             "raw",
             50.0,
             500.0,
-            "limit is memory: 1 core and 2 workers can copy 100 ready images/s into batches, and decode 50 from zstd; a",
+            "limit is memory: 1 core and 2 workers can copy 100 ready images/s into batches, "
+            "and decode 50 from zstd; a",
         ),
         ("raw", None, 500.0, "limit is memory: 1 core and 2 workers can copy 100 ready images/s into batches; a"),
         (

@@ -30,7 +30,7 @@ def test_every_photograph_is_different_and_depends_on_seed_and_index_alone(tmp_p
 
 
 def test_photographs_weigh_what_face_crops_weigh(tmp_path: Path) -> None:
-    """The codecs' figures only carry over to real faces if the bytes are alike: about 12 kB at 224 px and quality 90."""
+    """The codecs' figures only carry over to faces if the bytes are alike: about 12 kB at 224 px and quality 90."""
     tree = write_photos(tmp_path, count=64)
 
     assert 9_000 < tree.bytes_in / 64 < 15_000

@@ -10,7 +10,7 @@ from ferdata.plan import advise as planning
 from ferdata.store import Store
 from ferdata_bench import BenchOptions, run_bench
 from ferdata_bench.loaders.explain import explain_limit
-from ferdata_bench.loaders.harness import stored_bytes
+from ferdata_bench.loaders.subject import stored_bytes
 
 
 def test_shards_behind_a_url_are_measured_by_the_bytes_of_their_train_split(tmp_path: Path) -> None:

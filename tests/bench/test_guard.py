@@ -26,7 +26,7 @@ def test_every_case_is_recorded() -> None:
 
 @pytest.mark.slow
 def test_a_planted_slowdown_in_the_loader_fails_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The guard exists for this: workers that lose time on every read are noticed, in the shipped record's own units."""
+    """The guard exists for this: workers that lose time on every read are noticed, in the shipped record's units."""
     read_rows = ShardReader.read_rows
 
     def slower(

@@ -38,7 +38,7 @@ def test_a_full_shuffle_cannot_be_told_from_a_permutation(rows: dict[tuple[str, 
 
 
 def test_a_narrow_window_over_sorted_shards_is_seen_to_be_bad(rows: dict[tuple[str, str], dict[str, float]]) -> None:
-    """A measurement that finds everything good measures nothing; runs of neighbours must show where neighbours are of one class."""
+    """Who finds everything good measures nothing; runs of neighbours must show where neighbours are of one class."""
     narrow, wide = rows["window of 64", "sorted by class"], rows["window of 2,048", "sorted by class"]
     assert narrow["neighbour_median"] < wide["neighbour_median"] < 0.2
     assert min(narrow["batch_balance"], wide["batch_balance"]) > 1.25
@@ -55,7 +55,7 @@ def test_the_default_window_over_shards_of_ingest_gives_the_labels_of_a_permutat
 
 
 def test_what_is_measured_is_what_the_loader_does(tmp_path: Path) -> None:
-    """The options of the order come from here and from the loader; where they part, the figures are of something else."""
+    """The options of the order come from here and from the loader; where they part, the figures mean nothing."""
     make_dataset(tmp_path, size=64, samples={"train": 40}, codec="raw")
     order = Loader(tmp_path, num_workers=0, batch_size=32, drop_last=False, seed=1, memory_bytes=8 << 30).order
     ways = shuffle_quality._ways(QualityOptions(size=64, batch_size=32, seed=1))

@@ -41,7 +41,7 @@ def figures(size: int = 224, *, compact: float = 4.0) -> list[StudyRow]:
 
 
 def test_the_front_holds_what_nothing_smaller_outruns() -> None:
-    """A row belongs to the front exactly when no row of its size or less is faster; noise of a few percent is forgiven."""
+    """A row belongs to the front exactly when no row of its size or less is faster; a few percent are forgiven."""
     marked = {row.name: row for row in mark_front([*figures(), row("nearly", "compact", 58000, 3.9)])}
 
     assert next(iter(marked)) == "jpeg"

@@ -61,7 +61,7 @@ def test_nothing_is_dropped_outside_training() -> None:
 
 
 def test_masks_are_the_same_numbers_for_ever() -> None:
-    """Resumed runs and other versions drop what this one does: SplitMix64 of Python's integers, which do not overflow."""
+    """Resumed runs and other versions drop what this one does: SplitMix64 of Python's integers, without overflow."""
     limit = 1 << 64
 
     def mixed(value: int) -> int:

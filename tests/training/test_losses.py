@@ -50,7 +50,8 @@ def test_class_weights_are_inverse_frequencies_with_a_mean_of_one_over_samples()
 def test_weighted_losses_pull_as_hard_as_asked_whatever_a_batch_holds() -> None:
     """Gradients of batches of 10 out of 90 and 10 samples of two classes add up to nothing at one half each.
 
-    Divided by the weights of each batch, the rare class lost: a network that cannot tell the classes apart said 0.57 and 0.43.
+    Divided by the weights of each batch, the rare class lost: a network that cannot tell the classes apart said 0.57
+    and 0.43.
     """
     labels = torch.tensor([0] * 90 + [1] * 10)[torch.randperm(100, generator=torch.Generator().manual_seed(0))]
     logits = torch.zeros(2, requires_grad=True)

@@ -12,7 +12,7 @@ HARMLESS = "&lt;b onload=&#39;x()&#39;&gt;\\u202e&#34;&amp;\\x1b[31m s3://***@h/
 
 
 def test_a_value_is_text_wherever_it_stands(tmp_path: Path) -> None:
-    """Class names, keys and notes come from folders and files of anybody's; between tags, in attributes and through a macro."""
+    """Class names, keys and notes come from anybody's files; between tags, in attributes and through a macro."""
     template = tmp_path / "page.html"
     template.write_text(
         '{% extends "base.html" %}{% macro shout(text) %}<i>{{ text }}</i>{% endmacro %}'

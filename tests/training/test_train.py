@@ -45,8 +45,8 @@ def test_a_run_s_folder_holds_all_that_was_promised(full_run: tuple[TrainResult,
     names = {path.name for path in run.iterdir()}
 
     assert names == {
-        "config.json", "environment.json", "metrics.jsonl", "tensorboard", "curves.png", "confusion.png", "report.html", "result.json",
-        "last.pt", "best.pt",
+        "config.json", "environment.json", "metrics.jsonl", "tensorboard", "curves.png", "confusion.png",
+        "report.html", "result.json", "last.pt", "best.pt",
     }  # fmt: skip
     assert json.loads((run / "config.json").read_text())["label_smoothing"] == 0.1
     assert json.loads((run / "environment.json").read_text())["torch"] == torch.__version__
@@ -191,7 +191,7 @@ def test_the_same_seed_gives_the_same_bits_whatever_the_workers(shards: str, tmp
 
 
 def test_micro_batches_make_the_step_of_the_whole_batch(shards: str, tmp_path: Path) -> None:
-    """Four micro-batches of 4 are one batch of 16, with dropout, augmentation, weights and smoothing: memory is all that changes."""
+    """Four micro-batches of 4 are a batch of 16, with dropout, augmentation, weights and smoothing: less memory."""
     settings = {
         "epochs": 1,
         "optimizer": "sgd",
@@ -241,7 +241,7 @@ def test_every_setting_trains(settings: dict[str, object], shards: str, tmp_path
 def test_a_compiled_network_drops_the_same_features(
     shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The compiler of torch 2.15 ended the whole process over the masks' arithmetic, which therefore stays outside of what it compiles."""
+    """The compiler of torch 2.15 ended the process over the masks' arithmetic, which therefore stays outside of it."""
     network = FerNetwork(
         torch.nn.Flatten(), num_features=3 * 28 * 28, num_classes=8, dropout=0.4, valence_arousal=False
     )

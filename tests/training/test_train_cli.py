@@ -84,7 +84,7 @@ def in_terminal(arguments: list[str], *, columns: int) -> str:
 
 
 def test_a_terminal_shows_a_live_line_and_what_the_run_came_to(shards: str, tmp_path: Path) -> None:
-    """Rate, loss, time left and the wait for data while it runs, in 80 columns; accuracies, folder and page at the end."""
+    """Rate, loss, time left and the wait for data while it runs, in 80 columns; accuracies, folder, page at the end."""
     settings = ["--epochs", "30", "--batch-size", "16", "--workers", "0", "--out", str(tmp_path), "--name", "r"]
     text = in_terminal(["--shards", shards, *settings], columns=80)
 
@@ -196,7 +196,7 @@ def test_fewer_epochs_than_are_trained_are_refused(run: Path, tmp_path: Path) ->
 def test_a_run_whose_shards_have_moved_is_told_where_to(
     run: Path, shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Paths are kept whole, so that a resume works from any folder; where they have become wrong, --shards says the new ones."""
+    """Paths are kept whole, so that a resume works from any folder; where they are wrong now, --shards says the new."""
     moved = tmp_path / "moved"
     shutil.copytree(shards, moved)
     monkeypatch.chdir(tmp_path)
@@ -250,7 +250,7 @@ def test_augment_none_trains_on_images_as_they_are(shards: str, tmp_path: Path) 
 
 
 def test_a_run_made_longer_under_a_schedule_is_told_what_that_does(run: Path, tmp_path: Path) -> None:
-    """The rate had come down to nothing and jumps up again: the curve that follows is not that of a run of so many epochs."""
+    """The rate had come down to nothing and jumps up again: what follows is no curve of a run of so many epochs."""
     longer = shutil.copytree(run, tmp_path / "longer")
 
     train("--resume", str(longer), "--epochs", "3")

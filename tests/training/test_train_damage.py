@@ -1,4 +1,4 @@
-"""A run's files when they are damaged, foreign or gone, and disks that take no more: one sentence each, which names the file."""
+"""A run's files when they are damaged, foreign or gone, and disks that take no more: a sentence that names the file."""
 
 import dataclasses
 import io
@@ -142,7 +142,7 @@ def test_shards_of_other_classes_are_refused_as_another_data_set(run: Path, tmp_
 
 @contextmanager
 def _full_disk(num_bytes: int) -> Iterator[Recorder]:
-    """Let no file grow beyond a size from the first step on: the system then refuses to write on as it does on a full disk."""
+    """Let no file grow beyond a size from the first step on: the system then refuses as it does on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         yield Recorder(lambda step: resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard)))
@@ -196,7 +196,8 @@ def test_weights_larger_than_the_memory_are_said_to_be(
 
     def refuse(*args: object, **settings: object) -> None:
         raise RuntimeError(
-            "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+            "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: "
+            "you tried to allocate 9 bytes"
         )
 
     monkeypatch.setattr("ferdata.training.nets.transfer.build_network", refuse)
@@ -224,7 +225,7 @@ def test_batch_normalisation_over_one_value_is_explained(
 def test_a_second_head_without_anything_to_learn_is_refused(
     shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RAF-DB has no valence and no arousal; the head would stay as it was drawn and be saved as if it meant something."""
+    """RAF-DB has no valence and no arousal; the head would stay as it was drawn, and be saved as if it had learnt."""
     nothing = pa.table({name: pa.nulls(91, pa.float64()) for name in ("valence", "arousal")})
     monkeypatch.setattr("ferdata.training.data.read_samples", lambda *args: nothing)
     with pytest.raises(
@@ -235,7 +236,7 @@ def test_a_second_head_without_anything_to_learn_is_refused(
 
 
 def test_advice_on_full_memory_counts_micro_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Micro-batches of 4 that fit are batches of 16 on each of two ranks with --accumulate 4 as it was given, not batches of 8."""
+    """Micro-batches of 4 that fit are batches of 16 on each of two ranks with --accumulate 4 as given, not of 8."""
     monkeypatch.setattr("ferdata.training.run.memory._largest_fitting", lambda *args: 4)
 
     stepper: Any = SimpleNamespace(options=SimpleNamespace(accumulate=4), ranks=SimpleNamespace(world_size=2))

@@ -37,11 +37,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(shards: str, tmp_pa
 def test_the_last_good_checkpoint_is_kept_and_named_when_a_run_diverges(
     shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that was written just before the bad loss holds the weights that gave it, and is not offered; one of two steps earlier is."""
+    """One written just before the bad loss holds the weights that gave it, and is not offered; an earlier one is."""
     monkeypatch.setattr("ferdata.training.step.learning_rate", lambda options, step, total: 1e30 if step == 6 else 1e-3)
     settings = {"optimizer": "sgd", "augment": (), "sampling": "uniform", "epochs": 3}
     for name, every, good in (("each", 1, "best.pt"), ("second", 6, "last.pt"), ("epoch", 0, "last.pt")):
-        text = rf"{name}: loss (nan|inf) at step 7 found, expected finite ones; the last good checkpoint is .*{name}/{good}; .*--init-from"
+        text = (
+            rf"{name}: loss (nan|inf) at step 7 found, expected finite ones; "
+            rf"the last good checkpoint is .*{name}/{good}; .*--init-from"
+        )
         with pytest.raises(TrainError, match=text):
             train(small_options(shards, tmp_path, name=name, checkpoint_steps=every, **settings))
     with pytest.raises(TrainError, match=r"none: .*none/last.pt holds the weights that gave it, and no other was kept"):
@@ -55,7 +58,7 @@ def test_the_last_good_checkpoint_is_kept_and_named_when_a_run_diverges(
 
 
 def test_weights_that_fail_on_val_end_the_run_before_they_are_kept(shards: str, tmp_path: Path) -> None:
-    """Every weight and every training loss may be finite while outputs overflow: such a run once ended well, with NaN in its JSON."""
+    """Weights and training losses may be finite while outputs overflow: such a run once ended well, NaN in its JSON."""
     settings = {"lr": 1e12, "warmup": 0.0, "epochs": 1, "limit": 16, "optimizer": "adamw", "weight_decay": 0.0}
 
     with pytest.raises(
@@ -82,7 +85,7 @@ def test_json_is_valid_where_a_number_is_undefined(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_full_memory_is_answered_with_the_batch_size_that_fits(tmp_path: Path) -> None:
-    """The data a real process may hold is limited, so that torch's allocator really fails; what is advised then really works."""
+    """The data a real process may hold is limited, so that torch's allocator fails; what is advised then works."""
     shards = small_dataset(tmp_path / "shards", train=600, val=0)
     script = tmp_path / "script.py"
     script.write_text(
@@ -93,8 +96,8 @@ def test_full_memory_is_answered_with_the_batch_size_that_fits(tmp_path: Path) -
         "from ferdata.errors import TrainError\n"
         "from ferdata.training import train\n"
         "def run(name, batch_size, accumulate=1):\n"
-        f"    return train(small_options({shards!r}, Path({str(tmp_path)!r}), name=name, model='new1', size=64, epochs=1,\n"
-        "        limit=batch_size, batch_size=batch_size, accumulate=accumulate, augment=()))\n"
+        f"    return train(small_options({shards!r}, Path({str(tmp_path)!r}), name=name, model='new1', size=64,\n"
+        "        epochs=1, limit=batch_size, batch_size=batch_size, accumulate=accumulate, augment=()))\n"
         "run('warm', 1)\n"
         "used = int(re.search(r'VmData:\\s*(\\d+) kB', Path('/proc/self/status').read_text()).group(1)) << 10\n"
         "resource.setrlimit(resource.RLIMIT_DATA, (used + (180 << 20), resource.RLIM_INFINITY))\n"
@@ -112,7 +115,8 @@ def test_full_memory_is_answered_with_the_batch_size_that_fits(tmp_path: Path) -
 
     assert done.returncode == 0, done.stderr[-2000:]
     found = re.search(
-        r"memory is full with 512 images at a time.*expected at most (\d+), .*--batch-size (\d+), or --accumulate (\d+)",
+        r"memory is full with 512 images at a time.*expected at most (\d+), "
+        r".*--batch-size (\d+), or --accumulate (\d+)",
         done.stdout,
     )
     assert found, done.stdout

@@ -17,11 +17,11 @@ from ferdata_bench.studies.pretraining import StudyOptions, draw_study, run_stud
 from ferdata_bench.studies.waiting import measure_throughput
 
 CLASSES = ("amused", "bored", "calculating", "dreamy", "eager", "furious", "glad", "hurt")
-"""Classes of our own: the order of a class folder's names is alphabetical, so a data set without the first one numbers all others anew."""
+"""Classes of our own: class folders are numbered in alphabetical order, so without the first all others move."""
 
 
 def _banded(name: str, number: int) -> np.ndarray:
-    """Return uint8 ``[32, 32, 3]``: noise with a bright band whose height stands for the class, the same in every data set."""
+    """Return uint8 ``[32, 32, 3]``: noise with a bright band whose height is the class, the same in every data set."""
     rng = np.random.default_rng((CLASSES.index(name), number))
     pixels = rng.integers(0, 90, (32, 32, 3))
     first = 4 * CLASSES.index(name)
@@ -67,7 +67,7 @@ def other_run(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_a_network_learns_from_pictures_on_disk(full: str, tmp_path: Path) -> None:
-    """The whole way: files, shards, stream, steps, figures. Labels that are shifted anywhere on it would leave an eighth."""
+    """The whole way: files, shards, stream, steps, figures. Labels shifted anywhere on it would leave an eighth."""
     result = train(small_options(full, tmp_path, epochs=14, lr=2e-3, augment=("flip",)))
 
     assert result.accuracy["val"] > 0.85
@@ -77,7 +77,7 @@ def test_a_network_learns_from_pictures_on_disk(full: str, tmp_path: Path) -> No
 def test_a_start_from_another_data_set_s_run_knows_its_classes_at_once(
     full: str, other_run: str, tmp_path: Path
 ) -> None:
-    """Head rows that went to the wrong classes would be worse than fresh ones; after one epoch at a small rate nothing else can help."""
+    """Head rows at the wrong classes would be worse than fresh ones, and one epoch at a small rate cannot mend that."""
     settings = {"epochs": 1, "lr": 1e-5, "augment": ()}
     progress = Recorder()
 

@@ -27,7 +27,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_limit_is_one_stratified_subset_of_train(
     shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same images in every epoch, no others measured as train, each class with its share; val and test stay whole, and it is said."""
+    """The same images every epoch, no others measured as train, each class with its share; val and test are whole."""
     trained: list[int] = []
     original = TrainData._own_part
 
@@ -73,7 +73,7 @@ def test_a_limit_beyond_the_split_takes_all_of_it_and_says_so(shards: str, tmp_p
 
 
 def test_class_weights_take_the_place_of_balanced_draws(tmp_path: Path) -> None:
-    """Both together weigh rare classes twice: a network that knows nothing but the frequencies called nine of ten images sad.
+    """Both together weigh rare classes twice: a network that knows only the frequencies called nine of ten images sad.
 
     Images that tell nothing must get one half for each class, whichever of the two remedies is chosen.
     """

@@ -91,9 +91,10 @@ def two(shards: str, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str
 def test_two_processes_take_the_steps_of_one(
     name: str, two: dict[tuple[str, int], dict[str, Any]], shards: str, tmp_path: Path
 ) -> None:
-    """Loss by loss and weight by weight, to floating-point error: with dropout, augmentation, weighted classes, both heads, micro-batches.
+    """Loss by loss, weight by weight, but for rounding: dropout, augmentation, weighted classes, heads, micro-batches.
 
-    A concordance is that of a micro-batch, so number k of both ranks together must hold the samples of number k of one process.
+    A concordance is that of a micro-batch, so number k of both ranks together must hold the samples of number k of one
+    process.
     """
     one = train(small_options(shards, tmp_path, name=name, **SETTINGS[name]))
     run = Path(two["root", 0]["path"]) / name
@@ -193,7 +194,7 @@ with open(os.environ["RANK"] + ".code", "w") as file:
 
 
 def test_the_command_draws_the_built_in_faces_once_and_outlives_a_killed_rank(tmp_path: Path) -> None:
-    """Under torchrun with a fresh cache folder; one rank draws, shows and writes. Then one dies, and the other says how to go on."""
+    """Under torchrun with a fresh cache folder: one rank draws, shows, writes. One dies; the other says what to do."""
     script = tmp_path / "script.py"
     script.write_text(COMMANDS.format(paths=[str(Path(__file__).parents[2])]))
     for rank in ("0", "1"):

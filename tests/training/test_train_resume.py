@@ -57,7 +57,7 @@ def test_a_run_stopped_by_ctrl_c_goes_on_to_the_same_bits(
 
 
 def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(whole_run: str, shards: str, tmp_path: Path) -> None:
-    """No handler runs at SIGKILL: what was written after the checkpoint is dropped and computed again, to the same bits."""
+    """No handler runs at SIGKILL: what was written after the checkpoint is dropped and computed again, to the bit."""
     options = small_options(shards, tmp_path, name="killed", checkpoint_steps=2, **SETTINGS)
     script = tmp_path / "script.py"
     script.write_text(
@@ -81,7 +81,7 @@ def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(whole_run: str, 
 
 
 def test_a_signal_from_outside_stops_the_run_within_a_step(shards: str, tmp_path: Path) -> None:
-    """As a scheduler does it: SIGTERM to a process of its own, with loader workers; the exit is clean and says how to go on."""
+    """As a scheduler does it: SIGTERM to a process with loader workers; the exit is clean and says how to go on."""
     script = tmp_path / "script.py"
     script.write_text(
         "import sys\n"
@@ -145,7 +145,7 @@ def test_a_finished_run_resumes_to_its_figures(whole_run: str) -> None:
 def test_a_note_of_the_last_epoch_is_in_its_checkpoint(
     shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run that waited in its last epoch says so in the report that is drawn again, and says it once if it is made longer."""
+    """A run that waited in its last epoch says so in the report that is drawn again, and once if it is made longer."""
     monkeypatch.setattr("ferdata.training.report.advice.WAIT_LIMIT", -1.0)
     first = train(small_options(shards, tmp_path, name="waiting", epochs=1))
 

@@ -29,7 +29,7 @@ def _record(network: FerNetwork, classes: tuple[str, ...], *, name: str = "basic
 
 
 def test_rows_follow_their_class_from_raf_db_to_affectnet() -> None:
-    """RAF-DB has seven classes in another order and no contempt: six rows and one more move, the eighth starts afresh."""
+    """RAF-DB has seven classes in another order, no contempt: six rows and one more move, the eighth starts afresh."""
     old, new = _network(7), _network(8)
     fresh = new.head.weight[7].detach().clone()
 
