@@ -16,7 +16,7 @@ SCALE_TOLERANCE, START_SECONDS = 0.1, 1.0
 
 
 def bars_section(values: Values) -> list[str]:
-    """Show the loader's fraction of the lower ceiling and its lead over a plain ``DataLoader``, beside what is asked."""
+    """Show the loader's fraction of the lower ceiling and its lead over a plain ``DataLoader``, beside the goals."""
     lines: list[str] = []
     for each in values["sets"]:
         ratios = {ratio["codec"]: ratio for ratio in each["ratios"]}
