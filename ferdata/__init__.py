@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ferdata.images.transform import TransformOptions
     from ferdata.ingest import IngestOptions
     from ferdata.ingest import ingest as shard
-    from ferdata.sources.scan import ScanOptions
+    from ferdata.sources.options import ScanOptions
     from ferdata.stream import (
         BatchContext,
         ColorJitter,
@@ -90,7 +90,7 @@ __all__ = [
 
 _HOMES = {
     "IngestOptions": "ferdata.ingest",
-    "ScanOptions": "ferdata.sources.scan",
+    "ScanOptions": "ferdata.sources.options",
     "TransformOptions": "ferdata.images.transform",
     "describe": "ferdata.dataset.info",
     "export": "ferdata.dataset.export",

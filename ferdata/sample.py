@@ -1,18 +1,13 @@
-"""The values that travel: tensor specs, source items and their table.
+"""The values that travel: tensor specs and source items."""
 
-In: what a source reader found. Out: columns that cost about 100 bytes per item, so that a million items fit in memory.
-"""
-
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-__all__ = ["ITEM_SCHEMA", "ItemTable", "SourceItem", "TensorSpec"]
+__all__ = ["SourceItem", "TensorSpec"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,59 +50,3 @@ class SourceItem:
     box: tuple[float, float, float, float] | None = None
     landmarks: Sequence[float] | None = None
     extra: Mapping[str, Any] | None = None
-
-
-ITEM_SCHEMA = pa.schema(
-    [
-        ("key", pa.string()),
-        ("path", pa.string()),
-        ("split", pa.dictionary(pa.int8(), pa.string())),
-        ("label", pa.int16()),
-        ("source_label", pa.dictionary(pa.int16(), pa.string())),
-        ("valence", pa.float64()),
-        ("arousal", pa.float64()),
-        ("box", pa.list_(pa.float32())),
-        ("landmarks", pa.list_(pa.float32())),
-        ("extra", pa.string()),
-    ]
-)
-"""Columns of an :class:`ItemTable`; null: the source has no such value; ``extra`` is a JSON object as text."""
-
-
-class ItemTable:
-    """Source items as columns; behaves as a read-only sequence of :class:`SourceItem`."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self.table = table.cast(ITEM_SCHEMA)
-
-    def __len__(self) -> int:
-        return int(self.table.num_rows)
-
-    def __getitem__(self, position: int) -> SourceItem:
-        return _item(self.table.slice(position, 1).to_pylist()[0])
-
-    def __iter__(self) -> Iterator[SourceItem]:
-        for batch in self.table.to_batches(max_chunksize=4096):
-            for row in batch.to_pylist():
-                yield _item(row)
-
-    def take(self, positions: "np.ndarray | Sequence[int]") -> "ItemTable":
-        """Return the items at ``positions``, in that order."""
-        return ItemTable(self.table.take(pa.array(positions, pa.int64())))
-
-    def labels(self) -> np.ndarray:
-        """Return int64 ``[len]``, the class index of every item."""
-        return np.asarray(self.table.column("label"), np.int64)
-
-    def splits(self) -> list[str]:
-        """Return the split names present, in the order train, val, test."""
-        present = set(self.table.column("split").unique().to_pylist())
-        return [name for name in ("train", "val", "test") if name in present] + sorted(
-            present - {"train", "val", "test"}
-        )
-
-
-def _item(row: dict[str, Any]) -> SourceItem:
-    row["extra"] = json.loads(row["extra"]) if row["extra"] else None
-    row["box"] = tuple(row["box"]) if row["box"] is not None else None
-    return SourceItem(**row)

@@ -1,12 +1,17 @@
 """Networks, the training loop, metrics, checkpoints and reports."""
 
-from ferdata.training.load import TrainedNetwork, load_run
-from ferdata.training.nets.networks import MODEL_NAMES
-from ferdata.training.options import TrainOptions
-from ferdata.training.run.progress import EpochStatus, RichProgress, StepStatus, TrainProgress
-from ferdata.training.run.ranks import FollowingError, is_first_process
-from ferdata.training.run.result import TrainResult
-from ferdata.training.train import train
+from typing import TYPE_CHECKING
+
+from ferdata.lazy import lazily
+
+if TYPE_CHECKING:
+    from ferdata.training.load import TrainedNetwork, load_run
+    from ferdata.training.nets.designs import MODEL_NAMES
+    from ferdata.training.options import TrainOptions
+    from ferdata.training.run.progress import EpochStatus, RichProgress, StepStatus, TrainProgress
+    from ferdata.training.run.ranks import FollowingError, is_first_process
+    from ferdata.training.run.result import TrainResult
+    from ferdata.training.trainer import train
 
 __all__ = [
     "MODEL_NAMES",
@@ -22,3 +27,16 @@ __all__ = [
     "load_run",
     "train",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "ferdata.training.load": ["TrainedNetwork", "load_run"],
+        "ferdata.training.nets.designs": ["MODEL_NAMES"],
+        "ferdata.training.options": ["TrainOptions"],
+        "ferdata.training.run.progress": ["EpochStatus", "RichProgress", "StepStatus", "TrainProgress"],
+        "ferdata.training.run.ranks": ["FollowingError", "is_first_process"],
+        "ferdata.training.run.result": ["TrainResult"],
+        "ferdata.training.trainer": ["train"],
+    },
+)

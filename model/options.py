@@ -16,7 +16,7 @@ from ferdata.program import flag
 from ferdata.setting import Setting, check_settings
 from ferdata.shown import HIDDEN, printable
 from ferdata.store import StrPath
-from ferdata.training.nets.networks import TIMM_PREFIX, find_design
+from ferdata.training.nets.designs import TIMM_PREFIX, find_design
 
 __all__ = ["AUGMENTATIONS", "TrainOptions"]
 

@@ -13,22 +13,12 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+import ferdata
 from ferdata.console.options import LocalOut
 from ferdata.console.screen import console, ingest_bar, say, size
 from ferdata.console.shard import show_ingest
-from ferdata.dataset.preview import preview
-from ferdata.dataset.verify import verify
 from ferdata.errors import FerdataError, OptionError
-from ferdata.images.transform import TransformOptions
-from ferdata.ingest import IngestOptions, ingest
 from ferdata.parallel import usable_cores
-from ferdata.synth import write_synthetic
-from ferdata.training import RichProgress, TrainOptions, train
-from ferdata.training.first_run import BUILTIN_SETTINGS
-from ferdata.training.report.page import render_page
-from ferdata_bench.loaders.harness import run_bench
-from ferdata_bench.loaders.options import BenchOptions
-from ferdata_bench.loaders.report import print_result, save_plot
 
 __all__ = ["demo"]
 
@@ -53,6 +43,14 @@ def demo(
 
 def run_demo(out: Path, *, quick: bool = False) -> Path:
     """Run everything and return the page."""
+    from ferdata.synth import write_synthetic
+    from ferdata.training import RichProgress, TrainOptions, train
+    from ferdata.training.first_run import BUILTIN_SETTINGS
+    from ferdata.training.report.page import render_page
+    from ferdata_bench.loaders.harness import run_bench
+    from ferdata_bench.loaders.options import BenchOptions
+    from ferdata_bench.loaders.report import print_result, save_plot
+
     faces, epochs = (QUICK_FACES, QUICK_EPOCHS) if quick else (FACES, EPOCHS)
     begun = time.perf_counter()
     workers = usable_cores()
@@ -75,13 +73,13 @@ def run_demo(out: Path, *, quick: bool = False) -> Path:
     with _step("2. convert them to shards"):
         for folder, side in ((shards, SIZE), (small, TRAIN_SIZE)):
             with ingest_bar() as bar:
-                options = IngestOptions(
+                options = ferdata.IngestOptions(
                     source="affectnet",
                     src=str(source / "affectnet"),
                     out=str(folder),
-                    transform=TransformOptions(size=side),
+                    transform=ferdata.TransformOptions(size=side),
                 )
-                summary = ingest(options, progress=bar)
+                summary = ferdata.shard(options, progress=bar)
             if side == SIZE:
                 show_ingest(summary)
                 figures.append(
@@ -91,7 +89,7 @@ def run_demo(out: Path, *, quick: bool = False) -> Path:
                     figures.append(("ingest", f"{summary.images_per_second:,.0f} images/s"))
 
     with _step("3. verify every checksum and every sample"):
-        report = verify(str(shards), deep=True)
+        report = ferdata.verify(str(shards), deep=True)
         if not report.ok:
             raise FerdataError(
                 f"{shards}: {len(report.errors)} faults found, expected none; the first: {report.errors[0]}"
@@ -100,7 +98,7 @@ def run_demo(out: Path, *, quick: bool = False) -> Path:
         figures.append(("verify --deep", f"{report.samples:,} samples sound"))
 
     with _step("4. draw a contact sheet"):
-        console.print(f"wrote {preview(str(shards), str(out / 'sheet.png'))}")
+        console.print(f"wrote {ferdata.preview(str(shards), str(out / 'sheet.png'))}")
 
     with _step("5. measure the loader beside the usual ways"):
         bench = run_bench(

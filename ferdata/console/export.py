@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
+import ferdata
 from ferdata.console.options import Folder, Json, Out, Workers, write_json
 from ferdata.console.screen import console, counting_bar
-from ferdata.dataset import export as exports
 
 __all__ = ["export"]
 
@@ -22,6 +22,6 @@ def export(
 ) -> None:
     """Export, write and print."""
     with counting_bar("exporting") as progress:
-        report = exports.export(folder, to=to, out=out, num_workers=num_workers, progress=progress)
+        report = ferdata.export(folder, to=to, out=out, num_workers=num_workers, progress=progress)
     write_json(json_file, report.to_json())
     console.print(f"{out}: {report.samples:,} samples in {report.files:,} files")

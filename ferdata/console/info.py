@@ -1,22 +1,26 @@
 """``info``: say what a data set holds."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import ferdata
 from ferdata.console.options import Folder, Json, write_json
 from ferdata.console.screen import class_table, pairs, show_note, size
-from ferdata.dataset.info import DatasetDescription, describe
+
+if TYPE_CHECKING:
+    from ferdata.dataset.info import DatasetDescription
 
 __all__ = ["info", "show_description"]
 
 
 def info(folder: Folder, json_file: Json = None) -> None:
     """Read, write and print."""
-    description = describe(folder)
+    description = ferdata.describe(folder)
     write_json(json_file, description.to_json())
     show_description(description)
 
 
-def show_description(description: DatasetDescription) -> None:
+def show_description(description: "DatasetDescription") -> None:
     """Print what ``info`` knows of a data set."""
     codec = description.codec + (f", level {description.level}" if description.level is not None else "")
     pairs(

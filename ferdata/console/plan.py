@@ -1,11 +1,15 @@
 """``plan``: measure this machine, and print what suits a data set here."""
 
+from typing import TYPE_CHECKING
+
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ferdata.console.options import Folder, Json, write_json
 from ferdata.console.screen import console, say, show_note, size
-from ferdata.plan import advise
+
+if TYPE_CHECKING:
+    from ferdata.plan.advise import MachinePlan
 
 __all__ = ["plan", "show_plan"]
 
@@ -14,12 +18,14 @@ CAPTION = "images per second: warm, all in memory; cold, the first epoch; later,
 
 def plan(folder: Folder, json_file: Json = None) -> None:
     """Measure, write and print."""
-    found = advise.plan(folder, say=say)
+    from ferdata.plan.advise import plan as advise
+
+    found = advise(folder, say=say)
     write_json(json_file, found.to_json())
     show_plan(found)
 
 
-def show_plan(found: advise.MachinePlan) -> None:
+def show_plan(found: "MachinePlan") -> None:
     """Print a plan: what was measured, a row for each codec and number of workers, and the sentence."""
     machine = found.machine
     disk = "memory speed" if machine.disk_bytes_per_second > 20e9 else f"{size(machine.disk_bytes_per_second)}/s"

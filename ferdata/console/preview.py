@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
+import ferdata
 from ferdata.console.options import Folder, Picture
 from ferdata.console.screen import console
-from ferdata.dataset import preview as sheets
 
 __all__ = ["preview"]
 
@@ -19,4 +19,4 @@ def preview(
     seed: Annotated[int, typer.Option(help="Draw other faces with another seed.")] = 0,
 ) -> None:
     """Draw, and print where."""
-    console.print(f"wrote {sheets.preview(folder, out, split=split, per_class=per_class, seed=seed)}")
+    console.print(f"wrote {ferdata.preview(folder, out, split=split, per_class=per_class, seed=seed)}")

@@ -5,7 +5,7 @@ In: summaries and reports. Out: lines on a terminal.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -21,8 +21,10 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from ferdata.ingest import IngestProgress
 from ferdata.shown import printable, shown, without_credentials
+
+if TYPE_CHECKING:
+    from ferdata.ingest import IngestProgress
 
 __all__ = ["class_table", "console", "counting_bar", "ingest_bar", "pairs", "say", "show_note", "size"]
 
@@ -57,12 +59,12 @@ _PHASES = {
 
 
 @contextmanager
-def ingest_bar() -> Iterator[Callable[[IngestProgress], None]]:
+def ingest_bar() -> Iterator[Callable[["IngestProgress"], None]]:
     """Show one bar for an ingest: images, rate, time left, rejects so far."""
     with _bar(TextColumn("{task.fields[rate]}", markup=False)) as bar:
         task = bar.add_task("starting", total=None, rate="")
 
-        def update(now: IngestProgress) -> None:
+        def update(now: "IngestProgress") -> None:
             rejected = f", {now.rejected:,} rejected" if now.rejected else ""
             rate = (
                 f"{now.images_per_second:,.0f} images/s{rejected}" if now.phase == "write" and now.seconds > 0 else ""

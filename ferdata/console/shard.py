@@ -3,19 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import ferdata
 from ferdata.console.options import Given, Json, Level, OutOrUsual, check_codec, write_json
 from ferdata.console.screen import class_table, console, ingest_bar, pairs, show_note, size
 from ferdata.errors import OptionError
-from ferdata.format import CODECS
-from ferdata.format.codecs import make_codec
-from ferdata.ingest import IngestOptions, IngestSummary, ingest
-from ferdata.ingest.options import DEFAULT_CODEC
+from ferdata.format.codecs import CODECS, make_codec
+from ferdata.ingest.options import DEFAULT_CODEC, IngestOptions
 from ferdata.program import command_line
 from ferdata.store import Store
+
+if TYPE_CHECKING:
+    from ferdata.ingest import IngestSummary
 
 __all__ = ["shard", "show_ingest"]
 
@@ -64,7 +66,7 @@ def shard(
         chosen = choose_codec(options, level=level, say=lambda text: console.print(text, highlight=False))
         options = replace(options, codec=make_codec(chosen, level))
     with ingest_bar() as progress:
-        summary = ingest(options, progress=progress)
+        summary = ferdata.shard(options, progress=progress)
     write_json(json_file, summary.to_json())
     show_ingest(summary)
 
@@ -74,16 +76,16 @@ def _check_there(folder: str, source: Source) -> None:
     if Store(folder).exists():
         return
     drawn, there = ("rafdb", "data/rafdb") if source is Source.folder else (source.value, folder)
-    ferdata = command_line()
+    program = command_line()
     raise OptionError(
         f"{folder}: no such folder, expected the images of {source.value}; {_OBTAIN[source]}, "
         "or name the folder with --src. "
-        f"To try ferdata without it: {ferdata} synth {drawn} {there} --count 2000, "
-        f"then {ferdata} shard {drawn} --src {there}"
+        f"To try ferdata without it: {program} synth {drawn} {there} --count 2000, "
+        f"then {program} shard {drawn} --src {there}"
     )
 
 
-def show_ingest(summary: IngestSummary) -> None:
+def show_ingest(summary: "IngestSummary") -> None:
     """Print what an ingest amounts to."""
     for note in summary.notes:
         show_note(note)
@@ -115,7 +117,7 @@ def _reasons(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())) or "none"
 
 
-def _leaks(summary: IngestSummary) -> str:
+def _leaks(summary: "IngestSummary") -> str:
     if not summary.leaked_images:
         return "none"
     examples = "; ".join(" = ".join(pair) for pair in summary.leak_examples[:2])

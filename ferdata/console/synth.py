@@ -8,7 +8,6 @@ import typer
 
 from ferdata.console import screen
 from ferdata.console.options import Json, Workers, write_json
-from ferdata.synth import write_synthetic
 
 __all__ = ["synth"]
 
@@ -39,6 +38,8 @@ def synth(
     json_file: Json = None,
 ) -> None:
     """Draw, write and print."""
+    from ferdata.synth import write_synthetic
+
     with screen.counting_bar("drawing faces") as progress:
         summary = write_synthetic(
             source.value,

@@ -4,16 +4,18 @@ import typer
 
 from ferdata.console.options import Given, Json, Shards, write_json
 from ferdata.console.screen import console, say
-from ferdata.dataset.builtin import find_shards
-from ferdata.training import FollowingError, RichProgress, TrainOptions, is_first_process
-from ferdata.training import train as run
-from ferdata.training.first_run import builtin_settings
+from ferdata.training import TrainOptions
 
 __all__ = ["train"]
 
 
 def train(asked: Given[TrainOptions], shards: Shards = None, json_file: Json = None) -> None:
     """Train, write and print; of several processes, the first one does."""
+    from ferdata.dataset.builtin import find_shards
+    from ferdata.training import FollowingError, RichProgress, is_first_process
+    from ferdata.training import train as run
+    from ferdata.training.first_run import builtin_settings
+
     tell = say if is_first_process() else lambda text: None
     settings = dict(asked.values) | {"shards": shards}
     try:

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
+import ferdata
 from ferdata.console.options import Folder, Json, Workers, write_json
 from ferdata.console.screen import console, counting_bar
-from ferdata.dataset import verify as checks
 
 __all__ = ["verify"]
 
@@ -19,7 +19,7 @@ def verify(
 ) -> None:
     """Check, write and print; where a data set is not sound, end with exit code 1."""
     with counting_bar("verifying shards") as progress:
-        report = checks.verify(folder, deep=deep, num_workers=num_workers, progress=progress)
+        report = ferdata.verify(folder, deep=deep, num_workers=num_workers, progress=progress)
     write_json(json_file, report.to_json())
     for error in report.errors:
         console.print(error, style="red", markup=False, highlight=False, soft_wrap=True)

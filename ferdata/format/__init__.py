@@ -1,5 +1,7 @@
 """The shard format: bytes to samples and back, and nothing of images, workers or torch. FORMAT.md specifies it."""
 
+from typing import TYPE_CHECKING
+
 from ferdata.format.codecs import CODECS, Codec, make_codec
 from ferdata.format.codecs.compact import decode_member, kernel_notice
 from ferdata.format.container import END_OF_TAR, SampleMembers, json_bytes_for, shard_copy
@@ -19,8 +21,11 @@ from ferdata.format.index import (
 )
 from ferdata.format.kernels import channel_moments, scatter, split_rgbx_into
 from ferdata.format.reader import Sample, ShardReader, read_whole
-from ferdata.format.samples import SAMPLES_SCHEMA, read_samples, write_samples
 from ferdata.format.writer import ShardWriter, WrittenShard
+from ferdata.lazy import lazily
+
+if TYPE_CHECKING:
+    from ferdata.format.samples import SAMPLES_SCHEMA, read_samples, write_samples
 
 __all__ = [
     "CODECS",
@@ -56,3 +61,7 @@ __all__ = [
     "write_index",
     "write_samples",
 ]
+
+__getattr__ = lazily(  # whoever has no use for the table need not wait for pyarrow
+    __name__, {"ferdata.format.samples": ["SAMPLES_SCHEMA", "read_samples", "write_samples"]}
+)

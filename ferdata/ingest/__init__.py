@@ -4,8 +4,22 @@ In: :class:`IngestOptions`. Out: shards, ``samples.parquet``, ``rejects.csv`` an
 :class:`IngestSummary`.
 """
 
-from ferdata.ingest.finish.summary import IngestSummary
-from ferdata.ingest.options import IngestOptions, IngestProgress
-from ferdata.ingest.run import ingest, ingest_scan
+from typing import TYPE_CHECKING
+
+from ferdata.lazy import lazily
+
+if TYPE_CHECKING:
+    from ferdata.ingest.finish.summary import IngestSummary
+    from ferdata.ingest.options import IngestOptions, IngestProgress
+    from ferdata.ingest.run import ingest, ingest_scan
 
 __all__ = ["IngestOptions", "IngestProgress", "IngestSummary", "ingest", "ingest_scan"]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "ferdata.ingest.finish.summary": ["IngestSummary"],
+        "ferdata.ingest.options": ["IngestOptions", "IngestProgress"],
+        "ferdata.ingest.run": ["ingest", "ingest_scan"],
+    },
+)

@@ -1,5 +1,6 @@
 """What an ingest is asked to do, and what it tells while it runs."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -8,11 +9,10 @@ from typing import Annotated, Any
 from ferdata.errors import OptionError
 from ferdata.format.codecs import CODECS, Codec, make_codec
 from ferdata.images.transform import TransformOptions
-from ferdata.ingest.select.groups import check_group_by
 from ferdata.parallel import check_workers, usable_cores
 from ferdata.place import expand
 from ferdata.setting import Setting, check_settings, flat
-from ferdata.sources.scan import ScanOptions
+from ferdata.sources.options import ScanOptions
 from ferdata.store import StrPath
 
 __all__ = ["DEFAULT_CODEC", "Clock", "IngestOptions", "IngestProgress", "ProgressCallback"]
@@ -122,7 +122,7 @@ class IngestOptions:
                 raise OptionError(
                     f"group-by: {self.group_by!r} found, but no split is cut, expected --val or --test with it"
                 )
-            check_group_by(self.group_by)
+            _check_group_by(self.group_by)
         scan = replace(self.scan, crop=self.transform.crop, num_workers=self.resolved_workers())
         object.__setattr__(self, "scan", scan)
 
@@ -188,3 +188,22 @@ class Clock:
                 )
 
         return tell
+
+
+def _check_group_by(by: str) -> None:
+    """See that a pattern is one: what has parentheses is a regular expression, anything else the name of a field.
+
+    Raises:
+        OptionError: If it is none.
+    """
+    try:
+        pattern = re.compile(by)
+    except re.error as error:
+        raise OptionError(
+            f"group-by: {by!r} is no regular expression ({error}), expected one such as 'person([0-9]+)'"
+        ) from error
+    if "(" in by and not pattern.groups:
+        raise OptionError(
+            f"group-by: {by!r} found, expected parentheses around the part of the path that names the group, "
+            "as in 'person([0-9]+)'"
+        )

@@ -25,8 +25,8 @@ from ferdata.ingest.target import check_apart, clear, find_unlisted, sweep
 from ferdata.ingest.write.parts import PARTS_FOLDER, match_settings
 from ferdata.ingest.write.shards import UnlistedError, named, unlisted_error, write_shards
 from ferdata.lock import hold_lock
-from ferdata.sample import ItemTable
 from ferdata.sources import scan_source
+from ferdata.sources.items import ItemTable
 from ferdata.sources.scan import Scan
 
 __all__ = ["ingest", "ingest_scan"]

@@ -34,8 +34,8 @@ from ferdata.plan.measure import (
 from ferdata.plan.predict import CodecFacts, MachineFacts, PlanRow, Recommendation, predict, recommend, worker_counts
 from ferdata.plan.sample import SAMPLE_BYTES, SampleSet, write_sample_sets
 from ferdata.plan.timing import now
-from ferdata.sample import ItemTable
 from ferdata.sources import scan_source
+from ferdata.sources.items import ItemTable
 from ferdata.sources.scan import Scan
 from ferdata.store import Store, StrPath
 

@@ -3,14 +3,18 @@
 In: a folder or URL. Out: a :class:`Scan`. Lists each folder and reads each label file once; opens no image.
 """
 
-from ferdata.errors import OptionError
-from ferdata.sources.detect import detect_layout
-from ferdata.sources.files.images import read_image
-from ferdata.sources.idle_options import refuse_idle_options
-from ferdata.sources.layout import SOURCES, Detection, Layout
-from ferdata.sources.layouts import LAYOUTS
-from ferdata.sources.scan import Reject, Scan, ScanOptions
-from ferdata.store import Store, StrPath
+from typing import TYPE_CHECKING
+
+from ferdata.lazy import lazily
+
+if TYPE_CHECKING:
+    from ferdata.sources.detect import detect_layout
+    from ferdata.sources.files.images import read_image
+    from ferdata.sources.layout import SOURCES, Detection, Layout
+    from ferdata.sources.layouts import LAYOUTS
+    from ferdata.sources.options import ScanOptions
+    from ferdata.sources.scan import Reject, Scan
+    from ferdata.sources.source import scan_source
 
 __all__ = [
     "LAYOUTS",
@@ -25,23 +29,15 @@ __all__ = [
     "scan_source",
 ]
 
-
-def scan_source(source: str, root: StrPath, options: ScanOptions) -> Scan:
-    """Find the layout below ``root`` and sort every row of it into accepted, skipped or rejected.
-
-    Args:
-        source: One of ``SOURCES``: whose data the folder holds.
-        root: Folder or fsspec URL.
-        options: What the user asks for.
-
-    Raises:
-        OptionError: If there is no such source, or the layout has no use for an option.
-        LayoutError: If the folder holds no known layout, or one of another source.
-        AmbiguousLayoutError: If it can be read in more than one way and no option settles it.
-        SourceError: If the tree contradicts itself so far that no shard should be written from it.
-    """
-    if source not in SOURCES:
-        raise OptionError(f"source: {source!r} found, expected one of {', '.join(SOURCES)}")
-    detection = detect_layout(root, source=source, labels=options.labels)
-    refuse_idle_options(detection, options)
-    return detection.layout.scan(Store(detection.root), detection, options)
+__getattr__ = lazily(
+    __name__,
+    {
+        "ferdata.sources.detect": ["detect_layout"],
+        "ferdata.sources.files.images": ["read_image"],
+        "ferdata.sources.layout": ["SOURCES", "Detection", "Layout"],
+        "ferdata.sources.layouts": ["LAYOUTS"],
+        "ferdata.sources.options": ["ScanOptions"],
+        "ferdata.sources.scan": ["Reject", "Scan"],
+        "ferdata.sources.source": ["scan_source"],
+    },
+)

@@ -5,7 +5,7 @@ In: the layout found and the options. Out: nothing, or an error that names the o
 
 from ferdata.errors import OptionError
 from ferdata.sources.layout import Detection
-from ferdata.sources.scan import ScanOptions
+from ferdata.sources.options import ScanOptions
 
 __all__ = ["refuse_idle_options", "refuse_labels"]
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ferdata.sources.files.listing import Tree
-from ferdata.sources.scan import Scan, ScanOptions
+from ferdata.sources.options import ScanOptions
+from ferdata.sources.scan import Scan
 from ferdata.store import Store
 
 __all__ = ["SOURCES", "Asked", "Detection", "Layout", "Release"]

@@ -11,7 +11,8 @@ from ferdata.errors import SourceError
 from ferdata.labels import AFFECTNET_7, AFFECTNET_8, AFFECTNET_ALL
 from ferdata.sources.files.matching import whole_number
 from ferdata.sources.layout import Detection
-from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
+from ferdata.sources.options import ScanOptions
+from ferdata.sources.scan import Scan, ScanBuilder
 from ferdata.sources.totals import compare_totals, count_items
 from ferdata.sources.unread import ignored_files, ignored_images
 from ferdata.sources.verdict import Verdict, rejected

@@ -8,7 +8,8 @@ In: nothing. Out: Markdown. The networks are built on torch's meta device, so no
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ferdata.training.nets.networks import MODEL_NAMES, build_network, linear_input, smallest_size
+from ferdata.training.nets.designs import MODEL_NAMES, linear_input, smallest_size
+from ferdata.training.nets.networks import build_network
 
 __all__ = ["network_table"]
 

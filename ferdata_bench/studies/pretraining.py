@@ -24,7 +24,7 @@ from ferdata.training.options import TrainOptions
 from ferdata.training.report.plots import TRAIN_COLOR, VAL_COLOR, new_figure, png_bytes, style_axes
 from ferdata.training.run.disk import write_json
 from ferdata.training.run.folder import read_metrics
-from ferdata.training.train import train
+from ferdata.training.trainer import train
 
 __all__ = ["StudyOptions", "draw_study", "run_study"]
 

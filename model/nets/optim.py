@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from ferdata.training.nets.networks import find_design
+from ferdata.training.nets.designs import find_design
 from ferdata.training.options import TrainOptions
 
 __all__ = ["learning_rate", "make_optimizer"]

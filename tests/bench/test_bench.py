@@ -24,9 +24,9 @@ from ferdata.parallel import usable_cores
 from ferdata.plan.ceilings import Team, copy_job, drop_from_cache, read_job
 from ferdata.plan.conditions import describe_machine
 from ferdata.plan.timing import Timing, time_runs
-from ferdata_bench import BenchOptions, BenchResult, BenchRow, run_bench
 from ferdata_bench.loaders.explain import explain_limit, general_notes
-from ferdata_bench.loaders.harness import sweep_workers
+from ferdata_bench.loaders.harness import run_bench, sweep_workers
+from ferdata_bench.loaders.options import BenchOptions, BenchResult, BenchRow
 from ferdata_bench.loaders.photos import write_photos
 from ferdata_bench.loaders.plot import write_plots
 from ferdata_bench.loaders.reference import make_reference

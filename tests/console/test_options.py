@@ -13,7 +13,7 @@ from ferdata.console.app import VERBS, app
 from ferdata.ingest import IngestOptions
 from ferdata.setting import options_of
 from ferdata.training import TrainOptions
-from ferdata_bench import BenchOptions
+from ferdata_bench.loaders.options import BenchOptions
 
 ROOT = Path(__file__).parents[2]
 MADE = {"shard": IngestOptions, "train": TrainOptions, "bench-loader": BenchOptions}
@@ -59,7 +59,16 @@ def test_the_program_is_the_same_however_it_is_started(start: list[str], tmp_pat
     assert run("shrad").returncode == 2
 
 
-def test_the_list_of_verbs_imports_none_of_them() -> None:
+def test_help_and_wrong_usage_wait_for_no_large_library() -> None:
     """Torch takes seconds to load."""
-    code = "import sys, ferdata.console.app; sys.exit(bool({'torch', 'ferdata.console.train'} & {*sys.modules}))"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+    typed = [["--help"], ["--version"], ["shrad"], *([verb, last] for verb in VERBS for last in ("--help", "--bogus"))]
+    code = f"""
+import sys
+from typer.testing import CliRunner
+from ferdata.console.app import app
+codes = [CliRunner().invoke(app, arguments).exit_code for arguments in {typed}]
+print(codes, *{{"torch", "torchvision", "pyarrow", "matplotlib"}} & {{*sys.modules}})
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stdout == f"{[0, 0, 2, *[0, 2] * len(VERBS)]}\n" and not done.stderr

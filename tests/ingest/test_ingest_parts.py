@@ -26,7 +26,7 @@ from ferdata.ingest.select import selection
 from ferdata.ingest.select.leaks import shared_between_splits
 from ferdata.ingest.write.record import longest_record, make_record
 from ferdata.parallel import run_tasks
-from ferdata.sample import ItemTable
+from ferdata.sources.items import ItemTable
 from ferdata.sources.scan import Scan, ScanBuilder
 
 REPOSITORY = Path(__file__).parents[2]

@@ -9,7 +9,8 @@ from torch import nn
 from train_helpers import small_checkpoint
 
 from ferdata.errors import OptionError
-from ferdata.training.nets.networks import MODEL_NAMES, build_network, find_design, linear_input, smallest_size
+from ferdata.training.nets.designs import MODEL_NAMES, find_design, linear_input, smallest_size
+from ferdata.training.nets.networks import build_network
 from ferdata.training.run.checkpoint import Checkpoint
 from ferdata_bench.studies.networks import network_table
 

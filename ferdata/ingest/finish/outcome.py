@@ -17,7 +17,7 @@ from ferdata.format.samples import SAMPLES_SCHEMA
 from ferdata.ingest.select.leaks import Copies, find_copies
 from ferdata.ingest.select.selection import Selection, ShardPlan
 from ferdata.ingest.write.parts import PartRecord
-from ferdata.sample import ItemTable
+from ferdata.sources.items import ItemTable
 
 __all__ = ["Outcome", "gather"]
 

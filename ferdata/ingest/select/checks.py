@@ -17,7 +17,8 @@ from ferdata.images.jpeg_file import read_head
 from ferdata.images.transform import ImageRejectedError, Transform, Transformed, crop_box
 from ferdata.ingest.reading import read_sources
 from ferdata.parallel import Progress, map_in_threads
-from ferdata.sample import ItemTable, SourceItem
+from ferdata.sample import SourceItem
+from ferdata.sources.items import ItemTable
 from ferdata.sources.scan import Scan
 
 __all__ = ["check_decoders", "check_jpegs", "check_keys", "count_refused", "jpeg_refusal"]

@@ -12,26 +12,7 @@ import numpy as np
 from ferdata.errors import OptionError
 from ferdata.sources.scan import Scan
 
-__all__ = ["check_group_by", "find_groups"]
-
-
-def check_group_by(by: str) -> None:
-    """See that a pattern is one: what has parentheses is a regular expression, anything else the name of a field.
-
-    Raises:
-        OptionError: If it is none.
-    """
-    try:
-        pattern = re.compile(by)
-    except re.error as error:
-        raise OptionError(
-            f"group-by: {by!r} is no regular expression ({error}), expected one such as 'person([0-9]+)'"
-        ) from error
-    if "(" in by and not pattern.groups:
-        raise OptionError(
-            f"group-by: {by!r} found, expected parentheses around the part of the path that names the group, "
-            "as in 'person([0-9]+)'"
-        )
+__all__ = ["find_groups"]
 
 
 def find_groups(scan: Scan, by: str) -> np.ndarray:

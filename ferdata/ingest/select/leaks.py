@@ -16,7 +16,7 @@ from ferdata.errors import FerdataError
 from ferdata.ingest.reading import read_sources
 from ferdata.ingest.select.selection import LEFT_OUT, Selection
 from ferdata.parallel import Beat, run_tasks
-from ferdata.sample import ItemTable
+from ferdata.sources.items import ItemTable
 from ferdata.store import Store
 
 __all__ = ["Copies", "find_copies", "find_train_copies", "shared_between_splits"]

@@ -10,7 +10,7 @@ from ferdata.errors import FerdataError, SourceError
 from ferdata.ingest.reading import can_be_read
 from ferdata.ingest.select.selection import ShardPlan
 from ferdata.ingest.write.parts import PartRecord
-from ferdata.sample import ItemTable
+from ferdata.sources.items import ItemTable
 from ferdata.store import Store
 
 __all__ = ["NOT_READ", "Streak", "check_source"]

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ferdata.images.transform import Transformed
-from ferdata.sample import ItemTable, SourceItem
+from ferdata.sample import SourceItem
+from ferdata.sources.items import ItemTable
 
 __all__ = ["landmarks_fit", "longest_record", "make_record"]
 

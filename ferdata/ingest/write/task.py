@@ -26,7 +26,8 @@ from ferdata.ingest.write.doubt import Streak
 from ferdata.ingest.write.parts import PartRecord, open_shard
 from ferdata.ingest.write.record import make_record
 from ferdata.parallel import Beat
-from ferdata.sample import ItemTable, SourceItem
+from ferdata.sample import SourceItem
+from ferdata.sources.items import ItemTable
 from ferdata.store import Store
 
 __all__ = ["ShardTask", "TaskSettings", "any_usable", "write_shard"]

@@ -11,7 +11,8 @@ from ferdata.sources.affectnet.values import Annotation
 from ferdata.sources.files.listing import Folder, Tree, below, is_image_at, iter_names
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import AFFECTNET_IDS, LayoutScan
-from ferdata.sources.scan import Scan, ScanBuilder, ScanOptions
+from ferdata.sources.options import ScanOptions
+from ferdata.sources.scan import Scan, ScanBuilder
 from ferdata.sources.verdict import Verdict, judge_image, rejected
 from ferdata.store import Store
 

@@ -14,7 +14,8 @@ from ferdata.sources.affectnet_csv.rows import iter_official_rows, landmark_text
 from ferdata.sources.files.listing import NameIndex, below, is_image_at, iter_names, natural_key
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import AFFECTNET_IDS, LayoutScan
-from ferdata.sources.scan import Scan, ScanOptions
+from ferdata.sources.options import ScanOptions
+from ferdata.sources.scan import Scan
 from ferdata.sources.verdict import Verdict, judge_image, rejected
 from ferdata.store import Store
 

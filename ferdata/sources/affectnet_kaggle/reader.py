@@ -19,7 +19,8 @@ from ferdata.sources.files.matching import SPLIT_ORDER, stem_of
 from ferdata.sources.files.text_tables import find_columns, plain_name, read_table
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
-from ferdata.sources.scan import Scan, ScanOptions
+from ferdata.sources.options import ScanOptions
+from ferdata.sources.scan import Scan
 from ferdata.sources.verdict import Verdict, judge_image, rejected
 from ferdata.store import Store
 

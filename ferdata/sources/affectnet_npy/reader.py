@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from ferdata.sources.affectnet.pairs import PairScan
 from ferdata.sources.affectnet_npy.npy_values import index_annotations, read_annotations
 from ferdata.sources.layout import Detection
-from ferdata.sources.scan import Scan, ScanOptions
+from ferdata.sources.options import ScanOptions
+from ferdata.sources.scan import Scan
 from ferdata.store import Store
 
 __all__ = ["scan"]

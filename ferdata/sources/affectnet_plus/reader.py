@@ -15,7 +15,8 @@ from ferdata.sources.affectnet.values import Annotation, clean_landmarks, clean_
 from ferdata.sources.files.listing import below, iter_names
 from ferdata.sources.files.matching import plain_reason
 from ferdata.sources.layout import Detection
-from ferdata.sources.scan import Scan, ScanOptions
+from ferdata.sources.options import ScanOptions
+from ferdata.sources.scan import Scan
 from ferdata.store import Store
 
 __all__ = ["scan"]

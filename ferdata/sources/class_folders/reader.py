@@ -13,8 +13,9 @@ from ferdata.sources.files.listing import below, natural_key
 from ferdata.sources.files.matching import stem_of
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
+from ferdata.sources.options import ScanOptions
 from ferdata.sources.rafdb.labels import official_key
-from ferdata.sources.scan import Scan, ScanOptions
+from ferdata.sources.scan import Scan
 from ferdata.store import Store
 
 __all__ = ["scan"]

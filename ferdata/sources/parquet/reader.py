@@ -24,7 +24,8 @@ from ferdata.sources.files.matching import stem_of, whole_number
 from ferdata.sources.idle_options import refuse_labels
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
-from ferdata.sources.scan import Scan, ScanOptions
+from ferdata.sources.options import ScanOptions
+from ferdata.sources.scan import Scan
 from ferdata.sources.verdict import Verdict, rejected
 from ferdata.store import Store
 

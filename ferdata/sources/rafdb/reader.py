@@ -15,10 +15,11 @@ from ferdata.sources.files.matching import StemIndex, stem_of
 from ferdata.sources.files.text_tables import iter_lines
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
+from ferdata.sources.options import ScanOptions
 from ferdata.sources.rafdb.annotations import AnnotationReader, Annotations, read_distribution
 from ferdata.sources.rafdb.images import RafImages, find_images, is_kind, no_images
 from ferdata.sources.rafdb.labels import RAF_STEM, ListRow, RafSet, parse_list
-from ferdata.sources.scan import Scan, ScanOptions
+from ferdata.sources.scan import Scan
 from ferdata.sources.verdict import judge_image
 from ferdata.store import Store
 

@@ -14,8 +14,9 @@ from ferdata.sources.files.matching import SPLIT_ORDER, StemIndex, stem_of, whol
 from ferdata.sources.files.text_tables import find_columns, read_table
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
+from ferdata.sources.options import ScanOptions
 from ferdata.sources.rafdb.labels import has_wrong_order, official_key
-from ferdata.sources.scan import Scan, ScanOptions
+from ferdata.sources.scan import Scan
 from ferdata.sources.verdict import Verdict, judge_image, rejected
 from ferdata.store import Store
 

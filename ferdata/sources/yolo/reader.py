@@ -16,7 +16,8 @@ from ferdata.sources.files.text_tables import decode_text
 from ferdata.sources.idle_options import refuse_labels
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
-from ferdata.sources.scan import Scan, ScanOptions
+from ferdata.sources.options import ScanOptions
+from ferdata.sources.scan import Scan
 from ferdata.sources.verdict import judge_image, rejected
 from ferdata.sources.yolo.names import parse_names
 from ferdata.store import Store

@@ -1,0 +1,46 @@
+"""What can be asked of a scan. In: keyword arguments. Out: a frozen, checked :class:`ScanOptions`."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from ferdata.setting import Setting, check_settings
+
+__all__ = ["LABEL_ORDERS", "ScanOptions"]
+
+LABEL_ORDERS = ("affectnet", "rafdb", "alphabetical")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanOptions:
+    """What the user asks of a scan.
+
+    Example:
+        >>> ferdata.ScanOptions(classes=7).rafdb_images
+        'aligned'
+
+    Attributes:
+        crop: ``"box"`` rejects items whose face box is unusable; ``"none"`` keeps them without a box.
+        num_workers: Threads or processes that read annotation files.
+    """
+
+    classes: Annotated[
+        int, Setting("Keep 8 AffectNet classes, or 7 without Contempt; RAF-DB always has 7.", "Labels", choices=(8, 7))
+    ] = 8
+    labels: Annotated[
+        str | None,
+        Setting(
+            "Read numeric class folders in this order.", "Labels", choices=LABEL_ORDERS, none="asked for where needed"
+        ),
+    ] = None
+    rafdb_images: Annotated[
+        str, Setting("Read RAF-DB's images in this form.", "Source", choices=("aligned", "original"))
+    ] = "aligned"
+    automatic: Annotated[bool, Setting("Add AffectNet's automatically annotated part to train.", "Source")] = False
+    keep_non_emotion: Annotated[bool, Setting("Keep AffectNet's classes None, Uncertain and No-Face.", "Labels")] = (
+        False
+    )
+    crop: str = "none"
+    num_workers: int = 2
+
+    def __post_init__(self) -> None:
+        check_settings(self)
