@@ -16,15 +16,10 @@ from ferdata.sources.layout import Detection
 
 __all__ = ["DERIVED_TABLES", "check_tables", "is_class_table", "is_derived"]
 
-DERIVED_TABLES = frozenset(
-    (
-        "affectnet.csv",
-        "affectnet_train.csv",
-        "affectnet_val.csv",
-        "train_annotations_7class.txt",
-        "valid_annotations_7class.txt",
-    )
-)
+DERIVED_TABLES = frozenset((
+    "affectnet.csv", "affectnet_train.csv", "affectnet_val.csv",
+    "train_annotations_7class.txt", "valid_annotations_7class.txt",
+))  # fmt: skip
 """Caches that tools leave in a release, in lower case; never labels."""
 
 _LISTS = (".txt", ".lst")

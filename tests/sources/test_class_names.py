@@ -8,7 +8,8 @@ from trees_rafdb import class_folders, put
 from ferdata.errors import LayoutError
 from ferdata.labels import canonical_name, name_key, plain_name
 from ferdata.sources import Scan, ScanOptions, scan_source
-from ferdata.sources.files.listing import NameIndex, split_of
+from ferdata.sources.files.listing import split_of
+from ferdata.sources.files.matching import NameIndex
 
 NFC, NFD = "caf\u00e9", "cafe\u0301"
 

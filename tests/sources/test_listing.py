@@ -7,7 +7,7 @@ import fsspec
 import pytest
 
 from ferdata.errors import StoreError
-from ferdata.sources.files.listing import NameIndex, Tree, is_archive, is_image, list_folder, natural_key, split_of
+from ferdata.sources.files.listing import Tree, is_archive, is_image, list_folder, natural_key, split_of
 from ferdata.store import Store
 
 
@@ -75,18 +75,6 @@ def test_peek_stops_early(tmp_path: Path) -> None:
     )
 
     assert len(found) == len(seen) == 3
-
-
-def test_names_are_found_exactly_or_else_in_any_case() -> None:
-    """One other spelling is a match, two are a question, the exact name is none."""
-    index = NameIndex(["a.jpg", "B.JPG", "c.Jpg", "C.jpg", "c.JPG"])
-
-    assert index.find("a.jpg") == ["a.jpg"]
-    assert index.find("A.JPG") == ["a.jpg"]
-    assert index.find("b.jpg") == ["B.JPG"]
-    assert index.find("c.jpg") == ["C.jpg", "c.JPG", "c.Jpg"]
-    assert index.find("c.JPG") == ["c.JPG"]
-    assert index.find("d.jpg") == []
 
 
 @pytest.mark.parametrize(

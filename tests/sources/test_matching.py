@@ -2,7 +2,7 @@
 
 import pytest
 
-from ferdata.sources.files.matching import KeyMaker, StemIndex, whole_number
+from ferdata.sources.files.matching import KeyMaker, NameIndex, whole_number
 
 
 def test_keys_are_unique_without_regard_to_case_and_fit_the_format() -> None:
@@ -25,11 +25,24 @@ def test_whole_numbers_are_whole(text: str, number: int | None) -> None:
     assert whole_number(text) == number
 
 
-def test_a_stem_in_its_own_case_wins() -> None:
-    """On disks that tell case apart, ``A.png`` and ``a.png`` are two images."""
-    index = StemIndex(["A.png", "a.png", "b.PNG"])
+def test_names_are_found_exactly_or_else_in_any_case() -> None:
+    """One other spelling is a match, two are a question, the exact name is none."""
+    index = NameIndex(["a.jpg", "B.JPG", "c.Jpg", "C.jpg", "c.JPG"])
 
-    assert index.find_stem("a") == ["a.png"]
+    assert index.find("a.jpg") == ["a.jpg"]
+    assert index.find("A.JPG") == ["a.jpg"]
+    assert index.find("b.jpg") == ["B.JPG"]
+    assert index.find("c.jpg") == ["C.jpg", "c.JPG", "c.Jpg"]
+    assert index.find("c.JPG") == ["c.JPG"]
+    assert index.find("d.jpg") == []
+
+
+def test_names_are_found_exactly_or_else_by_their_stem() -> None:
+    """Copies change extension and case; where case tells files apart, ``A.png`` and ``a.png`` are two images."""
+    index = NameIndex(["A.png", "a.png", "b.PNG"], any_suffix=True)
+
+    assert (index.find("a.png"), index.find("a.jpg")) == (["a.png"], ["A.png", "a.png"])
+    assert index.alike("a.png") == ["A.png", "a.png"]
     assert index.find("B.jpg") == ["b.PNG"]
-    assert index.find_stem("c") == []
+    assert index.find("c.png") == []
     assert index.rest(["a.png"]) == ["A.png", "b.PNG"]

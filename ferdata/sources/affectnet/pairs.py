@@ -3,12 +3,12 @@
 In: listings of both. Out: pairs, and their labels as items, skips and rejects. Costs one listing of each folder.
 """
 
-import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from ferdata.sources.affectnet.values import Annotation
-from ferdata.sources.files.listing import Folder, Tree, below, is_image_at, iter_names
+from ferdata.sources.files.listing import Folder, Tree, below, sort_names
+from ferdata.sources.files.matching import NameIndex, stem_of
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import AFFECTNET_IDS, LayoutScan
 from ferdata.sources.options import ScanOptions
@@ -55,27 +55,30 @@ class PairScan:
         """
         here = self._tree.folder(folder)
         images = here.dir("images")
-        names = _ImageStems(self.builder.store, images)
+        dirs, names, others = sort_names(self.builder.store, images) if images else ([], [], [])
+        index = NameIndex(names, any_suffix=True)
         reject_strays(self.builder, here, split)
-        self.builder.ignore(names.folders, names.others)
+        self.builder.ignore(*([below(str(images), name) for name in one] for one in (dirs, others)))
         found: dict[str, str] = {}
-        for stem in sorted({*labels.stems(), *names}, key=_number_order):
-            image = self._image_of(stem, split, images or below(folder, "images"), names, labels, ending)
+        for stem in sorted({*labels.stems(), *(stem_of(name).lower() for name in names)}, key=_number_order):
+            image = self._image_of(stem, split, images or below(folder, "images"), index, labels, ending)
             if image is not None:
                 found[stem] = image
         return found
 
     def _image_of(
-        self, stem: str, split: str, folder: str, names: "_ImageStems", labels: LabelFiles, ending: str
+        self, stem: str, split: str, folder: str, names: NameIndex, labels: LabelFiles, ending: str
     ) -> str | None:
-        found, others = names.find(stem)
+        alike = names.alike(f"{stem}.jpg")
+        found = names.find(f"{stem}.jpg")
         is_labelled = bool(labels.of_label(stem))
         self._num_labels += is_labelled
         self._num_found += is_labelled and bool(found)
-        for name in others:
-            self.builder.reject(
-                below(folder, name), "label_missing", f"{found[0]} is the image of this id", split=split
-            )
+        for name in alike if len(found) == 1 else ():
+            if name != found[0]:
+                self.builder.reject(
+                    below(folder, name), "label_missing", f"{found[0]} is the image of this id", split=split
+                )
         if found and not is_labelled:
             for name in found:
                 self.builder.reject(below(folder, name), "label_missing", f"no {stem}{ending}", split=split)
@@ -134,43 +137,6 @@ def reject_strays(builder: ScanBuilder, split_folder: Folder, split: str) -> Non
     """Reject the images that lie in a split folder itself, where no label can name them."""
     for name in split_folder.images:
         builder.reject(below(split_folder.path, name), "label_missing", "not in images/", split=split)
-
-
-class _ImageStems:
-    """The images of one folder by stem, for releases whose labels name an image without its extension.
-
-    Attributes:
-        folders: Paths of the sub-folders, which no label can mean.
-        others: Paths of the files that are no images.
-    """
-
-    def __init__(self, store: Store, folder: str | None) -> None:
-        # Nearly every stem has one name, and a list each would take as much memory again.
-        self._names: dict[str, str | list[str]] = {}
-        self.folders: list[str] = []
-        self.others: list[str] = []
-        for name, is_dir in iter_names(store, folder) if folder is not None else ():
-            if is_dir:
-                self.folders.append(below(folder or "", name))
-            elif not is_image_at(store, folder or "", name):
-                self.others.append(below(folder or "", name))
-            else:
-                stem = os.path.splitext(name)[0].lower()
-                known = self._names.setdefault(stem, name)
-                if known is not name:
-                    self._names[stem] = [*([known] if isinstance(known, str) else known), name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def find(self, stem: str) -> tuple[list[str], list[str]]:
-        """Return the names that a stem can mean, ``<stem>.jpg`` alone if it is there, and the other names."""
-        known = self._names.get(stem.lower(), [])
-        if isinstance(known, str):
-            return [known], []
-        if f"{stem}.jpg" in known:
-            return [f"{stem}.jpg"], sorted(name for name in known if name != f"{stem}.jpg")
-        return sorted(known), []
 
 
 def _number_order(stem: str) -> tuple[int, int, str]:

@@ -43,21 +43,17 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
             f"{tree.store.path(strange[0])}: no row of AffectNet's release found in its first lines, "
             f"expected columns like those of {next(iter(files.values()))}; take an intact copy, or move it away"
         )
-    folders = {}
-    if any(role != "automatic" for role in files):
-        paths = [
-            path for role, name in files.items() if role != "automatic" for path in (samples[name] or ())[:_SAMPLE_ROWS]
-        ]
-        folders["manual"] = _images(tree, folder, "manually", paths, files)
-    if "automatic" in files:
+    folders: dict[str, str] = {}
+    for part, word in (("manual", "manually"), ("automatic", "automatically")):
+        tables = [name for role, name in files.items() if (role == "automatic") == (part == "automatic")]
+        written = [path for name in tables for path in (samples[name] or ())[:_SAMPLE_ROWS]]
         try:
-            folders["automatic"] = _images(
-                tree, folder, "automatically", (samples[files["automatic"]] or [])[:_SAMPLE_ROWS], files
-            )
+            if tables:
+                folders[part] = _images(tree, folder, word, written, files)
         except AmbiguousLayoutError:
             raise
         except LayoutError as error:
-            if "manual" not in folders:
+            if not folders:
                 raise
             notes.append(f"The automatically annotated part was left aside: {error}.")
             del files["automatic"]
@@ -79,19 +75,13 @@ def _csv_files(tree: Tree, folder: str, *, depth: int) -> Iterator[str]:
 
 
 def _by_role(tree: Tree, paths: list[str]) -> tuple[dict[str, str], list[str]]:
-    official: dict[str, list[str]] = {}
-    named: dict[str, list[str]] = {}
-    unknown = []
+    by_role: dict[str | None, list[tuple[bool, str]]] = {}
     for path in paths:
         name = path.rsplit("/", 1)[-1].lower()
-        role = next((role for word, role in _ROLE_WORDS if word in name), None)
-        if name in _OFFICIAL:
-            official.setdefault(_OFFICIAL[name], []).append(path)
-        elif role:
-            named.setdefault(role, []).append(path)
-        else:
-            unknown.append(path)
-    if unknown and not official and not named:
+        role = _OFFICIAL.get(name) or next((role for word, role in _ROLE_WORDS if word in name), None)
+        by_role.setdefault(role, []).append((name in _OFFICIAL, path))
+    unknown = [path for _, path in by_role.pop(None, ())]
+    if unknown and not by_role:
         raise AmbiguousLayoutError(
             f"{tree.store}: {', '.join(unknown)} found, expected a name that says the split; "
             "name it training.csv or validation.csv"
@@ -99,7 +89,10 @@ def _by_role(tree: Tree, paths: list[str]) -> tuple[dict[str, str], list[str]]:
     notes = [f"Ignored {path}: its name says no split (training.csv, validation.csv)." for path in unknown]
     files = {}
     for role in ("train", "val", "test", "automatic"):
-        claims = official.get(role) or named.get(role, [])
+        official, named = (
+            [path for is_official, path in by_role.get(role, ()) if is_official == one] for one in (1, 0)
+        )
+        claims = official or named
         if len(claims) > 1 and not are_equal(tree.store, claims):
             raise AmbiguousLayoutError(
                 f"{tree.store}: {' and '.join(claims)} differ, expected one CSV file for the {role} rows; "
@@ -107,11 +100,7 @@ def _by_role(tree: Tree, paths: list[str]) -> tuple[dict[str, str], list[str]]:
             )
         if claims:
             files[role] = claims[0]
-            notes += [
-                f"Ignored {path}: {claims[0]} is used."
-                for path in (*claims[1:], *named.get(role, ()))
-                if path != claims[0]
-            ]
+            notes += [f"Ignored {path}: {claims[0]} is used." for path in (official + named)[1:]]
     return files, notes
 
 

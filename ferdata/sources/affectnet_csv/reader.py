@@ -11,7 +11,8 @@ from typing import Any, cast
 from ferdata.errors import LayoutError
 from ferdata.sources.affectnet.values import clean_score
 from ferdata.sources.affectnet_csv.rows import iter_official_rows, landmark_text, parse_box, parse_landmarks
-from ferdata.sources.files.listing import NameIndex, below, is_image_at, iter_names, natural_key
+from ferdata.sources.files.listing import below, natural_key, sort_names
+from ferdata.sources.files.matching import NameIndex
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import AFFECTNET_IDS, LayoutScan
 from ferdata.sources.options import ScanOptions
@@ -92,8 +93,7 @@ class ImageFolder:
     def unused(self) -> Iterator[str]:
         """Yield the images that no row has named, in natural order."""
         for folder in ("", *sorted(self._folders, key=natural_key)):
-            used = self._used.get(folder, set())
-            for name in sorted((name for name in self._index(folder) if name not in used), key=natural_key):
+            for name in self._index(folder).rest(self._used.get(folder, ())):
                 yield below(self.home, folder, name)
 
     def other_folders(self) -> list[str]:
@@ -102,15 +102,10 @@ class ImageFolder:
 
     def _index(self, folder: str) -> NameIndex:
         if folder not in self._indices:
-            names: list[str] = []
-            for name, is_dir in iter_names(self._store, below(self.home, folder)):
-                if is_dir:
-                    self._inner.append(below(folder, name))
-                elif is_image_at(self._store, below(self.home, folder), name):
-                    names.append(name)
-                else:
-                    self.others.append(below(self.home, below(folder, name)))
-            self._indices[folder] = NameIndex(names)
+            dirs, images, others = sort_names(self._store, below(self.home, folder))
+            self._inner += [below(folder, name) for name in dirs]
+            self.others += [below(self.home, folder, name) for name in others]
+            self._indices[folder] = NameIndex(images)
         return self._indices[folder]
 
 

@@ -14,8 +14,8 @@ from ferdata.labels import AFFECTNET_8, KNOWN_NAMES, canonical_name, name_key
 from ferdata.sources.affectnet.totals import PART_OF_AFFECTNET
 from ferdata.sources.class_folders.class_tree import list_class_tree
 from ferdata.sources.class_folders.own_classes import PARTS
-from ferdata.sources.files.listing import NameIndex, below, split_of
-from ferdata.sources.files.matching import SPLIT_ORDER, stem_of
+from ferdata.sources.files.listing import below, split_of
+from ferdata.sources.files.matching import SPLIT_ORDER, NameIndex, stem_of
 from ferdata.sources.files.text_tables import find_columns, plain_name, read_table
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan

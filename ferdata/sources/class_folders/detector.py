@@ -18,13 +18,7 @@ from ferdata.sources.unread import DERIVED_FOLDERS
 
 __all__ = ["AN_FOLDERS", "FOLDER", "RAF_FOLDERS", "class_places", "find_class_folders"]
 
-_OTHER_NAMES = {
-    "none": "None",
-    "uncertain": "Uncertain",
-    "no-face": "No-Face",
-    "noface": "No-Face",
-    "no_face": "No-Face",
-}
+_OTHER_NAMES = {"none": "None", "uncertain": "Uncertain", **dict.fromkeys(("no-face", "noface", "no_face"), "No-Face")}
 _MOST_NAMES = 40
 
 
@@ -140,12 +134,8 @@ def _split_notes(splits: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _note_one_class(class_folders: Mapping[str, str]) -> tuple[str, ...]:
-    only = set(class_folders.values())
-    return tuple(
-        f"Warning: all images are of one class, {name}, as there is one class folder."
-        for name in only
-        if len(only) == 1
-    )
+    first, *more = set(class_folders.values())
+    return () if more else (f"Warning: all images are of one class, {first}, as there is one class folder.",)
 
 
 def _class_dirs(tree: Tree, split_folder: str) -> list[str]:

@@ -21,19 +21,8 @@ _FORMS = re.compile(
 )
 _MIN_FOLDERS_WITH_IMAGES = 2
 _ANNOTATION_ENDINGS = (
-    ".csv",
-    ".tsv",
-    ".json",
-    ".jsonl",
-    ".xml",
-    ".npy",
-    ".parquet",
-    ".pkl",
-    ".pickle",
-    ".lst",
-    ".yaml",
-    ".yml",
-)
+    ".csv", ".tsv", ".json", ".jsonl", ".xml", ".npy", ".parquet", ".pkl", ".pickle", ".lst", ".yaml", ".yml",
+)  # fmt: skip
 
 
 def find_own_classes(tree: Tree, splits: Mapping[str, str], names: Sequence[str]) -> dict[str, str] | None:
@@ -76,16 +65,10 @@ def merged_spellings(class_folders: Mapping[str, str]) -> tuple[str, ...]:
     spellings: dict[tuple[str, str], list[str]] = {}
     for name, class_name in class_folders.items():
         spellings.setdefault((class_name, _class_key(name)), []).append(name)
-    shown = [
-        f"{' and '.join(map(ascii, names))} as {class_name}"
-        for (class_name, _), names in spellings.items()
-        if len(names) > 1
-    ]
-    return (
-        (f"Class folders whose names are spelled differently are read as one class: {shorten(shown)}.",)
-        if shown
-        else ()
-    )
+    several = [(class_name, names) for (class_name, _), names in spellings.items() if len(names) > 1]
+    shown = [f"{' and '.join(map(ascii, names))} as {class_name}" for class_name, names in several]
+    note = f"Class folders whose names are spelled differently are read as one class: {shorten(shown)}."
+    return (note,) if shown else ()
 
 
 def is_annotation_file(name: str) -> bool:

@@ -6,8 +6,7 @@ file whose name does not say what it holds is opened, for some 20 µs.
 
 import os
 import re
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -19,7 +18,6 @@ from ferdata.store import Store, is_folder
 __all__ = [
     "IMAGE_SUFFIXES",
     "Folder",
-    "NameIndex",
     "Tree",
     "below",
     "is_archive",
@@ -34,6 +32,7 @@ __all__ = [
     "printable",
     "says_no_image",
     "shorten",
+    "sort_names",
     "split_of",
 ]
 
@@ -208,19 +207,22 @@ def list_folder(store: Store, relative: str = "") -> Folder:
     Raises:
         StoreError: If there is no such folder.
     """
-    dirs: list[str] = []
-    files: list[str] = []
+    dirs, images, others = sort_names(store, relative)
+    loops = {name for name in dirs if leads_up(store, below(relative, name))}
+    kinds = {"dirs": set(dirs) - loops, "files": [*images, *others], "images": images, "loops": loops}
+    return Folder(relative, **{kind: tuple(sorted(names, key=natural_key)) for kind, names in kinds.items()})
+
+
+def sort_names(store: Store, relative: str) -> tuple[list[str], list[str], list[str]]:
+    """Return the names of a folder's sub-folders, of its images and of its other files, in the disk's own order.
+
+    Raises:
+        StoreError: If there is no such folder.
+    """
+    found: tuple[list[str], list[str], list[str]] = ([], [], [])
     for name, is_dir in iter_names(store, relative):
-        (dirs if is_dir else files).append(name)
-    loops = [name for name in dirs if leads_up(store, below(relative, name))]
-    files.sort(key=natural_key)
-    return Folder(
-        relative,
-        dirs=tuple(sorted(set(dirs).difference(loops), key=natural_key)),
-        files=tuple(files),
-        images=tuple(name for name in files if is_image_at(store, relative, name)),
-        loops=tuple(sorted(loops, key=natural_key)),
-    )
+        found[0 if is_dir else 1 if is_image_at(store, relative, name) else 2].append(name)
+    return found
 
 
 class Tree:
@@ -240,34 +242,6 @@ class Tree:
         """Return up to ``at_most`` file names that are ``wanted``; a local folder is read no further than needed."""
         found = (name for name, is_dir in iter_names(self.store, relative) if not is_dir and wanted(name))
         return list(islice(found, at_most))
-
-
-class NameIndex:
-    """Finds names in a folder's listing: exactly, else without regard to case and Unicode form."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self._names = frozenset(names)
-        self._folded: dict[str, list[str]] | None = None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def find(self, name: str) -> list[str]:
-        """Return what ``name`` can mean: itself alone, else every name that differs in case or Unicode form, sorted.
-
-        None found is an empty list (reject ``image_missing``); more than one is ambiguous (reject ``image_ambiguous``).
-        """
-        if name in self._names:
-            return [name]
-        if self._folded is None:
-            self._folded = {}
-            for known in self._names:
-                self._folded.setdefault(_folded(known), []).append(known)
-        return sorted(self._folded.get(_folded(name), ()))
-
-
-def _folded(name: str) -> str:
-    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).lower()
 
 
 def _find(folder: str, names: tuple[str, ...], name: str) -> str | None:

@@ -5,12 +5,13 @@ In: names from a listing and text from a label file. Out: paths, keys and whole 
 
 import os
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Iterator
 
 from ferdata.sources.files.listing import natural_key
 from ferdata.store import Store
 
-__all__ = ["SPLIT_ORDER", "KeyMaker", "StemIndex", "plain_reason", "stem_of", "whole_number"]
+__all__ = ["SPLIT_ORDER", "KeyMaker", "NameIndex", "plain_reason", "stem_of", "whole_number"]
 
 SPLIT_ORDER = ("train", "val", "test")
 MAX_KEY_CHARS = 80
@@ -52,24 +53,41 @@ class KeyMaker:
         return key
 
 
-class StemIndex:
-    """Finds one of a folder's images by its name: exactly, else by its stem in any case and with any extension."""
+class NameIndex:
+    """Finds names in a listing: exactly, else in any case and Unicode form, or in any case and with any extension."""
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._names = set(names)
-        self._by_stem: dict[str, list[str]] = {}
-        for name in self._names:
-            self._by_stem.setdefault(stem_of(name).lower(), []).append(name)
+    def __init__(self, names: Iterable[str], *, any_suffix: bool = False) -> None:
+        self._any_suffix = any_suffix
+        # Nearly all names differ in more than that, and a tuple each would take as much memory again.
+        self._alike: dict[str, str | tuple[str, ...]] = {}
+        for name in names:
+            key = self._key(name)
+            known = self._alike.get(key, ())
+            self._alike[key] = (*([known] if isinstance(known, str) else known), name) if known else name
+
+    def __iter__(self) -> Iterator[str]:
+        for known in self._alike.values():
+            yield from (known,) if isinstance(known, str) else known
 
     def find(self, name: str) -> list[str]:
-        """Return what ``name`` can mean: the exact name alone, else every image of that stem, sorted."""
-        return [name] if name in self._names else sorted(self._by_stem.get(stem_of(name).lower(), ()))
+        """Return what ``name`` can mean: itself alone, else every name that is like it.
 
-    def find_stem(self, stem: str) -> list[str]:
-        """Return the images of a stem: those in its own case if there are any, else those in another case."""
-        found = sorted(self._by_stem.get(stem.lower(), ()))
-        return [name for name in found if stem_of(name) == stem] or found
+        None found is an empty list (reject ``image_missing``); more than one is ambiguous (reject ``image_ambiguous``).
+        """
+        alike = self.alike(name)
+        return [name] if name in alike else alike
+
+    def alike(self, name: str) -> list[str]:
+        """Return every name that is like ``name``, sorted."""
+        known = self._alike.get(self._key(name), ())
+        return [known] if isinstance(known, str) else sorted(known)
 
     def rest(self, used: Iterable[str]) -> list[str]:
-        """Return the images that are not in ``used``, in natural order."""
-        return sorted(self._names.difference(used), key=natural_key)
+        """Return the names that are not in ``used``, in natural order."""
+        return sorted(set(self).difference(used), key=natural_key)
+
+    def _key(self, name: str) -> str:
+        if self._any_suffix:
+            return stem_of(name).lower()
+        key = name.lower() if name.isascii() else unicodedata.normalize("NFC", name).lower()
+        return name if key == name else key  # the same text is held once

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ferdata.parallel import iterate_in_threads
-from ferdata.sources.files.listing import Folder, NameIndex, below, iter_names, list_folder
-from ferdata.sources.files.matching import whole_number
+from ferdata.sources.files.listing import Folder, below, iter_names, list_folder
+from ferdata.sources.files.matching import NameIndex, whole_number
 from ferdata.sources.files.text_tables import decode_text
 from ferdata.store import Store
 

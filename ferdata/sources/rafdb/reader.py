@@ -11,7 +11,7 @@ from typing import Any
 
 from ferdata.labels import map_ids
 from ferdata.sources.files.listing import Folder, below, list_folder
-from ferdata.sources.files.matching import StemIndex, stem_of
+from ferdata.sources.files.matching import NameIndex, stem_of
 from ferdata.sources.files.text_tables import iter_lines
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
@@ -66,7 +66,7 @@ def _match(
     is_marked = kind == "original" or any(is_kind(name, kind) for name in images.by_name)
     apart = [name for name in images.by_name if is_marked and is_kind(name, other)]
     left_alone = frozenset(apart)
-    index = StemIndex(name for name in images.by_name if name not in left_alone)
+    index = NameIndex((name for name in images.by_name if name not in left_alone), any_suffix=True)
     mark = "_aligned" if kind == "aligned" and is_marked else ""
     found: list[tuple[ListRow, str]] = []
     used: set[str] = set()

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from ferdata.errors import LayoutError
 from ferdata.labels import AFFECTNET_7, RAFDB_BASIC, map_ids
 from ferdata.sources.files.listing import below, list_folder, natural_key
-from ferdata.sources.files.matching import SPLIT_ORDER, StemIndex, stem_of, whole_number
+from ferdata.sources.files.matching import SPLIT_ORDER, NameIndex, stem_of, whole_number
 from ferdata.sources.files.text_tables import find_columns, read_table
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
@@ -90,7 +90,7 @@ def _read_split(
             f"{where}: ids from {min(ids)} to {max(ids)} found, expected 1..7; "
             "a 0-based or altered list: take the original"
         )
-    indices = {raf_id: StemIndex(names) for raf_id, (_, names) in folders.items()}
+    indices = {raf_id: NameIndex(names, any_suffix=True) for raf_id, (_, names) in folders.items()}
     used: dict[int, set[str]] = {raf_id: set() for raf_id in folders}
     seen: Counter[str] = Counter()
     num_found, num_before = 0, len(builder.rejects)

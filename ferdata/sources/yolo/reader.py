@@ -11,7 +11,7 @@ from ferdata.parallel import iterate_in_threads
 from ferdata.sources.affectnet.pairs import reject_strays
 from ferdata.sources.affectnet.totals import PART_OF_AFFECTNET
 from ferdata.sources.files.listing import below, list_folder
-from ferdata.sources.files.matching import StemIndex, stem_of, whole_number
+from ferdata.sources.files.matching import NameIndex, stem_of, whole_number
 from ferdata.sources.files.text_tables import decode_text
 from ferdata.sources.idle_options import refuse_labels
 from ferdata.sources.layout import Detection
@@ -155,7 +155,7 @@ def _pair(
     here = list_folder(store, folder)
     image_dir, label_dir = here.dir("images"), here.dir("labels")
     listed = list_folder(store, image_dir) if image_dir else None
-    images = StemIndex(listed.images if listed else ())
+    images = NameIndex(listed.images if listed else (), any_suffix=True)
     reject_strays(builder, here, split)
     if listed:
         builder.ignore([below(listed.path, name) for name in listed.dirs], listed.others)
@@ -166,7 +166,8 @@ def _pair(
     without: list[str] = []
     used: set[str] = set()
     for label in labels:
-        path, found = below(str(label_dir), label), images.find_stem(stem_of(label))
+        path, alike = below(str(label_dir), label), images.alike(label)
+        found = [name for name in alike if stem_of(name) == stem_of(label)] or alike
         used.update(found)
         problem = judge_image(found, "no image of this name")
         if problem is None:
