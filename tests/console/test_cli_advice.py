@@ -1,34 +1,17 @@
 """What errors say to type is what works, and names things as they are typed."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from make_dataset import make_dataset
 from PIL import Image
-
-ROOT = Path(__file__).parents[2]
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a verb in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "cli.py", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-
-
-def refused(*arguments: object) -> str:
-    """Run a verb that ends with an error of ours, and return its text."""
-    result = run(*arguments)
-    assert result.returncode == 1 and result.stderr.count("\n") == 1, result
-    return result.stderr.removeprefix("error: ").strip()
+from verbs import refusal, run_verb
 
 
 def test_the_demo_does_not_replace_a_page_of_somebody_else_s(tmp_path: Path) -> None:
     """A report in the folder may be the thesis."""
     (tmp_path / "report.html").write_text("mine")
-    assert "report.html found, which no demo has written" in refused("demo", "--out", tmp_path)
+    assert "report.html found, which no demo has written" in refusal("demo", "--out", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
@@ -48,7 +31,7 @@ def test_the_demo_does_not_replace_a_page_of_somebody_else_s(tmp_path: Path) -> 
 def test_an_error_names_an_option_as_it_was_typed(tmp_path: Path, typed: tuple[str, ...], option: str) -> None:
     """``batch_size`` is nothing that one can type."""
     make_dataset(tmp_path / "shards", samples={"train": 4})
-    assert refused(*(text.format(shards=tmp_path / "shards", tmp=tmp_path) for text in typed)).startswith(option)
+    assert refusal(*(text.format(shards=tmp_path / "shards", tmp=tmp_path) for text in typed)).startswith(option)
 
 
 def test_what_the_errors_about_a_lost_or_damaged_file_say_to_type_works(tmp_path: Path) -> None:
@@ -59,15 +42,17 @@ def test_what_the_errors_about_a_lost_or_damaged_file_say_to_type_works(tmp_path
             Image.new("RGB", (20, 20), (number, 9, len(name))).save(tmp_path / f"src/train/{name}/{number}.png")
     out = tmp_path / "out"
     made = ("shard", "folder", "--src", tmp_path / "src", "--out", out, "--size", "32", "--workers", "1")
-    assert run(*made).returncode == 0
+    run_verb(*made)
     whole = {path.name: path.read_bytes() for path in out.iterdir()}
 
     (out / "index.json").unlink()
-    assert "run 'shard' (it resumes)" in refused("info", out)
-    assert run(*made).returncode == 0 and {path.name: path.read_bytes() for path in out.iterdir()} == whole
+    assert "run 'shard' (it resumes)" in refusal("info", out)
+    with pytest.warns(UserWarning, match=r"index\.json is lost; the shards are made again"):
+        run_verb(*made)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
     for name in whole:
         (out / name).write_bytes(whole[name][:-9])
-        assert "shard --fresh" in run("verify", out).stdout.replace("\n", " ") and "--fresh" in refused(*made)
-        assert (
-            run(*made, "--fresh").returncode == 0 and {path.name: path.read_bytes() for path in out.iterdir()} == whole
-        )
+        assert "shard --fresh" in run_verb("verify", out, code=1).replace("\n", " ")
+        assert "--fresh" in refusal(*made)
+        run_verb(*made, "--fresh")
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == whole

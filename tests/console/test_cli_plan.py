@@ -1,31 +1,15 @@
-"""plan, shard --codec auto, recode and export from the command line, in processes of their own."""
+"""plan, shard --codec auto, recode and export from the command line."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from plans import time_shortly
+from verbs import run_verb
 
-ROOT = Path(__file__).parents[2]
 SIZE = 24
-
-
-def ferdata(*arguments: object, code: int = 0) -> str:
-    """Run the program as a user does, and return what it printed."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=110,
-        env={**os.environ, "COLUMNS": "160"},
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -40,28 +24,18 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_auto_writes_a_data_set_that_plan_then_measures(tmp_path: Path, source: Path) -> None:
+def test_auto_writes_a_data_set_that_plan_then_measures(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The two must agree on how they name things, on the screen and in JSON."""
-    out = tmp_path / "shards"
-    said = ferdata(
-        "shard",
-        "folder",
-        "--src",
-        source,
-        "--out",
-        out,
-        "--size",
-        SIZE,
-        "--codec",
-        "auto",
-        "--json",
-        tmp_path / "shard.json",
-    )
-    codec = json.loads((tmp_path / "shard.json").read_text())["codec"]
-    assert f"codec {codec}: Use {codec} with" in said
+    time_shortly(monkeypatch, size=SIZE)
+    out, told = tmp_path / "shards", tmp_path / "shard.json"
+    said = run_verb("shard", "folder", "--src", source, "--out", out, "--size", SIZE, "--codec", "auto", "--json", told)
+    codec = json.loads(told.read_text())["codec"]
+    assert f"codec {codec}: Use {codec} with" in " ".join(said.split())
     assert json.loads((out / "index.json").read_text())["codec"]["name"] == codec
 
-    said = ferdata("plan", out, "--json", tmp_path / "plan.json")
+    said = run_verb("plan", out, "--json", tmp_path / "plan.json")
     found = json.loads((tmp_path / "plan.json").read_text())
     assert found["recommendation"]["sentence"] in " ".join(said.split())
     assert found["codec"] == codec and found["num_samples"] == 30
@@ -76,21 +50,21 @@ def test_auto_writes_a_data_set_that_plan_then_measures(tmp_path: Path, source: 
 
 def test_plan_without_a_data_set_says_so_in_one_line(tmp_path: Path) -> None:
     """No measuring for half a minute first."""
-    said = ferdata("plan", tmp_path, code=1)
+    said = run_verb("plan", tmp_path, code=1)
     assert said.startswith(f"error: {tmp_path}: no index.json found") and said.count("\n") == 1
 
 
 def test_jpeg_goes_to_compact_to_plain_tars_and_not_back(tmp_path: Path, source: Path) -> None:
     """The way through all codecs, without the source."""
-    ferdata("shard", "folder", "--src", source, "--out", tmp_path / "jpeg", "--size", SIZE, "--codec", "jpeg")
-    ferdata("recode", tmp_path / "jpeg", "--codec", "compact", "--out", tmp_path / "compact")
-    ferdata("export", tmp_path / "jpeg", "--to", "tar", "--out", tmp_path / "a")
-    ferdata("export", tmp_path / "compact", "--to", "tar", "--out", tmp_path / "b")
+    run_verb("shard", "folder", "--src", source, "--out", tmp_path / "jpeg", "--size", SIZE, "--codec", "jpeg")
+    run_verb("recode", tmp_path / "jpeg", "--codec", "compact", "--out", tmp_path / "compact")
+    run_verb("export", tmp_path / "jpeg", "--to", "tar", "--out", tmp_path / "a")
+    run_verb("export", tmp_path / "compact", "--to", "tar", "--out", tmp_path / "b")
     assert (tmp_path / "a" / "train-000000.tar").read_bytes() == (tmp_path / "b" / "train-000000.tar").read_bytes()
 
-    said = ferdata("recode", tmp_path / "compact", "--codec", "jpeg", "--out", tmp_path / "back", code=1)
+    said = run_verb("recode", tmp_path / "compact", "--codec", "jpeg", "--out", tmp_path / "back", code=1)
     assert "run 'shard --codec jpeg' on the images themselves" in said
-    said = ferdata(
+    said = run_verb(
         "shard", "folder", "--src", source, "--out", tmp_path / "small", "--size", 12, "--codec", "jpeg", code=1
     )
     assert "of 30 images looked at, 30 resized or cropped" in said

@@ -14,6 +14,7 @@ from make_dataset import make_dataset
 from PIL import Image
 from train_helpers import small_dataset
 from typer.testing import CliRunner
+from verbs import run_verb
 
 from ferdata import program
 from ferdata.console.app import app
@@ -23,6 +24,16 @@ from ferdata.program import command_line, flag, go_on, in_verb, note_program
 
 ROOT = Path(__file__).parents[2]
 CLI = [sys.executable, str(ROOT / "cli.py")]
+STUDIES = """
+import runpy, sys
+sys.argv[1:] = ["--help"]
+for study in ("shuffle_quality", "pretraining", "waiting"):
+    try:
+        runpy.run_module(f"ferdata_bench.studies.{study}", run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
 ODD = ["开心", "calm_$5-$9", "a\x1b[31m\u202e", "x" * 200]
 
 
@@ -56,8 +67,18 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii:strict", "cp1252"])
-@pytest.mark.parametrize("verb", ["shard", "info", "verify", "preview", "--help"])
+@pytest.mark.parametrize(
+    ("verb", "encoding"),
+    [
+        ("shard", "ascii:strict"),
+        ("info", "ascii:strict"),
+        ("info", "cp1252"),
+        ("verify", "latin-1"),
+        ("preview", "ascii:strict"),
+        ("--help", "ascii:strict"),
+        ("--help", "latin-1"),
+    ],
+)
 def test_what_an_encoding_cannot_hold_is_escaped(
     source: Path, shards: Path, tmp_path: Path, encoding: str, verb: str
 ) -> None:
@@ -86,21 +107,19 @@ def test_names_cannot_steer_the_terminal(shards: Path) -> None:
 @pytest.mark.parametrize("environment", [{"COLUMNS": "40"}, {"TERM": "dumb"}, {"NO_COLOR": "1", "COLUMNS": "20"}])
 def test_every_verb_speaks_on_a_terminal_of_any_kind(shards: Path, environment: dict[str, str]) -> None:
     """Narrow windows and screens without colours are somebody's everyday."""
-    for arguments in (["info", shards], ["verify", shards], ["--help"], ["train", "--help"]):
+    for arguments in (["info", shards], ["verify", shards], ["--help"], ["shard", "--help"]):
         assert ferdata(*arguments, env=environment).returncode == 0
 
 
-@pytest.mark.parametrize("python", [("-O",), ("-OO",)])
-def test_the_program_runs_without_asserts_and_docstrings(shards: Path, tmp_path: Path, python: tuple[str, ...]) -> None:
-    """Help is no docstring, and what an assert would hold is held otherwise."""
+def test_the_program_runs_without_asserts_and_docstrings(shards: Path, tmp_path: Path) -> None:
+    """Help is no docstring, and what an assert would hold is held otherwise; ``-OO`` drops all that ``-O`` does."""
+    python = ("-OO",)
     assert "Convert a folder of images to shards." in ferdata("--help", python=python, env={"COLUMNS": "200"}).stdout
     assert "Check every checksum" in ferdata("verify", "--help", python=python).stdout
     assert ferdata("verify", shards, "--deep", python=python).returncode == 0
     assert ferdata("preview", shards, "--out", tmp_path / "sheet.png", python=python).returncode == 0
-    for study in ("shuffle_quality", "pretraining", "waiting"):
-        command = [sys.executable, *python, "-m", f"ferdata_bench.studies.{study}", "--help"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
-        assert done.returncode == 0, done.stderr
+    done = subprocess.run([sys.executable, *python, "-c", STUDIES], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0 and done.stdout.count("usage: ") == 3, done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
@@ -160,11 +179,21 @@ def test_an_option_given_twice_is_wrong_usage(arguments: list[str]) -> None:
     assert twice in done.output and "given 2 times, expected once" in done.output
 
 
-@pytest.mark.parametrize("verb", ["plan", "shard", "synth"])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_stops_a_verb_with_one_line_and_leaves_nobody_behind(
-    tmp_path: Path, verb: str, number: int, code: int
-) -> None:
+@pytest.mark.parametrize(
+    ("verb", "number"),
+    [
+        ("synth", signal.SIGINT),
+        ("synth", signal.SIGTERM),
+        ("synth", signal.SIGHUP),
+        ("shard", signal.SIGTERM),
+        ("plan", signal.SIGINT),
+        pytest.param("shard", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("shard", signal.SIGHUP, marks=pytest.mark.slow),
+        pytest.param("plan", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("plan", signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_stops_a_verb_with_one_line_and_leaves_nobody_behind(tmp_path: Path, verb: str, number: int) -> None:
     """A terminal sends Ctrl-C to a whole group: workers would print tracebacks, or work on without their parent."""
     make_dataset(tmp_path / "set", samples={"train": 400})
     arguments = {
@@ -183,7 +212,7 @@ def test_a_signal_stops_a_verb_with_one_line_and_leaves_nobody_behind(
     os.killpg(child.pid, number)
     _, said = child.communicate(timeout=60)
 
-    assert child.returncode == code, said
+    assert child.returncode == 128 + number, said
     lines = [line for line in said.splitlines() if "kernels are missing" not in line]  # said where there is no compiler
     assert len(lines) == 1 and lines[0].startswith("error: "), said
     deadline = time.monotonic() + 20
@@ -209,23 +238,19 @@ def _group(leader: int) -> list[int]:
 def test_a_stopped_training_says_how_it_was_called(tmp_path: Path) -> None:
     """Where ferdata was installed, there is no cli.py to call."""
     small_dataset(tmp_path / "set")
-    code = "import sys; sys.argv[0] = {!r}; from ferdata.console import main; main()"
-    said = {}
-    for path in ("/usr/bin/ferdata", "cli.py"):
-        name = Path(path).stem
-        settings = ["--model", "basic1", "--epochs", "100000", "--batch-size", "16", "--workers", "0", "--name", name]
-        command = [sys.executable, "-c", code.format(path), "train", "--shards", "set", *settings]
-        child = subprocess.Popen(
-            command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
-        )
-        while not (tmp_path / "runs" / name / "last.pt").exists() and child.poll() is None:
-            time.sleep(0.1)
-        child.send_signal(signal.SIGINT)
-        said[name] = child.communicate(timeout=60)[1].splitlines()[-1]
-        assert child.returncode == 130
+    code = "import sys; sys.argv[0] = '/usr/bin/ferdata'; from ferdata.console import main; main()"
+    settings = ["--model", "basic1", "--epochs", "100000", "--batch-size", "16", "--workers", "0", "--name", "r"]
+    command = [sys.executable, "-c", code, "train", "--shards", "set", *settings]
+    child = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    while not (tmp_path / "runs/r/last.pt").exists() and child.poll() is None:
+        time.sleep(0.1)
+    child.send_signal(signal.SIGINT)
+    said = child.communicate(timeout=60)[1].splitlines()[-1]
 
-    assert said["ferdata"].endswith("; go on with: ferdata train --resume runs/ferdata")
-    assert said["cli"].endswith("; go on with: python cli.py train --resume runs/cli")
+    assert child.returncode == 130
+    assert said.endswith("; go on with: ferdata train --resume runs/r")
 
 
 def test_hints_are_in_the_callers_words(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,20 +336,17 @@ def test_a_report_shows_any_name(shards: Path, tmp_path: Path) -> None:
         "--model",
         "basic1",
         "--epochs",
-        1,
+        "1",
         "--batch-size",
-        8,
+        "8",
         "--workers",
-        0,
+        "0",
         "--device",
         "cpu",
-        "--out",
-        tmp_path,
         "--name",
         "r",
     ]
-    done = ferdata("train", "--shards", shards, *settings, python=("-W", "error::UserWarning"))
+    run_verb("train", "--shards", shards, *settings, "--out", tmp_path)
 
-    assert done.returncode == 0, done.stderr
     page = (tmp_path / "r/report.html").read_text()
     assert "calm_$5-$9" in page and "a\\x1b[31m\\u202e" in page and "\x1b" not in page and "\u202e" not in page

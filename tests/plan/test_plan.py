@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from make_dataset import make_dataset
 from PIL import Image
+from plans import time_shortly
 
 from ferdata.console.plan import show_plan
 from ferdata.errors import OptionError, ShardMissingError
@@ -25,12 +26,8 @@ SIZE = 64
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time everything shortly: what is tested is that it is timed, not how well."""
-    monkeypatch.setattr(planning, "DECODE_SECONDS", 0.4)
-    monkeypatch.setattr(planning, "LOADER_SECONDS", 0.2)
-    monkeypatch.setattr(planning, "DISK_PROBE_BYTES", 1 << 20)
-    monkeypatch.setattr("ferdata.plan.sample.SAMPLE_BYTES", 64 * 3 * SIZE * SIZE)
-    monkeypatch.setattr("ferdata.plan.sample.REPEATED_SAMPLES", 4096)
+    """What is tested is that it is timed, not how well."""
+    time_shortly(monkeypatch, size=SIZE)
 
 
 def write_tree(root: Path, *, files: int = 40, others: int = 0) -> Path:
