@@ -1,7 +1,15 @@
 """What holds for all tests."""
 
+import gc
+
 from hypothesis import HealthCheck, settings
 
 # Whether a test passes must not depend on how busy the machine is, nor on chance.
 settings.register_profile("ferdata", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ferdata")
+
+
+def pytest_collection_finish() -> None:
+    """Let garbage collections, of which the tests of memory ask for many, pass over all that was imported by now."""
+    gc.collect()
+    gc.freeze()
