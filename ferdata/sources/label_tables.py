@@ -143,11 +143,8 @@ def _agrees(image: str, label: str, classes: Mapping[str, str], folders: Mapping
 
 def _class_of(name: str, classes: Mapping[str, str]) -> str:
     number = whole_number(name)
-    key = (
-        name
-        if name in classes or number is None
-        else next((one for one in classes if one.isdecimal() and int(one) == number), name)
-    )
+    same_number = (one for one in classes if one.isdecimal() and int(one) == number)
+    key = name if name in classes else next(same_number, name)
     return name_key(classes.get(key) or canonical_name(name) or name)
 
 

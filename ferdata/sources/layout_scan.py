@@ -12,10 +12,9 @@ from ferdata.labels import AFFECTNET_7, AFFECTNET_8, AFFECTNET_ALL
 from ferdata.sources.files.matching import whole_number
 from ferdata.sources.layout import Detection
 from ferdata.sources.options import ScanOptions
-from ferdata.sources.scan import Scan, ScanBuilder
+from ferdata.sources.scan import Scan, ScanBuilder, Verdict, rejected
 from ferdata.sources.totals import compare_totals, count_items
 from ferdata.sources.unread import ignored_files, ignored_images
-from ferdata.sources.verdict import Verdict, rejected
 from ferdata.store import Store
 
 __all__ = ["AFFECTNET_IDS", "LayoutScan"]

@@ -7,18 +7,18 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
 from ferdata.sources.files.listing import printable
 from ferdata.sources.files.matching import KeyMaker
 from ferdata.sources.items import ITEM_SCHEMA, ItemTable
-from ferdata.sources.verdict import Verdict
 
-__all__ = ["Reject", "Scan", "ScanBuilder"]
+__all__ = ["Reject", "Scan", "ScanBuilder", "Verdict", "judge_image", "rejected"]
 
 _MAX_DETAIL_CHARS = 1000
+_ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,36 @@ class Scan:
     side: int | None = None
 
 
+class Verdict(NamedTuple):
+    """What becomes of one row.
+
+    Attributes:
+        outcome: ``accepted``; ``rejected``, as it cannot be used; or ``skipped`` by a rule of the user's.
+        reason: Why it is not accepted; the same word for all rows alike.
+        detail: What of this row is wrong.
+        class_name: The class of a row that is accepted or skipped.
+        label: Its index among the classes of the scan, if it is accepted.
+    """
+
+    outcome: Literal["accepted", "rejected", "skipped"]
+    reason: str = ""
+    detail: str = ""
+    class_name: str = ""
+    label: int = -1
+
+
+def rejected(reason: str, detail: str) -> Verdict:
+    """Return the verdict on a row that cannot be used."""
+    return Verdict("rejected", reason, detail)
+
+
+def judge_image(found: Sequence[str], missing: str) -> Verdict | None:
+    """Reject a row that can mean no image, with the detail ``missing``, or several; None where it means one."""
+    if not found:
+        return rejected("image_missing", missing)
+    return rejected("image_ambiguous", f"can be {' or '.join(found)}") if len(found) > 1 else None
+
+
 class ScanBuilder:
     """Collects rows into columns while a layout is read.
 
@@ -84,7 +114,7 @@ class ScanBuilder:
         self.left_out: Counter[tuple[str, str]] = Counter()
         self.automatic: Counter[tuple[str, str]] = Counter()
         self.is_automatic = False
-        self._columns: dict[str, list[Any]] = {name: [] for name in ITEM_SCHEMA.names}
+        self._rows: list[tuple[Any, ...]] = []
         self._batches: list[pa.RecordBatch] = []
 
     def passes(self, verdict: Verdict, path: str, *, split: str, row: int | None = None, key: str = "") -> bool:
@@ -100,12 +130,12 @@ class ScanBuilder:
 
     def accept(
         self,
-        *,
         key: str,
         path: str,
         split: str,
         label: int,
         source_label: str,
+        *,
         valence: float | None = None,
         arousal: float | None = None,
         box: Sequence[float] | None = None,
@@ -121,18 +151,9 @@ class ScanBuilder:
                 path, "name_invalid", "the file's name or a folder's is not UTF-8; rename it", split=split, key=key
             )
             return
-        columns = self._columns
-        columns["key"].append(key)
-        columns["path"].append(path)
-        columns["split"].append(split)
-        columns["label"].append(label)
-        columns["source_label"].append(source_label)
-        columns["valence"].append(valence)
-        columns["arousal"].append(arousal)
-        columns["box"].append(box)
-        columns["landmarks"].append(landmarks)
-        columns["extra"].append(json.dumps(extra, sort_keys=True) if extra else None)
-        if len(columns["key"]) == 8192:
+        more = json.dumps(extra, sort_keys=True) if extra else None
+        self._rows.append((key, path, split, label, source_label, valence, arousal, box, landmarks, more))
+        if len(self._rows) == _ROWS_AT_ONCE:
             self._flush()
 
     def reject(
@@ -162,9 +183,10 @@ class ScanBuilder:
         )
 
     def _flush(self) -> None:
-        if self._columns["key"]:
-            self._batches.append(pa.RecordBatch.from_pydict(self._columns, schema=_PLAIN_SCHEMA))
-            self._columns = {name: [] for name in ITEM_SCHEMA.names}
+        if self._rows:
+            columns = dict(zip(ITEM_SCHEMA.names, map(list, zip(*self._rows, strict=True)), strict=True))
+            self._batches.append(pa.RecordBatch.from_pydict(columns, schema=_PLAIN_SCHEMA))
+            self._rows.clear()
 
 
 _PLAIN_SCHEMA = pa.schema(

@@ -12,8 +12,7 @@ from ferdata.sources.files.matching import NameIndex, stem_of
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import AFFECTNET_IDS, LayoutScan
 from ferdata.sources.options import ScanOptions
-from ferdata.sources.scan import Scan, ScanBuilder
-from ferdata.sources.verdict import Verdict, judge_image, rejected
+from ferdata.sources.scan import Scan, ScanBuilder, Verdict, judge_image, rejected
 from ferdata.store import Store
 
 __all__ = ["LabelFiles", "PairScan", "reject_strays"]
@@ -100,11 +99,11 @@ class PairScan:
         builder.repairs["landmarks_missing"] += annotation.is_landmarks_invalid
         builder.repairs["extra_invalid"] += annotation.is_extra_invalid
         builder.accept(
-            key=builder.keys.make(key),
-            path=path,
-            split=split,
-            label=verdict.label,
-            source_label=str(annotation.label),
+            builder.keys.make(key),
+            path,
+            split,
+            verdict.label,
+            str(annotation.label),
             valence=annotation.valence,
             arousal=annotation.arousal,
             landmarks=annotation.landmarks,

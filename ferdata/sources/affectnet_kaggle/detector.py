@@ -1,5 +1,6 @@
 """Detect the Kaggle copies of AffectNet, whose labels are in one table beside class folders."""
 
+from dataclasses import replace
 from functools import partial
 
 from ferdata.errors import AmbiguousLayoutError
@@ -54,21 +55,13 @@ def _label_table(tree: Tree, folder: str) -> str | None:
     return paths[0] if paths else None
 
 
-_SIGN = "labels.csv with pth and label"
 AN_KAGGLE_A = Layout(
     name="AN-kaggle-A",
     source="affectnet",
     detector=_find,
     scan=partial(scan, names_all=True),
-    sign=_SIGN,
+    sign="labels.csv with pth and label",
     classes=AFFECTNET_8,
     releases=(Release(title="the Kaggle set affectnet-training-data", splits={"train": 29042}, remark=TENTH),),
 )
-AN_KAGGLE_B = Layout(
-    name="AN-kaggle-B",
-    source="affectnet",
-    detector=_find,
-    scan=partial(scan, names_all=False),
-    sign=_SIGN,
-    classes=AFFECTNET_8,
-)
+AN_KAGGLE_B = replace(AN_KAGGLE_A, name="AN-kaggle-B", scan=partial(scan, names_all=False), releases=())

@@ -20,11 +20,12 @@ from ferdata.sources.files.text_tables import find_columns, plain_name, read_tab
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
 from ferdata.sources.options import ScanOptions
-from ferdata.sources.scan import Scan
-from ferdata.sources.verdict import Verdict, judge_image, rejected
+from ferdata.sources.scan import Scan, Verdict, judge_image, rejected
 from ferdata.store import Store
 
 __all__ = ["scan"]
+
+_Extra = dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class _LabelRow:
     path: str
     label: str
     verdict: Verdict
-    extra: dict[str, Any] | None
+    extra: _Extra
 
 
 def scan(store: Store, detection: Detection, options: ScanOptions, *, names_all: bool) -> Scan:
@@ -90,12 +91,9 @@ class _Reader:
         found: dict[str, list[tuple[_LabelRow, str]]] = {split: [] for split in self._trees}
         num_found = num_several = 0
         for row in rows:
-            places = next(
-                filter(
-                    None, (self._places(path, inside) or self._places(path, self._trees) for path in _tails(row.path))
-                ),
-                {},
-            )
+            places: dict[str, list[str]] = {}
+            for path in _tails(row.path):
+                places = places or self._places(path, inside) or self._places(path, self._trees)
             num_found += bool(places)
             for names in places.values():
                 self._named.update(names)
@@ -160,9 +158,8 @@ class _Reader:
             self.builder.repairs["name_matched"] += not path.endswith(row.path)
             self.builder.repairs["folder_differs"] += _class_of_folder(path) not in (None, row.verdict.class_name)
             times[path] += 1
-            self._accept(
-                path, split, row.verdict, row.label, extra=row.extra, repeat=row.line if times[path] > 1 else None
-            )
+            mark = f"_row{row.line}" if times[path] > 1 else ""
+            self._accept(path, split, row.verdict, row.label, extra=row.extra, mark=mark)
         self.builder.note_repeats(split, times)
 
     def read_rest(self, *, names_all: bool) -> None:
@@ -192,22 +189,11 @@ class _Reader:
             self.builder.notes += [f"Warning: class folder {below(tree.folder, name)} is empty." for name in empty]
 
     def _accept(
-        self,
-        path: str,
-        split: str,
-        verdict: Verdict,
-        source_label: str,
-        *,
-        extra: dict[str, Any] | None = None,
-        repeat: int | None = None,
+        self, path: str, split: str, verdict: Verdict, label: str, *, extra: _Extra = None, mark: str = ""
     ) -> None:
         if self.builder.passes(verdict, path, split=split):
-            key = self.builder.keys.make(
-                f"{split}_{stem_of(self._trees[split].inside(path))}" + (f"_row{repeat}" if repeat else "")
-            )
-            self.builder.accept(
-                key=key, path=path, split=split, label=verdict.label, source_label=source_label, extra=extra
-            )
+            key = self.builder.keys.make(f"{split}_{stem_of(self._trees[split].inside(path))}{mark}")
+            self.builder.accept(key, path, split, verdict.label, label, extra=extra)
 
 
 def _tails(path: str) -> Iterator[str]:
@@ -223,7 +209,7 @@ def _class_of_folder(path: str) -> str | None:
     return canonical_name(path.rsplit("/", 2)[-2]) if "/" in path else None
 
 
-def _confidence(text: str) -> dict[str, Any] | None:
+def _confidence(text: str) -> _Extra:
     try:
         value = float(text)
     except ValueError:

@@ -160,12 +160,7 @@ AN_FOLDERS = Layout(
     evidence="names",
     releases=(replace(RELEASE_2021, is_only=False),),
 )
-RAF_FOLDERS = Layout(
-    name="RAF-folders",
-    source="rafdb",
-    detector=find_class_folders,
-    scan=scan,
-    evidence="names",
-    releases=(replace(RAF_FULL, is_only=False), RAF_REDUCED),
+RAF_FOLDERS = replace(
+    AN_FOLDERS, name="RAF-folders", source="rafdb", releases=(replace(RAF_FULL, is_only=False), RAF_REDUCED)
 )
-FOLDER = Layout(name="folder", source="folder", detector=find_class_folders, scan=scan, evidence="names")
+FOLDER = replace(AN_FOLDERS, name="folder", source="folder", releases=())

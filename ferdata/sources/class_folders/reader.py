@@ -51,7 +51,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
             if builder.passes(verdict, path, split=split):
                 official = official_key(path) if detection.layout.source == "rafdb" else None
                 key = builder.keys.make(official or f"{split}_{stem_of(tree.inside(path))}")
-                builder.accept(key=key, path=path, split=split, label=verdict.label, source_label=name)
+                builder.accept(key, path, split, verdict.label, name)
         builder.notes += tree.notes
         _note_gaps(split, tree, folders, builder)
     return builder.finish()

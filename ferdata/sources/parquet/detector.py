@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from dataclasses import replace
 
 from ferdata.errors import AmbiguousLayoutError, StoreError
 from ferdata.sources.affectnet.totals import TENTH
@@ -78,13 +79,10 @@ AN_PARQUET = Layout(
     releases=(Release(title="Piro17/affectnethq", splits={"train": 27823}, is_only=False, remark=TENTH),),
     may_need_order=True,
 )
-RAF_PARQUET = Layout(
+RAF_PARQUET = replace(
+    AN_PARQUET,
     name="RAF-parquet",
     source="rafdb",
-    detector=_find,
-    scan=scan,
-    sign="parquet files with image and label",
-    evidence="columns",
     releases=(
         Release(
             title="deanngkl/raf-db-7emotions",
@@ -93,5 +91,4 @@ RAF_PARQUET = Layout(
             remark="deanngkl/raf-db-7emotions mixes in other data, so it is not RAF-DB proper",
         ),
     ),
-    may_need_order=True,
 )

@@ -25,8 +25,7 @@ from ferdata.sources.idle_options import refuse_labels
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
 from ferdata.sources.options import ScanOptions
-from ferdata.sources.scan import Scan
-from ferdata.sources.verdict import Verdict, rejected
+from ferdata.sources.scan import Scan, Verdict, rejected
 from ferdata.store import Store
 
 __all__ = ["scan"]
@@ -76,13 +75,8 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
             path = f"{column.path}#{row}"
             verdict = _judge(value, _class_name(value, names, order), row in column.without_image, builder)
             if builder.passes(verdict, path, split=column.split, row=row):
-                builder.accept(
-                    key=builder.keys.make(f"{column.split}_{stem[:60]}_{row}"),
-                    path=path,
-                    split=column.split,
-                    label=verdict.label,
-                    source_label=str(value),
-                )
+                key = builder.keys.make(f"{column.split}_{stem[:60]}_{row}")
+                builder.accept(key, path, column.split, verdict.label, str(value))
     num_rows = sum(len(column.values) for column in columns)
     num_empty = sum(len(column.without_image) for column in columns)
     if num_rows and num_empty == num_rows:

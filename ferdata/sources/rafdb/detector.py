@@ -1,5 +1,6 @@
 """Detect RAF-DB's own label list, basic or compound."""
 
+from dataclasses import replace
 from functools import partial
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError
@@ -82,15 +83,10 @@ RAF_BASIC = Layout(
     side=ALIGNED_SIDE,
     parts=_PARTS,
 )
-RAF_COMPOUND = Layout(
+RAF_COMPOUND = replace(
+    RAF_BASIC,
     name="RAF-compound",
-    source="rafdb",
-    detector=_find,
     scan=partial(scan, raf=COMPOUND),
-    sign="EmoLabel/list_patition_label.txt",
     classes=RAFDB_COMPOUND,
     releases=(Release(title="RAF-DB compound", splits={"train": 3162, "test": 792}),),
-    has_originals=True,
-    side=ALIGNED_SIDE,
-    parts=_PARTS,
 )

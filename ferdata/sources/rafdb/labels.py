@@ -13,7 +13,7 @@ from ferdata.labels import AFFECTNET_7, RAFDB_BASIC, RAFDB_COMPOUND
 from ferdata.sources.files.matching import stem_of, whole_number
 from ferdata.sources.files.text_tables import iter_rows, read_head, role_columns
 from ferdata.sources.layout_scan import LayoutScan
-from ferdata.sources.verdict import rejected
+from ferdata.sources.scan import rejected
 from ferdata.store import Store
 
 __all__ = [

@@ -19,8 +19,7 @@ from ferdata.sources.options import ScanOptions
 from ferdata.sources.rafdb.annotations import AnnotationReader, Annotations, read_distribution
 from ferdata.sources.rafdb.images import RafImages, find_images, is_kind, no_images
 from ferdata.sources.rafdb.labels import RAF_STEM, ListRow, RafSet, parse_list
-from ferdata.sources.scan import Scan
-from ferdata.sources.verdict import judge_image
+from ferdata.sources.scan import Scan, judge_image
 from ferdata.store import Store
 
 __all__ = ["scan"]
@@ -132,16 +131,8 @@ def _accept_all(
                 builder.repairs["box_invalid"] += 1
             if notes.manual is None and notes.auto is None:
                 builder.repairs["landmarks_missing"] += 1
-        builder.accept(
-            key=key,
-            path=path,
-            split=row.split,
-            label=to_label[row.raf_id - 1],
-            source_label=str(row.raf_id),
-            box=box,
-            landmarks=notes.manual or notes.auto,
-            extra=extra or None,
-        )
+        label, landmarks = to_label[row.raf_id - 1], notes.manual or notes.auto
+        builder.accept(key, path, row.split, label, str(row.raf_id), box=box, landmarks=landmarks, extra=extra)
     _note_annotations(reader, original, options.crop, builder)
 
 

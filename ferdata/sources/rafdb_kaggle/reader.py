@@ -16,8 +16,7 @@ from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
 from ferdata.sources.options import ScanOptions
 from ferdata.sources.rafdb.labels import has_wrong_order, official_key
-from ferdata.sources.scan import Scan
-from ferdata.sources.verdict import Verdict, judge_image, rejected
+from ferdata.sources.scan import Scan, Verdict, judge_image, rejected
 from ferdata.store import Store
 
 __all__ = ["scan"]
@@ -132,10 +131,8 @@ def _read_split(
 
 def _accept(builder: LayoutScan, path: str, split: str, raf_id: int, *, repeat: int | None = None) -> None:
     key = official_key(path) or f"{split}_{stem_of(path.rsplit('/', 1)[-1])}"
-    key += f"_row{repeat}" if repeat else ""
-    builder.accept(
-        key=builder.keys.make(key), path=path, split=split, label=_TO_LABEL[raf_id - 1], source_label=str(raf_id)
-    )
+    key = builder.keys.make(f"{key}_row{repeat}" if repeat else key)
+    builder.accept(key, path, split, _TO_LABEL[raf_id - 1], str(raf_id))
 
 
 def _note_gaps(detection: Detection, builder: LayoutScan) -> None:

@@ -17,8 +17,7 @@ from ferdata.sources.idle_options import refuse_labels
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
 from ferdata.sources.options import ScanOptions
-from ferdata.sources.scan import Scan
-from ferdata.sources.verdict import judge_image, rejected
+from ferdata.sources.scan import Scan, judge_image, rejected
 from ferdata.sources.yolo.names import parse_names
 from ferdata.store import Store
 
@@ -49,23 +48,16 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         )
         for (label_path, image_path), text in zip(pairs, texts, strict=True):
             class_id, box, problem = parse_label(text, len(names))
-            if class_id is None:
-                verdict = (
-                    rejected("label_invalid", problem)
-                    if problem
-                    else rejected("label_missing", f"{label_path} is empty")
-                )
-            else:
+            if class_id is not None:
                 verdict = builder.judge_name(names[class_id], class_id)
+            elif problem:
+                verdict = rejected("label_invalid", problem)
+            else:
+                verdict = rejected("label_missing", f"{label_path} is empty")
             if builder.passes(verdict, image_path, split=split):
-                builder.accept(
-                    key=builder.keys.make(f"{split}_{stem_of(image_path.rsplit('/', 1)[-1])}"),
-                    path=image_path,
-                    split=split,
-                    label=verdict.label,
-                    source_label=str(class_id),
-                    extra={"yolo_box": box} if box else None,
-                )
+                key = builder.keys.make(f"{split}_{stem_of(image_path.rsplit('/', 1)[-1])}")
+                extra = {"yolo_box": box} if box else None
+                builder.accept(key, image_path, split, verdict.label, str(class_id), extra=extra)
     builder.stop_if_no_image_found(num_labels, num_found, examples)
     builder.stop_if_most_labels_invalid(num_labels, f"class ids 0..{len(names) - 1}")
     if options.crop == "box":
