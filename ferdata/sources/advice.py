@@ -38,11 +38,8 @@ def advise_on_images(tree: Tree, folder: str, source: str | None) -> LayoutError
     labels = [path for path in labels if not path.startswith(tuple(f"{place}/" for place in label_folders))]
     labels += [f"{place}/" for place in label_folders]
     beside = f" beside {shorten(labels)}, whose labels are not read" if labels else ""
-    apart = (
-        f", or move {shorten(label_folders)} away if folder names are the labels"
-        if label_folders and len(places) > 1
-        else ""
-    )
+    move = f", or move {shorten(label_folders)} away if folder names are the labels"
+    apart = move if label_folders and len(places) > 1 else ""
     use = "" if source == "folder" else " and use source 'folder'"
     return LayoutError(
         f"{tree.store}: images in {shorten(places)} found{beside}, expected a folder for each class; "

@@ -6,12 +6,13 @@ listing of each small folder on the way; of a large image or annotation folder o
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError, StoreError
 from ferdata.sources.advice import advise_on_images
 from ferdata.sources.class_folders.detector import class_places
 from ferdata.sources.class_folders.own_classes import holds_images
-from ferdata.sources.files.listing import Tree, below, is_archive, shorten, split_of
+from ferdata.sources.files.listing import Tree, below, is_archive, name_of, shorten, split_of
 from ferdata.sources.files.text_tables import is_table
 from ferdata.sources.label_tables import DERIVED_TABLES, check_tables, is_derived
 from ferdata.sources.layout import SOURCES, Asked, Detection
@@ -41,7 +42,7 @@ def detect_layout(root: StrPath, *, source: str | None = None, labels: str | Non
     """
     tree, asked = Tree(Store(root)), Asked(source=source, labels=labels)
     _check_root(tree.store)
-    found = _layout_at(tree, "", asked, levels=_MAX_LEVELS)
+    found = _layout_at(tree, "", asked)
     if found is None:
         raise _nothing_found(tree, asked)
     _refuse_second_layout(tree, found)
@@ -50,26 +51,23 @@ def detect_layout(root: StrPath, *, source: str | None = None, labels: str | Non
     return found
 
 
-def _layout_at(tree: Tree, folder: str, asked: Asked, *, levels: int) -> Detection | None:
+def _layout_at(
+    tree: Tree, folder: str, asked: Asked, *, levels: int = _MAX_LEVELS, by_files_only: bool = False
+) -> Detection | None:
     """Return the layout in ``folder``, or so many levels down its single sub-folders."""
-    found = _find(tree, folder, asked, "files") or _find(tree, folder, asked, "columns")
+    found = _find(tree, folder, asked, "files") or (None if by_files_only else _find(tree, folder, asked, "columns"))
     if found is not None:
         return found
     inner = _only_folder(tree, folder)
     # A lone folder that holds no image is a wrapper and no class, even if it is called 1/ or Happy/.
-    is_wrapper = inner is not None and not split_of(inner.rsplit("/", 1)[-1]) and not holds_images(tree, inner)
-    if not is_wrapper:
-        found = _classes_in(tree, folder, asked)
+    is_wrapper = inner is not None and not split_of(name_of(inner)) and not holds_images(tree, inner)
+    if not is_wrapper and not by_files_only:
+        places = class_places(tree, folder)
+        if any(holds_images(tree, place) for place in places) or not any(_layouts_below(tree, places)):
+            found = _find(tree, folder, asked, "names")
     if found is None and inner is not None and levels:
-        found = _layout_at(tree, inner, asked, levels=levels - 1)
+        found = _layout_at(tree, inner, asked, levels=levels - 1, by_files_only=by_files_only)
     return found
-
-
-def _classes_in(tree: Tree, folder: str, asked: Asked) -> Detection | None:
-    places = class_places(tree, folder)
-    if not any(holds_images(tree, place) for place in places) and any(_layouts_below(tree, places)):
-        return None
-    return _find(tree, folder, asked, "names")
 
 
 def _find(tree: Tree, folder: str, asked: Asked, evidence: str) -> Detection | None:
@@ -102,29 +100,19 @@ def _check_root(store: Store) -> None:
 
 def _check_source(found: Detection, source: str | None) -> None:
     if source is not None and found.layout.source != source:
+        by_files = f" (its labels are in {shorten(sorted(found.files.values()))})" if found.files else ""
         raise LayoutError(
             f"{found.root}: {found.layout} found, which is {SOURCES[found.layout.source]}, expected {SOURCES[source]}; "
-            f"use source {found.layout.source!r} or give another folder{_by_files(found)}"
+            f"use source {found.layout.source!r} or give another folder{by_files}"
         )
-
-
-def _by_files(found: Detection) -> str:
-    return f" (its labels are in {shorten(sorted(found.files.values()))})" if found.files else ""
 
 
 def _refuse_second_layout(tree: Tree, found: Detection) -> None:
     taken = {path[len(found.root) :].strip("/").split("/")[0].lower() for path in _paths(found)}
-    taken |= {name.lower() for name in found.class_folders}
-    inner = [(found.root, name) for name in tree.folder(found.root).dirs]
-    others = [
-        below(folder, name)
-        for folder, name in inner
-        if name.lower() not in taken | DERIVED_FOLDERS and not split_of(name)
-    ]
-    second = next(_layouts_below(tree, others), None)
-    if second is None:
-        second = next(_scattered_beside(tree, found), None)
-    if second is not None:
+    taken |= {*DERIVED_FOLDERS, *(name.lower() for name in found.class_folders)}
+    names = [name for name in tree.folder(found.root).dirs if name.lower() not in taken and not split_of(name)]
+    others = _layouts_below(tree, [below(found.root, name) for name in names])
+    if second := next(chain(others, _scattered_beside(tree, found)), None):
         here = sorted(_paths(found))[0] if found.root == second[0] else found.root
         raise AmbiguousLayoutError(
             f"{tree.store}: {found.layout} in {tree.store.path(here)} and {second[1]} in {tree.store.path(second[0])} "
@@ -146,25 +134,22 @@ def _scattered_beside(tree: Tree, found: Detection) -> Iterator[tuple[str, str]]
         yield from ((path, layout.name) for path in apart)
 
 
-def _layouts_below(tree: Tree, folders: list[str]) -> Iterator[tuple[str, str]]:
-    """Yield ``(path, layout)`` for each of ``folders`` that holds a layout, itself or down its single sub-folders."""
+def _layouts_below(tree: Tree, folders: list[str], asked: Asked | None = None) -> Iterator[tuple[str, str]]:
+    """Yield ``(path, layout)`` for each of ``folders`` that holds a layout, itself or down its single sub-folders.
+
+    Without ``asked`` only layouts with files of their own count: no class folders, and no tables that many have.
+    """
     for start in folders if len(folders) <= _MAX_CHILDREN else ():
-        inner: str | None = start
-        for _ in range(_MAX_LEVELS):
-            if inner is None:
-                break
-            folder = inner
-            try:
-                found = _find(tree, folder, Asked(), "files")
-                inner = _only_folder(tree, folder)
-            except AmbiguousLayoutError:
-                yield folder, "an unclear layout"
-                break
-            except (LayoutError, StoreError):
-                break
-            if found is not None:
-                yield folder, found.layout.name
-                break
+        try:
+            found = _layout_at(tree, start, asked or Asked(), by_files_only=asked is None)
+        except AmbiguousLayoutError:
+            yield start, "an unclear layout"
+        except (LayoutError, StoreError):
+            continue
+        else:
+            # Class folders below one split folder alone are not what the user should give instead of both.
+            if found is not None and not (found.class_folders and split_of(name_of(found.root))):
+                yield found.root, found.layout.name
 
 
 def _rebased(found: Detection, store: Store) -> Detection:
@@ -186,17 +171,22 @@ def _paths(found: Detection) -> list[str]:
     return [*found.splits.values(), *found.files.values(), *found.folders.values(), *tables]
 
 
+def _wrappers(folder: str) -> list[str]:
+    """Return the folders above a folder, from the root."""
+    parts = folder.split("/")
+    return ["/".join(parts[:level]) for level in range(len(parts))] if folder else []
+
+
 def _ignored(tree: Tree, found: Detection) -> list[str]:
     used = set(_paths(found))
     derived, archives, pickles, loops = [], [], [], []
-    parts = found.root.split("/")
-    for wrapper in ("/".join(parts[:level]) for level in range(len(parts)) if found.root):
+    for wrapper in _wrappers(found.root):
         loops += [below(wrapper, name) for name in tree.folder(wrapper).loops]
     for folder in dict.fromkeys((found.root, *found.splits.values())):
         here = tree.folder(folder)
         loops += [below(folder, name) for name in here.loops]
         derived += [below(folder, name) + "/" for name in here.dirs if name.lower() in DERIVED_FOLDERS]
-        files = [(path, path.rsplit("/", 1)[-1].lower()) for path in here.others if path not in used]
+        files = [(path, name_of(path).lower()) for path in here.others if path not in used]
         derived += [path for path, _ in files if is_derived(tree, path)]
         archives += [path for path, name in files if is_archive(name)]
         pickles += [path for path, name in files if name.endswith((".pkl", ".pickle"))]
@@ -210,21 +200,6 @@ def _ignored(tree: Tree, found: Detection) -> list[str]:
     return [*ignored, *check_tables(tree, found, used), *note_unread(tree, found)]
 
 
-def _deeper_layouts(tree: Tree, folders: list[str], asked: Asked) -> Iterator[tuple[str, str]]:
-    """Yield ``(path, layout)`` as :func:`_layouts_below` does, for class folders and parquet files too."""
-    for start in folders:
-        try:
-            found = _layout_at(tree, start, asked, levels=_MAX_LEVELS)
-        except AmbiguousLayoutError:
-            yield start, "an unclear layout"
-        except (LayoutError, StoreError):
-            continue
-        else:
-            # Class folders below one split folder alone are not what the user should give instead of both.
-            if found is not None and not (found.class_folders and split_of(found.root.rsplit("/", 1)[-1])):
-                yield found.root, found.layout.name
-
-
 def _nothing_found(tree: Tree, asked: Asked) -> LayoutError:
     folder = ""
     for _ in range(_MAX_LEVELS):
@@ -232,11 +207,10 @@ def _nothing_found(tree: Tree, asked: Asked) -> LayoutError:
     where = tree.store.path(folder)
     here = tree.folder(folder)
     small = [below(folder, name) for name in here.dirs] if len(here.dirs) <= _MAX_CHILDREN else []
-    parts = folder.split("/")
-    passed = [tree.folder("/".join(parts[:level])) for level in range(len(parts))] if folder else []
+    passed = [tree.folder(path) for path in _wrappers(folder)]
     inside = [tree.folder(path) for path in small]
     files = [below(place.path, name) for place in (*passed, here, *inside) for name in place.files]
-    deeper = list(_deeper_layouts(tree, small, asked))
+    deeper = list(_layouts_below(tree, small, asked))
     pickles = [path for path in files if path.lower().endswith("_fullpath.pkl")]
     archives = [path for path in files if is_archive(path)]
     if len(deeper) > 1:
@@ -261,7 +235,7 @@ def _nothing_found(tree: Tree, asked: Asked) -> LayoutError:
         return LayoutError(
             f"{tree.store}: only archives found ({shorten(archives)}), expected the unpacked data set; unpack first"
         )
-    other = [path for path in files if path.lower().rsplit("/", 1)[-1] in _OTHER_SETS]
+    other = [path for path in files if name_of(path.lower()) in _OTHER_SETS]
     if other:
         return LayoutError(
             f"{where}: {shorten(other)} found, expected RAF-DB basic or compound; "

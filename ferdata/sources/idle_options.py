@@ -29,9 +29,8 @@ def refuse_idle_options(detection: Detection, options: ScanOptions) -> None:
         )
     has_numbers = any(name.isdecimal() for name in detection.class_folders)
     if options.labels is not None and not layout.may_need_order and not has_numbers:
-        refuse_labels(
-            where, options.labels, "class folders with names" if detection.class_folders else f"the labels of {layout}"
-        )
+        found = "class folders with names" if detection.class_folders else f"the labels of {layout}"
+        refuse_labels(where, options.labels, found)
 
 
 def refuse_labels(where: str, labels: str, found: str) -> None:

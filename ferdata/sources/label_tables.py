@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from ferdata.errors import LayoutError
 from ferdata.labels import canonical_name, name_key
-from ferdata.sources.files.listing import Tree, below, is_image, shorten
+from ferdata.sources.files.listing import Tree, below, is_image, name_of, shorten
 from ferdata.sources.files.matching import whole_number
 from ferdata.sources.files.text_tables import find_columns, is_table, iter_rows, plain_name, read_head, role_columns
 from ferdata.sources.layout import Detection
@@ -31,7 +31,7 @@ _MOST_CLASSES = 11
 
 def is_derived(tree: Tree, path: str) -> bool:
     """Tell whether a file is a cache or a dump that somebody's tool made, by its name or its columns."""
-    if path.rsplit("/", 1)[-1].lower() in DERIVED_TABLES:
+    if name_of(path).lower() in DERIVED_TABLES:
         return True
     if not is_table(path):
         return False
@@ -95,7 +95,7 @@ def _tables(tree: Tree, found: Detection, used: set[str]) -> Iterator[str]:
 
 def _problem(tree: Tree, path: str) -> str | None:
     """Return what keeps a table from being understood, nothing if it can be, None if it does not look like labels."""
-    name = path.rsplit("/", 1)[-1].lower()
+    name = name_of(path).lower()
     is_hinted = _HINT.search(name) is not None
     if name.endswith(_NO_TEXT):
         return "a file that is no text" if is_hinted else None

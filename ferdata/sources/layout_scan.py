@@ -4,7 +4,7 @@ In: rows. Out: the finished :class:`Scan`. Costs a dictionary lookup a row, and 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ferdata.errors import SourceError
@@ -22,6 +22,8 @@ __all__ = ["AFFECTNET_IDS", "LayoutScan"]
 AFFECTNET_IDS = f"whole numbers 0 to {len(AFFECTNET_ALL) - 1} (0 Neutral, 1 Happy ... 7 Contempt)"
 """AffectNet's ids that are labels, for error texts."""
 
+_BY_ID: Mapping[int | None, str] = dict(enumerate(AFFECTNET_ALL))
+
 
 class LayoutScan(ScanBuilder):
     """Collects the rows of a detected layout.
@@ -38,20 +40,16 @@ class LayoutScan(ScanBuilder):
         """Begin a scan; ``classes`` are the source's own, else the official ones that options keep (RAF-DB: seven)."""
         super().__init__()
         self.store, self.layout, self._detection = store, detection.layout, detection
-        kept = AFFECTNET_8 if options.classes == 8 else AFFECTNET_7
-        official = (
-            AFFECTNET_7
-            if self.layout.source == "rafdb"
-            else kept + (AFFECTNET_ALL[8:] if options.keep_non_emotion else ())
-        )
-        self.classes = tuple(classes) or official
+        self.classes = tuple(classes) or AFFECTNET_7
+        if not classes and self.layout.source != "rafdb":
+            kept = AFFECTNET_8 if options.classes == 8 else AFFECTNET_7
+            self.classes = kept + (AFFECTNET_ALL[8:] if options.keep_non_emotion else ())
         self._verdicts = {
             name: Verdict("accepted", class_name=name, label=label) for label, name in enumerate(self.classes)
         }
         for name in set(AFFECTNET_ALL).difference(self.classes):
-            self._verdicts[name] = Verdict(
-                "skipped", "contempt" if name == "Contempt" else "not_emotion", class_name=name
-            )
+            rule = "contempt" if name == "Contempt" else "not_emotion"
+            self._verdicts[name] = Verdict("skipped", rule, class_name=name)
 
     def judge_name(self, class_name: str | None, written: object) -> Verdict:
         """Judge a row by its class, None where the source's ``written`` label names none."""
@@ -59,10 +57,7 @@ class LayoutScan(ScanBuilder):
 
     def judge_id(self, written: str) -> Verdict:
         """Judge a row by AffectNet's official id; ``3.0`` is 3."""
-        number = whole_number(written)
-        return self.judge_name(
-            AFFECTNET_ALL[number] if number is not None and 0 <= number < len(AFFECTNET_ALL) else None, written
-        )
+        return self.judge_name(_BY_ID.get(whole_number(written)), written)
 
     def ignore(self, folders: Iterable[str], files: Iterable[str]) -> None:
         """Note the images in folders that are not read, and the files that are no images."""

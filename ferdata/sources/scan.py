@@ -5,7 +5,7 @@ In: the rows a reader finds. Out: a :class:`Scan`, columnar and bounded. Costs a
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -147,9 +147,8 @@ class ScanBuilder:
         A path that is not UTF-8 on the disk cannot be written down and found again, so it becomes a reject.
         """
         if not path.isascii() and printable(path) != path:
-            self.reject(
-                path, "name_invalid", "the file's name or a folder's is not UTF-8; rename it", split=split, key=key
-            )
+            why = "the file's name or a folder's is not UTF-8; rename it"
+            self.reject(path, "name_invalid", why, split=split, key=key)
             return
         more = json.dumps(extra, sort_keys=True) if extra else None
         self._rows.append((key, path, split, label, source_label, valence, arousal, box, landmarks, more))
@@ -162,9 +161,13 @@ class ScanBuilder:
         """Record a row or image that cannot be used; of a very long detail only the start is kept."""
         if len(detail) > _MAX_DETAIL_CHARS:
             detail = f"{detail[:_MAX_DETAIL_CHARS]} ..."
-        self.rejects.append(
-            Reject(path=printable(path), reason=reason, detail=printable(detail), split=split, row=row, key=key)
-        )
+        path, detail = printable(path), printable(detail)
+        self.rejects.append(Reject(path=path, reason=reason, detail=detail, split=split, row=row, key=key))
+
+    def reject_unlabelled(self, paths: Iterable[str], why: str, *, split: str = "") -> None:
+        """Reject images that have no label."""
+        for path in paths:
+            self.reject(path, "label_missing", why, split=split)
 
     def build(self, *, source: str, layout: str, root: str, classes: Sequence[str]) -> Scan:
         """Return the finished scan."""

@@ -73,14 +73,12 @@ class PairScan:
         is_labelled = bool(labels.of_label(stem))
         self._num_labels += is_labelled
         self._num_found += is_labelled and bool(found)
-        for name in alike if len(found) == 1 else ():
-            if name != found[0]:
-                self.builder.reject(
-                    below(folder, name), "label_missing", f"{found[0]} is the image of this id", split=split
-                )
+        if len(found) == 1:
+            others = [below(folder, name) for name in alike if name not in found]
+            self.builder.reject_unlabelled(others, f"{found[0]} is the image of this id", split=split)
         if found and not is_labelled:
-            for name in found:
-                self.builder.reject(below(folder, name), "label_missing", f"no {stem}{ending}", split=split)
+            unlabelled = [below(folder, name) for name in found]
+            self.builder.reject_unlabelled(unlabelled, f"no {stem}{ending}", split=split)
             return None
         path = below(folder, found[0]) if found else labels.of_any(stem)[0]
         if verdict := judge_image(found, f"no image {stem}.jpg in {folder}"):
@@ -134,8 +132,8 @@ class PairScan:
 
 def reject_strays(builder: ScanBuilder, split_folder: Folder, split: str) -> None:
     """Reject the images that lie in a split folder itself, where no label can name them."""
-    for name in split_folder.images:
-        builder.reject(below(split_folder.path, name), "label_missing", "not in images/", split=split)
+    paths = [below(split_folder.path, name) for name in split_folder.images]
+    builder.reject_unlabelled(paths, "not in images/", split=split)
 
 
 def _number_order(stem: str) -> tuple[int, int, str]:

@@ -7,7 +7,7 @@ from ferdata.labels import AFFECTNET_ALL
 from ferdata.sources.affectnet.totals import AFFECTNET_TRAIN
 from ferdata.sources.affectnet_csv.reader import scan
 from ferdata.sources.affectnet_csv.rows import sample_paths
-from ferdata.sources.files.listing import Tree, below, is_archive, is_image_at, iter_names
+from ferdata.sources.files.listing import Tree, below, is_archive, is_image_at, iter_names, name_of
 from ferdata.sources.files.text_tables import are_equal, is_table, read_head
 from ferdata.sources.layout import Asked, Detection, Layout, Release
 
@@ -35,9 +35,7 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
     files, notes = _by_role(tree, [path for path, sample in samples.items() if sample is not None])
     if not files:
         return None
-    strange = [
-        path for path, sample in samples.items() if sample is None and path.rsplit("/", 1)[-1].lower() in _OFFICIAL
-    ]
+    strange = [path for path, sample in samples.items() if sample is None and name_of(path).lower() in _OFFICIAL]
     if strange:
         raise LayoutError(
             f"{tree.store.path(strange[0])}: no row of AffectNet's release found in its first lines, "
@@ -62,7 +60,7 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
 
 def _csv_files(tree: Tree, folder: str, *, depth: int) -> Iterator[str]:
     here = tree.folder(folder)
-    yield from (below(folder, name) for name in here.files if is_table(name))
+    yield from here.paths(is_table)
     for name in here.dirs if depth < _MAX_DEPTH else ():
         path = below(folder, name)
         if not any(word in name.lower() for word in _CSV_FOLDERS):
@@ -77,7 +75,7 @@ def _csv_files(tree: Tree, folder: str, *, depth: int) -> Iterator[str]:
 def _by_role(tree: Tree, paths: list[str]) -> tuple[dict[str, str], list[str]]:
     by_role: dict[str | None, list[tuple[bool, str]]] = {}
     for path in paths:
-        name = path.rsplit("/", 1)[-1].lower()
+        name = name_of(path).lower()
         role = _OFFICIAL.get(name) or next((role for word, role in _ROLE_WORDS if word in name), None)
         by_role.setdefault(role, []).append((name in _OFFICIAL, path))
     unknown = [path for _, path in by_role.pop(None, ())]
@@ -157,15 +155,12 @@ def _any_home(tree: Tree, folder: str, not_word: str, *, depth: int = 0) -> Iter
 
 def _holds_any(tree: Tree, home: str, written: list[str]) -> bool:
     paths = (path.replace("\\", "/") for path in written)
-    return any(
-        tree.store.exists(below(home, path)) or tree.store.exists(below(home, path.rsplit("/", 1)[-1]))
-        for path in paths
-    )
+    return any(tree.store.exists(below(home, path)) or tree.store.exists(below(home, name_of(path))) for path in paths)
 
 
 def _archives(tree: Tree, folder: str, *, depth: int) -> list[str]:
     here = tree.folder(folder)
-    found = [below(folder, name) for name in here.files if is_archive(name)]
+    found = here.paths(is_archive)
     if depth and len(here.dirs) < 50:
         found += [path for name in here.dirs for path in _archives(tree, below(folder, name), depth=depth - 1)]
     return found

@@ -11,7 +11,7 @@ from typing import Any, cast
 from ferdata.errors import LayoutError
 from ferdata.sources.affectnet.values import clean_score
 from ferdata.sources.affectnet_csv.rows import iter_official_rows, landmark_text, parse_box, parse_landmarks
-from ferdata.sources.files.listing import below, natural_key, sort_names
+from ferdata.sources.files.listing import below, name_of, natural_key, sort_names
 from ferdata.sources.files.matching import NameIndex
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import AFFECTNET_IDS, LayoutScan
@@ -58,8 +58,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         reader.builder.notes.append(
             f"The automatically annotated part ({automatic}) was left out: it was not asked for."
         )
-    reader.report_repeats()
-    return reader.builder.finish()
+    return reader.finish()
 
 
 class ImageFolder:
@@ -149,22 +148,19 @@ class _Reader:
             SourceError: If no row has found its image.
         """
         self.builder.stop_if_no_image_found(self._num_rows, self._num_found, [f"{images.home}/<n>/<hash>.jpg"])
-        for path in images.unused():
-            self.builder.reject(path, "label_missing", f"not in {csv_files}")
-        others = [
-            path
-            for path in images.other_folders()
-            if not any(f"{home}/".startswith(f"{path}/") for home in self._homes)
-        ]
-        self.builder.ignore(others, images.others)
+        self.builder.reject_unlabelled(images.unused(), f"not in {csv_files}")
+        others = (f"{path}/" for path in images.other_folders())
+        apart = [path[:-1] for path in others if not any(f"{home}/".startswith(path) for home in self._homes)]
+        self.builder.ignore(apart, images.others)
 
-    def report_repeats(self) -> None:
-        """Say how many rows name a file again."""
+    def finish(self) -> Scan:
+        """Return the scan, with a note on how many rows name a file again."""
         if self._num_repeated:
             self.builder.notes.append(
                 f"{self._num_repeated:,} rows name a file that an earlier row of the split has named; "
                 "every row is kept, its number is in the key."
             )
+        return self.builder.finish()
 
     def _judge(
         self, fields: Sequence[str], problem: str, found: Sequence[str], box: tuple[float, ...] | None
@@ -185,7 +181,7 @@ class _Reader:
     def _accept(
         self, fields: Sequence[str], key: str, path: str, split: str, label: int, box: tuple[float, ...] | None
     ) -> None:
-        name = path.rpartition("/")[2]
+        name = name_of(path)
         valence, is_valence_invalid = clean_score(fields[-2])
         arousal, is_arousal_invalid = clean_score(fields[-1])
         self.builder.repairs["name_matched"] += not fields[0].strip().endswith(name)

@@ -26,9 +26,8 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
     bases = [folder, below(folder, here.dirs[0])] if labels and len(here.dirs) == 1 else [folder]
     for base in bases:
         splits = {split: below(base, name) for name in tree.folder(base).dirs if (split := split_of(name))}
-        found = labels or next(
-            (path for place in (base, *splits.values()) if (path := _label_table(tree, place))), None
-        )
+        places = (base, *splits.values())
+        found = labels or next((path for place in places if (path := _label_table(tree, place))), None)
         if found and asked.source == "folder" and not is_class_table(tree, found):
             return None  # classes of the user's own, for which AffectNet's readers have no use
         if found and splits:
@@ -44,9 +43,7 @@ def _label_table(tree: Tree, folder: str) -> str | None:
     path = here.file("labels.csv")
     if path is not None and all(len(columns) == 1 for columns in role_columns(read_head(tree.store, path).header)):
         return path
-    paths = [
-        path for path in (below(folder, name) for name in here.files if is_table(name)) if is_class_table(tree, path)
-    ]
+    paths = [path for path in here.paths(is_table) if is_class_table(tree, path)]
     if len(paths) > 1:
         raise AmbiguousLayoutError(
             f"{tree.store.path(folder)}: {' and '.join(paths)} found, which all name images and classes, "

@@ -14,8 +14,8 @@ from ferdata.labels import AFFECTNET_8, KNOWN_NAMES, canonical_name, name_key
 from ferdata.sources.affectnet.totals import PART_OF_AFFECTNET
 from ferdata.sources.class_folders.class_tree import list_class_tree
 from ferdata.sources.class_folders.own_classes import PARTS
-from ferdata.sources.files.listing import below, split_of
-from ferdata.sources.files.matching import SPLIT_ORDER, NameIndex, stem_of
+from ferdata.sources.files.listing import below, name_of, split_of
+from ferdata.sources.files.matching import NameIndex, in_order, stem_of
 from ferdata.sources.files.text_tables import find_columns, plain_name, read_table
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
@@ -57,9 +57,8 @@ def scan(store: Store, detection: Detection, options: ScanOptions, *, names_all:
     reader.read_rest(names_all=names_all)
     if not names_all:
         reader.builder.notes.append(PART_OF_AFFECTNET)
-        reader.builder.notes += [
-            f"Warning: there is no {split} folder." for split in ("train", "test") if split not in detection.splits
-        ]
+        missing = [split for split in ("train", "test") if split not in detection.splits]
+        reader.builder.notes += [f"Warning: there is no {split} folder." for split in missing]
     return reader.builder.finish()
 
 
@@ -69,9 +68,7 @@ class _Reader:
     def __init__(self, store: Store, detection: Detection, options: ScanOptions) -> None:
         self.builder = LayoutScan(store, detection, options)
         self._store, self._csv = store, detection.files["labels"]
-        self._trees = {
-            split: list_class_tree(store, detection.splits[split]) for split in SPLIT_ORDER if split in detection.splits
-        }
+        self._trees = {split: list_class_tree(store, folder) for split, folder in in_order(detection.splits).items()}
         self._index = {split: NameIndex(path for _, path in tree.images()) for split, tree in self._trees.items()}
         self._by_name: dict[str, dict[str, list[str]]] = {}
         self._named: set[str] = set()
@@ -149,7 +146,7 @@ class _Reader:
         if split not in self._by_name:
             names = self._by_name[split] = {}
             for _, path in self._trees[split].images():
-                names.setdefault(path.rsplit("/", 1)[-1], []).append(path)
+                names.setdefault(name_of(path), []).append(path)
         return self._by_name[split]
 
     def _accept_rows(self, split: str, pairs: list[tuple[_LabelRow, str]]) -> None:

@@ -6,6 +6,7 @@ soft label and subset as extra values. Lists each folder once, reads each JSON f
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from ferdata.errors import FerdataError, LayoutError
@@ -61,12 +62,8 @@ def _read_split(store: Store, pairs: PairScan, prefix: str, split: str, folder: 
     images = pairs.match(split, folder, files, ".json")
     paths = [files.of_label(stem) for stem in images]
     jobs = [paths[start : start + FILES_PER_JOB] for start in range(0, len(paths), FILES_PER_JOB)]
-    documents = (
-        document
-        for chunk in read_in_order(store, _read_documents, jobs, num_jobs=len(jobs), num_workers=num_workers)
-        for document in chunk
-    )
-    for (stem, image), label, document in zip(images.items(), paths, documents, strict=True):
+    chunks = read_in_order(store, _read_documents, jobs, num_jobs=len(jobs), num_workers=num_workers)
+    for (stem, image), label, document in zip(images.items(), paths, chain.from_iterable(chunks), strict=True):
         pairs.add(f"{prefix}_{stem}", image, split, label[0], document)
 
 

@@ -10,7 +10,8 @@ from ferdata.sources.class_folders.class_tree import refuse_other_classes_inside
 from ferdata.sources.class_folders.orders import find_number_order
 from ferdata.sources.class_folders.own_classes import PARTS, find_own_classes, holds_images, merged_spellings
 from ferdata.sources.class_folders.reader import scan
-from ferdata.sources.files.listing import Tree, below, split_of
+from ferdata.sources.files.listing import Tree, below, name_of, split_of
+from ferdata.sources.files.matching import in_order
 from ferdata.sources.layout import Asked, Detection, Layout
 from ferdata.sources.rafdb.labels import RAF_BASIC_NAME
 from ferdata.sources.rafdb.totals import RAF_FULL, RAF_REDUCED
@@ -52,7 +53,7 @@ def find_class_folders(tree: Tree, folder: str, asked: Asked) -> Detection | Non
         return None
     is_rafdb = _has_raf_stems(tree, splits)
     for place in class_places(tree, folder):
-        refuse_other_classes_inside(tree.store, place.rsplit("/", 1)[-1], place, tree.folder(place).dirs, names)
+        refuse_other_classes_inside(tree.store, name_of(place), place, tree.folder(place).dirs, names)
     notes: tuple[str, ...] = ()
     if len(numbers) == len(names):
         if max(numbers.values()) >= len(AFFECTNET_ALL):
@@ -63,12 +64,8 @@ def find_class_folders(tree: Tree, folder: str, asked: Asked) -> Detection | Non
         )
     unknown = [name for name in names if name not in known]
     is_own = source != "folder" and bool(unknown) and _may_be_own(tree, splits, names)
-    if (
-        unknown
-        and (known or is_own)
-        and (has_splits or len(known) > 1)
-        and any(any(_counts(tree, path).values()) for path in splits.values())
-    ):
+    are_classes = bool(unknown) and (bool(known) or is_own) and (has_splits or len(known) > 1)
+    if are_classes and any(any(_counts(tree, path).values()) for path in splits.values()):
         raise LayoutError(
             f"{tree.store.path(folder)}: class folder {', '.join(map(repr, unknown))} found, "
             f"expected only known class names ({KNOWN_NAMES}); rename the folder or move it away"
@@ -124,7 +121,7 @@ def _splits(tree: Tree, folder: str) -> dict[str, str]:
                 f"{found[split]!r} and {name!r} found, expected one folder for split {split}; move one away"
             )
         found[split] = below(folder, name)
-    return {split: found[split] for split in ("train", "val", "test") if split in found} or {"train": folder}
+    return in_order(found) or {"train": folder}
 
 
 def _split_notes(splits: Mapping[str, str]) -> tuple[str, ...]:

@@ -53,7 +53,8 @@ def find_number_order(
     for name, number in counts.get("train", {}).items():
         train[numbers[name]] += number
     first = _first(set(numbers.values()))
-    proven = [order for order in orders if _equals_a_table(order, train, first)]
+    by_order = [{name: train[number] for number, name in enumerate(order.names, first)} for order in orders]
+    proven = [order for order, found in zip(orders, by_order, strict=True) if found in _TABLES]
     if labels is not None:
         chosen = next((order for order in orders if order.option == labels), None)
         if chosen is None:
@@ -62,24 +63,19 @@ def find_number_order(
                 f"{where}: numeric class folders {_span(numbers)} found, expected numbers that fit --labels {labels}; "
                 f"{f'use {fitting} or ' if orders else ''}rename them to class names"
             )
+        note = f"Numeric class folders read in {chosen.title}, as --labels {labels} asks."
         if len(proven) == 1 and proven[0].names != chosen.names:
-            return _named(numbers, chosen, first), (
-                f"Warning: --labels {labels} was asked for, but the counts of train equal the known totals in "
-                f"{proven[0].title}.",
-            )
-        return _named(numbers, chosen, first), (
-            f"Numeric class folders read in {chosen.title}, as --labels {labels} asks.",
-        )
-    if len(proven) == 1:
-        return _named(numbers, proven[0], first), (
-            f"Numeric class folders read in {proven[0].title}: only there the counts of train equal the known totals.",
-        )
-    raf_ids = next((order for order in orders if first == 1 and order.option == "rafdb"), None)
-    if is_rafdb and raf_ids is not None:
-        return _named(numbers, raf_ids, first), (
-            "Numeric class folders 1 to 7 with RAF-DB's file names: read as RAF-DB ids.",
-        )
-    raise AmbiguousLayoutError(_question(where, numbers, counts, orders))
+            known = f"the counts of train equal the known totals in {proven[0].title}"
+            note = f"Warning: --labels {labels} was asked for, but {known}."
+    elif len(proven) == 1:
+        chosen, known = proven[0], "only there the counts of train equal the known totals"
+        note = f"Numeric class folders read in {chosen.title}: {known}."
+    else:
+        chosen = next((order for order in orders if is_rafdb and first == 1 and order.option == "rafdb"), None)
+        if chosen is None:
+            raise AmbiguousLayoutError(_question(where, numbers, counts, orders))
+        note = "Numeric class folders 1 to 7 with RAF-DB's file names: read as RAF-DB ids."
+    return {name: chosen.names[number - first] for name, number in numbers.items()}, (note,)
 
 
 def _orders(numbers: set[int]) -> list[_Order]:
@@ -93,30 +89,18 @@ def _orders(numbers: set[int]) -> list[_Order]:
         ]
     if top > 7:
         return []
+    is_alphabetical = numbers >= {0} or numbers == set(range(1, 8))
     # Folders 1..7 under AffectNet's order could be official ids or these plus one, so no option asks for it.
     return [
         _Order(AFFECTNET_8[:7], "AffectNet order", "affectnet" if 0 in numbers else None),
         _Order(RAFDB_BASIC, "RAF id - 1" if 0 in numbers else "RAF ids", "rafdb"),
-        _Order(
-            ALPHABETICAL_7,
-            "alphabetical order",
-            "alphabetical" if numbers >= {0} or numbers == set(range(1, 8)) else None,
-        ),
+        _Order(ALPHABETICAL_7, "alphabetical order", "alphabetical" if is_alphabetical else None),
         _Order(FER2013, "FER2013 order", None),
     ]
 
 
 def _first(numbers: set[int]) -> int:
     return 0 if 0 in numbers else 1
-
-
-def _equals_a_table(order: _Order, train: Mapping[int, int], first: int) -> bool:
-    found = {name: train.get(number, 0) for number, name in enumerate(order.names, first)}
-    return found in _TABLES
-
-
-def _named(numbers: Mapping[str, int], order: _Order, first: int) -> dict[str, str]:
-    return {name: order.names[number - first] for name, number in numbers.items()}
 
 
 def _question(

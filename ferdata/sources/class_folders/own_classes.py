@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from ferdata.errors import AmbiguousLayoutError, StoreError
 from ferdata.labels import AFFECTNET_ALL, canonical_name, name_key, plain_name
-from ferdata.sources.files.listing import Tree, below, is_image_at, printable, shorten, split_of
+from ferdata.sources.files.listing import Tree, below, is_image_at, name_of, printable, shorten, split_of
 
 __all__ = ["PARTS", "find_own_classes", "holds_images", "is_annotation_file", "merged_spellings"]
 
@@ -40,7 +40,7 @@ def find_own_classes(tree: Tree, splits: Mapping[str, str], names: Sequence[str]
     Raises:
         AmbiguousLayoutError: If there are no splits and one folder holds its images further down than the others.
     """
-    has_splits = any(split_of(path.rsplit("/", 1)[-1]) for path in splits.values())
+    has_splits = any(split_of(name_of(path)) for path in splits.values())
     holding = [name for name in names if any(holds_images(tree, below(path, name)) for path in splits.values())]
     if not holding or (not has_splits and len(holding) < _MIN_FOLDERS_WITH_IMAGES) or not any(map(_is_own, names)):
         return None

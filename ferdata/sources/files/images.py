@@ -47,9 +47,9 @@ def read_image(root: str, path: str) -> bytes:
     """
     row = _ROW.fullmatch(path)
     try:
-        return (
-            _store(root).read(path, max_bytes=_MAX_FILE_BYTES) if row is None else _read_row(root, row[1], int(row[2]))
-        )
+        if row is not None:
+            return _read_row(root, row[1], int(row[2]))
+        return _store(root).read(path, max_bytes=_MAX_FILE_BYTES)
     except FerdataError as error:
         if getattr(error.__cause__, "errno", None) == errno.ELOOP:  # it leads nowhere, as a dangling link does
             raise StoreError(
@@ -141,9 +141,8 @@ def _read_group(file: pq.ParquetFile, group: int, where: str) -> pa.ChunkedArray
     found = file.metadata.row_group(group)
     columns = [found.column(number) for number in range(found.num_columns)]
     columns = [column for column in columns if column.path_in_schema.split(".")[0] == IMAGE_COLUMN]
-    packed, unpacked = (
-        sum(getattr(column, f"total_{kind}_size") for column in columns) for kind in ("compressed", "uncompressed")
-    )
+    packed = sum(column.total_compressed_size for column in columns)
+    unpacked = sum(column.total_uncompressed_size for column in columns)
     most = max(_MAX_FILE_BYTES, _MAX_INFLATION * packed)
     num_bytes, batches = 0, []
     for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[IMAGE_COLUMN]) if unpacked <= most else ():

@@ -28,6 +28,7 @@ __all__ = [
     "iter_names",
     "leads_up",
     "list_folder",
+    "name_of",
     "natural_key",
     "printable",
     "says_no_image",
@@ -118,6 +119,11 @@ def below(folder: str, *names: str) -> str:
     return "/".join(part for part in (folder, *names) if part)
 
 
+def name_of(path: str) -> str:
+    """Return a path without the folders."""
+    return path.rsplit("/", 1)[-1]
+
+
 def shorten(names: Sequence[str]) -> str:
     """Return names for a sentence: the first ones, and how many more there are."""
     more = f" and {len(names) - _MAX_LISTED:,} more" if len(names) > _MAX_LISTED else ""
@@ -137,11 +143,8 @@ def is_within(path: str, folder: str) -> bool:
 def leads_up(store: Store, folder: str) -> bool:
     """Tell whether a folder is a link to the one it lies in, or to one above that."""
     path = store.path(folder)
-    return (
-        store.is_local
-        and os.path.islink(path)
-        and is_within(os.path.realpath(os.path.dirname(path)), os.path.realpath(path))
-    )
+    is_link = store.is_local and os.path.islink(path)
+    return is_link and is_within(os.path.realpath(os.path.dirname(path)), os.path.realpath(path))
 
 
 def iter_names(store: Store, relative: str = "") -> Iterator[tuple[str, bool]]:
@@ -191,6 +194,10 @@ class Folder:
         """Paths of the files that are no images."""
         images = frozenset(self.images)
         return [below(self.path, name) for name in self.files if name not in images]
+
+    def paths(self, wanted: Callable[[str], bool]) -> list[str]:
+        """Return the paths of the files whose names are ``wanted``."""
+        return [below(self.path, name) for name in self.files if wanted(name)]
 
     def dir(self, name: str) -> str | None:
         """Return the path of the sub-folder of this name, in any case; an exact match wins, then the first."""

@@ -6,17 +6,24 @@ In: names from a listing and text from a label file. Out: paths, keys and whole 
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from ferdata.sources.files.listing import natural_key
 from ferdata.store import Store
 
-__all__ = ["SPLIT_ORDER", "KeyMaker", "NameIndex", "plain_reason", "stem_of", "whole_number"]
+__all__ = ["SPLIT_ORDER", "KeyMaker", "NameIndex", "in_order", "plain_reason", "stem_of", "whole_number"]
 
 SPLIT_ORDER = ("train", "val", "test")
 MAX_KEY_CHARS = 80
+T = TypeVar("T")
 _NOT_IN_KEY = re.compile(r"[^A-Za-z0-9_-]+")
 _WHOLE = re.compile(r"[+-]?\d{1,9}(\.0*)?")
+
+
+def in_order(found: Mapping[str, T]) -> dict[str, T]:
+    """Return what there is of each split, in the order of the splits."""
+    return {split: found[split] for split in SPLIT_ORDER if split in found}
 
 
 def stem_of(path: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ferdata.errors import AmbiguousLayoutError
 from ferdata.sources.files.listing import Tree, below, split_of
+from ferdata.sources.files.matching import SPLIT_ORDER, in_order
 
 __all__ = ["note_missing", "split_folders"]
 
@@ -38,10 +39,10 @@ def split_folders(tree: Tree, folder: str, kinds: Sequence[str]) -> dict[str, st
                 "move one of them away"
             )
         found[split] = path
-    return {split: found[split] for split in ("train", "val", "test") if split in found}
+    return in_order(found)
 
 
 def note_missing(splits: Mapping[str, str]) -> tuple[str, ...]:
     """Return a note on the splits that are not there, or none."""
-    missing = [split for split in ("train", "val", "test") if split not in splits]
+    missing = [split for split in SPLIT_ORDER if split not in splits]
     return (f"No {' and no '.join(missing)} split found.",) if missing else ()

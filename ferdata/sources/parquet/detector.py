@@ -7,7 +7,8 @@ from dataclasses import replace
 from ferdata.errors import AmbiguousLayoutError, StoreError
 from ferdata.sources.affectnet.totals import TENTH
 from ferdata.sources.files.images import open_parquet, parquet_errors
-from ferdata.sources.files.listing import Tree, below, split_of
+from ferdata.sources.files.listing import Tree, below, name_of, split_of
+from ferdata.sources.files.matching import in_order
 from ferdata.sources.layout import Asked, Detection, Layout, Release
 from ferdata.sources.parquet.reader import scan
 
@@ -22,36 +23,33 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
     Raises:
         AmbiguousLayoutError: If some file names say their split and others do not.
     """
-    tables: dict[str | None, list[str]] = {}
-    ignored = []
+    tables: dict[str, list[str]] = {}
+    ignored: list[str] = []
     for path in _parquet_files(tree, folder, depth=_PARQUET_DEPTH):
-        names = set(_column_names(tree, path))
-        if {"image", "label"} <= names:
-            tables.setdefault(_table_split(path), []).append(path)
-        else:
-            ignored.append(path)
+        is_used = {"image", "label"} <= set(_column_names(tree, path))
+        (tables.setdefault(_table_split(path), []) if is_used else ignored).append(path)
     if not tables:
         return None
-    if None in tables and len(tables) > 1:
+    unnamed = tables.pop("", [])
+    if unnamed and tables:
         raise AmbiguousLayoutError(
-            f"{tree.store.path(folder)}: {', '.join(tables[None])} found beside files of named splits, expected train, "
+            f"{tree.store.path(folder)}: {', '.join(unnamed)} found beside files of named splits, expected train, "
             "val or test in every name; rename or remove it"
         )
-    tables.setdefault("train", tables.pop(None, []))
-    is_rafdb = asked.source == "rafdb" or (
-        asked.source is None and "raf" in tree.store.path(folder).rsplit("/", 1)[-1].lower()
-    )
+    tables = tables or {"train": unnamed}
+    is_named_raf = "raf" in name_of(tree.store.path(folder)).lower()
+    is_rafdb = asked.source == "rafdb" or (asked.source is None and is_named_raf)
     return Detection(
         layout=RAF_PARQUET if is_rafdb else AN_PARQUET,
         root=folder,
-        tables={split: tuple(tables[split]) for split in ("train", "val", "test") if tables.get(split)},
+        tables={split: tuple(paths) for split, paths in in_order(tables).items()},
         notes=tuple(f"Ignored {path}: no columns image and label." for path in ignored),
     )
 
 
 def _parquet_files(tree: Tree, folder: str, *, depth: int) -> list[str]:
     here = tree.folder(folder)
-    found = [below(folder, name) for name in here.files if name.lower().endswith(".parquet")]
+    found = here.paths(lambda name: name.lower().endswith(".parquet"))
     for name in here.dirs if depth and len(here.dirs) <= 16 else ():
         with contextlib.suppress(StoreError):  # one that cannot be listed is an error of whoever has to read it
             found += _parquet_files(tree, below(folder, name), depth=depth - 1)
@@ -63,10 +61,10 @@ def _column_names(tree: Tree, path: str) -> list[str]:
         return list(file.schema_arrow.names)
 
 
-def _table_split(path: str) -> str | None:
+def _table_split(path: str) -> str:
     parts = path.lower().split("/")
     words = [*re.split(r"[^a-z]+", parts[-1]), *reversed(parts[:-1])]
-    return next((split for word in words if (split := split_of(word))), None)
+    return next((split for word in words if (split := split_of(word))), "")
 
 
 AN_PARQUET = Layout(

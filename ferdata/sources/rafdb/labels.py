@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ferdata.errors import LayoutError
 from ferdata.labels import AFFECTNET_7, RAFDB_BASIC, RAFDB_COMPOUND
+from ferdata.sources.files.listing import name_of
 from ferdata.sources.files.matching import stem_of, whole_number
 from ferdata.sources.files.text_tables import iter_rows, read_head, role_columns
 from ferdata.sources.layout_scan import LayoutScan
@@ -81,13 +82,13 @@ class ListRow:
 
 def official_key(path: str) -> str | None:
     """Return the key of an image with an official name, its stem without ``_aligned``; None for any other name."""
-    stem = RAF_STEM.fullmatch(stem_of(path.rsplit("/", 1)[-1]))
+    stem = RAF_STEM.fullmatch(stem_of(name_of(path)))
     return f"{stem[1].lower()}_{stem[2]}" if stem else None
 
 
 def match_name(field: str) -> re.Match[str] | None:
     """Match the file name in a field of a list with RAF-DB's: split and number as text; None where it is none."""
-    return _RAF_NAME.fullmatch(field.replace("\\", "/").rsplit("/", 1)[-1])
+    return _RAF_NAME.fullmatch(name_of(field.replace("\\", "/")))
 
 
 def iter_list(store: Store, path: str) -> Iterator[tuple[int, str, str | None]]:
@@ -126,7 +127,7 @@ def parse_list(store: Store, path: str, raf: RafSet, builder: LayoutScan) -> lis
     num_lines = 0
     for line, written, label in iter_list(store, path):
         num_lines += 1
-        name = written.replace("\\", "/").rsplit("/", 1)[-1]
+        name = name_of(written.replace("\\", "/"))
         stem = RAF_STEM.fullmatch(stem_of(name))
         split, key = (stem[1].lower(), f"{stem[1].lower()}_{stem[2]}") if stem else ("", "")
         raf_id = whole_number(label or "")
@@ -165,14 +166,8 @@ def _with_known_ids(rows: Sequence[ListRow], where: str, raf: RafSet, builder: L
             f"expected 1..{top}; digits and labels disagree: take the official list"
         )
     for row in wrong:
-        builder.reject(
-            f"{row.stem}{row.suffix}",
-            "label_invalid",
-            f"label '{row.raf_id}'",
-            split=row.split,
-            row=row.line,
-            key=row.stem,
-        )
+        verdict = rejected("label_invalid", f"label '{row.raf_id}'")
+        builder.passes(verdict, f"{row.stem}{row.suffix}", split=row.split, row=row.line, key=row.stem)
     return [row for row in rows if 1 <= row.raf_id <= top]
 
 

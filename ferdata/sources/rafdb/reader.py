@@ -4,8 +4,7 @@ In: a tree with ``EmoLabel/list_patition_label.txt``. Out: a :class:`Scan`. Cost
 read of each annotation file that the chosen images can use; no image is opened.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,7 +46,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions, *, raf: RafSe
     if images is None:
         raise no_images(store, top, options.rafdb_images)
     found = _match(rows, images, options.rafdb_images, builder, table)
-    _accept_all(store, top, found, raf, options, builder)
+    _accept_all(top, found, raf, options, builder)
     if images.path not in ("", top.dir("Image") or top.dir("Images")):
         builder.ignore(images.unread, images.others)
     _note_repeats(rows, builder)
@@ -81,16 +80,15 @@ def _match(
             builder.repairs["name_matched"] += names[0] != name
         else:
             builder.passes(problem, path, split=row.split, row=row.line, key=row.stem)
-    builder.stop_if_no_image_found(
-        len(rows), len(used), [below(images.path, f"{row.stem}{mark}.jpg") for row in rows[:3]], table=table
-    )
+    looked_for = [below(images.path, f"{row.stem}{mark}.jpg") for row in rows[:3]]
+    builder.stop_if_no_image_found(len(rows), len(used), looked_for, table=table)
     for reject in builder.rejects:
         if reject.reason in ("label_missing", "label_invalid"):
             used.update(index.find(f"{reject.key}{mark}.jpg"))
     for name in index.rest(used):
         stem = RAF_STEM.fullmatch(stem_of(name))
-        for path in images.by_name[name]:
-            builder.reject(path, "label_missing", "not in the label list", split=stem[1].lower() if stem else "")
+        split = stem[1].lower() if stem else ""
+        builder.reject_unlabelled(images.by_name[name], "not in the label list", split=split)
     if apart:
         builder.notes.append(
             f"{images.path or '.'}: {len(apart):,} {other} images lie beside the {kind} ones and are left alone."
@@ -99,17 +97,12 @@ def _match(
 
 
 def _accept_all(
-    store: Store,
-    top: Folder,
-    found: Sequence[tuple[ListRow, str]],
-    raf: RafSet,
-    options: ScanOptions,
-    builder: LayoutScan,
+    top: Folder, found: Sequence[tuple[ListRow, str]], raf: RafSet, options: ScanOptions, builder: LayoutScan
 ) -> None:
     to_label = map_ids(raf.source_classes, raf.classes)
     original = options.rafdb_images == "original"
-    reader = AnnotationReader(store, top, original=original)
-    shares = _distribution(store, top) if raf.name == "basic" else {}
+    reader = AnnotationReader(builder.store, top, original=original)
+    shares = _distribution(builder.store, top) if raf.name == "basic" else {}
     order = [to_label.index(label) for label in range(len(raf.classes))]
     seen: set[str] = set()
     annotations = reader.read([row.stem for row, _ in found], num_workers=options.num_workers)
@@ -121,34 +114,30 @@ def _accept_all(
             extra["auto_landmarks"] = notes.auto
         if row.stem in shares:
             extra["soft_label"] = [shares[row.stem][position] for position in order]
-        box = None
+        box = _box(notes)
         if original:
-            box, is_valid = _box(notes, builder)
-            if not is_valid and options.crop == "box":
+            is_invalid = notes.box is not None and box is None
+            if is_invalid and options.crop == "box":
                 builder.reject(path, "box_invalid", f"corners {notes.box}", split=row.split, row=row.line, key=key)
                 continue
-            if not is_valid:
-                builder.repairs["box_invalid"] += 1
-            if notes.manual is None and notes.auto is None:
-                builder.repairs["landmarks_missing"] += 1
+            builder.repairs["box_missing"] += notes.box is None
+            builder.repairs["box_invalid"] += is_invalid
+            builder.repairs["landmarks_missing"] += notes.manual is None and notes.auto is None
         label, landmarks = to_label[row.raf_id - 1], notes.manual or notes.auto
         builder.accept(key, path, row.split, label, str(row.raf_id), box=box, landmarks=landmarks, extra=extra)
     _note_annotations(reader, original, options.crop, builder)
 
 
-def _box(notes: Annotations, builder: LayoutScan) -> tuple[tuple[float, float, float, float] | None, bool]:
-    """Return ``(x, y, width, height)`` or None, and whether the file's box, if there is one, has an area."""
-    if notes.box is None:
-        builder.repairs["box_missing"] += 1
-        return None, True
-    x1, y1, x2, y2 = notes.box
-    return ((x1, y1, x2 - x1, y2 - y1), True) if x2 > x1 and y2 > y1 else (None, False)
+def _box(notes: Annotations) -> tuple[float, float, float, float] | None:
+    """Return ``(x, y, width, height)``, None where there is no box, or one without an area."""
+    x1, y1, x2, y2 = notes.box or (0.0, 0.0, 0.0, 0.0)
+    return (x1, y1, x2 - x1, y2 - y1) if x2 > x1 and y2 > y1 else None
 
 
 def _distribution(store: Store, top: Folder) -> dict[str, list[float]]:
     folder = top.dir("EmoLabel")
-    listed: Iterator[Folder] = (list_folder(store, path) for path in (folder, "") if path is not None)
-    path = next((path for path in (one.file("distribution_basic.txt") for one in listed) if path), None)
+    inner = list_folder(store, folder) if folder else top
+    path = inner.file("distribution_basic.txt") or top.file("distribution_basic.txt")
     return read_distribution(iter_lines(store, path)) if path else {}
 
 
@@ -167,16 +156,14 @@ def _note_annotations(reader: AnnotationReader, original: bool, crop: str, build
 
 
 def _note_repeats(rows: Sequence[ListRow], builder: LayoutScan) -> None:
-    stems = Counter(row.stem for row in rows)
-    repeated = {stem: count for stem, count in stems.items() if count > 1}
+    ids: dict[str, list[int]] = {}
+    for row in rows:
+        ids.setdefault(row.stem, []).append(row.raf_id)
+    repeated = [found for found in ids.values() if len(found) > 1]
     if repeated:
-        ids: dict[str, set[int]] = {}
-        for row in rows:
-            if row.stem in repeated:
-                ids.setdefault(row.stem, set()).add(row.raf_id)
-        differ = sum(len(found) > 1 for found in ids.values())
+        differ = sum(len(set(found)) > 1 for found in repeated)
         builder.notes.append(
-            f"{len(repeated):,} images stand in several rows of the label list ({sum(repeated.values()):,} rows), "
+            f"{len(repeated):,} images stand in several rows of the label list ({sum(map(len, repeated)):,} rows), "
             f"{differ:,} of them with different labels; every row is kept, later ones with the line number in the key."
         )
 

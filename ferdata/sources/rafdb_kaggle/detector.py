@@ -1,7 +1,7 @@
 """Detect the Kaggle form of RAF-DB basic, with a CSV file a split beside class folders 1..7."""
 
 from ferdata.labels import RAFDB_BASIC
-from ferdata.sources.files.listing import Tree, below, split_of
+from ferdata.sources.files.listing import Tree, below, name_of, split_of
 from ferdata.sources.files.matching import stem_of
 from ferdata.sources.files.text_tables import is_table, read_head, role_columns
 from ferdata.sources.layout import Asked, Detection, Layout
@@ -19,9 +19,7 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
     here = tree.folder(folder)
     files = {}
     for name in ("train", "test"):
-        tables = [
-            below(folder, file) for file in here.files if is_table(file) and stem_of(file).lower() == f"{name}_labels"
-        ]
+        tables = [path for path in here.paths(is_table) if stem_of(name_of(path)).lower() == f"{name}_labels"]
         if tables and all(len(columns) == 1 for columns in role_columns(read_head(tree.store, tables[0]).header)):
             files[name] = tables[0]
     if not files:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from ferdata.errors import LayoutError
 from ferdata.labels import AFFECTNET_7, RAFDB_BASIC, map_ids
-from ferdata.sources.files.listing import below, list_folder, natural_key
+from ferdata.sources.files.listing import below, list_folder, name_of, natural_key
 from ferdata.sources.files.matching import SPLIT_ORDER, NameIndex, stem_of, whole_number
 from ferdata.sources.files.text_tables import find_columns, read_table
 from ferdata.sources.layout import Detection
@@ -67,8 +67,8 @@ def _list_split(
         here = list_folder(store, path)
         folders[raf_id] = path, list(here.images)
         builder.ignore([below(path, inner) for inner in here.dirs], here.others)
-    for name in listed.images:
-        builder.reject(below(split_folder, name), "label_missing", "in no class folder", split=split)
+    loose = [below(split_folder, name) for name in listed.images]
+    builder.reject_unlabelled(loose, "in no class folder", split=split)
     for raf_id in _RAF_IDS:
         if not folders.get(raf_id, ("", []))[1]:
             builder.notes.append(f"Warning: {split_folder}/{raf_id} ({RAFDB_BASIC[raf_id - 1]}) holds no image.")
@@ -94,7 +94,7 @@ def _read_split(
     seen: Counter[str] = Counter()
     num_found, num_before = 0, len(builder.rejects)
     for line, fields in rows:
-        name = fields[image_column].replace("\\", "/").rsplit("/", 1)[-1] if image_column < len(fields) else ""
+        name = name_of(fields[image_column].replace("\\", "/")) if image_column < len(fields) else ""
         label = fields[label_column] if label_column < len(fields) else ""
         found = [(folder_id, file) for folder_id, index in indices.items() for file in index.find(name)] if name else []
         for folder_id, file in found:
@@ -123,14 +123,14 @@ def _read_split(
         _accept(builder, below(folders[folder_id][0], file), split, folder_id, repeat=line if seen[file] > 1 else None)
     builder.stop_if_most_labels_invalid(len(rows), "RAF ids 1..7", table=csv_path, since=num_before)
     for folder_id, index in indices.items():
-        for name in index.rest(used[folder_id]):
-            builder.reject(below(folders[folder_id][0], name), "label_missing", f"not in {csv_path}", split=split)
+        unnamed = [below(folders[folder_id][0], name) for name in index.rest(used[folder_id])]
+        builder.reject_unlabelled(unnamed, f"not in {csv_path}", split=split)
     builder.note_repeats(csv_path, seen)
     return len(rows), num_found
 
 
 def _accept(builder: LayoutScan, path: str, split: str, raf_id: int, *, repeat: int | None = None) -> None:
-    key = official_key(path) or f"{split}_{stem_of(path.rsplit('/', 1)[-1])}"
+    key = official_key(path) or f"{split}_{stem_of(name_of(path))}"
     key = builder.keys.make(f"{key}_row{repeat}" if repeat else key)
     builder.accept(key, path, split, _TO_LABEL[raf_id - 1], str(raf_id))
 

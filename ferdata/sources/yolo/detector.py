@@ -16,15 +16,11 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
     names = _names_file(here)
     bases = [folder, below(folder, here.dirs[0])] if names and len(here.dirs) == 1 else [folder]
     for base in bases:
-        splits = {
-            split: path
-            for split, path in split_folders(tree, base, _PARTS).items()
-            if tree.folder(path).dir("images") or _labels(tree, path)
-        }
-        if any(tree.folder(path).dir("images") and _labels(tree, path) for path in splits.values()):
-            inside = (
-                f"{labels}/classes.txt" for path in splits.values() if (labels := tree.folder(path).dir("labels"))
-            )
+        splits = split_folders(tree, base, _PARTS)
+        has = {split: (tree.folder(path).dir("images"), _labels(tree, path)) for split, path in splits.items()}
+        splits = {split: path for split, path in splits.items() if any(has[split])}
+        if any(map(all, has.values())):
+            inside = (f"{tree.folder(path).dir('labels')}/classes.txt" for path in splits.values())
             names = names or _names_file(tree.folder(base)) or next(filter(tree.store.exists, inside), None)
             files = {"names": names} if names else {}
             return Detection(layout=AN_YOLO, root=folder, splits=splits, files=files, notes=note_missing(splits))
@@ -33,9 +29,9 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
 
 def _names_file(folder: Folder) -> str | None:
     """Return the file with the class names: ``data.yaml``, else the only other YAML file, else a list of names."""
-    yamls = [name for name in folder.files if name.lower().endswith((".yaml", ".yml"))]
+    yamls = folder.paths(lambda name: name.lower().endswith((".yaml", ".yml")))
     official = folder.file("data.yaml") or folder.file("data.yml")
-    only = below(folder.path, yamls[0]) if len(yamls) == 1 else None
+    only = yamls[0] if len(yamls) == 1 else None
     return official or only or folder.file("classes.txt") or folder.file("obj.names")
 
 

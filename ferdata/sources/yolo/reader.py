@@ -10,7 +10,7 @@ from ferdata.labels import AFFECTNET_8, ALPHABETICAL_8, KNOWN_NAMES, canonical_n
 from ferdata.parallel import iterate_in_threads
 from ferdata.sources.affectnet.pairs import reject_strays
 from ferdata.sources.affectnet.totals import PART_OF_AFFECTNET
-from ferdata.sources.files.listing import below, list_folder
+from ferdata.sources.files.listing import below, list_folder, name_of
 from ferdata.sources.files.matching import NameIndex, stem_of, whole_number
 from ferdata.sources.files.text_tables import decode_text
 from ferdata.sources.idle_options import refuse_labels
@@ -55,7 +55,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
             else:
                 verdict = rejected("label_missing", f"{label_path} is empty")
             if builder.passes(verdict, image_path, split=split):
-                key = builder.keys.make(f"{split}_{stem_of(image_path.rsplit('/', 1)[-1])}")
+                key = builder.keys.make(f"{split}_{stem_of(name_of(image_path))}")
                 extra = {"yolo_box": box} if box else None
                 builder.accept(key, image_path, split, verdict.label, str(class_id), extra=extra)
     builder.stop_if_no_image_found(num_labels, num_found, examples)
@@ -151,13 +151,11 @@ def _pair(
     reject_strays(builder, here, split)
     if listed:
         builder.ignore([below(listed.path, name) for name in listed.dirs], listed.others)
-    labels = (
-        [name for name in list_folder(store, label_dir).files if name.lower().endswith(".txt")] if label_dir else []
-    )
+    labels = list_folder(store, label_dir).files if label_dir else ()
     pairs: list[tuple[str, str]] = []
     without: list[str] = []
     used: set[str] = set()
-    for label in labels:
+    for label in (name for name in labels if name.lower().endswith(".txt")):
         path, alike = below(str(label_dir), label), images.alike(label)
         found = [name for name in alike if stem_of(name) == stem_of(label)] or alike
         used.update(found)
@@ -168,8 +166,8 @@ def _pair(
         elif found or label.lower() != "classes.txt":
             builder.passes(problem, path, split=split)
             without += [] if found else [path]
-    for name in images.rest(used):
-        builder.reject(below(str(image_dir), name), "label_missing", "no label file of this name", split=split)
+    unnamed = [below(str(image_dir), name) for name in images.rest(used)]
+    builder.reject_unlabelled(unnamed, "no label file of this name", split=split)
     if not pairs:
         builder.notes.append(f"Warning: {folder} has no image with a label.")
     return pairs, without
