@@ -9,13 +9,11 @@ from functools import partial
 from typing import IO, Any, Self, TypeVar
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format.codecs import BodyDecoder
-from ferdata.format.container import OpenShard, open_shard_file, shard_copy
+from ferdata.format.container import LocalFile, OpenShard, open_shard_file, shard_copy
 from ferdata.format.index import DatasetIndex, ShardInfo, check_file
-from ferdata.format.kernels import scatter
 from ferdata.store import Store
 
 __all__ = ["Sample", "ShardReader", "read_whole"]
@@ -61,8 +59,7 @@ class ShardReader:
         self.members = index.members
         self._codec = index.codec
         self._where = store.path(info.name)
-        self._decode = decode or index.codec.decoder(index.spec)
-        self._grid: np.ndarray | None = None
+        self._decoder = decode or index.codec.decoder(index.spec)
         self._file = open_shard_file(store, info.name, copy)
         try:
             if self._file.num_bytes != info.num_bytes:
@@ -105,7 +102,6 @@ class ShardReader:
 
     def close(self) -> None:
         """Close the file; rows that were filled stay valid."""
-        self._grid = None
         self._file.close()
 
     def read_rows(
@@ -136,34 +132,26 @@ class ShardReader:
             raise OptionError(
                 f"{self._where}: positions out of order found, expected ascending ones; correct the caller"
             )
+        starts, stops = self._shard.starts[positions], self._shard.stops[positions]
+        ends = np.append(np.flatnonzero(steps != 1), len(positions) - 1)  # of runs of neighbours
+        begins = np.append(0, ends[:-1] + 1)
+        run_starts, run_stops = starts[begins], stops[ends]
         try:
-            return self._read_rows(positions, out, rows, np.flatnonzero(steps != 1) + 1, verify)
+            if isinstance(self._file, LocalFile) and self._file.array is not None:
+                self._file.expect_mapped(run_starts, run_stops)
+                chosen = slice(None) if verify is True or not self._codec.is_copy else verify
+                if chosen is not False:
+                    self._shard.check_mapped(positions[chosen], starts[chosen], stops[chosen])
+                self._decode_mapped(self._file.array, positions, starts, stops, out, rows)
+            else:
+                for begin, end, start, stop in np.stack([begins, ends + 1, run_starts, run_stops], axis=1).tolist():
+                    first, to = int(positions[begin]), rows[begin:end]
+                    self._twice(partial(self._decode_run, first, start, stop - start, out, to))
         finally:
             self._file.check_unchanged()
-
-    def _read_rows(
-        self, positions: np.ndarray, out: np.ndarray, rows: np.ndarray, cuts: np.ndarray, verify: bool | np.ndarray
-    ) -> int:
-        num_bytes = 0
-        grid = self._mapped_pixels()
-        starts, stops = self._shard.starts, self._shard.stops
-        for start, stop in zip([0, *cuts.tolist()], [*cuts.tolist(), len(positions)], strict=True):
-            first, last = positions[start], positions[stop - 1]
-            base = int(starts[first])
-            run_bytes = int(stops[last]) - base
-            num_bytes += run_bytes
-            if grid is None:
-                self._twice(partial(self._decode_run, int(first), base, run_bytes, out, rows[start:stop]))
-            else:
-                self._file.expect(base, run_bytes)
-        if grid is not None:
-            scatter(grid, out, rows, picks=positions)
-            chosen = slice(None if verify else 0) if isinstance(verify, bool) else verify
-            for position, row in zip(positions[chosen].tolist(), rows[chosen].tolist(), strict=True):
-                self._shard.check_body(position, out[row])
         if self._file.is_remote:
             self._file.rest()  # or every open shard would keep its last stretch
-        return num_bytes
+        return int((run_stops - run_starts).sum())
 
     def read(self, position: int, out: np.ndarray | None = None) -> Sample:
         """Return one whole sample, every byte of its head checked.
@@ -218,29 +206,37 @@ class ShardReader:
         with self._file.fetched_anew():
             return read()
 
-    def _mapped_pixels(self) -> np.ndarray | None:
-        """Return all bodies as a uint8 ``[samples, C * H * W]`` view, if they are plain pixels in a mapped file."""
-        if not self._codec.is_copy or self._file.array is None:
-            return None
-        if self._grid is None:
-            row_bytes = self.members.spec.num_bytes
-            bodies = self._file.array[int(self._shard.starts[0]) :]
-            self._grid = as_strided(
-                bodies, (len(self), row_bytes), (self.members.sample_bytes(row_bytes), 1), writeable=False
-            )
-        return self._grid
-
     def _decode_run(self, first: int, start: int, num_bytes: int, out: np.ndarray, rows: np.ndarray) -> None:
         """Decode neighbouring samples from position ``first`` on, ``num_bytes`` of the file from ``start``."""
         self._file.expect(start, num_bytes)
         bodies = self._shard.bodies(first, len(rows))
         for position, (body, row) in enumerate(zip(bodies, rows.tolist(), strict=True), first):
-            try:
-                self._decode(body, out[row])
-            except ShardCorruptError as error:
-                raise ShardCorruptError(
-                    f"{self._where}: sample {position}: {error}; copy or write the shard again"
-                ) from error
+            self._decode_one(position, body, out[row])
+
+    def _decode_mapped(
+        self,
+        file: np.ndarray,
+        positions: np.ndarray,
+        starts: np.ndarray,
+        stops: np.ndarray,
+        out: np.ndarray,
+        rows: np.ndarray,
+    ) -> None:
+        """Decode samples of a mapped file in one call; one that is left over is decoded, or refused, by itself."""
+        done = self._decoder.many(file, starts, stops, out, rows)
+        while done < len(positions):
+            start = int(starts[done])
+            self._decode_one(int(positions[done]), self._file.view(start, int(stops[done]) - start), out[rows[done]])
+            done += 1
+            done += self._decoder.many(file, starts[done:], stops[done:], out, rows[done:])
+
+    def _decode_one(self, position: int, body: memoryview, row: np.ndarray) -> None:
+        try:
+            self._decoder.one(body, row)
+        except ShardCorruptError as error:
+            raise ShardCorruptError(
+                f"{self._where}: sample {position}: {error}; copy or write the shard again"
+            ) from error
 
 
 def read_whole(store: Store, info: ShardInfo, index: DatasetIndex, *, is_checked: bool = False) -> Iterator[Sample]:

@@ -150,7 +150,7 @@ def _prepare_jpeg(way: Way, images: Photographs, ring: Ring) -> tuple[list[bytes
 
     def decode(stored: list[bytes]) -> None:
         for source, row in zip(stored, ring.rows.tolist(), strict=True):
-            decoder.decode_into(source, ring.memory[row])
+            decoder.one(source, ring.memory[row])
 
     return list(images.jpegs), decode
 

@@ -26,15 +26,31 @@ class BodyEncoder(Protocol):
         """Return a bytes-like body for uint8 ``[C, H, W]`` pixels; ``source`` is the image file they come from."""
 
 
-class BodyDecoder(Protocol):
-    """Turns one body, as it stands in the file, into pixels."""
+class BodyDecoder(ABC):
+    """Turns bodies, as they stand in the file, into pixels. Not to be shared between threads."""
 
-    def __call__(self, stored: memoryview, row: np.ndarray, /) -> None:
+    @abstractmethod
+    def one(self, stored: memoryview, row: np.ndarray) -> None:
         """Fill ``row``, uint8 ``[C * H * W]`` contiguous.
 
         Raises:
             ShardCorruptError: If the stored bytes cannot be decoded; without the file's name, which the reader adds.
         """
+
+    def many(self, file: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
+        """Fill rows of a batch from a mapped file, a whole job in one call, as far as that can be done.
+
+        Args:
+            file: uint8, all bytes of the file.
+            starts: int64 ``[n]``, where bodies begin in it.
+            stops: int64 ``[n]``, where they end.
+            out: uint8 ``[R, C * H * W]``, C-contiguous.
+            rows: int64 ``[n]``, the row of each.
+
+        Returns:
+            How many are done. Whether the next one can be decoded is for :meth:`one` to say.
+        """
+        return 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +96,7 @@ class Codec(ABC):
 
     @abstractmethod
     def decoder(self, spec: TensorSpec) -> BodyDecoder:
-        """Return what undoes bodies, with scratch memory of the size of an image; not to be shared between threads."""
+        """Return what undoes bodies, with scratch memory of the size of an image."""
 
     def members(self, spec: TensorSpec, *, num_classes: int, json_bytes: int) -> SampleMembers:
         """Return the members of every sample of a data set."""

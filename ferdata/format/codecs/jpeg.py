@@ -17,6 +17,7 @@ from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format.codecs.codec import BodyDecoder, BodyEncoder, Codec, image_shape
 from ferdata.format.container import PLAIN_TAR, Container
 from ferdata.format.kernels import deinterleave_into
+from ferdata.format.kernels.native import address, load
 from ferdata.sample import TensorSpec
 
 __all__ = ["Jpeg", "JpegDecoder"]
@@ -59,12 +60,12 @@ class Jpeg(Codec):
         return encode
 
     def decoder(self, spec: TensorSpec) -> BodyDecoder:
-        """Return what decodes a file."""
-        return JpegDecoder(image_shape(spec)).decode_into
+        """Return what decodes files."""
+        return JpegDecoder(image_shape(spec))
 
 
-class JpegDecoder:
-    """Decodes images of one shape, with scratch memory of its own; not to be shared between threads.
+class JpegDecoder(BodyDecoder):
+    """Decodes images of one shape, with scratch memory of its own.
 
     Args:
         shape: ``(3, H, W)`` of every image.
@@ -75,30 +76,40 @@ class JpegDecoder:
         self._pixels = np.empty((*shape[1:], 3), np.uint8)
         self._fast = find_fast_decoder()
 
-    def decode_into(self, source: Any, out: np.ndarray) -> None:
-        """Fill ``out``, contiguous uint8 of ``3 * H * W`` elements in any shape, from a JPEG file's bytes.
+    def one(self, stored: Any, row: np.ndarray) -> None:
+        """Fill ``row``, contiguous uint8 of ``3 * H * W`` elements in any shape, from a JPEG file's bytes.
 
         Raises:
-            OptionError: If ``out`` is other memory.
+            OptionError: If ``row`` is other memory.
             ShardCorruptError: If the bytes are no whole JPEG, or its size differs, or it is neither RGB nor grey.
         """
-        if out.dtype != np.uint8 or out.size != self._pixels.size or not out.flags.c_contiguous:
+        if row.dtype != np.uint8 or row.size != self._pixels.size or not row.flags.c_contiguous:
             raise OptionError(
-                f"jpeg: {out.dtype} {list(out.shape)} found, "
+                f"jpeg: {row.dtype} {list(row.shape)} found, "
                 f"expected contiguous uint8 memory for pixels {list(self.shape)}"
             )
-        out = out.reshape(self.shape)
-        if self._fast is not None and self._fast(source, self._pixels):
-            deinterleave_into(self._pixels, out)
-        else:
-            deinterleave_into(_pillow_decode(source, self.shape), out)
+        is_done = self._fast is not None and self._fast(stored, self._pixels)
+        deinterleave_into(self._pixels if is_done else _pillow_decode(stored, self.shape), row.reshape(self.shape))
+
+    def many(self, file: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
+        """Fill rows image by image, as simplejpeg decodes them, with nothing else per image but what gives planes."""
+        kernels, decode, pixels, row_bytes = load(), self._fast, self._pixels, self._pixels.size
+        if kernels is None or decode is None or out.shape[1] != row_bytes or not out.flags.c_contiguous:
+            return 0
+        view, out_at, pixels_at, num_pixels = memoryview(file.data), address(out), address(pixels), row_bytes // 3
+        bodies = zip(starts.tolist(), stops.tolist(), rows.tolist(), strict=True)
+        for done, (start, stop, row) in enumerate(bodies):
+            if not 0 <= row < len(out) or not decode(view[start:stop], pixels):
+                return done
+            kernels.planes(pixels_at, 3, num_pixels, out_at + row * row_bytes)
+        return len(starts)
 
 
 def _problem(source: bytes, pixels: np.ndarray) -> str:
     """Return why ``source`` cannot stand for uint8 ``[3, H, W]`` pixels; empty where decoding it gives exactly them."""
     try:
         decoded = np.empty(pixels.shape, np.uint8)
-        JpegDecoder(pixels.shape).decode_into(source, decoded)
+        JpegDecoder(pixels.shape).one(source, decoded)
     except ShardCorruptError as error:
         return str(error)
     return "" if np.array_equal(decoded, pixels) else "the transform changed its pixels"

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from ferdata.format.codecs.codec import BodyDecoder, Codec
 from ferdata.format.container import Container, frame_tar
 from ferdata.format.container.zstd_frame import Decompressor, check_level
@@ -27,5 +29,16 @@ class Zstd(Codec):
         return frame_tar(self.level)
 
     def decoder(self, spec: TensorSpec) -> BodyDecoder:
-        """Return what inflates a frame."""
-        return Decompressor().into
+        """Return what inflates frames."""
+        return _Inflater()
+
+
+class _Inflater(BodyDecoder):
+    def __init__(self) -> None:
+        self._decompressor = Decompressor()
+
+    def one(self, stored: memoryview, row: np.ndarray) -> None:
+        self._decompressor.into(stored, row)
+
+    def many(self, file: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
+        return self._decompressor.into_rows(file, starts, stops, out, rows)

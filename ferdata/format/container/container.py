@@ -79,11 +79,16 @@ class OpenShard(ABC):
         ]
 
     @abstractmethod
-    def check_body(self, position: int, body: Any) -> None:
-        """Compare the bytes of a body with the checksum that stands apart from them, where there is one.
+    def check_mapped(self, positions: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> None:
+        """Compare bodies of a mapped file with the checksums that stand apart from them, if they do.
+
+        Args:
+            positions: int64 ``[n]``, which.
+            starts: int64 ``[n]``, where they begin.
+            stops: int64 ``[n]``, where they end.
 
         Raises:
-            ShardCorruptError: If it does not fit.
+            ShardCorruptError: If one does not fit.
         """
 
     def _check_tail(self, tail: bytes, tail_xxh64: str) -> None:

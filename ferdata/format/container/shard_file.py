@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from ferdata.errors import FerdataError, ShardCorruptError, ShardMissingError, StoreError
-from ferdata.format.kernels.native import Kernels, load
+from ferdata.format.kernels.native import Kernels, address, load
 from ferdata.store import Store, open_regular
 
 __all__ = ["LocalFile", "RemoteFile", "ShardFile", "open_shard_file", "shard_copy"]
@@ -76,7 +76,6 @@ class LocalFile:
                 f"{where}: {error}, expected a file that can be mapped; check the disk and the path"
             ) from error
         self._view = memoryview(self._map) if self._map is not None else None
-        self._probe = bytearray(1)
         self.array: np.ndarray | None = np.frombuffer(self._map, np.uint8) if self._map is not None else None
 
     def check_unchanged(self) -> None:
@@ -103,16 +102,15 @@ class LocalFile:
             )
 
     def expect(self, start: int, num_bytes: int) -> None:
-        """Ask the system to read a stretch in one go, unless it is in memory already.
+        """Ask the system to read a stretch in one go."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._fd, start, num_bytes, os.POSIX_FADV_WILLNEED)
 
-        Whether it is, is told by its first and its last byte: asking for every page costs a tenth of a copy.
-        """
-        try:
-            for position in (start, start + num_bytes - 1):
-                os.preadv(self._fd, [self._probe], position, os.RWF_NOWAIT)
-        except (OSError, AttributeError):
-            if hasattr(os, "posix_fadvise"):
-                os.posix_fadvise(self._fd, start, num_bytes, os.POSIX_FADV_WILLNEED)
+    def expect_mapped(self, starts: np.ndarray, stops: np.ndarray) -> None:
+        """Ask the system to read stretches, int64 ``[n]`` each, that are not in memory yet; in one call."""
+        kernels = load()
+        assert kernels is not None
+        kernels.expect(self._fd, address(starts), address(stops), len(starts))
 
     def view(self, start: int, num_bytes: int) -> memoryview:
         """Return the bytes ``[start, start + num_bytes)``; use counts only after :meth:`check_unchanged`."""

@@ -5,13 +5,17 @@ In: bytes. Out: a frame, and back, into memory that is there already. Costs are 
 
 import struct
 import threading
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import zstandard
 
 from ferdata.errors import OptionError, ShardCorruptError
+from ferdata.format.container.libzstd import LibzstdContext, find_libzstd
+from ferdata.format.kernels.native import address, load
 
-__all__ = ["CHECKSUM_BYTES", "Compressor", "Decompressor", "check_level", "inflate", "inflated_bytes"]
+__all__ = ["CHECKSUM_BYTES", "Compressor", "Decompressor", "Payload", "check_level", "inflate", "inflated_bytes"]
 
 CHECKSUM_BYTES = 4
 """Of a frame, its last ones."""
@@ -41,6 +45,15 @@ class Compressor:
         return self._compressor.compress(data)
 
 
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What a kernel undoes the payloads of frames with: addresses of a filter and its scratch, room for a payload."""
+
+    filter_at: int
+    scratch_at: int
+    room: np.ndarray
+
+
 class Decompressor:
     """Inflates frames; not to be shared between threads.
 
@@ -53,6 +66,8 @@ class Decompressor:
 
     def __init__(self) -> None:
         self._decompressor = zstandard.ZstdDecompressor(max_window_size=_SMALLEST_WINDOW)
+        self._kernels, library = load(), find_libzstd()
+        self._context = None if library is None else LibzstdContext(library)
 
     def into(self, stored: Any, out: Any) -> None:
         """Fill ``out`` from ``stored``, which must be one frame of exactly ``len(out)`` bytes and nothing else.
@@ -73,6 +88,55 @@ class Decompressor:
         except zstandard.ZstdError as error:
             raise _damaged(error) from error
         _check_end(stored)
+
+    def into_rows(
+        self,
+        file: np.ndarray,
+        starts: np.ndarray,
+        stops: np.ndarray,
+        out: np.ndarray,
+        rows: np.ndarray,
+        payload: Payload | None = None,
+    ) -> int:
+        """Inflate frames of a mapped file, and undo their payloads if they hold any, each into its row of a batch.
+
+        One call without Python and without its lock, where kernels and libzstd are there.
+
+        Args:
+            file: uint8, all bytes of the file.
+            starts: int64 ``[n]``, where frames begin.
+            stops: int64 ``[n]``, where they end.
+            out: uint8 ``[R, row_bytes]``, C-contiguous and writable.
+            rows: int64 ``[n]``, the row of each.
+            payload: What undoes payloads; their images must be of ``row_bytes``.
+
+        Returns:
+            How many are done. The next is damaged, or :meth:`into` has to say whether it is.
+        """
+        if self._kernels is None or self._context is None:
+            return 0
+        starts, stops, rows = (np.ascontiguousarray(values, np.int64) for values in (starts, stops, rows))
+        count, row_bytes = len(starts), out.shape[1]
+        if len(stops) != count or len(rows) != count or not (out.flags.c_contiguous and out.flags.writeable):
+            raise OptionError(f"frames: {count} into {list(out.shape)} found, expected as many stops and rows")
+        undo: tuple[int | None, int | None, int, int | None] = (None, None, 0, None)
+        if payload is not None:
+            undo = (payload.filter_at, address(payload.room), len(payload.room), payload.scratch_at)
+        done: int = self._kernels.inflate(
+            self._context.function,
+            self._context.address,
+            address(file),
+            len(file),
+            address(starts),
+            address(stops),
+            count,
+            address(out),
+            row_bytes,
+            len(out),
+            address(rows),
+            *undo,
+        )
+        return done
 
 
 def _check_end(stored: Any) -> None:

@@ -1,10 +1,9 @@
 /* Ways to move pixels: many samples in one call, HWC to CHW for decoded images; and sums on the way to a shard. */
 #include "_native.h"
 
-
 #if FERDATA_X86
 /* Sixteen pixels from three loads: each colour is picked from all three and joined. */
-TARGET("avx2") static int64_t deinterleave_avx2(const uint8_t *hwc, int64_t pixels, uint8_t *chw) {
+TARGET("avx2") static int64_t split_rgb_avx2(const uint8_t *rgb, int64_t pixels, uint8_t *chw) {
     __m128i pick[3][3];
     for (int colour = 0; colour < 3; colour++)
         for (int part = 0; part < 3; part++) {
@@ -17,7 +16,7 @@ TARGET("avx2") static int64_t deinterleave_avx2(const uint8_t *hwc, int64_t pixe
         }
     int64_t i = 0;
     for (; i + 16 <= pixels; i += 16) {
-        const __m128i *from = (const __m128i *)(hwc + 3 * i);
+        const __m128i *from = (const __m128i *)(rgb + 3 * i);
         const __m128i x = _mm_loadu_si128(from), y = _mm_loadu_si128(from + 1), z = _mm_loadu_si128(from + 2);
         for (int colour = 0; colour < 3; colour++) {
             const __m128i *from_each = pick[colour];
@@ -29,55 +28,6 @@ TARGET("avx2") static int64_t deinterleave_avx2(const uint8_t *hwc, int64_t pixe
     return i;
 }
 
-/* A copy that leaves the cache alone; the whole cost of fetching the destination first is saved. */
-TARGET("avx2") static void stream_row(const uint8_t *from, uint8_t *to, int64_t bytes) {
-    int64_t i = (int64_t)(-(uintptr_t)to & 31);
-    memcpy(to, from, (size_t)i);
-    for (; i + 128 <= bytes; i += 128) {
-        const __m256i *source = (const __m256i *)(from + i);
-        __m256i *target = (__m256i *)(to + i);
-        const __m256i a = _mm256_loadu_si256(source), b = _mm256_loadu_si256(source + 1);
-        const __m256i c = _mm256_loadu_si256(source + 2), d = _mm256_loadu_si256(source + 3);
-        _mm256_stream_si256(target, a);
-        _mm256_stream_si256(target + 1, b);
-        _mm256_stream_si256(target + 2, c);
-        _mm256_stream_si256(target + 3, d);
-    }
-    memcpy(to + i, from + i, (size_t)(bytes - i));
-}
-#endif
-
-FERDATA_API void ferdata_deinterleave(const uint8_t *hwc, int64_t pixels, uint8_t *chw) {
-    int64_t done = 0;
-#if FERDATA_X86
-    if (ferdata_kernel >= KERNEL_AVX2) done = deinterleave_avx2(hwc, pixels, chw);
-#endif
-    for (; done < pixels; done++)
-        for (int colour = 0; colour < 3; colour++) chw[colour * pixels + done] = hwc[3 * done + colour];
-}
-
-/* Copy sample picks[i], or i where picks is NULL, to row rows[i]; samples lie `stride` bytes apart; a negative row is
- * skipped. */
-FERDATA_API void ferdata_scatter(const uint8_t *samples, int64_t stride, const int64_t *picks, int64_t count,
-                                 uint8_t *out, int64_t row_bytes, const int64_t *rows, int32_t streaming) {
-    for (int64_t i = 0; i < count; i++) {
-        if (rows[i] < 0) continue;
-        const uint8_t *from = samples + (picks ? picks[i] : i) * stride;
-#if FERDATA_X86
-        if (streaming && ferdata_kernel >= KERNEL_AVX2 && row_bytes >= 256) {
-            stream_row(from, out + rows[i] * row_bytes, row_bytes);
-            continue;
-        }
-#endif
-        memcpy(out + rows[i] * row_bytes, from, (size_t)row_bytes);
-    }
-#if FERDATA_X86
-    if (streaming) _mm_sfence(); /* streamed bytes must be visible before the acknowledgement that follows */
-#endif
-    (void)streaming;
-}
-
-#if FERDATA_X86
 /* 32 pixels of four bytes from four loads: bytes of a colour are brought together in each, and then from all four. */
 TARGET("avx2") static int64_t split_rgbx_avx2(const uint8_t *rgbx, int64_t pixels, uint8_t *chw) {
     const __m128i every_fourth = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
@@ -103,14 +53,54 @@ TARGET("avx2") static int64_t split_rgbx_avx2(const uint8_t *rgbx, int64_t pixel
 }
 #endif
 
-/* Pixels of four bytes, the fourth of no meaning, to three planes. */
-FERDATA_API void ferdata_split_rgbx(const uint8_t *rgbx, int64_t pixels, uint8_t *chw) {
+/* Pixels of `step` bytes, 3 or 4, to three planes; a fourth byte means nothing. */
+FERDATA_API void ferdata_planes(const uint8_t *packed, int32_t step, int64_t pixels, uint8_t *chw) {
     int64_t done = 0;
 #if FERDATA_X86
-    if (ferdata_kernel >= KERNEL_AVX2) done = split_rgbx_avx2(rgbx, pixels, chw);
+    if (ferdata_kernel >= KERNEL_AVX2) done = (step == 3 ? split_rgb_avx2 : split_rgbx_avx2)(packed, pixels, chw);
 #endif
     for (; done < pixels; done++)
-        for (int colour = 0; colour < 3; colour++) chw[colour * pixels + done] = rgbx[4 * done + colour];
+        for (int colour = 0; colour < 3; colour++) chw[colour * pixels + done] = packed[step * done + colour];
+}
+
+#if FERDATA_X86
+/* A copy that leaves the cache alone; the whole cost of fetching the destination first is saved. */
+TARGET("avx2") static void stream_row(const uint8_t *from, uint8_t *to, int64_t bytes) {
+    int64_t i = (int64_t)(-(uintptr_t)to & 31);
+    memcpy(to, from, (size_t)i);
+    for (; i + 128 <= bytes; i += 128) {
+        const __m256i *source = (const __m256i *)(from + i);
+        __m256i *target = (__m256i *)(to + i);
+        const __m256i a = _mm256_loadu_si256(source), b = _mm256_loadu_si256(source + 1);
+        const __m256i c = _mm256_loadu_si256(source + 2), d = _mm256_loadu_si256(source + 3);
+        _mm256_stream_si256(target, a);
+        _mm256_stream_si256(target + 1, b);
+        _mm256_stream_si256(target + 2, c);
+        _mm256_stream_si256(target + 3, d);
+    }
+    memcpy(to + i, from + i, (size_t)(bytes - i));
+}
+#endif
+
+/* Copy sample picks[i], or i where picks is NULL, to row rows[i]; samples lie `stride` bytes apart; a negative row is
+ * skipped. */
+FERDATA_API void ferdata_scatter(const uint8_t *samples, int64_t stride, const int64_t *picks, int64_t count,
+                                 uint8_t *out, int64_t row_bytes, const int64_t *rows, int32_t streaming) {
+    for (int64_t i = 0; i < count; i++) {
+        if (rows[i] < 0) continue;
+        const uint8_t *from = samples + (picks ? picks[i] : i) * stride;
+#if FERDATA_X86
+        if (streaming && ferdata_kernel >= KERNEL_AVX2 && row_bytes >= 256) {
+            stream_row(from, out + rows[i] * row_bytes, row_bytes);
+            continue;
+        }
+#endif
+        memcpy(out + rows[i] * row_bytes, from, (size_t)row_bytes);
+    }
+#if FERDATA_X86
+    if (streaming) _mm_sfence(); /* streamed bytes must be visible before the acknowledgement that follows */
+#endif
+    (void)streaming;
 }
 
 /* Sum and sum of squares of bytes, exact. */

@@ -1,4 +1,4 @@
-/* What native.py calls: whole images and whole frames of them, and two ways of moving bytes to a batch row. */
+/* What native.py calls to choose kernels, and to filter a whole image and undo that. */
 #include "_native.h"
 
 int ferdata_kernel = KERNEL_PLAIN;
@@ -46,18 +46,12 @@ FERDATA_API int64_t ferdata_encode(const Filter *filter, const uint8_t *pixels, 
     return pack(filter->arrangement, scratch, n, payload, more);
 }
 
-/* Undo `samples` payloads that start `stride` apart in a buffer, sample i to row rows[i] of `out`; a negative row is
- * skipped. Returns -1, or the number of the first sample whose payload is damaged. */
-FERDATA_API int64_t ferdata_decode(const Filter *filter, const uint8_t *buffer, int64_t buffer_bytes, int64_t stride,
-                                   int64_t samples, const int64_t *sizes, uint8_t *out, const int64_t *rows,
-                                   uint8_t *scratch) {
+/* Undo one payload, with `slack` bytes behind it that may be read; returns -1 where it is damaged. */
+FERDATA_API int32_t ferdata_decode(const Filter *filter, const uint8_t *payload, int64_t size, int64_t slack,
+                                   uint8_t *pixels, uint8_t *scratch) {
     const int64_t n = count(filter);
     uint8_t *const more = scratch + n + SCRATCH_SLACK;
-    for (int64_t i = 0; i < samples; i++) {
-        if (rows[i] < 0) continue;
-        const int64_t slack = buffer_bytes - i * stride - sizes[i];
-        if (unpack(filter->arrangement, buffer + i * stride, sizes[i], slack, n, scratch, more)) return i;
-        restore(filter, scratch, out + rows[i] * n, more);
-    }
-    return -1;
+    if (unpack(filter->arrangement, payload, size, slack, n, scratch, more)) return -1;
+    restore(filter, scratch, pixels, more);
+    return 0;
 }

@@ -17,21 +17,8 @@ only to overwrite it costs up to half of the copy (docs/codecs.md)."""
 
 def deinterleave_into(hwc: np.ndarray, out: np.ndarray) -> None:
     """Copy uint8 ``[H, W, 3]`` into uint8 ``[3, H, W]`` memory, both contiguous."""
-    if (
-        hwc.ndim != 3
-        or hwc.shape[2] != 3
-        or out.shape != (3, *hwc.shape[:2])
-        or hwc.dtype != np.uint8
-        or out.dtype != np.uint8
-    ):
-        raise OptionError(
-            f"pixels: {list(hwc.shape)} into {list(out.shape)} found, expected uint8 [H, W, 3] into [3, H, W]"
-        )
-    kernels = load()
-    if kernels is None or not hwc.flags.c_contiguous or not out.flags.c_contiguous or not out.flags.writeable:
+    if not _split(hwc, 3, out):
         np.copyto(out, hwc.transpose(2, 0, 1))
-    else:
-        kernels.deinterleave(address(hwc), hwc.shape[0] * hwc.shape[1], address(out))
 
 
 def split_rgbx_into(rgbx: np.ndarray, planes: np.ndarray) -> bool:
@@ -40,20 +27,21 @@ def split_rgbx_into(rgbx: np.ndarray, planes: np.ndarray) -> bool:
     Returns:
         False, with nothing done, where there are no kernels for it.
     """
-    kernels = load()
-    if kernels is None or not (rgbx.flags.c_contiguous and planes.flags.c_contiguous and planes.flags.writeable):
-        return False
-    if (
-        rgbx.ndim != 3
-        or rgbx.shape[2] != 4
-        or planes.shape != (3, *rgbx.shape[:2])
-        or rgbx.dtype != np.uint8
-        or planes.dtype != np.uint8
-    ):
+    return _split(rgbx, 4, planes)
+
+
+def _split(packed: np.ndarray, step: int, planes: np.ndarray) -> bool:
+    """Copy uint8 ``[H, W, step]`` into ``[3, H, W]`` if there are kernels for it; tell whether."""
+    height, width, found = packed.shape if packed.ndim == 3 else (0, 0, 0)
+    if found != step or planes.shape != (3, height, width) or packed.dtype != np.uint8 or planes.dtype != np.uint8:
         raise OptionError(
-            f"pixels: {list(rgbx.shape)} into {list(planes.shape)} found, expected uint8 [H, W, 4] into [3, H, W]"
+            f"pixels: {list(packed.shape)} into {list(planes.shape)} found, "
+            f"expected uint8 [H, W, {step}] into [3, H, W]"
         )
-    kernels.split_rgbx(address(rgbx), rgbx.shape[0] * rgbx.shape[1], address(planes))
+    kernels = load()
+    if kernels is None or not (packed.flags.c_contiguous and planes.flags.c_contiguous and planes.flags.writeable):
+        return False
+    kernels.planes(address(packed), step, height * width, address(planes))
     return True
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 __all__ = ["Kernels", "address", "load", "why_missing"]
 
-ABI = 4
+ABI = 5
 """What these declarations fit; raised in ``_native.h`` and here together, so that a stale library is not called."""
 BEST = 2
 """The best of the instruction sets that ``Kernels.select`` knows: 0 plain C, 1 AVX2, 2 AVX-512."""
@@ -31,31 +31,36 @@ class Kernels:
     Attributes:
         scratch_bytes: ``(filter) -> bytes`` of scratch that the next two need.
         encode: ``(filter, pixels, payload, scratch) -> payload size``.
-        decode: ``(filter, buffer, buffer bytes, stride, samples, sizes, out, rows, scratch) -> first damaged, or -1``.
-        deinterleave: ``(hwc, pixels, chw)``.
-        split_rgbx: ``(rgbx, pixels, chw)``.
+        decode: ``(filter, payload, payload bytes, slack bytes, pixels, scratch) -> 0, or -1 where it is damaged``.
+        planes: ``(packed, bytes a pixel, pixels, chw)``.
         scatter: ``(samples, stride, picks, count, out, row bytes, rows, streaming)``.
         moments: ``(values, channels, count, moments)``.
+        expect: ``(file descriptor, starts, stops, count)``.
+        check: ``(file, file bytes, starts, stops, count, checksums) -> sound ones before the first that is not``.
+        inflate: ``(decompress, context, file, file bytes, starts, stops, count, out, row bytes, rows in out, rows,
+            filter or None, payload, payload bytes, scratch) -> frames done before the first that could not be``.
         guard: ``(start, bytes) -> guard``, or None if a mapping cannot be guarded; its first int32: were pages missing.
         unguard: ``(guard)``.
     """
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
-        pointer, size = ctypes.c_void_p, ctypes.c_int64
-        self.abi = _declare(library, "abi", ctypes.c_int32)()
-        self._select = _declare(library, "select", ctypes.c_int32, ctypes.c_int32)
+        pointer, size, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
+        self.abi = _declare(library, "abi", number)()
+        self._select = _declare(library, "select", number, number)
         self.scratch_bytes = _declare(library, "scratch_bytes", size, pointer)
         self.encode = _declare(library, "encode", size, pointer, pointer, pointer, pointer)
-        self.decode = _declare(
-            library, "decode", size, pointer, pointer, size, size, size, pointer, pointer, pointer, pointer
-        )
-        self.deinterleave = _declare(library, "deinterleave", None, pointer, size, pointer)
-        self.split_rgbx = _declare(library, "split_rgbx", None, pointer, size, pointer)
-        self.scatter = _declare(
-            library, "scatter", None, pointer, size, pointer, size, pointer, size, pointer, ctypes.c_int32
-        )
+        self.decode = _declare(library, "decode", number, pointer, pointer, size, size, pointer, pointer)
+        self.planes = _declare(library, "planes", None, pointer, number, size, pointer)
+        self.scatter = _declare(library, "scatter", None, pointer, size, pointer, size, pointer, size, pointer, number)
         self.moments = _declare(library, "moments", None, pointer, size, size, pointer)
+        self.expect = _declare(library, "expect", None, number, pointer, pointer, size)
+        bodies = (pointer, size, pointer, pointer, size)
+        self.check = _declare(library, "check", size, *bodies, pointer)
+        to_rows = (pointer, size, size, pointer)
+        self.inflate = _declare(
+            library, "inflate", size, pointer, pointer, *bodies, *to_rows, pointer, pointer, size, pointer
+        )
         self.guard = _declare(library, "guard", pointer, pointer, size)
         self.unguard = _declare(library, "unguard", None, pointer)
         self.select(BEST)

@@ -54,18 +54,23 @@ class Compact(Codec):
 
     def decoder(self, spec: TensorSpec) -> BodyDecoder:
         """Return what inflates a payload into scratch, which stays in the processor's cache, and fills the row."""
-        coder = FilterCoder(self.filter, image_shape(spec))
-        into = Decompressor().into
-        scratch = np.zeros(coder.max_bytes + SLACK_BYTES, np.uint8)
+        return _Decoder(FilterCoder(self.filter, image_shape(spec)))
 
-        def decode(stored: memoryview, row: np.ndarray) -> None:
-            num_bytes = inflated_bytes(stored)
-            if not 0 <= num_bytes <= coder.max_bytes:
-                raise ShardCorruptError(
-                    f"a zstd frame of {num_bytes:,} bytes found, expected at most {coder.max_bytes:,}"
-                )
-            payload = scratch[:num_bytes]
-            into(stored, payload)
-            coder.decode_into(payload, row, slack_bytes=SLACK_BYTES)
 
-        return decode
+class _Decoder(BodyDecoder):
+    def __init__(self, coder: FilterCoder) -> None:
+        self._coder = coder
+        self._decompressor = Decompressor()
+        self._room = np.zeros(coder.max_bytes + SLACK_BYTES, np.uint8)
+
+    def one(self, stored: memoryview, row: np.ndarray) -> None:
+        num_bytes, most = inflated_bytes(stored), self._coder.max_bytes
+        if not 0 <= num_bytes <= most:
+            raise ShardCorruptError(f"a zstd frame of {num_bytes:,} bytes found, expected at most {most:,}")
+        payload = self._room[:num_bytes]
+        self._decompressor.into(stored, payload)
+        self._coder.decode_into(payload, row, slack_bytes=SLACK_BYTES)
+
+    def many(self, file: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
+        payload = self._coder.payload_in(self._room, out)
+        return 0 if payload is None else self._decompressor.into_rows(file, starts, stops, out, rows, payload)

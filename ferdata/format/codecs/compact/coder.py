@@ -22,6 +22,7 @@ from ferdata.format.codecs.compact.filter_spec import (
     Shape,
     max_payload_bytes,
 )
+from ferdata.format.container.zstd_frame import Payload
 from ferdata.format.kernels.native import address, load, why_missing
 
 __all__ = ["SLACK_BYTES", "FilterCoder", "kernel_notice"]
@@ -71,8 +72,6 @@ class FilterCoder:
             self._filter_at = ctypes.addressof(self._filter)
             self._scratch = np.empty(self._kernels.scratch_bytes(self._filter_at), np.uint8)
             self._scratch_at = address(self._scratch)
-            self._one = np.zeros(2, np.int64)  # the size and the row of a single payload
-            self._one_at = address(self._one)
 
     def encode(self, pixels: np.ndarray) -> np.ndarray:
         """Return the payload of uint8 ``[C, H, W]`` pixels: uint8, at most ``max_bytes``, the same on every machine."""
@@ -103,90 +102,26 @@ class FilterCoder:
         num_bytes = len(source)
         self._check_out(out, self._num_bytes)
         if self._kernels is None:
-            undone = self._undo(source, out.reshape(self.shape))
+            pixels = fallback.decode(source, self.spec, self.shape)
+            undone = pixels is not None
+            if undone:
+                out.reshape(self.shape)[:] = pixels
         else:
-            self._one[0] = num_bytes
-            undone = self._call(source, num_bytes + slack_bytes, 0, 1, self._one_at, out, self._one_at + 8) < 0
+            undone = not self._kernels.decode(
+                self._filter_at, address(source), num_bytes, slack_bytes, address(out), self._scratch_at
+            )
         if not undone:
-            raise ShardCorruptError(_damaged(num_bytes, self.spec, self.shape))
-
-    def decode_many_into(self, slots: np.ndarray, sizes: np.ndarray, out: np.ndarray, rows: np.ndarray) -> None:
-        """Undo payloads that stand at a constant stride, each into its row of a batch, in one call.
-
-        Args:
-            slots: uint8 ``[n, stride]``, C-contiguous; payload ``i`` starts at ``slots[i, 0]``.
-            sizes: int64 ``[n]``, bytes of each payload.
-            out: uint8 ``[R, C * H * W]``, C-contiguous.
-            rows: int64 ``[n]``, the row of each sample; a negative one is skipped.
-
-        Raises:
-            OptionError: If a size does not fit its slot, or a row is not in ``out``.
-            ShardCorruptError: If a payload is not one that ``encode`` returned; rows up to it are filled.
-        """
-        count = len(slots)
-        sizes, rows = np.ascontiguousarray(sizes, np.int64), np.ascontiguousarray(rows, np.int64)
-        self._check_out(out, len(out) * self._num_bytes)
-        if (
-            slots.ndim != 2
-            or slots.dtype != np.uint8
-            or not slots.flags.c_contiguous
-            or sizes.shape != (count,)
-            or rows.shape != (count,)
-        ):
-            raise OptionError(
-                f"filter: slots {slots.dtype} {list(slots.shape)} found, "
-                "expected contiguous uint8 [n, stride], n sizes and n rows"
-            )
-        if count and (sizes.min() < 0 or sizes.max() > slots.shape[1]):
-            raise OptionError(
-                f"filter: sizes of {sizes.min():,} to {sizes.max():,} bytes found, "
-                f"expected at most the stride {slots.shape[1]:,}"
-            )
-        if count and rows.max() >= len(out):
-            raise OptionError(f"filter: row {rows.max()} found, expected at most {len(out) - 1}")
-        if self._kernels is None:
-            wanted = np.flatnonzero(rows >= 0).tolist()
-            damaged = next(
-                (i for i in wanted if not self._undo(slots[i, : sizes[i]], out[rows[i]].reshape(self.shape))), -1
-            )
-        else:
-            damaged = self._call(slots, slots.size, slots.shape[1], count, address(sizes), out, address(rows))
-        if damaged >= 0:
             raise ShardCorruptError(
-                f"sample {damaged} of {count}: {_damaged(int(sizes[damaged]), self.spec, self.shape)}"
+                f"{num_bytes:,} filtered bytes contradict themselves, "
+                f"expected a {self.spec.arrangement} payload of {list(self.shape)} pixels"
             )
 
-    def _call(
-        self,
-        source: np.ndarray,
-        source_bytes: int,
-        stride: int,
-        count: int,
-        sizes_at: int,
-        out: np.ndarray,
-        rows_at: int,
-    ) -> int:
-        """Return the number of the first damaged payload, or -1."""
-        assert self._kernels is not None
-        first: int = self._kernels.decode(
-            self._filter_at,
-            address(source),
-            source_bytes,
-            stride,
-            count,
-            sizes_at,
-            address(out),
-            rows_at,
-            self._scratch_at,
-        )
-        return first
-
-    def _undo(self, payload: np.ndarray, out: np.ndarray) -> bool:
-        pixels = fallback.decode(payload, self.spec, self.shape)
-        if pixels is None:
-            return False
-        out[:] = pixels
-        return True
+    def payload_in(self, room: np.ndarray, out: np.ndarray) -> Payload | None:
+        """Return what a kernel needs to undo payloads from ``room`` to rows of ``out``; None without one."""
+        self._check_out(out, len(out) * self._num_bytes)
+        if self._kernels is None:
+            return None
+        return Payload(self._filter_at, self._scratch_at, room)
 
     def _check_out(self, out: np.ndarray, num_bytes: int) -> None:
         if out.dtype != np.uint8 or out.size != num_bytes or not out.flags.c_contiguous or not out.flags.writeable:
@@ -211,10 +146,3 @@ def kernel_notice() -> str:
 def _log_notice() -> None:
     if multiprocessing.parent_process() is None:
         logging.getLogger("ferdata").warning(kernel_notice())
-
-
-def _damaged(num_bytes: int, spec: FilterSpec, shape: Shape) -> str:
-    return (
-        f"{num_bytes:,} filtered bytes contradict themselves, "
-        f"expected a {spec.arrangement} payload of {list(shape)} pixels"
-    )

@@ -1,0 +1,121 @@
+/* Bodies of a mapped shard, a whole job in one call: asked for ahead, compared with their checksums, inflated into rows
+ * of a batch. Bodies and rows that are not inside what was given are not touched. */
+#define _GNU_SOURCE 1
+#include "_native.h"
+
+#if defined(__linux__)
+#include <fcntl.h>
+#include <sys/uio.h>
+#endif
+
+static int is_inside(int64_t start, int64_t stop, int64_t all) { return 0 <= start && start <= stop && stop <= all; }
+
+/* Ask the system to read stretches of a file, each in one go, unless it is in memory already. Whether it is, is told by
+ * its first and its last byte: asking for every page costs a tenth of a copy. */
+FERDATA_API void ferdata_expect(int32_t file, const int64_t *starts, const int64_t *stops, int64_t count) {
+#if defined(__linux__)
+    for (int64_t i = 0; i < count; i++) {
+        int is_there = 0;
+#if defined(RWF_NOWAIT)
+        uint8_t byte;
+        const struct iovec probe = {&byte, 1};
+        is_there = preadv2(file, &probe, 1, starts[i], RWF_NOWAIT) >= 0 &&
+                   preadv2(file, &probe, 1, stops[i] - 1, RWF_NOWAIT) >= 0;
+#endif
+        if (!is_there) posix_fadvise(file, starts[i], stops[i] - starts[i], POSIX_FADV_WILLNEED);
+    }
+#else
+    (void)file, (void)starts, (void)stops, (void)count;
+#endif
+}
+
+static const uint64_t P1 = 0x9E3779B185EBCA87ull, P2 = 0xC2B2AE3D27D4EB4Full, P3 = 0x165667B19E3779F9ull;
+static const uint64_t P4 = 0x85EBCA77C2B2AE63ull, P5 = 0x27D4EB2F165667C5ull;
+
+static inline uint64_t rotate(uint64_t x, int bits) { return x << bits | x >> (64 - bits); }
+static inline uint64_t take(uint64_t lane, uint64_t input) { return rotate(lane + input * P2, 31) * P1; }
+static inline uint64_t join(uint64_t hash, uint64_t lane) { return (hash ^ take(0, lane)) * P1 + P4; }
+
+/* XXH64 with seed 0. */
+static uint64_t xxh64(const uint8_t *at, int64_t bytes) {
+    const uint8_t *const end = at + bytes;
+    uint64_t hash = P5;
+    if (bytes >= 32) {
+        uint64_t a = P1 + P2, b = P2, c = 0, d = 0 - P1;
+        for (; end - at >= 32; at += 32) {
+            a = take(a, load64(at));
+            b = take(b, load64(at + 8));
+            c = take(c, load64(at + 16));
+            d = take(d, load64(at + 24));
+        }
+        hash = join(join(join(join(rotate(a, 1) + rotate(b, 7) + rotate(c, 12) + rotate(d, 18), a), b), c), d);
+    }
+    hash += (uint64_t)bytes;
+    for (; end - at >= 8; at += 8) hash = rotate(hash ^ take(0, load64(at)), 27) * P1 + P4;
+    for (; end - at >= 4; at += 4) hash = rotate(hash ^ load32(at) * P1, 23) * P2 + P3;
+    for (; at < end; at++) hash = rotate(hash ^ *at * P5, 11) * P1;
+    hash = (hash ^ hash >> 33) * P2;
+    hash = (hash ^ hash >> 29) * P3;
+    return hash ^ hash >> 32;
+}
+
+/* Returns how many bodies in a row have the checksum, the low half of an XXH64, that they should have. */
+FERDATA_API int64_t ferdata_check(const uint8_t *file, int64_t file_bytes, const int64_t *starts, const int64_t *stops,
+                                  int64_t count, const uint32_t *checksums) {
+    int64_t i = 0;
+    while (i < count && is_inside(starts[i], stops[i], file_bytes) &&
+           (uint32_t)xxh64(file + starts[i], stops[i] - starts[i]) == checksums[i])
+        i++;
+    return i;
+}
+
+enum { BLOCK_HEAD = 3, CHECKSUM = 4, CHECKED_WITHOUT_DICTIONARY = 4, REPEATED_BYTE = 1 };
+
+/* Returns the bytes that a zstd frame holds; -1 where it is not exactly one frame, as the writer of shards makes them:
+ * with its size and its checksum, no dictionary, and nothing behind it, of which libzstd would say nothing. */
+static int64_t frame_content(const uint8_t *frame, int64_t bytes) {
+    if (bytes < 6 || load32(frame) != 0xFD2FB528u || (frame[4] & 0x1F) != CHECKED_WITHOUT_DICTIONARY) return -1;
+    const int is_single = frame[4] >> 5 & 1, field = frame[4] >> 6, width = field ? 1 << field : is_single;
+    int64_t at = 6 - is_single;
+    if (!width || bytes - at < width) return -1;
+    uint64_t content = width == 2 ? 256 : 0;
+    for (int i = 0; i < width; i++) content += (uint64_t)frame[at++] << 8 * i;
+    for (int is_last = 0; !is_last;) {
+        if (bytes - at < BLOCK_HEAD + CHECKSUM) return -1;
+        const uint32_t block = frame[at] | (uint32_t)frame[at + 1] << 8 | (uint32_t)frame[at + 2] << 16;
+        is_last = block & 1;
+        at += BLOCK_HEAD + ((block >> 1 & 3) == REPEATED_BYTE ? 1 : block >> 3);
+    }
+    return at + CHECKSUM == bytes && content <= INT64_MAX ? (int64_t)content : -1;
+}
+
+/* libzstd's ZSTD_decompressDCtx: never writes beyond `capacity`, and compares the checksum. */
+typedef size_t (*Decompress)(void *context, void *to, size_t capacity, const void *frame, size_t bytes);
+
+static int inflate(Decompress decompress, void *context, const uint8_t *frame, int64_t bytes, uint8_t *to,
+                   int64_t size) {
+    return decompress(context, to, (size_t)size, frame, (size_t)bytes) == (size_t)size;
+}
+
+/* Inflate frame i to row rows[i] of `out`, whose rows hold `row_bytes`; with a filter, to `payload`, which has room for
+ * `payload_bytes`, and undo that to the row. Returns how many are done: the next is no sound frame of the right size,
+ * or needs another judge. */
+FERDATA_API int64_t ferdata_inflate(Decompress decompress, void *context, const uint8_t *file, int64_t file_bytes,
+                                    const int64_t *starts, const int64_t *stops, int64_t count, uint8_t *out,
+                                    int64_t row_bytes, int64_t num_rows, const int64_t *rows, const Filter *filter,
+                                    uint8_t *payload, int64_t payload_bytes, uint8_t *scratch) {
+    for (int64_t i = 0; i < count; i++) {
+        if (!is_inside(starts[i], stops[i], file_bytes) || rows[i] < 0 || rows[i] >= num_rows) return i;
+        const uint8_t *frame = file + starts[i];
+        const int64_t bytes = stops[i] - starts[i], content = frame_content(frame, bytes);
+        uint8_t *const row = out + rows[i] * row_bytes;
+        if (!filter) {
+            if (content != row_bytes || !inflate(decompress, context, frame, bytes, row, content)) return i;
+        } else {
+            if (content < 0 || content > payload_bytes) return i;
+            if (!inflate(decompress, context, frame, bytes, payload, content)) return i;
+            if (ferdata_decode(filter, payload, content, payload_bytes - content, row, scratch)) return i;
+        }
+    }
+    return count;
+}

@@ -1,0 +1,175 @@
+"""A job in one call: checksums, and frames inflated by the system's libzstd; the same verdicts where that is missing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xxhash
+import zstandard
+from make_dataset import expected_pixels, make_dataset
+
+from ferdata.errors import FerdataError
+from ferdata.format import DatasetIndex, ShardReader, kernel_notice
+from ferdata.format.codecs.compact import DEFAULT_FILTER, SLACK_BYTES, FilterCoder
+from ferdata.format.container import libzstd, zstd_frame
+from ferdata.format.container.zstd_frame import Compressor, Decompressor
+from ferdata.format.kernels.native import address, load
+from ferdata.store import Store
+
+needs_kernels = pytest.mark.skipif(load() is None, reason=kernel_notice() or "built")
+needs_libzstd = pytest.mark.skipif(load() is None or libzstd.find_libzstd() is None, reason="no libzstd to be found")
+
+SHAPE = (3, 20, 20)
+ROW_BYTES = 1200
+
+
+def noise(num_bytes: int) -> np.ndarray:
+    """uint8 ``[n]``, the same every time."""
+    return np.random.default_rng(num_bytes).integers(0, 256, num_bytes).astype(np.uint8)
+
+
+@needs_kernels
+def test_checksums_are_those_of_xxhash_for_every_length() -> None:
+    """The tail of an XXH64 has steps of 8, 4 and 1 bytes behind its stripes of 32."""
+    kernels = load()
+    assert kernels is not None
+    file = noise(40_000)
+    stops = np.arange(700) * 53
+    starts = stops - np.minimum(stops, np.arange(700))
+    bounds = zip(starts.tolist(), stops.tolist(), strict=True)
+    sums = np.array([xxhash.xxh64_intdigest(file[start:stop]) & 0xFFFFFFFF for start, stop in bounds], np.uint32)
+
+    def sound() -> int:
+        return kernels.check(address(file), len(file), address(starts), address(stops), 700, address(sums))
+
+    assert sound() == 700
+    sums[431] ^= 1 << 31
+    assert sound() == 431
+
+
+@needs_kernels
+@pytest.mark.parametrize(("start", "stop"), [(-1, 10), (5, 4), (90, 101), (1 << 62, 1 << 62), (-(1 << 62), 10)])
+def test_bodies_outside_the_file_are_not_touched(start: int, stop: int) -> None:
+    """Kernels are given bare addresses; a table that was forged must not have them read elsewhere."""
+    kernels = load()
+    assert kernels is not None
+    file, bounds, sums = noise(100), np.array([start, stop]), np.zeros(1, np.uint32)
+    at = address(bounds)
+
+    assert kernels.check(address(file), len(file), at, at + 8, 1, address(sums)) == 0
+    out, rows = np.zeros((2, 10), np.uint8), np.zeros(1, np.int64)
+    assert Decompressor().into_rows(file, bounds[:1], bounds[1:], out, rows) == 0
+    assert not out.any()
+
+
+class Frames:
+    """Frames of a few images one behind the other, as a file holds them."""
+
+    def __init__(self, codec: str) -> None:
+        self.coder = FilterCoder(DEFAULT_FILTER, SHAPE)
+        self.pixels = np.stack([np.resize(noise(40 + number), ROW_BYTES) // 3 for number in range(9)])
+        bodies = [self.coder.encode(row.reshape(SHAPE)) if codec == "compact" else row for row in self.pixels]
+        frames = [Compressor(1).frame(body) for body in bodies]
+        self.file = np.frombuffer(b"".join(frames), np.uint8)
+        self.stops = np.cumsum([len(frame) for frame in frames])
+        self.starts = np.append(0, self.stops[:-1])
+        self.room = np.zeros(self.coder.max_bytes + SLACK_BYTES, np.uint8)
+        self.out = np.full((12, ROW_BYTES), 0x5A, np.uint8)
+        self.is_filtered = codec == "compact"
+
+    def inflate(self, rows: np.ndarray) -> int:
+        """Return how many of them are done."""
+        payload = self.coder.payload_in(self.room, self.out) if self.is_filtered else None
+        return Decompressor().into_rows(self.file, self.starts, self.stops, self.out, rows, payload)
+
+
+@needs_libzstd
+@pytest.mark.parametrize("codec", ["zstd", "compact"])
+def test_frames_go_to_their_rows_and_nowhere_else(codec: str) -> None:
+    """One call a job, straight into the ring, whose other rows belong to others."""
+    frames = Frames(codec)
+    rows = np.array([4, 0, 10, 11, 7, 6, 2, 9, 5])
+
+    assert frames.inflate(rows) == 9
+    assert np.array_equal(frames.out[rows], frames.pixels)
+    assert (frames.out[[1, 3, 8]] == 0x5A).all()
+    assert frames.inflate(np.array([0, 1, 2, 12, 4, 5, 6, 7, 8])) == 3
+    assert frames.inflate(np.array([0, -1, 2, 3, 4, 5, 6, 7, 8])) == 1
+
+
+@needs_libzstd
+def test_frames_that_a_writer_does_not_make_are_left_to_the_binding() -> None:
+    """Without size or checksum, of another size, cut, with more behind, skippable: some are valid, none are ours."""
+    content = noise(ROW_BYTES).tobytes()
+    sound = Compressor(1).frame(content)
+    skippable = bytes.fromhex("502a4d1804000000") + bytes(4)
+    plain = zstandard.ZstdCompressor(write_checksum=False).compress(content)
+    stream = zstandard.ZstdCompressor(write_checksum=True, write_content_size=False).compress(content)
+    others = [
+        plain,
+        stream,
+        Compressor(1).frame(content[1:]),
+        sound[:-1],
+        sound + b"\0",
+        sound + skippable,
+        b"",
+        sound[:5],
+    ]
+    others += [
+        skippable + sound,
+        sound * 2,
+        sound[:4] + bytes([sound[4] | 16]) + sound[5:],
+        sound[:4] + bytes([sound[4] | 8]) + sound[5:],
+    ]
+
+    for frame in [sound, *others]:
+        file, out = np.frombuffer(frame + b"\0" * 64, np.uint8), np.zeros((1, ROW_BYTES), np.uint8)
+        done = Decompressor().into_rows(file, np.array([0]), np.array([len(frame)]), out, np.array([0]))
+        assert done == (frame is sound), frame[:16].hex()
+
+
+def verdict(root: Path, index: DatasetIndex, out: np.ndarray) -> str:
+    """Return what a reader says of all samples of the one shard: the pixels, or the error."""
+    every = np.arange(len(out))
+    try:
+        with ShardReader(Store(str(root)), index.shards[0], index) as reader:
+            reader.read_rows(every, out, every)
+    except FerdataError as error:
+        return str(error)
+    return xxhash.xxh64_hexdigest(out)
+
+
+@needs_libzstd
+@pytest.mark.parametrize("codec", ["zstd", "compact"])
+def test_damage_is_judged_alike_with_and_without_the_library(
+    tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that has libzstd must take and refuse the very files that another one does, in the same words."""
+    index = make_dataset(tmp_path, codec=codec, samples={"train": 6}, size=24)
+    path, rng, out = tmp_path / index.shards[0].name, np.random.default_rng(3), np.zeros((6, 3 * 24 * 24), np.uint8)
+    sound = path.read_bytes()
+    assert verdict(tmp_path, index, out) == xxhash.xxh64_hexdigest(
+        np.stack([expected_pixels(number, 24) for number in range(6)])
+    )
+    refused = 0
+    for trial in range(160):
+        damaged = bytearray(sound)
+        at = int(rng.integers(0, len(sound) * 3 // 4))
+        if trial % 2:
+            damaged[at] ^= 1 << int(rng.integers(0, 8))
+        else:
+            damaged[at : at + 8] = rng.bytes(8)
+        path.write_bytes(damaged)
+        with_library = verdict(tmp_path, index, out)
+        with monkeypatch.context() as patch:
+            patch.setattr(zstd_frame, "find_libzstd", lambda: None)
+            assert verdict(tmp_path, index, out) == with_library, at
+        refused += "sample" in with_library
+    assert refused > 20
+
+
+def test_a_library_that_is_missing_or_another_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by a name, it may be anything, and is asked for a frame before it is trusted."""
+    for name in ("libno-such-library.so.1", "libc.so.6"):
+        monkeypatch.setattr(libzstd, "_NAMES", (name,))
+        assert libzstd.find_libzstd.__wrapped__() is None
