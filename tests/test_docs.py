@@ -1,14 +1,13 @@
 """What the documents name exists: files, modules, commands, options, make targets, names in the code, ends of links."""
 
-import os
 import re
-import subprocess
-import sys
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from ferdata.console.app import app
 from ferdata.stream import FIELDS
 
 ROOT = Path(__file__).parent.parent
@@ -142,12 +141,10 @@ def _words_of_the_code() -> set[str]:
 @lru_cache
 def _help(*command: str) -> str:
     """Return what a command says of itself, as wide as it likes."""
-    environment = {**os.environ, "COLUMNS": "300", "NO_COLOR": "1", "TERM": "dumb"}
-    told = subprocess.run(
-        [sys.executable, "cli.py", *command, "--help"], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert told.returncode == 0, told.stderr
-    return told.stdout
+    environment = {"COLUMNS": "300", "NO_COLOR": "1", "TERM": "dumb"}
+    told = CliRunner().invoke(app, [*command, "--help"], env=environment)
+    assert told.exit_code == 0, told.output
+    return told.output
 
 
 @lru_cache

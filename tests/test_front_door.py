@@ -36,9 +36,7 @@ def test_every_name_is_listed_typed_and_there() -> None:
         _ = ferdata.loader  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(
-    "first", ["import ferdata.ingest, ferdata.plan, ferdata.dataset.verify", "import ferdata.stream", ""]
-)
+@pytest.mark.parametrize("first", ["import ferdata.ingest, ferdata.plan, ferdata.dataset.verify, ferdata.stream", ""])
 def test_a_name_means_the_same_whatever_was_imported_before(first: str) -> None:
     """Python binds a package that was imported over whatever its parent has of that name."""
     check = "assert all(callable(getattr(ferdata, name)) for name in dir(ferdata) if name != '__version__')"

@@ -4,6 +4,7 @@ import ast
 import re
 import statistics
 from collections.abc import Callable, Collection, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,16 +43,22 @@ def modules() -> list[Path]:
     ] + [ROOT / "cli.py"]
 
 
-def imports(path: Path, *, at_import: bool = False) -> set[str]:
+@cache
+def imports(path: Path, *, at_import: bool = False) -> frozenset[str]:
     """Return every module that a file imports, wherever in the file, or only what it imports when it is imported."""
     found: set[str] = set()
-    tree = ast.parse(path.read_text().replace("ferdata.training", "model"))  # what it is called where it is imported
+    tree = _parsed(path)
     for node in _when_imported(tree) if at_import else ast.walk(tree):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return found
+    return frozenset(found)
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text().replace("ferdata.training", "model"))  # what it is called where it is imported
 
 
 def _when_imported(tree: ast.AST) -> Iterator[ast.AST]:
