@@ -129,7 +129,7 @@ def _lock_file(store: Store) -> Iterator[None]:
     if lost.is_set():
         raise IngestError(
             f"{store}: another run took this folder over while this one was suspended, expected to be alone; "
-            "write it again, or choose another --out"
+            "write it again, or choose another out="
         )
 
 
@@ -186,4 +186,4 @@ def _machine() -> str:
 
 
 def _is_held(store: Store) -> IngestError:
-    return IngestError(f"{store}: another run is writing here, expected none; wait for it, or choose another --out")
+    return IngestError(f"{store}: another run is writing here, expected none; wait for it, or choose another out=")

@@ -4,16 +4,17 @@ In: what the command line noted of itself. Out: the words to type. Where it note
 """
 
 import os
+import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 __all__ = [
+    "as_typed",
     "command_line",
-    "flag",
     "go_on",
     "in_verb",
     "is_command_line",
@@ -23,10 +24,10 @@ __all__ = [
     "stops_held",
 ]
 
-_FLAGS = {"num_workers": "workers", "json_file": "json"}
-"""Options whose flag is called otherwise than their argument."""
+_OPTION = re.compile(r"(?<=[ (])([a-z_]+)=('[^']*'|(?:[^\s,;:.)]|[:.](?=\S))*)")
+"""An option in a text, with its value. None is looked for where a text begins: there stand paths, which may be called so."""
 
-_state: dict[str, str | bool | int | None] = {"program": "ferdata", "verb": False, "signal": None}
+_state: dict[str, Any] = {"program": "ferdata", "flags": None, "signal": None}
 
 
 def note_program(path: str) -> None:
@@ -58,18 +59,22 @@ def stops_held() -> Iterator[None]:
 
 
 @contextmanager
-def in_verb() -> Iterator[None]:
-    """Note that a verb of the command line runs in this process, until the block ends."""
-    before, _state["verb"] = _state["verb"], True
+def in_verb(flags: Callable[[], Mapping[str, Sequence[str]]]) -> Iterator[None]:
+    """Note that a verb of the command line runs in this process, until the block ends.
+
+    Args:
+        flags: Returns option -> the flag that gives it, and the one that takes it back, if there is one.
+    """
+    before, _state["flags"] = _state["flags"], flags
     try:
         yield
     finally:
-        _state["verb"] = before
+        _state["flags"] = before
 
 
 def is_command_line() -> bool:
     """Tell whether a person typed a verb, rather than called a function."""
-    return bool(_state["verb"])
+    return _state["flags"] is not None
 
 
 def note_stop(number: int) -> None:
@@ -79,13 +84,31 @@ def note_stop(number: int) -> None:
 
 def stopped_by() -> int | None:
     """Return the signal that stopped this process's work, or None."""
-    number = _state["signal"]
-    return number if isinstance(number, int) else None
+    return cast("int | None", _state["signal"])
 
 
-def flag(name: str) -> str:
-    """Return what the caller knows an option by: ``--batch-size`` on the command line, ``batch_size`` in Python."""
-    return f"--{_FLAGS.get(name, name).replace('_', '-')}" if is_command_line() else name
+def as_typed(text: str, *, leading: bool = False) -> str:
+    """Return a text with options called what the caller knows them by.
+
+    Texts are written for Python: ``use a smaller size=, or resume=False``. In a verb, this is ``--size`` and ``--fresh``.
+
+    Args:
+        text: What is to be shown.
+        leading: Whether what stands before the first colon is an option as well, or two: ``lr: 0 found``.
+    """
+    if not is_command_line():
+        return text
+    flags: Mapping[str, Sequence[str]] = _state["flags"]()
+    where, colon, rest = text.partition(":")
+    if leading and colon and all(name in flags for name in where.split(" and ")):
+        text = " and ".join(flags[name][0] for name in where.split(" and ")) + colon + rest
+    return _OPTION.sub(lambda found: _typed(flags.get(found[1]), found[2]) or found[0], text)
+
+
+def _typed(flags: Sequence[str] | None, value: str) -> str | None:
+    if flags is None:
+        return None
+    return {"": flags[0], "True": flags[0], "False": flags[-1]}.get(value) or f"{flags[0]} {value}"
 
 
 def command_line(*, num_processes: int = 1) -> str:

@@ -53,6 +53,14 @@ class Option:
     default: Any
     setting: Setting
 
+    @property
+    def flags(self) -> list[str]:
+        """What is typed to give it; of a switch, also what is typed to take it back."""
+        if self.setting.flag is not None:
+            return self.setting.flag.split("/")
+        flag = "--" + self.name.replace("_", "-")
+        return [flag, f"--no{flag[1:]}"] if self.type is bool else [flag]
+
 
 @cache
 def options_of(kind: Any) -> tuple[Option, ...]:

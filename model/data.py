@@ -83,7 +83,7 @@ class TrainData:
         if options.limit is not None and options.limit < options.batch_size:
             raise OptionError(
                 f"limit: {options.limit} found, expected at least the {options.batch_size} samples of a batch; "
-                f"use a larger --limit, or --batch-size {max(1, options.limit // share) * share}"
+                f"use a larger limit=, or batch_size={max(1, options.limit // share) * share}"
             )
         assert options.shards is not None
         store = Store(options.shards)
@@ -92,7 +92,7 @@ class TrainData:
         if 0 < samples < options.batch_size:
             raise OptionError(
                 f"{options.shards} train: {samples} samples found, expected at least batch_size = {options.batch_size} "
-                f"for one step; use --batch-size {max(1, samples // share) * share} or less"
+                f"for one step; use batch_size={max(1, samples // share) * share} or less"
             )
         self.class_counts = index.counts.get("train", [])
         self.indices: np.ndarray | None = None
@@ -171,7 +171,7 @@ def _require_values(store: Store, index: DatasetIndex, indices: np.ndarray | Non
     if not np.isfinite(values.astype(np.float64)).any():
         raise OptionError(
             f"valence_arousal: none of the {len(values):,} train samples of {store.root} ({index.source}) has values, "
-            "expected some; leave --valence-arousal out, or shard a data set that has them (AffectNet)"
+            "expected some; leave valence_arousal= out, or shard a data set that has them (AffectNet)"
         )
 
 

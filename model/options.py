@@ -12,7 +12,6 @@ from typing import Annotated, Any
 from ferdata.errors import OptionError, TrainError
 from ferdata.parallel import check_workers
 from ferdata.place import expand
-from ferdata.program import flag
 from ferdata.setting import Setting, check_settings
 from ferdata.shown import HIDDEN, printable
 from ferdata.store import StrPath
@@ -254,7 +253,7 @@ class TrainOptions:
         if self.pretrained and self.model is not None and not self.model.startswith(TIMM_PREFIX):
             raise OptionError(
                 f"pretrained: the report's {self.model} has no published weights, expected timm:<name>; "
-                "use --init-from RUN"
+                "use init_from=RUN"
             )
         if self.init_from and self.pretrained:
             raise OptionError("init_from and pretrained: both found, expected one source of weights")
@@ -332,14 +331,14 @@ class TrainOptions:
         # a concordance is that of a micro-batch, so other micro-batches make another loss with valence and arousal
         free = [name for name in MACHINE_FIELDS if name != "accumulate" or not saved.valence_arousal]
         clashing = [
-            f"{flag(name)} {value!r} found, expected {kept[name]!r}"
+            f"{name}={value!r} found, expected {name}={kept[name]!r}"
             for name, value in wanted.items()
             if name not in free and value != kept[name]
         ]
         if clashing:
             raise OptionError(
                 f"{where}: {'; '.join(clashing)}; a resumed run keeps its settings, "
-                f"or start another with --init-from {where}"
+                f"or start another with init_from={where}"
             )
         settings = replace(
             saved, **{name: value for name, value in wanted.items() if name in MACHINE_FIELDS}, resume=self.resume
@@ -347,7 +346,7 @@ class TrainOptions:
         if HIDDEN in os.fspath(settings.shards or ""):
             raise OptionError(
                 f"{where}: the address of its shards was kept without its credentials, expected them again; "
-                f"pass {flag('shards')}"
+                "pass shards="
             )
         return settings
 

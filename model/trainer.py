@@ -135,7 +135,7 @@ class _Trainer:
                 self.notes.add(note)
         if self.state.epoch == options.epochs:
             trained = f"{self.path}: all of its {options.epochs} epochs are trained"
-            self.notes.tell(f"{trained}; measuring it again (--epochs makes it longer)")
+            self.notes.tell(f"{trained}; measuring it again (epochs= makes it longer)")
 
     def train_epoch(self, epoch: int) -> None:
         """Take the steps of an epoch that are still to be taken."""
@@ -269,7 +269,7 @@ class _Trainer:
         if self.state.step > self.total_steps:
             raise OptionError(
                 f"epochs: {self.options.epochs} found, but {self.path} has trained {self.state.step / steps:.3g} "
-                f"already, expected at least {-(-self.state.step // steps)}; pass --epochs"
+                f"already, expected at least {-(-self.state.step // steps)}; pass epochs="
             )
         self.ranks.from_first(lambda: keep_run(self.path, self.options, self.ranks))
 
@@ -302,12 +302,12 @@ class _Trainer:
 
 def _open_index(options: TrainOptions, resumed: Path | None) -> DatasetIndex:
     if options.shards is None:
-        raise OptionError("shards: none found, expected the folder of a data set; pass --shards DIR")
+        raise OptionError("shards: none found, expected the folder of a data set; pass shards=DIR")
     try:
         return read_index(Store(options.shards))
     except ShardMissingError as error:
         if resumed is None:
             raise
         raise ShardMissingError(
-            f"{error}; if the shards of {resumed} have moved, say where to: --resume {resumed} --shards DIR"
+            f"{error}; if the shards of {resumed} have moved, say where to: resume={resumed} shards=DIR"
         ) from error

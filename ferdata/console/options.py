@@ -96,9 +96,8 @@ def _parameter(option: Option) -> inspect.Parameter:
     setting = option.setting
     kinds = get_args(option.type) if get_origin(option.type) is UnionType else (option.type,)
     plain = next((kind for kind in kinds if kind in (bool, int, float, str)), None)
-    flag = "--" + option.name.replace("_", "-")
     info = typer.Option(
-        setting.flag or (f"{flag}/--no{flag[1:]}" if plain is bool else flag),
+        "/".join(option.flags),
         help=setting.help,
         rich_help_panel=setting.panel,
         metavar=setting.metavar or "|".join(map(str, setting.choices)) or None,

@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from ferdata.program import as_typed
 from ferdata.shown import printable, shown, without_credentials
 
 if TYPE_CHECKING:
@@ -90,12 +91,12 @@ def counting_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 def say(text: str) -> None:
     """Print one line of what goes on."""
-    console.print(text, style="dim", highlight=False)
+    console.print(as_typed(text), style="dim", highlight=False)
 
 
 def show_note(note: str) -> None:
     """Print one note."""
-    console.print(Text("note: ", style="dim").append(console.render_str(shown(note), style="not dim")))
+    console.print(Text("note: ", style="dim").append(console.render_str(shown(as_typed(note)), style="not dim")))
 
 
 def pairs(title: str, rows: Mapping[str, str]) -> None:

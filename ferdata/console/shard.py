@@ -13,7 +13,7 @@ from ferdata.console.screen import class_table, console, ingest_bar, pairs, show
 from ferdata.errors import OptionError
 from ferdata.format.codecs import CODECS, make_codec
 from ferdata.ingest.options import DEFAULT_CODEC, IngestOptions
-from ferdata.program import command_line
+from ferdata.program import as_typed, command_line
 from ferdata.store import Store
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def shard(
     if codec == "auto":
         from ferdata.plan.advise import choose_codec  # torch comes with it
 
-        chosen = choose_codec(options, level=level, say=lambda text: console.print(text, highlight=False))
+        chosen = choose_codec(options, level=level, say=lambda text: console.print(as_typed(text), highlight=False))
         options = replace(options, codec=make_codec(chosen, level))
     with ingest_bar() as progress:
         summary = ferdata.shard(options, progress=progress)

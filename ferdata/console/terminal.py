@@ -17,7 +17,8 @@ import typer
 from typer.core import TyperCommand
 
 from ferdata.errors import FerdataError, OptionError, StoppedError
-from ferdata.program import in_verb, note_program, note_stop, stopped_by
+from ferdata.program import as_typed, in_verb, note_program, note_stop, stopped_by
+from ferdata.setting import options_of
 from ferdata.shown import shown
 
 __all__ = ["Verb", "run_program"]
@@ -32,8 +33,8 @@ class Verb(TyperCommand):
     """A command that takes every option once, names them in errors as typed, and ends in one line when stopped."""
 
     def make_context(self, *arguments: Any, **more: Any) -> Any:
-        """Parse, and let the options' own checks name them by their flags."""
-        with in_verb():
+        """Parse."""
+        with self._naming_options():
             return super().make_context(*arguments, **more)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -47,23 +48,31 @@ class Verb(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
-        try:
-            with in_verb():
+        with self._naming_options():
+            try:
                 return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise StoppedError(f"{ctx.info_name}: {_stopped()}") from None
-        except OptionError as error:
-            raise type(error)(self._as_typed(str(error))) from error
+            except KeyboardInterrupt:
+                raise StoppedError(f"{ctx.info_name}: {_stopped()}") from None
 
-    def _as_typed(self, text: str) -> str:
-        """Return an error's text with the options it begins with named by their flags."""
-        flags = {param.name: param.opts[0] for param in self.params if param.param_type_name == "option"}
-        flags |= {"num_workers": flags.get("workers", ""), "compile": flags.get("compile_model", "")}
-        where, colon, rest = text.partition(":")
-        found = where.split(" and ")
-        if not colon or not all(flags.get(name.replace("-", "_")) for name in found):
-            return text
-        return " and ".join(flags[name.replace("-", "_")] for name in found) + colon + rest
+    @contextlib.contextmanager
+    def _naming_options(self) -> Iterator[None]:
+        """Let what is said in the block call options by their flags."""
+        with in_verb(self._flags):
+            try:
+                yield
+            except FerdataError as error:
+                said = as_typed(str(error), leading=isinstance(error, OptionError))
+                if said == str(error):
+                    raise
+                raise type(error)(said) from error
+
+    def _flags(self) -> dict[str, list[str]]:
+        """Return the flags of this verb's options, and of those that a data set is made with, which its notes name."""
+        from ferdata.ingest.options import IngestOptions  # help has no use for it
+
+        own = [param for param in self.params if param.param_type_name == "option"]
+        made = {option.name: option.flags for option in options_of(IngestOptions)}
+        return made | {param.name: [*param.opts, *param.secondary_opts] for param in own}
 
 
 def run_program(app: typer.Typer) -> NoReturn:

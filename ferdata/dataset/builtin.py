@@ -71,7 +71,7 @@ def find_shards(shards: str | None, *, say: Callable[[str], None]) -> str | None
     say(
         f"using {found}"
         if found
-        else f"no shards found in {', '.join(USUAL_FOLDERS)}: using built-in images (name yours with --shards)"
+        else f"no shards found in {', '.join(USUAL_FOLDERS)}: using built-in images (name yours with shards=)"
     )
     return found
 

@@ -16,7 +16,6 @@ from ferdata.dataset.lettering import own_font, with_font
 from ferdata.errors import OptionError
 from ferdata.format import DatasetIndex, ShardReader, read_index, read_samples
 from ferdata.place import is_standard_output
-from ferdata.program import flag
 from ferdata.store import Store, StrPath, check_file, write_file_at
 
 __all__ = ["preview"]
@@ -81,7 +80,7 @@ def preview(root: StrPath, out: StrPath, *, split: str = "train", per_class: int
         raise OptionError(f"seed: {seed} found, expected 0 or more")
     if not out.lower().endswith(".png") and not is_standard_output(out):
         raise OptionError(f"out: {out} found, expected the name of a .png file")
-    out = check_file(out, option=flag("out"))
+    out = check_file(out, option="out")
     _check_own(out)
     if len(index.spec.shape) != 3 or index.spec.shape[0] not in (1, 3):
         raise OptionError(
@@ -105,7 +104,8 @@ def _check_own(path: str) -> None:
         return
     if _SOFTWARE.encode() not in store.read_range(name, 0, min(_HEAD_BYTES, num_bytes)):
         raise OptionError(
-            f"--out {path}: a file that is no contact sheet of ferdata's found, expected none; choose another name"
+            f"out: {path} found, which is no contact sheet of ferdata's, expected one or no such file; "
+            "choose another name"
         )
 
 

@@ -240,7 +240,7 @@ def crop_box(box: tuple[float, float, float, float], size: tuple[int, int], *, w
     x, y, box_width, box_height = box
     raise BoxInvalidError(
         f"{where}: box x {x:g}, y {y:g}, width {box_width:g}, height {box_height:g} found, "
-        f"expected one with pixels inside {size[0]:,} x {size[1]:,}; correct the row or use --crop none"
+        f"expected one with pixels inside {size[0]:,} x {size[1]:,}; correct the row or use crop=none"
     )
 
 

@@ -38,7 +38,7 @@ def keep_finished(conversion: Conversion) -> IngestSummary:
     if changes := describe_changes(found, json.loads(json.dumps(conversion.own_settings()))):
         raise IngestError(
             f"{store}: a finished data set with other settings found: {changes}; expected the same; "
-            "choose another --out, or replace it with --fresh"
+            "choose another out=, or replace it with resume=False"
         )
     _check_whole(conversion, index)
     store.remove(PARTS_FOLDER)
@@ -56,7 +56,7 @@ def _check_whole(conversion: Conversion, index: DatasetIndex) -> None:
             progress=None,
         )
     except (ShardMissingError, ShardCorruptError) as error:
-        raise IngestError(f"{error}; without --fresh, nothing of a finished data set is written again") from error
+        raise IngestError(f"{error}; without resume=False, nothing of a finished data set is written again") from error
     rows = csv.DictReader(io.StringIO(files[REJECTS_NAME].decode(), newline=""))
     lost = pa.array([row["path"] for row in rows if row["reason"] in {*NOT_READ, "decoder_missing"}], pa.string())
     paths = conversion.scan.items.table.column("path")
@@ -66,5 +66,5 @@ def _check_whole(conversion: Conversion, index: DatasetIndex) -> None:
         raise IngestError(
             f"{store}: a finished data set found without {len(back):,} images that could not be read or decoded "
             f"when it was made and can be now, such as {back[0]}, expected all that can be read; "
-            "write it again with --fresh, or choose another --out"
+            "write it again with resume=False, or choose another out="
         )

@@ -106,9 +106,10 @@ def describe_changes(found: Mapping[str, Any], expected: Mapping[str, Any]) -> s
             texts += [f"{each} {_word(old.get(each))} (now {_word(new.get(each))})" for each in changed]
         elif name == "scan":
             if names == ["scan"]:
-                texts.append("other images or labels in the source (they were changed since, or --src is another)")
+                texts.append("other images or labels in the source (they were changed since, or src= is another)")
         elif _IMPLIED.get(name) not in names:
-            texts.append(f"{_NO_OPTIONS.get(name) or '--' + name.replace('_', '-')} {_word(old)} (now {_word(new)})")
+            called = f"{_NO_OPTIONS[name]} " if name in _NO_OPTIONS else f"{name}="
+            texts.append(f"{called}{_word(old)} (now {_word(new)})")
     return ", ".join(texts)
 
 

@@ -114,13 +114,13 @@ class IngestOptions:
                 )
         if sum(amount for amount in (self.val, self.test) if amount is not None and amount < 1) >= 1:
             raise OptionError(
-                f"--val {self.val:g} and --test {self.test:g}: all of train found, expected some of it to be left; "
+                f"val and test: {self.val:g} and {self.test:g} of train found, expected some of it to be left; "
                 "use smaller shares"
             )
         if self.group_by is not None:
             if self.val is None and self.test is None:
                 raise OptionError(
-                    f"group-by: {self.group_by!r} found, but no split is cut, expected --val or --test with it"
+                    f"group_by: {self.group_by!r} found, but no split is cut, expected val= or test= with it"
                 )
             _check_group_by(self.group_by)
         scan = replace(self.scan, crop=self.transform.crop, num_workers=self.resolved_workers())
@@ -200,10 +200,10 @@ def _check_group_by(by: str) -> None:
         pattern = re.compile(by)
     except re.error as error:
         raise OptionError(
-            f"group-by: {by!r} is no regular expression ({error}), expected one such as 'person([0-9]+)'"
+            f"group_by: {by!r} is no regular expression ({error}), expected one such as 'person([0-9]+)'"
         ) from error
     if "(" in by and not pattern.groups:
         raise OptionError(
-            f"group-by: {by!r} found, expected parentheses around the part of the path that names the group, "
+            f"group_by: {by!r} found, expected parentheses around the part of the path that names the group, "
             "as in 'person([0-9]+)'"
         )

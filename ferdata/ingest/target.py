@@ -45,8 +45,8 @@ def check_apart(src: StrPath, out: StrPath) -> None:
     source, target = _whole(src), _whole(out)
     if (target + "/").startswith(source.rstrip("/") + "/"):
         raise OptionError(
-            f"--out {out}: {'the folder' if target == source else 'a folder in that'} of the images ({src}) found, "
-            "expected one apart from them; choose another --out"
+            f"out: {out} found, {'the folder' if target == source else 'a folder in that'} of the images ({src}), "
+            "expected one apart from them; choose another"
         )
 
 
@@ -86,7 +86,7 @@ def new_data_set(store: Store, names: Collection[str]) -> Iterator[None]:
     sweep(store)
     found = _look(store)
     if INDEX_NAME in found.names:
-        raise IngestError(f"{store}: a data set found, expected an empty folder; choose another --out or remove it")
+        raise IngestError(f"{store}: a data set found, expected an empty folder; choose another out= or remove it")
     if taken := sorted(found.shards | found.beside):
         raise _foreign(store, taken)
     _mark(store, names)
@@ -204,7 +204,7 @@ def _foreign(store: Store, names: list[str]) -> IngestError:
     return IngestError(
         f"{store}: {len(names):,} file{'s' * (len(names) > 1)} such as {names[0]} found that no run of ferdata "
         "is known to have written, expected an empty folder, or a data set or an unfinished run of ferdata's; "
-        "choose another --out, or remove them yourself"
+        "choose another out=, or remove them yourself"
     )
 
 

@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 
 from ferdata.errors import OptionError
-from ferdata.program import flag, is_command_line
+from ferdata.program import is_command_line
 
 __all__ = ["check_workers", "crowding", "usable_cores"]
 
@@ -37,9 +37,7 @@ def check_workers(num_workers: int | None, *, least: int = 1) -> None:
     most = max(_WORKERS_ANYWHERE, _WORKERS_PER_CORE * usable_cores())
     if num_workers is not None and not least <= num_workers <= most:
         expected = f"at most {most}, since {crowding(num_workers)}" if num_workers > most else f"at least {least}"
-        raise OptionError(
-            f"{flag('num_workers')}: {num_workers} found, expected {expected}; leave it out for one per core"
-        )
+        raise OptionError(f"num_workers: {num_workers} found, expected {expected}; leave it out for one per core")
     if num_workers and num_workers > max(_WORKERS_UNSAID, 2 * usable_cores()) and not is_command_line():
         warnings.warn(f"num_workers: {crowding(num_workers)}", stacklevel=3)
 

@@ -44,7 +44,7 @@ def run_tasks_on_ray(
         import ray
     except ImportError as error:
         raise OptionError(
-            "engine: ray found, but Ray is not installed; `pip install ferdata[ray]`, or use --engine local"
+            "engine: ray found, but Ray is not installed; `pip install ferdata[ray]`, or use engine=local"
         ) from error
     started = not ray.is_initialized()
     try:

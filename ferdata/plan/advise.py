@@ -137,13 +137,13 @@ def choose_codec(asked: IngestOptions, *, level: int | None = None, say: Say = l
     if asked.out:
         check_apart(asked.src, asked.out)
     if asked.out and asked.resume and (kept := _kept_codec(Store(asked.out))):
-        say(f"codec {kept}: as in {asked.out}, which is there already (--fresh chooses anew)")
+        say(f"codec {kept}: as in {asked.out}, which is there already (resume=False chooses anew)")
         return kept
     scan = scan_source(asked.source, asked.src, asked.scan)
     total = len(scan.items) if asked.limit is None else min(asked.limit, len(scan.items))
     if not total:
         raise SourceError(
-            f"{asked.src}: not one image found that could be used, expected some; check the folder and --src"
+            f"{asked.src}: not one image found that could be used, expected some; check the folder and src="
         )
     with tempfile.TemporaryDirectory(prefix="ferdata-plan-") as folder:
         found = _plan_source(scan, asked, level, total, Path(folder))

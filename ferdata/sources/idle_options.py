@@ -21,11 +21,11 @@ def refuse_idle_options(detection: Detection, options: ScanOptions) -> None:
     where, layout = detection.root, detection.layout
     if options.automatic and layout.automatic is None:
         raise OptionError(
-            f"{where}: automatic asked for, but {layout} has no automatically annotated part; leave --automatic out"
+            f"{where}: automatic asked for, but {layout} has no automatically annotated part; leave automatic= out"
         )
     if options.rafdb_images == "original" and not layout.has_originals:
         raise OptionError(
-            f"{where}: rafdb-images original asked for, but {layout} has no choice of images; leave --rafdb-images out"
+            f"{where}: rafdb_images original asked for, but {layout} has no choice of images; leave rafdb_images= out"
         )
     has_numbers = any(name.isdecimal() for name in detection.class_folders)
     if options.labels is not None and not layout.may_need_order and not has_numbers:
@@ -41,5 +41,5 @@ def refuse_labels(where: str, labels: str, found: str) -> None:
     """
     raise OptionError(
         f"{where}: labels {labels} asked for, but {found} need no order, expected numbers without names; "
-        "leave --labels out"
+        "leave labels= out"
     )

@@ -167,7 +167,7 @@ def choose(against: Iterable[str]) -> list[Entry]:
         if not names and word != "none":
             known = ", ".join(entry.name for entry in CONTENDERS)
             raise OptionError(
-                f"--against: {word!r} found, expected all, usual, none or names out of {known}; name one of these"
+                f"against: {word!r} found, expected all, usual, none or names out of {known}; name one of these"
             )
         chosen |= names
     return [entry for entry in CONTENDERS if entry.name in chosen]

@@ -42,7 +42,7 @@ def require_room(folder: Path, pixel_bytes: int, entries: Sequence[Entry]) -> No
     if needed > free:
         raise OptionError(
             f"{folder}: {free / 1e9:.1f} GB free found, expected {needed / 1e9:.1f} GB for {len(entries)} contenders; "
-            "name fewer of them, fewer images (--count) or another work folder"
+            "name fewer of them, fewer images (count=) or another work folder"
         )
 
 

@@ -74,10 +74,10 @@ def linear_input(name: str, size: tuple[int, int]) -> int:
     if min(height, width) < 1:
         least = smallest_size(name)
         fitting = [other for other in MODEL_NAMES if smallest_size(other) <= min(size)]
-        instead = f" or use --model {' or '.join(fitting)}" if fitting else ""
+        instead = f" or use model={' or '.join(fitting)}" if fitting else ""
         raise OptionError(
             f"model {name}: images of {size[0]} x {size[1]} found, expected at least {least} x {least}, "
-            f"since its convolutions leave nothing of smaller ones; pass --size {least} or larger{instead}"
+            f"since its convolutions leave nothing of smaller ones; pass size={least} or larger{instead}"
         )
     return design.blocks[-1][-1] * height * width
 

@@ -78,7 +78,7 @@ def build_network(
         body, num_features = _timm_body(name.removeprefix(TIMM_PREFIX), size, pretrained)
     elif pretrained:
         raise OptionError(
-            f"pretrained: the report's {name} has no published weights, expected timm:<name>; use --init-from RUN"
+            f"pretrained: the report's {name} has no published weights, expected timm:<name>; use init_from=RUN"
         )
     else:
         body, num_features = _body(name, design, size)
@@ -121,6 +121,6 @@ def _timm_body(name: str, size: tuple[int, int], pretrained: bool) -> tuple[nn.M
         raise OptionError(
             f"model timm:{name} at {size[0]} x {size[1]}: "
             f"{str(error).splitlines()[0] if str(error) else type(error).__name__}; "
-            "choose a name out of timm.list_models() and a --size it can take"
+            "choose a name out of timm.list_models() and a size= it can take"
         ) from error
     return body.train(), num_features

@@ -78,7 +78,7 @@ def make_network(
         raise TrainError(
             f"model {options.model_name} at {size[0]} x {size[1]}: its weights do not fit the memory "
             f"({str(error).splitlines()[0][:160]}), "
-            "expected a network that does; use a smaller --size or another --model"
+            "expected a network that does; use a smaller size= or another model="
         ) from error
     if options.init_from is None or resumes:
         return network, None
@@ -113,7 +113,7 @@ def start_from(network: FerNetwork, checkpoint: Checkpoint, classes: Sequence[st
     if differing or len(mine) != len(body):
         raise TrainError(
             f"{where}: a body of {found} found, expected one that fits this run's ({len(differing)} tensors differ, "
-            f"first {(differing or sorted(set(body) - set(mine)))[0]}); use the same --model and --size"
+            f"first {(differing or sorted(set(body) - set(mine)))[0]}); use the same model= and size="
         )
     head = map_head(checkpoint.classes, classes)
     with torch.no_grad():

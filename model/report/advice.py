@@ -45,17 +45,17 @@ def _remedies(loader: Loader, ranks_share_batches: bool) -> list[str]:
     remedies = []
     if loader.num_workers < cores:
         remedies.append(
-            f"use more workers (--workers {min(cores, max(1, 2 * loader.num_workers))}; this machine has {cores} cores)"
+            f"use more workers (num_workers={min(cores, max(1, 2 * loader.num_workers))}; this machine has {cores} cores)"
         )
     if loader.index.codec.name != "raw":
         remedies.append(
             f"recode the shards from {loader.index.codec.name} to raw (recode --codec raw) if they fit the memory"
         )
     if ranks_share_batches:
-        remedies.append("let each rank read windows of its own (--assign windows)")
+        remedies.append("let each rank read windows of its own (assign=windows)")
     if loader.batch_size < 128:
-        remedies.append(f"use larger batches (--batch-size {2 * loader.batch_size}) to spend less per step")
+        remedies.append(f"use larger batches (batch_size={2 * loader.batch_size}) to spend less per step")
     return remedies or [
-        "shard at a smaller --size, or train where the shards are on a faster disk: "
+        "shard at a smaller size=, or train where the shards are on a faster disk: "
         "the loader is at this machine's limit"
     ]

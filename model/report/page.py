@@ -12,6 +12,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from ferdata.program import as_typed
 from ferdata.shown import shown
 
 __all__ = ["TEMPLATES", "render_page"]
@@ -36,7 +37,13 @@ def render_page(template: Path, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"data_url": _data_url, "fmt": _formatted, "setting": _setting, "thumbnail": _thumbnail}
+    environment.filters |= {
+        "as_typed": as_typed,
+        "data_url": _data_url,
+        "fmt": _formatted,
+        "setting": _setting,
+        "thumbnail": _thumbnail,
+    }
     return environment.get_template(template.name).render(values)
 
 

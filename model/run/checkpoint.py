@@ -214,12 +214,12 @@ def _channels(normalisation: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
 def _foreign(path: Path, found: str) -> TrainError:
     return TrainError(
         f"{path}: {found} found, expected a checkpoint that ferdata wrote; name the folder of a run, or its best.pt "
-        "(published weights come with --model timm:NAME --pretrained)"
+        "(published weights come with model=timm:NAME pretrained=True)"
     )
 
 
 def _unusable(path: Path, found: str) -> TrainError:
     return TrainError(
         f"{path}: {found} found, expected a checkpoint that ferdata wrote; "
-        "use the run's other one with --init-from or start again"
+        "use the run's other one with init_from= or start again"
     )

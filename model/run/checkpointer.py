@@ -64,7 +64,7 @@ class Checkpointer:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise TrainError(
                 f"{path}: {reason}, expected what a run of these settings needs to go on; "
-                "start again with --init-from it"
+                "start again with it as init_from="
             ) from error
         state = checkpoint.state
         self._steps[LAST_NAME] = state.step
@@ -81,14 +81,14 @@ class Checkpointer:
         last, again = self._folder / LAST_NAME, ""
         if good:
             best = self._folder / max(good, key=lambda name: (good[name], name))
-            kept, again = f"the last good checkpoint is {best}", f" and --init-from {best}"
+            kept, again = f"the last good checkpoint is {best}", f" and init_from={best}"
         elif last.exists():
             kept = f"{last} holds the weights that gave it, and no other was kept"
         else:
             kept = "no checkpoint was written yet"
         return self._ranks.error(
             f"{self._folder}: {found} found, expected finite ones; {kept}; "
-            f"start again with a lower --lr, or --amp off{again}"
+            f"start again with a lower lr=, or amp=off{again}"
         )
 
     def stopped(self, state: TrainState, total_steps: int) -> TrainError:

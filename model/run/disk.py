@@ -40,7 +40,7 @@ def naming(path: Path) -> Iterator[None]:
         raise TrainError(
             f"{path}: {reason} while it was written, expected a disk with room for it ({_free(path)}); "
             "what was there before is whole: "
-            f"make room, and go on with --resume {path.parent} (start again where it has no last.pt yet)"
+            f"make room, and go on with resume={path.parent} (start again where it has no last.pt yet)"
         ) from error
 
 

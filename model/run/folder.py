@@ -60,7 +60,7 @@ def make_run(options: TrainOptions, ranks: Ranks, *, source: str) -> Path:
     if begun is None and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise TrainError(
             f"{path}: a run of this name is there already, expected a new name; "
-            f"choose another, or go on with --resume {path}"
+            f"choose another, or go on with resume={path}"
         )
     Store(path).make_dir()
     write_json(path / CONFIG_NAME, options.to_json() | {"resume": None})
@@ -77,9 +77,7 @@ def open_run(run: str | os.PathLike[str]) -> tuple[Path, TrainOptions]:
     path = Path(run)
     if path.is_file():
         Checkpoint.read(path)  # says what it is where it is no checkpoint of ours
-        raise TrainError(
-            f"{path}: a checkpoint found, expected the folder of its run; go on with --resume {path.parent}"
-        )
+        raise TrainError(f"{path}: a checkpoint found, expected the folder of its run; go on with resume={path.parent}")
     config = path / CONFIG_NAME
     try:
         record = read_json(config, what="the settings ferdata wrote")
@@ -115,7 +113,7 @@ def read_environment(path: Path) -> dict[str, Any]:
         return read_json(path / ENVIRONMENT_NAME, what="the machine ferdata wrote down")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise TrainError(
-            f"{path / ENVIRONMENT_NAME}: no such file, expected it in a run's folder; go on with --resume {path}"
+            f"{path / ENVIRONMENT_NAME}: no such file, expected it in a run's folder; go on with resume={path}"
         ) from error
 
 

@@ -30,7 +30,7 @@ def take_step(stepper: Stepper, batch: StepBatch, number: int) -> torch.Tensor:
         raise OptionError(
             f"batch_size: micro-batches of {micro_batch_size} on each rank found, expected more than one value a "
             "channel for the batch normalisation of this network; "
-            "use a larger --batch-size, a smaller --accumulate or a larger --size"
+            "use a larger batch_size=, a smaller accumulate= or a larger size="
         ) from error
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -62,16 +62,16 @@ def out_of_memory(stepper: Stepper, reason: str, shape: tuple[int, ...]) -> Trai
     fitting = _largest_fitting(stepper, shape)
     tried = f"training step: memory is full with {shape[0]} images at a time on each rank ({reason})"
     if fitting == 0:
-        return TrainError(f"{tried}, and not even one image fits; use a smaller --size or --model, or another device")
+        return TrainError(f"{tried}, and not even one image fits; use a smaller size= or model=, or another device")
     rank_samples = shape[0] * accumulate
     parts = next(
         count for count in range(1, rank_samples + 1) if rank_samples % count == 0 and rank_samples // count <= fitting
     )
-    kept = f" with --accumulate {accumulate} as it is" if accumulate > 1 else ""
+    kept = f" with accumulate={accumulate} as it is" if accumulate > 1 else ""
     return TrainError(
         f"{tried}, expected at most {fitting}, tried with a quarter to spare; "
-        f"use --batch-size {fitting * accumulate * world_size}{kept}, "
-        f"or --accumulate {parts}, which keeps batches of {rank_samples * world_size}"
+        f"use batch_size={fitting * accumulate * world_size}{kept}, "
+        f"or accumulate={parts}, which keeps batches of {rank_samples * world_size}"
     )
 
 

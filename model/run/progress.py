@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from ferdata.program import as_typed
 from ferdata.training.report.scores import SplitScores
 
 __all__ = ["EpochStatus", "RichProgress", "StepStatus", "TrainProgress"]
@@ -133,4 +134,4 @@ class RichProgress:
 
     def on_note(self, text: str) -> None:
         """Print a sentence."""
-        self._console.print(escape(text), highlight=False, soft_wrap=True)
+        self._console.print(escape(as_typed(text)), highlight=False, soft_wrap=True)

@@ -94,7 +94,7 @@ def test_names_choose_contenders_in_table_order() -> None:
     assert choose(["all"]) == list(CONTENDERS) and choose(["none"]) == []
     assert {entry.environment for entry in choose(["usual"])} == {""}
     with pytest.raises(
-        OptionError, match=r"--against: 'tfdata' found, expected all, usual, none or names out of imagefolder-pillow"
+        OptionError, match=r"against: 'tfdata' found, expected all, usual, none or names out of imagefolder-pillow"
     ):
         choose(["tfdata"])
 

@@ -9,8 +9,9 @@ from make_dataset import make_dataset
 from ferdata.plan import advise as planning
 from ferdata.store import Store
 from ferdata_bench.loaders.explain import explain_limit
-from ferdata_bench.loaders.harness import run_bench, stored_bytes
+from ferdata_bench.loaders.harness import run_bench
 from ferdata_bench.loaders.options import BenchOptions
+from ferdata_bench.loaders.subject import stored_bytes
 
 
 def test_shards_behind_a_url_are_measured_by_the_bytes_of_their_train_split(tmp_path: Path) -> None:

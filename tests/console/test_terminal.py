@@ -20,7 +20,7 @@ from ferdata import program
 from ferdata.console.app import app
 from ferdata.errors import OptionError
 from ferdata.parallel import check_workers, crowding, usable_cores
-from ferdata.program import command_line, flag, go_on, in_verb, note_program
+from ferdata.program import as_typed, command_line, go_on, in_verb, note_program
 
 ROOT = Path(__file__).parents[2]
 CLI = [sys.executable, str(ROOT / "cli.py")]
@@ -256,9 +256,18 @@ def test_a_stopped_training_says_how_it_was_called(tmp_path: Path) -> None:
 def test_hints_are_in_the_callers_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """A flag is no use in a notebook, nor an argument in a shell."""
     monkeypatch.setitem(program._state, "program", "ferdata")
-    assert (flag("num_workers"), go_on("runs/a")) == ("num_workers", "train(TrainOptions(resume='runs/a'))")
-    with in_verb():
-        assert (flag("num_workers"), flag("batch_size")) == ("--workers", "--batch-size")
+    text = "a/lr=1: size=64 (or size=), lr=0.1; resume=False, group_by='(a b)': x=3, num_workers=2."
+    assert (as_typed(text), go_on("runs/a")) == (text, "train(TrainOptions(resume='runs/a'))")
+    names = ["size", "lr", "group_by"]
+    flags = {name: ["--" + name.replace("_", "-")] for name in names} | {
+        "num_workers": ["--workers"],
+        "resume": ["--resume", "--fresh"],
+    }
+    with in_verb(lambda: flags):
+        said = "a/lr=1: --size 64 (or --size), --lr 0.1; --fresh, --group-by '(a b)': x=3, --workers 2."
+        assert as_typed(text) == as_typed(text, leading=True) == said
+        assert as_typed("num_workers and lr: 0", leading=True) == "--workers and --lr: 0"
+        assert as_typed("lr=1: 0", leading=True) == "lr=1: 0"  # a folder may be called so
         note_program("/opt/x/cli.py")
         assert go_on("runs/a") == "python /opt/x/cli.py train --resume runs/a"
         assert command_line(num_processes=4) == "torchrun --nproc-per-node 4 /opt/x/cli.py"

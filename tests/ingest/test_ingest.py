@@ -202,7 +202,7 @@ def test_a_source_without_one_usable_image_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(
             SourceError,
             match=r"src: not one image could be used \(image_corrupt 9\), expected some; "
-            r"check the folder and --src; the first is "
+            r"check the folder and src=; the first is "
             r"\d\.jpg: 6 bytes that start with .*out/rejects\.csv lists every one\)$",
         ):
             ingest_scan(scan, options(tmp_path / "src", tmp_path / "out", source="folder", **fields))

@@ -254,7 +254,9 @@ def test_a_finished_data_set_with_a_damaged_file_is_not_called_finished(tmp_path
         data[:-7] if damage == "cut" else data[:-1] + bytes([data[-1] ^ 1])
     )
 
-    with pytest.raises(IngestError, match=rf"{name}.*without --fresh, nothing of a finished data set is written again"):
+    with pytest.raises(
+        IngestError, match=rf"{name}.*without resume=False, nothing of a finished data set is written again"
+    ):
         ingest(chosen)
     assert ingest(replace(chosen, resume=False)).is_new and contents(tmp_path / "out") == expected
 

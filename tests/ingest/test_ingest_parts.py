@@ -67,7 +67,8 @@ def test_leaks_are_reported_and_on_request_left_out_of_train(tmp_path: Path) -> 
     assert kept.leaked_images == 2 and kept.accepted == 36
     assert {tuple(name.split("/")[0] for name in pair) for pair in kept.leak_examples} == {("train", "val")}
     assert any(
-        "2 images are, byte for byte, in more than one split" in note and "--drop-leaks" in note for note in kept.notes
+        "2 images are, byte for byte, in more than one split" in note and "drop_leaks=True" in note
+        for note in kept.notes
     )
     assert dropped.leaked_images == 0 and dropped.accepted == 33 and dropped.skipped == {"leak": 3}
     gone = set(samples(tmp_path / "kept")) - set(samples(tmp_path / "dropped"))
@@ -311,10 +312,10 @@ def test_the_scan_hash_sees_every_value_and_nothing_else() -> None:
             r"val: 1.5 found, expected a share of train below 1 \(0.1\), or how many images of each class \(500\)",
         ),
         ({"test": 0}, "test: 0 found, expected a share"),
-        ({"val": 0.5, "test": 0.5}, "--val 0.5 and --test 0.5: all of train found, expected some of it to be left"),
-        ({"group_by": "person"}, "group-by: 'person' found, but no split is cut, expected --val or --test with it"),
-        ({"val": 0.1, "group_by": "(p"}, r"group-by: '\(p' is no regular expression"),
-        ({"val": 0.1, "group_by": "(?:p)"}, "group-by: .* expected parentheses around the part of the path"),
+        ({"val": 0.5, "test": 0.5}, "val and test: 0.5 and 0.5 of train found, expected some of it to be left"),
+        ({"group_by": "person"}, "group_by: 'person' found, but no split is cut, expected val= or test= with it"),
+        ({"val": 0.1, "group_by": "(p"}, r"group_by: '\(p' is no regular expression"),
+        ({"val": 0.1, "group_by": "(?:p)"}, "group_by: .* expected parentheses around the part of the path"),
         ({"size": 0}, "size: 0 found"),
         ({"codec": "gzip"}, "codec: 'gzip' found, expected one of"),
         ({"classes": 6}, "classes: 6 found, expected 8 or 7"),

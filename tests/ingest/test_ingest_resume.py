@@ -172,7 +172,7 @@ def test_a_killed_worker_is_an_error_and_the_next_run_goes_on(large: tuple[Scan,
     assert run.end() == 1
     assert re.match(
         r"WorkerError: .*/out: a worker process was killed, expected it to live; "
-        "if memory ran out, use fewer --workers; finished",
+        "if memory ran out, use a smaller num_workers=; finished",
         run.message.read_text(),
     )
     before = {
@@ -262,7 +262,7 @@ def test_a_finished_data_set_of_other_settings_is_not_touched(
 
     with pytest.raises(
         IngestError,
-        match=r"a finished data set with other settings found: .*; expected the same; choose another --out, .*--fresh",
+        match=r"a finished data set with other settings found: .*; expected the same; choose another out=, .*resume=False",
     ):
         ingest(options(affectnet, finished[0], **change))
 
@@ -294,7 +294,7 @@ def test_an_unfinished_run_is_not_continued_with_other_settings(large: tuple[Sca
     run.kill()
 
     with pytest.raises(
-        IngestError, match=r"unfinished shards with other settings found: --seed 0 \(now 4\); expected the same; repeat"
+        IngestError, match=r"unfinished shards with other settings found: seed=0 \(now 4\); expected the same; repeat"
     ):
         resume(scan, out, seed=4)
     changed = replace(scan, items=scan.items.take(np.arange(1, len(scan.items))))
@@ -328,7 +328,7 @@ def test_two_runs_do_not_write_to_one_folder(affectnet: Path, tmp_path: Path, mo
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
         with pytest.raises(
-            IngestError, match=r"out: another run is writing here, expected none; wait for it, or choose another --out"
+            IngestError, match=r"out: another run is writing here, expected none; wait for it, or choose another out="
         ):
             ingest(options(affectnet, tmp_path / "out"))
     finally:

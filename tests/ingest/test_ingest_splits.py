@@ -54,7 +54,7 @@ def test_a_number_gives_a_split_with_as_many_of_each_class(unsplit: Path, tmp_pa
 def test_a_split_that_came_with_the_source_is_not_broken_up(affectnet: Path, tmp_path: Path) -> None:
     """Figures on half of AffectNet's val compare with nobody's; the way to another split is told, and works."""
     with pytest.raises(
-        OptionError, match=r"val: a val split found in .*affectnet already.*leave --val out, or cut --test instead"
+        OptionError, match=r"val: a val split found in .*affectnet already.*leave val= out, or cut test= instead"
     ):
         ingest(options(affectnet, tmp_path / "out", val=0.1))
 
@@ -77,9 +77,9 @@ def test_a_split_that_came_with_the_source_is_not_broken_up(affectnet: Path, tmp
         ({"test": 0.8, "val": 4}, r"val: .* of Anger left in train, expected more than the 4 of each class"),
         (
             {"val": 0.1, "group_by": "person"},
-            r"group-by: 84 of 84 images do not have a field 'person'; fields are none in this source",
+            r"group_by: 84 of 84 images do not have a field 'person'; fields are none in this source",
         ),
-        ({"val": 0.1, "group_by": "(man[0-9]+)"}, r"group-by: 84 of 84 images do not have a path in which"),
+        ({"val": 0.1, "group_by": "(man[0-9]+)"}, r"group_by: 84 of 84 images do not have a path in which"),
         ({"val": 0.1, "group_by": "(.)erson"}, r"val: 0.1 of 84 train images gives none \(no group is small enough\)"),
     ],
     ids=str,

@@ -284,7 +284,7 @@ def test_numeric_class_folders_ask_with_path_counts_and_readings(tmp_path: Path)
     assert "0, 1, 2, 3, 4, 5, 6 are numeric class folders" in text
     assert "AffectNet order or RAF id - 1 or alphabetical order or FER2013 order" in text
     assert "Counts: train: 0: 1, 1: 2, 2: 3, 3: 4, 4: 5, 5: 6, 6: 7" in text
-    assert "--labels affectnet|alphabetical|rafdb" in text
+    assert "labels=affectnet|alphabetical|rafdb" in text
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def test_numeric_folders_ask(tmp_path: Path, source: str, folders: dict[str, int
 
     text = str(caught.value)
     assert str(tmp_path) in text
-    assert "--labels" in text
+    assert "labels=" in text
     assert all(reading in text for reading in readings)
     assert re.search(r"train: 0?[01]: 3, 0?[12]: 4", text)
 
@@ -194,7 +194,7 @@ def test_an_order_without_these_numbers_is_refused(tmp_path: Path, labels: str, 
     """RAF-DB has no eighth class, and AffectNet's ids start at 0."""
     class_folders(tmp_path, {"train": folders})
 
-    with pytest.raises(LayoutError, match=f"--labels {labels}"):
+    with pytest.raises(LayoutError, match=f"labels={labels}"):
         scanned(tmp_path, labels=labels)
 
 
@@ -225,7 +225,7 @@ def test_rafdb_stems_do_not_prove_the_order_of_zero_to_six(tmp_path: Path) -> No
     """They prove where the images come from; 0..6 is usually AffectNet's order, but not always."""
     class_folders(tmp_path, {"train": numbered(0, 6)}, name=RAF_NAME)
 
-    with pytest.raises(AmbiguousLayoutError, match="--labels"):
+    with pytest.raises(AmbiguousLayoutError, match="labels="):
         scanned(tmp_path, "rafdb")
 
 

@@ -62,7 +62,7 @@ def test_parquet_numbers_without_names_ask(tmp_path: Path) -> None:
 
     with pytest.raises(
         AmbiguousLayoutError,
-        match=r"no class names are stored.*train: 0: 3, 1: 2.*--labels affectnet\|rafdb\|alphabetical",
+        match=r"no class names are stored.*train: 0: 3, 1: 2.*labels=affectnet\|rafdb\|alphabetical",
     ):
         scanned(tmp_path)
     assert names_of(scanned(tmp_path, labels="alphabetical"))[:2] == ["Anger", "Disgust"]

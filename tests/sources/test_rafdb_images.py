@@ -78,7 +78,7 @@ def test_asking_for_images_that_are_not_there_says_which_are(tmp_path: Path) -> 
     """Most copies have only the aligned images."""
     rafdb_tree(tmp_path)
 
-    with pytest.raises(LayoutError, match=r"no folder of original images found.*--rafdb-images aligned"):
+    with pytest.raises(LayoutError, match=r"no folder of original images found.*rafdb_images=aligned"):
         scanned(tmp_path, rafdb_images="original")
 
 

@@ -41,7 +41,7 @@ def scanned(root: Path, build: Callable[[Path], object], **options: Any) -> Scan
 def test_an_automatic_part_that_no_such_release_has_is_refused(tmp_path: Path, build: Callable[[Path], object]) -> None:
     """AN-csv and AN-plus refuse it too where it is not there."""
     with pytest.raises(
-        OptionError, match=r"automatic asked for, but .* has no automatically annotated part; leave --automatic out"
+        OptionError, match=r"automatic asked for, but .* has no automatically annotated part; leave automatic= out"
     ):
         scanned(tmp_path, build, automatic=True)
 
@@ -56,7 +56,7 @@ def test_an_automatic_part_that_is_not_there_is_refused(tmp_path: Path, build: C
 @pytest.mark.parametrize("build", [raf_kaggle_tree, npy_tree, csv_tree])
 def test_original_images_of_a_release_without_them_are_refused(tmp_path: Path, build: Callable[[Path], object]) -> None:
     """RAF-kaggle holds aligned images alone; taken in silence they would pass for the originals."""
-    with pytest.raises(OptionError, match=r"has no choice of images; leave --rafdb-images out"):
+    with pytest.raises(OptionError, match=r"has no choice of images; leave rafdb_images= out"):
         scanned(tmp_path, build, rafdb_images="original")
 
 
@@ -66,7 +66,7 @@ def test_an_order_for_labels_that_need_none_is_refused(
     tmp_path: Path, build: Callable[[Path], object], labels: str
 ) -> None:
     """Ids of a release and names mean what they mean; another order was expected in vain."""
-    with pytest.raises(OptionError, match=rf"labels {labels} asked for, but .* need no order, .*leave --labels out"):
+    with pytest.raises(OptionError, match=rf"labels {labels} asked for, but .* need no order, .*leave labels= out"):
         scanned(tmp_path, build, labels=labels)
 
 

@@ -133,7 +133,7 @@ def test_a_file_of_another_program_is_called_what_it_is(kind: str, run: Path, tm
 def test_the_checkpoint_of_a_run_is_no_run(run: Path, tmp_path: Path) -> None:
     """It is told which folder to name; the folder of another program's network is no run either."""
     with pytest.raises(
-        FerdataError, match=r"r/best.pt: a checkpoint found, expected the folder of its run; .*--resume .*/r$"
+        FerdataError, match=r"r/best.pt: a checkpoint found, expected the folder of its run; .*resume=.*/r$"
     ):
         train(TrainOptions(resume=str(run / "best.pt")))
 

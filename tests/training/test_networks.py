@@ -109,7 +109,7 @@ def test_an_image_that_is_too_small_is_refused_with_the_size_that_fits(name: str
 
     with pytest.raises(
         OptionError,
-        match=rf"model {name}: images of {least - 1} x 300 found, expected at least {least} x {least}.*--size",
+        match=rf"model {name}: images of {least - 1} x 300 found, expected at least {least} x {least}.*size=",
     ):
         build_network(name, size=(least - 1, 300), num_classes=8)
     build_network(name, size=(least, least), num_classes=8)
@@ -123,7 +123,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
 
 def test_published_weights_are_refused_for_networks_that_have_none() -> None:
     """A run that believes it started from published weights and did not would be compared wrongly."""
-    with pytest.raises(OptionError, match=r"pretrained: the report's mod4 has no published weights.*--init-from"):
+    with pytest.raises(OptionError, match=r"pretrained: the report's mod4 has no published weights.*init_from="):
         build_network("mod4", size=(224, 224), num_classes=8, pretrained=True)
 
 

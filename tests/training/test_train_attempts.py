@@ -102,7 +102,7 @@ def test_auto_looks_at_the_run_of_that_name_only(shards: str, tmp_path: Path) ->
 
     assert find_begun(TrainOptions(out=str(tmp_path), name="a", resume="auto"))[0] == tmp_path / "a"
     assert find_begun(TrainOptions(out=str(tmp_path), name="c", resume="auto")) == (None, False)
-    with pytest.raises(OptionError, match=r"lr 0.5 found, expected 0.001; a resumed run keeps its settings"):
+    with pytest.raises(OptionError, match=r"lr=0.5 found, expected lr=0.001; a resumed run keeps its settings"):
         train(small_options(shards, tmp_path, name="a", resume="auto", lr=0.5))
 
     (tmp_path / "a" / "last.pt").unlink()

@@ -160,12 +160,12 @@ def test_a_run_made_longer_stays_longer(run: Path, tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("typed", "text"),
     [
-        (["--lr", "1e-3"], r"lr 0.001 found, expected 0.0001; a resumed run keeps its settings"),
-        (["--sampling", "uniform"], r"sampling 'uniform' found, expected 'balanced'"),
-        (["--augment", "none"], r"augment \(\) found, expected \('flip', 'crop'\)"),
-        (["--name", "two"], r"name 'two' found, expected 'one'"),
+        (["--lr", "1e-3"], r"lr 0.001 found, expected --lr 0.0001; a resumed run keeps its settings"),
+        (["--sampling", "uniform"], r"sampling 'uniform' found, expected --sampling 'balanced'"),
+        (["--augment", "none"], r"augment \(\) found, expected --augment \('flip', 'crop'\)"),
+        (["--name", "two"], r"name 'two' found, expected --name 'one'"),
         (["--out", "elsewhere"], r"out 'elsewhere' found, expected"),
-        (["--valence-arousal"], r"--valence-arousal True found, expected False"),
+        (["--valence-arousal"], r"--valence-arousal found, expected --no-valence-arousal"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

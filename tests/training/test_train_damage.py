@@ -155,7 +155,7 @@ def test_a_full_disk_is_named_with_the_file_and_leaves_the_last_checkpoint(run: 
     longer = shutil.copytree(run, tmp_path / "run")
     before = (longer / "last.pt").read_bytes()
 
-    text = r"run/(best|last).pt: File too large while it was written.*bytes are free there.*--resume .*run"
+    text = r"run/(best|last).pt: File too large while it was written.*bytes are free there.*resume=.*run"
     with _full_disk(len(before) // 4) as progress, pytest.raises(TrainError, match=text):
         train(TrainOptions(resume=str(longer), epochs=2), progress=progress)
 
@@ -176,7 +176,7 @@ def test_a_full_disk_is_named_with_the_file_and_leaves_the_last_checkpoint(run: 
         ({"loss": "max"}, r"loss: 'max' found, expected mean or sum$"),
         (
             {"limit": 15},
-            r"limit: 15 found, expected at least the 16 samples of a batch; use a larger --limit, or --batch-size 15",
+            r"limit: 15 found, expected at least the 16 samples of a batch; use a larger limit=, or batch_size=15",
         ),
     ],
     ids=str,
@@ -202,7 +202,7 @@ def test_weights_larger_than_the_memory_are_said_to_be(
 
     monkeypatch.setattr("ferdata.training.nets.transfer.build_network", refuse)
     with pytest.raises(
-        TrainError, match=r"model basic1 at 28 x 28: its weights do not fit the memory .*--size or another --model"
+        TrainError, match=r"model basic1 at 28 x 28: its weights do not fit the memory .*size= or another model="
     ):
         train(small_options(shards, tmp_path))
 
@@ -217,7 +217,7 @@ def test_batch_normalisation_over_one_value_is_explained(
 
     with pytest.raises(
         OptionError,
-        match=r"batch_size: micro-batches of 1 on each rank found.*larger --batch-size, a smaller --accumulate",
+        match=r"batch_size: micro-batches of 1 on each rank found.*larger batch_size=, a smaller accumulate=",
     ):
         train(small_options(shards, tmp_path, accumulate=16))
 
@@ -230,22 +230,20 @@ def test_a_second_head_without_anything_to_learn_is_refused(
     monkeypatch.setattr("ferdata.training.data.read_samples", lambda *args: nothing)
     with pytest.raises(
         OptionError,
-        match=r"valence_arousal: none of the 70 train samples .* has values, expected some; leave --valence",
+        match=r"valence_arousal: none of the 70 train samples .* has values, expected some; leave valence",
     ):
         train(small_options(shards, tmp_path, valence_arousal=True))
 
 
 def test_advice_on_full_memory_counts_micro_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Micro-batches of 4 that fit are batches of 16 on each of two ranks with --accumulate 4 as given, not of 8."""
+    """Micro-batches of 4 that fit are batches of 16 on each of two ranks with accumulate=4 as given, not of 8."""
     monkeypatch.setattr("ferdata.training.run.memory._largest_fitting", lambda *args: 4)
 
     stepper: Any = SimpleNamespace(options=SimpleNamespace(accumulate=4), ranks=SimpleNamespace(world_size=2))
 
     error = out_of_memory(stepper, "full", (8, 3, 8, 8))
 
-    assert "use --batch-size 32 with --accumulate 4 as it is, or --accumulate 8, which keeps batches of 64" in str(
-        error
-    )
+    assert "use batch_size=32 with accumulate=4 as it is, or accumulate=8, which keeps batches of 64" in str(error)
 
 
 @pytest.mark.parametrize("fails", ["after an epoch", "in the end"])

@@ -27,7 +27,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(shards: str, tmp_pa
 
     with pytest.raises(
         TrainError,
-        match=r"loss (nan|inf) at step \d+ found, expected finite ones; no checkpoint was written yet; .*lower --lr",
+        match=r"loss (nan|inf) at step \d+ found, expected finite ones; no checkpoint was written yet; .*lower lr=",
     ):
         train(small_options(shards, tmp_path, name="diverged", **settings))
 
@@ -43,7 +43,7 @@ def test_the_last_good_checkpoint_is_kept_and_named_when_a_run_diverges(
     for name, every, good in (("each", 1, "best.pt"), ("second", 6, "last.pt"), ("epoch", 0, "last.pt")):
         text = (
             rf"{name}: loss (nan|inf) at step 7 found, expected finite ones; "
-            rf"the last good checkpoint is .*{name}/{good}; .*--init-from"
+            rf"the last good checkpoint is .*{name}/{good}; .*init_from="
         )
         with pytest.raises(TrainError, match=text):
             train(small_options(shards, tmp_path, name=name, checkpoint_steps=every, **settings))
@@ -116,7 +116,7 @@ def test_full_memory_is_answered_with_the_batch_size_that_fits(tmp_path: Path) -
     assert done.returncode == 0, done.stderr[-2000:]
     found = re.search(
         r"memory is full with 512 images at a time.*expected at most (\d+), "
-        r".*--batch-size (\d+), or --accumulate (\d+)",
+        r".*batch_size=(\d+), or accumulate=(\d+)",
         done.stdout,
     )
     assert found, done.stdout
@@ -150,5 +150,5 @@ def test_waiting_for_data_is_said_with_what_to_do(shards: str, tmp_path: Path, m
     )
 
     note = next(note for note in progress.notes if "waiting for data" in note)
-    assert re.search(r"epoch 1: waiting for data: [\d.]+% of the time, expected at most -100%; .*--batch-size 4", note)
+    assert re.search(r"epoch 1: waiting for data: [\d.]+% of the time, expected at most -100%; .*batch_size=4", note)
     assert note in result.notes

@@ -80,7 +80,7 @@ def test_a_resumed_run_refuses_settings_that_would_change_it() -> None:
     """A learning rate that is silently ignored is worse than an error."""
     saved = TrainOptions(shards="old", lr=0.01)
 
-    with pytest.raises(OptionError, match=r"runs/a: lr 0.5 found, expected 0.01; a resumed run keeps its settings"):
+    with pytest.raises(OptionError, match=r"runs/a: lr=0.5 found, expected lr=0.01; a resumed run keeps its settings"):
         TrainOptions(resume="runs/a", lr=0.5).resumed(saved, "runs/a")
     TrainOptions(resume="runs/a", lr=0.01).resumed(saved, "runs/a")
 
@@ -98,7 +98,7 @@ def test_accumulate_may_change_unless_a_concordance_is_that_of_a_micro_batch() -
     going_on = TrainOptions(resume="runs/a", accumulate=2)
 
     assert going_on.resumed(TrainOptions(shards="old"), "runs/a").accumulate == 2
-    with pytest.raises(OptionError, match=r"accumulate 2 found, expected 1"):
+    with pytest.raises(OptionError, match=r"accumulate=2 found, expected accumulate=1"):
         going_on.resumed(TrainOptions(shards="old", valence_arousal=True), "runs/a")
 
 

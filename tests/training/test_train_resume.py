@@ -178,7 +178,7 @@ def test_another_data_set_s_run_is_refused(whole_run: str, tmp_path: Path) -> No
 
 def test_settings_that_would_change_the_run_are_refused(whole_run: str) -> None:
     """Rather than ignored."""
-    with pytest.raises(OptionError, match=r"dropout 0.1 found, expected 0.3.*--init-from"):
+    with pytest.raises(OptionError, match=r"dropout=0.1 found, expected dropout=0.3.*init_from="):
         train(dataclasses.replace(TrainOptions(resume=whole_run), dropout=0.1))
 
 

@@ -83,7 +83,7 @@ def test_the_second_head_is_taken_along_where_both_have_it() -> None:
 def test_a_body_that_does_not_fit_is_refused_with_both_sizes(name: str, size: int) -> None:
     """Half-loaded weights would train, badly and silently."""
     with pytest.raises(
-        TrainError, match=rf"runs/a/best.pt: a body of {name} at {size} x {size} found.*same --model and --size"
+        TrainError, match=rf"runs/a/best.pt: a body of {name} at {size} x {size} found.*same model= and size="
     ):
         start_from(
             _network(8),

@@ -121,7 +121,7 @@ def _give_up(
         more = f"; the first is {details[0]} ({store.path(REJECTS_NAME)} lists every one)"
     store.remove(PARTS_FOLDER)
     raise SourceError(
-        f"{scan.root}: not one image could be used ({listed}), expected some; check the folder and --src{more}"
+        f"{scan.root}: not one image could be used ({listed}), expected some; check the folder and src={more}"
     )
 
 
@@ -155,11 +155,11 @@ def _notes(conversion: Conversion, outcome: Outcome) -> list[str]:
     if undecoded := outcome.rejected.get("decoder_missing"):
         notes.append(
             f"Warning: {undecoded:,} images need a decoder that is not installed; {REJECTS_NAME} says which and how. "
-            "Once it is there, write the data set again with --fresh."
+            "Once it is there, write the data set again with resume=False."
         )
     if outcome.leaks.images:
         first, second = outcome.leaks.examples[0]
-        advice = "" if conversion.options.drop_leaks else "; --drop-leaks leaves out the copies in train"
+        advice = "" if conversion.options.drop_leaks else "; drop_leaks=True leaves out the copies in train"
         notes.append(
             f"{outcome.leaks.images:,} images are, byte for byte, in more than one split "
             f"(such as {first} = {second}){advice}."

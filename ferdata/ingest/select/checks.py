@@ -56,7 +56,7 @@ def check_jpegs(
         listed = ", ".join(f"{count:,} {reason}" for reason, count in refused.most_common())
         raise IngestError(
             f"{scan.root}: of {len(items):,} images looked at, {listed}, expected JPEGs of {size} x {size} pixels, "
-            "whose own bytes the jpeg codec keeps; choose --codec zstd, or the --size that the images have"
+            "whose own bytes the jpeg codec keeps; choose codec=zstd, or the size= that the images have"
         )
 
 

@@ -60,10 +60,10 @@ def _cut_splits(scan: Scan, options: IngestOptions, selection: Selection) -> tup
     present = selection.ordered_splits()
     for name in wanted:
         if name in present:
-            free = "".join(f", or cut --{other} instead" for other in ("val", "test") if other not in present)
+            free = "".join(f", or cut {other}= instead" for other in ("val", "test") if other not in present)
             raise OptionError(
                 f"{name}: a {name} split found in {scan.root} already, expected none, since it is not broken up; "
-                f"leave --{name} out{free}, "
+                f"leave {name}= out{free}, "
                 "or put the images of all splits into class folders of one folder, to split them anew"
             )
     if not wanted:

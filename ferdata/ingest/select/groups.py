@@ -39,9 +39,9 @@ def find_groups(scan: Scan, by: str) -> np.ndarray:
         what = f"a field {by!r}; fields are {', '.join(fields) or 'none in this source'}"
     if missing := [path for path, group in zip(paths, found, strict=True) if group is None]:
         raise OptionError(
-            f"group-by: {len(missing):,} of {len(paths):,} images do not have {what}, such as {missing[0]}; "
+            f"group_by: {len(missing):,} of {len(paths):,} images do not have {what}, such as {missing[0]}; "
             "name a field that all have, or the part of every path that names its group, "
-            "as in --group-by '(person[0-9]+)'"
+            "as in group_by='(person[0-9]+)'"
         )
     numbers: dict[Hashable | None, int] = {}
     return np.array([numbers.setdefault(group, len(numbers)) for group in found], np.int64)

@@ -183,7 +183,7 @@ def match_settings(store: Store, settings: Mapping[str, Any], names: Iterable[st
     if changes := describe_changes(found, json.loads(text)):
         raise IngestError(
             f"{store}: unfinished shards with other settings found: {changes}; expected the same; "
-            "repeat the settings of that run, choose another --out, or start over with --fresh"
+            "repeat the settings of that run, choose another out=, or start over with resume=False"
         )
 
 

@@ -153,5 +153,5 @@ def unlisted_error(store: Store, name: str) -> UnlistedError:
     return UnlistedError(
         f"{store}: {name} found, of a ferdata data set whose {INDEX_NAME} is lost, "
         "expected the very shard that this source and these settings give; "
-        "replace that data set with --fresh, or choose another --out"
+        "replace that data set with resume=False, or choose another out="
     )

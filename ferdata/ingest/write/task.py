@@ -116,7 +116,7 @@ def _usable(
             continue
         if settings.codec.needs_source and (refusal := jpeg_refusal(data, result)):
             raise IngestError(
-                f"{item.path}: {refusal}, expected a JPEG that the transform leaves as it is; choose --codec zstd"
+                f"{item.path}: {refusal}, expected a JPEG that the transform leaves as it is; choose codec=zstd"
             )
         yield number, item, data, result
 

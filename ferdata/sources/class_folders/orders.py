@@ -58,15 +58,15 @@ def find_number_order(
     if labels is not None:
         chosen = next((order for order in orders if order.option == labels), None)
         if chosen is None:
-            fitting = " or ".join(sorted({f"--labels {order.option}" for order in orders if order.option}))
+            fitting = " or ".join(sorted({f"labels={order.option}" for order in orders if order.option}))
             raise LayoutError(
-                f"{where}: numeric class folders {_span(numbers)} found, expected numbers that fit --labels {labels}; "
+                f"{where}: numeric class folders {_span(numbers)} found, expected numbers that fit labels={labels}; "
                 f"{f'use {fitting} or ' if orders else ''}rename them to class names"
             )
-        note = f"Numeric class folders read in {chosen.title}, as --labels {labels} asks."
+        note = f"Numeric class folders read in {chosen.title}, as labels={labels} asks."
         if len(proven) == 1 and proven[0].names != chosen.names:
             known = f"the counts of train equal the known totals in {proven[0].title}"
-            note = f"Warning: --labels {labels} was asked for, but {known}."
+            note = f"Warning: labels={labels} was asked for, but {known}."
     elif len(proven) == 1:
         chosen, known = proven[0], "only there the counts of train equal the known totals"
         note = f"Numeric class folders read in {chosen.title}: {known}."
@@ -112,7 +112,7 @@ def _question(
     )
     readings = " or ".join(order.title for order in orders) or "no order with so many classes is known"
     options = sorted({order.option for order in orders if order.option})
-    settle = f"name it with --labels {'|'.join(options)}, or " if options else ""
+    settle = f"name it with labels={'|'.join(options)}, or " if options else ""
     return (
         f"{where}: {_span(numbers)} are numeric class folders, expected names or an order: {readings}? "
         f"Counts: {found}. Please name the order: {settle}rename the folders to class names"

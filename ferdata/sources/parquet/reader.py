@@ -227,7 +227,7 @@ def _order_of_numbers(
         raise AmbiguousLayoutError(
             f"{where}: labels are numbers and no class names are stored with them (rows {found}), expected names, "
             "since the order can be AffectNet's, RAF-DB's or alphabetical; "
-            "name it with --labels affectnet|rafdb|alphabetical"
+            "name it with labels=affectnet|rafdb|alphabetical"
         ) from error
     order = {present[name]: class_name for name, class_name in sorted(named.items(), key=lambda item: present[item[0]])}
     builder.notes.append(

@@ -53,7 +53,7 @@ def no_images(store: Store, top: Folder, kind: str) -> LayoutError:
     """Return the error for a tree without images of a kind, which says where those of the other kind are."""
     aligned = find_images(store, top, "aligned") if kind == "original" else None
     advice = f"unpack {kind}.zip" + (
-        f", or choose --rafdb-images aligned, which are in {aligned.path or '.'}" if aligned else ""
+        f", or choose rafdb_images=aligned, which are in {aligned.path or '.'}" if aligned else ""
     )
     return LayoutError(f"{store.path()}: no folder of {kind} images found, expected Image/{kind}; {advice}")
 
