@@ -49,19 +49,16 @@ def _differences(release: Release, counts: SplitCounts) -> dict[str, str]:
     found: dict[str, str] = {}
     for split, known in release.splits.items():
         here = {name: number for (of_split, name), number in counts.items() if of_split == split}
-        total, known_total = sum(here.values()), known if isinstance(known, int) else sum(known.values())
-        by_class = (
-            {}
-            if isinstance(known, int)
-            else {name: here.get(name, 0) - known.get(name, 0) for name in {**known, **here}}
-        )
+        by_known: Mapping[str, int] = {"": known} if isinstance(known, int) else known
+        total, known_total = sum(here.values()), sum(by_known.values())
+        names = () if isinstance(known, int) else {**known, **here}
+        by_class = {name: here.get(name, 0) - by_known.get(name, 0) for name in names}
         if not total:
             found[split] = f"missing, {known_total:,} in {release.title}"
         elif total != known_total or any(by_class.values()):
             shown = ", ".join(f"{name} {by:+,}" for name, by in by_class.items() if by)
-            found[split] = f"{total:,} found, {known_total:,} in {release.title} ({total - known_total:+,})" + (
-                shown and f": {shown}"
-            )
+            found[split] = f"{total:,} found, {known_total:,} in {release.title} ({total - known_total:+,})"
+            found[split] += shown and f": {shown}"
     for split in sorted({of_split for of_split, _ in counts} - set(release.splits)):
         found[split] = f"not a split of {release.title}"
     return found

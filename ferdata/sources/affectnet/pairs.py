@@ -36,12 +36,8 @@ class PairScan:
 
     def __init__(self, store: Store, detection: Detection, options: ScanOptions) -> None:
         self.builder = LayoutScan(store, detection, options)
-        self._tree = Tree(store)
+        self.tree = Tree(store)
         self._num_labels = self._num_found = 0
-
-    def label_folder(self, folder: str, name: str) -> str | None:
-        """Return the folder of a kind of label files in a split folder."""
-        return self._tree.folder(folder).dir(name)
 
     def match(self, split: str, folder: str, labels: LabelFiles, ending: str) -> dict[str, str]:
         """Return stem -> image of the stems with a label and one image; what is there of the others becomes rejects.
@@ -52,7 +48,7 @@ class PairScan:
             labels: Its label files.
             ending: What stands behind the stem of a file with a label.
         """
-        here = self._tree.folder(folder)
+        here = self.tree.folder(folder)
         images = here.dir("images")
         dirs, names, others = sort_names(self.builder.store, images) if images else ([], [], [])
         index = NameIndex(names, any_suffix=True)

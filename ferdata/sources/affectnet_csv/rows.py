@@ -36,12 +36,10 @@ def sample_paths(rows: Sequence[Sequence[str]]) -> list[str] | None:
     The header tells, else the first data row: ``[<n>/]<hash>.<ext>``, and as many fields as the release has.
     """
     column = 0
+    first: Sequence[str] = next((row for row in rows[:2] if row and _IMAGE_PATH.fullmatch(row[0])), ())
     if rows and len(set(_PLAIN_NAMES).intersection(map(plain_name, rows[0]))) >= _ENOUGH_NAMES:
         column = next(iter(role_columns(rows[0])[0]), 0)
-    elif len(next((row for row in rows[:2] if row and _IMAGE_PATH.fullmatch(row[0])), ())) not in (
-        _NUM_COLUMNS,
-        _WIDE_COLUMNS,
-    ):
+    elif len(first) not in (_NUM_COLUMNS, _WIDE_COLUMNS):
         return None
     return [row[column] for row in rows if len(row) > column and _IMAGE_PATH.fullmatch(row[column])]
 
@@ -60,24 +58,18 @@ def iter_official_rows(store: Store, path: str) -> Iterator[tuple[int, Sequence[
     first = next(rows, None)
     if first is None:
         return
-    order = _header_order(first[1], store.path(path))
+    order, width = _header_order(first[1], store.path(path)), len(first[1])
     if order is None:
         rows = chain((first,), rows)
-    if order is None or order == list(range(len(first[1]))):
-        for line, fields in rows:
-            is_whole = len(fields) in (_NUM_COLUMNS, _WIDE_COLUMNS)
-            yield line, fields, "" if is_whole else f"{len(fields)} columns, expected {_NUM_COLUMNS} or {_WIDE_COLUMNS}"
-        return
-    width, take = len(first[1]), itemgetter(*order)
+    take = None if order is None or order == list(range(width)) else itemgetter(*order)
+    widths = (_NUM_COLUMNS, _WIDE_COLUMNS) if take is None else (width,)
+    expected = f"{_NUM_COLUMNS} or {_WIDE_COLUMNS}" if take is None else f"{width} as in the header"
+    at = order[0] if order else 0
     for line, fields in rows:
-        if len(fields) == width:
-            yield line, take(fields), ""
+        if len(fields) in widths:
+            yield line, take(fields) if take else fields, ""
         else:
-            yield (
-                line,
-                fields[order[0] : order[0] + 1] or [""],
-                f"{len(fields)} columns, expected {width} as in the header",
-            )
+            yield line, fields[at : at + 1] or [""], f"{len(fields)} columns, expected {expected}"
 
 
 def parse_box(fields: Sequence[str]) -> tuple[float, float, float, float] | None:
@@ -130,9 +122,8 @@ def _header_order(fields: Sequence[str], where: str) -> list[int] | None:
     if _IMAGE_PATH.fullmatch(fields[0].strip()):
         return None
     plain = list(map(plain_name, fields))
-    if len(set(plain).intersection(_PLAIN_NAMES)) < _ENOUGH_NAMES and _is_number(
-        fields[-3] if len(fields) >= _NUM_COLUMNS else ""
-    ):
+    has_number = len(fields) >= _NUM_COLUMNS and _is_number(fields[-3])
+    if has_number and len(set(plain).intersection(_PLAIN_NAMES)) < _ENOUGH_NAMES:
         return None
     paths, classes = role_columns(fields)
     places = [paths, *([at for at, name in enumerate(plain) if name == known] for known in _PLAIN_NAMES[1:])]

@@ -30,7 +30,9 @@ def scan(store: Store, detection: Detection, options: ScanOptions, *, kinds: Map
     """
     pairs = PairScan(store, detection, options)
     for split, folder in detection.splits.items():
-        folders = {kind: path for kind, name in kinds.items() if (path := pairs.label_folder(folder, name)) is not None}
+        folders = {
+            kind: path for kind, name in kinds.items() if (path := pairs.tree.folder(folder).dir(name)) is not None
+        }
         index = index_annotations(store, folders)
         images = pairs.match(split, folder, index, "_exp.npy")
         annotations = read_annotations(store, index, list(images), options.num_workers)

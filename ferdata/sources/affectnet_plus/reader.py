@@ -58,7 +58,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
 
 def _read_split(store: Store, pairs: PairScan, prefix: str, split: str, folder: str, num_workers: int) -> None:
     """Match the images of one folder with their JSON files, by stem, and read these; keys are ``<prefix>_<id>``."""
-    files = _JsonFiles(store, pairs.label_folder(folder, "annotations"))
+    files = _JsonFiles(store, pairs.tree.folder(folder).dir("annotations"))
     images = pairs.match(split, folder, files, ".json")
     paths = [files.of_label(stem) for stem in images]
     jobs = [paths[start : start + FILES_PER_JOB] for start in range(0, len(paths), FILES_PER_JOB)]

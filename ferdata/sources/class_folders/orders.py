@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError
-from ferdata.labels import AFFECTNET_8, AFFECTNET_ALL, ALPHABETICAL_7, ALPHABETICAL_8, FER2013, RAFDB_BASIC
+from ferdata.labels import AFFECTNET_8, AFFECTNET_ALL, ALPHABETICAL_7, ALPHABETICAL_8, FER2013, RAFDB_BASIC, name_key
 from ferdata.sources.affectnet.totals import AFFECTNET_TRAIN
 from ferdata.sources.rafdb.totals import RAFDB_TRAIN
 
-__all__ = ["find_number_order"]
+__all__ = ["find_number_order", "shown_counts"]
 
 _TABLES = (
     dict(AFFECTNET_TRAIN),
@@ -78,6 +78,15 @@ def find_number_order(
     return {name: chosen.names[number - first] for name, number in numbers.items()}, (note,)
 
 
+def shown_counts(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Return the counts of numeric names for a sentence: split by split, in the order of the numbers."""
+    shown = []
+    for split, here in counts.items():
+        names = sorted(here, key=lambda name: int(name_key(name)))
+        shown.append(f"{split}: {', '.join(f'{name}: {here[name]:,}' for name in names)}")
+    return "; ".join(shown)
+
+
 def _orders(numbers: set[int]) -> list[_Order]:
     top = max(numbers)
     if 0 in numbers and top > 7:
@@ -106,16 +115,12 @@ def _first(numbers: set[int]) -> int:
 def _question(
     where: str, numbers: Mapping[str, int], counts: Mapping[str, Mapping[str, int]], orders: Sequence[_Order]
 ) -> str:
-    found = "; ".join(
-        f"{split}: " + ", ".join(f"{name}: {here[name]:,}" for name in sorted(here, key=lambda name: numbers[name]))
-        for split, here in counts.items()
-    )
     readings = " or ".join(order.title for order in orders) or "no order with so many classes is known"
     options = sorted({order.option for order in orders if order.option})
     settle = f"name it with labels={'|'.join(options)}, or " if options else ""
     return (
         f"{where}: {_span(numbers)} are numeric class folders, expected names or an order: {readings}? "
-        f"Counts: {found}. Please name the order: {settle}rename the folders to class names"
+        f"Counts: {shown_counts(counts)}. Please name the order: {settle}rename the folders to class names"
     )
 
 

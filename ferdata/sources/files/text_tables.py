@@ -7,9 +7,8 @@ blocks, and no line is held that could not be one of a label file. Costs about 1
 import codecs
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from ferdata.errors import LayoutError, SourceError
 from ferdata.sources.files.listing import is_image
@@ -136,9 +135,8 @@ def iter_rows(store: Store, path: str, delimiter: str | None = None) -> Iterator
     """
     delimiter = delimiter or read_head(store, path).delimiter
     if delimiter == " ":
-        yield from (
-            (number, fields) for number, line in enumerate(iter_lines(store, path), start=1) if (fields := line.split())
-        )
+        split = enumerate(map(str.split, iter_lines(store, path)), start=1)
+        yield from ((number, fields) for number, fields in split if fields)
         return
     reader = csv.reader(iter_lines(store, path), delimiter=delimiter)
     try:
@@ -267,19 +265,16 @@ def _encoding(data: bytes) -> tuple[str, int]:
 
 def _utf8_blocks(store: Store, path: str) -> Iterator[bytes]:
     size = store.num_bytes(path)
-    convert: Callable[[bytes, bool], bytes] | None = None
+    decoder: codecs.IncrementalDecoder | None = None
     for start in range(0, size, _BLOCK_BYTES):
         block = store.read_range(path, start, min(start + _BLOCK_BYTES, size))
         if start == 0:
             encoding, num_skipped = _encoding(block)
             block = block[num_skipped:]
             if encoding != "utf-8":
-                convert = partial(_to_utf8, codecs.getincrementaldecoder(encoding)("replace"))
-        yield block if convert is None else convert(block, start + _BLOCK_BYTES >= size)
-
-
-def _to_utf8(decoder: codecs.IncrementalDecoder, block: bytes, is_last: bool) -> bytes:
-    return decoder.decode(block, is_last).encode("utf-8", "replace")
+                decoder = codecs.getincrementaldecoder(encoding)("replace")
+        is_last = start + _BLOCK_BYTES >= size
+        yield decoder.decode(block, is_last).encode("utf-8", "replace") if decoder else block
 
 
 def _line_text(line: bytes) -> str:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from ferdata.errors import AmbiguousLayoutError, LayoutError, SourceError
 from ferdata.labels import AFFECTNET_ALL, KNOWN_NAMES, canonical_name
 from ferdata.sources.affectnet.totals import PART_OF_AFFECTNET
-from ferdata.sources.class_folders.orders import find_number_order
+from ferdata.sources.class_folders.orders import find_number_order, shown_counts
 from ferdata.sources.files.images import IMAGE_COLUMN, open_parquet, parquet_errors
 from ferdata.sources.files.listing import shorten
 from ferdata.sources.files.matching import stem_of, whole_number
@@ -111,10 +111,8 @@ def _read_labels(store: Store, path: str, split: str) -> _LabelColumn:
         is_text = _check_columns(file.schema_arrow, where)
         _refuse_bombs(file.metadata, store.num_bytes(path), where)
     # Repeated text is held once, as the file holds it: unpacked, a short file could fill any memory.
-    with (
-        parquet_errors(store, path),
-        open_parquet(store, path, as_dictionary=[LABEL_COLUMN] if is_text else []) as file,
-    ):
+    repeated = [LABEL_COLUMN] if is_text else []
+    with parquet_errors(store, path), open_parquet(store, path, as_dictionary=repeated) as file:
         column = file.read(columns=[LABEL_COLUMN]).column(0)
         return _LabelColumn(
             split=split,
@@ -184,15 +182,10 @@ def _rows_without_image(file: pq.ParquetFile) -> frozenset[int]:
     start = 0
     for group in range(file.num_row_groups):
         meta = file.metadata.row_group(group)
-        for number in range(meta.num_columns):
-            column = meta.column(number)
-            leaf = column.path_in_schema
-            is_bytes = leaf == IMAGE_COLUMN or leaf == f"{IMAGE_COLUMN}.bytes"
-            nulls = column.statistics.null_count if is_bytes and column.statistics is not None else 0
-            if (
-                nulls
-                and column.total_uncompressed_size <= _FREE_BYTES + _MAX_PACKED_RATIO * column.total_compressed_size
-            ):
+        for column in map(meta.column, range(meta.num_columns)):
+            leaf, most = column.path_in_schema, _FREE_BYTES + _MAX_PACKED_RATIO * column.total_compressed_size
+            is_bytes = leaf in (IMAGE_COLUMN, f"{IMAGE_COLUMN}.bytes") and column.statistics is not None
+            if is_bytes and column.statistics.null_count and column.total_uncompressed_size <= most:
                 values = file.read_row_group(group, columns=[leaf]).column(0).combine_chunks()
                 data = pc.struct_field(values, [0]) if pa.types.is_struct(values.type) else values
                 found.update(start + int(row) for row in pc.indices_nonzero(pc.is_null(data)).to_pylist())
@@ -207,10 +200,8 @@ def _order_of_numbers(
     counts: dict[str, Counter[str]] = {}
     for column in columns:
         if column.names is None:
-            numbers = (_number(value) for value in column.values)
-            counts.setdefault(column.split, Counter()).update(
-                str(number) for number in numbers if number in _CLASS_NUMBERS
-            )
+            numbers = [number for value in column.values if (number := _number(value)) in _CLASS_NUMBERS]
+            counts.setdefault(column.split, Counter()).update(map(str, numbers))
     plain = (value for column in columns if column.names is None for value in column.values)
     if labels is not None and all(_number(value) is None for value in plain):
         refuse_labels(where, labels, "labels with class names")
@@ -220,12 +211,9 @@ def _order_of_numbers(
     try:
         named, _ = find_number_order(where, present, counts, is_rafdb=False, labels=labels)
     except AmbiguousLayoutError as error:
-        found = "; ".join(
-            f"{split}: " + ", ".join(f"{name}: {here[name]:,}" for name in sorted(here, key=int))
-            for split, here in counts.items()
-        )
         raise AmbiguousLayoutError(
-            f"{where}: labels are numbers and no class names are stored with them (rows {found}), expected names, "
+            f"{where}: labels are numbers and no class names are stored with them (rows {shown_counts(counts)}), "
+            "expected names, "
             "since the order can be AffectNet's, RAF-DB's or alphabetical; "
             "name it with labels=affectnet|rafdb|alphabetical"
         ) from error

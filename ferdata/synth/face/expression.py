@@ -73,30 +73,16 @@ _STYLES: tuple[tuple[tuple[float, Pull], ...], ...] = (
 )  # fmt: skip
 
 _ONE_SIDED: Pull = {
-    "smile": 0.8,
-    "dimple": 1.1,
-    "cheek": 0.3,
-    "brow_out": 0.55,
-    "upper_lip": 0.25,
-    "corner_down": -0.15,
-}
+    "smile": 0.8, "dimple": 1.1, "cheek": 0.3, "brow_out": 0.55, "upper_lip": 0.25, "corner_down": -0.15,
+}  # fmt: skip
 _CONTEMPT = 7
 _UNCERTAIN = 9
 
 # Usual places on the circumplex (valence, arousal) of a clear expression, and the spread around them.
-_PLACES = np.array(
-    [
-        (0.0, 0.0),
-        (0.70, 0.22),
-        (-0.62, -0.30),
-        (0.16, 0.72),
-        (-0.32, 0.74),
-        (-0.66, 0.42),
-        (-0.52, 0.62),
-        (-0.50, 0.36),
-        (0.0, 0.05),
-    ]
-)
+_PLACES = np.array([
+    (0.0, 0.0), (0.70, 0.22), (-0.62, -0.30), (0.16, 0.72), (-0.32, 0.74),
+    (-0.66, 0.42), (-0.52, 0.62), (-0.50, 0.36), (0.0, 0.05),
+])  # fmt: skip
 _SPREAD = (0.05, 0.09, 0.09, 0.09, 0.09, 0.09, 0.09, 0.09, 0.12)
 
 

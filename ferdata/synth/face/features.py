@@ -67,10 +67,8 @@ def _paint_eye(overlay: Overlay, mesh: Mesh, portrait: Portrait, unit: float, up
     overlay.disc(spark, 0.026 * unit, 0.026 * unit, (250, 250, 250, 255))
 
     # The lids cover what of the iris lies outside the opening.
-    above, below = (
-        np.stack([upper[-1] + 0.3 * up, upper[0] + 0.3 * up]),
-        np.stack([lower[-1] - 0.3 * up, lower[0] - 0.3 * up]),
-    )
+    above = np.stack([upper[-1] + 0.3 * up, upper[0] + 0.3 * up])
+    below = np.stack([lower[-1] - 0.3 * up, lower[0] - 0.3 * up])
     overlay.polygon(np.concatenate([upper, above]), CLEAR)
     overlay.polygon(np.concatenate([lower, below]), CLEAR)
     lash = _LASH * (0.030 + 0.022 * person.make_up)

@@ -17,23 +17,15 @@ _BOX_UNITS = 2.35
 def crop_camera(portrait: Portrait, size: int) -> Camera:
     """Frame a portrait as AffectNet's crops are: the face fills the square, loosely."""
     scale, across, down = (portrait.dice[:3] * 2.0 - 1.0).tolist()
-    return _camera(
-        portrait,
-        size,
-        size,
-        size * 0.335 * (1.0 + 0.08 * scale),
-        size * (0.5 + 0.03 * across),
-        size * (0.42 + 0.03 * down),
-    )
+    x, y = size * (0.5 + 0.03 * across), size * (0.42 + 0.03 * down)
+    return _camera(portrait, size, size, size * 0.335 * (1.0 + 0.08 * scale), x, y)
 
 
 def aligned_camera(portrait: Portrait, size: int) -> Camera:
     """Frame a portrait as RAF-DB's aligned images are: eyes level, always at the same place."""
     pose = portrait.pose
-    shift = 0.28 * np.sin(pose.yaw) * size
-    return _camera(
-        portrait, size, size, size * 0.345, size * 0.5 - shift, size * (0.40 - 0.22 * np.sin(pose.pitch)), roll=0.0
-    )
+    x, y = size * 0.5 - 0.28 * np.sin(pose.yaw) * size, size * (0.40 - 0.22 * np.sin(pose.pitch))
+    return _camera(portrait, size, size, size * 0.345, x, y, roll=0.0)
 
 
 def photo_camera(portrait: Portrait, face: int) -> Camera:
@@ -64,13 +56,6 @@ def _camera(
     portrait: Portrait, width: int, height: int, unit: float, x: float, y: float, roll: float | None = None
 ) -> Camera:
     pose = portrait.pose
-    return Camera(
-        width=width,
-        height=height,
-        unit=float(unit),
-        x=float(x),
-        y=float(y),
-        yaw=pose.yaw,
-        pitch=pose.pitch,
-        roll=pose.roll if roll is None else roll,
-    )
+    roll = pose.roll if roll is None else roll
+    unit, x, y = float(unit), float(x), float(y)
+    return Camera(width=width, height=height, unit=unit, x=x, y=y, yaw=pose.yaw, pitch=pose.pitch, roll=roll)

@@ -197,19 +197,10 @@ def _person(rng: np.random.Generator) -> Person:
 
 _HERS = ("long", "long", "bob", "fringe", "bun", "curly", "parted", "scarf")
 _HIS = ("short", "short", "short", "parted", "parted", "curly", "bald", "fringe")
-_CLOTHS = np.array(
-    [
-        (190, 60, 60),
-        (60, 90, 150),
-        (70, 120, 80),
-        (40, 40, 46),
-        (225, 222, 215),
-        (150, 110, 160),
-        (205, 160, 70),
-        (90, 100, 110),
-    ],
-    float,
-)
+_CLOTHS = np.array([
+    (190, 60, 60), (60, 90, 150), (70, 120, 80), (40, 40, 46),
+    (225, 222, 215), (150, 110, 160), (205, 160, 70), (90, 100, 110),
+], float)  # fmt: skip
 
 
 def _light(rng: np.random.Generator) -> Light:

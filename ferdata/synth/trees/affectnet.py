@@ -63,9 +63,8 @@ def _photograph(portrait: Portrait, image: PlannedImage) -> Drawing:
     landmarks = ";".join(f"{value:.2f}" for value in face.landmarks.ravel().tolist())
     scores = "-2,-2" if image.label in _WITHOUT_SCORES else f"{_score(face.valence)},{_score(face.arousal)}"
     content = image_bytes(face.image, "PNG" if extension == "png" else "JPEG")
-    return Drawing(
-        images=((f"{PHOTO_FOLDER}/{path}", content),), rows=(f"{path},{box},{landmarks},{image.label},{scores}",)
-    )
+    row = f"{path},{box},{landmarks},{image.label},{scores}"
+    return Drawing(images=((f"{PHOTO_FOLDER}/{path}", content),), rows=(row,))
 
 
 def _score(value: float) -> str:

@@ -62,9 +62,8 @@ def plan_splits(
     few = len(last_totals) * min(_FEWEST, count // (4 * len(last_totals)))
     held_out = min(max(share, count // 10, few), max(share, sum(last_totals)))
     plans = []
-    for position, (name, weights, images) in enumerate(
-        ((main, main_totals, count - held_out), (last, last_totals, held_out))
-    ):
+    splits = ((main, main_totals, count - held_out), (last, last_totals, held_out))
+    for position, (name, weights, images) in enumerate(splits):
         rng = np.random.default_rng((seed, position, count))
         shares = share_out(images, weights, fewest=_FEWEST)
         labels = rng.permutation(np.repeat(np.arange(len(weights)), shares))
@@ -103,6 +102,5 @@ def _numbers(count: int, gaps: bool, rng: np.random.Generator) -> np.ndarray:
 
 def portrait_seed(source: str, split: str, number: int, seed: int) -> int:
     """Return the seed of one image's portrait: different for every image of every tree."""
-    return int.from_bytes(
-        hashlib.blake2b(f"{source}/{split}/{number}/{seed}".encode(), digest_size=8).digest(), "little"
-    )
+    name = f"{source}/{split}/{number}/{seed}"
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")

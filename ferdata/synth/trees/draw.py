@@ -57,11 +57,14 @@ def draw_batches(store: Store, draw: DrawImage, batches: Sequence[Batch], *, num
         StoreError: If a file cannot be written.
         WorkerError: If a process dies.
     """
-    folder = store.root if store.is_local else None
+    work = partial(_draw_batch, store.root if store.is_local else None, draw)
+    num_workers = min(num_workers, len(batches))
+    load_bank()  # once: forked processes share its memory
+    results: Iterator[DrawnBatch] = map(work, batches)
+    if num_workers > 1:
+        results = map_in_processes(work, batches, num_workers=num_workers, where=str(store))
     try:
-        for drawn in _results(
-            partial(_draw_batch, folder, draw), batches, min(num_workers, len(batches)), where=str(store)
-        ):
+        for drawn in results:
             for path, content in drawn.unwritten:
                 with store.write_atomic(path) as file:
                     file.write(content)
@@ -74,25 +77,14 @@ def draw_batches(store: Store, draw: DrawImage, batches: Sequence[Batch], *, num
         ) from error
 
 
-def _results(
-    work: Callable[[Batch], DrawnBatch], batches: Sequence[Batch], num_workers: int, where: str
-) -> Iterator[DrawnBatch]:
-    # The bank is made once here; forked processes share its memory.
-    load_bank()
-    if num_workers <= 1:
-        return map(work, batches)
-    return map_in_processes(work, batches, num_workers=num_workers, where=where)
-
-
 def _draw_batch(folder: str | None, draw: DrawImage, batch: Batch) -> DrawnBatch:
     num_bytes = 0
     rows: list[str] = []
     files: list[File] = []
     for image in batch.images:
         official = AFFECTNET_ALL.index(batch.classes[image.label])
-        drawing = draw(
-            sample_portrait(official, portrait_seed(batch.tree, image.split, image.number, batch.seed)), image
-        )
+        seed = portrait_seed(batch.tree, image.split, image.number, batch.seed)
+        drawing = draw(sample_portrait(official, seed), image)
         num_bytes += sum(len(content) for _, content in drawing.images)
         rows += drawing.rows
         added = (*drawing.images, *drawing.notes)

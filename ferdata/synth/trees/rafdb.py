@@ -39,15 +39,13 @@ def draw_raf_original(portrait: Portrait, image: PlannedImage) -> Drawing:
     dark = bool(person.skin.mean() < 120.0)
     facts = [int(person.feminine), int(dark), 2 + int(person.age > 0.5) + int(person.age > 0.85)]
     x, y, width, height = face_box(marks)
+    box = f"{x:.3f} {y:.3f} {x + width:.3f} {y + height:.3f} "
     return Drawing(
         images=(*aligned.images, (f"Image/original/{stem}.jpg", image_bytes(face.image))),
         notes=(
             (f"Annotation/manual/{stem}_manu_attri.txt", text_bytes([*manual, *map(str, facts)])),
             (f"Annotation/auto/{stem}_auto_attri.txt", text_bytes(_points(marks[_AUTO_POINTS]))),
-            (
-                f"Annotation/boundingbox/{stem}_boundingbox.txt",
-                text_bytes([f"{x:.3f} {y:.3f} {x + width:.3f} {y + height:.3f} "]),
-            ),
+            (f"Annotation/boundingbox/{stem}_boundingbox.txt", text_bytes([box])),
         ),
         rows=aligned.rows,
     )

@@ -6,7 +6,7 @@ In: a source, a folder and a count. Out: the tree and a :class:`SyntheticSummary
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO
 
 from ferdata.errors import OptionError
@@ -17,7 +17,6 @@ from ferdata.sources.affectnet_csv.detector import AN_CSV
 from ferdata.sources.affectnet_npy.detector import AN_NPY
 from ferdata.sources.layout import Layout
 from ferdata.sources.rafdb.detector import RAF_BASIC
-from ferdata.sources.rafdb.labels import ALIGNED_SIDE
 from ferdata.store import Store
 from ferdata.synth.face.face import LARGEST, SMALLEST
 from ferdata.synth.face.people import Portrait
@@ -66,7 +65,6 @@ class Recipe:
 
     Attributes:
         layout: What the tree is read as; its classes and the counts of its first release are those of the tree.
-        size: Side of the face in pixels unless told otherwise.
         gaps: True if image numbers have gaps.
         first_number: Number of a split's first image.
         draw: Makes the files and rows of one image.
@@ -76,7 +74,6 @@ class Recipe:
     """
 
     layout: Layout
-    size: int
     draw: Callable[[Portrait, PlannedImage], Drawing]
     folders: tuple[str, ...]
     gaps: bool = False
@@ -94,40 +91,30 @@ class Recipe:
         }
 
 
-_RAF_LISTS = {"train": (LABEL_LIST, ""), "test": (LABEL_LIST, "")}
-
+_RAF = Recipe(
+    layout=RAF_BASIC,
+    first_number=1,
+    draw=draw_raf_aligned,
+    folders=("Image/aligned",),
+    lists={"train": (LABEL_LIST, ""), "test": (LABEL_LIST, "")},
+)
+_RAF_PARTS = ("Image/aligned", "Image/original", "Annotation/manual", "Annotation/auto", "Annotation/boundingbox")
 RECIPES: Mapping[str, Recipe] = {
     AN_NPY.name: Recipe(
         layout=AN_NPY,
-        size=CROP_SIDE,
         gaps=True,
         draw=draw_an_npy,
         folders=("train_set/images", "train_set/annotations", "val_set/images", "val_set/annotations"),
     ),
     AN_CSV.name: Recipe(
         layout=AN_CSV,
-        size=CROP_SIDE,
         draw=draw_an_csv,
         folders=(PHOTO_FOLDER,),
         lists={"train": ("training.csv", CSV_HEADER), "val": ("validation.csv", "")},
         has_bad_row=True,
     ),
-    RAF_BASIC.name: Recipe(
-        layout=RAF_BASIC,
-        size=ALIGNED_SIDE,
-        first_number=1,
-        draw=draw_raf_aligned,
-        folders=("Image/aligned",),
-        lists=_RAF_LISTS,
-    ),
-    "RAF-original": Recipe(
-        layout=RAF_BASIC,
-        size=ALIGNED_SIDE,
-        first_number=1,
-        draw=draw_raf_original,
-        folders=("Image/aligned", "Image/original", "Annotation/manual", "Annotation/auto", "Annotation/boundingbox"),
-        lists=_RAF_LISTS,
-    ),
+    RAF_BASIC.name: _RAF,
+    "RAF-original": replace(_RAF, draw=draw_raf_original, folders=_RAF_PARTS),
 }
 """Name of a layout (RAF-original is RAF-basic with photographs and annotations) -> how to write it.
 The first of a source is its default."""
@@ -167,7 +154,7 @@ def write_synthetic(
     started = time.perf_counter()
     name = _layout_name(source, layout)
     plan = RECIPES[name]
-    size = plan.size if size is None else size
+    size = (plan.layout.side or CROP_SIDE) if size is None else size
     num_workers = usable_cores() if num_workers is None else num_workers
     _check(size=size, seed=seed, num_workers=num_workers)
     splits = plan_splits(plan.totals(), count, seed=seed, gaps=plan.gaps, first_number=plan.first_number)
@@ -178,7 +165,9 @@ def write_synthetic(
     num_bytes = done = 0
     with ExitStack() as closing:
         closing.enter_context(hold_lock(store))
-        _prepare(store, plan)
+        check_vacant(store)  # a tree that stands there already is never mixed with a new one
+        for folder in plan.folders:
+            store.make_dir(folder)
         lists = _open_lists(store, plan, splits, closing)
         for batch, drawn in zip(batches, draw_batches(store, plan.draw, batches, num_workers=num_workers), strict=True):
             num_bytes += drawn.image_bytes
@@ -221,29 +210,17 @@ def _check(*, size: int, seed: int, num_workers: int) -> None:
     check_workers(num_workers)
 
 
-def _prepare(store: Store, plan: Recipe) -> None:
-    """Make the folders; a tree that stands there already is never mixed with a new one."""
-    check_vacant(store)
-    for folder in plan.folders:
-        store.make_dir(folder)
-
-
 def _batches(name: str, plan: Recipe, splits: list[SplitPlan], size: int, seed: int) -> Iterator[Batch]:
     for split in splits:
         spoiled = 3 * len(split.numbers) // 4 if plan.has_bad_row and split is splits[0] else -1
-        for start in range(0, len(split.numbers), _BATCH_IMAGES):
-            stop = min(start + _BATCH_IMAGES, len(split.numbers))
-            images = tuple(
-                PlannedImage(
-                    split=split.name,
-                    number=int(split.numbers[place]),
-                    label=int(split.labels[place]),
-                    size=size,
-                    spoiled=place == spoiled,
-                )
-                for place in range(start, stop)
-            )
-            yield Batch(tree=name, classes=plan.layout.classes, images=images, seed=seed)
+        pairs = enumerate(zip(split.numbers.tolist(), split.labels.tolist(), strict=True))
+        images = tuple(
+            PlannedImage(split=split.name, number=number, label=label, size=size, spoiled=place == spoiled)
+            for place, (number, label) in pairs
+        )
+        for start in range(0, len(images), _BATCH_IMAGES):
+            batch = images[start : start + _BATCH_IMAGES]
+            yield Batch(tree=name, classes=plan.layout.classes, images=batch, seed=seed)
 
 
 def _open_lists(store: Store, plan: Recipe, splits: list[SplitPlan], stack: ExitStack) -> dict[str, IO[bytes]]:
