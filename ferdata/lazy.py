@@ -1,8 +1,8 @@
 """Names of a package that are loaded when they are first used, so that importing it waits for nothing else.
 
 In: the modules that hold the names. Out: what becomes the package's ``__getattr__``. For type checkers and readers the
-package imports the same names where ``TYPE_CHECKING`` holds. No name may be that of a module of the package, which would
-take its place.
+package imports the same names where ``TYPE_CHECKING`` holds. No name may be that of a module of the package, which
+would take its place.
 """
 
 import sys

@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _OPTION = re.compile(r"(?<=[ (])([a-z_]+)=('[^']*'|(?:[^\s,;:.)]|[:.](?=\S))*)")
-"""An option in a text, with its value. None is looked for where a text begins: there stand paths, which may be called so."""
+"""An option in a text, with its value; none where a text begins: a path stands there, which may be called so."""
 
 _state: dict[str, Any] = {"program": "ferdata", "flags": None, "signal": None}
 
@@ -90,7 +90,8 @@ def stopped_by() -> int | None:
 def as_typed(text: str, *, leading: bool = False) -> str:
     """Return a text with options called what the caller knows them by.
 
-    Texts are written for Python: ``use a smaller size=, or resume=False``. In a verb, this is ``--size`` and ``--fresh``.
+    Texts are written for Python: ``use a smaller size=, or resume=False``. In a verb, these are ``--size`` and
+    ``--fresh``.
 
     Args:
         text: What is to be shown.

@@ -67,7 +67,8 @@ class TrainedNetwork(nn.Module):
         values = self._run(images)[1]
         if values is None:
             raise OptionError(
-                "valence_arousal: a network without a head for them found, expected one trained with valence_arousal=True"
+                "valence_arousal: a network without a head for them found, "
+                "expected one trained with valence_arousal=True"
             )
         return values
 

@@ -1,4 +1,4 @@
-"""Verbs of the command line, run in this process: what they print and how they end, without the seconds of an import."""
+"""Verbs of the command line, run in this process: what they print and how they end, without the time of an import."""
 
 from typer.testing import CliRunner
 

@@ -117,7 +117,8 @@ def _process_pool(
         try:
             yield pool
         except BrokenProcessPool as error:
-            text = f"{where}: a worker process was killed, expected it to live; if memory ran out, use a smaller num_workers="
+            text = f"{where}: a worker process was killed, expected it to live"
+            text += "; if memory ran out, use a smaller num_workers="
             raise WorkerError("; ".join(filter(None, (text, advice)))) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -44,9 +44,8 @@ def _remedies(loader: Loader, ranks_share_batches: bool) -> list[str]:
     cores = usable_cores()
     remedies = []
     if loader.num_workers < cores:
-        remedies.append(
-            f"use more workers (num_workers={min(cores, max(1, 2 * loader.num_workers))}; this machine has {cores} cores)"
-        )
+        more = min(cores, max(1, 2 * loader.num_workers))
+        remedies.append(f"use more workers (num_workers={more}; this machine has {cores} cores)")
     if loader.index.codec.name != "raw":
         remedies.append(
             f"recode the shards from {loader.index.codec.name} to raw (recode --codec raw) if they fit the memory"

@@ -110,7 +110,8 @@ def test_a_picture_of_somebody_else_s_is_not_replaced(tmp_path: Path) -> None:
     before = out.read_bytes()
     with pytest.raises(
         OptionError,
-        match=r"^out: .*sheet\.png found, which is no contact sheet of ferdata's, expected one or no such file; choose another",
+        match=r"^out: .*sheet\.png found, which is no contact sheet of ferdata's, expected one or no such file; "
+        "choose another",
     ):
         preview(str(tmp_path / "shards"), str(out))
     assert out.read_bytes() == before

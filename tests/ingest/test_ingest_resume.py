@@ -262,7 +262,8 @@ def test_a_finished_data_set_of_other_settings_is_not_touched(
 
     with pytest.raises(
         IngestError,
-        match=r"a finished data set with other settings found: .*; expected the same; choose another out=, .*resume=False",
+        match=r"a finished data set with other settings found: .*; expected the same; choose another out=, "
+        r".*resume=False",
     ):
         ingest(options(affectnet, finished[0], **change))
 

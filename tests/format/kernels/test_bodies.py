@@ -1,4 +1,4 @@
-"""A job in one call: checksums, and frames inflated by the system's libzstd; the same verdicts where that is missing."""
+"""A job in one call: checksums, and frames inflated by the system's libzstd; the same verdicts where it is missing."""
 
 from pathlib import Path
 
