@@ -12,7 +12,7 @@ from ferdata.errors import AmbiguousLayoutError, LayoutError, StoreError
 from ferdata.sources.advice import advise_on_images
 from ferdata.sources.class_folders.detector import class_places
 from ferdata.sources.class_folders.own_classes import holds_images
-from ferdata.sources.files.listing import Tree, below, is_archive, name_of, shorten, split_of
+from ferdata.sources.files.listing import Tree, below, folders_above, is_archive, name_of, shorten, split_of
 from ferdata.sources.files.text_tables import is_table
 from ferdata.sources.label_tables import DERIVED_TABLES, check_tables, is_derived
 from ferdata.sources.layout import SOURCES, Asked, Detection
@@ -171,16 +171,10 @@ def _paths(found: Detection) -> list[str]:
     return [*found.splits.values(), *found.files.values(), *found.folders.values(), *tables]
 
 
-def _wrappers(folder: str) -> list[str]:
-    """Return the folders above a folder, from the root."""
-    parts = folder.split("/")
-    return ["/".join(parts[:level]) for level in range(len(parts))] if folder else []
-
-
 def _ignored(tree: Tree, found: Detection) -> list[str]:
     used = set(_paths(found))
     derived, archives, pickles, loops = [], [], [], []
-    for wrapper in _wrappers(found.root):
+    for wrapper in folders_above(found.root, ""):
         loops += [below(wrapper, name) for name in tree.folder(wrapper).loops]
     for folder in dict.fromkeys((found.root, *found.splits.values())):
         here = tree.folder(folder)
@@ -207,7 +201,7 @@ def _nothing_found(tree: Tree, asked: Asked) -> LayoutError:
     where = tree.store.path(folder)
     here = tree.folder(folder)
     small = [below(folder, name) for name in here.dirs] if len(here.dirs) <= _MAX_CHILDREN else []
-    passed = [tree.folder(path) for path in _wrappers(folder)]
+    passed = [tree.folder(path) for path in folders_above(folder, "")]
     inside = [tree.folder(path) for path in small]
     files = [below(place.path, name) for place in (*passed, here, *inside) for name in place.files]
     deeper = list(_layouts_below(tree, small, asked))

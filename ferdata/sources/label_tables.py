@@ -86,9 +86,8 @@ def _tables(tree: Tree, found: Detection, used: set[str]) -> Iterator[str]:
     for folder in dict.fromkeys((found.root, *found.splits.values())):
         for name in tree.folder(folder).files:
             path, lower = below(folder, name), name.lower()
-            is_candidate = (
-                is_table(name) or lower.endswith(_LISTS) or (lower.endswith(_NO_TEXT) and _HINT.search(lower))
-            )
+            is_hinted = lower.endswith(_NO_TEXT) and _HINT.search(lower)
+            is_candidate = is_hinted or is_table(name) or lower.endswith(_LISTS)
             if is_candidate and path not in used and not is_derived(tree, path):
                 yield path
 

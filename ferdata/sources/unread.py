@@ -5,12 +5,13 @@ ending. Costs one listing of each folder that is not read.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from ferdata.errors import StoreError
 from ferdata.sources.files.listing import (
     Tree,
     below,
+    folders_above,
     is_image_at,
     iter_names,
     leads_up,
@@ -42,7 +43,7 @@ def note_unread(tree: Tree, found: Detection) -> list[str]:
     """
     read = {*found.splits.values(), *found.folders.values()}
     paths = {*read, *found.files.values(), *(path for paths in found.tables.values() for path in paths)}
-    above = {ancestor for path in paths for ancestor in _ancestors(path, found.root)}
+    above = {ancestor for path in paths for ancestor in folders_above(path, found.root)}
     known = {*found.layout.parts, *DERIVED_FOLDERS}
     folders: list[str] = []
     beside: list[str] = []
@@ -132,13 +133,6 @@ def _count(store: Store, folder: str, budget: int) -> tuple[int, int, list[str]]
         except StoreError:
             locked.append(f"{path[:_MAX_PATH_SHOWN]}{'...' if len(path) > _MAX_PATH_SHOWN else '/'}")
     return number, listed, locked
-
-
-def _ancestors(path: str, root: str) -> Iterator[str]:
-    """Yield the folders from ``root`` down to the one that holds ``path``."""
-    while path != root:
-        path = path.rpartition("/")[0]
-        yield path
 
 
 def _images(number: int) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ferdata.sources.files.matching import floats
+
 __all__ = ["CROP_SIDE", "NUM_LANDMARK_VALUES", "Annotation", "clean_landmarks", "clean_score"]
 
 NUM_LANDMARK_VALUES = 136
@@ -62,8 +64,4 @@ def clean_landmarks(values: Any) -> Sequence[float] | None:
     """Return 136 finite numbers, or None where there are not as many."""
     if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != NUM_LANDMARK_VALUES:
         return None
-    try:
-        numbers = [float(value) for value in values]
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return numbers if all(map(math.isfinite, numbers)) else None
+    return floats(values)

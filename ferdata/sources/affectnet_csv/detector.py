@@ -87,9 +87,8 @@ def _by_role(tree: Tree, paths: list[str]) -> tuple[dict[str, str], list[str]]:
     notes = [f"Ignored {path}: its name says no split (training.csv, validation.csv)." for path in unknown]
     files = {}
     for role in ("train", "val", "test", "automatic"):
-        official, named = (
-            [path for is_official, path in by_role.get(role, ()) if is_official == one] for one in (1, 0)
-        )
+        official = [path for is_official, path in by_role.get(role, ()) if is_official]
+        named = [path for is_official, path in by_role.get(role, ()) if not is_official]
         claims = official or named
         if len(claims) > 1 and not are_equal(tree.store, claims):
             raise AmbiguousLayoutError(

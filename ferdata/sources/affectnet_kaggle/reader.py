@@ -3,7 +3,6 @@
 In: AN-kaggle-A (no splits) or B (Train and Test). Out: a :class:`Scan`. Lists each folder once; opens no image.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from ferdata.sources.affectnet.totals import PART_OF_AFFECTNET
 from ferdata.sources.class_folders.class_tree import list_class_tree
 from ferdata.sources.class_folders.own_classes import PARTS
 from ferdata.sources.files.listing import below, name_of, split_of
-from ferdata.sources.files.matching import NameIndex, in_order, stem_of
+from ferdata.sources.files.matching import NameIndex, floats, in_order, stem_of
 from ferdata.sources.files.text_tables import find_columns, plain_name, read_table
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
@@ -207,8 +206,5 @@ def _class_of_folder(path: str) -> str | None:
 
 
 def _confidence(text: str) -> _Extra:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return {"relFCs": value} if math.isfinite(value) else None
+    value = floats([text])
+    return {"relFCs": value[0]} if value else None

@@ -22,9 +22,8 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
         human = (human and tree.folder(human).dir(_HUMAN)) or human
     splits = split_folders(tree, human, PARTS) if human else {}
     if splits or automatic:
-        return Detection(
-            layout=AN_PLUS, root=folder, splits=splits, folders={"automatic": automatic} if automatic else {}
-        )
+        folders = {"automatic": automatic} if automatic else {}
+        return Detection(layout=AN_PLUS, root=folder, splits=splits, folders=folders)
     return find_pairs(tree, folder, AN_PLUS, ".json")
 
 

@@ -72,18 +72,10 @@ def list_class_tree(store: Store, folder: str, *, only: Collection[str] | None =
     by_class = {name: tuple(walker.images(name, below(folder, name))) for name in names if name not in twice}
     walker.skipped += [below(folder, name) for name in twice]
     walker.others += [path for path in here.others if not says_no_image(path)]
-    return ClassTree(
-        folder=folder,
-        loose=tuple(below(folder, name) for name in here.images),
-        by_class=by_class,
-        notes=(
-            *(
-                f"Ignored link {path}: it leads back into the source, where its images are read already."
-                for path in walker.skipped
-            ),
-            *ignored_files(store, walker.others),
-        ),
-    )
+    why = "it leads back into the source, where its images are read already"
+    notes = [f"Ignored link {path}: {why}." for path in walker.skipped] + ignored_files(store, walker.others)
+    loose = tuple(below(folder, name) for name in here.images)
+    return ClassTree(folder=folder, loose=loose, by_class=by_class, notes=tuple(notes))
 
 
 def _second_links(store: Store, folder: str, names: Collection[str]) -> list[str]:
@@ -125,11 +117,8 @@ def refuse_other_classes_inside(
         AmbiguousLayoutError: If it is so.
     """
     known = {name_key(name) for name in classes}
-    wrong = [
-        name
-        for name in dirs
-        if (name_key(name) in known or _says_more(name)) and not _is_same_class(name, class_folder)
-    ]
+    others = [name for name in dirs if not _is_same_class(name, class_folder)]
+    wrong = [name for name in others if name_key(name) in known or _says_more(name)]
     if wrong:
         raise AmbiguousLayoutError(
             f"{store.path(folder)}: {', '.join(map(repr, wrong[:8]))} found inside class folder {class_folder!r}, "

@@ -38,18 +38,14 @@ def find_class_folders(tree: Tree, folder: str, asked: Asked) -> Detection | Non
     known = {name: alias for name in names if (alias := canonical_name(name) or _OTHER_NAMES.get(name_key(name)))}
     has_splits = splits.get("train") != folder
     if split_names := [name for name in names if split_of(name)]:
-        _refuse_splits_beside_classes(
-            tree, folder, splits, split_names, names if source == "folder" else [*known, *numbers]
-        )
+        classes = names if source == "folder" else [*known, *numbers]
+        _refuse_splits_beside_classes(tree, folder, splits, split_names, classes)
         return None
     if source == "folder" and (own := find_own_classes(tree, splits, names)):
         told = (*_split_notes(splits), *merged_spellings(own), *_note_one_class(own))
         return Detection(layout=FOLDER, root=folder, splits=splits, class_folders=own, notes=told)
-    if (
-        not (known or numbers or has_splits)
-        or not 0 < len(names) <= _MOST_NAMES
-        or PARTS & {name_key(name) for name in names}
-    ):
+    is_likely = bool(known or numbers or has_splits) and 0 < len(names) <= _MOST_NAMES
+    if not is_likely or PARTS & {name_key(name) for name in names}:
         return None
     is_rafdb = _has_raf_stems(tree, splits)
     for place in class_places(tree, folder):
@@ -59,9 +55,8 @@ def find_class_folders(tree: Tree, folder: str, asked: Asked) -> Detection | Non
         if max(numbers.values()) >= len(AFFECTNET_ALL):
             return None
         counts = {split: _counts(tree, path) for split, path in splits.items()}
-        known, notes = find_number_order(
-            tree.store.path(folder), numbers, counts, is_rafdb=is_rafdb, labels=asked.labels
-        )
+        where = tree.store.path(folder)
+        known, notes = find_number_order(where, numbers, counts, is_rafdb=is_rafdb, labels=asked.labels)
     unknown = [name for name in names if name not in known]
     is_own = source != "folder" and bool(unknown) and _may_be_own(tree, splits, names)
     are_classes = bool(unknown) and (bool(known) or is_own) and (has_splits or len(known) > 1)

@@ -44,11 +44,8 @@ def find_own_classes(tree: Tree, splits: Mapping[str, str], names: Sequence[str]
     holding = [name for name in names if any(holds_images(tree, below(path, name)) for path in splits.values())]
     if not holding or (not has_splits and len(holding) < _MIN_FOLDERS_WITH_IMAGES) or not any(map(_is_own, names)):
         return None
-    if (
-        PARTS & {name_key(name) for name in names}
-        or all(map(_names_no_class, holding))
-        or _is_all_images(tree, splits, holding)
-    ):
+    is_part = bool(PARTS & {name_key(name) for name in names})
+    if is_part or all(map(_names_no_class, holding)) or _is_all_images(tree, splits, holding):
         return None
     if not has_splits:
         _refuse_wrapper(tree, splits, names, holding)

@@ -20,6 +20,7 @@ __all__ = [
     "Folder",
     "Tree",
     "below",
+    "folders_above",
     "is_archive",
     "is_image",
     "is_image_at",
@@ -117,6 +118,15 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
 def below(folder: str, *names: str) -> str:
     """Return the path of a name below a folder, both relative to the same root; the root itself is ``""``."""
     return "/".join(part for part in (folder, *names) if part)
+
+
+def folders_above(path: str, root: str) -> list[str]:
+    """Return the folders from ``root`` down to the one that holds ``path``; none where that is the root itself."""
+    found: list[str] = []
+    while path != root:
+        path = path.rpartition("/")[0]
+        found.insert(0, path)
+    return found
 
 
 def name_of(path: str) -> str:

@@ -3,16 +3,17 @@
 In: names from a listing and text from a label file. Out: paths, keys and whole numbers. About 1 µs a name.
 """
 
+import math
 import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ferdata.sources.files.listing import natural_key
 from ferdata.store import Store
 
-__all__ = ["SPLIT_ORDER", "KeyMaker", "NameIndex", "in_order", "plain_reason", "stem_of", "whole_number"]
+__all__ = ["SPLIT_ORDER", "KeyMaker", "NameIndex", "floats", "in_order", "plain_reason", "stem_of", "whole_number"]
 
 SPLIT_ORDER = ("train", "val", "test")
 MAX_KEY_CHARS = 80
@@ -40,6 +41,15 @@ def whole_number(text: str) -> int | None:
     """Return the whole number that a text means (``3`` and ``3.0`` do), or None."""
     text = text.strip()
     return int(text.split(".")[0]) if _WHOLE.fullmatch(text) else None
+
+
+def floats(values: Iterable[Any]) -> list[float] | None:
+    """Return values, as text or as they are, as finite numbers; None where one of them is none."""
+    try:
+        found = [float(value) for value in values]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if all(map(math.isfinite, found)) else None
 
 
 class KeyMaker:

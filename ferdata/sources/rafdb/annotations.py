@@ -3,13 +3,12 @@
 In: the root of a RAF-DB tree and stems. Out: what each image's files say, in the original's pixels. Reads each once.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ferdata.parallel import iterate_in_threads
 from ferdata.sources.files.listing import Folder, below, iter_names, list_folder
-from ferdata.sources.files.matching import NameIndex, whole_number
+from ferdata.sources.files.matching import NameIndex, floats, whole_number
 from ferdata.sources.files.text_tables import decode_text
 from ferdata.store import Store
 
@@ -104,9 +103,8 @@ def parse_manual(text: str) -> tuple[list[float] | None, dict[str, str]]:
 def parse_points(lines: Sequence[str], count: int) -> list[float] | None:
     """Return ``x0, y0, ...`` of ``count`` lines with two numbers each, or None if they are anything else."""
     rows = [_numbers(line) for line in lines if line.strip()]
-    return (
-        [value for row in rows for value in row] if len(rows) == count and all(len(row) == 2 for row in rows) else None
-    )
+    are_points = len(rows) == count and all(len(row) == 2 for row in rows)
+    return [value for row in rows for value in row] if are_points else None
 
 
 def parse_box(text: str) -> tuple[float, float, float, float] | None:
@@ -128,8 +126,4 @@ def read_distribution(lines: Iterable[str]) -> dict[str, list[float]]:
 
 
 def _numbers(text: str) -> list[float]:
-    try:
-        values = [float(part) for part in text.replace(",", " ").split()]
-    except ValueError:
-        return []
-    return values if all(math.isfinite(value) for value in values) else []
+    return floats(text.replace(",", " ").split()) or []

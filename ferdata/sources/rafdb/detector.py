@@ -43,9 +43,8 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
 
 
 def _basic_or_compound(store: Store, path: str) -> Layout:
-    by_digits = {
-        item: layout for layout, raf in ((RAF_BASIC, BASIC), (RAF_COMPOUND, COMPOUND)) for item in raf.digits.items()
-    }
+    by_digits = {item: RAF_BASIC for item in BASIC.digits.items()}
+    by_digits |= {item: RAF_COMPOUND for item in COMPOUND.digits.items()}
     digits: dict[Layout | None, set[str]] = {}
     for _, name, label in iter_list(store, path):
         stem = match_name(name) if label is not None else None

@@ -11,7 +11,7 @@ from ferdata.parallel import iterate_in_threads
 from ferdata.sources.affectnet.pairs import reject_strays
 from ferdata.sources.affectnet.totals import PART_OF_AFFECTNET
 from ferdata.sources.files.listing import below, list_folder, name_of
-from ferdata.sources.files.matching import NameIndex, stem_of, whole_number
+from ferdata.sources.files.matching import NameIndex, floats, stem_of, whole_number
 from ferdata.sources.files.text_tables import decode_text
 from ferdata.sources.idle_options import refuse_labels
 from ferdata.sources.layout import Detection
@@ -132,10 +132,7 @@ def parse_label(text: str, num_classes: int) -> tuple[int | None, list[float] | 
         return None, None, f"several faces of classes {', '.join(ids)}"
     if class_id is None or not 0 <= class_id < num_classes:
         return None, None, f"class id {ids[0]!r}"
-    try:
-        box = [float(part) for part in lines[0][1:5]]
-    except ValueError:
-        box = []
+    box = floats(lines[0][1:5]) or []
     return class_id, box if len(box) == 4 and all(0 <= part <= 1 for part in box) else None, ""
 
 
