@@ -71,6 +71,11 @@ class LayoutScan(ScanBuilder):
                 "every row is kept, later ones with the line number in the key."
             )
 
+    def note_missing_folders(self) -> None:
+        """Warn of a release of train and test that there is no folder for one of them."""
+        missing = [split for split in ("train", "test") if split not in self._detection.splits]
+        self.notes += [f"Warning: there is no {split} folder." for split in missing]
+
     def stop_if_no_image_found(
         self, num_rows: int, num_found: int, looked_for: Sequence[str], *, table: str = ""
     ) -> None:

@@ -18,21 +18,8 @@ __all__ = ["LAYOUTS"]
 LAYOUTS: Mapping[str, Layout] = {
     layout.name: layout
     for layout in (
-        AN_PLUS,
-        AN_NPY,
-        AN_VA,
-        AN_YOLO,
-        AN_CSV,
-        RAF_BASIC,
-        RAF_COMPOUND,
-        RAF_KAGGLE,
-        AN_KAGGLE_A,
-        AN_KAGGLE_B,
-        AN_PARQUET,
-        RAF_PARQUET,
-        AN_FOLDERS,
-        RAF_FOLDERS,
-        FOLDER,
+        AN_PLUS, AN_NPY, AN_VA, AN_YOLO, AN_CSV, RAF_BASIC, RAF_COMPOUND, RAF_KAGGLE, AN_KAGGLE_A, AN_KAGGLE_B,
+        AN_PARQUET, RAF_PARQUET, AN_FOLDERS, RAF_FOLDERS, FOLDER,
     )
-}
+}  # fmt: skip
 """Name -> layout, in the order in which their detectors are asked; the first that finds something in a folder wins."""

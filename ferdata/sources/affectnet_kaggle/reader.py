@@ -56,8 +56,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions, *, names_all:
     reader.read_rest(names_all=names_all)
     if not names_all:
         reader.builder.notes.append(PART_OF_AFFECTNET)
-        missing = [split for split in ("train", "test") if split not in detection.splits]
-        reader.builder.notes += [f"Warning: there is no {split} folder." for split in missing]
+        reader.builder.note_missing_folders()
     return reader.builder.finish()
 
 

@@ -44,7 +44,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
             for raf_id, (folder, names) in folders.items():
                 for name in sorted(names, key=natural_key):
                     _accept(builder, below(folder, name), split, raf_id)
-    _note_gaps(detection, builder)
+    builder.note_missing_folders()
     builder.stop_if_no_image_found(num_rows, num_found, [f"{folder}/1/<image>" for folder in detection.splits.values()])
     return builder.finish()
 
@@ -133,9 +133,3 @@ def _accept(builder: LayoutScan, path: str, split: str, raf_id: int, *, repeat: 
     key = official_key(path) or f"{split}_{stem_of(name_of(path))}"
     key = builder.keys.make(f"{key}_row{repeat}" if repeat else key)
     builder.accept(key, path, split, _TO_LABEL[raf_id - 1], str(raf_id))
-
-
-def _note_gaps(detection: Detection, builder: LayoutScan) -> None:
-    for split in ("train", "test"):
-        if split not in detection.splits:
-            builder.notes.append(f"Warning: there is no {split} folder.")
