@@ -17,8 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from ferdata.errors import FerdataError, IngestError, OptionError, StoreError
 from ferdata.store import Store
 
@@ -29,8 +27,6 @@ _WAIT_SECONDS = 5.0
 _SETTLE_SECONDS = 0.3
 _RENEW_SECONDS = 5.0
 _STALE_SECONDS = 30.0
-_CLOCK_SECONDS = 2.0
-"""By how much two readings of one process's start may differ if the clock is set in between."""
 
 
 @contextlib.contextmanager
@@ -135,9 +131,9 @@ def _lock_file(store: Store) -> Iterator[None]:
 
 def _is_stale(store: Store, found: dict[str, Any]) -> bool:
     """Tell whether the owner of a lock file is gone; an owner on another machine is watched for a while."""
-    if found.get("machine") == _machine():
-        began, noted = _started(found.get("pid")), found.get("started")
-        return began is None or not isinstance(noted, float) or abs(began - noted) > _CLOCK_SECONDS
+    if found.get("machine") == _machine() and _started(os.getpid()) is not None:
+        began = _started(found.get("pid"))
+        return began is None or began != found.get("started")
     deadline = time.monotonic() + _STALE_SECONDS
     while time.monotonic() < deadline:
         time.sleep(min(1.0, _STALE_SECONDS))
@@ -167,13 +163,16 @@ def _write(store: Store, own: dict[str, Any], count: int) -> None:
         file.write(json.dumps(own | {"renewed": count}).encode())
 
 
-def _started(pid: object) -> float | None:
-    """Return when a process started, or None if it does not exist (any more); process ids are reused."""
+def _started(pid: object) -> int | None:
+    """Return a process's start, in ticks since the boot; None if it is gone, or the system has no ``/proc``.
+
+    Process ids are reused, starts of one id are not.
+    """
     try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
-    except (psutil.Error, TypeError, ValueError, OverflowError):
+        state, *fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2].split()
+    except (OSError, ValueError):
         return None
+    return None if state == "Z" else int(fields[18])
 
 
 def _machine() -> str:

@@ -18,6 +18,7 @@ import fsspec
 
 from ferdata import remote
 from ferdata.errors import FerdataError, OptionError, ShardMissingError, StoreError
+from ferdata.optional import how_to_reach
 from ferdata.place import check_file, check_folder, expand, is_standard_output, write_in_place, writes_in_place
 from ferdata.shown import shown, without_credentials
 
@@ -387,10 +388,9 @@ def _open_fs(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     try:
         fs, base = fsspec.core.url_to_fs(url, **(remote.request_options() if url.startswith(_HTTP) else {}))
     except (ImportError, ValueError) as error:
-        raise StoreError(
-            f"{url}: {error}; "
-            "install the fsspec package for this kind of address (for s3://: pip install 'ferdata[s3]')"
-        ) from (None if without_credentials(url) != url else error)
+        raise StoreError(f"{url}: {error}; {how_to_reach(url)}") from (
+            None if without_credentials(url) != url else error
+        )
     except Exception as error:  # some kinds of address call their server at once
         raise StoreError(
             f"{url}: {remote.reason(error)}, expected an address that answers; check it and try again"

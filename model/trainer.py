@@ -14,10 +14,10 @@ import torch
 
 from ferdata.errors import OptionError, ShardMissingError, WorkerError
 from ferdata.format import DatasetIndex, read_index
+from ferdata.optional import needs
 from ferdata.store import Store
 from ferdata.stream import Loader
 from ferdata.training.data import TrainData, open_evaluation
-from ferdata.training.evaluate import Evaluation, evaluate
 from ferdata.training.nets.augment import evaluation_transform, training_transform
 from ferdata.training.nets.losses import class_weights
 from ferdata.training.nets.optim import learning_rate
@@ -25,7 +25,6 @@ from ferdata.training.nets.transfer import load_weights, make_network
 from ferdata.training.options import TrainOptions
 from ferdata.training.report.advice import advise
 from ferdata.training.report.scores import Mistake, SplitScores
-from ferdata.training.report.write import write_report
 from ferdata.training.run.attempts import AUTO, find_resume
 from ferdata.training.run.checkpoint import BEST_NAME, LAST_NAME, Checkpoint
 from ferdata.training.run.checkpointer import Checkpointer
@@ -39,6 +38,10 @@ from ferdata.training.run.result import TrainResult
 from ferdata.training.run.state import TrainState
 from ferdata.training.run.stopping import StopSignal
 from ferdata.training.step import Stepper
+
+with needs("train", "training", "tensorboard"):
+    from ferdata.training.evaluate import Evaluation, evaluate
+    from ferdata.training.report.write import write_report
 
 __all__ = ["train"]
 

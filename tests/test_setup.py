@@ -2,12 +2,14 @@
 
 import configparser
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 from PIL import features
 
 ROOT = Path(__file__).parent.parent
+oldest_versions = runpy.run_path(str(ROOT / "tools" / "fresh.py"))["oldest_versions"]
 
 
 @pytest.mark.parametrize("decoder", ["jpg", "zlib", "libtiff", "webp", "jpg_2000", "avif"])
@@ -20,6 +22,16 @@ def test_every_requirement_names_the_oldest_release_that_does() -> None:
     """`make fresh` installs just these versions and runs the tests; nobody would try a requirement without a bound."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
-    wanted = config["options"]["install_requires"].split() + config["options.extras_require"]["test"].split()
+    extras = config["options.extras_require"]
+    own, *tests = extras["test"].split()
+    assert own == "ferdata[train,bench]"
+    wanted = {
+        *config["options"]["install_requires"].split(),
+        *tests,
+        *extras["train"].split(),
+        *extras["bench"].split(),
+    }
 
     assert not [line for line in wanted if not re.fullmatch(r"[a-z0-9-]+(\[[a-z0-9,]+\])?>=\d+(\.\d+)*", line)]
+    bounds = {re.sub(r"\[.*\]", "", line).replace(">=", "==") for line in wanted}
+    assert sorted(oldest_versions(ROOT / "setup.cfg").split()) == sorted(bounds)

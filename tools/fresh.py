@@ -64,9 +64,16 @@ def oldest_versions(config: Path) -> str:
     """Return the lower bounds of what ``setup.cfg`` asks for, and of its tests, as lines of a constraints file."""
     parser = configparser.ConfigParser()
     parser.read(config)
-    wanted = parser["options"]["install_requires"].split() + parser["options.extras_require"]["test"].split()
-    bounds = (line.split(">=") for line in wanted)
-    return "".join(f"{name.split('[')[0]}=={bound}\n" for name, bound in bounds)
+    extras = parser["options.extras_require"]
+
+    def lines(text: str) -> list[str]:
+        """Return requirements, with those of the extras of our own that are among them."""
+        own = re.findall(r"^ferdata\[(.+)\]$", text, re.MULTILINE)
+        inner = [line for names in own for name in names.split(",") for line in lines(extras[name])]
+        return inner + [line for line in text.split() if not line.startswith("ferdata[")]
+
+    wanted = dict(line.split(">=") for line in lines(parser["options"]["install_requires"]) + lines(extras["test"]))
+    return "".join(f"{name.split('[')[0]}=={bound}\n" for name, bound in wanted.items())
 
 
 def toolbox(folder: Path, programs: list[str]) -> Path:

@@ -2,22 +2,45 @@
 
 In: a text. Out: a font file that has every sign of it, and the text as it can be drawn with that. Costs nothing for
 Latin, Greek, Cyrillic and what else matplotlib's own font has; for other scripts it looks through installed fonts once.
+Without matplotlib the font is Pillow's, for ASCII alone.
 """
 
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from PIL import ImageFont
+
 from ferdata.shown import shown
 
-__all__ = ["own_font", "with_font"]
+__all__ = ["Font", "drawable", "load_font", "own_font", "with_font"]
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+_IN_ASCII = str.maketrans({"·": "-", "−": "-", "×": "x", "…": "..."})
 
 
 @lru_cache(maxsize=2)
 def own_font(*, bold: bool = False) -> str:
-    """Return the font that comes with matplotlib, which is found without importing it."""
-    places = getattr(find_spec("matplotlib"), "submodule_search_locations", None) or [""]
-    return str(Path(places[0], "mpl-data", "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"))
+    """Return the font that comes with matplotlib, which is found without importing it; "" is Pillow's font."""
+    places = getattr(find_spec("matplotlib"), "submodule_search_locations", None)
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return str(Path(places[0], "mpl-data", "fonts", "ttf", name)) if places else ""
+
+
+def load_font(path: str, size: int) -> Font:
+    """Return a font to draw with."""
+    if path:
+        return ImageFont.truetype(path, size)
+    try:
+        return ImageFont.load_default(size)
+    except TypeError:  # before Pillow 10.1 it has one size
+        return ImageFont.load_default()
+
+
+def drawable(text: str) -> str:
+    """Return a text of ours in signs that our own font has."""
+    return text if own_font() else text.translate(_IN_ASCII).encode("ascii", "backslashreplace").decode()
 
 
 def with_font(text: str, *, most: int = 200, bold: bool = False) -> tuple[str, str]:
@@ -26,8 +49,8 @@ def with_font(text: str, *, most: int = 200, bold: bool = False) -> tuple[str, s
     if len(text) > most:
         text = text[: most - 1] + "…"
     own = own_font(bold=bold)
-    if text.isascii():
-        return text, own
+    if text.isascii() or not own:
+        return drawable(text), own
     missing = frozenset(text) - _has(own, frozenset(text))
     if not missing:
         return text, own

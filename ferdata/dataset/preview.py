@@ -9,10 +9,10 @@ from io import BytesIO
 from itertools import groupby
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
-from ferdata.dataset.lettering import own_font, with_font
+from ferdata.dataset.lettering import Font, drawable, load_font, own_font, with_font
 from ferdata.errors import OptionError
 from ferdata.format import DatasetIndex, ShardReader, read_index, read_samples
 from ferdata.place import is_standard_output
@@ -132,7 +132,7 @@ def _caption(valence: float | None, arousal: float | None) -> str:
         for letter, value in (("V", valence), ("A", arousal))
         if value is not None
     ]
-    return "  ".join(texts).replace("-", "−")
+    return drawable("  ".join(texts).replace("-", "−"))
 
 
 def _draw(store: Store, index: DatasetIndex, split: str, rows: list[_Row], per_class: int, seed: int) -> Image.Image:
@@ -177,22 +177,23 @@ def _draw(store: Store, index: DatasetIndex, split: str, rows: list[_Row], per_c
 
 
 def _title(index: DatasetIndex, split: str) -> str:
-    return f"{_TITLES.get(index.source, index.source)} · {split}"
+    return drawable(f"{_TITLES.get(index.source, index.source)} · {split}")
 
 
 def _subtitle(index: DatasetIndex, total: int, per_class: int, seed: int, *, has_captions: bool) -> list[str]:
     channels, height, width = index.spec.shape
     codec = str(index.codec).replace("-", "−")
-    return [
+    lines = [
         f"{total:,} images in {len(index.classes)} classes · "
         f"{width} × {height} px{'' if channels == 3 else ', grey'} · codec {codec}",
         f"layout {index.source_layout} · up to {per_class} faces of every class, drawn with seed {seed}"
         + (" · V valence, A arousal, each −1 to 1" if has_captions else ""),
     ]
+    return [drawable(line) for line in lines]
 
 
 def _count(count: int, total: int) -> str:
-    return f"{count:,} · {count / total:.1%}" if count else "no images"
+    return drawable(f"{count:,} · {count / total:.1%}") if count else "no images"
 
 
 def _read_pictures(store: Store, index: DatasetIndex, split: str, rows: list[_Row]) -> dict[_Face, Image.Image]:
@@ -218,16 +219,16 @@ def _picture(pixels: np.ndarray) -> Image.Image:
     return image.resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC)
 
 
-def _fitted(name: str) -> tuple[str, ImageFont.FreeTypeFont]:
+def _fitted(name: str) -> tuple[str, Font]:
     """Return a class name that fits its place, and the font it is drawn with."""
     text, path = with_font(name, bold=True)
-    font = ImageFont.truetype(path, _NAME_SIZE)
+    font, more = load_font(path, _NAME_SIZE), drawable("…")
     if font.getlength(text) <= _MAX_LABEL_WIDTH:
         return text, font
-    while text and font.getlength(text + "…") > _MAX_LABEL_WIDTH:
+    while text and font.getlength(text + more) > _MAX_LABEL_WIDTH:
         text = text[:-1]
-    return text + "…", font
+    return text + more, font
 
 
-def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(own_font(bold=bold), size)
+def _font(size: int, *, bold: bool = False) -> Font:
+    return load_font(own_font(bold=bold), size)

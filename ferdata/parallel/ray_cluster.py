@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ferdata.errors import FerdataError, OptionError, WorkerError
+from ferdata.errors import FerdataError, WorkerError
+from ferdata.optional import needs
 from ferdata.parallel.process_pool import Beat
 
 __all__ = ["run_tasks_on_ray"]
@@ -40,12 +41,8 @@ def run_tasks_on_ray(
         OptionError: If Ray is not installed.
         WorkerError: If the cluster cannot be reached, or loses a task for good.
     """
-    try:
+    with needs("ray", "engine ray", instead=", or use engine=local"):
         import ray
-    except ImportError as error:
-        raise OptionError(
-            "engine: ray found, but Ray is not installed; `pip install ferdata[ray]`, or use engine=local"
-        ) from error
     started = not ray.is_initialized()
     try:
         if started:

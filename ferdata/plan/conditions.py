@@ -10,11 +10,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from ferdata.parallel import usable_cores
 
-__all__ = ["cpu_model", "describe_machine"]
+__all__ = ["cpu_model", "describe_machine", "physical_memory"]
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "pillow-simd", "zstandard", "webdataset")
 
@@ -24,7 +22,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "cpu": cpu_model(),
         "cores": usable_cores(),
-        "memory_bytes": psutil.virtual_memory().total,
+        "memory_bytes": physical_memory("MemTotal"),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "versions": {name: version for name in LIBRARIES if (version := _version(name))},
@@ -40,6 +38,15 @@ def cpu_model() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def physical_memory(figure: str) -> int:
+    """Return ``MemTotal`` or ``MemAvailable`` of ``/proc/meminfo``, in bytes; without that file, all of its pages."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{figure}:"))
 
 
 def _version(name: str) -> str | None:

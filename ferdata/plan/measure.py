@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from ferdata.format import DatasetIndex, ShardReader
 from ferdata.parallel import usable_cores
 from ferdata.plan.ceilings import Job, Team, drop_from_cache, read_job
+from ferdata.plan.conditions import physical_memory
 from ferdata.plan.sample import SampleSet
 from ferdata.plan.timing import now
 from ferdata.store import Store
@@ -167,7 +167,7 @@ def _fetch_rate(store: Store, names: list[str], *, num_threads: int) -> float:
 
 def available_memory() -> int:
     """Return bytes that are free or hold cached files, no more than a container may still take."""
-    available = int(psutil.virtual_memory().available)
+    available = physical_memory("MemAvailable")
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
         used = int(Path("/sys/fs/cgroup/memory.current").read_text())

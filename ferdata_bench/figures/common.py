@@ -20,7 +20,7 @@ from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata_bench.loaders.photos import write_photos
 from ferdata_bench.loaders.process import PACKAGE_ROOT
-from ferdata_bench.loaders.usage import folder_bytes
+from ferdata_bench.loaders.work import folder_bytes
 
 __all__ = ["QUICK_VARIABLE", "Figure", "FigureOptions", "is_quick", "parse", "photo_shards", "photo_tree", "summary"]
 

@@ -20,7 +20,8 @@ from ferdata.plan.conditions import describe_machine
 from ferdata.plan.timing import now
 from ferdata_bench.figures.common import Figure, FigureOptions, parse
 from ferdata_bench.loaders.process import PACKAGE_ROOT
-from ferdata_bench.loaders.usage import SLOW_SAMPLE_SECONDS, PeakMemory, folder_bytes
+from ferdata_bench.loaders.usage import SLOW_SAMPLE_SECONDS, PeakMemory
+from ferdata_bench.loaders.work import folder_bytes
 
 __all__ = ["main", "run_pipeline"]
 

@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from ferdata import read_index
 from ferdata.format import CODECS
+from ferdata.optional import needs
 from ferdata.plan.conditions import describe_machine
+from ferdata.plan.measure import available_memory
 from ferdata.plan.timing import Timing
 from ferdata.store import Store
 from ferdata_bench.contenders import OURS, Entry, choose
@@ -27,8 +27,10 @@ from ferdata_bench.loaders.process import PACKAGE_ROOT, ContenderError, find_int
 from ferdata_bench.loaders.reference import Reference, make_reference
 from ferdata_bench.loaders.sources import choose_count, prepare_source
 from ferdata_bench.loaders.subject import Subject, sizes_beside, split_to_fit, stored_bytes
-from ferdata_bench.loaders.usage import PeakMemory, folder_bytes
-from ferdata_bench.loaders.work import cold_copy, fetch_shards, read_through, require_room, work_folder
+from ferdata_bench.loaders.work import cold_copy, fetch_shards, folder_bytes, read_through, require_room, work_folder
+
+with needs("bench", "bench-loader", "matplotlib"):
+    from ferdata_bench.loaders.usage import PeakMemory
 
 __all__ = ["run_bench"]
 
@@ -193,10 +195,10 @@ class Bench:
         """Check, warm up and time these subjects: in turns if their data fit in memory together, or group by group."""
         groups = [subjects]
         own = sizes_beside(subjects, meter.files)
-        if not self._options.cold and sum(own) + meter.num_bytes > WARM_SHARE * psutil.virtual_memory().available:
+        if not self._options.cold and sum(own) + meter.num_bytes > WARM_SHARE * available_memory():
             for subject in subjects:
                 subject.end()  # who waits for another group needs no memory
-            groups = split_to_fit(subjects, own, WARM_SHARE * psutil.virtual_memory().available - meter.num_bytes)
+            groups = split_to_fit(subjects, own, WARM_SHARE * available_memory() - meter.num_bytes)
             self._notes.append(
                 f"{(sum(own) + meter.num_bytes) / 1e9:.1f} GB of data do not fit in this machine's memory together: "
                 f"contenders were timed in {len(groups)} groups, in turns within a group, and the ceilings with each"

@@ -13,8 +13,7 @@ import numpy as np
 
 from ferdata_bench.contenders import Entry
 from ferdata_bench.loaders.process import RunnerProcess
-from ferdata_bench.loaders.usage import folder_bytes
-from ferdata_bench.loaders.work import read_through
+from ferdata_bench.loaders.work import folder_bytes, read_through
 
 __all__ = ["CeilingMeter"]
 

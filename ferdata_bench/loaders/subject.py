@@ -15,7 +15,7 @@ from ferdata.store import Store
 from ferdata_bench.contenders import Entry
 from ferdata_bench.contenders.ferdata_shards import first_split
 from ferdata_bench.loaders.process import ContenderError, RunnerProcess
-from ferdata_bench.loaders.usage import folder_bytes
+from ferdata_bench.loaders.work import folder_bytes
 
 __all__ = ["Subject", "sizes_beside", "split_to_fit", "stored_bytes"]
 

@@ -11,7 +11,7 @@ from typing import Self
 
 import psutil
 
-__all__ = ["MemoryUse", "SLOW_SAMPLE_SECONDS", "PeakMemory", "cpu_seconds_of_tree", "folder_bytes", "memory_of_tree"]
+__all__ = ["MemoryUse", "SLOW_SAMPLE_SECONDS", "PeakMemory", "cpu_seconds_of_tree", "memory_of_tree"]
 
 SAMPLE_SECONDS = 0.05
 SLOW_SAMPLE_SECONDS = 0.5
@@ -90,16 +90,6 @@ class PeakMemory:
             if self._stop.wait(wait):
                 return
             wait = self._every_seconds
-
-
-def folder_bytes(path: Path) -> int:
-    """Return the bytes of every file below a folder (links to folders followed at the top), or of one file."""
-    path = path.resolve()
-    return (
-        path.stat().st_size
-        if path.is_file()
-        else sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    )
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

@@ -16,7 +16,7 @@ from ferdata.plan.ceilings import drop_from_cache
 from ferdata.store import Store
 from ferdata_bench.contenders import Entry
 
-__all__ = ["cold_copy", "fetch_shards", "read_through", "require_room", "work_folder"]
+__all__ = ["cold_copy", "fetch_shards", "folder_bytes", "read_through", "require_room", "work_folder"]
 
 CHUNK_BYTES = 8 << 20
 
@@ -29,6 +29,13 @@ def work_folder(parent: Path | None) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=parent, ignore_cleanup_errors=True) as folder:
         yield Path(folder).resolve()
+
+
+def folder_bytes(path: Path) -> int:
+    """Return the bytes of every file below a folder (links to folders followed at the top), or of one file."""
+    path = path.resolve()
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def require_room(folder: Path, pixel_bytes: int, entries: Sequence[Entry]) -> None:

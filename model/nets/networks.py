@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ferdata.errors import OptionError
+from ferdata.optional import needs
 from ferdata.training.nets.designs import KERNEL, TIMM_PREFIX, Design, find_design, linear_input
 from ferdata.training.nets.dropout import SampleDropout
 
@@ -105,13 +106,8 @@ def _body(name: str, design: Design, size: tuple[int, int]) -> tuple[nn.Module, 
 
 
 def _timm_body(name: str, size: tuple[int, int], pretrained: bool) -> tuple[nn.Module, int]:
-    try:
+    with needs("timm", f"model timm:{name}"):
         import timm
-    except ImportError as error:
-        raise OptionError(
-            f"model timm:{name}: the package timm is not installed, expected it for its models; "
-            "pip install 'ferdata[timm]'"
-        ) from error
     try:
         body: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0)
         body.eval()

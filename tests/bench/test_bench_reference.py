@@ -13,7 +13,7 @@ from ferdata.labels import AFFECTNET_8
 from ferdata_bench.contenders.common import list_source, read_planes
 from ferdata_bench.loaders.photos import write_photos
 from ferdata_bench.loaders.reference import ContentError, Reference, check_epoch, make_reference
-from ferdata_bench.loaders.usage import folder_bytes
+from ferdata_bench.loaders.work import folder_bytes
 
 SIZE = 32
 COUNT = 96

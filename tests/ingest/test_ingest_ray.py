@@ -52,7 +52,7 @@ def test_without_ray_the_error_says_how_to_get_it(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(OptionError, match=r"pip install ferdata\[ray\]"):
+    with pytest.raises(OptionError, match=r"pip install 'ferdata\[ray\]', or use engine=local"):
         ingest(
             IngestOptions(
                 source="rafdb",
