@@ -132,17 +132,16 @@ class ShardReader:
             raise OptionError(
                 f"{self._where}: positions out of order found, expected ascending ones; correct the caller"
             )
-        starts, stops = self._shard.starts[positions], self._shard.stops[positions]
         ends = np.append(np.flatnonzero(steps != 1), len(positions) - 1)  # of runs of neighbours
         begins = np.append(0, ends[:-1] + 1)
-        run_starts, run_stops = starts[begins], stops[ends]
+        run_starts, run_stops = self._shard.starts[positions[begins]], self._shard.stops[positions[ends]]
         try:
             if isinstance(self._file, LocalFile) and self._file.array is not None:
                 self._file.expect_mapped(run_starts, run_stops)
-                chosen = slice(None) if verify is True or not self._codec.is_copy else verify
-                if chosen is not False:
-                    self._shard.check_mapped(positions[chosen], starts[chosen], stops[chosen])
-                self._decode_mapped(self._file.array, positions, starts, stops, out, rows)
+                if self._shard.checksums is not None and (verify is not False or not self._codec.is_copy):
+                    is_all = verify is True or not self._codec.is_copy
+                    self._shard.check_mapped(self._file.array, positions if is_all else positions[verify])
+                self._decode_mapped(self._file.array, positions, out, rows)
             else:
                 for begin, end, start, stop in np.stack([begins, ends + 1, run_starts, run_stops], axis=1).tolist():
                     first, to = int(positions[begin]), rows[begin:end]
@@ -213,22 +212,15 @@ class ShardReader:
         for position, (body, row) in enumerate(zip(bodies, rows.tolist(), strict=True), first):
             self._decode_one(position, body, out[row])
 
-    def _decode_mapped(
-        self,
-        file: np.ndarray,
-        positions: np.ndarray,
-        starts: np.ndarray,
-        stops: np.ndarray,
-        out: np.ndarray,
-        rows: np.ndarray,
-    ) -> None:
-        """Decode samples of a mapped file in one call; one that is left over is decoded, or refused, by itself."""
-        done = self._decoder.many(file, starts, stops, out, rows)
+    def _decode_mapped(self, file: np.ndarray, positions: np.ndarray, out: np.ndarray, rows: np.ndarray) -> None:
+        """Decode samples in one call; one that is left over is decoded, or refused, by itself."""
+        starts, stops, done = self._shard.starts[positions], self._shard.stops[positions], 0
         while done < len(positions):
-            start = int(starts[done])
-            self._decode_one(int(positions[done]), self._file.view(start, int(stops[done]) - start), out[rows[done]])
-            done += 1
             done += self._decoder.many(file, starts[done:], stops[done:], out, rows[done:])
+            if done < len(positions):
+                start, position = int(starts[done]), int(positions[done])
+                self._decode_one(position, self._file.view(start, int(stops[done]) - start), out[rows[done]])
+                done += 1
 
     def _decode_one(self, position: int, body: memoryview, row: np.ndarray) -> None:
         try:

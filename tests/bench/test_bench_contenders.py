@@ -142,10 +142,9 @@ def fake_python(folder: Path, script: str) -> str:
     ids=["dies", "hangs", "says no"],
 )
 def test_a_runner_that_fails_is_an_error_with_its_last_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, timeout_seconds: float, message: str
+    tmp_path: Path, script: str, timeout_seconds: float, message: str
 ) -> None:
     """One bad contender must neither stop nor stall the others."""
-    monkeypatch.setattr("ferdata_bench.loaders.process.QUIT_SECONDS", 0.1)
     runner = RunnerProcess("memmap", python=fake_python(tmp_path, script), folder=tmp_path)
     try:
         with pytest.raises(ContenderError, match=message):

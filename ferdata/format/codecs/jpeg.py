@@ -25,7 +25,7 @@ __all__ = ["Jpeg", "JpegDecoder"]
 _COLOURS = ("YCbCr", "RGB", "Gray")
 """What simplejpeg may turn to RGB; it would turn CMYK too, in a way of its own."""
 
-FastDecode = Callable[[Any, np.ndarray], bool]
+FastDecode = Callable[[Any, np.ndarray, bool], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class JpegDecoder(BodyDecoder):
                 f"jpeg: {row.dtype} {list(row.shape)} found, "
                 f"expected contiguous uint8 memory for pixels {list(self.shape)}"
             )
-        is_done = self._fast is not None and self._fast(stored, self._pixels)
+        is_done = self._fast is not None and self._fast(stored, self._pixels, False)
         deinterleave_into(self._pixels if is_done else _pillow_decode(stored, self.shape), row.reshape(self.shape))
 
     def many(self, file: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
@@ -96,13 +96,15 @@ class JpegDecoder(BodyDecoder):
         kernels, decode, pixels, row_bytes = load(), self._fast, self._pixels, self._pixels.size
         if kernels is None or decode is None or out.shape[1] != row_bytes or not out.flags.c_contiguous:
             return 0
+        found = address(file), len(file), address(starts), address(stops), len(starts)
+        plain: int = kernels.plain_jpegs(*found, *self.shape[1:])
         view, out_at, pixels_at, num_pixels = memoryview(file.data), address(out), address(pixels), row_bytes // 3
-        bodies = zip(starts.tolist(), stops.tolist(), rows.tolist(), strict=True)
+        bodies = zip(starts[:plain].tolist(), stops[:plain].tolist(), rows[:plain].tolist(), strict=True)
         for done, (start, stop, row) in enumerate(bodies):
-            if not 0 <= row < len(out) or not decode(view[start:stop], pixels):
+            if not decode(view[start:stop], pixels, True):
                 return done
-            kernels.planes(pixels_at, 3, num_pixels, out_at + row * row_bytes)
-        return len(starts)
+            kernels.planes(pixels_at, 3, num_pixels, out_at + row * row_bytes, 1)
+        return plain
 
 
 def _problem(source: bytes, pixels: np.ndarray) -> str:
@@ -132,6 +134,7 @@ def _pillow_decode(source: Any, shape: tuple[int, int, int]) -> np.ndarray:
 def find_fast_decoder() -> FastDecode | None:
     """Return a decoder that fills uint8 ``[H, W, 3]`` and says whether it could; None where there is no good one.
 
+    Its third argument says that the file is known to be of this size and not CMYK.
     simplejpeg may be missing; and Pillow may be linked to a libjpeg that gives other pixels than the one in simplejpeg.
     """
     try:
@@ -139,15 +142,15 @@ def find_fast_decoder() -> FastDecode | None:
     except (ImportError, ValueError):  # ValueError where it was built for another NumPy
         return None
 
-    def decode(source: Any, out: np.ndarray) -> bool:
+    def decode(source: Any, out: np.ndarray, is_plain: bool) -> bool:
         try:
-            height, width, colours, _ = decode_jpeg_header(source)
-            if (height, width) != out.shape[:2] or colours not in _COLOURS:
-                return False
-            decode_jpeg(source, colorspace="RGB", buffer=out)
+            if not is_plain:
+                height, width, colours, _ = decode_jpeg_header(source)
+                if (height, width) != out.shape[:2] or colours not in _COLOURS:
+                    return False
+            return bool(decode_jpeg(source, colorspace="RGB", buffer=out).shape == out.shape)
         except ValueError:
             return False
-        return True
 
     shape = (3, 45, 61)
     rows, columns = np.indices(shape[1:])
@@ -156,6 +159,6 @@ def find_fast_decoder() -> FastDecode | None:
     for subsampling in (0, 1, 2):
         file = io.BytesIO()
         Image.fromarray(sample).save(file, "JPEG", quality=80, subsampling=subsampling, progressive=subsampling == 1)
-        if not decode(file.getvalue(), out) or not np.array_equal(out, _pillow_decode(file.getvalue(), shape)):
+        if not decode(file.getvalue(), out, False) or not np.array_equal(out, _pillow_decode(file.getvalue(), shape)):
             return None
     return decode

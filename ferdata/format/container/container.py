@@ -15,6 +15,7 @@ import xxhash
 from ferdata.errors import ShardCorruptError
 from ferdata.format.container.members import SampleMembers
 from ferdata.format.container.shard_file import ShardFile
+from ferdata.format.kernels.native import address, load
 
 __all__ = ["Container", "ContainerWriter", "OpenShard", "Put"]
 
@@ -55,11 +56,13 @@ class OpenShard(ABC):
         body_bytes: int64 ``[samples]``, bytes of every body in the tar.
         starts: int64 ``[samples]``, where every body begins in the file.
         stops: int64 ``[samples]``, where it ends.
+        checksums: uint32 ``[samples]``, low halves of the bodies' XXH64; None if they are frames, with one inside.
     """
 
     body_bytes: np.ndarray
     starts: np.ndarray
     stops: np.ndarray
+    checksums: np.ndarray | None = None
 
     def __init__(self, file: ShardFile, members: SampleMembers) -> None:
         self._file = file
@@ -78,18 +81,23 @@ class OpenShard(ABC):
             for start, stop in zip(self.starts[run].tolist(), self.stops[run].tolist(), strict=True)
         ]
 
-    @abstractmethod
-    def check_mapped(self, positions: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> None:
-        """Compare bodies of a mapped file with the checksums that stand apart from them, if they do.
-
-        Args:
-            positions: int64 ``[n]``, which.
-            starts: int64 ``[n]``, where they begin.
-            stops: int64 ``[n]``, where they end.
+    def check_mapped(self, file: np.ndarray, positions: np.ndarray) -> None:
+        """Compare bodies of a mapped file with :attr:`checksums`, in one call without Python's lock.
 
         Raises:
             ShardCorruptError: If one does not fit.
         """
+        kernels = load()
+        assert kernels is not None and self.checksums is not None
+        starts, stops, checksums = self.starts[positions], self.stops[positions], self.checksums[positions]
+        bodies = address(file), len(file), address(starts), address(stops), len(positions)
+        if (sound := kernels.check(*bodies, address(checksums))) < len(positions):
+            raise self._mismatch(f"sample {positions[sound]}")
+
+    def _mismatch(self, what: str) -> ShardCorruptError:
+        return ShardCorruptError(
+            f"{self._file.where}: the checksum of {what} does not fit its bytes; copy or write the shard again"
+        )
 
     def _check_tail(self, tail: bytes, tail_xxh64: str) -> None:
         """Tell the shard from others of the same size: every raw shard of so many samples has it."""

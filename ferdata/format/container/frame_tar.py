@@ -94,9 +94,6 @@ class _FrameShard(OpenShard):
         stored = self._file.read(int(self.starts[position]) - stored_bytes, stored_bytes)
         return self._inflate(stored, inflated_bytes, f"head of sample {position}")[-self._members.head_bytes :]
 
-    def check_mapped(self, positions: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> None:
-        """Do nothing: a frame has its checksum inside, which is compared whenever it is inflated."""
-
     def _inflate(self, stored: bytes, num_bytes: int, what: str) -> bytes:
         try:
             return inflate(stored, num_bytes)

@@ -15,7 +15,6 @@ from ferdata.format.container.container import Container, OpenShard, Put
 from ferdata.format.container.members import SampleMembers
 from ferdata.format.container.shard_file import ShardFile
 from ferdata.format.container.tar import END_OF_TAR, TAR_BLOCK_BYTES, HeaderTemplate, pad_to_block
-from ferdata.format.kernels.native import address, load
 
 __all__ = ["PLAIN_TAR", "body_table"]
 
@@ -71,6 +70,7 @@ class _PlainShard(OpenShard):
         self.starts = np.cumsum(sample_bytes) - sample_bytes + members.head_bytes
         self.stops = self.starts + self.body_bytes
         self._checksums, self._head_checksums = table[:, 1:].astype(np.uint32).T.copy()
+        self.checksums = self._checksums
 
     def head(self, position: int) -> bytes:
         """Return the head of a sample."""
@@ -87,19 +87,6 @@ class _PlainShard(OpenShard):
             if _checksum(body) != self._checksums[position]:
                 raise self._mismatch(f"sample {position}")
         return bodies
-
-    def check_mapped(self, positions: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> None:
-        """Compare bodies with their checksums in the table, in one call without Python's lock."""
-        kernels, file, checksums = load(), self._file.array, self._checksums[positions]
-        assert kernels is not None and file is not None
-        found = address(file), len(file), address(starts), address(stops), len(positions)
-        if (sound := kernels.check(*found, address(checksums))) < len(positions):
-            raise self._mismatch(f"sample {positions[sound]}")
-
-    def _mismatch(self, what: str) -> ShardCorruptError:
-        return ShardCorruptError(
-            f"{self._file.where}: the checksum of {what} does not fit its bytes; copy or write the shard again"
-        )
 
 
 PLAIN_TAR = Container(ending=".tar", writer=_PlainWriter, open=_PlainShard)

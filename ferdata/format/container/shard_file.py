@@ -21,6 +21,10 @@ from ferdata.store import Store, open_regular
 __all__ = ["LocalFile", "RemoteFile", "ShardFile", "open_shard_file", "shard_copy"]
 
 
+_PROBE_STEP = 8
+"""Of a file that was in memory a moment ago, so many stretches are taken to be there for one that is looked at."""
+
+
 class _GuardedMap(mmap.mmap):
     """A file's bytes; if it was cut since, zeros and :attr:`is_cut` in place of a signal that ends the process."""
 
@@ -75,6 +79,7 @@ class LocalFile:
             raise StoreError(
                 f"{where}: {error}, expected a file that can be mapped; check the disk and the path"
             ) from error
+        self._probe_step = 1
         self._view = memoryview(self._map) if self._map is not None else None
         self.array: np.ndarray | None = np.frombuffer(self._map, np.uint8) if self._map is not None else None
 
@@ -110,7 +115,8 @@ class LocalFile:
         """Ask the system to read stretches, int64 ``[n]`` each, that are not in memory yet; in one call."""
         kernels = load()
         assert kernels is not None
-        kernels.expect(self._fd, address(starts), address(stops), len(starts))
+        missing = kernels.expect(self._fd, address(starts), address(stops), len(starts), self._probe_step)
+        self._probe_step = 1 if missing else _PROBE_STEP
 
     def view(self, start: int, num_bytes: int) -> memoryview:
         """Return the bytes ``[start, start + num_bytes)``; use counts only after :meth:`check_unchanged`."""

@@ -10,23 +10,44 @@
 
 static int is_inside(int64_t start, int64_t stop, int64_t all) { return 0 <= start && start <= stop && stop <= all; }
 
-/* Ask the system to read stretches of a file, each in one go, unless it is in memory already. Whether it is, is told by
- * its first and its last byte: asking for every page costs a tenth of a copy. */
-FERDATA_API void ferdata_expect(int32_t file, const int64_t *starts, const int64_t *stops, int64_t count) {
+enum { SHORT_BYTES = 1 << 17 };
+
 #if defined(__linux__)
-    for (int64_t i = 0; i < count; i++) {
-        int is_there = 0;
+/* Whether a stretch is in memory, as far as its middle byte tells, or its first and last: asking for every page costs a
+ * tenth of a copy, and the pages at the ends of a short one also hold its neighbours. */
+static int is_resident(int32_t file, int64_t start, int64_t stop) {
 #if defined(RWF_NOWAIT)
-        uint8_t byte;
-        const struct iovec probe = {&byte, 1};
-        is_there = preadv2(file, &probe, 1, starts[i], RWF_NOWAIT) >= 0 &&
-                   preadv2(file, &probe, 1, stops[i] - 1, RWF_NOWAIT) >= 0;
+    uint8_t byte;
+    const struct iovec probe = {&byte, 1};
+    if (stop - start <= SHORT_BYTES) return preadv2(file, &probe, 1, start + (stop - start) / 2, RWF_NOWAIT) >= 0;
+    return preadv2(file, &probe, 1, start, RWF_NOWAIT) >= 0 && preadv2(file, &probe, 1, stop - 1, RWF_NOWAIT) >= 0;
+#else
+    (void)file, (void)start, (void)stop;
+    return 0;
 #endif
-        if (!is_there) posix_fadvise(file, starts[i], stops[i] - starts[i], POSIX_FADV_WILLNEED);
+}
+#endif
+
+/* Ask the system to read stretches of a file, each in one go, unless it is in memory already. Looks at every `step`-th,
+ * and at all once one is missing. Returns how many were. */
+FERDATA_API int64_t ferdata_expect(int32_t file, const int64_t *starts, const int64_t *stops, int64_t count,
+                                   int64_t step) {
+    int64_t missing = 0;
+#if defined(__linux__)
+    for (int64_t i = 0; i < count; i += step) {
+        if (is_resident(file, starts[i], stops[i])) continue;
+        if (step > 1) {
+            step = 1;
+            i = -1;
+        } else {
+            posix_fadvise(file, starts[i], stops[i] - starts[i], POSIX_FADV_WILLNEED);
+            missing++;
+        }
     }
 #else
-    (void)file, (void)starts, (void)stops, (void)count;
+    (void)file, (void)starts, (void)stops, (void)count, (void)step;
 #endif
+    return missing;
 }
 
 static const uint64_t P1 = 0x9E3779B185EBCA87ull, P2 = 0xC2B2AE3D27D4EB4Full, P3 = 0x165667B19E3779F9ull;
@@ -65,6 +86,32 @@ FERDATA_API int64_t ferdata_check(const uint8_t *file, int64_t file_bytes, const
     int64_t i = 0;
     while (i < count && is_inside(starts[i], stops[i], file_bytes) &&
            (uint32_t)xxh64(file + starts[i], stops[i] - starts[i]) == checksums[i])
+        i++;
+    return i;
+}
+
+/* Of a JPEG: SOF0 to SOF15, between which DHT, JPG and DAC stand. */
+static int begins_frame(int marker) {
+    return marker >= 0xC0 && marker < 0xD0 && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
+}
+
+/* Whether a JPEG is of that size, grey or of three colours, as far as can be told without reading anything unusual. */
+static int is_plain_jpeg(const uint8_t *at, const uint8_t *end, int64_t height, int64_t width) {
+    if (end - at < 2 || at[0] != 0xFF || at[1] != 0xD8) return 0;
+    for (at += 2; end - at > 9 && at[0] == 0xFF; at += 2 + (at[2] << 8 | at[3])) {
+        if (begins_frame(at[1]))
+            return (at[5] << 8 | at[6]) == height && (at[7] << 8 | at[8]) == width && (at[9] == 1 || at[9] == 3);
+        if (at[1] < 0xC0 || at[1] == 0xFF || (at[1] >= 0xD0 && at[1] <= 0xDA)) return 0;
+    }
+    return 0;
+}
+
+/* Returns how many bodies in a row are plain JPEGs of that size. */
+FERDATA_API int64_t ferdata_plain_jpegs(const uint8_t *file, int64_t file_bytes, const int64_t *starts,
+                                        const int64_t *stops, int64_t count, int64_t height, int64_t width) {
+    int64_t i = 0;
+    while (i < count && is_inside(starts[i], stops[i], file_bytes) &&
+           is_plain_jpeg(file + starts[i], file + stops[i], height, width))
         i++;
     return i;
 }

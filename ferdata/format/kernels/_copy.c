@@ -1,9 +1,18 @@
 /* Ways to move pixels: many samples in one call, HWC to CHW for decoded images; and sums on the way to a shard. */
 #include "_native.h"
 
+/* Streamed bytes must be visible before the acknowledgement that follows. */
+static void finish_streaming(int streaming) {
 #if FERDATA_X86
-/* Sixteen pixels from three loads: each colour is picked from all three and joined. */
-TARGET("avx2") static int64_t split_rgb_avx2(const uint8_t *rgb, int64_t pixels, uint8_t *chw) {
+    if (streaming) _mm_sfence();
+#endif
+    (void)streaming;
+}
+
+#if FERDATA_X86
+/* Sixteen pixels from three loads: each colour is picked from all three and joined. Streaming leaves the cache alone,
+ * and needs aligned planes. */
+TARGET("avx2") static int64_t split_rgb_avx2(const uint8_t *rgb, int64_t pixels, uint8_t *chw, int streaming) {
     __m128i pick[3][3];
     for (int colour = 0; colour < 3; colour++)
         for (int part = 0; part < 3; part++) {
@@ -22,7 +31,9 @@ TARGET("avx2") static int64_t split_rgb_avx2(const uint8_t *rgb, int64_t pixels,
             const __m128i *from_each = pick[colour];
             const __m128i xy = _mm_or_si128(_mm_shuffle_epi8(x, from_each[0]), _mm_shuffle_epi8(y, from_each[1]));
             const __m128i joined = _mm_or_si128(xy, _mm_shuffle_epi8(z, from_each[2]));
-            _mm_storeu_si128((__m128i *)(chw + colour * pixels + i), joined);
+            __m128i *const to = (__m128i *)(chw + colour * pixels + i);
+            if (streaming) _mm_stream_si128(to, joined);
+            else _mm_storeu_si128(to, joined);
         }
     }
     return i;
@@ -54,13 +65,17 @@ TARGET("avx2") static int64_t split_rgbx_avx2(const uint8_t *rgbx, int64_t pixel
 #endif
 
 /* Pixels of `step` bytes, 3 or 4, to three planes; a fourth byte means nothing. */
-FERDATA_API void ferdata_planes(const uint8_t *packed, int32_t step, int64_t pixels, uint8_t *chw) {
+FERDATA_API void ferdata_planes(const uint8_t *packed, int32_t step, int64_t pixels, uint8_t *chw, int32_t streaming) {
     int64_t done = 0;
 #if FERDATA_X86
-    if (ferdata_kernel >= KERNEL_AVX2) done = (step == 3 ? split_rgb_avx2 : split_rgbx_avx2)(packed, pixels, chw);
+    const int is_aligned = (((uintptr_t)chw | (uintptr_t)pixels) & 15) == 0;
+    if (ferdata_kernel >= KERNEL_AVX2)
+        done = step == 3 ? split_rgb_avx2(packed, pixels, chw, streaming && is_aligned)
+                         : split_rgbx_avx2(packed, pixels, chw);
 #endif
     for (; done < pixels; done++)
         for (int colour = 0; colour < 3; colour++) chw[colour * pixels + done] = packed[step * done + colour];
+    finish_streaming(streaming);
 }
 
 #if FERDATA_X86
@@ -97,10 +112,7 @@ FERDATA_API void ferdata_scatter(const uint8_t *samples, int64_t stride, const i
 #endif
         memcpy(out + rows[i] * row_bytes, from, (size_t)row_bytes);
     }
-#if FERDATA_X86
-    if (streaming) _mm_sfence(); /* streamed bytes must be visible before the acknowledgement that follows */
-#endif
-    (void)streaming;
+    finish_streaming(streaming);
 }
 
 /* Sum and sum of squares of bytes, exact. */

@@ -41,7 +41,7 @@ def _split(packed: np.ndarray, step: int, planes: np.ndarray) -> bool:
     kernels = load()
     if kernels is None or not (packed.flags.c_contiguous and planes.flags.c_contiguous and planes.flags.writeable):
         return False
-    kernels.planes(address(packed), step, height * width, address(planes))
+    kernels.planes(address(packed), step, height * width, address(planes), 0)
     return True
 
 

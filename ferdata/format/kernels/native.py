@@ -32,10 +32,11 @@ class Kernels:
         scratch_bytes: ``(filter) -> bytes`` of scratch that the next two need.
         encode: ``(filter, pixels, payload, scratch) -> payload size``.
         decode: ``(filter, payload, payload bytes, slack bytes, pixels, scratch) -> 0, or -1 where it is damaged``.
-        planes: ``(packed, bytes a pixel, pixels, chw)``.
+        planes: ``(packed, bytes a pixel, pixels, chw, streaming)``.
         scatter: ``(samples, stride, picks, count, out, row bytes, rows, streaming)``.
         moments: ``(values, channels, count, moments)``.
-        expect: ``(file descriptor, starts, stops, count)``.
+        expect: ``(file descriptor, starts, stops, count, step) -> stretches that were not in memory``.
+        plain_jpegs: ``(file, file bytes, starts, stops, count, height, width) -> ones before the first that is not``.
         check: ``(file, file bytes, starts, stops, count, checksums) -> sound ones before the first that is not``.
         inflate: ``(decompress, context, file, file bytes, starts, stops, count, out, row bytes, rows in out, rows,
             filter or None, payload, payload bytes, scratch) -> frames done before the first that could not be``.
@@ -51,12 +52,13 @@ class Kernels:
         self.scratch_bytes = _declare(library, "scratch_bytes", size, pointer)
         self.encode = _declare(library, "encode", size, pointer, pointer, pointer, pointer)
         self.decode = _declare(library, "decode", number, pointer, pointer, size, size, pointer, pointer)
-        self.planes = _declare(library, "planes", None, pointer, number, size, pointer)
+        self.planes = _declare(library, "planes", None, pointer, number, size, pointer, number)
         self.scatter = _declare(library, "scatter", None, pointer, size, pointer, size, pointer, size, pointer, number)
         self.moments = _declare(library, "moments", None, pointer, size, size, pointer)
-        self.expect = _declare(library, "expect", None, number, pointer, pointer, size)
+        self.expect = _declare(library, "expect", size, number, pointer, pointer, size, size)
         bodies = (pointer, size, pointer, pointer, size)
         self.check = _declare(library, "check", size, *bodies, pointer)
+        self.plain_jpegs = _declare(library, "plain_jpegs", size, *bodies, size, size)
         to_rows = (pointer, size, size, pointer)
         self.inflate = _declare(
             library, "inflate", size, pointer, pointer, *bodies, *to_rows, pointer, pointer, size, pointer

@@ -179,7 +179,7 @@ def test_a_source_with_other_images_is_refused_with_counts_before_anything_is_wr
         shard(src, tmp_path / "out")
 
     text = str(caught.value)
-    assert "of 39 images looked at, " in text and "choose --codec zstd" in text
+    assert "of 39 images looked at, " in text and "choose codec=zstd" in text
     for part in (
         "4 not a JPEG",
         "2 turned upright by its EXIF orientation",

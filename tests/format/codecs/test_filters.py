@@ -142,6 +142,7 @@ def test_other_threads_run_while_a_frame_is_decoded() -> None:
         kernels.moments,
         kernels.expect,
         kernels.check,
+        kernels.plain_jpegs,
         kernels.inflate,
     ):
         assert not function._flags_ & _ctypes.FUNCFLAG_PYTHONAPI

@@ -1,5 +1,6 @@
 """A job in one call: checksums, and frames inflated by the system's libzstd; the same verdicts where it is missing."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import xxhash
 import zstandard
 from make_dataset import expected_pixels, make_dataset
+from PIL import Image
 
 from ferdata.errors import FerdataError
 from ferdata.format import DatasetIndex, ShardReader, kernel_notice
@@ -60,6 +62,54 @@ def test_bodies_outside_the_file_are_not_touched(start: int, stop: int) -> None:
     out, rows = np.zeros((2, 10), np.uint8), np.zeros(1, np.int64)
     assert Decompressor().into_rows(file, bounds[:1], bounds[1:], out, rows) == 0
     assert not out.any()
+
+
+@needs_kernels
+def test_a_file_is_asked_for_where_it_is_not_in_memory(tmp_path: Path) -> None:
+    """Few stretches are looked at while all are there, and every one once one of them is not."""
+    kernels = load()
+    assert kernels is not None
+    starts, stops = np.arange(40) * 1000, np.arange(40) * 1000 + 900
+
+    def missing(descriptor: int, step: int) -> int:
+        return kernels.expect(descriptor, address(starts), address(stops), 40, step)
+
+    (tmp_path / "file").write_bytes(bytes(40_000))
+    with (tmp_path / "file").open("rb") as file:
+        assert missing(file.fileno(), 1) in (0, 40)  # some file systems do not say
+        assert missing(file.fileno(), 8) == missing(file.fileno(), 1)
+    assert missing(-1, 8) == 40
+
+
+@needs_kernels
+def test_only_jpegs_of_the_size_asked_for_are_plain() -> None:
+    """What C tells saves a call an image; what is unusual must be left to libjpeg, and no byte behind it be read."""
+    kernels = load()
+    assert kernels is not None
+    picture = Image.fromarray(noise(30 * 20 * 3).reshape(20, 30, 3))
+    files = {}
+    for mode in ("RGB", "L", "CMYK"):
+        file = io.BytesIO()
+        picture.convert(mode).save(file, "JPEG", comment=b"a remark", progressive=mode == "L")
+        files[mode] = file.getvalue()
+
+    def is_plain(data: bytes, height: int = 20, width: int = 30) -> bool:
+        body, bounds = np.frombuffer(data + b"\xff", np.uint8), np.array([0, len(data)])
+        at = address(bounds)
+        return kernels.plain_jpegs(address(body), len(data), at, at + 8, 1, height, width) == 1
+
+    sound = files["RGB"]
+    assert is_plain(sound) and is_plain(files["L"]) and not is_plain(files["CMYK"])
+    assert not is_plain(sound, 30, 20) and not is_plain(sound, 20, 31)
+    assert not is_plain(b"\0" + sound[1:]) and not is_plain(sound[2:])
+    assert not is_plain(sound[:2] + b"\0" + sound[2:]) and not is_plain(sound[:2] + b"\xff\xda\0\x02" + sound[2:])
+    head = sound.index(b"\xff\xda")
+    assert is_plain(sound[:head]) and not any(is_plain(sound[:cut]) for cut in range(sound.index(b"\xff\xc0") + 10))
+    rng = np.random.default_rng(2)
+    for _ in range(3000):
+        damaged = bytearray(sound[:head])
+        damaged[int(rng.integers(0, head))] = int(rng.integers(0, 256))
+        is_plain(bytes(damaged[: int(rng.integers(0, head))]))
 
 
 class Frames:
