@@ -4,7 +4,6 @@ import gc
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -125,14 +124,11 @@ def _is_resource_tracker(process: psutil.Process) -> bool:
 
 
 def open_files() -> int:
-    """Return the number of open file descriptors, once the threads of torch's queues to ended workers have ended too.
+    """Return the number of open file descriptors.
 
     What is garbage is collected first: the descriptors of earlier tests are not those of the code between two counts.
     """
     gc.collect()
-    wait_until(
-        lambda: sum(thread.name == "QueueFeederThread" for thread in threading.enumerate()) <= len(worker_pids())
-    )
     return psutil.Process().num_fds()
 
 

@@ -21,7 +21,9 @@ from ferdata.plan.conditions import physical_memory
 from ferdata.plan.sample import SampleSet
 from ferdata.plan.timing import now
 from ferdata.store import Store
+from ferdata.stream.memory.ring import HELD_BATCHES
 from ferdata.stream.order.sequence import RUN_BYTES, RUNS_PER_WINDOW, WINDOW_SAMPLES
+from ferdata.stream.pipeline import choose_sizes
 
 __all__ = [
     "available_memory",
@@ -59,7 +61,9 @@ def make_ring(row_bytes: int, *, memory_bytes: int) -> np.ndarray:
 
 def ring_bytes(row_bytes: int) -> int:
     """Return what a loader with default settings keeps in memory for its ring."""
-    return min(1 << 30, (2 * WINDOW_SAMPLES + 4 * BATCH_SIZE) * row_bytes)
+    window_batches = WINDOW_SAMPLES // BATCH_SIZE
+    sizes = choose_sizes(window_batches, batch_size=BATCH_SIZE, row_bytes=row_bytes, num_workers=1, is_local=True)
+    return (sizes.ahead + HELD_BATCHES) * BATCH_SIZE * row_bytes
 
 
 def decode_rate(sample: SampleSet, ring: np.ndarray, *, num_processes: int, seconds: float) -> float:

@@ -1,8 +1,8 @@
-"""The loader: batches at memory speed out of ``torch.utils.data.DataLoader`` workers.
+"""The loader: batches at memory speed, filled by worker processes or threads.
 
 In: a data set folder. Out: named tuples of uint8 images and labels, in an order that is arithmetic. Workers decode
 straight into recycled shared memory; what travels between processes is a few integers per job. Memory:
-two windows of batches and a few more.
+some 160 MB, and the four batches that a consumer may keep.
 """
 
 import multiprocessing
@@ -31,6 +31,7 @@ from ferdata.stream.state import Identity, Position
 from ferdata.stream.transforms import BatchContext, BatchTransform, as_batch_transform, check_transformed
 from ferdata.stream.where import find_extent
 from ferdata.stream.workers.worker import open_split
+from ferdata.stream.workers.workers import choose_kind
 
 __all__ = ["Loader"]
 
@@ -52,7 +53,10 @@ class Loader:
             > 0 and label in ('Happy', 'Sad')"``. A sample without a value is left out, except by ``valence is None``.
             With ``indices``, both must hold. Labels stay the same.
         batch_size: Samples per batch, on this rank.
-        num_workers: Worker processes of this rank; 0 decodes in this process. None: one per core, at most 8.
+        num_workers: Workers of this rank; 0 decodes in the thread that iterates. None: one per core, at most 8.
+        workers: ``"process"`` or ``"thread"``: what they are. Threads need no start and no shared memory, and slow down
+            while the consumer's Python runs. None: processes wherever they can be had, so not on Windows, nor in a
+            process that is a daemon.
         shuffle: ``"window"`` (or True): runs of neighbours are permuted over the whole split and the samples of each
             window are mixed; ``"full"``: an exact permutation; ``"none"`` (or False): reading order.
         seed: Seed of the order and of the batch transform.
@@ -106,6 +110,7 @@ class Loader:
         where: str | None = None,
         batch_size: int = 128,
         num_workers: int | None = None,
+        workers: str | None = None,
         shuffle: str | bool = "window",
         seed: int = 0,
         fields: Sequence[str] = ("images", "labels"),
@@ -140,6 +145,7 @@ class Loader:
             min(8, usable_cores()) if num_workers is None else check_whole_number("num_workers", num_workers)
         )
         check_workers(self.num_workers, least=0)
+        self.workers = choose_kind(workers)
         self.fields = check_fields(fields)
         self._make_batch = batch_maker(self.fields, as_dict=as_dict)
         self._table = SampleTable(store, self.index, split, self.fields)
@@ -171,6 +177,7 @@ class Loader:
                 self._partition, rank=0, world_size=1
             ).num_batches(),  # there may be fewer ranks when an epoch begins
             num_workers=self.num_workers,
+            kind=self.workers,
             start_method=start_method,
             persistent=persistent,
             verify_always=verify == "always",
@@ -288,6 +295,7 @@ class Loader:
 
     def describe(self) -> str:
         """Return one line on what is streamed and how far the shuffle reaches."""
+        noun = "threads" if self.workers == "thread" else "workers"
         span = min(self.order.window_samples, self.num_samples)
         reach = {
             "window": f"runs of {self.order.run_samples} permuted over all, {span:,} samples mixed at a time",
@@ -295,7 +303,7 @@ class Loader:
             "none": "reading order",
         }
         return (
-            f"{self.split}: {self.num_samples:,} samples, codec {self.index.codec.name}, {self.num_workers} workers, "
+            f"{self.split}: {self.num_samples:,} samples, codec {self.index.codec.name}, {self.num_workers} {noun}, "
             f"shuffle {self.order.shuffle} ({reach[self.order.shuffle]}), ring "
             f"{self._pipeline.ring.memory.num_bytes / 1e6:,.0f} MB"
         )

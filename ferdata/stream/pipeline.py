@@ -1,11 +1,13 @@
 """What stands behind a loader: the ring, the workers that fill it and the way to the device.
 
-In: where an epoch begins, and this rank's partition. Out: filled batches in order. Memory: two windows of batches and
-a few more.
+In: where an epoch begins, and this rank's partition. Out: filled batches in order. Memory: :data:`AHEAD_BYTES` of what
+is being filled and what is ready, and the batches that a consumer may keep.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,18 +20,50 @@ from ferdata.stream.memory.ring import HELD_BATCHES, Ring
 from ferdata.stream.metrics import LoaderMetrics, Meter
 from ferdata.stream.order.partition import Partition
 from ferdata.stream.order.sequence import OrderOptions
-from ferdata.stream.order.windows import Checked
+from ferdata.stream.order.windows import Checked, Portion, Window, cut_portions
 from ferdata.stream.state import Position
+from ferdata.stream.workers.job import SharedPlan
 from ferdata.stream.workers.prefetch import Filling, Prefetcher
-from ferdata.stream.workers.processes import Workers
-from ferdata.stream.workers.worker import ShardPool
+from ferdata.stream.workers.processes import ProcessWorkers
+from ferdata.stream.workers.worker import ShardPool, Work
+from ferdata.stream.workers.workers import ThreadWorkers, Workers
 
 __all__ = ["Pipeline"]
 
-JOBS_PER_WORKER = 4
-"""Jobs that each worker's part of a window is cut into: few, since each wakes the consumer's process, but enough that
-workers end together.
-"""
+AHEAD_BYTES = 160 << 20
+"""Most bytes of batches that are being filled or are ready: enough for eight workers."""
+PORTIONS_AHEAD = 2
+"""Portions they come in: one is filled while another is consumed. Large ones have more neighbours, read together."""
+JOBS_PER_WORKER = 2
+"""Jobs that are in flight for each worker, at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is read at a time.
+
+    Attributes:
+        ahead: Batches that may be in the ring beside those that a consumer keeps.
+        portion: Batches of a portion.
+        job_samples: Most samples of a job.
+    """
+
+    ahead: int
+    portion: int
+    job_samples: int
+
+
+def choose_sizes(window_batches: int, *, batch_size: int, row_bytes: int, num_workers: int, is_local: bool) -> Sizes:
+    """Return how much to read at a time: at most two windows ahead, and never more than a window at a time.
+
+    What lies behind a URL is read a window at a time, since neighbours come with one request.
+    """
+    ahead = PORTIONS_AHEAD * window_batches
+    if is_local:
+        ahead = min(ahead, max(PORTIONS_AHEAD, AHEAD_BYTES // (batch_size * row_bytes)))
+    portion = ahead // PORTIONS_AHEAD
+    jobs = JOBS_PER_WORKER * max(1, num_workers)
+    return Sizes(ahead, portion, min(portion * batch_size, max(1, ahead * batch_size // jobs)))
 
 
 class Pipeline:
@@ -43,8 +77,9 @@ class Pipeline:
         fields: What a batch holds.
         order: The order's options.
         most_batches: Batches of the longest epoch that this loader may read.
-        num_workers: Worker processes; 0 decodes in this process.
-        start_method: How they start.
+        num_workers: Number of workers; at 0 the consumer decodes.
+        kind: ``process`` or ``thread``.
+        start_method: How processes start.
         persistent: Keep them from epoch to epoch.
         verify_always: Verify raw pixels at every read.
         device: Where batches go.
@@ -62,6 +97,7 @@ class Pipeline:
         order: OrderOptions,
         most_batches: int,
         num_workers: int,
+        kind: str,
         start_method: str | None,
         persistent: bool,
         verify_always: bool,
@@ -69,25 +105,36 @@ class Pipeline:
         pin_memory: bool,
     ) -> None:
         self._shape, self._table, self._fields, self._order = index.spec.shape, table, fields, order
-        window_batches = min(order.window_samples // order.batch_size, most_batches)
-        window_samples = window_batches * order.batch_size
-        self.ring = Ring(
-            num_slots=2 * window_batches + HELD_BATCHES, batch_size=order.batch_size, row_bytes=index.spec.num_bytes
-        )
-        self.workers = Workers(
-            root=root,
-            index=index,
-            split=split,
-            memory=self.ring.memory,
+        store, row_bytes, is_shared = Store(root), index.spec.num_bytes, num_workers > 0 and kind == "process"
+        self._sizes = sizes = choose_sizes(
+            min(order.window_samples // order.batch_size, most_batches),
+            batch_size=order.batch_size,
+            row_bytes=row_bytes,
             num_workers=num_workers,
-            window_samples=window_samples,
-            job_samples=-(-window_samples // (JOBS_PER_WORKER * max(1, num_workers))),
-            start_method=start_method,
-            persistent=persistent,
+            is_local=store.is_local,
         )
+        self.ring = Ring(
+            num_slots=sizes.ahead + HELD_BATCHES,
+            batch_size=order.batch_size,
+            row_bytes=row_bytes,
+            between_processes=is_shared,
+        )
+        plan = SharedPlan(
+            region_samples=sizes.portion * order.batch_size,
+            num_regions=4 * PORTIONS_AHEAD,  # those that end a window are short
+            num_workers=max(1, num_workers),
+            between_processes=is_shared,
+        )
+        work = Work(root=root, index=index, split=split, memory=self.ring.memory, plan=plan)
+        options: Any = {"num_workers": num_workers, "persistent": persistent}
+        self.workers: Workers
+        if is_shared:
+            self.workers = ProcessWorkers(work, start_method=start_method, **options)
+        else:
+            self.workers = (ThreadWorkers if num_workers else Workers)(work, **options)
         self._mover = None if device.type == "cpu" else DeviceMover(device, self.ring)
         self._pinned = PinnedRing(self.ring) if pin_memory and self._mover is None else None
-        self._records = ShardPool(Store(root), index, split)
+        self._records = ShardPool(store, index, split)
         self._checked = Checked(len(table), always=verify_always)
         self.meter = Meter()
         self._num_workers = num_workers
@@ -132,22 +179,32 @@ class Pipeline:
             self.ring.reclaim()
             self.workers.begin()
             windows = partition.windows(start, ahead=self._reads_ahead)
-            prefetcher = self._prefetcher = Prefetcher(windows, self.ring, self.workers, verify=self._checked.needs)
+            prefetcher = self._prefetcher = Prefetcher(
+                self._portions(windows),
+                self.ring,
+                self.workers,
+                job_samples=self._sizes.job_samples,
+                verify=self._checked.needs,
+            )
         else:
             self.workers.check_alive()
         batch_size = self._order.batch_size
+        window: Window | None = None
         try:
-            for filling in prefetcher.windows(start.epoch):
+            for filling in prefetcher.fillings(start.epoch):
                 self._wait_for(filling, prefetcher)
-                window = filling.window
-                # for the whole window at once: torch takes 20 µs a call, however small
-                values = self._table.values(self._fields, window.samples, self._records.read_records)
-                for number in range(window.num_batches):
+                portion = filling.portion
+                if portion.window is not window:
+                    window = portion.window
+                    # for the whole window at once: torch takes 20 µs a call, however small
+                    values = self._table.values(self._fields, window.samples, self._records.read_records)
+                for number in range(portion.first_batch, portion.first_batch + portion.num_batches):
                     rows = slice(number * batch_size, (number + 1) * batch_size)
                     images = self._images(filling.slots.popleft(), window.samples[rows])
                     yield Delivery(
                         images, {name: column[rows] for name, column in values.items()}, window.first_batch + number
                     )
+                    del images
                     prefetcher.fill()
             self.workers.check_alive()  # the others may have done the work of a dead one
             if is_current() and self._reads_ahead:
@@ -157,15 +214,19 @@ class Pipeline:
             if is_current():
                 self.workers.finish()
 
+    def _portions(self, windows: Iterator[Window]) -> Iterator[Portion]:
+        for window in windows:
+            yield from cut_portions(window, batch_size=self._order.batch_size, batches=self._sizes.portion)
+
     def _wait_for(self, filling: Filling, prefetcher: Prefetcher) -> None:
-        """Take acknowledgements until the oldest window is filled; an error is raised with its window, not before."""
+        """Take acknowledgements until the oldest portion is filled; an error is raised with its portion, not before."""
         start = time.perf_counter()
         while filling.missing and filling.error is None:
-            for ack in self.workers.acknowledgements():
+            for ack in self.workers.receive():
                 prefetcher.acknowledge(ack)
         if filling.error is not None:
             raise filling.error
-        self._checked.note(filling.window)
+        self._checked.note(filling.portion.samples)
         self.meter.consumer_wait_seconds += time.perf_counter() - start
         self.meter.bytes_read += filling.num_bytes
         self.meter.busy_seconds += filling.busy_ns / 1e9

@@ -167,7 +167,7 @@ def test_a_death_is_seen_though_another_process_holds_the_sentinel(truth: Truth,
     with Loader(truth.root, num_workers=num_workers, **SMALL) as loader:
         batches = iter(loader)
         next(batches)
-        workers = loader._pipeline.workers._iterator._workers
+        workers = loader._pipeline.workers._team.processes  # type: ignore[attr-defined]
         held = [hold_sentinel(worker) for worker in workers]
         try:
             os.kill(workers[0].pid, signal.SIGKILL)
@@ -286,7 +286,7 @@ def test_a_shard_that_is_missing_or_short_is_an_error_that_names_it(truth: Truth
 
 
 def test_an_error_keeps_the_batches_before_it_right(tmp_path: Path) -> None:
-    """Windows before the damaged one are whole; the error comes when its own window is asked for, not before."""
+    """Portions before the damaged one are whole; the error comes when its own is asked for, not before."""
     truth = make_truth(tmp_path, samples={"train": 240}, samples_per_shard=48)
     corrupt(shard_of(truth, 3), 30)
     numbers: list[int] = []

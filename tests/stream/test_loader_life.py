@@ -321,7 +321,7 @@ def test_a_loader_says_that_it_cannot_be_sent_to_another_process(zstd: Truth) ->
 
 
 def test_the_default_device_of_a_program_is_not_the_loaders(zstd: Truth) -> None:
-    """torch starts its workers with a random number, which it would draw on that device."""
+    """Whatever tensors the loader makes for itself belong on the processor."""
     torch.set_default_device("meta")
     try:
         with Loader(zstd.root, num_workers=2, **SMALL) as loader:

@@ -173,7 +173,7 @@ def main():
     truth = make_truth(Path(sys.argv[1]))
     choice = random.Random(int(sys.argv[2]))
     options = dict(batch_size=8, window_samples=48, fields=("images", "labels", "indices"))
-    loader = Loader(sys.argv[1], num_workers=2, persistent=sys.argv[4] == "True", **options)
+    loader = Loader(sys.argv[1], num_workers=2, persistent=sys.argv[4] == "True", workers=sys.argv[5], **options)
     interrupts = 0
     for _ in range(int(sys.argv[3])):
         timer = threading.Timer(choice.random() * 0.08, interrupt)
@@ -200,9 +200,12 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("rounds", [pytest.param(10, id="10"), pytest.param(150, marks=pytest.mark.slow, id="150")])
 @pytest.mark.parametrize("persistent", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_a_loader_goes_on_after_an_interrupt_at_any_moment(tmp_path: Path, persistent: bool, rounds: int) -> None:
+@pytest.mark.parametrize("workers", ["process", "thread"])
+def test_a_loader_goes_on_after_an_interrupt_at_any_moment(
+    tmp_path: Path, workers: str, persistent: bool, rounds: int
+) -> None:
     """A notebook stops a cell in the midst of anything: a message half read, a slot just taken. All is well next."""
-    arguments = (str(tmp_path / "set"), str(rounds), str(rounds), str(persistent))
+    arguments = (str(tmp_path / "set"), str(rounds), str(rounds), str(persistent), workers)
     done = run_script(tmp_path / "script.py", INTERRUPTED, *arguments, timeout_seconds=500)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > rounds / 2

@@ -151,12 +151,21 @@ def misuse(loader: Loader, truth: Truth, choice: random.Random) -> Iterator[str]
 
 @pytest.mark.parametrize("steps", [pytest.param(25, id="25"), pytest.param(400, marks=pytest.mark.slow, id="400")])
 @pytest.mark.parametrize(
-    ("num_workers", "persistent", "drop_last"), [(2, True, False), (2, False, True), (0, True, False)]
+    ("num_workers", "workers", "persistent", "drop_last"),
+    [
+        (2, "process", True, False),
+        (2, "process", False, True),
+        (2, "thread", True, False),
+        (2, "thread", False, True),
+        (0, None, True, False),
+    ],
 )
-def test_a_loader_bears_misuse(truth: Truth, num_workers: int, persistent: bool, drop_last: bool, steps: int) -> None:
+def test_a_loader_bears_misuse(
+    truth: Truth, num_workers: int, workers: str | None, persistent: bool, drop_last: bool, steps: int
+) -> None:
     """Abandoned epochs, kept batches, resumes in any order: every batch is right, every slot comes back."""
     options = {**SMALL, "drop_last": drop_last}
-    with Loader(truth.root, num_workers=num_workers, persistent=persistent, **options) as loader:
+    with Loader(truth.root, num_workers=num_workers, workers=workers, persistent=persistent, **options) as loader:
         seen = [step for step, _ in zip(misuse(loader, truth, random.Random(steps)), range(steps), strict=False)]
         assert len(set(seen)) == 8
         gc.collect()

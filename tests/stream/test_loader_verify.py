@@ -13,7 +13,7 @@ from ferdata.format.codecs import make_codec
 from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.stream import Loader
-from ferdata.stream.order.windows import Checked, Window, due
+from ferdata.stream.order.windows import Checked, due
 
 SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "indices"), "seed": 3}
 
@@ -58,10 +58,8 @@ def test_every_sample_is_verified_once_in_64_epochs_of_the_whole_split(total: in
     """The promise of the README, as arithmetic: none is left out and none takes more than its share."""
     samples = np.arange(total)
     checked = Checked(total, always=False)
-    checked.note(Window(0, samples, 1))
-    times = sum(
-        np.asarray(due(samples, checked.needs(Window(0, samples, 1, epoch)))).astype(int) for epoch in range(5, 69)
-    )
+    checked.note(samples)
+    times = sum(np.asarray(due(samples, checked.needs(samples, epoch))).astype(int) for epoch in range(5, 69))
     assert (times == 1).all()
 
 

@@ -18,7 +18,7 @@ from ferdata.stream.order.sequence import (
     remaining_samples,
 )
 from ferdata.stream.order.weights import class_weights
-from ferdata.stream.order.windows import VERIFY_ALL, Checked, ShardMap, Window, cut_windows, sort_window
+from ferdata.stream.order.windows import VERIFY_ALL, Checked, ShardMap, cut_portions, cut_windows, sort_samples
 
 CLASSES = ("neutral", "happy", "sad", "contempt")
 
@@ -179,14 +179,16 @@ def test_windows_from_any_batch_on_are_the_rest_of_the_whole(
         assert (window.first_batch, window.num_batches) == (number, -(-len(window.samples) // options.batch_size))
         assert len(window.samples) <= options.window_samples
         number += window.num_batches
+        portions = list(cut_portions(window, batch_size=options.batch_size, batches=3))
+        assert np.concatenate([portion.samples for portion in portions]).tolist() == window.samples.tolist()
+        assert sum(portion.num_batches for portion in portions) == window.num_batches
+        assert [portion.first_batch for portion in portions] == list(range(0, window.num_batches, 3))
 
 
 @given(samples=st.lists(st.integers(-1, 300), max_size=80))
 def test_a_window_is_read_in_disk_order_into_every_row_but_padding(samples: list[int]) -> None:
     """Two samples for one row, or none, is a wrong picture under a right label."""
-    window = Window(first_batch=0, samples=np.array(samples, np.int64), num_batches=1)
-
-    read, rows = sort_window(window)
+    read, rows = sort_samples(np.array(samples, np.int64))
 
     assert sorted(rows.tolist()) == [row for row, sample in enumerate(samples) if sample >= 0]
     assert read.tolist() == sorted(read.tolist())
@@ -197,13 +199,11 @@ def test_a_window_is_read_in_disk_order_into_every_row_but_padding(samples: list
 def test_a_window_is_verified_until_all_of_it_was(windows: list[list[int]]) -> None:
     """What was checked is counted by window: a sample drawn twice must not count twice."""
     checked, seen = Checked(10, always=False), set[int]()
-    for samples in windows:
-        window = Window(
-            first_batch=0, samples=np.array([sample for sample in samples if sample >= 0], np.int64), num_batches=1
-        )
-        assert (checked.needs(window) == VERIFY_ALL) == bool(set(window.samples.tolist()) - seen)
-        checked.note(window)
-        seen.update(window.samples.tolist())
+    for window in windows:
+        samples = np.array([sample for sample in window if sample >= 0], np.int64)
+        assert (checked.needs(samples, 0) == VERIFY_ALL) == bool(set(samples.tolist()) - seen)
+        checked.note(samples)
+        seen.update(samples.tolist())
 
 
 @given(sizes=sizes_of_shards, data=st.data())

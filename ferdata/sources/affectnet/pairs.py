@@ -64,9 +64,8 @@ class PairScan:
     def _image_of(
         self, stem: str, split: str, folder: str, names: NameIndex, labels: LabelFiles, ending: str
     ) -> str | None:
-        own = f"{stem}.jpg"
-        alike = names.alike(own)
-        found = [own] if own in alike else alike
+        alike = names.alike(f"{stem}.jpg")
+        found = names.find(f"{stem}.jpg")
         is_labelled = bool(labels.of_label(stem))
         self._num_labels += is_labelled
         self._num_found += is_labelled and bool(found)
@@ -78,10 +77,10 @@ class PairScan:
             self.builder.reject_unlabelled(unlabelled, f"no {stem}{ending}", split=split)
             return None
         path = below(folder, found[0]) if found else labels.of_any(stem)[0]
-        if verdict := judge_image(found, f"no image {own} in {folder}"):
+        if verdict := judge_image(found, f"no image {stem}.jpg in {folder}"):
             self.builder.passes(verdict, path, split=split)
             return None
-        self.builder.repairs["name_matched"] += found[0] != own
+        self.builder.repairs["name_matched"] += found[0] != f"{stem}.jpg"
         return path
 
     def add(self, key: str, path: str, split: str, label_name: str, annotation: Annotation) -> None:

@@ -9,7 +9,7 @@ import os
 import tempfile
 import weakref
 from collections import deque
-from multiprocessing import reduction
+from multiprocessing.reduction import DupFd
 from typing import Any
 
 import numpy as np
@@ -39,15 +39,18 @@ def window_batches_within(memory_bytes: int, *, batch_size: int, row_bytes: int)
 
 
 class SharedBytes:
-    """Anonymous memory that is shared with worker processes under every start method.
+    """Anonymous memory, by default shared with worker processes under every start method.
 
-    On Linux it is a memfd: it has no name, leaves nothing behind after a crash, and is not bounded by the size of
+    On Linux that is a memfd: it has no name, leaves nothing behind after a crash, and is not bounded by the size of
     ``/dev/shm``. Elsewhere it is a temporary file that is unlinked at once.
     """
 
-    def __init__(self, num_bytes: int) -> None:
+    def __init__(self, num_bytes: int, *, between_processes: bool = True) -> None:
         self.num_bytes = num_bytes
         try:
+            if not between_processes:
+                self._mmap = _mapped(-1, num_bytes)
+                return
             self._fd = _make_file()
             self._close = weakref.finalize(self, os.close, self._fd)
             os.ftruncate(self._fd, num_bytes)
@@ -60,7 +63,7 @@ class SharedBytes:
             ) from error
 
     def __getstate__(self) -> tuple[int, Any]:
-        return self.num_bytes, reduction.DupFd(self._fd)
+        return self.num_bytes, DupFd(self._fd)
 
     def __setstate__(self, state: tuple[int, Any]) -> None:
         self.num_bytes, handle = state
@@ -87,7 +90,11 @@ def _make_file() -> int:
 
 
 def _mapped(fd: int, num_bytes: int) -> mmap.mmap:
-    memory = mmap.mmap(fd, num_bytes)
+    """Map a file, or memory of this process alone if ``fd`` is -1."""
+    if fd < 0 and hasattr(mmap, "MAP_PRIVATE"):
+        memory = mmap.mmap(fd, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    else:
+        memory = mmap.mmap(fd, num_bytes)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # without huge pages for shared memory, small ones do
             memory.madvise(mmap.MADV_HUGEPAGE)
@@ -101,12 +108,14 @@ class Ring:
         num_slots: Slots in all.
         batch_size: Rows of a slot.
         row_bytes: Bytes of a row.
+        between_processes: Whether worker processes fill them.
     """
 
-    def __init__(self, *, num_slots: int, batch_size: int, row_bytes: int) -> None:
+    def __init__(self, *, num_slots: int, batch_size: int, row_bytes: int, between_processes: bool = True) -> None:
         self.num_slots = num_slots
         self.batch_size = batch_size
-        self.memory = SharedBytes(max(1, num_slots * batch_size * row_bytes))
+        num_bytes = max(1, num_slots * batch_size * row_bytes)
+        self.memory = SharedBytes(num_bytes, between_processes=between_processes)
         self._rows = self.memory.array()[: num_slots * batch_size * row_bytes].reshape(
             num_slots * batch_size, row_bytes
         )

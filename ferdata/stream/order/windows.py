@@ -1,29 +1,38 @@
-"""Cuts a rank's sequence into windows, and sorts each into disk order: which sample goes to which row. Pure.
+"""Cuts a rank's sequence into windows, these into portions, and sorts samples into disk order. Pure.
 
-In: sample indices. Out: windows, and their samples in disk order with the rows they go to.
-The contents of a window never depend on the number of workers.
+In: sample indices. Out: windows, portions, and samples in disk order with the rows they go to. What they hold never
+depends on the number of workers. A window is an order: its samples are mixed. A portion is what is read at a time.
 """
 
+import contextlib
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-__all__ = ["VERIFY_ALL", "VERIFY_EPOCHS", "Checked", "Order", "ShardMap", "Window", "cut_windows", "due", "sort_window"]
+__all__ = [
+    "VERIFY_ALL",
+    "VERIFY_EPOCHS",
+    "Checked",
+    "Order",
+    "Portion",
+    "ShardMap",
+    "Window",
+    "cut_portions",
+    "cut_windows",
+    "due",
+    "sort_samples",
+]
 
 VERIFY_EPOCHS = 64
-"""Within this many epochs every sample is verified again; a power of two. Verifying a sample costs about as much as
-copying it: 1.5 % in all.
-"""
+"""Within this many epochs every sample is verified again; a power of two. Verifying costs as much as copying: 1.5 %."""
 VERIFY_ALL = -1
 
 
 class Order(Protocol):
-    """Within this many epochs every sample is verified again; a power of two.
-
-    Verifying a sample costs about as much as copying it: 1.5 % in all.
-    """
+    """What one rank reads in one epoch, in order: sample indices, computed as they are sliced; -1 is padding."""
 
     def __len__(self) -> int: ...
 
@@ -33,7 +42,7 @@ class Order(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of a rank's sequence that is read and mixed as one.
+    """A stretch of a rank's sequence whose samples are mixed.
 
     Attributes:
         first_batch: Number of its first batch in the epoch.
@@ -48,8 +57,25 @@ class Window:
     epoch: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Some neighbouring batches of a window, which are read together.
+
+    Attributes:
+        window: The window.
+        first_batch: Number of its first batch in the window.
+        num_batches: Batches it holds.
+        samples: int64 ``[n]``, sample indices in row order; -1 is padding.
+    """
+
+    window: Window
+    first_batch: int
+    num_batches: int
+    samples: np.ndarray
+
+
 class Checked:
-    """What one rank reads in one epoch, in order: sample indices, computed as they are sliced; -1 is padding.
+    """Remembers which samples were read with their checksums verified, and has a 64th verified in every epoch.
 
     Args:
         num_samples: Samples in the split.
@@ -57,27 +83,31 @@ class Checked:
     """
 
     def __init__(self, num_samples: int, *, always: bool) -> None:
-        self._seen = np.zeros(num_samples, bool)
+        memory = mmap.mmap(-1, max(1, num_samples))
+        if hasattr(mmap, "MADV_NOHUGEPAGE"):
+            with contextlib.suppress(OSError):  # a huge page for each of a batch's samples would be zeroed for one byte
+                memory.madvise(mmap.MADV_NOHUGEPAGE)
+        self._seen = np.frombuffer(memory, bool, num_samples)
         self._missing = num_samples
         self._always = always
 
-    def needs(self, window: Window) -> int:
-        """Return which samples of a window :func:`due` is to verify: all if one never was, else the epoch's 64th."""
-        if self._always or (self._missing > 0 and not bool(self._seen[window.samples].all())):
+    def needs(self, samples: np.ndarray, epoch: int) -> int:
+        """Return which of some samples :func:`due` is to verify: all if one never was, else the epoch's 64th."""
+        if self._always or (self._missing > 0 and not bool(self._seen[samples].all())):
             return VERIFY_ALL
-        return -window.epoch % VERIFY_EPOCHS
+        return -epoch % VERIFY_EPOCHS
 
-    def note(self, window: Window) -> None:
-        """Note that a window was read without an error."""
+    def note(self, samples: np.ndarray) -> None:
+        """Note that samples were read without an error."""
         if self._missing:
-            samples = window.samples[window.samples >= 0]
+            samples = samples[samples >= 0]
             fresh = np.unique(samples[~self._seen[samples]])  # weighted draws may repeat one
             self._seen[fresh] = True
             self._missing -= len(fresh)
 
 
 def due(samples: np.ndarray, verify: int) -> bool | np.ndarray:
-    """Remembers which samples were read with their checksums verified, and has a 64th verified in every epoch."""
+    """Return which samples of a job to verify, True for all: those whose index and epoch add up to a multiple of 64."""
     return True if verify == VERIFY_ALL else (samples & (VERIFY_EPOCHS - 1)) == verify
 
 
@@ -101,7 +131,7 @@ class ShardMap:
 def cut_windows(
     sequence: Order, *, batch_size: int, window_samples: int, start: int = 0, epoch: int = 0
 ) -> Iterator[Window]:
-    """Return which samples of a job to verify, True for all: those whose index and epoch add up to a multiple of 64."""
+    """Yield the windows of a rank's sequence from sample ``start`` on; after a resume the first holds what is left."""
     total = len(sequence)
     while start < total:
         stop = min(total, (start // window_samples + 1) * window_samples)
@@ -112,12 +142,19 @@ def cut_windows(
         start = stop
 
 
-def sort_window(window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """Return a window's sample indices in disk order, int64 ``[n]`` ascending, and the window's row of each.
+def cut_portions(window: Window, *, batch_size: int, batches: int) -> Iterator[Portion]:
+    """Yield a window in portions of so many batches."""
+    for first in range(0, window.num_batches, batches):
+        samples = window.samples[first * batch_size : (first + batches) * batch_size]
+        yield Portion(window, first, min(batches, window.num_batches - first), samples)
+
+
+def sort_samples(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return sample indices in disk order, int64 ``[n]`` ascending, and the row of each.
 
     Padding is left out: the loader clears and masks those rows.
     """
-    rows = np.argsort(window.samples)  # unstable, in a fifth of the time: rows of one sample get the same pixels anyway
-    samples = window.samples[rows]
-    first = int(np.searchsorted(samples, 0))
-    return samples[first:], rows[first:]
+    rows = np.argsort(samples)  # unstable, in a fifth of the time: rows of one sample get the same pixels anyway
+    ordered = samples[rows]
+    first = int(np.searchsorted(ordered, 0))
+    return ordered[first:], rows[first:]

@@ -1,11 +1,10 @@
-"""Prefetches windows: submits them in order as slots become free, and knows which are filled.
+"""Prefetches portions: asks for them in order as slots become free, and knows which are filled.
 
-In: windows and a ring. Out: windows submitted to the workers, and the slots of those that are filled. No processes,
-no clock.
+In: portions and a ring. Out: jobs for the workers, and the slots of what is filled. No processes, no clock.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,29 +12,27 @@ import numpy as np
 
 from ferdata.errors import FerdataError
 from ferdata.stream.memory.ring import Ring
-from ferdata.stream.order.windows import Window, sort_window
-from ferdata.stream.workers.channel import Ack
+from ferdata.stream.order.windows import Portion, sort_samples
+from ferdata.stream.workers.job import Ack, JobRecord, SharedPlan
 
 __all__ = ["Executor", "Filling", "Prefetcher"]
 
 
 class Executor(Protocol):
-    """Who fills windows."""
+    """Who does jobs."""
 
-    def submit(self, window: int, samples: np.ndarray, rows: np.ndarray, *, verify: int) -> int | None:
-        """Begin to read a window's samples, int64 ``[n]`` ascending, into their ring rows.
+    plan: SharedPlan
 
-        Returns:
-            The number of the window's jobs, or None if it must wait.
-        """
+    def send(self, jobs: Sequence[JobRecord]) -> None:
+        """Have jobs done."""
 
 
 @dataclass(slots=True)
 class Filling:
-    """A window whose jobs are submitted.
+    """A portion whose jobs were sent.
 
     Attributes:
-        window: The window.
+        portion: The portion.
         slots: Ring slots of its batches that nobody has taken yet.
         missing: Jobs that are not acknowledged yet.
         num_bytes: Bytes read by its finished jobs.
@@ -43,7 +40,7 @@ class Filling:
         error: The error of the first of its jobs to fail.
     """
 
-    window: Window
+    portion: Portion
     slots: deque[int]
     missing: int
     num_bytes: int = 0
@@ -52,74 +49,87 @@ class Filling:
 
 
 class Prefetcher:
-    """The windows on their way through the ring, epoch after epoch.
+    """The portions on their way through the ring, epoch after epoch.
 
     Args:
-        windows: The windows in order; those of later epochs follow if the next epoch is to begin before this one ends.
+        portions: They in order; those of later epochs follow if the next epoch is to begin before this one ends.
         ring: Where batches are built.
         executor: Who fills them.
-        verify: Returns which checksums of a window to verify, see :func:`ferdata.stream.order.windows.due`.
+        job_samples: Most samples of a job.
+        verify: Returns which checksums of samples to verify, see :meth:`ferdata.stream.order.windows.Checked.needs`.
     """
 
     def __init__(
-        self, windows: Iterator[Window], ring: Ring, executor: Executor, *, verify: Callable[[Window], int]
+        self,
+        portions: Iterator[Portion],
+        ring: Ring,
+        executor: Executor,
+        *,
+        job_samples: int,
+        verify: Callable[[np.ndarray, int], int],
     ) -> None:
-        self._windows = windows
+        self._portions = portions
         self._ring = ring
         self._executor = executor
+        self._job_samples = job_samples
         self._verify = verify
-        self._next_window = next(windows, None)
+        self._next = next(portions, None)
         self._filling: deque[Filling] = deque()
         self._first = 0
         self._epoch = 0
 
     def fill(self) -> None:
-        """Submit windows while there is room; of the next epoch only the first, since nobody may ever ask for it."""
-        while (
-            self._next_window is not None
-            and not self._is_too_early(self._next_window)
-            and self._submit(self._next_window)
-        ):
-            self._next_window = next(self._windows, None)
+        """Send jobs while there is room; of the next epoch only its first window's, which nobody may ever ask for."""
+        while self._next is not None and not self._is_too_early(self._next) and self._send(self._next):
+            self._next = next(self._portions, None)
 
-    def windows(self, epoch: int) -> Iterator[Filling]:
-        """Yield an epoch's windows; the caller waits until :attr:`Filling.missing` is 0, then takes the slots."""
+    def fillings(self, epoch: int) -> Iterator[Filling]:
+        """Yield an epoch's portions; the caller waits until :attr:`Filling.missing` is 0, then takes the slots."""
         self._epoch = epoch
         self.fill()
-        while self._filling and self._filling[0].window.epoch == epoch:
+        while self._filling and self._filling[0].portion.window.epoch == epoch:
             yield self._filling[0]
             done = self._filling.popleft()
-            assert not done.slots, "a window is left only when its batches are taken"
+            assert not done.slots, "a portion is left only when its batches are taken"
             self._first += 1
             self.fill()
-        ended = self._next_window is None or self._next_window.epoch != epoch
-        assert ended, "a window and the batches a consumer may hold always fit the ring"
+        ended = self._next is None or self._next.window.epoch != epoch
+        assert ended, "a portion and the batches a consumer may hold always fit the ring"
 
     def acknowledge(self, ack: Ack) -> None:
-        """Note that a job of a window is finished."""
-        filling = self._filling[ack.window - self._first]
+        """Note that a job is finished."""
+        filling = self._filling[ack.portion - self._first]
         filling.missing -= 1
         filling.num_bytes += ack.num_bytes
         filling.busy_ns += ack.busy_ns
-        filling.error = filling.error or ack.error
+        if filling.error is None and isinstance(ack.error, FerdataError):
+            filling.error = ack.error
 
-    def _is_too_early(self, window: Window) -> bool:
-        """Tell whether a window is of an epoch that nobody has asked for while another such window is in flight."""
-        return window.epoch > self._epoch and bool(self._filling) and self._filling[-1].window.epoch > self._epoch
+    def _is_too_early(self, portion: Portion) -> bool:
+        """Tell whether a portion is of an epoch that nobody has asked for, and not of the next one's first window."""
+        ahead = portion.window.epoch - self._epoch
+        return ahead > 1 or (ahead == 1 and portion.window.first_batch > 0)
 
-    def _submit(self, window: Window) -> bool:
-        slots = self._ring.take(window.num_batches)
+    def _send(self, portion: Portion) -> bool:
+        plan, batch_size = self._executor.plan, self._ring.batch_size
+        if len(self._filling) == plan.num_regions:
+            return False
+        slots = self._ring.take(portion.num_batches)
         if slots is None:
             return False
-        batch = self._ring.batch_size
-        slot_rows = (np.array(slots, np.int64)[:, None] * batch + np.arange(batch)).ravel()
-        samples, rows = sort_window(window)
-        jobs = self._executor.submit(
-            self._first + len(self._filling), samples, slot_rows[rows], verify=self._verify(window)
+        number = self._first + len(self._filling)
+        slot_rows = (np.array(slots, np.int64)[:, None] * batch_size + np.arange(batch_size)).ravel()
+        samples, rows = sort_samples(portion.samples)
+        start = plan.write(number % plan.num_regions, samples, slot_rows[rows])
+        verify, generation, size = (
+            self._verify(portion.samples, portion.window.epoch),
+            plan.generation,
+            self._job_samples,
         )
-        if jobs is None:
-            for slot in slots:
-                self._ring.give_back(slot)
-            return False
-        self._filling.append(Filling(window, deque(slots), jobs))
+        jobs = [
+            JobRecord(number, generation, start + first, min(size, len(samples) - first), verify)
+            for first in range(0, len(samples), size)
+        ]
+        self._filling.append(Filling(portion, deque(slots), len(jobs)))
+        self._executor.send(jobs)
         return True

@@ -5,21 +5,23 @@ In: sample indices and ring rows. Out: pixels in shared memory and a small ackno
 
 import contextlib
 import os
+import signal
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
 
-from ferdata.errors import FerdataError, OptionError
+from ferdata.errors import OptionError
 from ferdata.format import DatasetIndex, ShardReader, read_index
 from ferdata.store import Store
 from ferdata.stream.memory.ring import SharedBytes
 from ferdata.stream.order.windows import ShardMap, due
-from ferdata.stream.workers.channel import Ack, Channel, JobRecord, SharedPlan
+from ferdata.stream.workers.channel import Channel
+from ferdata.stream.workers.job import Ack, JobRecord, SharedPlan
 
-__all__ = ["JobReader", "ShardPool", "open_split"]
+__all__ = ["JobReader", "ShardPool", "Work", "open_split", "serve"]
 
 _MOST_FILES = 1 << 13
 """A process may hold 65,530 mappings, of which 16,384 can be guarded."""
@@ -136,57 +138,77 @@ def _raise_file_limit() -> None:
         )
 
 
-class JobReader(Dataset[None]):
-    """The dataset that a ``DataLoader`` worker holds: fetching its one item takes the worker's whole life."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What every worker of a loader is given.
 
-    def __init__(self, root: str, index: DatasetIndex, split: str, memory: SharedBytes, plan: SharedPlan) -> None:
-        self._root, self._index, self._split, self._memory = root, index, split, memory
-        self.plan = plan
-        self.channel: Channel | None = None
+    Attributes:
+        root: The data set's folder.
+        index: Its index.
+        split: The split.
+        memory: The ring's memory.
+        plan: Where jobs point to.
+    """
+
+    root: str
+    index: DatasetIndex
+    split: str
+    memory: SharedBytes
+    plan: SharedPlan
+
+
+class JobReader:
+    """One worker, in whatever thread or process: does jobs, and opens shards when it meets them."""
+
+    def __init__(self, work: Work, number: int) -> None:
+        self._work, self._number = work, number
         self._pool: ShardPool | None = None
         self._rows = np.empty((0, 0), np.uint8)
-        self._entry = np.full(2, -1)
 
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_pool": None, "_rows": np.empty((0, 0), np.uint8)}
-
-    def __getitem__(self, number: int) -> None:
-        """Serve jobs as worker ``number`` until told to stop."""
-        assert self.channel is not None
-        self._memory.map_again()
-        _raise_file_limit()
-        self._entry = self.plan.worker_entry(number)
-        self._entry[:] = os.getpid(), -1
-        for job in self.channel.jobs():
-            if self.plan.generation < 0:
-                return
-            self.channel.acknowledge(self.work(job))
-
-    def work(self, job: JobRecord) -> Ack:
-        """Fill a job's rows, unless its epoch has been abandoned."""
-        if job.generation != self.plan.generation:
-            return Ack(job.window, 0, 0)
+    def read(self, job: JobRecord) -> Ack:
+        """Fill a job's rows, unless its epoch has been abandoned; what goes wrong is in the acknowledgement."""
+        plan = self._work.plan
+        if job.generation != plan.generation:
+            return Ack(job.portion, 0, 0)
         start = time.perf_counter_ns()
+        entry = plan.worker_entry(self._number)
         try:
             if self._pool is None:
-                self._open()
+                self._open(entry)
             assert self._pool is not None
-            samples, rows = self.plan.read(job.start, job.count)
+            samples, rows = plan.read(job.start, job.count)
             num_bytes = self._pool.read_rows(samples, self._rows, rows, verify=due(samples, job.verify))
-        except FerdataError as error:
-            return Ack(job.window, 0, 0, error)
+        except Exception as error:
+            return Ack(job.portion, 0, 0, error)
         finally:
-            self._entry[1] = -1
-        return Ack(job.window, num_bytes, time.perf_counter_ns() - start)
+            entry[1] = -1
+        return Ack(job.portion, num_bytes, time.perf_counter_ns() - start)
 
     def close(self) -> None:
-        """Close the shards this process opened."""
+        """Close the shards it opened."""
         if self._pool is not None:
             self._pool.close()
             self._pool = None
 
-    def _open(self) -> None:
-        self._pool = ShardPool(Store(self._root), self._index, self._split, reading=self._entry[1:])
-        row_bytes = self._index.spec.num_bytes
-        memory = self._memory.array()
+    def _open(self, entry: np.ndarray) -> None:
+        entry[:] = os.getpid(), -1
+        work = self._work
+        self._pool = ShardPool(Store(work.root), work.index, work.split, reading=entry[1:])
+        row_bytes = work.index.spec.num_bytes
+        memory = work.memory.array()
         self._rows = memory[: len(memory) // row_bytes * row_bytes].reshape(-1, row_bytes)
+
+
+def serve(work: Work, number: int, channel: Channel) -> None:
+    """Do jobs in a process of its own until the channel ends.
+
+    The signals that a terminal, a notebook or a scheduler sends to all processes are the parent's affair: it may go on.
+    """
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    work.memory.map_again()
+    _raise_file_limit()
+    reader = JobReader(work, number)
+    with contextlib.suppress(BrokenPipeError):  # the parent is gone
+        for job in channel.jobs():
+            channel.acknowledge(reader.read(job))
