@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from make_dataset import make_dataset
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ferdata.training import EpochStatus, StepStatus, TrainOptions
 from ferdata.training.nets.networks import FerNetwork
@@ -85,6 +86,24 @@ def interrupt_at(wanted: int) -> Recorder:
             os.kill(os.getpid(), signal.SIGINT)
 
     return Recorder(press)
+
+
+def launch_two(work: Callable[..., None], *arguments: Any, run_id: str = "two", max_restarts: int = 0) -> None:
+    """Call a function on two ranks as ``torchrun --standalone`` does, but forked from this process, which has torch.
+
+    What torchrun starts imports torch anew on each rank and in each attempt, seconds every time.
+    """
+    launch = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=2,
+        run_id=run_id,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=max_restarts,
+        start_method="fork",
+    )
+    elastic_launch(launch, work)(*arguments)
 
 
 def weights(run: str | Path, name: str = "last.pt") -> dict[str, torch.Tensor]:

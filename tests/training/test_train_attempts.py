@@ -17,8 +17,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import os, sys
 sys.path[:0] = {paths!r}
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-from train_helpers import Recorder, small_options
+from train_helpers import Recorder, launch_two, small_options
 from ferdata.training import train
 
 def work(case, name, step):
@@ -29,11 +28,8 @@ def work(case, name, step):
     train(small_options("s", case, epochs=3, name=name), progress=Recorder(end))
 
 for case, (name, step) in {cases!r}.items():
-    launch = LaunchConfig(1, 1, 2, run_id=case, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=1,
-                          start_method="fork")
-    elastic_launch(launch, work)(case, name, step)
+    launch_two(work, case, name, step, run_id=case, max_restarts=1)
 """
-"""What ``torchrun --standalone --max-restarts 1 --nproc-per-node 2`` does, but that torch is imported once for all."""
 
 CASES = {"named": ("r", 6), "unnamed": (None, 6), "before a checkpoint": ("r", 1)}
 """The run's name, and the step after which a rank is killed in the first attempt."""

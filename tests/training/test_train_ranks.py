@@ -30,37 +30,32 @@ SETTINGS: dict[str, dict[str, Any]] = {
 SCRIPT = """
 import json, os, sys
 sys.path[:0] = {paths!r}
-from train_helpers import interrupt_at
+from train_helpers import interrupt_at, launch_two
 from ferdata.errors import FerdataError
 from ferdata.training import TrainOptions, train
-for number, record in enumerate(json.loads(sys.argv[1])):
-    name = record["name"] or record["resume"]
-    try:
-        progress = interrupt_at(record.pop("interrupt", -1))
-        result = train(TrainOptions.from_json(record, name), progress=progress).to_json()
-    except FerdataError as error:
-        result = {{"error": type(error).__name__, "text": str(error)}}
-    rank = int(os.environ["RANK"])
-    with open(f"{{number}}-{{rank}}.result", "w") as file:  # two processes that print at once mix their lines
-        json.dump([name, rank, result], file)
+
+def work(records):
+    for number, record in enumerate(records):
+        name = record["name"] or record["resume"]
+        try:
+            progress = interrupt_at(record.pop("interrupt", -1))
+            result = train(TrainOptions.from_json(record, name), progress=progress).to_json()
+        except FerdataError as error:
+            result = {{"error": type(error).__name__, "text": str(error)}}
+        rank = int(os.environ["RANK"])
+        with open(f"{{number}}-{{rank}}.result", "w") as file:  # two processes that print at once mix their lines
+            json.dump([name, rank, result], file)
+
+launch_two(work, json.loads(sys.argv[1]))
 """
 
 
-def _torchrun(tmp_path: Path, records: list[dict[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
+def _on_two_ranks(tmp_path: Path, records: list[dict[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
     """Run trainings one after the other in two processes; return each rank's results by (name, rank)."""
     tests = Path(__file__).parents[1]
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(paths=[str(tests), str(tests.parent)]))
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        str(script),
-        json.dumps(records),
-    ]
+    command = [sys.executable, str(script), json.dumps(records)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=240, check=False, env=environment, cwd=tmp_path
@@ -84,7 +79,7 @@ def two(shards: str, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str
     (root / "taken").mkdir()
     (root / "taken" / "config.json").write_text("{}")
     records.append(small_options(shards, root, name="taken").to_json())
-    return _torchrun(root, records) | {("root", 0): {"path": str(root)}}
+    return _on_two_ranks(root, records) | {("root", 0): {"path": str(root)}}
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
