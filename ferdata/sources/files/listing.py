@@ -6,7 +6,7 @@ file whose name does not say what it holds is opened, for some 20 µs.
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -226,8 +226,7 @@ def list_folder(store: Store, relative: str = "") -> Folder:
     """
     dirs, images, others = sort_names(store, relative)
     loops = {name for name in dirs if leads_up(store, below(relative, name))}
-    kinds = {"dirs": set(dirs) - loops, "files": [*images, *others], "images": images, "loops": loops}
-    return Folder(relative, **{kind: tuple(sorted(names, key=natural_key)) for kind, names in kinds.items()})
+    return Folder(relative, _sorted(set(dirs) - loops), _sorted(images + others), _sorted(images), _sorted(loops))
 
 
 def sort_names(store: Store, relative: str) -> tuple[list[str], list[str], list[str]]:
@@ -259,6 +258,10 @@ class Tree:
         """Return up to ``at_most`` file names that are ``wanted``; a local folder is read no further than needed."""
         found = (name for name, is_dir in iter_names(self.store, relative) if not is_dir and wanted(name))
         return list(islice(found, at_most))
+
+
+def _sorted(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(names, key=natural_key))
 
 
 def _find(folder: str, names: tuple[str, ...], name: str) -> str | None:

@@ -71,7 +71,10 @@ class KeyMaker:
 
 
 class NameIndex:
-    """Finds names in a listing: exactly, else in any case and Unicode form, or in any case and with any extension."""
+    """Finds names in a listing: exactly, else in any case and Unicode form.
+
+    With ``any_suffix`` names are alike in any case and with any extension instead.
+    """
 
     def __init__(self, names: Iterable[str], *, any_suffix: bool = False) -> None:
         self._any_suffix = any_suffix
