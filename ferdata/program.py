@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 __all__ = [
+    "STOPS",
     "as_typed",
     "command_line",
     "go_on",
@@ -20,9 +21,13 @@ __all__ = [
     "is_command_line",
     "note_program",
     "note_stop",
+    "stopped",
     "stopped_by",
     "stops_held",
 ]
+
+STOPS = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGHUP": "the end of its terminal"}
+"""Signals that stop the work, where the system has them."""
 
 _OPTION = re.compile(r"(?<=[ (])([a-z_]+)=('[^']*'|(?:[^\s,;:.)]|[:.](?=\S))*)")
 """An option in a text, with its value; none where a text begins: a path stands there, which may be called so."""
@@ -41,7 +46,7 @@ def stops_held() -> Iterator[None]:
     came: list[int] = []
     before: dict[int, Any] = {}
     try:
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        for name in STOPS:
             number = getattr(signal, name, None)
             if (
                 threading.current_thread() is threading.main_thread()
@@ -80,6 +85,12 @@ def is_command_line() -> bool:
 def note_stop(number: int) -> None:
     """Note the signal that stops this process's work."""
     _state["signal"] = number
+
+
+def stopped() -> str:
+    """Return what stopped this process's work, in words."""
+    number = stopped_by()
+    return f"stopped by {STOPS[signal.Signals(number).name] if number else 'Ctrl-C'}"
 
 
 def stopped_by() -> int | None:

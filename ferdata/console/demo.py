@@ -32,17 +32,12 @@ PAGES = ("report.html", "sheet.png", "bench.png", "bench.svg")
 
 
 def demo(
-    out: LocalOut = "demo",
+    place: LocalOut = "demo",
     quick: Annotated[
         bool, typer.Option("--quick", help="Show that everything works, with few faces; the figures mean nothing.")
     ] = False,
 ) -> None:
     """Run everything; what an earlier demo made in this folder is used again where it is finished."""
-    run_demo(Path(out), quick=quick)
-
-
-def run_demo(out: Path, *, quick: bool = False) -> Path:
-    """Run everything and return the page."""
     from ferdata.synth import write_synthetic
     from ferdata.training import RichProgress, TrainOptions, train
     from ferdata.training.first_run import BUILTIN_SETTINGS
@@ -52,7 +47,7 @@ def run_demo(out: Path, *, quick: bool = False) -> Path:
     from ferdata_bench.loaders.report import print_result, save_plot
 
     faces, epochs = (QUICK_FACES, QUICK_EPOCHS) if quick else (FACES, EPOCHS)
-    begun = time.perf_counter()
+    out, begun = Path(place), time.perf_counter()
     workers = usable_cores()
     source, shards, small = out / "source", out / "shards", out / f"shards-{TRAIN_SIZE}"
     figures: list[tuple[str, str]] = []
@@ -147,7 +142,6 @@ def run_demo(out: Path, *, quick: bool = False) -> Path:
     for name, value in figures:
         console.print(Text(f"{name:18} ", style="bold").append(value, style="not bold"))
     console.print(f"\neverything, with pictures: {page}  (the run's own page: {run / 'report.html'})", highlight=False)
-    return page
 
 
 @contextmanager

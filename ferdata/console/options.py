@@ -115,20 +115,16 @@ def _parameter(option: Option) -> inspect.Parameter:
     )
 
 
-def _json_file(path: str | None) -> str | None:
-    return None if path is None else _checked_file(path, "--json")
+def _file(option: str) -> Callable[[str | None], str | None]:
+    """Return a check of a file; if it is the standard output, what is said to people goes to standard error instead."""
 
+    def checked(path: str | None) -> str | None:
+        found = None if path is None else check_file(path, option=option)
+        if found is not None and is_standard_output(found):
+            console.stderr = True
+        return found
 
-def _picture_file(path: str) -> str:
-    return _checked_file(path, "--out")
-
-
-def _checked_file(path: str, option: str) -> str:
-    """Check a file; where it is the standard output, what is said to people goes to standard error instead."""
-    found = check_file(path, option=option)
-    if is_standard_output(found):
-        console.stderr = True
-    return found
+    return checked
 
 
 def _plot_file(path: str | None) -> str | None:
@@ -164,7 +160,10 @@ def _workers(number: int | None) -> int | None:
 Json = Annotated[
     str | None,
     typer.Option(
-        "--json", metavar="FILE", help="Write every figure to this file; - for standard output.", callback=_json_file
+        "--json",
+        metavar="FILE",
+        help="Write every figure to this file; - for standard output.",
+        callback=_file("--json"),
     ),
 ]
 Plot = Annotated[
@@ -176,11 +175,13 @@ Plot = Annotated[
 Picture = Annotated[
     str,
     typer.Option(
-        "--out", metavar="FILE", help="Write the PNG to this file; - for standard output.", callback=_picture_file
+        "--out", metavar="FILE", help="Write the PNG to this file; - for standard output.", callback=_file("--out")
     ),
 ]
 Out = Annotated[str, typer.Option(metavar="DIR", help="Write to this folder or URL.", callback=_out_folder)]
-LocalOut = Annotated[str, typer.Option(metavar="DIR", help="Write everything to this folder.", callback=_local_folder)]
+LocalOut = Annotated[
+    str, typer.Option("--out", metavar="DIR", help="Write everything to this folder.", callback=_local_folder)
+]
 OutOrUsual = Annotated[
     str | None,
     typer.Option(

@@ -17,14 +17,11 @@ import typer
 from typer.core import TyperCommand
 
 from ferdata.errors import FerdataError, OptionError, StoppedError
-from ferdata.program import as_typed, in_verb, note_program, note_stop, stopped_by
+from ferdata.program import STOPS, as_typed, in_verb, note_program, note_stop, stopped, stopped_by
 from ferdata.setting import options_of
 from ferdata.shown import shown
 
 __all__ = ["Verb", "run_program"]
-
-_SIGNALS = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGHUP": "the end of its terminal"}
-
 
 _AGAIN_SECONDS = 0.05
 
@@ -52,7 +49,7 @@ class Verb(TyperCommand):
             try:
                 return super().invoke(ctx)
             except KeyboardInterrupt:
-                raise StoppedError(f"{ctx.info_name}: {_stopped()}") from None
+                raise StoppedError(f"{ctx.info_name}: {stopped()}") from None
 
     @contextlib.contextmanager
     def _naming_options(self) -> Iterator[None]:
@@ -102,10 +99,10 @@ def _outcome(app: typer.Typer) -> int:
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         if code and stopped_by():  # outside of a verb, as between two of Typer's steps
-            _complain(f"error: {_stopped()}")
+            _complain(f"error: {stopped()}")
     except KeyboardInterrupt:
         code = 1
-        _complain(f"error: {_stopped()}")
+        _complain(f"error: {stopped()}")
     except FerdataError as error:
         code = 1
         _complain(f"error: {error}")
@@ -159,16 +156,11 @@ def _signals() -> Iterator[None]:
 
     before, sys.unraisablehook = sys.unraisablehook, again
     signal.signal(signal.SIGALRM, lambda number, frame: stop(stopped_by() or signal.SIGINT, frame))
-    for name in _SIGNALS:
+    for name in STOPS:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a background job
             signal.signal(number, stop)
     yield
-    for name in (*_SIGNALS, "SIGALRM"):
+    for name in (*STOPS, "SIGALRM"):
         if hasattr(signal, name):  # what comes while Python ends would only be a traceback
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-
-
-def _stopped() -> str:
-    number = stopped_by()
-    return f"stopped by {_SIGNALS[signal.Signals(number).name] if number else 'Ctrl-C'}"

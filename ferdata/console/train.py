@@ -23,9 +23,7 @@ def train(asked: Given[TrainOptions], shards: Shards = None, json_file: Json = N
             settings["shards"] = find_shards(shards, say=tell)
             if settings["shards"] is None:
                 built = builtin_settings(settings["device"], say=tell)
-                settings |= {name: value for name, value in built.settings.items() if name not in asked.typed} | {
-                    "shards": built.shards
-                }
+                settings |= {name: value for name, value in built.items() if name not in asked.typed}
         with RichProgress() as progress:
             result = run(asked.build(**settings), progress=progress, given=asked.typed)
     except FollowingError:

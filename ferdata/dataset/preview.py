@@ -30,7 +30,6 @@ _MAX_CLASSES = 32
 _MAX_LABEL_WIDTH = 280
 _NAME_SIZE = 16
 _INK, _GREY, _RULE, _BAR, _PAPER = "#1c1e21", "#6b7280", "#e3e5e8", "#4a7fb5", "#ffffff"
-_TITLES = {"affectnet": "AffectNet", "rafdb": "RAF-DB", "folder": "Class folders"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,20 +137,21 @@ def _caption(valence: float | None, arousal: float | None) -> str:
 def _draw(store: Store, index: DatasetIndex, split: str, rows: list[_Row], per_class: int, seed: int) -> Image.Image:
     shown, hidden = rows[:_MAX_CLASSES], rows[_MAX_CLASSES:]
     total = sum(row.count for row in rows)
-    title, text, small = _font(26, bold=True), _font(14), _font(11)
+    title, text, small = (load_font(own_font(bold=size > 20), size) for size in (26, 14, 11))
+    heading = drawable(f"{index.source} · {split}")
     names = [_fitted(row.name) for row in shown]
     label_width = max(130, *(int(font.getlength(name)) for name, font in names)) + 2 * _GAP
     caption = _CAPTION if any(face.caption for row in shown for face in row.faces) else 0
     row_height = _FACE + caption + 2 * _GAP
     lines = _subtitle(index, total, per_class, seed, has_captions=caption > 0)
     faces_width = per_class * (_FACE + _GAP)
-    text_width = int(max(title.getlength(_title(index, split)), *(text.getlength(line) for line in lines)))
+    text_width = int(max(title.getlength(heading), *(text.getlength(line) for line in lines)))
     width = 2 * _MARGIN + max(label_width + faces_width, text_width)
     top = _MARGIN + 44 + 21 * len(lines) + _GAP
     heights = [row_height if row.faces else 56 for row in shown]
     sheet = Image.new("RGB", (width, top + sum(heights) + (30 if hidden else 0) + _MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((_MARGIN, _MARGIN), _title(index, split), font=title, fill=_INK)
+    draw.text((_MARGIN, _MARGIN), heading, font=title, fill=_INK)
     for number, line in enumerate(lines):
         draw.text((_MARGIN, _MARGIN + 44 + 21 * number), line, font=text, fill=_GREY)
 
@@ -161,7 +161,8 @@ def _draw(store: Store, index: DatasetIndex, split: str, rows: list[_Row], per_c
         draw.line((_MARGIN, top, width - _MARGIN, top), fill=_RULE)
         y = top + _GAP
         draw.text((_MARGIN, y + 2), name, font=bold, fill=_INK if row.count else _GREY)
-        draw.text((_MARGIN, y + 25), _count(row.count, total), font=text, fill=_GREY)
+        count = drawable(f"{row.count:,} · {row.count / total:.1%}") if row.count else "no images"
+        draw.text((_MARGIN, y + 25), count, font=text, fill=_GREY)
         if row.count:
             length = max(2, round((label_width - 3 * _GAP) * row.count / most))
             draw.rectangle((_MARGIN, y + 48, _MARGIN + length, y + 53), fill=_BAR)
@@ -176,10 +177,6 @@ def _draw(store: Store, index: DatasetIndex, split: str, rows: list[_Row], per_c
     return sheet
 
 
-def _title(index: DatasetIndex, split: str) -> str:
-    return drawable(f"{_TITLES.get(index.source, index.source)} · {split}")
-
-
 def _subtitle(index: DatasetIndex, total: int, per_class: int, seed: int, *, has_captions: bool) -> list[str]:
     channels, height, width = index.spec.shape
     codec = str(index.codec).replace("-", "−")
@@ -190,10 +187,6 @@ def _subtitle(index: DatasetIndex, total: int, per_class: int, seed: int, *, has
         + (" · V valence, A arousal, each −1 to 1" if has_captions else ""),
     ]
     return [drawable(line) for line in lines]
-
-
-def _count(count: int, total: int) -> str:
-    return drawable(f"{count:,} · {count / total:.1%}") if count else "no images"
 
 
 def _read_pictures(store: Store, index: DatasetIndex, split: str, rows: list[_Row]) -> dict[_Face, Image.Image]:
@@ -228,7 +221,3 @@ def _fitted(name: str) -> tuple[str, Font]:
     while text and font.getlength(text + more) > _MAX_LABEL_WIDTH:
         text = text[:-1]
     return text + more, font
-
-
-def _font(size: int, *, bold: bool = False) -> Font:
-    return load_font(own_font(bold=bold), size)

@@ -25,6 +25,7 @@ from ferdata.ingest.target import check_apart, clear, find_unlisted, sweep
 from ferdata.ingest.write.parts import PARTS_FOLDER, match_settings
 from ferdata.ingest.write.shards import UnlistedError, named, unlisted_error, write_shards
 from ferdata.lock import hold_lock
+from ferdata.program import stopped
 from ferdata.sources import scan_source
 from ferdata.sources.items import ItemTable
 from ferdata.sources.scan import Scan
@@ -64,7 +65,7 @@ def ingest(options: IngestOptions, *, progress: ProgressCallback | None = None) 
         scan = scan_source(options.source, options.src, options.scan)
     except KeyboardInterrupt as error:
         raise IngestError(
-            f"{options.src}: stopped by Ctrl-C while it was scanned; nothing was written: run the command again"
+            f"{options.src}: {stopped()} while it was scanned; nothing was written: run the command again"
         ) from error
     return ingest_scan(scan, options, progress=progress, scan_seconds=time.monotonic() - started)
 
@@ -82,7 +83,7 @@ def ingest_scan(
         return replace(summary, scan_seconds=scan_seconds, seconds=time.monotonic() - started)
     except KeyboardInterrupt as error:
         raise IngestError(
-            f"{options.out}: stopped by Ctrl-C; finished shards are kept: run the same command again to go on"
+            f"{options.out}: {stopped()}; finished shards are kept: run the same command again to go on"
         ) from error
     except FerdataError:
         raise

@@ -5,9 +5,10 @@ In: a data set. Out: small data sets, one a codec, and what an image costs in ea
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -55,7 +56,10 @@ _CHANGED = (
     "cmyk",
     "colour",
 )
-_QUALITIES = range(20, 100)
+_QUALITIES = range(20, 100, 4)
+
+_MakeJpeg: TypeAlias = Callable[[ShardReader, int, np.ndarray], tuple[np.ndarray, bytes]]
+"""Of a sample at a position of a shard, given its pixels: an image file, after the pixels that decoding it gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,16 +90,16 @@ def write_sample_sets(store: Store, index: DatasetIndex, work: Path) -> dict[str
         raise OptionError(f"{store}: 0 samples found, expected some to measure with; run 'shard' first")
     chosen = _choose(index)
     rows = read_samples(store, index)
-    sources, note = _source_maker(store, index, chosen, rows)
+    make_jpeg, note = _jpegs(store, index, chosen, rows)
     codecs = [*(CODECS | {index.codec.name: index.codec}).values()]
-    codecs = [codec for codec in codecs if not codec.needs_source or sources is not None]
+    codecs = [codec for codec in codecs if not codec.needs_source or make_jpeg is not None]
     for codec in codecs:
         (work / codec.name).mkdir()
 
     deadline = now() + WRITE_SECONDS
 
     def write_part(number: int) -> list[ShardInfo]:
-        return _write_part(store, index, chosen[number], number, codecs, sources, work, deadline)
+        return _write_part(store, index, chosen[number], number, codecs, make_jpeg, work, deadline)
 
     parts = map_in_threads(write_part, range(len(chosen)), num_workers=min(8, usable_cores()), progress=None)
     sets = {}
@@ -130,25 +134,12 @@ def find_jpeg_obstacle(index: DatasetIndex, rows: pa.Table, samples: Sequence[Sa
     return ""
 
 
-class _Sources:
-    """The image file of a sample: its own, or a JPEG of about the same size."""
-
-    def __init__(self, quality: int | None) -> None:
-        self.quality = quality
-
-    def make(self, reader: ShardReader, position: int, pixels: np.ndarray) -> tuple[np.ndarray, bytes]:
-        """Return an image file and the pixels that decoding it gives."""
-        if self.quality is None:
-            return pixels, bytes(reader.read_body(position))
-        data = _encode(pixels, self.quality)
-        return np.asarray(Image.open(io.BytesIO(data))).transpose(2, 0, 1), data
-
-
-def _source_maker(
+def _jpegs(
     store: Store, index: DatasetIndex, chosen: list[tuple[ShardInfo, np.ndarray]], rows: pa.Table
-) -> tuple["_Sources | None", str]:
+) -> tuple[_MakeJpeg | None, str]:
+    """Return what makes an image file of a sample, its own or one of about the same size, and what to know of it."""
     if index.codec.needs_source:
-        return _Sources(None), ""
+        return lambda reader, position, pixels: (pixels, bytes(reader.read_body(position))), ""
     info, positions = chosen[0]
     with ShardReader(store, info, index) as reader:
         samples = [reader.read(int(position)) for position in positions[:RUN_SAMPLES]]
@@ -156,10 +147,13 @@ def _source_maker(
         return None, obstacle
     sizes = rows.column("source_bytes").drop_null().to_numpy()
     target = float(sizes.mean()) * len(samples) if len(sizes) else 0.0
-    quality = min(
-        _QUALITIES[::4], key=lambda quality: abs(sum(len(_encode(s.pixels, quality)) for s in samples) - target)
-    )
-    return _Sources(quality), (
+    quality = min(_QUALITIES, key=lambda quality: abs(sum(len(_encode(s.pixels, quality)) for s in samples) - target))
+
+    def make(reader: ShardReader, position: int, pixels: np.ndarray) -> tuple[np.ndarray, bytes]:
+        data = _encode(pixels, quality)
+        return np.asarray(Image.open(io.BytesIO(data))).transpose(2, 0, 1), data
+
+    return make, (
         "the images are not here: figures are for JPEGs of the same size; "
         "run 'shard --codec jpeg' on the source, which says whether it can"
     )
@@ -189,7 +183,7 @@ def _write_part(
     chosen: tuple[ShardInfo, np.ndarray],
     number: int,
     codecs: Sequence[Codec],
-    sources: _Sources | None,
+    make_jpeg: _MakeJpeg | None,
     work: Path,
     deadline: float,
 ) -> list[ShardInfo]:
@@ -207,8 +201,8 @@ def _write_part(
                     break
                 sample = reader.read(position)
                 for codec, writer in zip(codecs, writers, strict=True):
-                    if codec.needs_source and sources is not None:
-                        pixels, data = sources.make(reader, position, sample.pixels)
+                    if codec.needs_source and make_jpeg is not None:
+                        pixels, data = make_jpeg(reader, position, sample.pixels)
                         writer.add(sample.key, sample.label, sample.record, pixels, data)
                     else:
                         writer.add(sample.key, sample.label, sample.record, sample.pixels)

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +22,7 @@ from ferdata.ingest import IngestOptions, ingest
 from ferdata.parallel import usable_cores
 from ferdata.plan.ceilings import Team, copy_job, drop_from_cache, read_job
 from ferdata.plan.conditions import describe_machine
-from ferdata.plan.timing import Timing, time_runs
+from ferdata.plan.timing import Timing
 from ferdata_bench.loaders.explain import explain_limit, general_notes
 from ferdata_bench.loaders.harness import run_bench, sweep_workers
 from ferdata_bench.loaders.options import BenchOptions, BenchResult, BenchRow
@@ -44,26 +43,8 @@ def test_a_timing_gives_the_median_rate_and_how_far_runs_lie_apart() -> None:
     timing = Timing(seconds=(1.0, 2.0, 0.5), work=(100, 100, 100))
 
     assert timing.rates == (100, 50, 200)
-    assert (timing.rate, timing.median_seconds) == (100, 1.0)
+    assert timing.rate == 100
     assert timing.spread == 1.5
-
-
-def test_a_run_repeats_its_work_until_it_is_long_enough() -> None:
-    """Short work is timed in groups, and the repeats count, or the clock's grain would be measured."""
-    calls = []
-
-    timing = time_runs(lambda: calls.append(time.sleep(0.002)), runs=3, warmup=1, work=5.0, min_seconds=0.01)
-
-    assert len(calls) == 1 + sum(timing.work) / 5
-    assert all(seconds >= 0.01 for seconds in timing.seconds)
-    assert max(timing.rates) <= 5 / 0.002
-
-
-@pytest.mark.parametrize(("runs", "warmup"), [(0, 1), (1, -1)])
-def test_no_runs_is_an_error(runs: int, warmup: int) -> None:
-    """A median of nothing would be a crash far from its cause."""
-    with pytest.raises(OptionError, match=r"expected runs >= 1 and warmup >= 0"):
-        time_runs(lambda: None, runs=runs, warmup=warmup)
 
 
 def test_processor_time_of_children_counts_even_after_they_end() -> None:

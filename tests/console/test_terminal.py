@@ -222,7 +222,9 @@ def test_a_signal_stops_a_verb_with_one_line_and_leaves_nobody_behind(tmp_path: 
 
     assert child.returncode == 128 + number, said
     lines = [line for line in said.splitlines() if "kernels are missing" not in line]  # said where there is no compiler
-    assert len(lines) == 1 and lines[0].startswith("error: "), said
+    assert len(lines) == 1 and lines[0].startswith("error: ") and f"stopped by {program.STOPS[number.name]}" in said, (
+        said
+    )
     deadline = time.monotonic() + 20
     while _group(child.pid) and time.monotonic() < deadline:
         time.sleep(0.05)

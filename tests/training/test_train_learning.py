@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from train_helpers import Recorder, small_options
 
-from ferdata.dataset.builtin import BuiltinOptions, builtin_shards
+from ferdata.dataset.builtin import builtin_shards
 from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.training import TrainOptions, train
@@ -126,7 +126,7 @@ def test_the_built_in_run_reaches_three_quarters_in_three_minutes(
 ) -> None:
     """What ``python cli.py train`` does on a fresh clone, with the settings it uses."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    shards = builtin_shards(BuiltinOptions(count=6000, size=64))
+    shards = builtin_shards(count=6000, size=64)
 
     result = train(TrainOptions(shards=shards, out=str(tmp_path / "runs"), **BUILTIN_SETTINGS))
 

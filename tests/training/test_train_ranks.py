@@ -163,10 +163,10 @@ COMMANDS = """
 import os, signal, sys
 sys.path[:0] = {paths!r}
 import ferdata.training.first_run as first_run
+from functools import partial
 from ferdata.console import main
-from ferdata.dataset.builtin import BuiltinOptions
 from ferdata.training.step import Stepper
-first_run._FACES = BuiltinOptions(count=80, size=32)
+first_run.builtin_shards = partial(first_run.builtin_shards, count=80, size=32)
 step = Stepper.step
 
 def killed(self, batch, number):

@@ -3,14 +3,15 @@
 In: a scan and options. Out: a :class:`Selection` and what was skipped by which rule. Reads files only to find leaks.
 """
 
-from collections.abc import Callable
+import json
+import re
+from collections.abc import Callable, Hashable
 
 import numpy as np
 import pyarrow.compute as pc
 
 from ferdata.errors import OptionError
 from ferdata.ingest.options import IngestOptions
-from ferdata.ingest.select.groups import find_groups
 from ferdata.ingest.select.leaks import find_train_copies
 from ferdata.ingest.select.selection import LEFT_OUT, Selection, choose_limit, cut_split, leave_out
 from ferdata.sources.scan import Scan
@@ -73,7 +74,7 @@ def _cut_splits(scan: Scan, options: IngestOptions, selection: Selection) -> tup
             f"{', '.join(wanted)}: {scan.root} holds {present}, expected a train split to cut from; leave it out"
         )
     train = selection.positions("train")
-    groups = None if options.group_by is None else find_groups(scan, options.group_by)
+    groups = None if options.group_by is None else _find_groups(scan, options.group_by)
     notes = []
     for name, amount in wanted.items():
         counts = np.bincount(selection.labels[selection.positions("train")], minlength=len(scan.classes))
@@ -114,3 +115,35 @@ def _cut_splits(scan: Scan, options: IngestOptions, selection: Selection) -> tup
                     f"Warning: {len(shared):,} groups of {name}, which came with the source, are in other splits too."
                 )
     return selection, notes
+
+
+def _find_groups(scan: Scan, by: str) -> np.ndarray:
+    """Return int64 ``[items]``, equal where items belong together.
+
+    Args:
+        scan: The scan.
+        by: Name of a field that the source gives with its images, or a regular expression with parentheses, which is
+            searched in the path below the source folder; what the parentheses catch is the group.
+
+    Raises:
+        OptionError: If an item has no such field, or the expression is not found in its path.
+    """
+    paths = scan.items.table.column("path").to_pylist()
+    found: list[Hashable | None]
+    if "(" in by:
+        pattern = re.compile(by)
+        found = [match.groups() if (match := pattern.search(path)) else None for path in paths]
+        what = f"a path in which {by!r} is found"
+    else:
+        extras = [json.loads(text) if text else {} for text in scan.items.table.column("extra").to_pylist()]
+        found = [None if (value := extra.get(by)) is None else json.dumps(value) for extra in extras]
+        fields = sorted({name for extra in extras for name in extra})
+        what = f"a field {by!r}; fields are {', '.join(fields) or 'none in this source'}"
+    if missing := [path for path, group in zip(paths, found, strict=True) if group is None]:
+        raise OptionError(
+            f"group_by: {len(missing):,} of {len(paths):,} images do not have {what}, such as {missing[0]}; "
+            "name a field that all have, or the part of every path that names its group, "
+            "as in group_by='(person[0-9]+)'"
+        )
+    numbers: dict[Hashable | None, int] = {}
+    return np.array([numbers.setdefault(group, len(numbers)) for group in found], np.int64)
