@@ -257,11 +257,8 @@ class _Trainer:
             data_wait_share=state.wait_seconds / state.seconds if state.seconds else 0.0,
             notes=tuple(state.notes),
         )
-        self.log.write(
-            "final",
-            max(0, state.step - 1),
-            {"accuracy": result.accuracy, "balanced_accuracy": result.balanced_accuracy},
-        )
+        final = {"accuracy": result.accuracy, "balanced_accuracy": result.balanced_accuracy}
+        self.log.write("final", max(0, state.step - 1), final)
         self.log.flush()
         if self.ranks.is_first:
             write_report(self.path, result, self.options, self.index, mistakes)
@@ -277,9 +274,8 @@ class _Trainer:
         self.ranks.from_first(lambda: keep_run(self.path, self.options, self.ranks))
 
     def _open(self, split: str) -> Loader:
-        indices = (
-            self.data.indices if split == "train" else None
-        )  # what is called accuracy on train is of images that were trained on
+        # what is called accuracy on train is of images that were trained on
+        indices = self.data.indices if split == "train" else None
         return open_evaluation(self.options, self.ranks, split, batch_size=self.data.micro_batch_size, indices=indices)
 
     def _evaluate(self, loader: Loader, split: str, num_mistakes: int = 0) -> Evaluation:

@@ -1,17 +1,29 @@
-"""What several contenders share: listing the source tree, Pillow's pixels, epochs one after another.
+"""What several contenders share: listing the source tree, Pillow's pixels, epochs one after another, torch's loader.
 
-In: a class-folder tree. Out: paths, labels, pixels. Nothing here runs while a clock does, except :class:`Epochs`.
+In: a class-folder tree. Out: paths, labels, pixels, loaders. Nothing of this runs while a clock does but loaders.
 """
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from ferdata_bench.contenders import Batch
 
-__all__ = ["Epochs", "link_source", "list_source", "read_pixels", "read_planes", "read_samples"]
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+__all__ = [
+    "Epochs",
+    "link_source",
+    "list_source",
+    "open_whole_set",
+    "read_pixels",
+    "read_planes",
+    "read_samples",
+]
 
 INGEST_SEED = 20_231
 
@@ -51,9 +63,9 @@ def read_planes(path: Path) -> np.ndarray:
     return np.ascontiguousarray(read_pixels(path).transpose(2, 0, 1))
 
 
-def read_samples(source: Path, *, shuffled: bool = False) -> Iterator[tuple[np.ndarray, int]]:
+def read_samples(source: Path) -> Iterator[tuple[np.ndarray, int]]:
     """Yield contiguous uint8 ``[3, H, W]`` and label of every image."""
-    paths, labels = list_source(source, shuffled=shuffled)
+    paths, labels = list_source(source)
     for path, label in zip(paths, labels, strict=True):
         yield read_planes(path), int(label)
 
@@ -62,3 +74,18 @@ def link_source(source: Path, out: Path) -> None:
     """Ingest for contenders that read the source as it is: ``out`` becomes a link to it."""
     out.parent.mkdir(parents=True, exist_ok=True)
     out.symlink_to(source.resolve(), target_is_directory=True)
+
+
+def open_whole_set(dataset: Any, *, batch_size: int, num_workers: int, seed: int) -> "DataLoader[Any]":
+    """Return a ``DataLoader`` that shuffles a whole map-style data set, with workers that live on between epochs."""
+    import torch
+    from torch.utils.data import DataLoader
+
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        shuffle=True,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        generator=torch.Generator().manual_seed(seed),
+    )

@@ -19,7 +19,7 @@ from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.plan.ceilings import Job
 from ferdata.store import Store
-from ferdata_bench.contenders.common import list_source, read_pixels
+from ferdata_bench.contenders.common import list_source, open_whole_set, read_pixels
 
 if TYPE_CHECKING:
     from ferdata_bench.contenders import Batch, Contender, Entry
@@ -106,16 +106,8 @@ def _open_loader(out: Path, *, batch_size: int, num_workers: int, seed: int) -> 
 
 def _open_plain(out: Path, *, batch_size: int, num_workers: int, seed: int) -> "Iterable[Batch]":
     """Return a ``DataLoader`` over ``ferdata.ShardDataset``."""
-    import torch
-    from torch.utils.data import DataLoader
-
     from ferdata import ShardDataset
 
-    return DataLoader(
-        ShardDataset(out, split=first_split(out)),
-        batch_size=batch_size,
-        shuffle=True,
-        num_workers=num_workers,
-        persistent_workers=num_workers > 0,
-        generator=torch.Generator().manual_seed(seed),
+    return open_whole_set(
+        ShardDataset(out, split=first_split(out)), batch_size=batch_size, num_workers=num_workers, seed=seed
     )

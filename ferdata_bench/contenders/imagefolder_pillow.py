@@ -6,13 +6,11 @@ In: the JPEG files as they are. Out: collated uint8 batches. Every image is open
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch
-from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import PILToTensor
 
 from ferdata_bench.contenders import Batch
-from ferdata_bench.contenders.common import link_source
+from ferdata_bench.contenders.common import link_source, open_whole_set
 
 __all__ = ["CODEC", "LOSSLESS", "NAME", "SHUFFLE", "batches", "ingest"]
 
@@ -26,11 +24,6 @@ ingest = link_source
 
 def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Iterable[Batch]:
     """Return a ``DataLoader`` over an ``ImageFolder``; PILToTensor keeps uint8."""
-    return DataLoader(
-        ImageFolder(str(out), transform=PILToTensor()),
-        batch_size=batch_size,
-        shuffle=True,
-        num_workers=num_workers,
-        persistent_workers=num_workers > 0,
-        generator=torch.Generator().manual_seed(seed),
+    return open_whole_set(
+        ImageFolder(str(out), transform=PILToTensor()), batch_size=batch_size, num_workers=num_workers, seed=seed
     )

@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.io import ImageReadMode, decode_jpeg, read_file
 
 from ferdata_bench.contenders import Batch
-from ferdata_bench.contenders.common import link_source
+from ferdata_bench.contenders.common import link_source, open_whole_set
 
 __all__ = ["CODEC", "LOSSLESS", "NAME", "SHUFFLE", "batches", "ingest"]
 
@@ -26,13 +25,8 @@ ingest = link_source
 
 def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Iterable[Batch]:
     """Return a ``DataLoader`` over an ``ImageFolder``."""
-    return DataLoader(
-        ImageFolder(str(out), loader=_decode),
-        batch_size=batch_size,
-        shuffle=True,
-        num_workers=num_workers,
-        persistent_workers=num_workers > 0,
-        generator=torch.Generator().manual_seed(seed),
+    return open_whole_set(
+        ImageFolder(str(out), loader=_decode), batch_size=batch_size, num_workers=num_workers, seed=seed
     )
 
 

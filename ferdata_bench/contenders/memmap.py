@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from ferdata_bench.contenders import Batch
-from ferdata_bench.contenders.common import list_source, read_pixels, read_samples
+from ferdata_bench.contenders.common import list_source, open_whole_set, read_pixels, read_samples
 
 __all__ = ["CODEC", "LOSSLESS", "NAME", "SHUFFLE", "batches", "ingest"]
 
@@ -54,11 +54,4 @@ def ingest(source: Path, out: Path) -> None:
 
 def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Iterable[Batch]:
     """Return a ``DataLoader`` over the map."""
-    return DataLoader(
-        PixelMap(out),
-        batch_size=batch_size,
-        shuffle=True,
-        num_workers=num_workers,
-        persistent_workers=num_workers > 0,
-        generator=torch.Generator().manual_seed(seed),
-    )
+    return open_whole_set(PixelMap(out), batch_size=batch_size, num_workers=num_workers, seed=seed)

@@ -13,17 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ferdata_bench.loaders.options import BenchResult
+from ferdata_bench.loaders.plot import LINE, OURS, PLAIN, STYLE, THEIRS, save
 from ferdata_bench.loaders.report import save_plot
 
 __all__ = ["draw"]
-
-OURS, PLAIN, BARE, LINE = "#1b7f5c", "#8fc4b0", "#9aa5b1", "#c0392b"
-STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "svg.hashsalt": "ferdata",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
 def draw(name: str, values: Mapping[str, Any], figures: Path) -> list[Path]:
@@ -36,10 +29,7 @@ def draw(name: str, values: Mapping[str, Any], figures: Path) -> list[Path]:
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         FigureCanvasAgg(figure)
         _DRAWN[name](figure, values)
-        paths = [figures / f"{name}.png", figures / f"{name}.svg"]
-        figure.savefig(paths[0], dpi=150)
-        figure.savefig(paths[1], metadata={"Date": None})
-    return paths
+        return save(figure, figures / name)
 
 
 def _bars(figure: Figure, values: Mapping[str, Any]) -> None:
@@ -47,24 +37,11 @@ def _bars(figure: Figure, values: Mapping[str, Any]) -> None:
     for axes, each in zip(figure.subplots(1, len(values["sets"]), squeeze=False)[0], values["sets"], strict=True):
         plain = {ratio["codec"]: ratio["plain"] for ratio in each["ratios"]}
         for place, row in enumerate(each["rows"]):
-            ceiling = _ceiling(row)
-            axes.bar(
-                place - 0.2, row["fraction"], width=0.38, color=OURS, label="ferdata.Loader" if place == 0 else None
-            )
-            axes.text(
-                place - 0.2, row["fraction"], f"{row['images_per_second']:,.0f}/s", fontsize=7, ha="center", va="bottom"
-            )
+            _bar_of(axes, place - 0.2, row["fraction"], row, OURS, "ferdata.Loader" if place == 0 else None)
             axes.plot([place - 0.4, place], [row["bar"]] * 2, color=LINE, lw=1.5, label="asked" if place == 0 else None)
-            if row["codec"] in plain:
-                theirs = plain[row["codec"]]["images_per_second"]
-                axes.bar(
-                    place + 0.2,
-                    theirs / ceiling,
-                    width=0.38,
-                    color=PLAIN,
-                    label="plain DataLoader" if place == 0 else None,
-                )
-                axes.text(place + 0.2, theirs / ceiling, f"{theirs:,.0f}/s", fontsize=7, ha="center", va="bottom")
+            if (theirs := plain.get(row["codec"])) is not None:
+                share = theirs["images_per_second"] / _ceiling(row)
+                _bar_of(axes, place + 0.2, share, theirs, PLAIN, "plain DataLoader" if place == 0 else None)
         names = [f"{row['codec']}\n{row['lower_ceiling']} ceiling\n{_ceiling(row):,.0f}/s" for row in each["rows"]]
         axes.set_xticks(range(len(each["rows"])), names, fontsize=7.5)
         axes.set(
@@ -73,6 +50,11 @@ def _bars(figure: Figure, values: Mapping[str, Any]) -> None:
             ylim=(0, 1.25),
         )
         axes.legend(fontsize=7.5, frameon=False, loc="upper right", ncols=3)
+
+
+def _bar_of(axes: Axes, x: float, share: float, row: Mapping[str, Any], colour: str, label: str | None) -> None:
+    axes.bar(x, share, width=0.38, color=colour, label=label)
+    axes.text(x, share, f"{row['images_per_second']:,.0f}/s", fontsize=7, ha="center", va="bottom")
 
 
 def _ceiling(row: Mapping[str, Any]) -> float:
@@ -106,7 +88,7 @@ def _ingest(figure: Figure, values: Mapping[str, Any]) -> None:
     workers = values["conditions"]["workers"]
     ways = {"shard": "ingest", "bare, one core": "bare_one_core", f"bare, {workers} at once": "bare_all_workers"}
     for number, name in enumerate(ways.values()):
-        _bar(axes, number, values[name], OURS if name == "ingest" else BARE)
+        _bar(axes, number, values[name], OURS if name == "ingest" else THEIRS)
     limit = workers * values["bare_one_core"]["images_per_second"]
     axes.axhline(limit, color=LINE, ls="--", lw=1)
     axes.text(0, limit, f"{workers} x one core", color=LINE, fontsize=8, ha="center", va="bottom")

@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-__all__ = ["write_plots"]
+__all__ = ["LINE", "OURS", "PLAIN", "STYLE", "THEIRS", "save", "write_plots"]
 
 OURS, PLAIN, THEIRS, LINE = "#1b7f5c", "#8fc4b0", "#9aa5b1", "#c0392b"
 PLAIN_TEXT = {"text.parse_math": False, "text.usetex": False}  # paths may hold dollars, which would begin a formula
@@ -34,11 +34,11 @@ def write_plots(result: BenchResult, path: Path) -> list[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     written = []
     with plt.rc_context(STYLE):
-        written += _save(_bars(result), path.with_suffix(""))
+        written += save(_bars(result), path.with_suffix(""))
         for axis in dict.fromkeys(row.sweep for row in result.rows if row.sweep):
-            written += _save(_curves(result, axis), path.with_name(f"{path.stem}-{axis}"))
+            written += save(_curves(result, axis), path.with_name(f"{path.stem}-{axis}"))
         if "codec" in result.conditions["sweep"]:
-            written += _save(_codecs(result), path.with_name(f"{path.stem}-codec"))
+            written += save(_codecs(result), path.with_name(f"{path.stem}-codec"))
     return written
 
 
@@ -59,15 +59,8 @@ def _bars(result: BenchResult) -> Figure:
     if copy:
         axes.axvline(copy, color=LINE, ls="--", lw=1, ymax=0.96)
         label = f" copy ceiling {copy:,.0f} "
-        axes.text(
-            copy,
-            len(rows) - 0.15,
-            label,
-            color=LINE,
-            fontsize=8,
-            ha="right" if copy > widest / 2 else "left",
-            va="bottom",
-        )
+        side = "right" if copy > widest / 2 else "left"
+        axes.text(copy, len(rows) - 0.15, label, color=LINE, fontsize=8, ha=side, va="bottom")
     axes.set_yticks(range(len(rows)), [f"{row.name}  ({row.codec})" for row in rows])
     axes.set_xlim(0, widest * 1.1)
     axes.set_ylim(-0.6, len(rows) + 0.5)
@@ -95,14 +88,8 @@ def _curves(result: BenchResult, axis: str) -> Figure:
     names = list(dict.fromkeys(row.name for row in rows))
     for name in names:
         points = sorted((_setting(row, axis), row.images_per_second) for row in rows if row.name == name)
-        axes.plot(
-            *zip(*points, strict=True),
-            marker="o",
-            ms=4,
-            lw=2 if _is_ours(name) else 1,
-            ls="-" if _is_ours(name) else ":",
-            label=name,
-        )
+        width, dashes = (2, "-") if _is_ours(name) else (1, ":")
+        axes.plot(*zip(*points, strict=True), marker="o", ms=4, lw=width, ls=dashes, label=name)
     if axis == "workers":
         copies = sorted(
             (int(n), kinds["copy"]) for n, kinds in result.ceilings["by_workers"].items() if kinds.get("copy")
@@ -131,16 +118,9 @@ def _codecs(result: BenchResult) -> Figure:
     """Speed against size: what each codec costs on disk, and what it gives."""
     figure, axes = plt.subplots(figsize=(8.5, 5.2), layout="constrained")
     for row in (row for row in result.rows if row.sweep is None):
-        axes.plot(
-            row.bytes_per_image, row.images_per_second, "o", color=_colour(row), ms=8 if _is_ours(row.name) else 5
-        )
-        axes.annotate(
-            row.name,
-            (row.bytes_per_image, row.images_per_second),
-            xytext=(5, 4),
-            textcoords="offset points",
-            fontsize=7.5,
-        )
+        place = (row.bytes_per_image, row.images_per_second)
+        axes.plot(*place, "o", color=_colour(row), ms=8 if _is_ours(row.name) else 5)
+        axes.annotate(row.name, place, xytext=(5, 4), textcoords="offset points", fontsize=7.5)
     axes.set_xscale("log")
     axes.set_yscale("log")
     for scale in (axes.xaxis, axes.yaxis):
@@ -172,7 +152,8 @@ def _sign(figure: Figure, result: BenchResult, *legend: str) -> None:
     )
 
 
-def _save(figure: Figure, stem: Path) -> list[Path]:
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write a figure as PNG and as SVG, and close it."""
     paths = [Path(f"{stem}.png"), Path(f"{stem}.svg")]
     figure.savefig(paths[0], dpi=150)
     figure.savefig(paths[1], metadata={"Date": None})

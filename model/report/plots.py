@@ -78,21 +78,10 @@ def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], *
     for row in range(len(classes) if numbered else 0):
         for column in range(len(classes)):
             share, count = shares[row, column], counts[row, column]
-            if count:
-                color = "white" if share > 0.55 else INK
-                weight = "bold" if row == column else "normal"
-                axes.text(
-                    column,
-                    row,
-                    f"{share:.0%}\n{count:,}",
-                    ha="center",
-                    va="center",
-                    fontsize=7.5,
-                    color=color,
-                    fontweight=weight,
-                )
-            else:
-                axes.text(column, row, "0", ha="center", va="center", fontsize=7.5, color=MUTED)
+            text = f"{share:.0%}\n{count:,}" if count else "0"
+            color = MUTED if not count else "white" if share > 0.55 else INK
+            weight = "bold" if count and row == column else "normal"
+            axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=color, fontweight=weight)
     return png_bytes(figure)
 
 
@@ -130,23 +119,15 @@ def style_axes(axes: Axes, *, title: str, x_label: str, percent: bool = False) -
 
 def _draw_loss(axes: Axes, steps: list[Mapping[str, Any]], epochs: list[Mapping[str, Any]], *, label: str) -> None:
     if steps:
-        per_epoch = (
-            max(1, (steps[-1]["step"] + 1) / (steps[-1]["epoch"] + 1))
-            if not epochs
-            else (epochs[-1]["step"] + 1) / (epochs[-1]["epoch"] + 1)
-        )
-        places = np.array([line["step"] + 1 for line in steps]) / per_epoch
+        last = (epochs or steps)[-1]
+        places = np.array([line["step"] + 1 for line in steps]) / max(1, (last["step"] + 1) / (last["epoch"] + 1))
         losses = np.array([line["loss"] for line in steps])
         axes.plot(places, losses, color=TRAIN_COLOR, alpha=0.18, linewidth=0.8)
         axes.plot(places, _smoothed(losses), color=TRAIN_COLOR, linewidth=1.8, label=label)
     val = [line for line in epochs if "val" in line]
     if val:
-        axes.plot(
-            [line["epoch"] + 1 for line in val],
-            [line["val"]["loss"] for line in val],
-            **_marked(VAL_COLOR),
-            label="val",
-        )
+        numbers = [line["epoch"] + 1 for line in val]
+        axes.plot(numbers, [line["val"]["loss"] for line in val], **_marked(VAL_COLOR), label="val")
     axes.set_ylim(bottom=0)
     style_axes(axes, title="Loss", x_label="epoch")
 
@@ -164,14 +145,8 @@ def _draw_accuracy(axes: Axes, epochs: list[Mapping[str, Any]]) -> None:
         balanced = [line["val"]["balanced_accuracy"] for line in val]
         axes.plot(places, balanced, color=VAL_COLOR, linewidth=1.2, linestyle=":", label="val, balanced")
         best = int(np.argmax(accuracy))
-        above: dict[str, Any] = {
-            "textcoords": "offset points",
-            "xytext": (0, 7),
-            "ha": "center",
-            "fontsize": 8.5,
-            "color": VAL_COLOR,
-        }
-        axes.annotate(f"{accuracy[best]:.1%}", (places[best], accuracy[best]), **above)
+        above: dict[str, Any] = {"textcoords": "offset points", "xytext": (0, 7), "ha": "center", "fontsize": 8.5}
+        axes.annotate(f"{accuracy[best]:.1%}", (places[best], accuracy[best]), **above, color=VAL_COLOR)
     axes.set_ylim(0, 1.05)
     style_axes(axes, title="Accuracy", x_label="epoch", percent=True)
 
