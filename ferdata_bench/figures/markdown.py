@@ -13,12 +13,10 @@ NEEDED = {"cpu": "the machine", "versions": "versions and commit"}
 LONGEST_LIST = 8
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> list[str]:
-    """Return a table; all but the first ``text_columns`` columns are aligned right."""
-    marks = ["---" if number < text_columns else "---:" for number in range(len(columns))]
-    return [
-        f"| {' | '.join(cells)} |" for cells in (list(columns), marks, *([_cell(cell) for cell in row] for row in rows))
-    ]
+def table(head: str, rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> list[str]:
+    """Return a table under its head, ``a | b | c``; all but the first ``text_columns`` columns are aligned right."""
+    marks = ["---" if number < text_columns else "---:" for number in range(head.count(" | ") + 1)]
+    return [f"| {head} |", *(f"| {' | '.join(cells)} |" for cells in (marks, *([*map(_cell, row)] for row in rows)))]
 
 
 def conditions_block(conditions: Mapping[str, Any], command: str) -> list[str]:
@@ -61,7 +59,7 @@ def generic(values: Mapping[str, Any]) -> list[str]:
         else:
             pairs[name] = value
     shown = [[_words(name), _value(name, value)] for name, value in pairs.items() if _is_short(value)]
-    return [*lines, *(table(["figure", "value"], shown) if shown else [])]
+    return [*lines, *(table("figure | value", shown) if shown else [])]
 
 
 def rate(value: float) -> str:
@@ -80,14 +78,10 @@ def megabytes(value: float) -> str:
 
 
 def _records(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = [
-        name
-        for name in dict.fromkeys(name for record in records for name in record)
-        if all(_is_short(r.get(name)) for r in records)
-    ]
-    return table(
-        [_words(name) for name in names], [[_value(name, record.get(name)) for name in names] for record in records]
-    )
+    every = dict.fromkeys(name for record in records for name in record)
+    names = [name for name in every if all(_is_short(record.get(name)) for record in records)]
+    rows = [[_value(name, record.get(name)) for name in names] for record in records]
+    return table(" | ".join(map(_words, names)), rows)
 
 
 def _is_short(value: Any) -> bool:

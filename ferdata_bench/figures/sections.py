@@ -31,21 +31,12 @@ def bars_section(values: Values) -> list[str]:
             shown = [_ceiling(ceilings.get(kind)) for kind in ("copy", "decode")]
             share = [f"{row['fraction']:.2f}", _asked(row["bar"])]
             rows.append([row["codec"], rate(row["images_per_second"]), percent(row["spread"]), *shown, *share, *lead])
-        columns = (
-            "codec",
-            "loader, images/s",
-            "spread",
-            "copy ceiling",
-            "decode ceiling",
-            "of the lower",
-            "goal",
-            "plain DataLoader",
-        )
+        head = "codec | loader, images/s | spread | copy ceiling | decode ceiling | of the lower | goal"
         lines += [
             f"{each['images']:,} photographs of {each['size']} px, {each['bytes_per_image']:,} bytes of pixels each:",
             "",
         ]
-        lines += [*table([*columns, "times", "goal"], rows), "", _bars_sentence(each), ""]
+        lines += [*table(f"{head} | plain DataLoader | times | goal", rows), "", _bars_sentence(each), ""]
     return lines
 
 
@@ -79,21 +70,12 @@ def bench_section(values: Values) -> list[str]:
         for row in result.rows
         if row.sweep is None
     ]
-    columns = (
-        "contender",
-        "codec",
-        "images/s",
-        "spread",
-        "of its ceiling",
-        "CPU µs/image",
-        "bytes/image",
-        "peak MB",
-        "private MB",
-    )
+    head = "contender | codec | images/s | spread | of its ceiling | CPU µs/image | bytes/image | peak MB | private MB"
+    head += " | first batch s | ingest s | shuffle | version"
     ceilings = {"copy": result.ceilings["copy"], "cold disk": result.ceilings["disk"]}
     ceilings |= {f"decode {codec}": found for codec, found in result.ceilings["decode_by_codec"].items()}
     named = ", ".join(f"{name} {rate(found)}" for name, found in ceilings.items() if found)
-    lines = [*table([*columns, "first batch s", "ingest s", "shuffle", "version"], rows, text_columns=2), ""]
+    lines = [*table(head, rows, text_columns=2), ""]
     lines += [f"Ceilings, images/s: {named}.", "", result.limit]
     if result.notes:
         lines += ["", *(f"- {note}" for note in result.notes)]
@@ -102,21 +84,15 @@ def bench_section(values: Values) -> list[str]:
 
 def bench_command(values: Values) -> str:
     """Return the command that a ``bench-loader`` file was made with, from its conditions."""
-    conditions, others = (
-        values["conditions"],
-        [row["name"] for row in values["rows"] if not row["name"].startswith("ferdata-")],
-    )
+    conditions = values["conditions"]
+    others = [row["name"] for row in values["rows"] if not row["name"].startswith("ferdata-")]
     extras = any(name.startswith(("ffcv", "spdl", "dali", "grain", "litdata", "streaming")) for name in others)
     missing = any("left out" in note for note in values["notes"])
     against = "all" if extras or missing else "usual" if len(others) > 1 else ",".join(others) or "none"
     side = conditions["image"].rpartition(" ")[2].rstrip("]")
-    settings = {
-        "size": side,
-        "count": conditions["images"],
-        "workers": conditions["workers"],
-        "batch-size": conditions["batch_size"],
-    }
-    settings |= {"epochs": conditions["epochs"], "against": against, "sweep": ",".join(conditions["sweep"])}
+    settings = {"size": side, "count": conditions["images"], "workers": conditions["workers"]}
+    settings |= {"batch-size": conditions["batch_size"], "epochs": conditions["epochs"]}
+    settings |= {"against": against, "sweep": ",".join(conditions["sweep"])}
     return " ".join(
         ["python cli.py bench-loader", *(f"--{name} {value}" for name, value in settings.items() if value != "")]
     )
@@ -126,31 +102,15 @@ def scale_section(values: Values) -> list[str]:
     """Speed, start-up and memory by the number of images."""
     rows = [
         [
-            *(
-                row["codec"],
-                f"{row['images']:,}",
-                rate(row["images_per_second"]),
-                percent(row["spread"]),
-                f"{row['relative']:.2f}",
-            ),
-            *(f"{row['first_batch_seconds']:.2f}", f"{row['first_batch_again_seconds']:.2f}"),
+            *(row["codec"], f"{row['images']:,}", rate(row["images_per_second"]), percent(row["spread"])),
+            *(f"{row['relative']:.2f}", f"{row['first_batch_seconds']:.2f}", f"{row['first_batch_again_seconds']:.2f}"),
             *(megabytes(row["after"][name]) for name in ("own_bytes", "rss_bytes", "pss_bytes", "tree_pss_bytes")),
         ]
         for row in values["rows"]
     ]
-    columns = (
-        "codec",
-        "images",
-        "images/s",
-        "spread",
-        "to the smallest",
-        "first batch s",
-        "again s",
-        "main: own MB",
-        "RSS MB",
-        "PSS MB",
-    )
-    return [*table([*columns, "tree PSS MB"], rows), "", *_scale_sentences(values["rows"])]
+    head = "codec | images | images/s | spread | to the smallest | first batch s | again s"
+    head += " | main: own MB | RSS MB | PSS MB | tree PSS MB"
+    return [*table(head, rows), "", *_scale_sentences(values["rows"])]
 
 
 def _scale_sentences(rows: list[dict[str, Any]]) -> list[str]:
@@ -188,19 +148,19 @@ def ingest_section(values: Values) -> list[str]:
     grown = values["memory"][-1]["peak_pss_bytes"] / values["memory"][0]["peak_pss_bytes"] - 1
     parts, bare = values["fraction_runs"], values["bare_one_core"]["runs"]
     return [
-        *table(["way", "images/s", "spread"], rows),
+        *table("way | images/s | spread", rows),
         "",
         f"`shard` reaches {values['fraction']:.2f} of {workers} x the bare rate of one core, "
-        f"{'as' if values['fraction'] >= values['bar'] else '**not** as'} asked ({values['bar']}): "
+        f"{_as(values['fraction'] >= values['bar'])} asked ({values['bar']}): "
         f"the median of {len(parts)} rounds, from {min(parts):.2f} to {max(parts):.2f}. "
         "Most of that range is the bare loop's: each of its processes is born slow or fast "
         f"({rate(min(bare))} or {rate(max(bare))} images/s) and stays so, whatever runs beside it; "
         "every round has its own processes.",
         "",
-        *table(["images", "peak PSS of all processes, MB"], memory),
+        *table("images | peak PSS of all processes, MB", memory),
         "",
         f"Memory: at most {megabytes(most)} MB "
-        f"({'as' if most < bound else '**not** as'} asked: under {megabytes(bound)} MB), and "
+        f"({_as(most < bound)} asked: under {megabytes(bound)} MB), and "
         f"{grown:+.0%} for {values['memory'][-1]['images'] / values['memory'][0]['images']:.0f} times the images.",
     ]
 
@@ -217,7 +177,7 @@ def pipeline_section(values: Values) -> list[str]:
     ]
     total = sum(row["seconds"] for row in verbs)
     return [
-        *table(["command", "seconds", "images/s", "MB on disk", "bytes/image", "peak MB"], rows),
+        *table("command | seconds | images/s | MB on disk | bytes/image | peak MB", rows),
         "",
         f"Together they take {total:,.0f} s for {count:,} images, including Python's start; "
         "every sample was decoded and checked.",
@@ -237,8 +197,8 @@ def study_section(values: Values) -> list[str]:
             ]
             rows.append([codec, str(row["size"]), *figures])
     reasons = [f"- `{codec}`: {default['name']}, {default['why']}" for codec, default in values["defaults"].items()]
-    columns = ("codec", "px", "bytes/image", "times smaller", "images/s on one core", "times decode_jpeg")
-    return [*table(columns, rows), "", "Each codec's default was chosen from the study:", "", *reasons]
+    head = "codec | px | bytes/image | times smaller | images/s on one core | times decode_jpeg"
+    return [*table(head, rows), "", "Each codec's default was chosen from the study:", "", *reasons]
 
 
 def shuffle_section(values: Values) -> list[str]:
@@ -251,19 +211,10 @@ def shuffle_section(values: Values) -> list[str]:
         ]
         for row in values["ways"]
     ]
-    columns = (
-        "way",
-        "stored",
-        "run",
-        "median distance",
-        "neighbours in a batch",
-        "together again",
-        "label run",
-        "longest",
-        "balance",
-    )
+    head = "way | stored | run | median distance | neighbours in a batch | together again"
+    head += " | label run | longest | balance"
     return [
-        *table(columns, rows, text_columns=2),
+        *table(head, rows, text_columns=2),
         "",
         f"{values['samples']:,} samples in {values['shards']:,} shards. *Median distance*: of two samples that are "
         "neighbours in a shard, as a fraction of the epoch. *Neighbours in a batch*: fraction of neighbours that meet "
@@ -284,27 +235,20 @@ def plan_section(values: Values) -> list[str]:
     predicted = values["plan"]
     rows = [
         [
-            *(
-                row["codec"],
-                str(row["workers"]),
-                megabytes(row["num_bytes"]),
-                rate(row["warm"]),
-                rate(row["cold"]),
-                rate(row["steady"]),
-            ),
-            row["limit"],
+            *(row["codec"], str(row["workers"]), megabytes(row["num_bytes"])),
+            *(rate(row["warm"]), rate(row["cold"]), rate(row["steady"]), row["limit"]),
         ]
         for row in predicted["rows"]
     ]
-    columns = ("codec", "workers", "MB", "warm images/s", "cold images/s", "every later epoch", "limit")
+    head = "codec | workers | MB | warm images/s | cold images/s | every later epoch | limit"
     return [
-        *table(("codec", "workers", "predicted, images/s", "measured", "off by"), checked),
+        *table("codec | workers | predicted, images/s | measured | off by", checked),
         "",
         f"The predictions are at most {worst:.0%} off, {_as(worst <= values['tolerance'])} asked "
         f"({values['tolerance']:.0%}), and the recommended choice is {'' if values['is_right'] else '**not** '}"
         "as fast as any that was measured, within 10%.",
         "",
-        *table(columns, rows),
+        *table(head, rows),
         "",
         predicted["recommendation"]["sentence"],
     ]
@@ -314,7 +258,7 @@ def train_section(values: Values) -> list[str]:
     """Accuracy by split, and the fraction of the time spent waiting."""
     rows = [[split, f"{accuracy:.3f}"] for split, accuracy in values["accuracy"].items()]
     return [
-        *table(["split", "accuracy"], rows),
+        *table("split | accuracy", rows),
         "",
         f"`{values['model']}` ({values['parameters']:,} parameters) trained {values['epochs']} epochs at "
         f"{rate(values['images_per_second'])} images/s and spent {values['data_wait_share']:.1%} of the time "
@@ -326,7 +270,7 @@ def guard_section(values: Values) -> list[str]:
     """Show what ``make bench-check`` compares with."""
     rows = [[name, f"{ratio:.3f}"] for name, ratio in values["ratios"].items()]
     return [
-        *table(["case", "time / yardstick"], rows),
+        *table("case | time / yardstick", rows),
         "",
         "Each case's time over that of bare work in the same run; "
         "`make bench-check` fails if a case has lost 20 % of its speed.",

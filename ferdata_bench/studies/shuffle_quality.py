@@ -217,18 +217,9 @@ def _rounded(values: dict[str, Any]) -> dict[str, Any]:
 
 def as_markdown(result: Mapping[str, Any]) -> str:
     """Return the figures as a table."""
-    columns = (
-        "way",
-        "stored",
-        "run",
-        "median distance",
-        "neighbours in one batch",
-        "together again",
-        "label run",
-        "longest",
-        "balance",
-    )
-    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * 2}{'---:|' * (len(columns) - 2)}"]
+    head = "way | stored | run | median distance | neighbours in one batch | together again"
+    head += " | label run | longest | balance"
+    lines = [f"| {head} |", f"|{'---|' * 2}{'---:|' * (head.count(' | ') - 1)}"]
     for row in result["ways"]:
         cells = (
             *(row["way"], row["stored"], "" if row["run_samples"] is None else str(row["run_samples"])),
