@@ -96,9 +96,7 @@ def show_ingest(summary: "IngestSummary") -> None:
         "skipped by rule": _reasons(summary.skipped),
         "rejected": _reasons(summary.rejected)
         + (f"  (listed in {summary.out}/rejects.csv)" if summary.rejected else ""),
-        "repaired": _reasons(
-            {name: count for name, count in summary.repairs.items() if name != "unusual_size"}
-        ),  # has a note
+        "repaired": _reasons({**summary.repairs, "unusual_size": 0}),  # which has a note
         "leaks between splits": _leaks(summary),
         "bytes in, out": f"{size(summary.bytes_in)} of images, "
         f"{size(summary.bytes_out)} in {summary.num_shards} shards ({summary.codec})",
@@ -114,7 +112,7 @@ def show_ingest(summary: "IngestSummary") -> None:
 
 
 def _reasons(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())) or "none"
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()) if count) or "none"
 
 
 def _leaks(summary: "IngestSummary") -> str:

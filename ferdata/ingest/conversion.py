@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ferdata.format.codecs import Codec
 from ferdata.format.container import json_bytes_for
 from ferdata.format.index import FORMAT_VERSION
 from ferdata.images.transform import Transform
@@ -40,11 +39,6 @@ class Conversion:
         return Transform(self.options.transform)
 
     @cached_property
-    def codec(self) -> Codec:
-        """How pixels are stored."""
-        return self.options.codec
-
-    @cached_property
     def json_bytes(self) -> int:
         """Size of every json member."""
         return json_bytes_for(longest_record(self.scan.items))
@@ -56,7 +50,7 @@ class Conversion:
 
     def own_settings(self) -> dict[str, Any]:
         """Return what makes a data set what it is, whatever wrote it."""
-        return flat_settings(self.scan.source, self.codec, self.transform.settings(), self.settings)
+        return flat_settings(self.scan.source, self.options.codec, self.transform.settings(), self.settings)
 
     def all_settings(self) -> dict[str, Any]:
         """Return what a run that goes on where another stopped must have in common with it."""

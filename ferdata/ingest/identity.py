@@ -114,8 +114,6 @@ def describe_changes(found: Mapping[str, Any], expected: Mapping[str, Any]) -> s
 
 
 def _word(value: object) -> object:
-    return (
-        {None: "none", True: "yes", False: "no"}.get(value, value)
-        if value is None or isinstance(value, bool)
-        else value
-    )
+    if value is None:
+        return "none"
+    return value if not isinstance(value, bool) else "yes" if value else "no"

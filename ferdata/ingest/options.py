@@ -18,6 +18,7 @@ from ferdata.store import StrPath
 __all__ = ["DEFAULT_CODEC", "Clock", "IngestOptions", "IngestProgress", "ProgressCallback"]
 
 DEFAULT_CODEC = "zstd"
+_CUT = "Cut a {} split off train: a share (0.1), or so many images of each class (500)."
 
 
 @flat
@@ -53,18 +54,8 @@ class IngestOptions:
             "Take only so many images, each split and class in its proportion.", "Splits", none="all of them", least=1
         ),
     ] = None
-    val: Annotated[
-        float | None,
-        Setting(
-            "Cut a val split off train: a share (0.1), or so many images of each class (500).", "Splits", none="none"
-        ),
-    ] = None
-    test: Annotated[
-        float | None,
-        Setting(
-            "Cut a test split off train: a share (0.1), or so many images of each class (500).", "Splits", none="none"
-        ),
-    ] = None
+    val: Annotated[float | None, Setting(_CUT.format("val"), "Splits", none="none")] = None
+    test: Annotated[float | None, Setting(_CUT.format("test"), "Splits", none="none")] = None
     group_by: Annotated[
         str | None,
         Setting(

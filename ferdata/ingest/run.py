@@ -108,7 +108,7 @@ def _convert(conversion: Conversion, clock: Clock) -> IngestSummary:
     plan = plan_shards(selection, seed=options.seed, sample_bytes=conversion.transform.spec.num_bytes)
     if plan:
         _check(conversion, plan, clock)
-    match_settings(store, conversion.all_settings(), named(plan, conversion.codec).keys() - unlisted)
+    match_settings(store, conversion.all_settings(), named(plan, conversion.options.codec).keys() - unlisted)
     try:
         written = write_shards(conversion, plan, unlisted=unlisted, clock=clock)
     except UnlistedError:
@@ -138,6 +138,6 @@ def _check(conversion: Conversion, plan: list[ShardPlan], clock: Clock) -> None:
     positions = np.sort(np.concatenate([shard.positions for shard in plan]))
     if not conversion.store.exists(PARTS_FOLDER):
         check_decoders(scan, positions)
-    if conversion.codec.needs_source:
+    if conversion.options.codec.needs_source:
         workers = conversion.options.resolved_workers()
         check_jpegs(scan, conversion.transform, positions, num_workers=workers, on_tick=clock.phase("check"))

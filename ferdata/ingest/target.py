@@ -138,9 +138,7 @@ def sweep(store: Store) -> None:
             store.remove(PARTS_FOLDER)
         else:
             _remove_marked(store)
-    elif INDEX_NAME not in found.names and not any(
-        _RECORD.fullmatch(name) for name in parts
-    ):  # it had finished no shard
+    elif INDEX_NAME not in found.names and not any(map(_RECORD.fullmatch, parts)):  # it had finished no shard
         _remove_marked(store, beside=())
 
 

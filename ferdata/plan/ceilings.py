@@ -177,10 +177,7 @@ def _map(file: str) -> np.ndarray:
 def _serve(job: Job, rank: int, num_processes: int, theirs: Connection, inherited: Sequence[Connection]) -> None:
     for connection in inherited:  # or the others would never see that the parent has closed them
         connection.close()
-    for number in (
-        signal.SIGINT,
-        signal.SIGHUP,
-    ):  # a terminal sends them to every process, and the parent alone answers
+    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to all, and the parent alone answers
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     step = job(rank, num_processes)

@@ -90,9 +90,7 @@ def _ring_job(root: Path, index: DatasetIndex, ring: np.ndarray) -> Job:
         own = rng.permutation(np.arange(rank, len(ring), num_processes))
         state = {"row": 0}
 
-        ring[
-            own, :: mmap.PAGESIZE
-        ].sum()  # a page that is new to a process costs it a fault, which a worker has behind it
+        ring[own, :: mmap.PAGESIZE].sum()  # a page new to a process costs it a fault, which a worker has behind it
 
         def read(reader: ShardReader, at: int) -> int:
             positions = np.arange(at, min(at + run, len(reader)))

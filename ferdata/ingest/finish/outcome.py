@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -94,7 +93,7 @@ def gather(
             split: np.bincount(labels[codes == code], minlength=num_classes).tolist()
             for code, split in enumerate(splits)
         },
-        repairs=_total(part.repairs for part in parts),
+        repairs=dict(sorted(sum((Counter(part.repairs) for part in parts), Counter()).items())),
         rejected=Counter(reason for part in parts for _, reason, _ in part.rejects),
         leaks=find_copies(codes, (sizes, hashes), names),
         relabelled=find_copies(labels, (codes, sizes, hashes), names),
@@ -106,13 +105,6 @@ def gather(
 
 def _joined(arrays: Sequence[np.ndarray], dtype: type) -> np.ndarray:
     return np.concatenate(arrays).astype(dtype, copy=False) if arrays else np.zeros(0, dtype)
-
-
-def _total(counts: Any) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for count in counts:
-        total.update(count)
-    return dict(sorted(total.items()))
 
 
 def _mean_and_std(parts: Sequence[PartRecord]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -61,7 +61,7 @@ def publish(
         out=str(store),
         source=scan.source,
         layout=scan.layout,
-        codec=conversion.codec.name,
+        codec=conversion.options.codec.name,
         rows=len(scan.items) + len(scan.rejects) + sum(scan.skipped.values()),
         accepted=accepted,
         skipped=skipped,
@@ -83,7 +83,7 @@ def publish(
     index = DatasetIndex(
         source=scan.source,
         source_layout=scan.layout,
-        codec=conversion.codec,
+        codec=conversion.options.codec,
         spec=transform.spec,
         json_bytes=conversion.json_bytes,
         transform={"fingerprint": transform.fingerprint(), "settings": transform.settings(), "libraries": libraries()},

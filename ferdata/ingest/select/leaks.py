@@ -5,7 +5,7 @@ them before it costs one read of every file whose size occurs in two splits.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -97,13 +97,12 @@ def find_train_copies(
         hashes[start : start + len(found)] = found
         is_read[start : start + len(found)] = read
 
-    def tasks() -> Iterator[tuple[int, ItemTable]]:
-        for start in range(0, len(positions), _HASH_ITEMS):
-            yield start, items.take(positions[start : start + _HASH_ITEMS])
-
     run_tasks(
         partial(_hash_files, root),
-        tasks(),
+        (
+            (start, items.take(positions[start : start + _HASH_ITEMS]))
+            for start in range(0, len(positions), _HASH_ITEMS)
+        ),
         num_workers=num_workers,
         on_result=keep,
         on_tick=lambda done, failed, num_bytes: on_tick(done + failed, len(positions)),

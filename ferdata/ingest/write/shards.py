@@ -61,7 +61,7 @@ def write_shards(
     """
     store, items, num_workers = conversion.store, conversion.scan.items, conversion.options.resolved_workers()
     settings = _task_settings(conversion)
-    by_name = named(plan, conversion.codec)
+    by_name = named(plan, conversion.options.codec)
     if foreign := sorted(set(unlisted) - set(by_name)):
         raise unlisted_error(store, foreign[0])
 
@@ -136,7 +136,7 @@ def _task_settings(conversion: Conversion) -> TaskSettings:
         root=seen_by_tasks(conversion.scan.root),
         out=seen_by_tasks(str(conversion.store)),
         transform=conversion.transform.options,
-        codec=conversion.codec,
+        codec=conversion.options.codec,
         num_classes=len(conversion.scan.classes),
         json_bytes=conversion.json_bytes,
         usual_size=conversion.scan.side,
