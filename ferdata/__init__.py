@@ -42,7 +42,6 @@ if TYPE_CHECKING:
         Normalize,
         PerSample,
         RandomResizedCrop,
-        ShardBatches,
         ShardDataset,
         open_dataset,
     )
@@ -66,7 +65,6 @@ __all__ = [
     "PerSample",
     "RandomResizedCrop",
     "ScanOptions",
-    "ShardBatches",
     "ShardCorruptError",
     "ShardDataset",
     "ShardMissingError",

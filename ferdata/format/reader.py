@@ -12,8 +12,9 @@ import numpy as np
 
 from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format.codecs import BodyDecoder
-from ferdata.format.container import LocalFile, OpenShard, open_shard_file, shard_copy
+from ferdata.format.container import MappedBodies, OpenShard, open_shard_file, shard_copy
 from ferdata.format.index import DatasetIndex, ShardInfo, check_file
+from ferdata.format.kernels.native import load
 from ferdata.store import Store
 
 __all__ = ["Sample", "ShardReader", "read_whole"]
@@ -61,6 +62,7 @@ class ShardReader:
         self._where = store.path(info.name)
         self._decoder = decode or index.codec.decoder(index.spec)
         self._file = open_shard_file(store, info.name, copy)
+        self._bodies: MappedBodies | None = None
         try:
             if self._file.num_bytes != info.num_bytes:
                 raise ShardCorruptError(
@@ -69,6 +71,7 @@ class ShardReader:
                     "copy or write the shard again"
                 )
             self._shard = self._twice(self._open)
+            self._bodies = self._mapped_bodies()
         except BaseException:
             self.close()
             raise
@@ -82,6 +85,13 @@ class ShardReader:
                 "write the shard again"
             )
         return shard
+
+    def _mapped_bodies(self) -> MappedBodies | None:
+        """Return the bodies as kernels take them, if the file is mapped."""
+        kernels, file, shard = load(), self._file.array, self._shard
+        if kernels is None or file is None:
+            return None
+        return MappedBodies(kernels, file, shard.starts, shard.stops, shard.checksums)
 
     def __len__(self) -> int:
         return self.info.samples
@@ -102,6 +112,7 @@ class ShardReader:
 
     def close(self) -> None:
         """Close the file; rows that were filled stay valid."""
+        self._bodies = None
         self._file.close()
 
     def read_rows(
@@ -126,31 +137,52 @@ class ShardReader:
         """
         if not len(positions):
             return 0
-        self._check_positions(int(positions[0]), int(positions[-1]))
-        steps = np.diff(positions)
-        if (steps < 0).any():
-            raise OptionError(
-                f"{self._where}: positions out of order found, expected ascending ones; correct the caller"
-            )
-        ends = np.append(np.flatnonzero(steps != 1), len(positions) - 1)  # of runs of neighbours
-        begins = np.append(0, ends[:-1] + 1)
-        run_starts, run_stops = self._shard.starts[positions[begins]], self._shard.stops[positions[ends]]
+        positions, rows = np.ascontiguousarray(positions, np.int64), np.ascontiguousarray(rows, np.int64)
         try:
-            if isinstance(self._file, LocalFile) and self._file.array is not None:
-                self._file.expect_mapped(run_starts, run_stops)
-                if self._shard.checksums is not None and (verify is not False or not self._codec.is_copy):
-                    is_all = verify is True or not self._codec.is_copy
-                    self._shard.check_mapped(self._file.array, positions if is_all else positions[verify])
-                self._decode_mapped(self._file.array, positions, out, rows)
-            else:
-                for begin, end, start, stop in np.stack([begins, ends + 1, run_starts, run_stops], axis=1).tolist():
-                    first, to = int(positions[begin]), rows[begin:end]
-                    self._twice(partial(self._decode_run, first, start, stop - start, out, to))
+            return (
+                self._read_runs(positions, out, rows)
+                if self._bodies is None
+                else self._read_mapped(self._bodies, positions, out, rows, verify if self._codec.is_copy else True)
+            )
         finally:
             self._file.check_unchanged()
+
+    def _read_mapped(
+        self, bodies: MappedBodies, positions: np.ndarray, out: np.ndarray, rows: np.ndarray, verify: bool | np.ndarray
+    ) -> int:
+        """Decode samples of a mapped file in one call; one that is left over is decoded, or refused, by itself."""
+        num_bytes = bodies.expect(self._file.descriptor, positions)
+        if num_bytes is None:
+            raise self._wrong_positions(positions)
+        if bodies.checksums is not None and verify is not False:
+            wrong = bodies.first_mismatch(positions, None if verify is True else verify)
+            if wrong is not None:
+                raise self._shard.mismatch(f"sample {wrong}")
+        done = self._decoder.many(bodies, positions, out, rows)
+        while done < len(positions):
+            position = int(positions[done])
+            [body] = self._shard.bodies(position, 1)
+            self._decode_one(position, body, out[rows[done]])
+            done += 1
+            done += self._decoder.many(bodies, positions[done:], out, rows[done:])
+        return num_bytes
+
+    def _read_runs(self, positions: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
+        """Decode samples one by one, neighbours from one stretch of the file."""
+        steps = np.diff(positions)
+        if (steps < 0).any() or positions[0] < 0 or positions[-1] >= len(self):
+            raise self._wrong_positions(positions)
+        ends = np.append(np.flatnonzero(steps != 1) + 1, len(positions)).tolist()
+        num_bytes = 0
+        for begin, end in zip([0, *ends], ends, strict=False):
+            first, last = positions[begin], positions[end - 1]
+            start = int(self._shard.starts[first])
+            run_bytes = int(self._shard.stops[last]) - start
+            self._twice(partial(self._decode_run, int(first), start, run_bytes, out, rows[begin:end]))
+            num_bytes += run_bytes
         if self._file.is_remote:
             self._file.rest()  # or every open shard would keep its last stretch
-        return int((run_stops - run_starts).sum())
+        return num_bytes
 
     def read(self, position: int, out: np.ndarray | None = None) -> Sample:
         """Return one whole sample, every byte of its head checked.
@@ -160,7 +192,7 @@ class ShardReader:
             out: uint8 ``[C, H, W]``, C-contiguous: filled, and the sample's pixels; fresh memory where None.
         """
         pixels = np.empty(self.members.spec.shape, np.uint8) if out is None else out
-        self._check_positions(position, position)
+        self._check_position(position)
         if self._file.is_remote:
             start = int(self._shard.stops[position - 1]) if position else 0
             self._file.expect(start, int(self._shard.stops[position]) - start)
@@ -170,7 +202,7 @@ class ShardReader:
 
     def read_record(self, position: int) -> dict[str, Any]:
         """Return the record of one sample; its pixels are not read."""
-        self._check_positions(position, position)
+        self._check_position(position)
         return self._parsed_head(position)[2]
 
     def _parsed_head(self, position: int) -> tuple[str, int, dict[str, Any]]:
@@ -189,11 +221,16 @@ class ShardReader:
         start = int(self._shard.starts[position])
         return self._file.read(start, int(self._shard.stops[position]) - start)
 
-    def _check_positions(self, first: int, last: int) -> None:
-        if first < 0 or last >= len(self):
-            raise OptionError(
-                f"{self._where}: positions up to {last} found, expected 0 to {len(self) - 1}; correct the caller"
-            )
+    def _check_position(self, position: int) -> None:
+        if not 0 <= position < len(self):
+            raise self._wrong_positions(np.array([position]))
+
+    def _wrong_positions(self, positions: np.ndarray) -> OptionError:
+        """Return the error for positions that are not in the shard, or do not ascend."""
+        if positions[0] < 0 or positions[-1] >= len(self):
+            text = f"positions up to {positions[-1]} found, expected 0 to {len(self) - 1}"
+            return OptionError(f"{self._where}: {text}; correct the caller")
+        return OptionError(f"{self._where}: positions out of order found, expected ascending ones; correct the caller")
 
     def _twice(self, read: Callable[[], T]) -> T:
         """Return what ``read`` does; if a checksum does not fit what came from a URL, from bytes fetched once more."""
@@ -211,16 +248,6 @@ class ShardReader:
         bodies = self._shard.bodies(first, len(rows))
         for position, (body, row) in enumerate(zip(bodies, rows.tolist(), strict=True), first):
             self._decode_one(position, body, out[row])
-
-    def _decode_mapped(self, file: np.ndarray, positions: np.ndarray, out: np.ndarray, rows: np.ndarray) -> None:
-        """Decode samples in one call; one that is left over is decoded, or refused, by itself."""
-        starts, stops, done = self._shard.starts[positions], self._shard.stops[positions], 0
-        while done < len(positions):
-            done += self._decoder.many(file, starts[done:], stops[done:], out, rows[done:])
-            if done < len(positions):
-                start, position = int(starts[done]), int(positions[done])
-                self._decode_one(position, self._file.view(start, int(stops[done]) - start), out[rows[done]])
-                done += 1
 
     def _decode_one(self, position: int, body: memoryview, row: np.ndarray) -> None:
         try:

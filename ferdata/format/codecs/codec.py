@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 
 from ferdata.errors import OptionError
-from ferdata.format.container import Container, SampleMembers
+from ferdata.format.container import Container, MappedBodies, SampleMembers
 from ferdata.sample import TensorSpec
 
 __all__ = ["BodyDecoder", "BodyEncoder", "Codec", "image_shape", "own_settings"]
@@ -37,15 +37,14 @@ class BodyDecoder(ABC):
             ShardCorruptError: If the stored bytes cannot be decoded; without the file's name, which the reader adds.
         """
 
-    def many(self, file: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
+    def many(self, bodies: MappedBodies, positions: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
         """Fill rows of a batch from a mapped file, a whole job in one call, as far as that can be done.
 
         Args:
-            file: uint8, all bytes of the file.
-            starts: int64 ``[n]``, where bodies begin in it.
-            stops: int64 ``[n]``, where they end.
-            out: uint8 ``[R, C * H * W]``, C-contiguous.
-            rows: int64 ``[n]``, the row of each.
+            bodies: All of the shard.
+            positions: int64 ``[n]``, C-contiguous, which.
+            out: uint8 ``[R, C * H * W]``, C-contiguous and writable.
+            rows: int64 ``[n]``, C-contiguous, the row of each.
 
         Returns:
             How many are done. Whether the next one can be decoded is for :meth:`one` to say.

@@ -6,6 +6,7 @@ decoding and about a twentieth more for the planes; a decoder keeps one image of
 
 import functools
 import io
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format.codecs.codec import BodyDecoder, BodyEncoder, Codec, image_shape
-from ferdata.format.container import PLAIN_TAR, Container
+from ferdata.format.container import PLAIN_TAR, Container, MappedBodies
 from ferdata.format.kernels import deinterleave_into
 from ferdata.format.kernels.native import address, load
 from ferdata.sample import TensorSpec
@@ -24,6 +25,8 @@ __all__ = ["Jpeg", "JpegDecoder"]
 
 _COLOURS = ("YCbCr", "RGB", "Gray")
 """What simplejpeg may turn to RGB; it would turn CMYK too, in a way of its own."""
+
+_VECTOR_BYTES = 32
 
 FastDecode = Callable[[Any, np.ndarray, bool], bool]
 
@@ -73,7 +76,7 @@ class JpegDecoder(BodyDecoder):
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
         self.shape = shape
-        self._pixels = np.empty((*shape[1:], 3), np.uint8)
+        self._pixels = _cached_pixels((*shape[1:], 3))
         self._fast = find_fast_decoder()
 
     def one(self, stored: Any, row: np.ndarray) -> None:
@@ -91,20 +94,39 @@ class JpegDecoder(BodyDecoder):
         is_done = self._fast is not None and self._fast(stored, self._pixels, False)
         deinterleave_into(self._pixels if is_done else _pillow_decode(stored, self.shape), row.reshape(self.shape))
 
-    def many(self, file: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
+    def many(self, bodies: MappedBodies, positions: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
         """Fill rows image by image, as simplejpeg decodes them, with nothing else per image but what gives planes."""
         kernels, decode, pixels, row_bytes = load(), self._fast, self._pixels, self._pixels.size
         if kernels is None or decode is None or out.shape[1] != row_bytes or not out.flags.c_contiguous:
             return 0
-        found = address(file), len(file), address(starts), address(stops), len(starts)
-        plain: int = kernels.plain_jpegs(*found, *self.shape[1:])
-        view, out_at, pixels_at, num_pixels = memoryview(file.data), address(out), address(pixels), row_bytes // 3
-        bodies = zip(starts[:plain].tolist(), stops[:plain].tolist(), rows[:plain].tolist(), strict=True)
-        for done, (start, stop, row) in enumerate(bodies):
+        plain: int = kernels.plain_jpegs(bodies.at, address(positions), len(positions), *self.shape[1:])
+        view, out_at, pixels_at, num_pixels = (
+            memoryview(bodies.file.data),
+            address(out),
+            address(pixels),
+            row_bytes // 3,
+        )
+        positions = positions[:plain]
+        jobs = zip(
+            bodies.starts[positions].tolist(), bodies.stops[positions].tolist(), rows[:plain].tolist(), strict=True
+        )
+        for done, (start, stop, row) in enumerate(jobs):
             if not decode(view[start:stop], pixels, True):
                 return done
             kernels.planes(pixels_at, 3, num_pixels, out_at + row * row_bytes, 1)
         return plain
+
+
+def _cached_pixels(shape: tuple[int, int, int]) -> np.ndarray:
+    """Return uint8 memory that begins off the boundaries of vectors.
+
+    Rows on them are written past the cache by libjpeg-turbo, so splitting them into planes fetches them from memory
+    again: a sixth of the time at 224 px.
+    """
+    num_bytes = math.prod(shape)
+    memory = np.empty(num_bytes + _VECTOR_BYTES, np.uint8)
+    start = (4 - address(memory)) % _VECTOR_BYTES
+    return memory[start : start + num_bytes].reshape(shape)
 
 
 def _problem(source: bytes, pixels: np.ndarray) -> str:

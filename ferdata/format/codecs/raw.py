@@ -6,8 +6,9 @@ from typing import ClassVar
 import numpy as np
 
 from ferdata.format.codecs.codec import BodyDecoder, Codec
-from ferdata.format.container import PLAIN_TAR, Container
-from ferdata.format.kernels import scatter
+from ferdata.format.container import PLAIN_TAR, Container, MappedBodies
+from ferdata.format.kernels.moves import STREAMING_BYTES
+from ferdata.format.kernels.native import address, load
 from ferdata.sample import TensorSpec
 
 __all__ = ["Raw"]
@@ -30,8 +31,9 @@ class _Copier(BodyDecoder):
     def one(self, stored: memoryview, row: np.ndarray) -> None:
         row[:] = np.frombuffer(stored, np.uint8)
 
-    def many(self, file: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
-        row_bytes = out.shape[1]
-        stretches = np.ndarray((len(file) - row_bytes + 1, row_bytes), np.uint8, file, strides=(1, 1))
-        scatter(stretches, out, rows, picks=starts)
-        return len(starts)
+    def many(self, bodies: MappedBodies, positions: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
+        kernels, row_bytes = load(), out.shape[1]
+        assert kernels is not None
+        job, to_rows = (bodies.at, address(positions), len(positions)), (row_bytes, len(out), address(rows))
+        done: int = kernels.copy(*job, address(out), *to_rows, int(row_bytes >= STREAMING_BYTES))
+        return done

@@ -1,10 +1,11 @@
 """How samples lie in a shard file: a tar of zstd frames, or a plain tar with a table. Knows nothing of pixels."""
 
+from ferdata.format.container.bodies import MappedBodies
 from ferdata.format.container.container import Container, ContainerWriter, OpenShard
 from ferdata.format.container.frame_tar import frame_tar
 from ferdata.format.container.members import SampleMembers, json_bytes_for
 from ferdata.format.container.plain_tar import PLAIN_TAR
-from ferdata.format.container.shard_file import LocalFile, open_shard_file, shard_copy
+from ferdata.format.container.shard_file import open_shard_file, shard_copy
 from ferdata.format.container.tar import END_OF_TAR
 
 __all__ = [
@@ -12,7 +13,7 @@ __all__ = [
     "PLAIN_TAR",
     "Container",
     "ContainerWriter",
-    "LocalFile",
+    "MappedBodies",
     "OpenShard",
     "SampleMembers",
     "frame_tar",

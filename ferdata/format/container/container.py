@@ -15,7 +15,6 @@ import xxhash
 from ferdata.errors import ShardCorruptError
 from ferdata.format.container.members import SampleMembers
 from ferdata.format.container.shard_file import ShardFile
-from ferdata.format.kernels.native import address, load
 
 __all__ = ["Container", "ContainerWriter", "OpenShard", "Put"]
 
@@ -81,20 +80,8 @@ class OpenShard(ABC):
             for start, stop in zip(self.starts[run].tolist(), self.stops[run].tolist(), strict=True)
         ]
 
-    def check_mapped(self, file: np.ndarray, positions: np.ndarray) -> None:
-        """Compare bodies of a mapped file with :attr:`checksums`, in one call without Python's lock.
-
-        Raises:
-            ShardCorruptError: If one does not fit.
-        """
-        kernels = load()
-        assert kernels is not None and self.checksums is not None
-        starts, stops, checksums = self.starts[positions], self.stops[positions], self.checksums[positions]
-        bodies = address(file), len(file), address(starts), address(stops), len(positions)
-        if (sound := kernels.check(*bodies, address(checksums))) < len(positions):
-            raise self._mismatch(f"sample {positions[sound]}")
-
-    def _mismatch(self, what: str) -> ShardCorruptError:
+    def mismatch(self, what: str) -> ShardCorruptError:
+        """Return the error for what does not have its checksum."""
         return ShardCorruptError(
             f"{self._file.where}: the checksum of {what} does not fit its bytes; copy or write the shard again"
         )

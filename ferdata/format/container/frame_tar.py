@@ -76,7 +76,7 @@ class _FrameShard(OpenShard):
         self._check_tail(data[-table_bytes - end_bytes - CHECKSUM_BYTES :], tail_xxh64)
         self._frames = frames
         stops = np.cumsum(frames[:, 0])
-        self.starts, self.stops, self.body_bytes = stops[0:-1:2], stops[1::2], frames[1::2, 1]
+        self.starts, self.stops, self.body_bytes = stops[0:-1:2].copy(), stops[1::2].copy(), frames[1::2, 1]
         inflated = members.head_bytes + np.concatenate(([0], members.padding_bytes(self.body_bytes)))
         inflated[-1] += len(END_OF_TAR) - members.head_bytes
         if not (frames[::2, 1] == inflated).all() or end_bytes > _MOST_END_BYTES:

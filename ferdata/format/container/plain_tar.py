@@ -77,7 +77,7 @@ class _PlainShard(OpenShard):
         num_bytes = self._members.head_bytes
         head = self._file.read(int(self.starts[position]) - num_bytes, num_bytes)
         if _checksum(head) != self._head_checksums[position]:
-            raise self._mismatch(f"the head of sample {position}")
+            raise self.mismatch(f"the head of sample {position}")
         return head
 
     def bodies(self, first: int, count: int) -> list[memoryview]:
@@ -85,7 +85,7 @@ class _PlainShard(OpenShard):
         bodies = super().bodies(first, count)
         for position, body in enumerate(bodies, first):
             if _checksum(body) != self._checksums[position]:
-                raise self._mismatch(f"sample {position}")
+                raise self.mismatch(f"sample {position}")
         return bodies
 
 

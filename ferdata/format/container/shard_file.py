@@ -15,14 +15,10 @@ from typing import IO, Any
 import numpy as np
 
 from ferdata.errors import FerdataError, ShardCorruptError, ShardMissingError, StoreError
-from ferdata.format.kernels.native import Kernels, address, load
+from ferdata.format.kernels.native import Kernels, load
 from ferdata.store import Store, open_regular
 
 __all__ = ["LocalFile", "RemoteFile", "ShardFile", "open_shard_file", "shard_copy"]
-
-
-_PROBE_STEP = 8
-"""Of a file that was in memory a moment ago, so many stretches are taken to be there for one that is looked at."""
 
 
 class _GuardedMap(mmap.mmap):
@@ -56,7 +52,7 @@ class LocalFile:
 
     def __init__(self, path: str, where: str) -> None:
         try:
-            self._fd = open_regular(path)
+            self.descriptor = open_regular(path)
         except FerdataError:
             raise
         except FileNotFoundError as error:
@@ -68,18 +64,17 @@ class LocalFile:
                 f"{where}: {error.strerror}, expected a file that can be read; check its permissions"
             ) from error
         self._path, self.where = path, where
-        status = os.fstat(self._fd)
+        status = os.fstat(self.descriptor)
         self.num_bytes = status.st_size
         self._mtime_ns = status.st_mtime_ns
         self._file = status.st_dev, status.st_ino
         try:
-            self._map = _guarded_map(self._fd, self.num_bytes)
+            self._map = _guarded_map(self.descriptor, self.num_bytes)
         except (OSError, ValueError) as error:
-            os.close(self._fd)
+            os.close(self.descriptor)
             raise StoreError(
                 f"{where}: {error}, expected a file that can be mapped; check the disk and the path"
             ) from error
-        self._probe_step = 1
         self._view = memoryview(self._map) if self._map is not None else None
         self.array: np.ndarray | None = np.frombuffer(self._map, np.uint8) if self._map is not None else None
 
@@ -90,7 +85,7 @@ class LocalFile:
             ShardCorruptError: If it was changed or cut since, or the disk could not give its bytes.
         """
         try:
-            status = os.fstat(self._fd)
+            status = os.fstat(self.descriptor)
         except OSError as error:
             raise StoreError(
                 f"{self.where}: {error.strerror}, expected a file that can be read; check the disk"
@@ -109,14 +104,7 @@ class LocalFile:
     def expect(self, start: int, num_bytes: int) -> None:
         """Ask the system to read a stretch in one go."""
         if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self._fd, start, num_bytes, os.POSIX_FADV_WILLNEED)
-
-    def expect_mapped(self, starts: np.ndarray, stops: np.ndarray) -> None:
-        """Ask the system to read stretches, int64 ``[n]`` each, that are not in memory yet; in one call."""
-        kernels = load()
-        assert kernels is not None
-        missing = kernels.expect(self._fd, address(starts), address(stops), len(starts), self._probe_step)
-        self._probe_step = 1 if missing else _PROBE_STEP
+            os.posix_fadvise(self.descriptor, start, num_bytes, os.POSIX_FADV_WILLNEED)
 
     def view(self, start: int, num_bytes: int) -> memoryview:
         """Return the bytes ``[start, start + num_bytes)``; use counts only after :meth:`check_unchanged`."""
@@ -128,7 +116,7 @@ class LocalFile:
         if self._view is not None:
             return self._view[start : start + num_bytes]
         try:
-            data = os.pread(self._fd, num_bytes, start)
+            data = os.pread(self.descriptor, num_bytes, start)
         except OSError as error:
             raise StoreError(
                 f"{self.where}: {error.strerror}, expected bytes that can be read; check the disk"
@@ -152,15 +140,15 @@ class LocalFile:
 
     def rest(self) -> None:
         """Close the file and keep it mapped: descriptors are few, and mapping it again costs page faults."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
 
     def wake(self) -> bool:
         """Open the file again after :meth:`rest`; tell whether it is still the one under its name."""
         try:
-            self._fd = os.open(self._path, _WAKE_FLAGS)
-            status = os.fstat(self._fd)
+            self.descriptor = os.open(self._path, _WAKE_FLAGS)
+            status = os.fstat(self.descriptor)
         except OSError:
             return False
         return (status.st_dev, status.st_ino) == self._file
@@ -191,6 +179,7 @@ class RemoteFile:
 
     is_remote = True
     array: np.ndarray | None = None
+    descriptor = -1
 
     def __init__(self, store: Store, name: str) -> None:
         self._store, self._name = store, name

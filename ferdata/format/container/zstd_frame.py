@@ -12,6 +12,7 @@ import numpy as np
 import zstandard
 
 from ferdata.errors import OptionError, ShardCorruptError
+from ferdata.format.container.bodies import MappedBodies
 from ferdata.format.container.libzstd import LibzstdContext, find_libzstd
 from ferdata.format.kernels.native import address, load
 
@@ -91,9 +92,8 @@ class Decompressor:
 
     def into_rows(
         self,
-        file: np.ndarray,
-        starts: np.ndarray,
-        stops: np.ndarray,
+        bodies: MappedBodies,
+        positions: np.ndarray,
         out: np.ndarray,
         rows: np.ndarray,
         payload: Payload | None = None,
@@ -103,11 +103,10 @@ class Decompressor:
         One call without Python and without its lock, where kernels and libzstd are there.
 
         Args:
-            file: uint8, all bytes of the file.
-            starts: int64 ``[n]``, where frames begin.
-            stops: int64 ``[n]``, where they end.
+            bodies: All of the shard.
+            positions: int64 ``[n]``, C-contiguous, which.
             out: uint8 ``[R, row_bytes]``, C-contiguous and writable.
-            rows: int64 ``[n]``, the row of each.
+            rows: int64 ``[n]``, C-contiguous, the row of each.
             payload: What undoes payloads; their images must be of ``row_bytes``.
 
         Returns:
@@ -115,27 +114,12 @@ class Decompressor:
         """
         if self._kernels is None or self._context is None:
             return 0
-        starts, stops, rows = (np.ascontiguousarray(values, np.int64) for values in (starts, stops, rows))
-        count, row_bytes = len(starts), out.shape[1]
-        if len(stops) != count or len(rows) != count or not (out.flags.c_contiguous and out.flags.writeable):
-            raise OptionError(f"frames: {count} into {list(out.shape)} found, expected as many stops and rows")
         undo: tuple[int | None, int | None, int, int | None] = (None, None, 0, None)
         if payload is not None:
             undo = (payload.filter_at, address(payload.room), len(payload.room), payload.scratch_at)
-        done: int = self._kernels.inflate(
-            self._context.function,
-            self._context.address,
-            address(file),
-            len(file),
-            address(starts),
-            address(stops),
-            count,
-            address(out),
-            row_bytes,
-            len(out),
-            address(rows),
-            *undo,
-        )
+        job = bodies.at, address(positions), len(positions)
+        to_rows = address(out), out.shape[1], len(out), address(rows)
+        done: int = self._kernels.inflate(self._context.function, self._context.address, *job, *to_rows, *undo)
         return done
 
 

@@ -8,7 +8,25 @@
 #include <sys/uio.h>
 #endif
 
-static int is_inside(int64_t start, int64_t stop, int64_t all) { return 0 <= start && start <= stop && stop <= all; }
+/* The bodies of a shard; see MappedBodies in ferdata/format/container/bodies.py. */
+typedef struct {
+    const uint8_t *file;
+    int64_t file_bytes;
+    const int64_t *starts, *stops;
+    const uint32_t *checksums; /* NULL where there are none */
+    int64_t count;
+} Bodies;
+
+typedef struct { const uint8_t *at; int64_t bytes; } Body; /* `at` is NULL where it is not in the file */
+
+static Body body_at(const Bodies *bodies, int64_t position) {
+    if (position < 0 || position >= bodies->count) return (Body){NULL, 0};
+    const int64_t start = bodies->starts[position], stop = bodies->stops[position];
+    if (start < 0 || stop < start || stop > bodies->file_bytes) return (Body){NULL, 0};
+    return (Body){bodies->file + start, stop - start};
+}
+
+static int is_row(int64_t row, int64_t num_rows) { return 0 <= row && row < num_rows; }
 
 enum { SHORT_BYTES = 1 << 17 };
 
@@ -28,26 +46,33 @@ static int is_resident(int32_t file, int64_t start, int64_t stop) {
 }
 #endif
 
-/* Ask the system to read stretches of a file, each in one go, unless it is in memory already. Looks at every `step`-th,
- * and at all once one is missing. Returns how many were. */
-FERDATA_API int64_t ferdata_expect(int32_t file, const int64_t *starts, const int64_t *stops, int64_t count,
-                                   int64_t step) {
-    int64_t missing = 0;
+/* Ask the system to read bodies, neighbours in one go, unless they are in memory already. Looks at every `step`-th, and
+ * at all once one is missing. Tells the bytes of all stretches and how many were missing; returns -1, with nothing
+ * asked for, where positions do not ascend or are not in the shard. */
+FERDATA_API int32_t ferdata_expect(int32_t file, const Bodies *bodies, const int64_t *positions, int64_t count,
+                                   int64_t step, int64_t told[2]) {
+    told[0] = told[1] = 0;
+    for (int64_t i = 0; i < count; i++)
+        if (!body_at(bodies, positions[i]).at || (i && positions[i] < positions[i - 1])) return -1;
+    for (int is_last = 0; !is_last; step = 1) {
+        is_last = 1;
+        told[0] = 0;
+        for (int64_t i = 0, stretch = 0; i < count; i++, stretch++) {
+            const int64_t start = bodies->starts[positions[i]];
+            while (i + 1 < count && positions[i + 1] == positions[i] + 1) i++;
+            const int64_t stop = bodies->stops[positions[i]];
+            told[0] += stop - start;
 #if defined(__linux__)
-    for (int64_t i = 0; i < count; i += step) {
-        if (is_resident(file, starts[i], stops[i])) continue;
-        if (step > 1) {
-            step = 1;
-            i = -1;
-        } else {
-            posix_fadvise(file, starts[i], stops[i] - starts[i], POSIX_FADV_WILLNEED);
-            missing++;
+            if (stretch % step || is_resident(file, start, stop)) continue;
+            is_last = step == 1;
+            if (!is_last) break;
+            posix_fadvise(file, start, stop - start, POSIX_FADV_WILLNEED);
+            told[1]++;
+#endif
         }
     }
-#else
-    (void)file, (void)starts, (void)stops, (void)count, (void)step;
-#endif
-    return missing;
+    (void)file;
+    return 0;
 }
 
 static const uint64_t P1 = 0x9E3779B185EBCA87ull, P2 = 0xC2B2AE3D27D4EB4Full, P3 = 0x165667B19E3779F9ull;
@@ -80,13 +105,27 @@ static uint64_t xxh64(const uint8_t *at, int64_t bytes) {
     return hash ^ hash >> 32;
 }
 
-/* Returns how many bodies in a row have the checksum, the low half of an XXH64, that they should have. */
-FERDATA_API int64_t ferdata_check(const uint8_t *file, int64_t file_bytes, const int64_t *starts, const int64_t *stops,
-                                  int64_t count, const uint32_t *checksums) {
+/* Returns how many bodies in a row have their checksum, the low half of an XXH64, or are not chosen. */
+FERDATA_API int64_t ferdata_check(const Bodies *bodies, const int64_t *positions, int64_t count,
+                                  const uint8_t *chosen) {
+    for (int64_t i = 0; i < count; i++) {
+        if (chosen && !chosen[i]) continue;
+        const Body body = body_at(bodies, positions[i]);
+        if (!body.at || (uint32_t)xxh64(body.at, body.bytes) != bodies->checksums[positions[i]]) return i;
+    }
+    return count;
+}
+
+/* Copy bodies of `row_bytes` to rows of `out`; returns how many are done: the next is of another size, or nowhere. */
+FERDATA_API int64_t ferdata_copy(const Bodies *bodies, const int64_t *positions, int64_t count, uint8_t *out,
+                                 int64_t row_bytes, int64_t num_rows, const int64_t *rows, int32_t streaming) {
     int64_t i = 0;
-    while (i < count && is_inside(starts[i], stops[i], file_bytes) &&
-           (uint32_t)xxh64(file + starts[i], stops[i] - starts[i]) == checksums[i])
-        i++;
+    for (; i < count; i++) {
+        const Body body = body_at(bodies, positions[i]);
+        if (!body.at || body.bytes != row_bytes || !is_row(rows[i], num_rows)) break;
+        copy_row(body.at, out + rows[i] * row_bytes, row_bytes, streaming);
+    }
+    finish_streaming(streaming);
     return i;
 }
 
@@ -107,13 +146,13 @@ static int is_plain_jpeg(const uint8_t *at, const uint8_t *end, int64_t height, 
 }
 
 /* Returns how many bodies in a row are plain JPEGs of that size. */
-FERDATA_API int64_t ferdata_plain_jpegs(const uint8_t *file, int64_t file_bytes, const int64_t *starts,
-                                        const int64_t *stops, int64_t count, int64_t height, int64_t width) {
-    int64_t i = 0;
-    while (i < count && is_inside(starts[i], stops[i], file_bytes) &&
-           is_plain_jpeg(file + starts[i], file + stops[i], height, width))
-        i++;
-    return i;
+FERDATA_API int64_t ferdata_plain_jpegs(const Bodies *bodies, const int64_t *positions, int64_t count, int64_t height,
+                                        int64_t width) {
+    for (int64_t i = 0; i < count; i++) {
+        const Body body = body_at(bodies, positions[i]);
+        if (!body.at || !is_plain_jpeg(body.at, body.at + body.bytes, height, width)) return i;
+    }
+    return count;
 }
 
 enum { BLOCK_HEAD = 3, CHECKSUM = 4, CHECKED_WITHOUT_DICTIONARY = 4, REPEATED_BYTE = 1 };
@@ -139,28 +178,27 @@ static int64_t frame_content(const uint8_t *frame, int64_t bytes) {
 /* libzstd's ZSTD_decompressDCtx: never writes beyond `capacity`, and compares the checksum. */
 typedef size_t (*Decompress)(void *context, void *to, size_t capacity, const void *frame, size_t bytes);
 
-static int inflate(Decompress decompress, void *context, const uint8_t *frame, int64_t bytes, uint8_t *to,
-                   int64_t size) {
-    return decompress(context, to, (size_t)size, frame, (size_t)bytes) == (size_t)size;
+static int inflate(Decompress decompress, void *context, Body frame, uint8_t *to, int64_t size) {
+    return decompress(context, to, (size_t)size, frame.at, (size_t)frame.bytes) == (size_t)size;
 }
 
-/* Inflate frame i to row rows[i] of `out`, whose rows hold `row_bytes`; with a filter, to `payload`, which has room for
+/* Inflate frames to rows of `out`, which hold `row_bytes`; with a filter, to `payload`, which has room for
  * `payload_bytes`, and undo that to the row. Returns how many are done: the next is no sound frame of the right size,
  * or needs another judge. */
-FERDATA_API int64_t ferdata_inflate(Decompress decompress, void *context, const uint8_t *file, int64_t file_bytes,
-                                    const int64_t *starts, const int64_t *stops, int64_t count, uint8_t *out,
-                                    int64_t row_bytes, int64_t num_rows, const int64_t *rows, const Filter *filter,
-                                    uint8_t *payload, int64_t payload_bytes, uint8_t *scratch) {
+FERDATA_API int64_t ferdata_inflate(Decompress decompress, void *context, const Bodies *bodies,
+                                    const int64_t *positions, int64_t count, uint8_t *out, int64_t row_bytes,
+                                    int64_t num_rows, const int64_t *rows, const Filter *filter, uint8_t *payload,
+                                    int64_t payload_bytes, uint8_t *scratch) {
     for (int64_t i = 0; i < count; i++) {
-        if (!is_inside(starts[i], stops[i], file_bytes) || rows[i] < 0 || rows[i] >= num_rows) return i;
-        const uint8_t *frame = file + starts[i];
-        const int64_t bytes = stops[i] - starts[i], content = frame_content(frame, bytes);
+        const Body frame = body_at(bodies, positions[i]);
+        if (!frame.at || !is_row(rows[i], num_rows)) return i;
+        const int64_t content = frame_content(frame.at, frame.bytes);
         uint8_t *const row = out + rows[i] * row_bytes;
         if (!filter) {
-            if (content != row_bytes || !inflate(decompress, context, frame, bytes, row, content)) return i;
+            if (content != row_bytes || !inflate(decompress, context, frame, row, content)) return i;
         } else {
             if (content < 0 || content > payload_bytes) return i;
-            if (!inflate(decompress, context, frame, bytes, payload, content)) return i;
+            if (!inflate(decompress, context, frame, payload, content)) return i;
             if (ferdata_decode(filter, payload, content, payload_bytes - content, row, scratch)) return i;
         }
     }

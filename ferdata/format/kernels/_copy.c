@@ -2,7 +2,7 @@
 #include "_native.h"
 
 /* Streamed bytes must be visible before the acknowledgement that follows. */
-static void finish_streaming(int streaming) {
+void finish_streaming(int streaming) {
 #if FERDATA_X86
     if (streaming) _mm_sfence();
 #endif
@@ -97,21 +97,24 @@ TARGET("avx2") static void stream_row(const uint8_t *from, uint8_t *to, int64_t 
 }
 #endif
 
+void copy_row(const uint8_t *from, uint8_t *to, int64_t bytes, int streaming) {
+#if FERDATA_X86
+    if (streaming && ferdata_kernel >= KERNEL_AVX2 && bytes >= 256) {
+        stream_row(from, to, bytes);
+        return;
+    }
+#endif
+    (void)streaming;
+    memcpy(to, from, (size_t)bytes);
+}
+
 /* Copy sample picks[i], or i where picks is NULL, to row rows[i]; samples lie `stride` bytes apart; a negative row is
  * skipped. */
 FERDATA_API void ferdata_scatter(const uint8_t *samples, int64_t stride, const int64_t *picks, int64_t count,
                                  uint8_t *out, int64_t row_bytes, const int64_t *rows, int32_t streaming) {
-    for (int64_t i = 0; i < count; i++) {
-        if (rows[i] < 0) continue;
-        const uint8_t *from = samples + (picks ? picks[i] : i) * stride;
-#if FERDATA_X86
-        if (streaming && ferdata_kernel >= KERNEL_AVX2 && row_bytes >= 256) {
-            stream_row(from, out + rows[i] * row_bytes, row_bytes);
-            continue;
-        }
-#endif
-        memcpy(out + rows[i] * row_bytes, from, (size_t)row_bytes);
-    }
+    for (int64_t i = 0; i < count; i++)
+        if (rows[i] >= 0)
+            copy_row(samples + (picks ? picks[i] : i) * stride, out + rows[i] * row_bytes, row_bytes, streaming);
     finish_streaming(streaming);
 }
 

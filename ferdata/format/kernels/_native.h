@@ -23,7 +23,7 @@
 #define FERDATA_X86 0
 #endif
 
-enum { FERDATA_ABI = 5 }; /* native.py says the same number, or does not call */
+enum { FERDATA_ABI = 6 }; /* native.py says the same number, or does not call */
 
 /* What a machine can run; chosen once when the library is loaded, lowered by tests. */
 enum { KERNEL_PLAIN = 0, KERNEL_AVX2 = 1, KERNEL_AVX512 = 2 };
@@ -87,6 +87,9 @@ void rice_init(void);
 /* _rows.c: pixels [C, H, W] <-> residuals [C * H * W], channel by channel in stored order. */
 void predict(const Filter *filter, const uint8_t *pixels, uint8_t *residuals, uint8_t *scratch);
 void restore(const Filter *filter, const uint8_t *residuals, uint8_t *pixels, uint8_t *scratch);
+/* _copy.c: a row, past the cache if that is worth it; and the end of a call that did so. */
+void copy_row(const uint8_t *from, uint8_t *to, int64_t bytes, int streaming);
+void finish_streaming(int streaming);
 /* _native.c: payload -> pixels; -1 where it is damaged. */
 FERDATA_API int32_t ferdata_decode(const Filter *filter, const uint8_t *payload, int64_t size, int64_t slack,
                                    uint8_t *pixels, uint8_t *scratch);

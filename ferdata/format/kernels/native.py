@@ -15,7 +15,7 @@ import numpy as np
 
 __all__ = ["Kernels", "address", "load", "why_missing"]
 
-ABI = 5
+ABI = 6
 """What these declarations fit; raised in ``_native.h`` and here together, so that a stale library is not called."""
 BEST = 2
 """The best of the instruction sets that ``Kernels.select`` knows: 0 plain C, 1 AVX2, 2 AVX-512."""
@@ -35,11 +35,12 @@ class Kernels:
         planes: ``(packed, bytes a pixel, pixels, chw, streaming)``.
         scatter: ``(samples, stride, picks, count, out, row bytes, rows, streaming)``.
         moments: ``(values, channels, count, moments)``.
-        expect: ``(file descriptor, starts, stops, count, step) -> stretches that were not in memory``.
-        plain_jpegs: ``(file, file bytes, starts, stops, count, height, width) -> ones before the first that is not``.
-        check: ``(file, file bytes, starts, stops, count, checksums) -> sound ones before the first that is not``.
-        inflate: ``(decompress, context, file, file bytes, starts, stops, count, out, row bytes, rows in out, rows,
-            filter or None, payload, payload bytes, scratch) -> frames done before the first that could not be``.
+        expect: ``(file descriptor, bodies, positions, count, step, [bytes, missing]) -> 0, or -1 for bad positions``.
+        check: ``(bodies, positions, count, chosen or None) -> sound ones before the first that is not``.
+        copy: ``(bodies, positions, count, out, row bytes, rows in out, rows, streaming) -> bodies done``.
+        plain_jpegs: ``(bodies, positions, count, height, width) -> ones before the first that is not``.
+        inflate: ``(decompress, context, bodies, positions, count, out, row bytes, rows in out, rows, filter or None,
+            payload, payload bytes, scratch) -> frames done before the first that could not be``.
         guard: ``(start, bytes) -> guard``, or None if a mapping cannot be guarded; its first int32: were pages missing.
         unguard: ``(guard)``.
     """
@@ -55,14 +56,13 @@ class Kernels:
         self.planes = _declare(library, "planes", None, pointer, number, size, pointer, number)
         self.scatter = _declare(library, "scatter", None, pointer, size, pointer, size, pointer, size, pointer, number)
         self.moments = _declare(library, "moments", None, pointer, size, size, pointer)
-        self.expect = _declare(library, "expect", size, number, pointer, pointer, size, size)
-        bodies = (pointer, size, pointer, pointer, size)
-        self.check = _declare(library, "check", size, *bodies, pointer)
-        self.plain_jpegs = _declare(library, "plain_jpegs", size, *bodies, size, size)
-        to_rows = (pointer, size, size, pointer)
-        self.inflate = _declare(
-            library, "inflate", size, pointer, pointer, *bodies, *to_rows, pointer, pointer, size, pointer
-        )
+        job, to_rows = (pointer, pointer, size), (pointer, size, size, pointer)
+        self.expect = _declare(library, "expect", number, number, *job, size, pointer)
+        self.check = _declare(library, "check", size, *job, pointer)
+        self.copy = _declare(library, "copy", size, *job, *to_rows, number)
+        self.plain_jpegs = _declare(library, "plain_jpegs", size, *job, size, size)
+        undo = (pointer, pointer, size, pointer)
+        self.inflate = _declare(library, "inflate", size, pointer, pointer, *job, *to_rows, *undo)
         self.guard = _declare(library, "guard", pointer, pointer, size)
         self.unguard = _declare(library, "unguard", None, pointer)
         self.select(BEST)

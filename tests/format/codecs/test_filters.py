@@ -142,6 +142,7 @@ def test_other_threads_run_while_a_frame_is_decoded() -> None:
         kernels.moments,
         kernels.expect,
         kernels.check,
+        kernels.copy,
         kernels.plain_jpegs,
         kernels.inflate,
     ):

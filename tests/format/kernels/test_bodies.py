@@ -13,15 +13,18 @@ from PIL import Image
 from ferdata.errors import FerdataError
 from ferdata.format import DatasetIndex, ShardReader, kernel_notice
 from ferdata.format.codecs.compact import DEFAULT_FILTER, SLACK_BYTES, FilterCoder
-from ferdata.format.container import libzstd, zstd_frame
+from ferdata.format.codecs.raw import Raw
+from ferdata.format.container import MappedBodies, libzstd, zstd_frame
 from ferdata.format.container.zstd_frame import Compressor, Decompressor
 from ferdata.format.kernels.native import address, load
+from ferdata.sample import TensorSpec
 from ferdata.store import Store
 
 needs_kernels = pytest.mark.skipif(load() is None, reason=kernel_notice() or "built")
 needs_libzstd = pytest.mark.skipif(load() is None or libzstd.find_libzstd() is None, reason="no libzstd to be found")
 
 SHAPE = (3, 20, 20)
+SPEC = TensorSpec(dtype="uint8", shape=(1, 2, 5))
 ROW_BYTES = 1200
 
 
@@ -30,23 +33,29 @@ def noise(num_bytes: int) -> np.ndarray:
     return np.random.default_rng(num_bytes).integers(0, 256, num_bytes).astype(np.uint8)
 
 
+def bodies_of(
+    file: np.ndarray, starts: np.ndarray, stops: np.ndarray, checksums: np.ndarray | None = None
+) -> MappedBodies:
+    """Return bodies in memory that stands for a mapped file."""
+    kernels = load()
+    assert kernels is not None
+    return MappedBodies(kernels, file, np.ascontiguousarray(starts), np.ascontiguousarray(stops), checksums)
+
+
 @needs_kernels
 def test_checksums_are_those_of_xxhash_for_every_length() -> None:
     """The tail of an XXH64 has steps of 8, 4 and 1 bytes behind its stripes of 32."""
-    kernels = load()
-    assert kernels is not None
     file = noise(40_000)
     stops = np.arange(700) * 53
     starts = stops - np.minimum(stops, np.arange(700))
     bounds = zip(starts.tolist(), stops.tolist(), strict=True)
     sums = np.array([xxhash.xxh64_intdigest(file[start:stop]) & 0xFFFFFFFF for start, stop in bounds], np.uint32)
 
-    def sound() -> int:
-        return kernels.check(address(file), len(file), address(starts), address(stops), 700, address(sums))
-
-    assert sound() == 700
+    bodies, every = bodies_of(file, starts, stops, sums), np.arange(700)
+    assert bodies.first_mismatch(every) is None
     sums[431] ^= 1 << 31
-    assert sound() == 431
+    assert bodies.first_mismatch(every) == bodies.first_mismatch(every[431:]) == 431
+    assert bodies.first_mismatch(every, every != 431) is None
 
 
 @needs_kernels
@@ -55,13 +64,21 @@ def test_bodies_outside_the_file_are_not_touched(start: int, stop: int) -> None:
     """Kernels are given bare addresses; a table that was forged must not have them read elsewhere."""
     kernels = load()
     assert kernels is not None
-    file, bounds, sums = noise(100), np.array([start, stop]), np.zeros(1, np.uint32)
-    at = address(bounds)
+    bodies = bodies_of(noise(100), np.array([0, start]), np.array([10, stop]), np.zeros(2, np.uint32))
+    out = np.zeros((2, 10), np.uint8)
 
-    assert kernels.check(address(file), len(file), at, at + 8, 1, address(sums)) == 0
-    out, rows = np.zeros((2, 10), np.uint8), np.zeros(1, np.int64)
-    assert Decompressor().into_rows(file, bounds[:1], bounds[1:], out, rows) == 0
+    for position in (1, 2, -1, 1 << 62):
+        only, rows = np.array([position]), np.zeros(1, np.int64)
+        assert bodies.first_mismatch(only) == position
+        assert bodies.expect(-1, only) is None
+        assert Raw().decoder(SPEC).many(bodies, only, out, rows) == 0
+        assert Decompressor().into_rows(bodies, only, out, rows) == 0
+        assert kernels.plain_jpegs(bodies.at, address(only), 1, 1, 1) == 0
+    for row in (-1, 2, 1 << 62):
+        assert Raw().decoder(SPEC).many(bodies, np.zeros(1, np.int64), out, np.array([row])) == 0
     assert not out.any()
+    assert Raw().decoder(SPEC).many(bodies, np.zeros(1, np.int64), out, np.ones(1, np.int64)) == 1
+    assert np.array_equal(out[1], bodies.file[:10])
 
 
 @needs_kernels
@@ -69,16 +86,22 @@ def test_a_file_is_asked_for_where_it_is_not_in_memory(tmp_path: Path) -> None:
     """Few stretches are looked at while all are there, and every one once one of them is not."""
     kernels = load()
     assert kernels is not None
-    starts, stops = np.arange(40) * 1000, np.arange(40) * 1000 + 900
+    bodies, told = bodies_of(noise(40_000), np.arange(40) * 1000, np.arange(40) * 1000 + 900), np.zeros(2, np.int64)
+    positions = np.array([0, 1, 2, 5, 5, 8, *range(10, 40, 2)])
 
     def missing(descriptor: int, step: int) -> int:
-        return kernels.expect(descriptor, address(starts), address(stops), 40, step)
+        job = bodies.at, address(positions), len(positions)
+        assert kernels.expect(descriptor, *job, step, address(told)) == 0
+        assert told[0] == 2900 + 18 * 900
+        return int(told[1])
 
     (tmp_path / "file").write_bytes(bytes(40_000))
     with (tmp_path / "file").open("rb") as file:
-        assert missing(file.fileno(), 1) in (0, 40)  # some file systems do not say
+        assert missing(file.fileno(), 1) in (0, 19)  # some file systems do not say
         assert missing(file.fileno(), 8) == missing(file.fileno(), 1)
-    assert missing(-1, 8) == 40
+    assert missing(-1, 8) == 19
+    assert bodies.expect(-1, positions) == told[0]
+    assert bodies.expect(-1, positions[::-1].copy()) is None
 
 
 @needs_kernels
@@ -87,16 +110,15 @@ def test_only_jpegs_of_the_size_asked_for_are_plain() -> None:
     kernels = load()
     assert kernels is not None
     picture = Image.fromarray(noise(30 * 20 * 3).reshape(20, 30, 3))
-    files = {}
+    files, first = {}, np.zeros(1, np.int64)
     for mode in ("RGB", "L", "CMYK"):
         file = io.BytesIO()
         picture.convert(mode).save(file, "JPEG", comment=b"a remark", progressive=mode == "L")
         files[mode] = file.getvalue()
 
     def is_plain(data: bytes, height: int = 20, width: int = 30) -> bool:
-        body, bounds = np.frombuffer(data + b"\xff", np.uint8), np.array([0, len(data)])
-        at = address(bounds)
-        return kernels.plain_jpegs(address(body), len(data), at, at + 8, 1, height, width) == 1
+        bodies = bodies_of(np.frombuffer(data + b"\xff", np.uint8), np.zeros(1, np.int64), np.array([len(data)]))
+        return kernels.plain_jpegs(bodies.at, address(first), 1, height, width) == 1
 
     sound = files["RGB"]
     assert is_plain(sound) and is_plain(files["L"]) and not is_plain(files["CMYK"])
@@ -120,9 +142,8 @@ class Frames:
         self.pixels = np.stack([np.resize(noise(40 + number), ROW_BYTES) // 3 for number in range(9)])
         bodies = [self.coder.encode(row.reshape(SHAPE)) if codec == "compact" else row for row in self.pixels]
         frames = [Compressor(1).frame(body) for body in bodies]
-        self.file = np.frombuffer(b"".join(frames), np.uint8)
-        self.stops = np.cumsum([len(frame) for frame in frames])
-        self.starts = np.append(0, self.stops[:-1])
+        stops = np.cumsum([len(frame) for frame in frames])
+        self.bodies = bodies_of(np.frombuffer(b"".join(frames), np.uint8), np.append(0, stops[:-1]), stops)
         self.room = np.zeros(self.coder.max_bytes + SLACK_BYTES, np.uint8)
         self.out = np.full((12, ROW_BYTES), 0x5A, np.uint8)
         self.is_filtered = codec == "compact"
@@ -130,7 +151,7 @@ class Frames:
     def inflate(self, rows: np.ndarray) -> int:
         """Return how many of them are done."""
         payload = self.coder.payload_in(self.room, self.out) if self.is_filtered else None
-        return Decompressor().into_rows(self.file, self.starts, self.stops, self.out, rows, payload)
+        return Decompressor().into_rows(self.bodies, np.arange(9), self.out, rows, payload)
 
 
 @needs_libzstd
@@ -174,7 +195,8 @@ def test_frames_that_a_writer_does_not_make_are_left_to_the_binding() -> None:
 
     for frame in [sound, *others]:
         file, out = np.frombuffer(frame + b"\0" * 64, np.uint8), np.zeros((1, ROW_BYTES), np.uint8)
-        done = Decompressor().into_rows(file, np.array([0]), np.array([len(frame)]), out, np.array([0]))
+        bodies, one = bodies_of(file, np.zeros(1, np.int64), np.array([len(frame)])), np.zeros(1, np.int64)
+        done = Decompressor().into_rows(bodies, one, out, one)
         assert done == (frame is sound), frame[:16].hex()
 
 

@@ -10,7 +10,7 @@ from ferdata.errors import ShardCorruptError
 from ferdata.format.codecs.codec import BodyDecoder, BodyEncoder, Codec, image_shape, own_settings
 from ferdata.format.codecs.compact.coder import SLACK_BYTES, FilterCoder
 from ferdata.format.codecs.compact.filter_spec import DEFAULT_FILTER, FilterSpec, filter_header
-from ferdata.format.container import Container, frame_tar
+from ferdata.format.container import Container, MappedBodies, frame_tar
 from ferdata.format.container.zstd_frame import Decompressor, check_level, inflated_bytes
 from ferdata.sample import TensorSpec
 
@@ -71,6 +71,6 @@ class _Decoder(BodyDecoder):
         self._decompressor.into(stored, payload)
         self._coder.decode_into(payload, row, slack_bytes=SLACK_BYTES)
 
-    def many(self, file: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
+    def many(self, bodies: MappedBodies, positions: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
         payload = self._coder.payload_in(self._room, out)
-        return 0 if payload is None else self._decompressor.into_rows(file, starts, stops, out, rows, payload)
+        return 0 if payload is None else self._decompressor.into_rows(bodies, positions, out, rows, payload)
