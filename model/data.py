@@ -91,7 +91,7 @@ class TrainData:
         samples = index.num_samples("train")
         if 0 < samples < options.batch_size:
             raise OptionError(
-                f"{options.shards} train: {samples} samples found, expected at least batch_size = {options.batch_size} "
+                f"{options.shards} train: {samples} samples found, expected at least batch_size={options.batch_size} "
                 f"for one step; use batch_size={max(1, samples // share) * share} or less"
             )
         self.class_counts = index.counts.get("train", [])

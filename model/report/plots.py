@@ -108,7 +108,7 @@ def style_axes(axes: Axes, *, title: str, x_label: str, percent: bool = False) -
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(GRID)
     if x_label == "epoch":
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.tick_params(length=0, labelsize=8.5, labelcolor=MUTED)
     if percent:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
