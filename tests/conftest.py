@@ -2,6 +2,7 @@
 
 import gc
 
+import psutil
 from hypothesis import HealthCheck, settings
 
 # Whether a test passes must not depend on how busy the machine is, nor on chance.
@@ -13,3 +14,13 @@ def pytest_collection_finish() -> None:
     """Let garbage collections, of which the tests of memory ask for many, pass over all that was imported by now."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Leave no process of a test that failed half-way; those of multiprocessing end with this one."""
+    for child in psutil.Process().children(recursive=True):
+        try:
+            if not any("multiprocessing" in word for word in child.cmdline()):
+                child.kill()
+        except psutil.NoSuchProcess:
+            pass

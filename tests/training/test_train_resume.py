@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -100,7 +99,7 @@ def test_a_signal_from_outside_stops_the_run_within_a_step(shards: str, tmp_path
     deadline = time.monotonic() + 100
     while not checkpoint.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     text = process.communicate(timeout=60)[0]
 
     assert process.returncode == 0
