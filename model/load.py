@@ -44,14 +44,8 @@ class TrainedNetwork(nn.Module):
         transform: dict[str, object],
     ) -> None:
         super().__init__()
-        self.network, self.classes, self.size, self.mean, self.std, self.transform = (
-            network,
-            classes,
-            size,
-            mean,
-            std,
-            transform,
-        )
+        self.network, self.classes, self.size = network, classes, size
+        self.mean, self.std, self.transform = mean, std, transform
         self._normalise, self._resize = Normalize(mean=mean, std=std), Resize(size[0])
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

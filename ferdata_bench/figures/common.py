@@ -15,10 +15,7 @@ from typing import Any
 
 from ferdata.dataset.builtin import has_shards
 from ferdata.errors import OptionError
-from ferdata.format.codecs import make_codec
-from ferdata.images.transform import TransformOptions
-from ferdata.ingest import IngestOptions, ingest
-from ferdata_bench.loaders.photos import write_photos
+from ferdata_bench.loaders.photos import shard_tree, write_photos
 from ferdata_bench.loaders.process import PACKAGE_ROOT
 from ferdata_bench.loaders.work import folder_bytes
 
@@ -123,15 +120,7 @@ def photo_shards(options: FigureOptions, *, size: int, count: int, codec: str) -
     tree = photo_tree(options, size=size, count=count)
     out = tree.with_name(f"{tree.name}.{codec}")
     if not has_shards(out):
-        ingest(
-            IngestOptions(
-                source="folder",
-                src=str(tree),
-                out=str(out),
-                transform=TransformOptions(size=size),
-                codec=make_codec(codec),
-            )
-        )
+        shard_tree(tree, out, size=size, codec=codec)
     return out
 
 

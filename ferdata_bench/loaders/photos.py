@@ -15,12 +15,15 @@ import numpy as np
 from PIL import Image
 
 from ferdata.errors import OptionError, SourceError
+from ferdata.format.codecs import make_codec
+from ferdata.images.transform import TransformOptions
+from ferdata.ingest import IngestOptions, ingest
 from ferdata.labels import AFFECTNET_8, RAFDB_BASIC, map_ids
 from ferdata.sources.affectnet_npy.detector import AN_NPY
 from ferdata.sources.class_folders.detector import FOLDER
 from ferdata.sources.rafdb.detector import RAF_BASIC
 
-__all__ = ["LAYOUTS", "PhotoTree", "find_photographs", "photo_label", "write_photos"]
+__all__ = ["LAYOUTS", "PhotoTree", "find_photographs", "photo_label", "shard_tree", "write_photos"]
 
 LAYOUTS = (FOLDER.name, AN_NPY.name, RAF_BASIC.name)
 CROP_SHARE = (0.3, 0.5)
@@ -107,6 +110,12 @@ def write_photos(
         num_held_out=num_held_out,
         bytes_in=bytes_in,
     )
+
+
+def shard_tree(tree: Path, out: Path, *, size: int, codec: str) -> None:
+    """Convert class folders as ``shard folder`` does."""
+    images = TransformOptions(size=size)
+    ingest(IngestOptions(source="folder", src=str(tree), out=str(out), transform=images, codec=make_codec(codec)))
 
 
 def photo_label(index: int, *, layout: str = "folder") -> int:

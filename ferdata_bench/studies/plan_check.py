@@ -27,15 +27,12 @@ from rich.table import Table
 from ferdata import read_index
 from ferdata.dataset.recode import recode
 from ferdata.errors import FerdataError
-from ferdata.format.codecs import make_codec
-from ferdata.images.transform import TransformOptions
-from ferdata.ingest import IngestOptions, ingest
 from ferdata.plan.advise import MachinePlan, plan
 from ferdata.plan.conditions import describe_machine
 from ferdata.plan.measure import available_memory
 from ferdata.plan.timing import now
 from ferdata.store import Store
-from ferdata_bench.loaders.photos import write_photos
+from ferdata_bench.loaders.photos import shard_tree, write_photos
 
 __all__ = ["CheckedRow", "check_plan", "is_right_choice", "main", "memory_taken"]
 
@@ -88,13 +85,9 @@ def check_plan(
             recode(str(root), out=str(folder), codec=codec)
         for row in found.rows:
             if row.codec == codec and (workers is None or row.workers in workers):
-                runs = measure_loader(folder, num_workers=row.workers, min_seconds=min_seconds)
-                measured = statistics.median(runs)
-                checked.append(
-                    CheckedRow(
-                        codec=codec, workers=row.workers, predicted=row.steady, measured=measured, runs=tuple(runs)
-                    )
-                )
+                runs = tuple(measure_loader(folder, num_workers=row.workers, min_seconds=min_seconds))
+                rate, told = statistics.median(runs), row.steady
+                checked.append(CheckedRow(codec=codec, workers=row.workers, predicted=told, measured=rate, runs=runs))
     return found, checked
 
 
@@ -152,15 +145,7 @@ def main(
             if folder is None:
                 write_photos(Path(work, "source"), count=count, size=size)
                 folder = Path(work, "photos")
-                ingest(
-                    IngestOptions(
-                        source="folder",
-                        src=str(Path(work, "source")),
-                        out=str(folder),
-                        transform=TransformOptions(size=size),
-                        codec=make_codec("jpeg"),
-                    )
-                )
+                shard_tree(Path(work, "source"), folder, size=size, codec="jpeg")
                 os.sync()  # or the disk still writes, beside the measurement, what was just made
             with memory_taken(None if leave_gb is None else int(leave_gb * 1e9)):
                 found, checked = check_plan(folder, work=Path(work), min_seconds=seconds)
@@ -172,9 +157,8 @@ def main(
     _show(checked)
     if json_file is not None:
         extra = {"images": found.num_samples, "size": size, "left_memory_gb": leave_gb}
-        json_file.write_text(
-            json.dumps(_to_json(found, checked, extra, is_close=is_close, is_right=is_right), indent=1) + "\n"
-        )
+        values = _to_json(found, checked, extra, is_close=is_close, is_right=is_right)
+        json_file.write_text(json.dumps(values, indent=1) + "\n")
     Console().print(
         f"{'within' if is_close else 'NOT within'} {TOLERANCE:.0%}; recommended, and "
         f"{'as fast as any' if is_right else 'NOT the fastest'}: {found.recommendation.sentence}",

@@ -72,12 +72,8 @@ def run_study(options: StudyOptions, folder: Path, *, say: Callable[[str], None]
     """
     rafdb = _shards("rafdb", options.rafdb_images, options, folder, say)
     affectnet = _shards("affectnet", options.affectnet_images, options, folder, say)
-    base = TrainOptions(
-        model=options.model,
-        batch_size=options.batch_size,
-        num_workers=min(1, options.num_workers),
-        out=str(folder / "runs"),
-    )
+    workers, out = min(1, options.num_workers), str(folder / "runs")
+    base = TrainOptions(model=options.model, batch_size=options.batch_size, num_workers=workers, out=out)
     curves: dict[str, list[list[float]]] = {way: [] for way in COLORS}
     head = ""
     for seed in range(options.seeds):
@@ -106,24 +102,15 @@ def draw_study(record: dict[str, Any]) -> bytes:
         epochs = np.arange(1, accuracies.shape[1] + 1)
         mean = accuracies.mean(0)
         axes.fill_between(epochs, accuracies.min(0), accuracies.max(0), color=COLORS[way], alpha=0.15, linewidth=0)
-        axes.plot(
-            epochs, mean, color=COLORS[way], linewidth=2, marker="o", markersize=4, label=f"{way} ({mean[-1]:.1%})"
-        )
-    sizes = record["options"]
-    style_axes(
-        axes, title="Synthetic AffectNet: accuracy on val, mean and range over seeds", x_label="epoch", percent=True
-    )
+        label = f"{way} ({mean[-1]:.1%})"
+        axes.plot(epochs, mean, color=COLORS[way], linewidth=2, marker="o", markersize=4, label=label)
+    title = "Synthetic AffectNet: accuracy on val, mean and range over seeds"
+    style_axes(axes, title=title, x_label="epoch", percent=True)
     axes.legend(loc="lower right", bbox_to_anchor=(1, 0.07), frameon=False, fontsize=8.5)
-    axes.text(
-        0.99,
-        0.02,
-        f"{sizes['model']}, {sizes['affectnet_images']:,} images of {sizes['size']} px; "
-        f"RAF-DB: {sizes['rafdb_images']:,} images",
-        transform=axes.transAxes,
-        ha="right",
-        fontsize=8,
-        color="#7b8794",
-    )
+    sizes = record["options"]
+    text = f"{sizes['model']}, {sizes['affectnet_images']:,} images of {sizes['size']} px; "
+    text += f"RAF-DB: {sizes['rafdb_images']:,} images"
+    axes.text(0.99, 0.02, text, transform=axes.transAxes, ha="right", fontsize=8, color="#7b8794")
     return png_bytes(figure)
 
 
@@ -131,15 +118,8 @@ def _shards(source: str, count: int, options: StudyOptions, folder: Path, say: C
     tree, out = folder / f"{source}-tree", folder / f"{source}-shards"
     say(f"drawing {count:,} faces as {source}")
     write_synthetic(source, str(tree), count=count, size=options.size, num_workers=options.num_workers)
-    ingest(
-        IngestOptions(
-            source=source,
-            src=str(tree),
-            out=str(out),
-            transform=TransformOptions(size=options.size),
-            num_workers=options.num_workers,
-        )
-    )
+    images, workers = TransformOptions(size=options.size), options.num_workers
+    ingest(IngestOptions(source=source, src=str(tree), out=str(out), transform=images, num_workers=workers))
     return str(out)
 
 
@@ -159,14 +139,8 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "pretraining.json", record)
     (out / "pretraining.png").write_bytes(draw_study(record))
-    print(
-        json.dumps(
-            {
-                way: [round(float(value), 3) for value in np.array(runs).mean(0)]
-                for way, runs in record["curves"].items()
-            }
-        )
-    )
+    means = {way: np.array(runs).mean(0).round(3).tolist() for way, runs in record["curves"].items()}
+    print(json.dumps(means))
 
 
 if __name__ == "__main__":

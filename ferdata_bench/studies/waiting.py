@@ -13,7 +13,7 @@ import json
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from ferdata.parallel import usable_cores
 from ferdata.store import Store
 from ferdata.training.data import StepBatch, TrainData
 from ferdata.training.nets.augment import training_transform
-from ferdata.training.nets.networks import build_network
+from ferdata.training.nets.transfer import make_network
 from ferdata.training.options import TrainOptions
 from ferdata.training.run.clock import WaitClock
 from ferdata.training.run.ranks import join_ranks
@@ -70,34 +70,15 @@ def measure_throughput(options: TrainOptions, *, steps: int, rounds: int) -> Thr
     options = options.resolved(min(height, width))
     ranks = join_ranks(options.device)
     size = (height, width) if options.size is None else (options.size, options.size)
-    torch.manual_seed(options.seed)
-    network = build_network(
-        options.model_name,
-        size=size,
-        num_classes=len(index.classes),
-        dropout=options.dropout,
-        valence_arousal=options.valence_arousal,
-    )
-    stepper = Stepper(
-        network,
-        options,
-        ranks,
-        transform=training_transform(options, index),
-        weights=None,
-        total_steps=steps * (rounds + 1),
-    )
+    network, _ = make_network(options, size=size, classes=index.classes, resumes=False)
+    transform, total_steps = training_transform(options, index), steps * (rounds + 1)
+    stepper = Stepper(network, options, ranks, transform=transform, weights=None, total_steps=total_steps)
     data = TrainData(options, ranks)
     try:
         batches = _endless(data)
         first = next(batches)
         values = None if first.values is None else first.values.clone()
-        resident = StepBatch(
-            images=first.images.clone(),
-            labels=first.labels.clone(),
-            values=values,
-            positions=first.positions,
-            epoch=first.epoch,
-        )
+        resident = replace(first, images=first.images.clone(), labels=first.labels.clone(), values=values)
         clock = WaitClock(ranks.device)
         fed_rates, resident_rates = [], []
         for number in range(rounds + 1):

@@ -37,6 +37,8 @@ BEST_NAME = "best.pt"
 
 _WEIGHTS = ("model", "network", "classes", "normalisation", "transform", "dataset", "state")
 _TO_RESUME = ("optimizer", "scaler", "loader")
+_UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile)
+"""What torch and zipfile raise over damaged bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +99,8 @@ class Checkpoint:
             TrainError: If the disk does not take it.
         """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        record = {
-            name: asdict(value) if isinstance(value, _NESTED) else value
-            for name, value in values.items()
-            if value is not None
-        }
+        kept = {name: value for name, value in values.items() if value is not None}
+        record = {name: asdict(value) if isinstance(value, _NESTED) else value for name, value in kept.items()}
         with naming(path), Store(path.parent).write_atomic(path.name) as file:
             torch.save({"ferdata": ferdata.__version__, "version": CHECKPOINT_VERSION, **record}, file)
 
@@ -165,16 +164,7 @@ def _read_record(path: Path) -> dict[str, Any]:
         ) from error
     except pickle.UnpicklingError as error:
         raise _foreign(path, "more than tensors and plain values") from error
-    except (
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-    ) as error:
+    except _UNREADABLE as error:
         raise _unusable(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     if not isinstance(record, dict) or not ("ferdata" in record or {"standing", "dataset"} <= set(record)):
         raise _foreign(path, describe_record(record))
