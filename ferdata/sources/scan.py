@@ -114,7 +114,7 @@ class ScanBuilder:
         self.left_out: Counter[tuple[str, str]] = Counter()
         self.automatic: Counter[tuple[str, str]] = Counter()
         self.is_automatic = False
-        self._rows: list[tuple[Any, ...]] = []
+        self._columns: list[list[Any]] = [[] for _ in ITEM_SCHEMA]
         self._batches: list[pa.RecordBatch] = []
 
     def passes(self, verdict: Verdict, path: str, *, split: str, row: int | None = None, key: str = "") -> bool:
@@ -151,8 +151,10 @@ class ScanBuilder:
             self.reject(path, "name_invalid", why, split=split, key=key)
             return
         more = json.dumps(extra, sort_keys=True) if extra else None
-        self._rows.append((key, path, split, label, source_label, valence, arousal, box, landmarks, more))
-        if len(self._rows) == _ROWS_AT_ONCE:
+        row = key, path, split, label, source_label, valence, arousal, box, landmarks, more
+        for column, value in zip(self._columns, row, strict=True):
+            column.append(value)
+        if len(self._columns[0]) == _ROWS_AT_ONCE:
             self._flush()
 
     def reject(
@@ -186,10 +188,10 @@ class ScanBuilder:
         )
 
     def _flush(self) -> None:
-        if self._rows:
-            columns = dict(zip(ITEM_SCHEMA.names, map(list, zip(*self._rows, strict=True)), strict=True))
+        if self._columns[0]:
+            columns = dict(zip(ITEM_SCHEMA.names, self._columns, strict=True))
             self._batches.append(pa.RecordBatch.from_pydict(columns, schema=_PLAIN_SCHEMA))
-            self._rows.clear()
+            self._columns = [[] for _ in ITEM_SCHEMA]
 
 
 _PLAIN_SCHEMA = pa.schema(

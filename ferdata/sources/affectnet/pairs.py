@@ -64,8 +64,9 @@ class PairScan:
     def _image_of(
         self, stem: str, split: str, folder: str, names: NameIndex, labels: LabelFiles, ending: str
     ) -> str | None:
-        alike = names.alike(f"{stem}.jpg")
-        found = names.find(f"{stem}.jpg")
+        own = f"{stem}.jpg"
+        alike = names.alike(own)
+        found = [own] if own in alike else alike
         is_labelled = bool(labels.of_label(stem))
         self._num_labels += is_labelled
         self._num_found += is_labelled and bool(found)
@@ -77,10 +78,10 @@ class PairScan:
             self.builder.reject_unlabelled(unlabelled, f"no {stem}{ending}", split=split)
             return None
         path = below(folder, found[0]) if found else labels.of_any(stem)[0]
-        if verdict := judge_image(found, f"no image {stem}.jpg in {folder}"):
+        if verdict := judge_image(found, f"no image {own} in {folder}"):
             self.builder.passes(verdict, path, split=split)
             return None
-        self.builder.repairs["name_matched"] += found[0] != f"{stem}.jpg"
+        self.builder.repairs["name_matched"] += found[0] != own
         return path
 
     def add(self, key: str, path: str, split: str, label_name: str, annotation: Annotation) -> None:

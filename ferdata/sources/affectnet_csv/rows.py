@@ -4,6 +4,7 @@ In: fields as text. Out: columns, boxes, landmarks, or None where they cannot be
 many rows are parsed together, 25 µs one by one.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -16,7 +17,6 @@ import pyarrow.compute as pc
 from ferdata.errors import LayoutError
 from ferdata.sources.affectnet.values import NUM_LANDMARK_VALUES
 from ferdata.sources.files.listing import shorten
-from ferdata.sources.files.matching import floats
 from ferdata.sources.files.text_tables import iter_rows, plain_name, role_columns
 from ferdata.store import Store
 
@@ -74,8 +74,12 @@ def iter_official_rows(store: Store, path: str) -> Iterator[tuple[int, Sequence[
 
 def parse_box(fields: Sequence[str]) -> tuple[float, float, float, float] | None:
     """Return the box as written, None where it has no area or starts outside; the transform checks the far sides."""
-    x, y, width, height = floats(fields[1:5]) or (0.0, 0.0, 0.0, 0.0)
-    return (x, y, width, height) if min(width, height, x + width, y + height) > 0 else None
+    try:
+        x, y, width, height = map(float, fields[1:5])
+    except ValueError:
+        return None
+    is_usable = width > 0 and height > 0 and x + width > 0 and y + height > 0 and math.isfinite(x + y + width + height)
+    return (x, y, width, height) if is_usable else None
 
 
 def landmark_text(fields: Sequence[str]) -> str:

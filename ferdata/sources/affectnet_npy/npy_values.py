@@ -27,6 +27,7 @@ __all__ = ["KINDS", "AnnotationIndex", "index_annotations", "parse_npy", "read_a
 KINDS = ("exp", "val", "aro", "lnd")
 """Annotation files of one image: ``<stem>_exp.npy`` its label, valence, arousal, landmarks."""
 
+_BITS = {kind: 1 << position for position, kind in enumerate(KINDS)}
 _READ_BYTES = 1 << 16
 _NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
 _MAX_HEADERS = 4096
@@ -64,8 +65,8 @@ class AnnotationIndex:
 
     def paths(self, stem: str, kind: str) -> list[str]:
         """Return the file of a stem and kind; several where only names in other case or form are there."""
-        if self.present.get(stem, 0) >> KINDS.index(kind) & 1:
-            return [below(self.folders[kind], f"{stem}_{kind}.npy")]
+        if self.present.get(stem, 0) & _BITS[kind]:
+            return [f"{self.folders[kind]}/{stem}_{kind}.npy"]
         return sorted(self.other_names.get((stem, kind), ()))
 
     def of_stems(self, stems: Sequence[str]) -> "AnnotationIndex":
@@ -85,7 +86,6 @@ def index_annotations(store: Store, folders: Mapping[str, str]) -> AnnotationInd
         store: Holds the folders.
         folders: Kind -> folder; kinds may share one. In a folder of one kind, ``<stem>.npy`` is of that kind.
     """
-    bits = {kind: 1 << position for position, kind in enumerate(KINDS)}
     index = AnnotationIndex(dict(folders), {}, {})
     present, other_names = index.present, index.other_names
     for folder in dict.fromkeys(folders.values()):
@@ -94,7 +94,7 @@ def index_annotations(store: Store, folders: Mapping[str, str]) -> AnnotationInd
         for name, is_dir in iter_names(store, folder):
             stem, kind = name[:-8], name[-7:-4]
             if name[-8:-7] == "_" and name[-4:] == ".npy" and kind in here and stem.isdecimal() and not is_dir:
-                present[stem] = present.get(stem, 0) | bits[kind]
+                present[stem] = present.get(stem, 0) | _BITS[kind]
             elif not is_dir and name[-4:].lower() == ".npy":
                 lower = name[:-4].lower()
                 if lower[-4:-3] == "_" and lower[-3:] in here:

@@ -94,6 +94,8 @@ class NameIndex:
 
         None found is an empty list (reject ``image_missing``); more than one is ambiguous (reject ``image_ambiguous``).
         """
+        if self._alike.get(name) == name:  # most names are their own key, and nothing is like them
+            return [name]
         alike = self.alike(name)
         return [name] if name in alike else alike
 
