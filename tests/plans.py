@@ -10,5 +10,5 @@ def time_shortly(monkeypatch: pytest.MonkeyPatch, *, size: int) -> None:
     monkeypatch.setattr(advise, "DECODE_SECONDS", 0.4)
     monkeypatch.setattr(advise, "LOADER_SECONDS", 0.2)
     monkeypatch.setattr(advise, "DISK_PROBE_BYTES", 1 << 20)
-    monkeypatch.setattr("ferdata.plan.sample.SAMPLE_BYTES", 64 * 3 * size * size)
-    monkeypatch.setattr("ferdata.plan.sample.REPEATED_SAMPLES", 4096)
+    monkeypatch.setattr("ferdata.plan.trial_sets.SAMPLE_BYTES", 64 * 3 * size * size)
+    monkeypatch.setattr("ferdata.plan.trial_sets.REPEATED_SAMPLES", 4096)

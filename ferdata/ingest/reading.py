@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ferdata.errors import FerdataError
 from ferdata.images.formats import is_decoder_missing, recognise
-from ferdata.sources.files.images import read_image
+from ferdata.sources.files.image_bytes import read_image
 from ferdata.sources.items import ItemTable
 
 __all__ = ["can_be_read", "read_sources"]

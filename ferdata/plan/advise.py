@@ -32,8 +32,8 @@ from ferdata.plan.measure import (
     ring_bytes,
 )
 from ferdata.plan.predict import CodecFacts, MachineFacts, PlanRow, Recommendation, predict, recommend, worker_counts
-from ferdata.plan.sample import SAMPLE_BYTES, SampleSet, write_sample_sets
 from ferdata.plan.timing import now
+from ferdata.plan.trial_sets import SAMPLE_BYTES, SampleSet, write_sample_sets
 from ferdata.sources import scan_source
 from ferdata.sources.items import ItemTable
 from ferdata.sources.scan import Scan

@@ -18,8 +18,8 @@ from ferdata.format import DatasetIndex, ShardReader
 from ferdata.parallel import usable_cores
 from ferdata.plan.ceilings import Job, Team, drop_from_cache, read_job
 from ferdata.plan.conditions import physical_memory
-from ferdata.plan.sample import SampleSet
 from ferdata.plan.timing import now
+from ferdata.plan.trial_sets import SampleSet
 from ferdata.store import Store
 from ferdata.stream.memory.ring import HELD_BATCHES
 from ferdata.stream.order.sequence import RUN_BYTES, RUNS_PER_WINDOW, WINDOW_SAMPLES

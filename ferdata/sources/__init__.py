@@ -9,7 +9,7 @@ from ferdata.lazy import lazily
 
 if TYPE_CHECKING:
     from ferdata.sources.detect import detect_layout
-    from ferdata.sources.files.images import read_image
+    from ferdata.sources.files.image_bytes import read_image
     from ferdata.sources.layout import SOURCES, Detection, Layout
     from ferdata.sources.layouts import LAYOUTS
     from ferdata.sources.options import ScanOptions
@@ -33,7 +33,7 @@ __getattr__ = lazily(
     __name__,
     {
         "ferdata.sources.detect": ["detect_layout"],
-        "ferdata.sources.files.images": ["read_image"],
+        "ferdata.sources.files.image_bytes": ["read_image"],
         "ferdata.sources.layout": ["SOURCES", "Detection", "Layout"],
         "ferdata.sources.layouts": ["LAYOUTS"],
         "ferdata.sources.options": ["ScanOptions"],

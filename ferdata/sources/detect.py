@@ -9,7 +9,6 @@ from dataclasses import replace
 from itertools import chain
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError, StoreError
-from ferdata.sources.advice import advise_on_images
 from ferdata.sources.class_folders.detector import class_places
 from ferdata.sources.class_folders.own_classes import holds_images
 from ferdata.sources.files.listing import Tree, below, folders_above, is_archive, name_of, shorten, split_of
@@ -18,6 +17,7 @@ from ferdata.sources.label_tables import DERIVED_TABLES, check_tables, is_derive
 from ferdata.sources.layout import SOURCES, Asked, Detection
 from ferdata.sources.layouts import LAYOUTS
 from ferdata.sources.unread import DERIVED_FOLDERS, LOOPS, note_unread
+from ferdata.sources.unrecognised import advise_on_images
 from ferdata.store import Store, StrPath
 
 __all__ = ["detect_layout"]

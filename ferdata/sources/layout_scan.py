@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from ferdata.errors import SourceError
 from ferdata.labels import AFFECTNET_7, AFFECTNET_8, AFFECTNET_ALL
+from ferdata.sources.completeness import compare_totals, count_items
 from ferdata.sources.files.matching import whole_number
 from ferdata.sources.layout import Detection
 from ferdata.sources.options import ScanOptions
 from ferdata.sources.scan import Scan, ScanBuilder, Verdict, rejected
-from ferdata.sources.totals import compare_totals, count_items
 from ferdata.sources.unread import ignored_files, ignored_images
 from ferdata.store import Store
 

@@ -16,7 +16,7 @@ from ferdata.ingest import IngestOptions, ingest
 from ferdata.plan import advise as planning
 from ferdata.plan.advise import MachinePlan, choose_codec, plan
 from ferdata.plan.predict import worker_counts
-from ferdata.plan.sample import write_sample_sets
+from ferdata.plan.trial_sets import write_sample_sets
 from ferdata.setting import build
 from ferdata.store import Store
 from ferdata_bench.studies.plan_check import check_plan

@@ -13,7 +13,7 @@ from ferdata.sources.class_folders.reader import scan
 from ferdata.sources.files.listing import Tree, below, name_of, split_of
 from ferdata.sources.files.matching import in_order
 from ferdata.sources.layout import Asked, Detection, Layout
-from ferdata.sources.rafdb.labels import RAF_BASIC_NAME
+from ferdata.sources.rafdb.label_list import RAF_BASIC_NAME
 from ferdata.sources.rafdb.totals import RAF_FULL, RAF_REDUCED
 from ferdata.sources.unread import DERIVED_FOLDERS
 

@@ -14,7 +14,7 @@ from ferdata.sources.files.matching import stem_of
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
 from ferdata.sources.options import ScanOptions
-from ferdata.sources.rafdb.labels import official_key
+from ferdata.sources.rafdb.label_list import official_key
 from ferdata.sources.scan import Scan
 from ferdata.store import Store
 

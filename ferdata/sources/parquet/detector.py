@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ferdata.errors import AmbiguousLayoutError, StoreError
 from ferdata.sources.affectnet.totals import TENTH
-from ferdata.sources.files.images import open_parquet, parquet_errors
+from ferdata.sources.files.image_bytes import open_parquet, parquet_errors
 from ferdata.sources.files.listing import Tree, below, name_of, split_of
 from ferdata.sources.files.matching import in_order
 from ferdata.sources.layout import Asked, Detection, Layout, Release

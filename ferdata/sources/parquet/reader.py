@@ -18,7 +18,7 @@ from ferdata.errors import AmbiguousLayoutError, LayoutError, SourceError
 from ferdata.labels import AFFECTNET_ALL, KNOWN_NAMES, canonical_name
 from ferdata.sources.affectnet.totals import PART_OF_AFFECTNET
 from ferdata.sources.class_folders.orders import find_number_order, shown_counts
-from ferdata.sources.files.images import IMAGE_COLUMN, open_parquet, parquet_errors
+from ferdata.sources.files.image_bytes import IMAGE_COLUMN, open_parquet, parquet_errors
 from ferdata.sources.files.listing import shorten
 from ferdata.sources.files.matching import stem_of, whole_number
 from ferdata.sources.idle_options import refuse_labels

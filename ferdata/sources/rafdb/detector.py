@@ -9,7 +9,7 @@ from ferdata.sources.files.listing import Tree, below
 from ferdata.sources.files.matching import stem_of
 from ferdata.sources.files.text_tables import are_equal, is_table
 from ferdata.sources.layout import Asked, Detection, Layout, Release
-from ferdata.sources.rafdb.labels import ALIGNED_SIDE, BASIC, COMPOUND, iter_list, match_name
+from ferdata.sources.rafdb.label_list import ALIGNED_SIDE, BASIC, COMPOUND, iter_list, match_name
 from ferdata.sources.rafdb.reader import scan
 from ferdata.sources.rafdb.totals import RAF_FULL, RAF_REDUCED
 from ferdata.store import Store

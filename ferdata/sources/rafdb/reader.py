@@ -16,8 +16,8 @@ from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
 from ferdata.sources.options import ScanOptions
 from ferdata.sources.rafdb.annotations import AnnotationReader, Annotations, read_distribution
-from ferdata.sources.rafdb.images import RafImages, find_images, is_kind, no_images
-from ferdata.sources.rafdb.labels import RAF_STEM, ListRow, RafSet, parse_list
+from ferdata.sources.rafdb.image_folder import RafImages, find_images, is_kind, no_images
+from ferdata.sources.rafdb.label_list import RAF_STEM, ListRow, RafSet, parse_list
 from ferdata.sources.scan import Scan, judge_image
 from ferdata.store import Store
 

@@ -5,7 +5,7 @@ from ferdata.sources.files.listing import Tree, below, name_of, split_of
 from ferdata.sources.files.matching import stem_of
 from ferdata.sources.files.text_tables import is_table, read_head, role_columns
 from ferdata.sources.layout import Asked, Detection, Layout
-from ferdata.sources.rafdb.labels import ALIGNED_SIDE
+from ferdata.sources.rafdb.label_list import ALIGNED_SIDE
 from ferdata.sources.rafdb.totals import RAF_FULL, RAF_REDUCED
 from ferdata.sources.rafdb_kaggle.reader import scan
 

@@ -15,7 +15,7 @@ from ferdata.sources.files.text_tables import find_columns, read_table
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
 from ferdata.sources.options import ScanOptions
-from ferdata.sources.rafdb.labels import has_wrong_order, official_key
+from ferdata.sources.rafdb.label_list import has_wrong_order, official_key
 from ferdata.sources.scan import Scan, Verdict, judge_image, rejected
 from ferdata.store import Store
 

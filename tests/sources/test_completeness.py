@@ -7,9 +7,9 @@ import pytest
 from ferdata.labels import AFFECTNET_8, AFFECTNET_ALL, RAFDB_BASIC
 from ferdata.sources import LAYOUTS
 from ferdata.sources.affectnet.totals import AFFECTNET_TRAIN
+from ferdata.sources.completeness import compare_totals
 from ferdata.sources.layout import Release
 from ferdata.sources.rafdb.totals import RAFDB_TRAIN
-from ferdata.sources.totals import compare_totals
 
 RAFDB_TEST = dict(zip(RAFDB_BASIC, (329, 74, 160, 1185, 478, 162, 680), strict=True))
 NPY = Counter(

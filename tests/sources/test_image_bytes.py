@@ -15,7 +15,7 @@ from trees_rafdb import jpeg_bytes, parquet_file, put
 
 from ferdata.errors import StoreError
 from ferdata.sources import read_image
-from ferdata.sources.files import images
+from ferdata.sources.files import image_bytes
 
 
 def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_row_group_that_inflates_without_end_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[bytes]
 ) -> None:
     """Images are compressed already: kilobytes that become gigabytes hold none."""
-    monkeypatch.setattr(images, "_MAX_FILE_BYTES", 1 << 20)
+    monkeypatch.setattr(image_bytes, "_MAX_FILE_BYTES", 1 << 20)
     pq.write_table(pa.table({"image": pa.array(rows, pa.binary())}), tmp_path / "x.parquet", compression="zstd")
     assert os.path.getsize(tmp_path / "x.parquet") < 1 << 19
 
@@ -106,9 +106,9 @@ def test_threads_share_the_row_groups(tmp_path: Path) -> None:
 def test_the_row_groups_in_memory_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large file must not end up in memory as a whole; what was dropped is read again."""
     parquet_file(tmp_path / "x.parquet", [0] * 40)
-    monkeypatch.setattr(images, "_CACHE_BYTES", 3 * 4 * len(jpeg_bytes(0)))
-    cache = images._RowGroups()
-    monkeypatch.setattr(images, "_ROW_GROUPS", cache)
+    monkeypatch.setattr(image_bytes, "_CACHE_BYTES", 3 * 4 * len(jpeg_bytes(0)))
+    cache = image_bytes._RowGroups()
+    monkeypatch.setattr(image_bytes, "_ROW_GROUPS", cache)
 
     for row in (*range(40), 0, 39):
         assert read_image(str(tmp_path), f"x.parquet#{row}") == jpeg_bytes(row)

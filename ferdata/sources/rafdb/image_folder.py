@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ferdata.errors import LayoutError
 from ferdata.sources.files.listing import Folder, below, list_folder, split_of
 from ferdata.sources.files.matching import stem_of
-from ferdata.sources.rafdb.labels import RAF_STEM
+from ferdata.sources.rafdb.label_list import RAF_STEM
 from ferdata.store import Store
 
 __all__ = ["RafImages", "find_images", "is_kind", "no_images"]
