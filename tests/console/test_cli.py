@@ -6,18 +6,10 @@ from pathlib import Path
 import pytest
 from make_dataset import make_dataset
 from typer.testing import CliRunner
+from verbs import refusal as refused
 
 from ferdata.console import options as flags
 from ferdata.console.app import app
-from ferdata.errors import FerdataError
-
-
-def refused(*arguments: object) -> str:
-    """Run a verb that ends with an error of ours, and return its text."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert isinstance(result.exception, FerdataError), (result.exception, result.output)
-    assert "\n" not in str(result.exception)
-    return str(result.exception)
 
 
 @pytest.fixture
