@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Normalize,
         PerSample,
         RandomResizedCrop,
+        ShardBatches,
         ShardDataset,
         open_dataset,
     )
@@ -65,6 +66,7 @@ __all__ = [
     "PerSample",
     "RandomResizedCrop",
     "ScanOptions",
+    "ShardBatches",
     "ShardCorruptError",
     "ShardDataset",
     "ShardMissingError",

@@ -1,6 +1,7 @@
 """The read half: batches out of shards, at memory speed, in an order that is arithmetic."""
 
 from ferdata.stream.batch import FIELDS, IGNORED_LABEL
+from ferdata.stream.batches import ShardBatches
 from ferdata.stream.datasets import IterableShardDataset, ShardDataset
 from ferdata.stream.loader import Loader
 from ferdata.stream.metrics import LoaderMetrics
@@ -31,6 +32,7 @@ __all__ = [
     "OpenDataset",
     "PerSample",
     "RandomResizedCrop",
+    "ShardBatches",
     "ShardDataset",
     "open_dataset",
 ]

@@ -18,19 +18,13 @@ import torch
 from ferdata.errors import OptionError, StateError
 from ferdata.parallel import check_workers, usable_cores
 from ferdata.store import StrPath
-from ferdata.stream.batch import SampleTable, batch_maker, check_fields
 from ferdata.stream.datasets import ShardDataset
-from ferdata.stream.memory.ring import window_batches_within
 from ferdata.stream.metrics import LoaderMetrics
-from ferdata.stream.order.partition import Partition
-from ferdata.stream.order.ranks import find_rank
-from ferdata.stream.order.sequence import check_whole_number, order_options
-from ferdata.stream.order.weights import class_weights
+from ferdata.stream.order.sequence import check_whole_number
 from ferdata.stream.pipeline import Pipeline
-from ferdata.stream.state import Identity, Position
-from ferdata.stream.transforms import BatchContext, BatchTransform, as_batch_transform, check_transformed
-from ferdata.stream.where import find_extent
-from ferdata.stream.workers.worker import open_split
+from ferdata.stream.source import BatchSource
+from ferdata.stream.state import EpochState, Position
+from ferdata.stream.transforms import BatchTransform
 from ferdata.stream.workers.workers import choose_kind
 
 __all__ = ["Loader"]
@@ -129,78 +123,58 @@ class Loader:
         persistent: bool = True,
         verify: str = "first",
     ) -> None:
-        store, self.index = open_split(root, split)
-        self.split, self._root, self._where = split, store.root, f"{store} {split}"
-        batch_size, seed = check_whole_number("batch_size", batch_size), check_whole_number("seed", seed)
-        if batch_size < 1:
-            raise OptionError(f"batch_size: {batch_size} found, expected at least 1")
-        if verify not in ("first", "always"):
-            raise OptionError(f"verify: {verify!r} found, expected first or always")
         if start_method is not None and start_method not in multiprocessing.get_all_start_methods():
             raise OptionError(
                 f"start_method: {start_method!r} found, expected one of {multiprocessing.get_all_start_methods()}"
             )
-        self.batch_size = batch_size
         self.num_workers = (
             min(8, usable_cores()) if num_workers is None else check_whole_number("num_workers", num_workers)
         )
         check_workers(self.num_workers, least=0)
         self.workers = choose_kind(workers)
-        self.fields = check_fields(fields)
-        self._make_batch = batch_maker(self.fields, as_dict=as_dict)
-        self._table = SampleTable(store, self.index, split, self.fields)
-        extent = find_extent(store, self.index, split, self._table.labels, indices=indices, where=where)
-        row_bytes = self.index.spec.num_bytes
-        self.order = order_options(
+        self._source = source = BatchSource(
+            root,
+            split=split,
+            indices=indices,
+            where=where,
+            batch_size=batch_size,
             shuffle=shuffle,
             seed=seed,
-            batch_size=batch_size,
-            weights=class_weights(sampling, self.index.classes, extent.labels),
+            fields=fields,
+            as_dict=as_dict,
+            sampling=sampling,
             draws=draws,
             drop_last=drop_last,
             window_samples=window_samples,
-            max_window_batches=window_batches_within(memory_bytes, batch_size=batch_size, row_bytes=row_bytes),
-            row_bytes=row_bytes,
+            memory_bytes=memory_bytes,
+            rank=rank,
+            world_size=world_size,
+            transform=transform,
+            verify=verify,
         )
-        self._given = (rank, world_size)
-        rank, world_size = find_rank(rank, world_size, early=True)
-        self._partition = Partition(extent=extent, order=self.order, rank=rank, world_size=world_size)
-        self._check_partition()
+        self.index, self.split, self.fields, self.order = source.index, source.split, source.fields, source.order
+        self.batch_size, self.drop_last = self.order.batch_size, self.order.drop_last
         self._pipeline = Pipeline(
-            root=store.root,
-            index=self.index,
-            split=split,
-            table=self._table,
-            fields=self.fields,
-            order=self.order,
-            most_batches=replace(
-                self._partition, rank=0, world_size=1
-            ).num_batches(),  # there may be fewer ranks when an epoch begins
+            source,
             num_workers=self.num_workers,
             kind=self.workers,
             start_method=start_method,
             persistent=persistent,
-            verify_always=verify == "always",
             device=torch.device("cpu" if device is None else device),
             pin_memory=pin_memory,
         )
-        self._transform = None if transform is None else as_batch_transform(transform)
-        self.drop_last = self.order.drop_last
-        self._identity = Identity(fingerprint=self.index.fingerprint + extent.digest, split=split, order=self.order)
-        self._start = self._position = Position(epoch=0, world_size=world_size)
-        self._begun = False
+        self._epoch = EpochState.at(Position(epoch=0, world_size=self.world_size))
         self._process = os.getpid()
-        self._iteration = 0
 
     @property
     def rank(self) -> int:
         """This process's rank."""
-        return self._partition.rank
+        return self._source.partition.rank
 
     @property
     def world_size(self) -> int:
         """Number of ranks."""
-        return self._partition.world_size
+        return self._source.partition.world_size
 
     batch_sampler = None  # frameworks look for it next to the sampler
 
@@ -212,7 +186,7 @@ class Loader:
     @property
     def epoch(self) -> int:
         """The epoch being iterated, or the one the next iteration will be; counted from 0."""
-        return self._position.epoch
+        return self._epoch.start.epoch
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -222,12 +196,14 @@ class Loader:
     @cached_property
     def dataset(self) -> ShardDataset:
         """The samples it reads: code written for ``DataLoader`` asks for its length, classes and targets."""
-        return ShardDataset(self._root, split=self.split, indices=self._partition.extent.indices, fields=self.fields)
+        return ShardDataset(
+            self._source.root, split=self.split, indices=self._source.partition.extent.indices, fields=self.fields
+        )
 
     @property
     def num_samples(self) -> int:
         """How many samples of the split are read."""
-        return len(self._partition.extent.labels)
+        return len(self._source.partition.extent.labels)
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch on this rank, exactly; after a resume, including those before it.
@@ -235,10 +211,9 @@ class Loader:
         Frameworks that resume within an epoch count like this: they know how many batches they have seen.
         """
         self._join_ranks()
-        position = self._start if self._begun else self._position
-        return sum(phase.consumed for phase in position.phases) // self.batch_size + self._partition.num_batches(
-            position.phases
-        )
+        phases = self._epoch.start.phases
+        before = sum(phase.consumed for phase in phases) // self.batch_size
+        return before + self._source.partition.num_batches(phases)
 
     def __iter__(self) -> Iterator[Any]:
         """Return an iterator over the next epoch, which begins with its first batch: frameworks call this to probe."""
@@ -263,14 +238,12 @@ class Loader:
         """
         if epoch < 0:
             raise OptionError(f"epoch: {epoch} found, expected 0 or more")
-        if epoch != self._position.epoch or self._begun:
-            self._position = Position(epoch=epoch, world_size=self.world_size)
-            self._begun = False
-            self._iteration += 1
+        if epoch != self.epoch or self._epoch.has_begun:
+            self._epoch = EpochState.at(Position(epoch=epoch, world_size=self.world_size))
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the loader is, in a few plain values; valid after any batch, the same on every rank."""
-        return self._position.to_state(self._identity)
+        return self._epoch.position.to_state(self._source.identity)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume exactly where a state was taken, on the same or another number of workers or ranks.
@@ -279,15 +252,21 @@ class Loader:
             StateError: If the state is of another data set, split, seed or order.
         """
         self._join_ranks()
-        position = Position.from_state(state, self._identity, self.world_size)
-        if position.consumed > self._partition.num_batches(position.phases) * self.batch_size:
+        position = self._source.position(state)
+        if position.consumed > self._source.partition.num_batches(position.phases) * self.batch_size:
             raise StateError(
                 f"loader state: consumed {position.consumed} found, expected at most an epoch; take it from "
                 "state_dict() of this ferdata"
             )
-        self._position = position
-        self._begun = False
-        self._iteration += 1
+        self._epoch = EpochState.at(position)
+
+    def resume(self) -> Self:
+        """Have the next iteration go on where the last one was left, in place of the next epoch; return the loader.
+
+        For a loop that was interrupted: ``for batch in loader.resume():`` gives the batches that were not handed out.
+        """
+        self._epoch = EpochState.at(self._epoch.position)
+        return self
 
     def metrics(self) -> LoaderMetrics:
         """Return images/s, waits, bytes and ring occupancy of the current epoch; may be called while iterating."""
@@ -310,11 +289,11 @@ class Loader:
 
     def __repr__(self) -> str:
         rank = f"rank {self.rank} of {self.world_size}"
-        return f"Loader({self._root!r}): batches of {self.batch_size}, {rank}\n{self.describe()}"
+        return f"Loader({self._source.root!r}): batches of {self.batch_size}, {rank}\n{self.describe()}"
 
     def close(self) -> None:
         """Stop the workers and unlock the ring; batches that are still held stay valid."""
-        self._iteration += 1
+        self._epoch = replace(self._epoch)
         self._pipeline.close()
 
     def _batches(self) -> Iterator[Any]:
@@ -324,53 +303,28 @@ class Loader:
                 f"loader: it belongs to process {self._process} and this is {os.getpid()}, expected to be iterated "
                 "where it was made; make a loader in each process"
             )
-        if self._begun:
-            self._position = Position(epoch=self._position.epoch + 1, world_size=self.world_size)
-        self._begun = False
+        if self._epoch.has_begun:
+            self._epoch = EpochState.at(Position(epoch=self.epoch + 1, world_size=self.world_size))
         self._join_ranks(early=False)
-        self._begun = True
-        self._iteration = iteration = self._iteration + 1
-        start = self._start = self._position
-        for delivery in self._pipeline.batches(start, self._partition, lambda: iteration == self._iteration):
-            first = delivery.number * self.batch_size
-            if self._transform is not None:
-                positions = np.arange(first, first + len(delivery.images))
-                context = BatchContext(seed=self.order.seed, epoch=start.epoch, rank=self.rank, positions=positions)
-                delivery.images = check_transformed(self._transform(delivery.images, context), len(positions))
-            consumed = first + self.batch_size
-            self._position = Position(
-                epoch=start.epoch, world_size=start.world_size, phases=start.phases, consumed=consumed
-            )
-            self._pipeline.meter.images += len(delivery.images)
-            batch = self._make_batch(
-                *(delivery.images if name == "images" else delivery.values[name] for name in self.fields)
-            )
-            del delivery
+        epoch = self._epoch = replace(self._epoch, has_begun=True)
+        start = epoch.start
+        for delivery in self._pipeline.batches(start, self._source.partition, lambda: epoch is self._epoch):
+            images = self._source.transformed(delivery.images, epoch=start.epoch, number=delivery.number)
+            epoch.position = replace(start, consumed=(delivery.number + 1) * self.batch_size)
+            self._pipeline.meter.images += len(images)
+            batch = self._source.batch(images, delivery.values)
+            del delivery, images
             yield batch
             del batch
-            self._check_current(iteration)
-        self._position = Position(epoch=start.epoch + 1, world_size=self.world_size)
-        self._begun = False
+            if epoch is not self._epoch:
+                raise StateError(
+                    "this iteration was ended by a newer one or by close(), expected one iteration of a loader at a "
+                    "time; make two loaders"
+                )
+        self._epoch = EpochState.at(Position(epoch=start.epoch + 1, world_size=self.world_size))
 
     def _join_ranks(self, *, early: bool = True) -> None:
-        """Look up the rank again, unless an epoch is in progress: many loaders are made before the ranks are known."""
-        rank, world_size = find_rank(*self._given, early=early)
-        if self._begun or (rank, world_size) == (self.rank, self.world_size):
-            return
-        self._partition = replace(self._partition, rank=rank, world_size=world_size)
-        self._check_partition()
-        self._position = Position.from_state(self._position.to_state(self._identity), self._identity, world_size)
-
-    def _check_partition(self) -> None:
-        if self._partition.num_batches() == 0:
-            raise OptionError(
-                f"{self._where}: {self._partition.total} samples found, expected at least batch_size x world_size = "
-                f"{self.batch_size} x {self.world_size}; use a smaller batch_size or drop_last=False"
-            )
-
-    def _check_current(self, iteration: int) -> None:
-        if iteration != self._iteration:
-            raise StateError(
-                "this iteration was ended by a newer one or by close(), expected one iteration of a loader at a time; "
-                "make two loaders"
-            )
+        """Look up the rank again, unless an epoch is in progress."""
+        if not self._epoch.has_begun and self._source.join_ranks(early=early):
+            state = self._epoch.position.to_state(self._source.identity)
+            self._epoch = EpochState.at(self._source.position(state))

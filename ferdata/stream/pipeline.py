@@ -5,22 +5,20 @@ is being filled and what is ready, and the batches that a consumer may keep.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from ferdata.format import DatasetIndex
 from ferdata.store import Store
-from ferdata.stream.batch import SampleTable
 from ferdata.stream.device.transfer import Delivery, DeviceMover, PinnedRing
 from ferdata.stream.memory.ring import HELD_BATCHES, Ring
 from ferdata.stream.metrics import LoaderMetrics, Meter
 from ferdata.stream.order.partition import Partition
-from ferdata.stream.order.sequence import OrderOptions
 from ferdata.stream.order.windows import Checked, Portion, Window, cut_portions
+from ferdata.stream.source import BatchSource
 from ferdata.stream.state import Position
 from ferdata.stream.workers.job import SharedPlan
 from ferdata.stream.workers.prefetch import Filling, Prefetcher
@@ -70,42 +68,31 @@ class Pipeline:
     """Fills the batches of one loader, an epoch at a time.
 
     Args:
-        root: The data set's folder.
-        index: Its index.
-        split: The split.
-        table: The split's columns.
-        fields: What a batch holds.
-        order: The order's options.
-        most_batches: Batches of the longest epoch that this loader may read.
+        source: What is streamed.
         num_workers: Number of workers; at 0 the consumer decodes.
         kind: ``process`` or ``thread``.
         start_method: How processes start.
         persistent: Keep them from epoch to epoch.
-        verify_always: Verify raw pixels at every read.
         device: Where batches go.
         pin_memory: Page-lock the ring if they stay on the host.
     """
 
     def __init__(
         self,
+        source: BatchSource,
         *,
-        root: str,
-        index: DatasetIndex,
-        split: str,
-        table: SampleTable,
-        fields: Sequence[str],
-        order: OrderOptions,
-        most_batches: int,
         num_workers: int,
         kind: str,
         start_method: str | None,
         persistent: bool,
-        verify_always: bool,
         device: torch.device,
         pin_memory: bool,
     ) -> None:
-        self._shape, self._table, self._fields, self._order = index.spec.shape, table, fields, order
-        store, row_bytes, is_shared = Store(root), index.spec.num_bytes, num_workers > 0 and kind == "process"
+        index, order = source.index, source.order
+        self._source, self._order = source, order
+        store, row_bytes, is_shared = Store(source.root), index.spec.num_bytes, num_workers > 0 and kind == "process"
+        # of the longest epoch there may be: there may be fewer ranks when one begins
+        most_batches = replace(source.partition, rank=0, world_size=1).num_batches()
         self._sizes = sizes = choose_sizes(
             min(order.window_samples // order.batch_size, most_batches),
             batch_size=order.batch_size,
@@ -125,7 +112,7 @@ class Pipeline:
             num_workers=max(1, num_workers),
             between_processes=is_shared,
         )
-        work = Work(root=root, index=index, split=split, memory=self.ring.memory, plan=plan)
+        work = Work(root=source.root, index=index, split=source.split, memory=self.ring.memory, plan=plan)
         options: Any = {"num_workers": num_workers, "persistent": persistent}
         self.workers: Workers
         if is_shared:
@@ -134,8 +121,8 @@ class Pipeline:
             self.workers = (ThreadWorkers if num_workers else Workers)(work, **options)
         self._mover = None if device.type == "cpu" else DeviceMover(device, self.ring)
         self._pinned = PinnedRing(self.ring) if pin_memory and self._mover is None else None
-        self._records = ShardPool(store, index, split)
-        self._checked = Checked(len(table), always=verify_always)
+        self._records = ShardPool(store, index, source.split)
+        self._checked = Checked(len(source.table), always=source.verify_always)
         self.meter = Meter()
         self._num_workers = num_workers
         self._persistent, self._reads_ahead = persistent and num_workers > 0, False
@@ -197,7 +184,7 @@ class Pipeline:
                 if portion.window is not window:
                     window = portion.window
                     # for the whole window at once: torch takes 20 µs a call, however small
-                    values = self._table.values(self._fields, window.samples, self._records.read_records)
+                    values = self._source.table.values(self._source.fields, window.samples, self._records.read_records)
                 for number in range(portion.first_batch, portion.first_batch + portion.num_batches):
                     rows = slice(number * batch_size, (number + 1) * batch_size)
                     images = self._images(filling.slots.popleft(), window.samples[rows])
@@ -233,7 +220,7 @@ class Pipeline:
 
     def _images(self, slot: int, indices: np.ndarray) -> torch.Tensor:
         """Return a filled slot's batch: the ring's own memory, or a copy if the consumer keeps too many."""
-        shape = (len(indices), *self._shape)
+        shape = (len(indices), *self._source.index.spec.shape)
         first = slot * self._order.batch_size
         rows = self.ring.rows[first : first + len(indices)]
         if indices[-1] < 0:

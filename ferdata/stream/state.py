@@ -10,7 +10,7 @@ from typing import Any
 from ferdata.errors import StateError
 from ferdata.stream.order.sequence import OrderOptions, Phase
 
-__all__ = ["Identity", "Position"]
+__all__ = ["EpochState", "Identity", "Position"]
 
 STATE_VERSION = 1
 
@@ -99,6 +99,26 @@ class Position:
         if current.world_size != world_size and current.consumed:
             phases, current = (*phases, current), Phase(world_size, 0)
         return cls(epoch=state["epoch"], world_size=world_size, phases=phases, consumed=current.consumed)
+
+
+@dataclass(slots=True)
+class EpochState:
+    """One iteration of a loader; another object is another iteration.
+
+    Attributes:
+        start: Where it begins.
+        position: Where it stands: after the last batch that was handed out.
+        has_begun: Whether its first batch was asked for.
+    """
+
+    start: Position
+    position: Position
+    has_begun: bool = False
+
+    @classmethod
+    def at(cls, start: Position) -> "EpochState":
+        """Return an iteration that is to begin somewhere."""
+        return cls(start, start)
 
 
 _KINDS = {

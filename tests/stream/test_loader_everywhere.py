@@ -96,15 +96,19 @@ manager, client = start_new_kernel(kernel_name="python3")
 try:
     cells = [
         "import time; from ferdata.stream import Loader",
-        "options = OPTIONS; loader = Loader(ROOT, **options); print(len(loader))",
+        "options = dict(OPTIONS, workers=KIND); loader = Loader(ROOT, **options); print(len(loader))",
         "print([number for batch in loader for number in batch.indices.tolist()])",
         "for number, batch in enumerate(loader):\\n  if number == 3: print('waiting', flush=True); time.sleep(60)",
+        "print([number for batch in loader.resume() for number in batch.indices.tolist()])",
         "loader.set_epoch(1); print([number for batch in loader for number in batch.indices.tolist()])",
         "import psutil; print(len(psutil.Process().children()))",
         "loader = Loader(ROOT, **options); print([number for batch in loader for number in batch.indices.tolist()])",
         "import gc; del batch; gc.collect(); print(len(psutil.Process().children()))",
     ]
-    print(json.dumps([run(cell.replace("ROOT", repr(sys.argv[1])).replace("OPTIONS", OPTIONS)) for cell in cells]))
+    names = {{"ROOT": repr(sys.argv[1]), "OPTIONS": OPTIONS, "KIND": repr(sys.argv[2])}}
+    for name, value in names.items():
+        cells = [cell.replace(name, value) for cell in cells]
+    print(json.dumps([run(cell) for cell in cells]))
 finally:
     client.stop_channels()
     manager.shutdown_kernel(now=True)
@@ -112,13 +116,18 @@ finally:
 
 
 @needs("ipykernel", "jupyter_client")
-def test_a_notebook_can_be_interrupted_and_go_on(truth: Truth, expected: list[list[int]], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_a_notebook_can_be_interrupted_and_go_on(
+    truth: Truth, expected: list[list[int]], tmp_path: Path, kind: str
+) -> None:
     """A cell is stopped midway, the next goes on with the same workers; a cell run again replaces both."""
-    imported, length, first, stopped, again, workers, new, left = output_of(tmp_path, NOTEBOOK, str(truth.root))
+    printed = output_of(tmp_path, NOTEBOOK, str(truth.root), kind)
+    imported, length, first, stopped, rest, again, workers, new, left = printed
 
     assert (imported, length, stopped) == ("", str(NUM_BATCHES), "waiting\nKeyboardInterrupt")
     assert [json.loads(first), json.loads(again), json.loads(new)] == [expected[0], expected[1], expected[0]]
-    assert (workers, left) == ("2", "2")
+    assert json.loads(rest) == expected[1][4 * 8 :]
+    assert (workers, left) == (("2", "2") if kind == "process" else ("0", "0"))
 
 
 LIGHTNING = f"""

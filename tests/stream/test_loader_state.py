@@ -1,5 +1,6 @@
 """Resuming: a run that was stopped goes on as if it had not been; a state that does not fit is refused."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +110,31 @@ def test_one_loader_can_go_back_to_any_state(truth: Truth) -> None:
                 next(running)
             assert [truth.assert_true(batch) for batch in loader] == read[at + 1 :]
             assert (loader.epoch, len(loader)) == (1, 37)
+
+
+@pytest.mark.parametrize(("num_workers", "workers"), [(0, None), (2, "process"), (2, "thread")])
+def test_an_interrupted_epoch_can_be_gone_on_with(truth: Truth, num_workers: int, workers: str | None) -> None:
+    """A cell that was stopped in mid-epoch: the next ``for`` is the next epoch, unless the rest is asked for."""
+    with Loader(truth.root, num_workers=num_workers, workers=workers, **SMALL) as loader:
+        whole = [truth.assert_true(batch) for batch in loader]
+        loader.set_epoch(0)
+        for stop in (1, 13, 37):
+            read = []
+            with contextlib.suppress(KeyboardInterrupt):
+                for number, batch in enumerate(loader, 1):
+                    read.append(truth.assert_true(batch))
+                    if number == stop:
+                        raise KeyboardInterrupt
+            assert (loader.epoch, len(loader)) == (0, 37)
+            read += [truth.assert_true(batch) for batch in loader.resume()]
+            assert read == whole and loader.epoch == 1
+            loader.set_epoch(0)
+        running = iter(loader.resume())
+        next(running)
+        loader.resume()
+        with pytest.raises(StateError, match="this iteration was ended"):
+            next(running)
+        assert [truth.assert_true(batch) for batch in loader] == whole[1:]
 
 
 def test_set_epoch_keeps_what_a_resume_has_left_of_that_epoch(truth: Truth) -> None:

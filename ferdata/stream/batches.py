@@ -1,0 +1,194 @@
+"""The loader's batches for those who bring their own ``DataLoader``: each of its workers makes every so-many-th batch.
+
+In: a data set folder. Out: ready batches in the loader's own order, however many workers there are. What comes from a
+worker is copied once through torch's shared memory, which :class:`ferdata.Loader` saves.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from ferdata.errors import OptionError, StateError
+from ferdata.store import Store, StrPath
+from ferdata.stream.order.ranks import find_rank
+from ferdata.stream.order.windows import Checked, due, sort_samples
+from ferdata.stream.source import BatchSource
+from ferdata.stream.state import Position
+from ferdata.stream.transforms import BatchTransform
+from ferdata.stream.workers.worker import ShardPool
+
+__all__ = ["ShardBatches"]
+
+
+class ShardBatches(IterableDataset[Any]):
+    """Iterable: the batches of a :class:`ferdata.Loader` for a ``DataLoader`` with ``batch_size=None``.
+
+    The order and the options are the loader's; ``transform`` runs in the workers. Iterating does not move the epoch
+    on, since workers are copies: call :meth:`set_epoch`. torchdata's ``StatefulDataLoader`` saves and resumes it within
+    an epoch, with the same number of workers. A framework that distributes an iterable's items itself, as Accelerate
+    does, must be given ``rank=0, world_size=1``.
+
+    Example:
+        >>> batches = ferdata.ShardBatches("shards/affectnet", batch_size=32, seed=1)
+        >>> loader = torch.utils.data.DataLoader(batches, batch_size=None, num_workers=2)
+        >>> len(loader), sum(len(labels) for images, labels in loader)
+        (6, 192)
+    """
+
+    def __init__(
+        self,
+        root: StrPath,
+        *,
+        split: str = "train",
+        indices: Sequence[int] | np.ndarray | None = None,
+        where: str | None = None,
+        batch_size: int = 128,
+        shuffle: str | bool = "window",
+        seed: int = 0,
+        fields: Sequence[str] = ("images", "labels"),
+        as_dict: bool = False,
+        sampling: str | Mapping[str, float] = "uniform",
+        draws: int | None = None,
+        drop_last: bool | None = None,
+        window_samples: int | None = None,
+        memory_bytes: int = 1 << 30,
+        rank: int | None = None,
+        world_size: int | None = None,
+        transform: BatchTransform | Callable[[torch.Tensor], torch.Tensor] | None = None,
+        verify: str = "first",
+    ) -> None:
+        self._source = BatchSource(
+            root,
+            split=split,
+            indices=indices,
+            where=where,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            fields=fields,
+            as_dict=as_dict,
+            sampling=sampling,
+            draws=draws,
+            drop_last=drop_last,
+            window_samples=window_samples,
+            memory_bytes=memory_bytes,
+            rank=rank,
+            world_size=world_size,
+            transform=transform,
+            verify=verify,
+        )
+        self._epoch = torch.zeros((), dtype=torch.int64, device="cpu")
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # persistent workers see it too
+        self._process = -1
+
+    def __repr__(self) -> str:
+        source, count = self._source, f"{len(self):,} batches"
+        return f"ShardBatches({source.root!r}, split={source.split!r}): {count}, shuffle {source.order.shuffle}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Workers that are spawned or sent elsewhere cannot ask torch.distributed.
+        self._source.given_rank = find_rank(*self._source.given_rank, early=True)
+        return {**self.__dict__, "_process": -1, "_pool": None, "_checked": None}
+
+    def __len__(self) -> int:
+        self._source.join_ranks(early=True)
+        return self._source.partition.num_batches()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; labels are indices into them."""
+        return self._source.index.classes
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the next iteration."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next iteration, in workers too.
+
+        Raises:
+            OptionError: If it is below 0.
+        """
+        if epoch < 0:
+            raise OptionError(f"epoch: {epoch} found, expected 0 or more")
+        self._epoch.fill_(epoch)
+
+    def __iter__(self) -> Iterator[Any]:
+        self._source.join_ranks(early=False)
+        if self._process != os.getpid():  # a forked worker reads with files and scratch memory of its own
+            self._process = os.getpid()
+            self._pool = ShardPool(Store(self._source.root), self._source.index, self._source.split)
+            self._checked = Checked(len(self._source.table), always=self._source.verify_always)
+        info = get_worker_info()
+        return _Iteration(self._source, self._read, self.epoch, 0 if info is None else info.id, _count(info))
+
+    def _read(self, samples: np.ndarray, epoch: int) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Return the images and the other fields of samples, int64 ``[n]``; -1 is padding."""
+        source = self._source
+        pixels = np.empty((len(samples), source.index.spec.num_bytes), np.uint8)
+        pixels[samples < 0] = 0
+        ordered, rows = sort_samples(samples)
+        self._pool.read_rows(ordered, pixels, rows, verify=due(ordered, self._checked.needs(samples, epoch)))
+        self._checked.note(samples)
+        images = torch.from_numpy(pixels).view(-1, *source.index.spec.shape)
+        return images, source.table.values(source.fields, samples, self._pool.read_records)
+
+
+class _Iteration(Iterator[Any]):
+    """One worker's batches of an epoch: every ``num_workers``-th, which a ``DataLoader`` puts in order again."""
+
+    def __init__(
+        self,
+        source: BatchSource,
+        read: Callable[[np.ndarray, int], tuple[torch.Tensor, dict[str, Any]]],
+        epoch: int,
+        worker: int,
+        num_workers: int,
+    ) -> None:
+        self._source, self._read = source, read
+        self._worker, self._num_workers = worker, num_workers
+        self._begin(epoch, worker)
+
+    def _begin(self, epoch: int, number: int) -> None:
+        self._epoch, self._number = epoch, number
+        self._samples = self._source.partition.samples(epoch)
+
+    def __next__(self) -> Any:
+        batch_size = self._source.order.batch_size
+        samples = self._samples[self._number * batch_size : (self._number + 1) * batch_size]
+        if not len(samples):
+            raise StopIteration
+        images, values = self._read(samples, self._epoch)
+        images = self._source.transformed(images, epoch=self._epoch, number=self._number)
+        self._number += self._num_workers
+        return self._source.batch(images, values)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where this worker is, in a few plain values."""
+        consumed = self._number * self._source.order.batch_size
+        position = Position(epoch=self._epoch, world_size=self._source.partition.world_size, consumed=consumed)
+        return {**position.to_state(self._source.identity), "worker": [self._worker, self._num_workers]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where this worker was.
+
+        Raises:
+            StateError: If the state is of another data set, order, worker or number of workers or ranks.
+        """
+        position = self._source.position(state)
+        if position.phases or list(state.get("worker", ())) != [self._worker, self._num_workers]:
+            raise StateError(
+                f"batches state: world_size {state['world_size']}, worker {state.get('worker')} found, expected "
+                f"{position.world_size}, {[self._worker, self._num_workers]}; resume with as many workers and ranks, "
+                "or use ferdata.Loader, which takes any number of both"
+            )
+        self._begin(position.epoch, position.consumed // self._source.order.batch_size)
+
+
+def _count(info: Any) -> int:
+    return 1 if info is None else int(info.num_workers)

@@ -1,0 +1,129 @@
+"""What is streamed, in which order, and to which rank: all that a loader and a data set of batches have in common.
+
+In: a data set folder and the options of an order. Out: a rank's partition, columns, and batches made of images and
+values. Costs the columns of the sample table; no shard is opened.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ferdata.errors import OptionError
+from ferdata.store import StrPath
+from ferdata.stream.batch import SampleTable, batch_maker, check_fields
+from ferdata.stream.memory.ring import window_batches_within
+from ferdata.stream.order.partition import Partition
+from ferdata.stream.order.ranks import find_rank
+from ferdata.stream.order.sequence import check_whole_number, order_options
+from ferdata.stream.order.weights import class_weights
+from ferdata.stream.state import Identity, Position
+from ferdata.stream.transforms import BatchContext, BatchTransform, as_batch_transform, check_transformed
+from ferdata.stream.where import find_extent
+from ferdata.stream.workers.worker import open_split
+
+__all__ = ["BatchSource"]
+
+
+class BatchSource:
+    """The batches of one split on one rank.
+
+    Attributes:
+        root: The data set's folder or URL.
+        index: Its index.
+        split: The split.
+        fields: What a batch holds.
+        table: The split's columns.
+        order: Options of the order.
+        partition: What this rank reads.
+        identity: What a state belongs to.
+        verify_always: Whether raw pixels are verified at every read.
+    """
+
+    def __init__(
+        self,
+        root: StrPath,
+        *,
+        split: str,
+        indices: Sequence[int] | np.ndarray | None,
+        where: str | None,
+        batch_size: int,
+        shuffle: str | bool,
+        seed: int,
+        fields: Sequence[str],
+        as_dict: bool,
+        sampling: str | Mapping[str, float],
+        draws: int | None,
+        drop_last: bool | None,
+        window_samples: int | None,
+        memory_bytes: int,
+        rank: int | None,
+        world_size: int | None,
+        transform: BatchTransform | Callable[[torch.Tensor], torch.Tensor] | None,
+        verify: str,
+    ) -> None:
+        store, self.index = open_split(root, split)
+        self.split, self.root, self._where = split, store.root, f"{store} {split}"
+        batch_size, seed = check_whole_number("batch_size", batch_size), check_whole_number("seed", seed)
+        if batch_size < 1:
+            raise OptionError(f"batch_size: {batch_size} found, expected at least 1")
+        if verify not in ("first", "always"):
+            raise OptionError(f"verify: {verify!r} found, expected first or always")
+        self.verify_always = verify == "always"
+        self.fields, self._as_dict = check_fields(fields), as_dict
+        self.table = SampleTable(store, self.index, split, self.fields)
+        extent = find_extent(store, self.index, split, self.table.labels, indices=indices, where=where)
+        row_bytes = self.index.spec.num_bytes
+        self.order = order_options(
+            shuffle=shuffle,
+            seed=seed,
+            batch_size=batch_size,
+            weights=class_weights(sampling, self.index.classes, extent.labels),
+            draws=draws,
+            drop_last=drop_last,
+            window_samples=window_samples,
+            max_window_batches=window_batches_within(memory_bytes, batch_size=batch_size, row_bytes=row_bytes),
+            row_bytes=row_bytes,
+        )
+        self.given_rank = (rank, world_size)
+        rank, world_size = find_rank(rank, world_size, early=True)
+        self.partition = Partition(extent=extent, order=self.order, rank=rank, world_size=world_size)
+        self._check_partition()
+        self.identity = Identity(fingerprint=self.index.fingerprint + extent.digest, split=split, order=self.order)
+        self.transform = None if transform is None else as_batch_transform(transform)
+
+    def join_ranks(self, *, early: bool) -> bool:
+        """Look up the rank again, since many are made before the ranks are known; tell whether it is another."""
+        rank, world_size = find_rank(*self.given_rank, early=early)
+        if (rank, world_size) == (self.partition.rank, self.partition.world_size):
+            return False
+        self.partition = replace(self.partition, rank=rank, world_size=world_size)
+        self._check_partition()
+        return True
+
+    def transformed(self, images: torch.Tensor, *, epoch: int, number: int) -> torch.Tensor:
+        """Return the images of a batch by its number in the epoch as the transform makes them."""
+        if self.transform is None:
+            return images
+        first = number * self.order.batch_size
+        positions = np.arange(first, first + len(images))
+        context = BatchContext(seed=self.order.seed, epoch=epoch, rank=self.partition.rank, positions=positions)
+        return check_transformed(self.transform(images, context), len(positions))
+
+    def batch(self, images: torch.Tensor, values: Mapping[str, Any]) -> Any:
+        """Return a batch of its images and the values of its other fields."""
+        make = batch_maker(self.fields, as_dict=self._as_dict)
+        return make(*(images if name == "images" else values[name] for name in self.fields))
+
+    def position(self, state: dict[str, Any]) -> Position:
+        """Return the position that a state describes, for as many ranks as there are now; see :class:`Position`."""
+        return Position.from_state(state, self.identity, self.partition.world_size)
+
+    def _check_partition(self) -> None:
+        if self.partition.num_batches() == 0:
+            raise OptionError(
+                f"{self._where}: {self.partition.total} samples found, expected at least batch_size x world_size = "
+                f"{self.order.batch_size} x {self.partition.world_size}; use a smaller batch_size or drop_last=False"
+            )
