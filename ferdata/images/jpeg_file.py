@@ -6,25 +6,22 @@ time; or None where Pillow must decode. Unlike Pillow, it sees what libjpeg woul
 
 import io
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from PIL import Image
 
-from ferdata.images.jpeg_scans import count_scans, find_damage
+from ferdata.images.jpeg_scans import STANDALONE, count_scans, find_damage
 
 try:
     import simplejpeg
-except (
-    ImportError,
-    ValueError,
-):  # an accelerator: everything works without it; ValueError where it was built for another NumPy
+except (ImportError, ValueError):  # everything works without it; ValueError where it was built for another NumPy
     simplejpeg = None
 
 __all__ = ["DamagedJpegError", "JpegHead", "check_whole", "decode_rgbx", "read_head", "without_metadata"]
 
-_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _FRAME_MARKERS = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _HUFFMAN_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 _ARITHMETIC_FRAMES = frozenset({0xC9, 0xCA})
@@ -78,14 +75,10 @@ class JpegHead:
 
 def read_head(data: bytes) -> JpegHead | None:
     """Return the head of a JPEG file, or None if anything about it is out of the ordinary."""
-    position, frame, frame_marker, exif, xmp, is_ycc = 2, b"", 0, b"", b"", True
+    frame, frame_marker, exif, xmp, is_ycc = b"", 0, b"", b"", True
     try:
-        while data[position] == 0xFF:
-            marker = data[position + 1]
-            if marker == 0xFF or marker in _STANDALONE:
-                position += 1 if marker == 0xFF else 2
-                continue
-            end = position + 2 + (data[position + 2] << 8 | data[position + 3])
+        for marker, start, end in _segments(data):
+            block = data[start + 4 : end]
             if marker == _START_OF_SCAN:
                 if not frame:
                     return None
@@ -104,19 +97,33 @@ def read_head(data: bytes) -> JpegHead | None:
                     scan_start=end,
                 )
             if marker in _FRAME_MARKERS:
-                frame, frame_marker = data[position + 4 : end], marker
-            elif marker == _APP1:
-                block = data[position + 4 : end]
-                if block.startswith(_EXIF):
-                    exif = exif or block
-                elif block.startswith(_XMP):
-                    xmp = xmp or block
-            elif marker == _APP14 and _is_adobe(data[position + 4 : end]):
-                is_ycc = data[position + 15] == 1
-            position = end
+                frame, frame_marker = block, marker
+            elif marker == _APP1 and block.startswith(_EXIF):
+                exif = exif or block
+            elif marker == _APP1 and block.startswith(_XMP):
+                xmp = xmp or block
+            elif marker == _APP14 and _is_adobe(block):
+                is_ycc = data[start + 15] == 1
     except (IndexError, struct.error):
         pass
     return None
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, start and end of every segment, as long as one follows another.
+
+    Raises:
+        IndexError: If the file ends.
+    """
+    position = 2
+    while data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF or marker in STANDALONE:
+            position += 1 if marker == 0xFF else 2
+            continue
+        end = position + 2 + (data[position + 2] << 8 | data[position + 3])
+        yield marker, position, end
+        position = end
 
 
 def _oddity(bits: int, marker: int) -> str:
@@ -131,22 +138,18 @@ def _is_adobe(block: bytes) -> bool:
 
 def without_metadata(data: bytes, head: JpegHead) -> bytes:
     """Return the file without what changes no pixel in front of its scan; Pillow refuses some for a damaged remark."""
-    kept, position = [data[:2]], 2
-    while position < head.scan_start:
-        marker = data[position + 1]
-        if marker == 0xFF or marker in _STANDALONE:
-            position += 1 if marker == 0xFF else 2
-            continue
-        end = position + 2 + (data[position + 2] << 8 | data[position + 3])
-        block = data[position + 4 : end]
+    kept = [data[:2]]
+    for marker, start, end in _segments(data):
+        block = data[start + 4 : end]
         is_remark = _APP0 <= marker <= _APP15 or marker == _COMMENT
         tells_colours = (marker == _APP14 and _is_adobe(block)) or (
             marker == _APP0 and len(block) >= 14 and block.startswith(b"JFIF\0")
         )
         if not is_remark or tells_colours:
-            kept.append(data[position:end])
-        position = end
-    return b"".join([*kept, data[position:]])
+            kept.append(data[start:end])
+        if end >= head.scan_start:
+            break
+    return b"".join([*kept, data[head.scan_start :]])
 
 
 def check_whole(data: bytes, head: JpegHead) -> None:

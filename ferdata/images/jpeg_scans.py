@@ -9,11 +9,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["count_scans", "find_damage"]
+__all__ = ["STANDALONE", "count_scans", "find_damage"]
 
 _MARKER = re.compile(rb"\xff([^\x00\xff])")
 _STUFFED = re.compile(rb"\xff+\x00")
-_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+"""Markers without a segment behind them."""
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 _DHT, _EOI, _SOS, _DRI = 0xC4, 0xD9, 0xDA, 0xDD
 _END_OF_BLOCK = 64
@@ -116,7 +117,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         if marker == _EOI:
             yield marker, position, position
             return
-        if marker not in _STANDALONE:
+        if marker not in STANDALONE:
             start, position = (
                 position + 2,
                 max(position + 2, position + int.from_bytes(data[position : position + 2], "big")),

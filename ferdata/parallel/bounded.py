@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from ferdata.errors import FerdataError
 from ferdata.program import stops_held
 
-__all__ = ["result_of", "results_in_order", "submit_quietly"]
+__all__ = ["ResultT", "TaskT", "result_of", "results_in_order", "submit_quietly"]
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")

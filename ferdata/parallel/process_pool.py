@@ -16,17 +16,15 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from ferdata.errors import WorkerError
-from ferdata.parallel.bounded import result_of, results_in_order, submit_quietly
+from ferdata.parallel.bounded import ResultT, TaskT, result_of, results_in_order, submit_quietly
 
 __all__ = ["Beat", "map_in_processes", "run_tasks"]
 
-TaskT = TypeVar("TaskT")
-ResultT = TypeVar("ResultT")
 Beat = Callable[[int, int, int], None]
 """Called with images accepted and rejected, and bytes: by a task for one image, which it may end; else with sums."""
 

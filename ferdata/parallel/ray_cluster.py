@@ -7,16 +7,15 @@ URLs by the same names and have ferdata installed; the bytes are those of the lo
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ferdata.errors import FerdataError, WorkerError
 from ferdata.optional import needs
+from ferdata.parallel.bounded import ResultT, TaskT
 from ferdata.parallel.process_pool import Beat
 
 __all__ = ["run_tasks_on_ray"]
 
-TaskT = TypeVar("TaskT")
-ResultT = TypeVar("ResultT")
 
 TICK_SECONDS = 0.5
 TASKS_PER_CORE = 2

@@ -5,8 +5,8 @@ In: a function and its jobs. Out: its results, in order. Costs nothing if there 
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TypeVar
 
+from ferdata.parallel.bounded import ResultT, TaskT
 from ferdata.parallel.process_pool import map_in_processes
 from ferdata.parallel.threads import iterate_in_threads
 from ferdata.store import Store
@@ -18,18 +18,16 @@ FILES_PER_JOB = 1024
 
 _JOBS_WORTH_A_POOL = 8
 _REMOTE_THREADS = 16
-_JobT = TypeVar("_JobT")
-_ResultT = TypeVar("_ResultT")
 
 
 def read_in_order(
     store: Store,
-    function: Callable[[Store, _JobT], _ResultT],
-    jobs: Iterable[_JobT],
+    function: Callable[[Store, TaskT], ResultT],
+    jobs: Iterable[TaskT],
     *,
     num_jobs: int,
     num_workers: int,
-) -> Iterator[_ResultT]:
+) -> Iterator[ResultT]:
     """Yield ``function(store, job)`` for every job, in order.
 
     Local files are read by processes, since Python itself takes most of the time; remote ones by threads, which wait.

@@ -6,15 +6,12 @@ order. Threads, not processes: they need no start method, no main guard and no p
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
-from ferdata.parallel.bounded import results_in_order
+from ferdata.parallel.bounded import ResultT, TaskT, results_in_order
 from ferdata.parallel.cores import check_workers, usable_cores
 
 __all__ = ["Progress", "iterate_in_threads", "map_in_threads"]
 
-TaskT = TypeVar("TaskT")
-ResultT = TypeVar("ResultT")
 Progress = Callable[[int, int], None]
 """Called with (tasks done, tasks)."""
 

@@ -108,13 +108,11 @@ void copy_row(const uint8_t *from, uint8_t *to, int64_t bytes, int streaming) {
     memcpy(to, from, (size_t)bytes);
 }
 
-/* Copy sample picks[i], or i where picks is NULL, to row rows[i]; samples lie `stride` bytes apart; a negative row is
- * skipped. */
-FERDATA_API void ferdata_scatter(const uint8_t *samples, int64_t stride, const int64_t *picks, int64_t count,
-                                 uint8_t *out, int64_t row_bytes, const int64_t *rows, int32_t streaming) {
+/* Copy sample i to row rows[i]; samples lie `stride` bytes apart; a negative row is skipped. */
+FERDATA_API void ferdata_scatter(const uint8_t *samples, int64_t stride, int64_t count, uint8_t *out,
+                                 int64_t row_bytes, const int64_t *rows, int32_t streaming) {
     for (int64_t i = 0; i < count; i++)
-        if (rows[i] >= 0)
-            copy_row(samples + (picks ? picks[i] : i) * stride, out + rows[i] * row_bytes, row_bytes, streaming);
+        if (rows[i] >= 0) copy_row(samples + i * stride, out + rows[i] * row_bytes, row_bytes, streaming);
     finish_streaming(streaming);
 }
 

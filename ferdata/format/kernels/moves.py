@@ -45,36 +45,23 @@ def _split(packed: np.ndarray, step: int, planes: np.ndarray) -> bool:
     return True
 
 
-def scatter(
-    samples: np.ndarray,
-    out: np.ndarray,
-    rows: np.ndarray,
-    *,
-    picks: np.ndarray | None = None,
-    streaming: bool | None = None,
-) -> None:
-    """Copy ``samples[i]``, or ``samples[picks[i]]``, to ``out[rows[i]]``; negative rows are skipped.
+def scatter(samples: np.ndarray, out: np.ndarray, rows: np.ndarray, *, streaming: bool | None = None) -> None:
+    """Copy ``samples[i]`` to ``out[rows[i]]``; negative rows are skipped.
 
     Args:
-        samples: uint8 ``[S, row_bytes]``, rows contiguous, at any stride: a strided view of a shard will do.
+        samples: uint8 ``[n, row_bytes]``, rows contiguous, at any stride: a strided view of a shard will do.
         out: uint8 ``[R, row_bytes]``, C-contiguous.
         rows: int64 ``[n]``, each below ``R``.
-        picks: int64 ``[n]``, each from 0 to ``S - 1``; None takes all samples in order.
         streaming: Write past the cache; None decides by the size of a row.
     """
     rows = np.ascontiguousarray(rows, np.int64)
-    count = len(samples) if picks is None else len(picks)
-    if samples.ndim != 2 or out.ndim != 2 or samples.shape[1] != out.shape[1] or rows.shape != (count,):
+    if samples.ndim != 2 or out.ndim != 2 or samples.shape[1] != out.shape[1] or rows.shape != (len(samples),):
         raise OptionError(
             f"rows: {list(samples.shape)} into {list(out.shape)} found, "
             "expected [n, row_bytes] into [R, row_bytes] and n rows"
         )
     if len(rows) and rows.max() >= len(out):
         raise OptionError(f"rows: up to {rows.max()} found, expected at most {len(out) - 1}")
-    if picks is not None:
-        picks = np.ascontiguousarray(picks, np.int64)
-        if len(picks) and (picks.min() < 0 or picks.max() >= len(samples)):
-            raise OptionError(f"picks: {picks.min()} to {picks.max()} found, expected 0 to {len(samples) - 1}")
     kernels = load()
     plain = (
         samples.dtype == np.uint8
@@ -84,14 +71,11 @@ def scatter(
         and out.flags.writeable
     )
     if kernels is None or not plain:
-        taken = np.arange(count) if picks is None else picks
-        out[rows[rows >= 0]] = samples[taken[rows >= 0]]
+        out[rows[rows >= 0]] = samples[rows >= 0]
         return
     past_cache = out.shape[1] >= STREAMING_BYTES if streaming is None else streaming
-    where = None if picks is None else address(picks)
-    kernels.scatter(
-        address(samples), samples.strides[0], where, count, address(out), out.shape[1], address(rows), int(past_cache)
-    )
+    to_rows = address(out), out.shape[1], address(rows)
+    kernels.scatter(address(samples), samples.strides[0], len(samples), *to_rows, int(past_cache))
 
 
 def channel_moments(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ import numpy as np
 
 __all__ = ["Kernels", "address", "load", "why_missing"]
 
-ABI = 6
+ABI = 7
 """What these declarations fit; raised in ``_native.h`` and here together, so that a stale library is not called."""
 BEST = 2
 """The best of the instruction sets that ``Kernels.select`` knows: 0 plain C, 1 AVX2, 2 AVX-512."""
@@ -33,7 +33,7 @@ class Kernels:
         encode: ``(filter, pixels, payload, scratch) -> payload size``.
         decode: ``(filter, payload, payload bytes, slack bytes, pixels, scratch) -> 0, or -1 where it is damaged``.
         planes: ``(packed, bytes a pixel, pixels, chw, streaming)``.
-        scatter: ``(samples, stride, picks, count, out, row bytes, rows, streaming)``.
+        scatter: ``(samples, stride, count, out, row bytes, rows, streaming)``.
         moments: ``(values, channels, count, moments)``.
         expect: ``(file descriptor, bodies, positions, count, step, [bytes, missing]) -> 0, or -1 for bad positions``.
         check: ``(bodies, positions, count, chosen or None) -> sound ones before the first that is not``.
@@ -54,7 +54,7 @@ class Kernels:
         self.encode = _declare(library, "encode", size, pointer, pointer, pointer, pointer)
         self.decode = _declare(library, "decode", number, pointer, pointer, size, size, pointer, pointer)
         self.planes = _declare(library, "planes", None, pointer, number, size, pointer, number)
-        self.scatter = _declare(library, "scatter", None, pointer, size, pointer, size, pointer, size, pointer, number)
+        self.scatter = _declare(library, "scatter", None, pointer, size, size, pointer, size, pointer, number)
         self.moments = _declare(library, "moments", None, pointer, size, size, pointer)
         job, to_rows = (pointer, pointer, size), (pointer, size, size, pointer)
         self.expect = _declare(library, "expect", number, number, *job, size, pointer)

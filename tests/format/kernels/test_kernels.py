@@ -86,19 +86,3 @@ def test_samples_of_a_frame_are_copied_to_their_rows(row_bytes: int, streaming: 
         assert np.array_equal(out[row], expected)
     with pytest.raises(OptionError, match="up to 9 found, expected at most 8"):
         scatter(samples, out, rows + 1)
-
-
-@pytest.mark.parametrize("streaming", [True, False])
-def test_some_samples_of_a_shard_are_copied_to_their_rows(streaming: bool) -> None:
-    """Picked by number, in any order; a number beyond the shard would read somebody else's memory."""
-    samples = noise(1, 12, 512)[0]
-    out = np.zeros((5, 512), np.uint8)
-    picks, rows = np.array([11, 0, 3, 3]), np.array([1, 4, 0, 3])
-
-    scatter(samples, out, rows, picks=picks, streaming=streaming)
-
-    assert np.array_equal(out[rows], samples[picks])
-    assert not out[2].any()
-    for wrong in (12, -1):
-        with pytest.raises(OptionError, match="expected 0 to 11"):
-            scatter(samples, out, rows, picks=np.array([0, wrong, 2, 3]))
