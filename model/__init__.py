@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from ferdata.training.load import TrainedNetwork, load_run
     from ferdata.training.nets.designs import MODEL_NAMES
     from ferdata.training.options import TrainOptions
+    from ferdata.training.run.process_group import FollowingError, is_first_process
     from ferdata.training.run.progress import EpochStatus, RichProgress, StepStatus, TrainProgress
-    from ferdata.training.run.ranks import FollowingError, is_first_process
     from ferdata.training.run.result import TrainResult
     from ferdata.training.trainer import train
 
@@ -35,7 +35,7 @@ __getattr__ = lazily(
         "ferdata.training.nets.designs": ["MODEL_NAMES"],
         "ferdata.training.options": ["TrainOptions"],
         "ferdata.training.run.progress": ["EpochStatus", "RichProgress", "StepStatus", "TrainProgress"],
-        "ferdata.training.run.ranks": ["FollowingError", "is_first_process"],
+        "ferdata.training.run.process_group": ["FollowingError", "is_first_process"],
         "ferdata.training.run.result": ["TrainResult"],
         "ferdata.training.trainer": ["train"],
     },

@@ -18,7 +18,7 @@ from ferdata.strata import draw_stratified
 from ferdata.stream import Loader
 from ferdata.stream.batch import SampleTable
 from ferdata.training.options import TrainOptions
-from ferdata.training.run.ranks import Ranks
+from ferdata.training.run.process_group import Ranks
 
 __all__ = ["StepBatch", "TrainData", "open_evaluation"]
 

@@ -16,7 +16,7 @@ from ferdata.stream import IGNORED_LABEL, BatchContext, BatchTransform, Loader
 from ferdata.training.nets.networks import FerNetwork
 from ferdata.training.options import TrainOptions
 from ferdata.training.report.scores import Mistake, SplitScores, scores_from_confusion
-from ferdata.training.run.ranks import Ranks
+from ferdata.training.run.process_group import Ranks
 from ferdata.training.step import run_network
 
 __all__ = ["Evaluation", "evaluate"]

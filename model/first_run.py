@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ferdata.dataset.builtin import builtin_shards
-from ferdata.training.run.ranks import join_ranks
+from ferdata.training.run.process_group import join_ranks
 
 __all__ = ["BUILTIN_SETTINGS", "builtin_settings"]
 

@@ -12,8 +12,8 @@ from torch import nn
 from ferdata.errors import OptionError, TrainError
 from ferdata.stream import BatchContext, Normalize
 from ferdata.training.nets.augment import Resize
+from ferdata.training.nets.initial_weights import load_weights
 from ferdata.training.nets.networks import FerNetwork, build_network
-from ferdata.training.nets.transfer import load_weights
 from ferdata.training.run.checkpoint import Checkpoint, find_checkpoint
 
 __all__ = ["TrainedNetwork", "load_run"]

@@ -18,7 +18,7 @@ from ferdata.training.nets.losses import concordance_loss, cross_entropy_sum
 from ferdata.training.nets.networks import FerNetwork
 from ferdata.training.nets.optim import learning_rate, make_optimizer
 from ferdata.training.options import TrainOptions
-from ferdata.training.run.ranks import Ranks
+from ferdata.training.run.process_group import Ranks
 
 __all__ = ["Stepper", "run_network"]
 

@@ -19,12 +19,12 @@ from ferdata.store import Store
 from ferdata.stream import Loader
 from ferdata.training.data import TrainData, open_evaluation
 from ferdata.training.nets.augment import evaluation_transform, training_transform
+from ferdata.training.nets.initial_weights import load_weights, make_network
 from ferdata.training.nets.losses import class_weights
 from ferdata.training.nets.optim import learning_rate
-from ferdata.training.nets.transfer import load_weights, make_network
 from ferdata.training.options import TrainOptions
-from ferdata.training.report.advice import advise
 from ferdata.training.report.scores import Mistake, SplitScores
+from ferdata.training.report.waiting import advise
 from ferdata.training.run.attempts import AUTO, find_resume
 from ferdata.training.run.checkpoint import BEST_NAME, LAST_NAME, Checkpoint
 from ferdata.training.run.checkpointer import Checkpointer
@@ -32,11 +32,11 @@ from ferdata.training.run.clock import WaitClock
 from ferdata.training.run.folder import RunLog, keep_run, make_run, open_run
 from ferdata.training.run.memory import take_step
 from ferdata.training.run.notes import Notes, opening_notes
+from ferdata.training.run.process_group import Ranks, join_ranks
 from ferdata.training.run.progress import EpochStatus, StepStatus, TrainProgress
-from ferdata.training.run.ranks import Ranks, join_ranks
 from ferdata.training.run.result import TrainResult
-from ferdata.training.run.state import TrainState
 from ferdata.training.run.stopping import StopSignal
+from ferdata.training.run.train_state import TrainState
 from ferdata.training.step import Stepper
 
 with needs("train", "training", "tensorboard"):

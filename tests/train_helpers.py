@@ -14,7 +14,7 @@ from ferdata.training import EpochStatus, StepStatus, TrainOptions
 from ferdata.training.nets.networks import FerNetwork
 from ferdata.training.run.checkpoint import Checkpoint, NetworkRecord, Normalisation
 from ferdata.training.run.folder import read_metrics
-from ferdata.training.run.state import TrainState
+from ferdata.training.run.train_state import TrainState
 
 torch.set_num_threads(1)  # these networks are so small that threads cost more than they save
 

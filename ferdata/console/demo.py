@@ -41,7 +41,7 @@ def demo(
     from ferdata.synth import write_synthetic
     from ferdata.training import RichProgress, TrainOptions, train
     from ferdata.training.first_run import BUILTIN_SETTINGS
-    from ferdata.training.report.page import render_page
+    from ferdata.training.report.render import render_page
     from ferdata_bench.loaders.harness import run_bench
     from ferdata_bench.loaders.options import BenchOptions
     from ferdata_bench.loaders.report import print_result, save_plot

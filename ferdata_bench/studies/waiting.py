@@ -24,10 +24,10 @@ from ferdata.parallel import usable_cores
 from ferdata.store import Store
 from ferdata.training.data import StepBatch, TrainData
 from ferdata.training.nets.augment import training_transform
-from ferdata.training.nets.transfer import make_network
+from ferdata.training.nets.initial_weights import make_network
 from ferdata.training.options import TrainOptions
 from ferdata.training.run.clock import WaitClock
-from ferdata.training.run.ranks import join_ranks
+from ferdata.training.run.process_group import join_ranks
 from ferdata.training.step import Stepper
 
 __all__ = ["Throughput", "measure_throughput"]

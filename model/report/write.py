@@ -9,8 +9,8 @@ from pathlib import Path
 from ferdata.format import DatasetIndex
 from ferdata.store import Store
 from ferdata.training.options import TrainOptions
-from ferdata.training.report.page import TEMPLATES, render_page
 from ferdata.training.report.plots import draw_confusion, draw_curves
+from ferdata.training.report.render import TEMPLATES, render_page
 from ferdata.training.report.scores import Mistake
 from ferdata.training.run.disk import naming, write_json
 from ferdata.training.run.folder import read_environment, read_metrics

@@ -19,7 +19,7 @@ from ferdata.errors import TrainError
 from ferdata.store import Store
 from ferdata.training.run.disk import naming
 from ferdata.training.run.foreign import describe_file, describe_record
-from ferdata.training.run.state import TrainState
+from ferdata.training.run.train_state import TrainState
 
 __all__ = [
     "BEST_NAME",

@@ -8,11 +8,11 @@ from pathlib import Path
 from ferdata.errors import TrainError
 from ferdata.program import go_on
 from ferdata.stream import Loader, Normalize
-from ferdata.training.nets.transfer import load_weights
+from ferdata.training.nets.initial_weights import load_weights
 from ferdata.training.options import TrainOptions
 from ferdata.training.run.checkpoint import BEST_NAME, LAST_NAME, Checkpoint, NetworkRecord, Normalisation
-from ferdata.training.run.ranks import Ranks
-from ferdata.training.run.state import TrainState
+from ferdata.training.run.process_group import Ranks
+from ferdata.training.run.train_state import TrainState
 from ferdata.training.step import Stepper
 
 __all__ = ["Checkpointer"]

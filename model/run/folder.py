@@ -26,7 +26,7 @@ from ferdata.training.options import TrainOptions
 from ferdata.training.run.attempts import find_begun, launch
 from ferdata.training.run.checkpoint import Checkpoint
 from ferdata.training.run.disk import json_line, naming, read_json, write_json
-from ferdata.training.run.ranks import Ranks
+from ferdata.training.run.process_group import Ranks
 
 __all__ = ["RunLog", "keep_run", "make_run", "open_run", "read_environment", "read_metrics"]
 

@@ -6,9 +6,9 @@ from ferdata.dataset.info import shard_command
 from ferdata.format import DatasetIndex
 from ferdata.training.nets.optim import learning_rate
 from ferdata.training.options import TrainOptions
-from ferdata.training.report.advice import Advice
+from ferdata.training.report.waiting import Advice
 from ferdata.training.run.progress import TrainProgress
-from ferdata.training.run.state import TrainState
+from ferdata.training.run.train_state import TrainState
 
 __all__ = ["Notes", "opening_notes"]
 

@@ -12,7 +12,7 @@ from ferdata.errors import OptionError
 from ferdata.training.nets.designs import MODEL_NAMES, find_design, linear_input, smallest_size
 from ferdata.training.nets.networks import build_network
 from ferdata.training.run.checkpoint import Checkpoint
-from ferdata_bench.studies.networks import network_table
+from ferdata_bench.studies.network_table import network_table
 
 REPORT = {"basic1": 8464, "basic2": 6400, "mod1": 6400, "mod2": 6400, "mod3": 6400, "new1": 84672, "mod4": 84672}
 

@@ -246,7 +246,7 @@ def test_a_compiled_network_drops_the_same_features(
         torch.nn.Flatten(), num_features=3 * 28 * 28, num_classes=8, dropout=0.4, valence_arousal=False
     )
     monkeypatch.setattr(
-        "ferdata.training.nets.transfer.build_network", lambda *args, **settings: copy.deepcopy(network)
+        "ferdata.training.nets.initial_weights.build_network", lambda *args, **settings: copy.deepcopy(network)
     )
     settings = {"epochs": 1, "optimizer": "sgd", "lr": 1e-4, "dropout": 0.4, "limit": 32, "augment": ()}
     plain = train(small_options(shards, tmp_path, name="plain", **settings)).run

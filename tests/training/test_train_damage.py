@@ -200,7 +200,7 @@ def test_weights_larger_than_the_memory_are_said_to_be(
             "you tried to allocate 9 bytes"
         )
 
-    monkeypatch.setattr("ferdata.training.nets.transfer.build_network", refuse)
+    monkeypatch.setattr("ferdata.training.nets.initial_weights.build_network", refuse)
     with pytest.raises(
         TrainError, match=r"model basic1 at 28 x 28: its weights do not fit the memory .*size= or another model="
     ):
@@ -213,7 +213,7 @@ def test_batch_normalisation_over_one_value_is_explained(
     """torch's own error names neither the batch nor what to change."""
     body = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.BatchNorm2d(3), torch.nn.Flatten())
     network = FerNetwork(body, num_features=3, num_classes=8, dropout=0.0, valence_arousal=False)
-    monkeypatch.setattr("ferdata.training.nets.transfer.build_network", lambda *args, **settings: network)
+    monkeypatch.setattr("ferdata.training.nets.initial_weights.build_network", lambda *args, **settings: network)
 
     with pytest.raises(
         OptionError,

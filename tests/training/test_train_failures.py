@@ -142,7 +142,7 @@ def test_a_damaged_shard_stops_the_run_and_is_named(tmp_path: Path) -> None:
 
 def test_waiting_for_data_is_said_with_what_to_do(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The advice names settings of this very run."""
-    monkeypatch.setattr("ferdata.training.report.advice.WAIT_LIMIT", -1.0)
+    monkeypatch.setattr("ferdata.training.report.waiting.WAIT_LIMIT", -1.0)
     progress = Recorder()
     result = train(
         small_options(shards, tmp_path, batch_size=2, sampling="uniform", augment=(), epochs=1, num_workers=2),

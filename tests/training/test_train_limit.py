@@ -16,7 +16,7 @@ from ferdata.ingest import IngestOptions, ingest
 from ferdata.training import TrainOptions, train
 from ferdata.training.data import StepBatch, TrainData
 from ferdata.training.nets.networks import build_network
-from ferdata.training.run.ranks import Ranks
+from ferdata.training.run.process_group import Ranks
 
 
 @pytest.fixture(scope="module")

@@ -145,7 +145,7 @@ def test_a_note_of_the_last_epoch_is_in_its_checkpoint(
     shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that waited in its last epoch says so in the report that is drawn again, and once if it is made longer."""
-    monkeypatch.setattr("ferdata.training.report.advice.WAIT_LIMIT", -1.0)
+    monkeypatch.setattr("ferdata.training.report.waiting.WAIT_LIMIT", -1.0)
     first = train(small_options(shards, tmp_path, name="waiting", epochs=1))
 
     again = train(TrainOptions(resume=first.run))

@@ -1,6 +1,6 @@
 """The table of networks for the documentation: parameters and arithmetic, counted and not remembered.
 
-    python -m ferdata_bench.studies.networks
+    python -m ferdata_bench.studies.network_table
 
 In: nothing. Out: Markdown. The networks are built on torch's meta device, so nothing is computed.
 """

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ferdata.console.demo import TEMPLATE
-from ferdata.training.report.page import render_page
+from ferdata.training.report.render import render_page
 
 HOSTILE = "<b onload='x()'>\u202e\"&\x1b[31m s3://u:SECRET@h/a"
 HARMLESS = "&lt;b onload=&#39;x()&#39;&gt;\\u202e&#34;&amp;\\x1b[31m s3://***@h/a"
