@@ -16,6 +16,8 @@ from trees_rafdb import jpeg_bytes, parquet_file, put
 from ferdata.errors import StoreError
 from ferdata.sources import read_image
 from ferdata.sources.files import image_bytes
+from ferdata.sources.files.image_bytes import read_apart
+from ferdata.store import Store
 
 
 def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
@@ -152,3 +154,18 @@ def test_an_image_that_is_not_there_is_one_error(tmp_path: Path, path: str, matc
 
     with pytest.raises(StoreError, match=match):
         read_image(str(tmp_path), path)
+
+
+def _abort_on_b(store: Store, path: str) -> str:
+    if path == "b.parquet":
+        os.abort()
+    return path
+
+
+def test_a_file_on_which_the_reader_aborts_is_named(tmp_path: Path) -> None:
+    """pyarrow ends its process on about one of 300 flipped bits of a small footer; that must not be this one."""
+    found = read_apart(_abort_on_b, Store(tmp_path), ["a.parquet", "b.parquet", "c.parquet"])
+
+    assert next(found) == "a.parquet"
+    with pytest.raises(StoreError, match=r"b\.parquet: a file found that ends the process which reads it, expected"):
+        next(found)

@@ -12,18 +12,21 @@ import re
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ferdata.errors import FerdataError, StoreError
+from ferdata.errors import FerdataError, StoreError, WorkerError
+from ferdata.parallel import map_in_processes
 from ferdata.store import Store
 
-__all__ = ["IMAGE_COLUMN", "open_parquet", "parquet_errors", "read_image"]
+__all__ = ["IMAGE_COLUMN", "open_parquet", "parquet_errors", "read_apart", "read_image"]
+
+ResultT = TypeVar("ResultT")
 
 IMAGE_COLUMN = "image"
 _ROW = re.compile(r"(.+\.parquet)#(\d+)", re.IGNORECASE | re.DOTALL)
@@ -77,6 +80,23 @@ def open_parquet(store: Store, path: str, *, as_dictionary: Sequence[str] = ()) 
     with parquet_errors(store, path):
         source = store.path(path) if store.is_local else pa.PythonFile(_RangeFile(store, path), mode="r")
         return pq.ParquetFile(source, read_dictionary=list(as_dictionary))
+
+
+def read_apart(read: Callable[[Store, str], ResultT], store: Store, paths: Sequence[str]) -> Iterator[ResultT]:
+    """Yield ``read(store, path)`` of each parquet file, from another process: pyarrow aborts on some damaged footers.
+
+    Raises:
+        StoreError: If a file ends that process.
+    """
+    results = map_in_processes(partial(read, store), paths, num_workers=1, where=store.path())
+    for path in paths:
+        try:
+            yield next(results)
+        except WorkerError as error:
+            raise StoreError(
+                f"{store.path(path)}: a file found that ends the process which reads it, expected a parquet file; "
+                "take another copy or remove it"
+            ) from error
 
 
 @contextlib.contextmanager

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from ferdata.errors import AmbiguousLayoutError, StoreError
 from ferdata.sources.affectnet.totals import TENTH
-from ferdata.sources.files.image_bytes import open_parquet, parquet_errors
+from ferdata.sources.files.image_bytes import open_parquet, parquet_errors, read_apart
 from ferdata.sources.files.listing import Tree, below, name_of, split_of
 from ferdata.sources.files.matching import in_order
 from ferdata.sources.layout import Asked, Detection, Layout, Release
 from ferdata.sources.parquet.reader import scan
+from ferdata.store import Store
 
 __all__ = ["AN_PARQUET", "RAF_PARQUET"]
 
@@ -25,8 +26,9 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
     """
     tables: dict[str, list[str]] = {}
     ignored: list[str] = []
-    for path in _parquet_files(tree, folder, depth=_PARQUET_DEPTH):
-        is_used = {"image", "label"} <= set(_column_names(tree, path))
+    files = _parquet_files(tree, folder, depth=_PARQUET_DEPTH)
+    for path, names in zip(files, read_apart(_column_names, tree.store, files), strict=True):
+        is_used = {"image", "label"} <= set(names)
         (tables.setdefault(_table_split(path), []) if is_used else ignored).append(path)
     if not tables:
         return None
@@ -56,8 +58,8 @@ def _parquet_files(tree: Tree, folder: str, *, depth: int) -> list[str]:
     return found
 
 
-def _column_names(tree: Tree, path: str) -> list[str]:
-    with parquet_errors(tree.store, path), open_parquet(tree.store, path) as file:
+def _column_names(store: Store, path: str) -> list[str]:
+    with parquet_errors(store, path), open_parquet(store, path) as file:
         return list(file.schema_arrow.names)
 
 

@@ -7,7 +7,7 @@ Costs one read of the label columns; of the images only the counts of missing on
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ from ferdata.errors import AmbiguousLayoutError, LayoutError, SourceError
 from ferdata.labels import AFFECTNET_ALL, KNOWN_NAMES, canonical_name
 from ferdata.sources.affectnet.totals import PART_OF_AFFECTNET
 from ferdata.sources.class_folders.orders import find_number_order, shown_counts
-from ferdata.sources.files.image_bytes import IMAGE_COLUMN, open_parquet, parquet_errors
+from ferdata.sources.files.image_bytes import IMAGE_COLUMN, open_parquet, parquet_errors, read_apart
 from ferdata.sources.files.listing import shorten
 from ferdata.sources.files.matching import stem_of, whole_number
 from ferdata.sources.idle_options import refuse_labels
@@ -42,18 +42,18 @@ class _LabelColumn:
     """The labels of one file.
 
     Attributes:
-        split: Split of the file.
         path: Relative to the source root.
         values: One value a row: a class number, a class name, or None.
         names: Class names by number where the file stores them.
         without_image: Rows whose image is null.
+        split: Split of the file.
     """
 
-    split: str
     path: str
     values: list[Any]
     names: tuple[str, ...] | None
     without_image: frozenset[int]
+    split: str = ""
 
 
 def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
@@ -66,7 +66,8 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         SourceError: If most labels are not classes.
     """
     builder = LayoutScan(store, detection, options)
-    columns = [_read_labels(store, path, split) for split, paths in detection.tables.items() for path in paths]
+    splits = {path: split for split, paths in detection.tables.items() for path in paths}
+    columns = [replace(column, split=splits[column.path]) for column in read_apart(_read_labels, store, list(splits))]
     order = _order_of_numbers(columns, store.path(), options.labels, builder)
     for column in columns:
         names = _canonical(column.names, store.path(column.path)) if column.names is not None else None
@@ -98,7 +99,7 @@ def _judge(value: Any, class_name: str | None, is_image_empty: bool, builder: La
     return builder.judge_name(class_name, value)
 
 
-def _read_labels(store: Store, path: str, split: str) -> _LabelColumn:
+def _read_labels(store: Store, path: str) -> _LabelColumn:
     """Read the label column of one file, and which of its rows have no image.
 
     Raises:
@@ -115,7 +116,6 @@ def _read_labels(store: Store, path: str, split: str) -> _LabelColumn:
     with parquet_errors(store, path), open_parquet(store, path, as_dictionary=repeated) as file:
         column = file.read(columns=[LABEL_COLUMN]).column(0)
         return _LabelColumn(
-            split=split,
             path=path,
             values=column.to_pylist(),
             names=_stored_names(file.schema_arrow),
