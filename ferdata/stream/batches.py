@@ -1,10 +1,12 @@
 """The loader's batches for those who bring their own ``DataLoader``: each of its workers makes every so-many-th batch.
 
-In: a data set folder. Out: ready batches in the loader's own order, however many workers there are. What comes from a
-worker is copied once through torch's shared memory, which :class:`ferdata.Loader` saves.
+In: a data set folder. Out: ready batches in the loader's own order, however many workers there are. Images without a
+transform are not copied on their way: a worker builds them in memory that the consumer's process maps once.
 """
 
+import contextlib
 import os
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,14 +14,16 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from ferdata.errors import OptionError, StateError
+from ferdata.errors import OptionError, StateError, WorkerError
 from ferdata.store import Store, StrPath
+from ferdata.stream.memory.handoff import WorkerSlots, forget_ended
 from ferdata.stream.order.ranks import find_rank
 from ferdata.stream.order.windows import Checked, due, sort_samples
 from ferdata.stream.source import BatchSource
 from ferdata.stream.state import Position
 from ferdata.stream.transforms import BatchTransform
 from ferdata.stream.workers.worker import ShardPool
+from ferdata.stream.workers.workers import CAN_SHARE
 
 __all__ = ["ShardBatches"]
 
@@ -84,6 +88,8 @@ class ShardBatches(IterableDataset[Any]):
         self._epoch = torch.zeros((), dtype=torch.int64, device="cpu")
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # persistent workers see it too
         self._process = -1
+        self._slots: WorkerSlots | None = None
+        weakref.finalize(self, forget_ended).atexit = False
 
     def __repr__(self) -> str:
         source, count = self._source, f"{len(self):,} batches"
@@ -92,7 +98,7 @@ class ShardBatches(IterableDataset[Any]):
     def __getstate__(self) -> dict[str, Any]:
         # Workers that are spawned or sent elsewhere cannot ask torch.distributed.
         self._source.given_rank = find_rank(*self._source.given_rank, early=True)
-        return {**self.__dict__, "_process": -1, "_pool": None, "_checked": None}
+        return {**self.__dict__, "_process": -1, "_pool": None, "_checked": None, "_slots": None}
 
     def __len__(self) -> int:
         self._source.join_ranks(early=True)
@@ -124,18 +130,25 @@ class ShardBatches(IterableDataset[Any]):
             self._process = os.getpid()
             self._pool = ShardPool(Store(self._source.root), self._source.index, self._source.split)
             self._checked = Checked(len(self._source.table), always=self._source.verify_always)
+            self._slots = None
         info = get_worker_info()
+        if self._slots is None and info is not None and CAN_SHARE:
+            with contextlib.suppress(WorkerError):  # without room for it, torch's own way will do
+                self._slots = WorkerSlots(self._source.order.batch_size * self._source.index.spec.num_bytes)
         return _Iteration(self._source, self._read, self.epoch, 0 if info is None else info.id, _count(info))
 
     def _read(self, samples: np.ndarray, epoch: int) -> tuple[torch.Tensor, dict[str, Any]]:
         """Return the images and the other fields of samples, int64 ``[n]``; -1 is padding."""
         source = self._source
-        pixels = np.empty((len(samples), source.index.spec.num_bytes), np.uint8)
+        shape = (len(samples), *source.index.spec.shape)
+        images = None if self._slots is None else self._slots.take(shape)
+        if images is None:
+            images = torch.empty(shape, dtype=torch.uint8, device="cpu")
+        pixels = images.numpy().reshape(len(samples), -1)
         pixels[samples < 0] = 0
         ordered, rows = sort_samples(samples)
         self._pool.read_rows(ordered, pixels, rows, verify=due(ordered, self._checked.needs(samples, epoch)))
         self._checked.note(samples)
-        images = torch.from_numpy(pixels).view(-1, *source.index.spec.shape)
         return images, source.table.values(source.fields, samples, self._pool.read_records)
 
 

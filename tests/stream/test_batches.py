@@ -1,5 +1,6 @@
 """``ShardBatches``: a ``DataLoader`` gives the loader's batches in the loader's order, whatever its workers."""
 
+import gc
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from ferdata.errors import OptionError, ShardCorruptError, StateError
 from ferdata.stream import HorizontalFlip, Loader, ShardBatches
+from ferdata.stream.memory import handoff
 
 SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "indices"), "seed": 3}
 
@@ -65,6 +67,50 @@ def test_batches_can_be_dicts_with_any_field(truth: Truth) -> None:
     batch = next(iter(loader_of(batches, 1)))
     assert set(batch) == {"pixel_values", "labels", "keys", "records", "mask"}
     assert [record["path"] for record in batch["records"]] == [f"images/{int(key[5:])}.jpg" for key in batch["keys"]]
+
+
+def halve(images: torch.Tensor) -> torch.Tensor:
+    return images[:, :, ::2]
+
+
+@pytest.mark.parametrize("transform", [None, halve, torch.Tensor.float])
+def test_kept_batches_and_views_of_the_workers_memory_stay_true(truth: Truth, transform: Any) -> None:
+    """Workers use their memory again; only what nobody refers to, here or there, may be overwritten."""
+    options = {**SMALL, "transform": transform, "drop_last": False}
+    loader = loader_of(ShardBatches(truth.root, **options), 2)
+    with Loader(truth.root, num_workers=0, **options) as ours:
+        expected = [batch.images.clone() for batch in ours]
+    for _ in range(2):
+        kept = list(loader)
+        views = [batch.images[-1].numpy()[1:] for batch in kept]
+        for batch, images, view in zip(kept, expected, views, strict=True):
+            assert type(batch.images) is torch.Tensor and torch.equal(batch.images, images)
+            assert np.array_equal(view, images[-1].numpy()[1:])
+
+
+def test_batches_that_are_dropped_take_no_fresh_memory(truth: Truth) -> None:
+    """Fresh memory for every batch, twice, is what a DataLoader's workers spend most of their time on."""
+    loader = loader_of(ShardBatches(truth.root, **SMALL), 1)
+    for _ in range(2):
+        assert len({batch.images.data_ptr() for batch in loader}) <= handoff.SLOTS
+    assert len(handoff._received) >= 1
+    del loader
+    gc.collect()
+    handoff.forget_ended()
+    assert len(handoff._received) == 0
+    with pytest.raises(StateError, match="came without its memory"):
+        handoff._receive("other", 1, 10, None, 0, (10,))
+
+
+def test_an_iteration_that_is_left_costs_no_memory_in_the_next(truth: Truth) -> None:
+    loader = loader_of(ShardBatches(truth.root, **SMALL), 2)
+    for _ in range(8):
+        for number, batch in enumerate(loader):
+            truth.assert_true(batch)
+            if number == 5:
+                break
+    pointers = {batch.images.data_ptr() for batch in loader}
+    assert len(pointers) <= 2 * handoff.SLOTS + 1
 
 
 def test_workers_may_be_started_anew(truth: Truth) -> None:
