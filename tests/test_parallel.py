@@ -116,3 +116,14 @@ def test_tasks_in_order_are_taken_only_as_they_are_needed() -> None:
     results.close()  # type: ignore[attr-defined]
 
     assert set(psutil.Process().children()) <= before
+
+
+def _complain(number: int) -> int:
+    return os.write(2, b"TIFFFetchNormalTag: Warning, no such directory\n") + number
+
+
+def test_what_c_libraries_say_in_a_worker_does_not_reach_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    """libtiff writes of every odd tag to standard error, over the progress bar."""
+    assert list(map_in_processes(_complain, [0, 1], num_workers=1, where="here")) == [47, 48]
+
+    assert capfd.readouterr() == ("", "")

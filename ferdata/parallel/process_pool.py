@@ -136,6 +136,8 @@ def _start_worker(parent: int, begin: Callable[[], None] | None) -> None:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     # A progress bar's thread may have held these streams at the fork; flushing them would wait for it forever.
     sys.stdout = sys.stderr = None
+    # Image libraries in C write of damaged files to the terminal as they please; what matters is in our rejects.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     # What was inherited is never garbage; looking through it would copy its pages into every worker.
     gc.freeze()
     if begin is not None:
