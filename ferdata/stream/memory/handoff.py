@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ferdata.errors import StateError
-from ferdata.stream.memory.ring import SharedBytes
+from ferdata.stream.memory.ring import Lease, SharedBytes
 
 __all__ = ["WorkerSlots", "forget_ended"]
 
@@ -37,7 +37,7 @@ class WorkerSlots:
         self.slot_bytes = slot_bytes
         self.memory = SharedBytes(_FLAG_BYTES + SLOTS * slot_bytes)
         self._flags = self.memory.array()[:SLOTS]
-        self._own: dict[int, weakref.ref[_Lease]] = {}
+        self._own: dict[int, weakref.ref[Lease]] = {}
         self._is_known = False
 
     def take(self, shape: tuple[int, ...]) -> torch.Tensor | None:
@@ -46,7 +46,7 @@ class WorkerSlots:
             own = self._own.get(slot)
             if self._flags[slot] != _SENT and (own is None or own() is None):
                 self._flags[slot] = _OWN
-                lease = _Lease(self.memory.array(), slot, self.slot_bytes, shape)
+                lease = _lease(self.memory.array(), slot, self.slot_bytes, shape)
                 self._own[slot] = weakref.ref(lease)
                 tensor = torch.from_numpy(np.asarray(lease)).as_subclass(_SlotTensor)
                 tensor.place = (self, slot)
@@ -78,24 +78,15 @@ class _Received:
 
     def __init__(self, memory: SharedBytes, process: int, slot_bytes: int) -> None:
         self._bytes, self.process, self._slot_bytes = memory.array(), process, slot_bytes
-        self._lent: dict[int, weakref.ref[_Lease]] = {}
+        self._lent: dict[int, weakref.ref[Lease]] = {}
 
     def lend(self, slot: int, shape: tuple[int, ...]) -> torch.Tensor:
         for other in [other for other, lease in self._lent.items() if lease() is None]:
             del self._lent[other]
             self._bytes[other] = _FREE
-        lease = _Lease(self._bytes, slot, self._slot_bytes, shape)
+        lease = _lease(self._bytes, slot, self._slot_bytes, shape)
         self._lent[slot] = weakref.ref(lease)
         return torch.from_numpy(np.asarray(lease))
-
-
-class _Lease:
-    """The owner of a lent slot's memory: NumPy and torch keep it alive as long as any view of the memory lives."""
-
-    def __init__(self, memory: np.ndarray, slot: int, slot_bytes: int, shape: tuple[int, ...]) -> None:
-        self._memory = memory
-        data = (int(memory.ctypes.data) + _FLAG_BYTES + slot * slot_bytes, False)
-        self.__array_interface__ = {"shape": shape, "typestr": "|u1", "data": data, "version": 3}
 
 
 _received: dict[str, _Received] = {}
@@ -132,3 +123,7 @@ def _is_alive(process: int) -> bool:
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
+
+
+def _lease(memory: np.ndarray, slot: int, slot_bytes: int, shape: tuple[int, ...]) -> Lease:
+    return Lease(memory, int(memory.ctypes.data) + _FLAG_BYTES + slot * slot_bytes, shape)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ferdata.errors import OptionError, WorkerError
 
-__all__ = ["HELD_BATCHES", "Ring", "SharedBytes", "window_batches_within"]
+__all__ = ["HELD_BATCHES", "Lease", "Ring", "SharedBytes", "window_batches_within"]
 
 HELD_BATCHES = 4
 """Batches that a consumer may keep; further ones are copies."""
@@ -122,7 +122,7 @@ class Ring:
         self.slot_bytes = batch_size * row_bytes
         self.address = int(self._rows.ctypes.data)
         self._free = deque(range(num_slots))
-        self._lent: dict[int, weakref.ref[_Lease]] = {}
+        self._lent: dict[int, weakref.ref[Lease]] = {}
 
     @property
     def rows(self) -> np.ndarray:
@@ -165,19 +165,23 @@ class Ring:
         The slot is free again once the array, every view of it and every tensor made from it are gone. That is looked
         up and not signalled by a callback: one may run in any thread, and an interrupt during it would lose the slot.
         """
-        lease = _Lease(self, slot, shape)
+        lease = Lease(self.memory, self.address + slot * self.slot_bytes, shape)
         self._lent[slot] = weakref.ref(lease)
         return np.asarray(lease)
 
 
-class _Lease:
+class Lease:
     """The owner of a lent slot's memory.
 
     NumPy follows a chain of views to the first owner that is not an array, so every view of a lent batch, of whatever
     kind, keeps this object alive; a NumPy subclass in its place would be skipped by ``np.asarray(view)``.
+
+    Args:
+        memory: What must live as long as the views.
+        address: Where the slot begins.
+        shape: Of the uint8 array over it.
     """
 
-    def __init__(self, ring: Ring, slot: int, shape: tuple[int, ...]) -> None:
-        self._memory = ring.memory
-        data = (ring.address + slot * ring.slot_bytes, False)
-        self.__array_interface__ = {"shape": shape, "typestr": "|u1", "data": data, "version": 3}
+    def __init__(self, memory: object, address: int, shape: tuple[int, ...]) -> None:
+        self._memory = memory
+        self.__array_interface__ = {"shape": shape, "typestr": "|u1", "data": (address, False), "version": 3}

@@ -29,6 +29,7 @@ __all__ = [
 VERIFY_EPOCHS = 64
 """Within this many epochs every sample is verified again; a power of two. Verifying costs as much as copying: 1.5 %."""
 VERIFY_ALL = -1
+_BITS = np.left_shift(1, np.arange(8)).astype(np.uint8)
 
 
 class Order(Protocol):
@@ -83,17 +84,17 @@ class Checked:
     """
 
     def __init__(self, num_samples: int, *, always: bool) -> None:
-        memory = mmap.mmap(-1, max(1, num_samples))
+        memory = mmap.mmap(-1, num_samples // 8 + 1)
         if hasattr(mmap, "MADV_NOHUGEPAGE"):
-            with contextlib.suppress(OSError):  # a huge page for each of a batch's samples would be zeroed for one byte
+            with contextlib.suppress(OSError):  # a huge page for each of a batch's samples would be zeroed for one bit
                 memory.madvise(mmap.MADV_NOHUGEPAGE)
-        self._seen = np.frombuffer(memory, bool, num_samples)
+        self._bits = np.frombuffer(memory, np.uint8)
         self._missing = num_samples
         self._always = always
 
     def needs(self, samples: np.ndarray, epoch: int) -> int:
         """Return which of some samples :func:`due` is to verify: all if one never was, else the epoch's 64th."""
-        if self._always or (self._missing > 0 and not bool(self._seen[samples].all())):
+        if self._always or (self._missing > 0 and not bool(self._seen(samples[samples >= 0]).all())):
             return VERIFY_ALL
         return -epoch % VERIFY_EPOCHS
 
@@ -101,9 +102,13 @@ class Checked:
         """Note that samples were read without an error."""
         if self._missing:
             samples = samples[samples >= 0]
-            fresh = np.unique(samples[~self._seen[samples]])  # weighted draws may repeat one
-            self._seen[fresh] = True
+            fresh = np.unique(samples[~self._seen(samples)])  # weighted draws may repeat one
+            np.bitwise_or.at(self._bits, fresh >> 3, _BITS[fresh & 7])
             self._missing -= len(fresh)
+
+    def _seen(self, samples: np.ndarray) -> np.ndarray:
+        seen: np.ndarray = (self._bits[samples >> 3] & _BITS[samples & 7]) != 0
+        return seen
 
 
 def due(samples: np.ndarray, verify: int) -> bool | np.ndarray:
