@@ -135,7 +135,8 @@ class ShardBatches(IterableDataset[Any]):
         if self._slots is None and info is not None and CAN_SHARE:
             with contextlib.suppress(WorkerError):  # without room for it, torch's own way will do
                 self._slots = WorkerSlots(self._source.order.batch_size * self._source.index.spec.num_bytes)
-        return _Iteration(self._source, self._read, self.epoch, 0 if info is None else info.id, _count(info))
+        worker, num_workers = (0, 1) if info is None else (info.id, info.num_workers)
+        return _Iteration(self._source, self._read, self.epoch, worker, num_workers)
 
     def _read(self, samples: np.ndarray, epoch: int) -> tuple[torch.Tensor, dict[str, Any]]:
         """Return the images and the other fields of samples, int64 ``[n]``; -1 is padding."""
@@ -201,7 +202,3 @@ class _Iteration(Iterator[Any]):
                 "or use ferdata.Loader, which takes any number of both"
             )
         self._begin(position.epoch, position.consumed // self._source.order.batch_size)
-
-
-def _count(info: Any) -> int:
-    return 1 if info is None else int(info.num_workers)
