@@ -1,11 +1,11 @@
-"""ferdata's own rows: shards of one codec, the loader or a plain ``DataLoader`` over them, and their decode ceiling.
+"""ferdata's own rows: shards of one codec, the loader or a ``DataLoader`` over them, and their decode ceiling.
 
 In: the class-folder tree every contender gets, converted once as ``ferdata shard`` does. Out: uint8 batches, of
-``ferdata.Loader`` in recycled shared memory, or of a ``DataLoader`` with default collate, one sample read at a time,
-with which the loader is compared; or steps of the ceiling. Uses public names only.
+``ferdata.Loader`` in recycled shared memory, of a ``DataLoader`` over ``ShardBatches``, or of a plain one with default
+collate, one sample read at a time, with which both are compared; or steps of the ceiling. Uses public names only.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,11 +56,12 @@ class _Shards:
 
 
 def contender(entry: "Entry") -> "Contender":
-    """Return what an entry of the table names: the loader over its codec's shards, or a plain one over another's."""
-    if entry.shares:
+    """Return what an entry of the table names: the loader over its codec's shards, or another way over the same."""
+    if "plain" in entry.name:
         return _Shards(NAME=entry.name, CODEC=entry.codec, SHUFFLE="whole set", open=_open_plain)
     shuffle = "runs of neighbours over the whole set, then windows of 2,048 samples"
-    return _Shards(NAME=entry.name, CODEC=entry.codec, SHUFFLE=shuffle, open=_open_loader)
+    way = _Epochs if entry.shares else _open_loader
+    return _Shards(NAME=entry.name, CODEC=entry.codec, SHUFFLE=shuffle, open=way)
 
 
 def first_split(out: Path) -> str:
@@ -102,6 +103,24 @@ def _open_loader(out: Path, *, batch_size: int, num_workers: int, seed: int) -> 
     return Loader(
         out, split=first_split(out), batch_size=batch_size, num_workers=num_workers, seed=seed, drop_last=False
     )
+
+
+class _Epochs:
+    """A ``DataLoader`` over ``ferdata.ShardBatches``, whose epochs are counted here; its workers live on in between."""
+
+    def __init__(self, out: Path, *, batch_size: int, num_workers: int, seed: int) -> None:
+        from torch.utils.data import DataLoader
+
+        from ferdata import ShardBatches
+
+        self._batches = ShardBatches(out, split=first_split(out), batch_size=batch_size, seed=seed, drop_last=False)
+        self._loader: DataLoader[Batch] = DataLoader(
+            self._batches, batch_size=None, num_workers=num_workers, persistent_workers=num_workers > 0
+        )
+
+    def __iter__(self) -> "Iterator[Batch]":
+        yield from self._loader
+        self._batches.set_epoch(self._batches.epoch + 1)
 
 
 def _open_plain(out: Path, *, batch_size: int, num_workers: int, seed: int) -> "Iterable[Batch]":

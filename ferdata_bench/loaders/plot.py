@@ -79,7 +79,7 @@ def _colour(row: BenchRow) -> str:
 
 
 def _is_ours(name: str) -> bool:
-    return name.startswith("ferdata") and "plain" not in name
+    return name.startswith("ferdata") and "-plain-" not in name and "-dataloader-" not in name
 
 
 def _curves(result: BenchResult, axis: str) -> Figure:

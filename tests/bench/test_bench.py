@@ -144,7 +144,7 @@ def test_a_run_measures_ferdata_and_contenders_on_the_same_images(result: BenchR
     """Rows, ceilings and conditions are all there, and plausible."""
     rows = {row.name: row for row in result.rows}
 
-    assert set(rows) == {"ferdata-zstd", "ferdata-plain-zstd", "memmap"}
+    assert set(rows) == {"ferdata-zstd", "ferdata-dataloader-zstd", "ferdata-plain-zstd", "memmap"}
     assert rows["ferdata-zstd"].images == COUNT and rows["memmap"].images == COUNT // 2
     for row in rows.values():
         assert len(row.runs) == 3 and min(row.runs) <= row.images_per_second <= max(row.runs)
