@@ -298,30 +298,44 @@ class Loader:
 
     def _batches(self) -> Iterator[Any]:
         """Yield the batches of one epoch from the current position on, and keep the position."""
-        if os.getpid() != self._process:
-            raise StateError(
-                f"loader: it belongs to process {self._process} and this is {os.getpid()}, expected to be iterated "
-                "where it was made; make a loader in each process"
-            )
+        self._check_process()
         if self._epoch.has_begun:
             self._epoch = EpochState.at(Position(epoch=self.epoch + 1, world_size=self.world_size))
         self._join_ranks(early=False)
         epoch = self._epoch = replace(self._epoch, has_begun=True)
         start = epoch.start
-        for delivery in self._pipeline.batches(start, self._source.partition, lambda: epoch is self._epoch):
-            images = self._source.transformed(delivery.images, epoch=start.epoch, number=delivery.number)
-            epoch.position = replace(start, consumed=(delivery.number + 1) * self.batch_size)
-            self._pipeline.meter.images += len(images)
-            batch = self._source.batch(images, delivery.values)
-            del delivery, images
-            yield batch
-            del batch
-            if epoch is not self._epoch:
-                raise StateError(
-                    "this iteration was ended by a newer one or by close(), expected one iteration of a loader at a "
-                    "time; make two loaders"
-                )
+        try:
+            for delivery in self._pipeline.batches(start, self._source.partition, lambda: epoch is self._epoch):
+                images = self._source.transformed(delivery.images, epoch=start.epoch, number=delivery.number)
+                position = replace(start, consumed=(delivery.number + 1) * self.batch_size)
+                self._pipeline.meter.images += len(images)
+                batch = self._source.batch(images, delivery.values)
+                del delivery, images
+                self._check_current(epoch)  # nobody filled what a thread waited for while another one closed the loader
+                epoch.position = position  # last of all: no interrupt comes between this and handing the batch out
+                yield batch
+                del batch
+                self._check_process()
+                self._check_current(epoch)
+        except Exception as error:
+            if not isinstance(error, StateError):
+                self._check_current(epoch, error)
+            raise
         self._epoch = EpochState.at(Position(epoch=start.epoch + 1, world_size=self.world_size))
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise StateError(
+                f"loader: it belongs to process {self._process} and this is {os.getpid()}, expected to be iterated "
+                "where it was made; make a loader in each process"
+            )
+
+    def _check_current(self, epoch: EpochState, error: Exception | None = None) -> None:
+        if epoch is not self._epoch:
+            raise StateError(
+                "this iteration was ended by a newer one or by close(), expected one iteration of a loader at a "
+                "time; make two loaders"
+            ) from error
 
     def _join_ranks(self, *, early: bool = True) -> None:
         """Look up the rank again, unless an epoch is in progress."""

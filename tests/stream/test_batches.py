@@ -1,7 +1,9 @@
 """``ShardBatches``: a ``DataLoader`` gives the loader's batches in the loader's order, whatever its workers."""
 
+import copy
 import gc
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,33 @@ def test_kept_batches_and_views_of_the_workers_memory_stay_true(truth: Truth, tr
         for batch, images, view in zip(kept, expected, views, strict=True):
             assert type(batch.images) is torch.Tensor and torch.equal(batch.images, images)
             assert np.array_equal(view, images[-1].numpy()[1:])
+
+
+def transpose_in_place(images: torch.Tensor) -> torch.Tensor:
+    return images.transpose_(2, 3)
+
+
+def replace_data(images: torch.Tensor) -> torch.Tensor:
+    images.data = images.float() / 255
+    return images
+
+
+@pytest.mark.parametrize("transform", [transpose_in_place, replace_data, copy.deepcopy, copy.copy])
+def test_a_transform_may_change_the_images_in_any_way(truth: Truth, transform: Any) -> None:
+    """What is no longer the worker's memory as it was must not be sent as if it were."""
+    options = {**SMALL, "transform": transform}
+    loader = loader_of(ShardBatches(truth.root, **options), 1)
+    with Loader(truth.root, num_workers=0, **options) as ours:
+        for batch, other in zip(ours, loader, strict=True):
+            assert batch.images.dtype is other.images.dtype and torch.equal(batch.images, other.images)
+
+
+def test_a_process_number_that_somebody_else_has_by_now_is_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert not handoff._is_alive(1)
 
 
 def test_batches_that_are_dropped_take_no_fresh_memory(truth: Truth) -> None:

@@ -2,7 +2,10 @@
 
 import ast
 import gc
+import os
+import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 from streams import Truth, corrupt, first_error, make_truth, run_script, shard_of, wait_until, worker_pids
 
 import ferdata
-from ferdata.errors import OptionError, ShardCorruptError, WorkerError
+from ferdata.errors import OptionError, ShardCorruptError, StateError, WorkerError
 from ferdata.format import ShardReader
 from ferdata.stream import Loader
 from ferdata.stream.pipeline import choose_sizes
@@ -210,3 +213,70 @@ def test_what_is_read_ahead_is_bounded_in_bytes(
     """A window is an order; only behind a URL it is what is asked for at once."""
     sizes = choose_sizes(window_batches, batch_size=128, row_bytes=3 * size * size, num_workers=2, is_local=is_local)
     assert (sizes.ahead, sizes.portion, sizes.job_samples) == expected
+
+
+@pytest.mark.parametrize(("workers", "num_workers"), [("thread", 0), ("thread", 2), ("process", 2)])
+def test_a_loader_that_another_thread_closes_says_so(
+    truth: Truth, monkeypatch: pytest.MonkeyPatch, workers: str, num_workers: int
+) -> None:
+    """Its iteration must get neither a batch that nobody filled nor the error of a closed pipe."""
+    read_rows = ShardReader.read_rows
+    reading = threading.Event()
+
+    def slow(*args: Any, **options: Any) -> int:
+        reading.set()
+        time.sleep(0.2)
+        return read_rows(*args, **options)
+
+    monkeypatch.setattr(ShardReader, "read_rows", slow)
+    loader = Loader(truth.root, num_workers=num_workers, workers=workers, **SMALL)
+    errors: list[Exception] = []
+
+    def iterate() -> None:
+        try:
+            for batch in loader:
+                truth.assert_true(batch)
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=iterate)
+    thread.start()
+    reading.wait(0.4)
+    time.sleep(0.1)
+    loader.close()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert [type(error) for error in errors] == [StateError] and "ended by a newer one or by close" in str(errors[0])
+
+
+def test_an_interrupt_while_a_batch_is_made_loses_none(truth: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ``resume`` gives begins with the first batch that was not handed out."""
+    with Loader(truth.root, num_workers=0, **SMALL) as loader:
+        expected = [truth.assert_true(batch) for batch in loader]
+    loader = Loader(truth.root, num_workers=0, **SMALL)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loader._source, "batch", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            next(iter(loader))
+    assert [truth.assert_true(batch) for batch in loader.resume()] == expected
+
+
+def test_an_iterator_that_a_forked_process_inherits_is_refused_there(truth: Truth) -> None:
+    """There are no threads in it that could ever finish a job."""
+    with Loader(truth.root, num_workers=2, workers="thread", **SMALL) as loader:
+        batches = iter(loader)
+        next(batches)
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(20)
+            try:
+                next(batches)
+            except StateError:
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitpid(pid, 0)[1] == 0

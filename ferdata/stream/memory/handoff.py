@@ -7,6 +7,7 @@ consumer's process a tensor over the same memory, whose slot is free again once 
 import os
 import uuid
 import weakref
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,11 @@ class WorkerSlots:
                 return tensor
         return None
 
+    def is_at(self, slot: int, tensor: torch.Tensor) -> bool:
+        """Tell whether a slot's tensor is as it was taken, but for its values: it can be changed in place."""
+        address = int(self.memory.array().ctypes.data) + _FLAG_BYTES + slot * self.slot_bytes
+        return tensor.dtype is torch.uint8 and tensor.is_contiguous() and tensor.data_ptr() == address
+
     def send(self, slot: int, shape: tuple[int, ...]) -> Any:
         """Return what rebuilds a slot's tensor elsewhere; with the first the memory itself is sent."""
         self._flags[slot] = _SENT
@@ -62,15 +68,30 @@ class WorkerSlots:
 
 
 class _SlotTensor(torch.Tensor):
-    """A tensor over a slot; whatever is computed from it has no ``place`` and is sent as other tensors are."""
+    """A tensor over a slot; whatever is computed from it has no ``place`` and is sent as other tensors are.
+
+    Copied and saved it is a tensor like any other.
+    """
 
     place: tuple[WorkerSlots, int] | None = None
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        if self.place is None:
-            return _plain, (self.as_subclass(torch.Tensor),)
-        (slots, slot), self.place = self.place, None
-        return slots.send(slot, tuple(self.shape))
+        return _plain, (self.as_subclass(torch.Tensor),)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> torch.Tensor:
+        copied: torch.Tensor = memo.setdefault(id(self), self.as_subclass(torch.Tensor).clone())
+        return copied
+
+
+def _sent(tensor: _SlotTensor) -> Any:
+    """Return what rebuilds a tensor in the consumer's process."""
+    place, tensor.place = tensor.place, None
+    if place is None or not place[0].is_at(place[1], tensor):
+        return _plain, (tensor.as_subclass(torch.Tensor),)
+    return place[0].send(place[1], tuple(tensor.shape))
+
+
+ForkingPickler.register(_SlotTensor, _sent)
 
 
 class _Received:
@@ -116,7 +137,7 @@ def _receive(
 def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # one that belongs to somebody else has taken the number
         return False
     return True
 

@@ -73,7 +73,8 @@ class Channel:
         end = self._ends["acks_out"]
         found = _read(end, 1 << 16)
         if found is None:
-            found = _read(end, 1 << 16) if wait([end], seconds) else None
+            # Looked up again: the end's number may be another file's once a thread has closed the channel.
+            found = _read(self._ends["acks_out"], 1 << 16) if wait([end], seconds) else None
         if found is None:
             return []
         if not found:

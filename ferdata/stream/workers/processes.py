@@ -9,6 +9,7 @@ import multiprocessing.resource_tracker
 import multiprocessing.util
 import os
 import signal
+import threading
 import time
 import weakref
 from collections.abc import Sequence
@@ -131,8 +132,9 @@ class ProcessWorkers(Workers):
 
     def _abandon(self) -> None:
         """Kill the workers: which jobs they are at is no longer known, and nothing of theirs is worth keeping."""
-        if self._team is not None:
-            self._team.end(kill=True)
+        team = self._team
+        if team is not None:
+            team.end(kill=True)
         self._stop()
 
     def _death_of(self, process: BaseProcess) -> WorkerError:
@@ -159,12 +161,13 @@ class _Processes:
 
     def __init__(self, plan: SharedPlan) -> None:
         self._plan = plan
+        self._ending = threading.RLock()
         self.channel = Channel()
         self.processes: list[BaseProcess] = []
 
     def end(self, *, kill: bool = False) -> None:
         """Have the processes end, and wait until they have."""
-        with interrupts_held():
+        with interrupts_held(), self._ending:
             self._plan.abandon()
             self.channel.close()
             until = time.monotonic() + _STOP_SECONDS

@@ -193,10 +193,11 @@ class JobReader:
     def _open(self, entry: np.ndarray) -> None:
         entry[:] = os.getpid(), -1
         work = self._work
-        self._pool = ShardPool(Store(work.root), work.index, work.split, reading=entry[1:])
         row_bytes = work.index.spec.num_bytes
         memory = work.memory.array()
         self._rows = memory[: len(memory) // row_bytes * row_bytes].reshape(-1, row_bytes)
+        # Last of all: an interrupt may come before it.
+        self._pool = ShardPool(Store(work.root), work.index, work.split, reading=entry[1:])
 
 
 def serve(work: Work, number: int, channel: Channel) -> None:

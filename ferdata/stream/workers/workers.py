@@ -117,8 +117,9 @@ class Workers:
         except FerdataError:
             raise
         except BaseException:
-            self._abandon()
-            self._outstanding = 0
+            with interrupts_held():  # whoever is impatient presses Ctrl-C twice
+                self._abandon()
+                self._outstanding = 0
             raise
 
     # What each kind does in its way.
