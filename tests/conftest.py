@@ -1,17 +1,27 @@
 """What holds for all tests."""
 
 import gc
+import signal
 
 import psutil
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 # Whether a test passes must not depend on how busy the machine is, nor on chance.
 settings.register_profile("ferdata", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ferdata")
 
 
+# A run in the background, or under nohup, is started with signals ignored that the programs under test must hear.
+for name in ("SIGINT", "SIGHUP"):
+    number = getattr(signal, name, None)
+    if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
+
+
 def pytest_collection_finish() -> None:
     """Let garbage collections, of which the tests of memory ask for many, pass over all that was imported by now."""
+    given(st.none())(lambda _: None)()  # or the random numbers that hypothesis registers would seem to have no owner
     gc.collect()
     gc.freeze()
 

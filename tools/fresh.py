@@ -37,6 +37,7 @@ SYSTEM = [
     "uname",
     "grep",
     "dirname",
+    "sleep",
 ]
 COMPILER = ["cc", "gcc", "as", "ld"]
 KEPT = re.compile(r"PIP_|SSL_|REQUESTS_CA|(https?|no)_proxy$", re.IGNORECASE)
@@ -91,6 +92,7 @@ def toolbox(folder: Path, programs: list[str]) -> Path:
 def follow(name: str, way: Way) -> bool:
     """Clone, set up, run the demo and the tests; return whether all of it passed."""
     with tempfile.TemporaryDirectory(prefix=f"ferdata-{name}-") as top:
+        Path(top).chmod(0o755)  # as a folder for clones is
         home = Path(top, "home")
         home.mkdir()
         environment = {key: value for key, value in os.environ.items() if KEPT.match(key)}

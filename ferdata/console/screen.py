@@ -4,7 +4,7 @@ In: summaries and reports. Out: lines on a terminal.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -142,5 +142,8 @@ def _bar(*more: TextColumn) -> Iterator[Progress]:
         MofNCompleteColumn(),
     )
     columns += (*more, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    bar = Progress(*columns, console=console, transient=True)
+    with (
+        bar if console.is_terminal else nullcontext()
+    ):  # elsewhere, rich before 14.3 ends even a disabled one in a line
         yield bar

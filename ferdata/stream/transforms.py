@@ -61,7 +61,9 @@ class BatchContext:
 
         A counter-based generator (SplitMix64, Steele, Lea and Flood 2014): no state, so any sample can be drawn alone.
         """
-        return torch.from_numpy(shift_right(self._bits(purpose, count), 40).astype(np.float32) / (1 << 24)).to(device)
+        return torch.from_numpy(
+            shift_right(self._bits(purpose, count), 40).astype(np.float32) / np.float32(1 << 24)
+        ).to(device)
 
     def seeds(self, purpose: int) -> list[int]:
         """Return a seed for each sample, for its own generators; any 64 bits as a signed integer."""

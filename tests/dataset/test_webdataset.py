@@ -1,5 +1,6 @@
 """compact shards in WebDataset pipelines: members say how to undo themselves; no index and no loader is needed."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ def member(pixels: np.ndarray, spec: FilterSpec = DEFAULT_FILTER) -> bytes:
     return filter_header(spec, pixels.shape) + FilterCoder(spec, pixels.shape).encode(pixels).tobytes()
 
 
+@pytest.mark.skipif(shutil.which("zstd") is None, reason="the zstd program is not installed")
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_a_pipeline_of_plain_tools_gives_every_sample(tmp_path: Path, num_workers: int) -> None:
     """zstd, tar and one function are all it takes; the index is not there."""

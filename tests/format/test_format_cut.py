@@ -22,6 +22,7 @@ from ferdata.dataset.recode import recode
 from ferdata.dataset.verify import verify
 from ferdata.errors import FerdataError, ShardCorruptError
 from ferdata.format import ShardReader
+from ferdata.format.kernels.native import load
 from ferdata.store import Store
 
 READ_AFTER_A_CUT = """
@@ -71,7 +72,8 @@ def after_a_cut(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pat
         for name in names
     }
     ended = run_script(folder / "child.py", READ_AFTER_A_CUT, *(str(folder / name) for name in names))
-    assert (ended.returncode, ended.stderr) == (0, "")
+    said = [line for line in ended.stderr.splitlines() if "kernels are missing" not in line]
+    assert (ended.returncode, said) == (0, [])
     found = {Path(root).name: (alive, errors) for root, alive, errors in map(json.loads, ended.stdout.splitlines())}
     return {name: (folder / name / shards[name], *found[name]) for name in names}
 
@@ -277,6 +279,7 @@ def test_rejects_that_are_no_file_are_refused_by_those_that_read_them(tmp_path: 
             READERS[name](root, tmp_path / name)
 
 
+@pytest.mark.skipif(load() is None, reason="files are mapped, and guarded, for the kernels alone")
 def test_a_guard_is_free_again_once_its_file_is_closed(tmp_path: Path) -> None:
     """There are only so many: one that stays taken for every shard ever opened would end mapping in a long run."""
     index = make_dataset(tmp_path, codec="raw", samples={"train": 2})

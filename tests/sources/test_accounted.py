@@ -337,6 +337,7 @@ def test_folders_that_may_not_be_read_stop_or_are_named(tmp_path: Path) -> None:
         code = (
             "import os, pyarrow.compute\nfrom ferdata.errors import FerdataError\n"
             "from ferdata.sources import ScanOptions, scan_source\n"
+            f"scan_source('folder', '{base}/src', ScanOptions())\n"  # imports all, which may not be readable later
             "os.setgroups([]); os.setuid(54321)\n"
             f"try: found = scan_source('folder', '{base}/src', ScanOptions()); print(len(found.items), found.notes)\n"
             "except FerdataError as error: print(error)\n"

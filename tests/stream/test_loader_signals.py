@@ -1,6 +1,7 @@
 """Signals: Ctrl-C, a killed parent, a small /dev/shm and a script without a guard end cleanly within seconds."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -237,6 +238,7 @@ os.kill(os.getpid(), signal.SIGINT)
 """
 
 
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="the unshare program is not installed")
 def test_a_small_dev_shm_is_enough_and_nothing_is_left_in_it(tmp_path: Path) -> None:
     """A container gives 64 MB, which outlive the process: a larger ring must work, and leave nothing there."""
     make_dataset(tmp_path / "large", samples={"train": 240}, size=224, codec="raw")

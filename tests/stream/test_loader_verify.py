@@ -10,11 +10,13 @@ from streams import corrupt, first_error, make_truth, shard_of, small_jobs
 
 from ferdata.errors import ShardCorruptError
 from ferdata.format.codecs import make_codec
+from ferdata.format.kernels.native import load
 from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.stream import Loader
 from ferdata.stream.order.windows import Checked, due
 
+needs_kernels = pytest.mark.skipif(load() is None, reason="without kernels every byte is verified at every read")
 SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "indices"), "seed": 3}
 
 
@@ -23,6 +25,7 @@ def jobs_of_seven_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     small_jobs(monkeypatch)
 
 
+@needs_kernels
 def test_verify_first_checks_raw_bytes_in_the_first_epoch_and_always_in_each(tmp_path: Path) -> None:
     """Raw pixels carry no checksum of the codec's own: what is checked, and when, must be as the option says."""
     truth = make_truth(tmp_path, codec="raw")
@@ -36,6 +39,7 @@ def test_verify_first_checks_raw_bytes_in_the_first_epoch_and_always_in_each(tmp
     assert "train-000007.tar: the checksum of sample 9 does not fit its bytes" in str(error)
 
 
+@needs_kernels
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_bit_that_flips_after_the_first_epoch_is_found_within_64_epochs_and_in_which_is_arithmetic(
     tmp_path: Path, num_workers: int
