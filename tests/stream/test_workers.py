@@ -280,3 +280,23 @@ def test_an_iterator_that_a_forked_process_inherits_is_refused_there(truth: Trut
             finally:
                 os._exit(1)
         assert os.waitpid(pid, 0)[1] == 0
+
+
+LEFT_OPEN = """
+import sys
+from ferdata.stream import Loader
+
+loader = Loader(sys.argv[1], batch_size=8, num_workers=2, workers="thread", window_samples=48)
+for batch in loader:
+    pass
+batches = iter(loader)
+next(batches)
+print("left")
+"""
+
+
+def test_threads_end_before_the_interpreter_goes(truth: Truth, tmp_path: Path) -> None:
+    """They let go of their files while it freed its memory, and every fourth script ended with a corrupted heap."""
+    for _ in range(5):
+        done = run_script(tmp_path / "script.py", LEFT_OPEN, str(truth.root))
+        assert (done.returncode, done.stdout) == (0, "left\n"), done.stderr

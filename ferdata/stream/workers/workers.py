@@ -157,7 +157,7 @@ class ThreadWorkers(Workers):
         if self._team is None:
             with interrupts_held():
                 self._team = _Threads(self._work, self._num_workers)
-                self._end = weakref.finalize(self, self._team.end)
+                weakref.finalize(self, self._team.leave)
 
     def _send(self, jobs: Sequence[JobRecord]) -> None:
         assert self._team is not None
@@ -181,11 +181,13 @@ class ThreadWorkers(Workers):
     def _abandon(self) -> None:
         if self._team is not None:
             self._leaving.append(self._team)
-            self._end()
+            self._team.end()
             self._team = None
 
 
 _NAME = "ferdata-loader"
+_SECONDS_TO_LEAVE = 5.0
+"""One that waits for a server is left behind."""
 
 
 class _Threads:
@@ -215,11 +217,16 @@ class _Threads:
         for _ in self._threads:
             self.jobs.put(None)
 
-    def join(self) -> None:
-        """Wait until they have."""
+    def join(self, seconds: float | None = None) -> None:
+        """Wait until they have, or so long for each."""
         for thread in self._threads:
-            if thread.ident is not None:
-                thread.join()
+            if thread.ident is not None and thread is not threading.current_thread():
+                thread.join(seconds)
+
+    def leave(self) -> None:
+        """End with the interpreter: a thread that lets go of files while memory is freed around it corrupts both."""
+        self.end()
+        self.join(_SECONDS_TO_LEAVE)
 
     def _serve(self, reader: JobReader) -> None:
         while (job := self.jobs.get()) is not None:
