@@ -22,6 +22,8 @@ class LibzstdContext:
     def __init__(self, library: ctypes.CDLL) -> None:
         self.function = ctypes.cast(library.ZSTD_decompressDCtx, ctypes.c_void_p).value
         self.address = library.ZSTD_createDCtx()
+        if self.address is None:
+            raise MemoryError("libzstd: no memory for a context")
         weakref.finalize(self, library.ZSTD_freeDCtx, self.address).atexit = False  # a thread may be inflating with it
 
 
