@@ -5,6 +5,8 @@ In: the start of a file. Out: its :class:`ImageFormat`, and whether this Pillow 
 
 import io
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -185,19 +187,26 @@ def _has(feature: str) -> bool:
     return feature in features.modules and bool(features.check_module(feature))
 
 
+_TRY = """
+import io, sys
+from PIL import Image
+file = io.BytesIO()
+Image.new(sys.argv[1], (16, 16)).save(file, "TIFF", compression=sys.argv[2])
+Image.open(file).load()
+"""
+
+
 @cache
 def _can_do(compression: int) -> bool:
-    """Tell whether libtiff was built with a compression, by writing a picture with it and reading that."""
+    """Tell whether libtiff was built with a compression, by writing a picture with it and reading that.
+
+    In another process: Pillow before 13 ends its own where the compression is not there.
+    """
     if compression not in _COMPRESSIONS:
         return True
-    file = io.BytesIO()
     mode = "1" if compression in (2, 3, 4) else "RGB"
-    try:
-        Image.new(mode, (16, 16)).save(file, "TIFF", compression=_COMPRESSIONS[compression])
-        open_image(file.getvalue(), TIFF).load()
-    except Exception:
-        return False
-    return True
+    command = [sys.executable, "-c", _TRY, mode, _COMPRESSIONS[compression]]
+    return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def promised_size(data: bytes, found: ImageFormat) -> tuple[int, int]:
