@@ -66,12 +66,9 @@ def read_epochs(loader: Loader, truth: Truth, count: int) -> None:
 
 def assert_no_growth(before: Use, after: Use, *, epochs: int) -> None:
     """What a leak of a kilobyte an epoch would add shows over 200 epochs; allocators need some room of their own."""
-    assert (after.files, after.worker_files, after.processes, after.shm_bytes) == (
-        before.files,
-        before.worker_files,
-        before.processes,
-        before.shm_bytes,
-    )
+    assert (after.files, after.processes, after.shm_bytes) == (before.files, before.processes, before.shm_bytes)
+    # which worker gets which job is chance, and so when one meets its last shard; a file an epoch would be twice this
+    assert after.worker_files - before.worker_files < epochs / 2
     room = 2_000_000 + 5_000 * epochs
     assert after.own_bytes - before.own_bytes < room
     assert after.worker_bytes - before.worker_bytes < room
