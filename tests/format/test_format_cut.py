@@ -87,6 +87,8 @@ def test_bytes_that_go_while_they_are_read_are_an_error_and_not_a_signal(
 
     A file that looks whole again afterwards stands for a disk that could not give a page.
     """
+    if change == "restored" and load() is None:
+        pytest.skip("without kernels no file is mapped, and the zeros that are read have a wrong checksum")
     path, alive, errors = after_a_cut[f"{codec}-{change}"]
 
     assert alive > 4096 and len(errors) == 4
