@@ -6,7 +6,6 @@ lost its owner.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
@@ -19,6 +18,11 @@ from typing import Any
 
 from ferdata.errors import FerdataError, IngestError, OptionError, StoreError
 from ferdata.store import Store
+
+try:
+    import fcntl
+except ImportError:  # Windows: the lock is a file there
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["LOCK_NAME", "check_vacant", "hold_lock"]
 
@@ -42,7 +46,7 @@ def hold_lock(store: Store) -> Iterator[None]:
         StoreError: If the folder cannot be created.
     """
     store.make_dir()
-    descriptor = _system_lock(store) if store.is_local else None
+    descriptor = _system_lock(store) if store.is_local and fcntl is not None else None
     if descriptor is None:
         with _lock_file(store):
             yield

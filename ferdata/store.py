@@ -23,6 +23,7 @@ from ferdata.place import check_file, check_folder, expand, is_standard_output, 
 from ferdata.shown import shown, without_credentials
 
 __all__ = [
+    "OPEN_FLAGS",
     "Entry",
     "Store",
     "StrPath",
@@ -39,8 +40,8 @@ StrPath = str | os.PathLike[str]
 
 _HTTP = ("http://", "https://")
 
-_NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
-_CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
+OPEN_FLAGS: int = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+"""Of files that are read: one that turns out to be a pipe is not waited for, and bytes stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +357,7 @@ def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
     Raises:
         StoreError: If it is not a regular file.
     """
-    descriptor = os.open(path, flags | _NONBLOCK | _CLOEXEC)
+    descriptor = os.open(path, flags | OPEN_FLAGS)
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)

@@ -6,6 +6,7 @@ runs, so starting them is never timed. Import this where no threads run yet (the
 
 import contextlib
 import importlib
+import io
 import mmap
 import multiprocessing
 import os
@@ -146,12 +147,13 @@ def read_job(files: Sequence[str], *, bytes_per_image: float) -> Job:
     def job(rank: int, num_processes: int) -> Callable[[], float]:
         ranges = [(file, at) for file in files for at in range(0, os.path.getsize(file), READ_BYTES)]
         mine = iter(ranges[rank::num_processes])
-        handles = {file: os.open(file, os.O_RDONLY) for file in files}
+        handles = {file: io.FileIO(file) for file in files}
         buffer = bytearray(READ_BYTES)
 
         def step() -> float:
             for file, at in mine:
-                return os.preadv(handles[file], [buffer], at) / bytes_per_image
+                handles[file].seek(at)
+                return handles[file].readinto(buffer) / bytes_per_image
             return 0
 
         return step
@@ -165,7 +167,8 @@ def drop_from_cache(paths: Sequence[Path]) -> None:
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
-            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(handle)
 
@@ -177,8 +180,9 @@ def _map(file: str) -> np.ndarray:
 def _serve(job: Job, rank: int, num_processes: int, theirs: Connection, inherited: Sequence[Connection]) -> None:
     for connection in inherited:  # or the others would never see that the parent has closed them
         connection.close()
-    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to all, and the parent alone answers
-        signal.signal(number, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGHUP"):  # a terminal sends them to all, and the parent alone answers
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     step = job(rank, num_processes)
     with contextlib.suppress(EOFError, BrokenPipeError):  # the parent has left, or was stopped

@@ -22,7 +22,6 @@ from ferdata.stream.source import BatchSource
 from ferdata.stream.state import Position
 from ferdata.stream.workers.job import SharedPlan
 from ferdata.stream.workers.prefetch import Filling, Prefetcher
-from ferdata.stream.workers.processes import ProcessWorkers
 from ferdata.stream.workers.worker import ShardPool, Work
 from ferdata.stream.workers.workers import ThreadWorkers, Workers
 
@@ -116,6 +115,8 @@ class Pipeline:
         options: Any = {"num_workers": num_workers, "persistent": persistent}
         self.workers: Workers
         if is_shared:
+            from ferdata.stream.workers.processes import ProcessWorkers  # not on Windows
+
             self.workers = ProcessWorkers(work, start_method=start_method, **options)
         else:
             self.workers = (ThreadWorkers if num_workers else Workers)(work, **options)

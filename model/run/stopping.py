@@ -6,11 +6,11 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from ferdata.program import note_stop
+from ferdata.program import STOPS, note_stop
 
 __all__ = ["StopSignal"]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = tuple(getattr(signal, name) for name in STOPS if hasattr(signal, name))
 
 
 class StopSignal:

@@ -89,7 +89,7 @@ def run(code):
         if "waiting" in printed[-1]:
             time.sleep(0.3)
             manager.interrupt_kernel()
-    client.execute_interactive(code, output_hook=hook, timeout=60, store_history=False)
+    client.execute_interactive(code, output_hook=hook, timeout=60, store_history=False, stop_on_error=False)
     return "".join(printed).strip()
 
 manager, client = start_new_kernel(kernel_name="python3")

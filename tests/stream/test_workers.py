@@ -169,25 +169,13 @@ if __name__ == "__main__":
     del os.memfd_create, select.poll, select.epoll, mmap.MADV_HUGEPAGE, mmap.MADV_NOHUGEPAGE
 {READ}
 """
-AS_WINDOWS = f"""
-import mmap, os, select, signal, sys
-if __name__ == "__main__":
-    more = dict()
-    import ferdata.stream.workers.workers
-    del os.memfd_create, os.fork, select.poll, select.epoll, signal.pthread_sigmask
-    del mmap.MADV_HUGEPAGE, mmap.MADV_NOHUGEPAGE, mmap.MAP_PRIVATE
-    ferdata.stream.workers.workers.CAN_SHARE = False
-{READ}
-"""
 
 
-@pytest.mark.parametrize(
-    ("script", "kind"), [(IN_A_DAEMON, "thread"), (LESS_THAN_LINUX, "process"), (AS_WINDOWS, "thread")]
-)
+@pytest.mark.parametrize(("script", "kind"), [(IN_A_DAEMON, "thread"), (LESS_THAN_LINUX, "process")])
 def test_the_run_is_the_same_where_there_is_less_than_linux_has(
     truth: Truth, tmp_path: Path, script: str, kind: str
 ) -> None:
-    """macOS has no memfd, Windows neither forks nor shares descriptors, and a daemon may not start processes."""
+    """macOS has no memfd, and a daemon may not start processes; of Windows see ``test_windows.py``."""
     done = run_script(tmp_path / "script.py", script, str(truth.root))
     with Loader(truth.root, num_workers=0, **SMALL) as loader:
         expected = [number for _ in range(2) for batch in loader for number in batch.indices.tolist()]

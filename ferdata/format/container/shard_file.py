@@ -16,7 +16,7 @@ import numpy as np
 
 from ferdata.errors import FerdataError, ShardCorruptError, ShardMissingError, StoreError
 from ferdata.format.kernels.native import Kernels, load
-from ferdata.store import Store, open_regular
+from ferdata.store import OPEN_FLAGS, Store, open_regular
 
 __all__ = ["LocalFile", "RemoteFile", "ShardFile", "open_shard_file", "shard_copy"]
 
@@ -116,7 +116,7 @@ class LocalFile:
         if self._view is not None:
             return self._view[start : start + num_bytes]
         try:
-            data = os.pread(self.descriptor, num_bytes, start)
+            data = _read_at(self.descriptor, num_bytes, start)
         except OSError as error:
             raise StoreError(
                 f"{self.where}: {error.strerror}, expected bytes that can be read; check the disk"
@@ -147,7 +147,7 @@ class LocalFile:
     def wake(self) -> bool:
         """Open the file again after :meth:`rest`; tell whether it is still the one under its name."""
         try:
-            self.descriptor = os.open(self._path, _WAKE_FLAGS)
+            self.descriptor = os.open(self._path, os.O_RDONLY | OPEN_FLAGS)
             status = os.fstat(self.descriptor)
         except OSError:
             return False
@@ -159,8 +159,12 @@ class LocalFile:
         self._view, self._map, self.array = memoryview(b""), None, None
 
 
-_WAKE_FLAGS: int = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
-"""A pipe that has taken the file's name is not waited for."""
+def _read_at(descriptor: int, num_bytes: int, start: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, num_bytes, start)
+    os.lseek(descriptor, start, os.SEEK_SET)  # Windows; the file is one thread's
+    return os.read(descriptor, num_bytes)
+
 
 _WITHOUT_DESCRIPTOR: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 """Where Python can: it keeps a descriptor of its own for every mapping otherwise."""
@@ -170,7 +174,7 @@ def _guarded_map(fd: int, num_bytes: int) -> _GuardedMap | None:
     kernels = load()
     if kernels is None or not num_bytes:
         return None
-    mapped = _GuardedMap(fd, num_bytes, prot=mmap.PROT_READ, **_WITHOUT_DESCRIPTOR)
+    mapped = _GuardedMap(fd, num_bytes, access=mmap.ACCESS_READ, **_WITHOUT_DESCRIPTOR)
     return mapped if mapped.begin(kernels) else None
 
 

@@ -121,7 +121,7 @@ def commit_part(store: Store, part: PartRecord) -> None:
         return
     if store.is_local:
         path = _partial_path(store, name)
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDWR)  # Windows flushes no other
         try:
             os.fsync(descriptor)
         finally:

@@ -20,7 +20,7 @@ from ferdata.parallel import FILES_PER_JOB, read_in_order
 from ferdata.sources.affectnet.values import NUM_LANDMARK_VALUES, Annotation, clean_score
 from ferdata.sources.files.listing import below, iter_names
 from ferdata.sources.files.matching import plain_reason
-from ferdata.store import Store
+from ferdata.store import OPEN_FLAGS, Store
 
 __all__ = ["KINDS", "AnnotationIndex", "index_annotations", "parse_npy", "read_annotations"]
 
@@ -29,7 +29,6 @@ KINDS = ("exp", "val", "aro", "lnd")
 
 _BITS = {kind: 1 << position for position, kind in enumerate(KINDS)}
 _READ_BYTES = 1 << 16
-_NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
 _MAX_HEADERS = 4096
 _MAX_HEADER_BYTES = 4096
 _POINT_SHAPES = ((NUM_LANDMARK_VALUES // 2, 2), (2, NUM_LANDMARK_VALUES // 2))
@@ -239,7 +238,7 @@ def _read(store: Store, path: str) -> bytes:
     if not store.is_local:
         return store.read_range(path, 0, _READ_BYTES)
     # Opened like this, a pipe that nobody writes to is empty and does not wait.
-    file = os.open(f"{store.root}/{path}", os.O_RDONLY | _NONBLOCK)
+    file = os.open(f"{store.root}/{path}", os.O_RDONLY | OPEN_FLAGS)
     try:
         return os.read(file, _READ_BYTES)
     finally:

@@ -9,7 +9,6 @@ import os
 import tempfile
 import weakref
 from collections import deque
-from multiprocessing.reduction import DupFd
 from typing import Any
 
 import numpy as np
@@ -63,6 +62,8 @@ class SharedBytes:
             ) from error
 
     def __getstate__(self) -> tuple[int, Any]:
+        from multiprocessing.reduction import DupFd  # not on Windows
+
         return self.num_bytes, DupFd(self._fd)
 
     def __setstate__(self, state: tuple[int, Any]) -> None:

@@ -12,7 +12,6 @@ import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
-from multiprocessing.reduction import DupFd
 from typing import Any
 
 from ferdata import errors
@@ -45,6 +44,8 @@ class Channel:
         self._rest = b""
 
     def __getstate__(self) -> dict[str, Any]:
+        from multiprocessing.reduction import DupFd  # not on Windows
+
         return {name: DupFd(self._ends[name]) for name in ("jobs_out", "acks_in")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
