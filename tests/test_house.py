@@ -179,3 +179,12 @@ def test_no_two_test_files_bear_one_name() -> None:
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
 
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("path", [path for path in modules() if "ferdata_bench" not in path.parts], ids=dotted)
+def test_pyarrow_starts_no_threads(path: Path) -> None:
+    """A short program that has torch in it aborts if pyarrow's pool is still starting as it ends."""
+    threaded = {"group_by", "iter_batches", "read_row_group", "read_row_groups", "read_table", "to_table"}
+    for node in ast.walk(_parsed(path)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in threaded:
+            assert "use_threads=False" in [ast.unparse(keyword) for keyword in node.keywords], ast.unparse(node)

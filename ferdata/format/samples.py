@@ -76,7 +76,9 @@ def read_samples(store: Store, index: DatasetIndex, columns: list[str] | None = 
         file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=_TEXTS)
         problem = _schema_problem(file, index) or _size_problem(file.metadata, len(data))
         if not problem:
-            table = file.read(columns)
+            table = file.read(
+                columns, use_threads=False
+            )  # a pool of threads may still start as the process ends: abort
             table.validate(full=True)
             problem = _text_problem(table)
         if not problem:

@@ -190,8 +190,9 @@ def _named_by_table(store: Store, found: _Found) -> set[str]:
         table = pq.ParquetFile(BytesIO(store.read(SAMPLES_NAME)))
         if table.schema_arrow.names != SAMPLES_SCHEMA.names:
             return set()
-        for batch in table.iter_batches(columns=["split", "shard"]):
-            for row in pa.Table.from_batches([batch]).group_by(["split", "shard"]).aggregate([]).to_pylist():
+        for batch in table.iter_batches(columns=["split", "shard"], use_threads=False):
+            found_pairs = pa.Table.from_batches([batch]).group_by(["split", "shard"], use_threads=False).aggregate([])
+            for row in found_pairs.to_pylist():
                 names.update(codec.shard_name(row["split"], row["shard"]) for codec in CODECS.values())
     except (pa.ArrowException, OSError, ValueError, TypeError):  # damaged, or of somebody else's
         return set()

@@ -41,7 +41,8 @@ def compare_totals(releases: Sequence[Release], counts: SplitCounts) -> tuple[li
 def count_items(scan: Scan) -> Counter[tuple[str, str]]:
     """Return the number of accepted items by split and class name."""
     columns = [scan.items.table.column("split").cast(pa.string()), scan.items.table.column("label")]
-    grouped = pa.table(columns, names=["split", "label"]).group_by(["split", "label"]).aggregate([([], "count_all")])
+    table = pa.table(columns, names=["split", "label"])
+    grouped = table.group_by(table.column_names, use_threads=False).aggregate([([], "count_all")])
     return Counter({(row["split"], scan.classes[row["label"]]): row["count_all"] for row in grouped.to_pylist()})
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import acero
 
 from ferdata.errors import OptionError
 from ferdata.format import SAMPLES_SCHEMA, DatasetIndex, read_samples
@@ -70,12 +71,13 @@ def find_extent(
     rows = index.rows(split)
     table = read_samples(store, index, sorted({"split", *condition.columns})).slice(rows.start, rows.stop - rows.start)
     try:
-        found = (
-            table.append_column(_NUMBER, pa.array(np.arange(len(table))))
-            .filter(condition.expression)
-            .column(_NUMBER)
-            .to_numpy()
-        )
+        numbered = table.append_column(_NUMBER, pa.array(np.arange(len(table))))
+        steps = [
+            acero.Declaration("table_source", acero.TableSourceNodeOptions(numbered)),
+            acero.Declaration("filter", acero.FilterNodeOptions(condition.expression)),
+        ]
+        kept = acero.Declaration.from_sequence(steps).to_table(use_threads=False)  # Table.filter() starts threads
+        found = kept.column(_NUMBER).to_numpy()
     except pa.ArrowException as error:
         raise OptionError(f"where: {where!r} compares what can't be compared ({str(error).splitlines()[0]})") from error
     if extent.indices is not None:

@@ -383,3 +383,17 @@ def test_a_folder_that_is_no_data_set_is_refused(tmp_path: Path) -> None:
     """The usual first mistake: the source folder instead of the shards."""
     with pytest.raises(ShardMissingError, match=str(tmp_path)):
         Loader(tmp_path)
+
+
+def test_reading_tables_starts_no_threads_of_pyarrow(zstd: Truth, tmp_path: Path) -> None:
+    """A short program with torch in it aborts where pyarrow's pool is still starting as it ends: 1 in 10 if busy."""
+    script = (
+        "import os, sys, torch, pyarrow.parquet, pyarrow.compute, pyarrow.acero, ferdata\n"
+        "def count(): return len(os.listdir('/proc/self/task'))\n"
+        "before = count()\n"
+        "ferdata.open_dataset(sys.argv[1]).table()\n"
+        "ferdata.ShardDataset(sys.argv[1], where='valence > 0')\n"
+        "ferdata.Loader(sys.argv[1], num_workers=0, where='valence > 0', fields=('images', 'arousal'), batch_size=8)\n"
+        "print(count() - before)\n"
+    )
+    assert run_script(tmp_path / "script.py", script, str(zstd.root)).stdout == "0\n"

@@ -165,7 +165,8 @@ def _read_group(file: pq.ParquetFile, group: int, where: str) -> pa.ChunkedArray
     unpacked = sum(column.total_uncompressed_size for column in columns)
     most = max(_MAX_FILE_BYTES, _MAX_INFLATION * packed)
     num_bytes, batches = 0, []
-    for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[IMAGE_COLUMN]) if unpacked <= most else ():
+    pieces = file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[IMAGE_COLUMN], use_threads=False)
+    for batch in pieces if unpacked <= most else ():
         batches.append(batch.column(0))
         num_bytes += batch.nbytes
         if num_bytes > most:

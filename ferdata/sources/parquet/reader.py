@@ -114,7 +114,7 @@ def _read_labels(store: Store, path: str) -> _LabelColumn:
     # Repeated text is held once, as the file holds it: unpacked, a short file could fill any memory.
     repeated = [LABEL_COLUMN] if is_text else []
     with parquet_errors(store, path), open_parquet(store, path, as_dictionary=repeated) as file:
-        column = file.read(columns=[LABEL_COLUMN]).column(0)
+        column = file.read(columns=[LABEL_COLUMN], use_threads=False).column(0)
         return _LabelColumn(
             path=path,
             values=column.to_pylist(),
@@ -186,7 +186,7 @@ def _rows_without_image(file: pq.ParquetFile) -> frozenset[int]:
             leaf, most = column.path_in_schema, _FREE_BYTES + _MAX_PACKED_RATIO * column.total_compressed_size
             is_bytes = leaf in (IMAGE_COLUMN, f"{IMAGE_COLUMN}.bytes") and column.statistics is not None
             if is_bytes and column.statistics.null_count and column.total_uncompressed_size <= most:
-                values = file.read_row_group(group, columns=[leaf]).column(0).combine_chunks()
+                values = file.read_row_group(group, columns=[leaf], use_threads=False).column(0).combine_chunks()
                 data = pc.struct_field(values, [0]) if pa.types.is_struct(values.type) else values
                 found.update(start + int(row) for row in pc.indices_nonzero(pc.is_null(data)).to_pylist())
         start += meta.num_rows
