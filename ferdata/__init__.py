@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         RandomResizedCrop,
         ShardBatches,
         ShardDataset,
+        decode,
         open_dataset,
     )
     from ferdata.training import load_run
@@ -77,6 +78,7 @@ __all__ = [
     "TransformOptions",
     "WorkerError",
     "__version__",
+    "decode",
     "describe",
     "export",
     "load_run",

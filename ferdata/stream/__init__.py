@@ -3,6 +3,7 @@
 from ferdata.stream.batch import FIELDS, IGNORED_LABEL
 from ferdata.stream.batches import ShardBatches
 from ferdata.stream.datasets import IterableShardDataset, ShardDataset
+from ferdata.stream.device.decode import decode
 from ferdata.stream.loader import Loader
 from ferdata.stream.metrics import LoaderMetrics
 from ferdata.stream.open import OpenDataset, open_dataset
@@ -34,5 +35,6 @@ __all__ = [
     "RandomResizedCrop",
     "ShardBatches",
     "ShardDataset",
+    "decode",
     "open_dataset",
 ]
