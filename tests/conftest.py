@@ -2,8 +2,10 @@
 
 import gc
 import signal
+from functools import partial
 
 import psutil
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +19,14 @@ for name in ("SIGINT", "SIGHUP"):
     number = getattr(signal, name, None)
     if number is not None and signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
+
+
+@pytest.fixture(params=["streamed", "resident"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have the module's tests make every ``Loader`` twice: one that reads shards, and one that holds them in memory."""
+    if request.param == "resident":
+        monkeypatch.setattr(request.module, "Loader", partial(request.module.Loader, resident=True))
+    return str(request.param)
 
 
 def pytest_collection_finish() -> None:

@@ -21,6 +21,12 @@ __all__ = ["Sample", "ShardReader", "read_whole"]
 
 T = TypeVar("T")
 
+PutBody = Callable[[int, memoryview, memoryview], None]
+"""Takes a number, a stored body and its payload (:meth:`BodyDecoder.payload`), which are valid until it returns."""
+
+_RUN_SAMPLES = 256
+"""What is handed over as it is stored is fetched so many samples at a time."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
@@ -172,17 +178,43 @@ class ShardReader:
         steps = np.diff(positions)
         if (steps < 0).any() or positions[0] < 0 or positions[-1] >= len(self):
             raise self._wrong_positions(positions)
-        ends = np.append(np.flatnonzero(steps != 1) + 1, len(positions)).tolist()
         num_bytes = 0
-        for begin, end in zip([0, *ends], ends, strict=False):
-            first, last = positions[begin], positions[end - 1]
-            start = int(self._shard.starts[first])
-            run_bytes = int(self._shard.stops[last]) - start
-            self._twice(partial(self._decode_run, int(first), start, run_bytes, out, rows[begin:end]))
-            num_bytes += run_bytes
+        for begin, end in _runs(positions):
+            num_bytes += self._twice(partial(self._decode_run, int(positions[begin]), out, rows[begin:end]))
         if self._file.is_remote:
             self._file.rest()  # or every open shard would keep its last stretch
         return num_bytes
+
+    def stored_bytes(self, positions: np.ndarray) -> np.ndarray:
+        """Return how many bytes the bodies of samples take as they are stored, int64 ``[n]``."""
+        sizes: np.ndarray = self._shard.stops[positions] - self._shard.starts[positions]
+        return sizes
+
+    def read_stored(self, positions: np.ndarray, put: PutBody) -> None:
+        """Hand over the bodies of samples as they are stored, once their checksums are verified.
+
+        Args:
+            positions: int ``[n]``, positions in the shard, ascending.
+            put: Called for each; where bodies had to be fetched once more, for some of them again.
+
+        Raises:
+            ShardCorruptError: As :meth:`read_rows`.
+        """
+        try:
+            for begin, end in _runs(positions, most=_RUN_SAMPLES):
+                self._twice(partial(self._put_run, int(positions[begin]), begin, end, put))
+        finally:
+            self._file.check_unchanged()
+
+    def _put_run(self, first: int, begin: int, end: int, put: PutBody) -> None:
+        """Hand over neighbours from position ``first`` on, which are the numbers ``begin`` to ``end``."""
+        self._expect_run(first, end - begin)
+        for number, body in enumerate(self._shard.bodies(first, end - begin), begin):
+            try:
+                payload = self._decoder.payload(body)
+            except ShardCorruptError as error:
+                raise self._damaged(first + number - begin, error) from error
+            put(number, body, payload)
 
     def read(self, position: int, out: np.ndarray | None = None) -> Sample:
         """Return one whole sample, every byte of its head checked.
@@ -242,20 +274,37 @@ class ShardReader:
         with self._file.fetched_anew():
             return read()
 
-    def _decode_run(self, first: int, start: int, num_bytes: int, out: np.ndarray, rows: np.ndarray) -> None:
-        """Decode neighbouring samples from position ``first`` on, ``num_bytes`` of the file from ``start``."""
+    def _expect_run(self, first: int, count: int) -> int:
+        """Have neighbouring samples from position ``first`` on read in one go; return their bytes."""
+        start = int(self._shard.starts[first])
+        num_bytes = int(self._shard.stops[first + count - 1]) - start
         self._file.expect(start, num_bytes)
+        return num_bytes
+
+    def _decode_run(self, first: int, out: np.ndarray, rows: np.ndarray) -> int:
+        """Decode neighbouring samples from position ``first`` on; return how many bytes were read."""
+        num_bytes = self._expect_run(first, len(rows))
         bodies = self._shard.bodies(first, len(rows))
         for position, (body, row) in enumerate(zip(bodies, rows.tolist(), strict=True), first):
             self._decode_one(position, body, out[row])
+        return num_bytes
 
     def _decode_one(self, position: int, body: memoryview, row: np.ndarray) -> None:
         try:
             self._decoder.one(body, row)
         except ShardCorruptError as error:
-            raise ShardCorruptError(
-                f"{self._where}: sample {position}: {error}; copy or write the shard again"
-            ) from error
+            raise self._damaged(position, error) from error
+
+    def _damaged(self, position: int, error: ShardCorruptError) -> ShardCorruptError:
+        return ShardCorruptError(f"{self._where}: sample {position}: {error}; copy or write the shard again")
+
+
+def _runs(positions: np.ndarray, *, most: int | None = None) -> Iterator[tuple[int, int]]:
+    """Yield where each run of neighbours begins and ends among ascending positions, ``most`` of them at a time."""
+    ends = np.append(np.flatnonzero(np.diff(positions) != 1) + 1, len(positions)).tolist()
+    for start, end in zip([0, *ends], ends, strict=False):
+        for begin in range(start, end, most or end):
+            yield begin, min(end, begin + (most or end))
 
 
 def read_whole(store: Store, info: ShardInfo, index: DatasetIndex, *, is_checked: bool = False) -> Iterator[Sample]:

@@ -1,10 +1,11 @@
-"""Work on many cores: how many there are, a pool of threads, one of processes, and the same tasks on a Ray cluster.
+"""Work on many cores: how many there are, and how much memory; a pool of threads, one of processes, Ray for the same.
 
 In: a function and tasks. Out: results, in the order of the tasks or as they come, with a bounded number of tasks in
 flight. Nothing is left running when a call ends, however it ends.
 """
 
 from ferdata.parallel.cores import check_workers, crowding, usable_cores
+from ferdata.parallel.memory import available_memory, physical_memory
 from ferdata.parallel.process_pool import Beat, map_in_processes, run_tasks
 from ferdata.parallel.ray_cluster import run_tasks_on_ray
 from ferdata.parallel.small_files import FILES_PER_JOB, read_in_order
@@ -14,11 +15,13 @@ __all__ = [
     "FILES_PER_JOB",
     "Beat",
     "Progress",
+    "available_memory",
     "check_workers",
     "crowding",
     "iterate_in_threads",
     "map_in_processes",
     "map_in_threads",
+    "physical_memory",
     "read_in_order",
     "run_tasks",
     "run_tasks_on_ray",

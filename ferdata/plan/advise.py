@@ -19,10 +19,9 @@ from ferdata.images.transform import Transform
 from ferdata.ingest import IngestOptions, ingest_scan
 from ferdata.ingest.select.checks import count_refused
 from ferdata.ingest.target import check_apart
-from ferdata.parallel import usable_cores
+from ferdata.parallel import available_memory, usable_cores
 from ferdata.plan.conditions import describe_machine
 from ferdata.plan.measure import (
-    available_memory,
     decode_rate,
     describe_gpu,
     disk_rate,

@@ -10,9 +10,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from ferdata.parallel import usable_cores
+from ferdata.parallel import physical_memory, usable_cores
 
-__all__ = ["cpu_model", "describe_machine", "physical_memory"]
+__all__ = ["cpu_model", "describe_machine"]
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "pillow-simd", "zstandard", "webdataset")
 
@@ -38,15 +38,6 @@ def cpu_model() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def physical_memory(figure: str) -> int:
-    """Return ``MemTotal`` or ``MemAvailable`` of ``/proc/meminfo``, in bytes; without that file, all of its pages."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{figure}:"))
 
 
 def _version(name: str) -> str | None:

@@ -17,7 +17,6 @@ import numpy as np
 from ferdata.format import DatasetIndex, ShardReader
 from ferdata.parallel import usable_cores
 from ferdata.plan.ceilings import Job, Team, drop_from_cache, read_job
-from ferdata.plan.conditions import physical_memory
 from ferdata.plan.timing import now
 from ferdata.plan.trial_sets import SampleSet
 from ferdata.store import Store
@@ -26,7 +25,6 @@ from ferdata.stream.order.sequence import RUN_BYTES, RUNS_PER_WINDOW, WINDOW_SAM
 from ferdata.stream.pipeline import choose_sizes
 
 __all__ = [
-    "available_memory",
     "decode_rate",
     "describe_gpu",
     "disk_rate",
@@ -165,18 +163,6 @@ def _fetch_rate(store: Store, names: list[str], *, num_threads: int) -> float:
     with ThreadPoolExecutor(num_threads) as pool:
         fetched = sum(pool.map(fetch, ranges))
     return max(fetched / (now() - start), 1.0)
-
-
-def available_memory() -> int:
-    """Return bytes that are free or hold cached files, no more than a container may still take."""
-    available = physical_memory("MemAvailable")
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-        stat = dict(line.split() for line in Path("/sys/fs/cgroup/memory.stat").read_text().splitlines())
-    except (OSError, ValueError):
-        return available
-    return available if limit == "max" else max(0, min(available, int(limit) - used + int(stat.get("file", 0))))
 
 
 def describe_gpu() -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from ferdata.errors import OptionError, StateError
 from ferdata.parallel import check_workers, usable_cores
 from ferdata.store import StrPath
 from ferdata.stream.datasets import ShardDataset
+from ferdata.stream.memory.resident import ResidentSplit
 from ferdata.stream.metrics import LoaderMetrics
 from ferdata.stream.order.sequence import check_whole_number
 from ferdata.stream.pipeline import Pipeline
@@ -72,12 +73,16 @@ class Loader:
         pin_memory: Page-lock the ring, for a consumer that copies to CUDA by itself.
         start_method: ``fork``, ``forkserver`` or ``spawn``; None: Python's own default.
         persistent: Keep workers from epoch to epoch.
+        resident: Load the samples (all, or those of ``indices`` and ``where``; on every rank) into memory once, with
+            every checksum verified, and read no shard after that: ``compact`` stays as it is stored, any other codec is
+            decoded once, to pixels. Workers are threads. Order, bits and state are those of any loader.
         verify: For raw pixels, ``"first"`` verifies what this loader has not read before, and in every epoch another
             64th, so that later changes are found within 64 epochs; ``"always"`` verifies everything.
             Other codecs are always verified.
 
     Raises:
-        OptionError: If an option is out of range, or there are too few samples for one batch on every rank.
+        OptionError: If an option is out of range, there are too few samples for one batch on every rank, or what is to
+            be resident does not fit.
         ShardMissingError, ShardCorruptError: If the data set is missing or damaged; iterating raises them too.
         WorkerError, StateError: While iterating: a worker died or could not start; the loader was iterated anew,
             or is another process's.
@@ -121,6 +126,7 @@ class Loader:
         pin_memory: bool = False,
         start_method: str | None = None,
         persistent: bool = True,
+        resident: bool = False,
         verify: str = "first",
     ) -> None:
         if start_method is not None and start_method not in multiprocessing.get_all_start_methods():
@@ -131,7 +137,9 @@ class Loader:
             min(8, usable_cores()) if num_workers is None else check_whole_number("num_workers", num_workers)
         )
         check_workers(self.num_workers, least=0)
-        self.workers = choose_kind(workers)
+        if resident and workers == "process":
+            raise OptionError("workers: 'process' found with resident, expected 'thread', which shares memory as it is")
+        self.workers = "thread" if resident else choose_kind(workers)
         self._source = source = BatchSource(
             root,
             split=split,
@@ -154,6 +162,10 @@ class Loader:
         )
         self.index, self.split, self.fields, self.order = source.index, source.split, source.fields, source.order
         self.batch_size, self.drop_last = self.order.batch_size, self.order.drop_last
+        self._resident: ResidentSplit | None = None
+        if resident:
+            indices, is_shown = source.partition.extent.indices, source.partition.rank == 0
+            self._resident = ResidentSplit(source.root, source.index, split, indices, is_shown=is_shown)
         self._pipeline = Pipeline(
             source,
             num_workers=self.num_workers,
@@ -162,6 +174,7 @@ class Loader:
             persistent=persistent,
             device=torch.device("cpu" if device is None else device),
             pin_memory=pin_memory,
+            resident=self._resident,
         )
         self._epoch = EpochState.at(Position(epoch=0, world_size=self.world_size))
         self._process = os.getpid()
@@ -275,6 +288,7 @@ class Loader:
     def describe(self) -> str:
         """Return one line on what is streamed and how far the shuffle reaches."""
         noun = "threads" if self.workers == "thread" else "workers"
+        held = "" if self._resident is None else f"resident {self._resident.num_bytes / 1e6:,.0f} MB, "
         span = min(self.order.window_samples, self.num_samples)
         reach = {
             "window": f"runs of {self.order.run_samples} permuted over all, {span:,} samples mixed at a time",
@@ -283,7 +297,7 @@ class Loader:
         }
         return (
             f"{self.split}: {self.num_samples:,} samples, codec {self.index.codec.name}, {self.num_workers} {noun}, "
-            f"shuffle {self.order.shuffle} ({reach[self.order.shuffle]}), ring "
+            f"shuffle {self.order.shuffle} ({reach[self.order.shuffle]}), {held}ring "
             f"{self._pipeline.ring.memory.num_bytes / 1e6:,.0f} MB"
         )
 

@@ -14,6 +14,7 @@ import torch
 
 from ferdata.store import Store
 from ferdata.stream.device.transfer import Delivery, DeviceMover, PinnedRing
+from ferdata.stream.memory.resident import ResidentSplit
 from ferdata.stream.memory.ring import HELD_BATCHES, Ring
 from ferdata.stream.metrics import LoaderMetrics, Meter
 from ferdata.stream.order.partition import Partition
@@ -74,6 +75,7 @@ class Pipeline:
         persistent: Keep them from epoch to epoch.
         device: Where batches go.
         pin_memory: Page-lock the ring if they stay on the host.
+        resident: The samples, if they are in memory; workers are then threads.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Pipeline:
         persistent: bool,
         device: torch.device,
         pin_memory: bool,
+        resident: ResidentSplit | None = None,
     ) -> None:
         index, order = source.index, source.order
         self._source, self._order = source, order
@@ -97,7 +100,7 @@ class Pipeline:
             batch_size=order.batch_size,
             row_bytes=row_bytes,
             num_workers=num_workers,
-            is_local=store.is_local,
+            is_local=store.is_local or resident is not None,
         )
         self.ring = Ring(
             num_slots=sizes.ahead + HELD_BATCHES,
@@ -111,7 +114,14 @@ class Pipeline:
             num_workers=max(1, num_workers),
             between_processes=is_shared,
         )
-        work = Work(root=source.root, index=index, split=source.split, memory=self.ring.memory, plan=plan)
+        work = Work(
+            root=source.root,
+            index=index,
+            split=source.split,
+            memory=self.ring.memory,
+            plan=plan,
+            resident=resident,
+        )
         options: Any = {"num_workers": num_workers, "persistent": persistent}
         self.workers: Workers
         if is_shared:
@@ -122,6 +132,7 @@ class Pipeline:
             self.workers = (ThreadWorkers if num_workers else Workers)(work, **options)
         self._mover = None if device.type == "cpu" else DeviceMover(device, self.ring)
         self._pinned = PinnedRing(self.ring) if pin_memory and self._mover is None else None
+        self._resident = resident
         self._records = ShardPool(store, index, source.split)
         self._checked = Checked(len(source.table), always=source.verify_always)
         self.meter = Meter()
@@ -156,6 +167,8 @@ class Pipeline:
         self._prefetcher = self._prefetched_for = None
         self.workers.close()
         self._records.close()
+        if self._resident is not None:
+            self._resident.close()
         for memory in (self._mover, self._pinned):
             if memory is not None:
                 memory.close()

@@ -14,8 +14,8 @@ from typing import Any
 from ferdata import read_index
 from ferdata.format import CODECS
 from ferdata.optional import needs
+from ferdata.parallel import available_memory
 from ferdata.plan.conditions import describe_machine
-from ferdata.plan.measure import available_memory
 from ferdata.plan.timing import Timing
 from ferdata.store import Store
 from ferdata_bench.contenders import OURS, Entry, choose

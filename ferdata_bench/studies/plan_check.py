@@ -27,9 +27,9 @@ from rich.table import Table
 from ferdata import read_index
 from ferdata.dataset.recode import recode
 from ferdata.errors import FerdataError
+from ferdata.parallel import available_memory
 from ferdata.plan.advise import MachinePlan, plan
 from ferdata.plan.conditions import describe_machine
-from ferdata.plan.measure import available_memory
 from ferdata.plan.timing import now
 from ferdata.store import Store
 from ferdata_bench.loaders.photos import shard_tree, write_photos

@@ -10,6 +10,8 @@ from streams import SPLITS, Truth, make_truth
 from ferdata.errors import OptionError, StateError
 from ferdata.stream import Loader
 
+pytestmark = pytest.mark.usefixtures("way")
+
 SMALL: dict[str, Any] = {
     "batch_size": 8,
     "window_samples": 16,

@@ -14,6 +14,8 @@ from ferdata.errors import OptionError
 from ferdata.stream import IterableShardDataset, Loader
 from ferdata.stream.order.ranks import find_rank
 
+pytestmark = pytest.mark.usefixtures("way")
+
 SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 24, "fields": ("images", "labels", "indices"), "seed": 2}
 TOTAL = SPLITS["train"]
 

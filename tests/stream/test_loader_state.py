@@ -13,6 +13,8 @@ from streams import SPLITS, Truth, make_truth, small_jobs
 from ferdata.errors import StateError
 from ferdata.stream import ColorJitter, Compose, HorizontalFlip, Loader, RandomResizedCrop
 
+pytestmark = pytest.mark.usefixtures("way")
+
 SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "indices"), "seed": 11}
 KINDS: dict[str, dict[str, Any]] = {
     "window": {},
@@ -112,7 +114,7 @@ def test_one_loader_can_go_back_to_any_state(truth: Truth) -> None:
             assert (loader.epoch, len(loader)) == (1, 37)
 
 
-@pytest.mark.parametrize(("num_workers", "workers"), [(0, None), (2, "process"), (2, "thread")])
+@pytest.mark.parametrize(("num_workers", "workers"), [(0, None), (2, None), (2, "thread")])
 def test_an_interrupted_epoch_can_be_gone_on_with(truth: Truth, num_workers: int, workers: str | None) -> None:
     """A cell that was stopped in mid-epoch: the next ``for`` is the next epoch, unless the rest is asked for."""
     with Loader(truth.root, num_workers=num_workers, workers=workers, **SMALL) as loader:

@@ -37,6 +37,14 @@ class BodyDecoder(ABC):
             ShardCorruptError: If the stored bytes cannot be decoded; without the file's name, which the reader adds.
         """
 
+    def payload(self, stored: memoryview) -> memoryview:
+        """Return a body without what is stored around it, whose checksum is verified; valid until the next call.
+
+        Raises:
+            ShardCorruptError: As :meth:`one`.
+        """
+        return stored
+
     def many(self, bodies: MappedBodies, positions: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
         """Fill rows of a batch from a mapped file, a whole job in one call, as far as that can be done.
 

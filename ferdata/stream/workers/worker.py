@@ -16,6 +16,7 @@ import numpy as np
 from ferdata.errors import OptionError
 from ferdata.format import DatasetIndex, ShardReader, read_index
 from ferdata.store import Store
+from ferdata.stream.memory.resident import ResidentReader, ResidentSplit
 from ferdata.stream.memory.ring import SharedBytes
 from ferdata.stream.order.windows import ShardMap, due
 from ferdata.stream.workers.channel import Channel
@@ -148,6 +149,7 @@ class Work:
         split: The split.
         memory: The ring's memory.
         plan: Where jobs point to.
+    resident: The samples, if they are in memory; only threads share it.
     """
 
     root: str
@@ -155,6 +157,7 @@ class Work:
     split: str
     memory: SharedBytes
     plan: SharedPlan
+    resident: ResidentSplit | None = None
 
 
 class JobReader:
@@ -162,7 +165,7 @@ class JobReader:
 
     def __init__(self, work: Work, number: int) -> None:
         self._work, self._number = work, number
-        self._pool: ShardPool | None = None
+        self._pool: ShardPool | ResidentReader | None = None
         self._rows = np.empty((0, 0), np.uint8)
 
     def read(self, job: JobRecord) -> Ack:
@@ -197,7 +200,10 @@ class JobReader:
         memory = work.memory.array()
         self._rows = memory[: len(memory) // row_bytes * row_bytes].reshape(-1, row_bytes)
         # Last of all: an interrupt may come before it.
-        self._pool = ShardPool(Store(work.root), work.index, work.split, reading=entry[1:])
+        if work.resident is not None:
+            self._pool = ResidentReader(work.resident)
+        else:
+            self._pool = ShardPool(Store(work.root), work.index, work.split, reading=entry[1:])
 
 
 def serve(work: Work, number: int, channel: Channel) -> None:

@@ -64,12 +64,15 @@ class _Decoder(BodyDecoder):
         self._room = np.zeros(coder.max_bytes + SLACK_BYTES, np.uint8)
 
     def one(self, stored: memoryview, row: np.ndarray) -> None:
+        self._coder.decode_into(self.payload(stored), row, slack_bytes=SLACK_BYTES)
+
+    def payload(self, stored: memoryview) -> memoryview:
         num_bytes, most = inflated_bytes(stored), self._coder.max_bytes
         if not 0 <= num_bytes <= most:
             raise ShardCorruptError(f"a zstd frame of {num_bytes:,} bytes found, expected at most {most:,}")
         payload = self._room[:num_bytes]
         self._decompressor.into(stored, payload)
-        self._coder.decode_into(payload, row, slack_bytes=SLACK_BYTES)
+        return payload.data
 
     def many(self, bodies: MappedBodies, positions: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
         payload = self._coder.payload_in(self._room, out)

@@ -1,0 +1,149 @@
+"""A split in memory: loaded once, every checksum verified, and then read without a file.
+
+In: a split. Out: its bodies, and what fills rows of the ring from them. Costs reading every shard once, in
+threads, and as much memory as the samples take in ``compact``, or their pixels in any other codec.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from ferdata.errors import OptionError
+from ferdata.format import Codec, DatasetIndex, ShardReader
+from ferdata.format.held import HeldBodies, HeldReader, held_codec
+from ferdata.parallel import available_memory, map_in_threads
+from ferdata.store import Store
+from ferdata.stream.order.windows import ShardMap
+
+__all__ = ["ResidentReader", "ResidentSplit", "check_room"]
+
+LEFT_TO_OTHERS = 0.1
+"""This share of the free memory is not taken."""
+_COMPACT_SHARE = 0.45
+"""About what ``compact`` leaves of a photograph's pixels."""
+
+
+class ResidentSplit:
+    """The samples of a split, or of some of its indices, in this machine's memory.
+
+    Which of them a rank reads changes from epoch to epoch, so each rank holds all.
+
+    Args:
+        root: The data set's folder.
+        index: Its index.
+        split: The split.
+        indices: int64 ``[N]`` ascending, which of its samples; None for all.
+        is_shown: Whether to show a bar, where there is a terminal.
+
+    Raises:
+        OptionError: If they do not fit.
+        ShardMissingError, ShardCorruptError: If a shard is missing or damaged.
+    """
+
+    def __init__(
+        self, root: str, index: DatasetIndex, split: str, indices: np.ndarray | None, *, is_shown: bool
+    ) -> None:
+        self._indices = indices
+        store, infos = Store(root), [info for info in index.shards if info.split == split]
+        wanted = np.arange(index.num_samples(split)) if indices is None else indices
+        parts = list(ShardMap(np.array([info.samples for info in infos], np.int64)).by_shard(wanted))
+        codec, room = held_codec(index.codec), available_memory() if hasattr(os, "sysconf") else None
+
+        def sizes_of(part: tuple[int, slice, np.ndarray]) -> np.ndarray:
+            with ShardReader(store, infos[part[0]], index) as reader:
+                return reader.stored_bytes(part[2])
+
+        def fill(part: tuple[int, slice, np.ndarray]) -> None:
+            shard, numbers, positions = part
+            with ShardReader(store, infos[shard], index) as reader:
+                if codec.is_copy:
+                    reader.read_rows(positions, self.bodies.rows(), np.arange(numbers.start, numbers.stop))
+                else:
+                    reader.read_stored(positions, lambda number, body, _: self._put(numbers.start + number, body))
+
+        if codec.is_copy:
+            sizes = np.full(len(wanted), index.spec.num_bytes, np.int64)
+        else:
+            sizes = np.concatenate(map_in_threads(sizes_of, parts, num_workers=None, progress=None))
+        check_room(int(sizes.sum()), room, index=index, codec=codec, where=f"{store} {split}")
+        self.bodies = HeldBodies(codec, index.spec, sizes)
+        with _bar(is_shown=is_shown) as progress:
+            map_in_threads(fill, parts, num_workers=None, progress=progress)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of memory it takes."""
+        return len(self.bodies.memory)
+
+    def numbers(self, samples: np.ndarray) -> np.ndarray:
+        """Return where samples of the split are among those that are held, both int64 ``[n]``."""
+        return samples if self._indices is None else np.searchsorted(self._indices, samples)
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self.bodies.release()
+
+    def _put(self, number: int, body: memoryview) -> None:
+        self.bodies.body(number)[:] = np.frombuffer(body, np.uint8)
+
+
+class ResidentReader:
+    """What a worker reads with in place of shards; one a thread."""
+
+    def __init__(self, split: ResidentSplit) -> None:
+        self._split = split
+        self._reader = HeldReader(split.bodies)
+
+    def read_rows(self, samples: np.ndarray, out: np.ndarray, rows: np.ndarray, *, verify: bool | np.ndarray) -> int:
+        """Decode samples into ``out[rows]``; return bytes read. There is nothing left to verify."""
+        return self._reader.read_rows(self._split.numbers(samples), out, rows)
+
+    def close(self) -> None:
+        """Do nothing: the memory is the loader's."""
+
+
+def check_room(needed: int, free: int | None, *, index: DatasetIndex, codec: Codec, where: str) -> None:
+    """See that so many bytes fit what is free.
+
+    Args:
+        needed: Bytes of all samples, as they are to be held.
+        free: Bytes that are free; None where nobody knows.
+        index: The data set's index.
+        codec: How they are to be held.
+        where: What the error begins with.
+
+    Raises:
+        OptionError: If they do not; it says what would fit.
+    """
+    room = math.inf if free is None else (1 - LEFT_TO_OTHERS) * free
+    if needed <= room:
+        return
+    share, height = room / needed, index.spec.shape[-2]
+    fits = [f"indices= or where= with {math.floor(100 * share)} % of the samples"] if share >= 0.01 else []
+    if (size := math.floor(height * math.sqrt(share)) // 4 * 4) >= 8:
+        fits.append(f"images of {size} px in place of {height}")
+    if codec.is_copy and _COMPACT_SHARE * needed <= room:
+        fits.append(f"codec compact, with about {_COMPACT_SHARE * needed / 1e6:,.0f} MB")
+    raise OptionError(
+        f"{where}: resident takes {needed / 1e6:,.1f} MB in {codec.name}, expected at most {room / 1e6:,.1f} MB, of "
+        f"{(free or 0) / 1e6:,.1f} MB that are free; leave resident out, or use what fits: "
+        f"{', or '.join(fits) or 'a larger machine'}"
+    )
+
+
+@contextmanager
+def _bar(*, is_shown: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Show how many shards are loaded, if somebody sits at a terminal; leave nothing there."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    if not is_shown or not console.is_terminal:
+        yield None
+        return
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("loading shards into memory", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
