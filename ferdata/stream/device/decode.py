@@ -3,20 +3,26 @@
 In: one buffer of payloads and where each begins. Out: pixels on the same device; a payload that is damaged is an error.
 """
 
+import functools
+import importlib.util
+import logging
 import math
+from types import ModuleType
 
 import torch
 
 from ferdata.errors import OptionError, ShardCorruptError
-from ferdata.stream.device.decode_torch import scratch_bytes, undo
+from ferdata.stream.device import decode_torch
 
-__all__ = ["decode"]
+__all__ = ["decode", "kernel"]
 
 _SCRATCH_BYTES = {"cpu": 16 << 20}
 _SCRATCH_BYTES_ELSEWHERE = 256 << 20
 """On a processor what stays in its caches; elsewhere what keeps a device busy."""
 _MAX_VALUES = 1 << 27
 """Bits of a payload are counted in 32 bits."""
+_EXAMPLE = "010000000100000001000000 06 01000000 802c63004138ff88001003000200000000000000 01 01 00 01"
+"""That of FORMAT.md."""
 
 
 def decode(
@@ -26,7 +32,8 @@ def decode(
 
     The pixels are those that every other decoder of the format gives, bit for bit. The batch is cut into micro-batches
     whose scratch memory is at most 16 MiB on a CPU and 256 MiB elsewhere, but at least what one image takes (16 times
-    its pixels); each is a fixed number of tensor operations. The device is waited for once, at the end.
+    its pixels); each is a fixed number of tensor operations. On CUDA, if Triton is there, one kernel does it all and
+    needs no scratch memory. The device is waited for once, at the end.
 
     Args:
         payloads: uint8 ``[P]``, the payloads one after another; FORMAT.md, section 9.3, says what is in them.
@@ -50,16 +57,52 @@ def decode(
                 [102, 104, 105]], dtype=torch.uint8)
     """
     out = _checked_out(payloads, offsets, shape, out)
-    num_images = len(out)
     budget = _SCRATCH_BYTES.get(payloads.device.type, _SCRATCH_BYTES_ELSEWHERE)
-    size = max(1, budget // scratch_bytes(shape))
+    size = max(1, budget // decode_torch.scratch_bytes(shape))
+    undo = decode_torch.undo
+    if payloads.is_cuda and (fused := kernel(payloads.device)) is not None and fused.fits(shape):
+        undo = fused.undo
+        size = max(1, len(out)) if out.is_contiguous() else size
     sound = [
         undo(payloads, offsets[start : start + size + 1], shape, out[start : start + size])
-        for start in range(0, num_images, size)
+        for start in range(0, len(out), size)
     ]
     if sound:
         _check_sound(torch.cat(sound), payloads, offsets, shape)
     return out
+
+
+@functools.cache
+def kernel(device: torch.device) -> ModuleType | None:
+    """Return the module of the Triton kernel, or None where there is no Triton or it does not work.
+
+    It is tried on a payload first: Triton also needs a C compiler, a recent driver and a folder to write to.
+    """
+    if importlib.util.find_spec("triton") is None:
+        return None
+    shape = (3, 2, 3)
+    payload = torch.tensor(list(bytes.fromhex(_EXAMPLE)), dtype=torch.uint8, device=device)
+    offsets = torch.tensor([0, len(payload)], device=device)
+    outs = [torch.zeros((1, *shape), dtype=torch.uint8, device=device) for _ in range(2)]
+    try:
+        from ferdata.stream.device import decode_triton
+
+        sound = [
+            each.undo(payload, offsets, shape, out)
+            for each, out in zip((decode_torch, decode_triton), outs, strict=True)
+        ]
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+    else:
+        if all(map(bool, sound)) and torch.equal(*outs):
+            return decode_triton
+        reason = "its pixels are others"
+    logging.getLogger("ferdata").warning(
+        "decode: Triton's kernel does not work on %s (%s), so images are decoded in tensor operations",
+        device,
+        reason,
+    )
+    return None
 
 
 def _checked_out(
