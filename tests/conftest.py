@@ -21,11 +21,16 @@ for name in ("SIGINT", "SIGHUP"):
         signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 
 
-@pytest.fixture(params=["streamed", "resident"])
+@pytest.fixture(params=["streamed", "resident", "on a device"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Have the module's tests make every ``Loader`` twice: one that reads shards, and one that holds them in memory."""
-    if request.param == "resident":
+    """Have the module's tests make every ``Loader`` so: reading shards, or holding them in memory, or in a device's.
+
+    The processor stands for the device: it does the same tensor operations.
+    """
+    if request.param != "streamed":
         monkeypatch.setattr(request.module, "Loader", partial(request.module.Loader, resident=True))
+    if request.param == "on a device":
+        monkeypatch.setattr("ferdata.stream.loader.decodes_itself", lambda device: True)
     return str(request.param)
 
 

@@ -190,6 +190,11 @@ class ShardReader:
         sizes: np.ndarray = self._shard.stops[positions] - self._shard.starts[positions]
         return sizes
 
+    def payload_bytes(self, positions: np.ndarray) -> np.ndarray:
+        """Return how many bytes they take in the tar, int64 ``[n]``: the payloads of ``compact``."""
+        sizes: np.ndarray = self._shard.body_bytes[positions]
+        return sizes
+
     def read_stored(self, positions: np.ndarray, put: PutBody) -> None:
         """Hand over the bodies of samples as they are stored, once their checksums are verified.
 

@@ -19,6 +19,7 @@ from ferdata.errors import OptionError, StateError
 from ferdata.parallel import check_workers, usable_cores
 from ferdata.store import StrPath
 from ferdata.stream.datasets import ShardDataset
+from ferdata.stream.device.resident import DevicePipeline, DeviceSplit, decodes_itself
 from ferdata.stream.memory.resident import ResidentSplit
 from ferdata.stream.metrics import LoaderMetrics
 from ferdata.stream.order.sequence import check_whole_number
@@ -74,8 +75,9 @@ class Loader:
         start_method: ``fork``, ``forkserver`` or ``spawn``; None: Python's own default.
         persistent: Keep workers from epoch to epoch.
         resident: Load the samples (all, or those of ``indices`` and ``where``; on every rank) into memory once, with
-            every checksum verified, and read no shard after that: ``compact`` stays as it is stored, any other codec is
-            decoded once, to pixels. Workers are threads. Order, bits and state are those of any loader.
+            every checksum verified: ``compact`` stays as it is stored, any other codec is decoded once, to pixels. With
+            another ``device`` it is that one's memory, batches are decoded there, and there are no workers; else
+            they are threads. Order, bits and state are those of any loader. Only the fields of records read shards.
         verify: For raw pixels, ``"first"`` verifies what this loader has not read before, and in every epoch another
             64th, so that later changes are found within 64 epochs; ``"always"`` verifies everything.
             Other codecs are always verified.
@@ -162,20 +164,22 @@ class Loader:
         )
         self.index, self.split, self.fields, self.order = source.index, source.split, source.fields, source.order
         self.batch_size, self.drop_last = self.order.batch_size, self.order.drop_last
-        self._resident: ResidentSplit | None = None
-        if resident:
-            indices, is_shown = source.partition.extent.indices, source.partition.rank == 0
-            self._resident = ResidentSplit(source.root, source.index, split, indices, is_shown=is_shown)
-        self._pipeline = Pipeline(
-            source,
-            num_workers=self.num_workers,
-            kind=self.workers,
-            start_method=start_method,
-            persistent=persistent,
-            device=torch.device("cpu" if device is None else device),
-            pin_memory=pin_memory,
-            resident=self._resident,
-        )
+        target = torch.device("cpu" if device is None else device)
+        self._pipeline: Pipeline | DevicePipeline
+        if resident and decodes_itself(target):
+            self.num_workers = 0
+            self._pipeline = DevicePipeline(source, DeviceSplit(source.shards(), target))
+        else:
+            self._pipeline = Pipeline(
+                source,
+                num_workers=self.num_workers,
+                kind=self.workers,
+                start_method=start_method,
+                persistent=persistent,
+                device=target,
+                pin_memory=pin_memory,
+                resident=ResidentSplit(source.shards()) if resident else None,
+            )
         self._epoch = EpochState.at(Position(epoch=0, world_size=self.world_size))
         self._process = os.getpid()
 
@@ -288,7 +292,8 @@ class Loader:
     def describe(self) -> str:
         """Return one line on what is streamed and how far the shuffle reaches."""
         noun = "threads" if self.workers == "thread" else "workers"
-        held = "" if self._resident is None else f"resident {self._resident.num_bytes / 1e6:,.0f} MB, "
+        resident = self._pipeline.resident_bytes
+        held = f"resident {resident / 1e6:,.0f} MB, " if resident else ""
         span = min(self.order.window_samples, self.num_samples)
         reach = {
             "window": f"runs of {self.order.run_samples} permuted over all, {span:,} samples mixed at a time",
@@ -298,7 +303,7 @@ class Loader:
         return (
             f"{self.split}: {self.num_samples:,} samples, codec {self.index.codec.name}, {self.num_workers} {noun}, "
             f"shuffle {self.order.shuffle} ({reach[self.order.shuffle]}), {held}ring "
-            f"{self._pipeline.ring.memory.num_bytes / 1e6:,.0f} MB"
+            f"{self._pipeline.ring_bytes / 1e6:,.0f} MB"
         )
 
     def __repr__(self) -> str:

@@ -141,6 +141,16 @@ class Pipeline:
         self._prefetcher: Prefetcher | None = None
         self._prefetched_for: Position | None = None
 
+    @property
+    def ring_bytes(self) -> int:
+        """Bytes of the ring."""
+        return self.ring.memory.num_bytes
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of samples that are in memory."""
+        return 0 if self._resident is None else self._resident.num_bytes
+
     def batches(self, start: Position, partition: Partition, is_current: Callable[[], bool]) -> Iterator[Delivery]:
         """Return the batches from ``start`` to the end of its epoch, as windows fill up, on the device they go to.
 

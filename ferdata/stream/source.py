@@ -14,6 +14,7 @@ import torch
 from ferdata.errors import OptionError
 from ferdata.store import StrPath
 from ferdata.stream.batch import SampleTable, batch_maker, check_fields
+from ferdata.stream.memory.resident import SplitReader
 from ferdata.stream.memory.ring import window_batches_within
 from ferdata.stream.order.partition import Partition
 from ferdata.stream.order.ranks import find_rank
@@ -93,6 +94,11 @@ class BatchSource:
         self._check_partition()
         self.identity = Identity(fingerprint=self.index.fingerprint + extent.digest, split=split, order=self.order)
         self.transform = None if transform is None else as_batch_transform(transform)
+
+    def shards(self) -> SplitReader:
+        """Return what reads all of the samples once."""
+        is_shown = self.partition.rank == 0
+        return SplitReader(self.root, self.index, self.split, self.partition.extent.indices, is_shown=is_shown)
 
     def join_ranks(self, *, early: bool) -> bool:
         """Look up the rank again, since many are made before the ranks are known; tell whether it is another."""

@@ -112,7 +112,7 @@ def test_every_split_has_its_own_samples(zstd: Truth) -> None:
         assert loader.num_samples == SPLITS["val"]
 
 
-def test_a_kept_epoch_is_byte_correct(zstd: Truth) -> None:
+def test_a_kept_epoch_is_byte_correct(zstd: Truth, way: str) -> None:
     """``list(loader)`` is what people write first; recycled memory must not change under them."""
     with Loader(zstd.root, num_workers=2, drop_last=False, **SMALL) as loader:
         kept = [list(loader) for _ in range(3)]
@@ -120,7 +120,7 @@ def test_a_kept_epoch_is_byte_correct(zstd: Truth) -> None:
         for batches in kept:
             numbers = [number for batch in batches for number in zstd.assert_true(batch)]
             assert sorted(numbers) == list(range(SPLITS["train"]))
-        assert loader.metrics().copied_batches == 38
+        assert loader.metrics().copied_batches == (0 if way == "on a device" else 38)
         del batches, kept
         assert read_epoch(loader, zstd)
         assert loader.metrics().copied_batches == 0
@@ -141,7 +141,7 @@ def test_views_of_views_stay_true_while_the_ring_turns(zstd: Truth) -> None:
                 assert np.array_equal(view, zstd.pixels[number].T[..., 0])
 
 
-def test_slots_come_back_when_batches_are_dropped(zstd: Truth) -> None:
+def test_slots_come_back_when_batches_are_dropped(zstd: Truth, way: str) -> None:
     """A slot that is lost for good makes the ring smaller until the loader stands still."""
     with Loader(zstd.root, num_workers=2, **SMALL) as loader:
         for _ in range(2):
@@ -150,7 +150,7 @@ def test_slots_come_back_when_batches_are_dropped(zstd: Truth) -> None:
                 held = [*held[-5:], batch]
             del held, batch
         gc.collect()
-        assert loader.metrics().ring_occupancy == 6 / 16, (
+        assert loader.metrics().ring_occupancy == (0 if way == "on a device" else 6 / 16), (
             "only the next epoch's first window of six batches is read ahead"
         )
 

@@ -14,7 +14,7 @@ from streams import SPLITS, Truth, corrupt, make_truth, open_files, shard_of, wa
 from webserver import serve
 
 from ferdata.errors import OptionError, ShardCorruptError, ShardMissingError, StateError, WorkerError
-from ferdata.format import read_index
+from ferdata.format import ShardReader, read_index
 from ferdata.store import Store
 from ferdata.stream import Loader
 from ferdata.stream.memory import resident
@@ -71,10 +71,10 @@ def test_close_ends_the_threads_and_lets_go_of_the_memory(truth: Truth, num_work
     loader = Loader(truth.root, num_workers=num_workers, resident=True, **SMALL)
     batch = next(iter(loader))
     assert loader_threads() == num_workers
-    size = loader._resident.num_bytes  # type: ignore[union-attr]
+    size = loader._pipeline.resident_bytes
     loader.close()
 
-    assert size > 0 and loader._resident.num_bytes == 0  # type: ignore[union-attr]
+    assert size > 0 and loader._pipeline.resident_bytes == 0
     assert wait_until(lambda: loader_threads() == 0)
     truth.assert_true(batch)
     with pytest.raises(WorkerError, match="it was closed"):
@@ -99,7 +99,7 @@ def test_what_cannot_be_decoded_though_its_checksum_fits_is_an_error(tmp_path: P
     """A shard of somebody's own making must not turn into noise."""
     truth = make_truth(tmp_path, codec="compact")
     with Loader(tmp_path, resident=True, num_workers=1, **SMALL) as loader:
-        bodies = loader._resident.bodies  # type: ignore[union-attr]
+        bodies = loader._pipeline._resident.bodies  # type: ignore[union-attr]
         bodies.memory[bodies.starts[0] : bodies.stops[0]] ^= 255
         with pytest.raises(ShardCorruptError, match=r"resident sample 0: .*; write its shard again"):
             numbers(loader, truth)
@@ -119,7 +119,7 @@ def test_what_does_not_fit_is_refused_and_told_what_would(
     """A process that takes more than there is is killed, hours into a run, without a word."""
     make_truth(tmp_path, codec=codec)
     with Loader(tmp_path, num_workers=0, resident=True, **SMALL) as loader:
-        needed = loader._resident.num_bytes  # type: ignore[union-attr]
+        needed = loader._pipeline.resident_bytes
     monkeypatch.setattr(resident, "available_memory", lambda: int(share * needed))
 
     expected = (
@@ -199,3 +199,69 @@ def test_leaving_an_epoch_and_a_second_iteration_are_as_ever(truth: Truth) -> No
         with pytest.raises(StateError):
             next(old)
     assert np.array_equal(np.unique([*first, *rest]), np.sort([*first, *rest]))
+
+
+@pytest.fixture
+def as_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the processor be a device: the tensor operations are the same."""
+    monkeypatch.setattr("ferdata.stream.loader.decodes_itself", lambda device: True)
+
+
+@pytest.mark.usefixtures("as_a_device")
+def test_on_a_device_batches_are_made_there_and_nothing_else_runs(
+    truth: Truth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread, no ring; payloads are cut out of one buffer, also where a batch takes more than one go."""
+    monkeypatch.setattr("ferdata.stream.device.resident._GATHER_BYTES", 600)
+    with (
+        Loader(truth.root, num_workers=2, resident=True, drop_last=False, **SMALL) as loader,
+        Loader(truth.root, num_workers=0, drop_last=False, **SMALL) as streamed,
+    ):
+        for one, two in zip(loader, streamed, strict=True):
+            assert torch.equal(one.images, two.images) and torch.equal(one.labels, two.labels)
+            assert loader_threads() == 0 and worker_pids() == []
+        metrics = loader.metrics()
+        assert (metrics.images, metrics.ring_slots) == (SPLITS["train"], 0)
+        assert metrics.bytes_read == loader._pipeline.resident_bytes
+        assert (loader.num_workers, loader._pipeline.ring_bytes) == (0, 0)
+        loader.close()
+        assert loader._pipeline.resident_bytes == 0
+        with pytest.raises(WorkerError, match="it was closed"):
+            next(iter(loader))
+
+
+@pytest.mark.usefixtures("as_a_device")
+def test_a_device_refuses_damage_and_what_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the processor does."""
+    truth = make_truth(tmp_path, codec="compact")
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(OptionError, match=r"resident takes .* MB in compact, expected at most .* leave resident out"),
+    ):
+        patch.setattr("ferdata.stream.device.resident.free_bytes", lambda device: 1000)
+        Loader(tmp_path, resident=True, **SMALL)
+    corrupt(shard_of(truth), 5)
+    with pytest.raises(ShardCorruptError, match=rf"{shard_of(truth).name}: .*sample 5"):
+        Loader(tmp_path, resident=True, **SMALL)
+
+
+@pytest.mark.usefixtures("as_a_device")
+def test_a_payload_of_another_size_than_its_table_says_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A forged table must not move every later payload by a byte."""
+    make_truth(tmp_path, codec="compact")
+    whole = ShardReader.payload_bytes
+    monkeypatch.setattr(ShardReader, "payload_bytes", lambda reader, positions: whole(reader, positions) + 1)
+    monkeypatch.setattr("ferdata.stream.device.resident.ShardReader", ShardReader)
+
+    with pytest.raises(ShardCorruptError, match=r"sample 0: .* bytes found, expected .* as its table says"):
+        Loader(tmp_path, resident=True, **SMALL)
+
+
+def test_a_device_that_is_not_there_is_refused(truth: Truth) -> None:
+    """Before anything is loaded."""
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(OptionError, match="device: cuda found, but this torch sees no CUDA device"):
+        Loader(truth.root, resident=True, device="cuda", **SMALL)

@@ -14,7 +14,7 @@ import torch
 from ferdata.errors import OptionError
 from ferdata.stream.memory.ring import Ring, SharedBytes
 
-__all__ = ["Delivery", "DeviceMover", "PinnedRing"]
+__all__ = ["Delivery", "DeviceMover", "PinnedRing", "check_device"]
 
 
 @dataclass(slots=True)
@@ -60,8 +60,7 @@ class DeviceMover:
     """
 
     def __init__(self, device: torch.device, ring: Ring) -> None:
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise OptionError(f"device: {device} found, but this torch sees no CUDA device; use device='cpu'")
+        check_device(device)
         self._device = device
         self._pinned = PinnedRing(ring) if device.type == "cuda" else None
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
@@ -117,6 +116,12 @@ class DeviceMover:
             for name, value in delivery.values.items()
         }
         return Delivery(delivery.images.to(self._device, non_blocking=True), values, delivery.number)
+
+
+def check_device(device: torch.device) -> None:
+    """Raise OptionError if the device is one of CUDA's and there is none."""
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise OptionError(f"device: {device} found, but this torch sees no CUDA device; use device='cpu'")
 
 
 def _unlock(_: SharedBytes, address: int) -> None:

@@ -18,7 +18,11 @@ from ferdata.parallel import available_memory, map_in_threads
 from ferdata.store import Store
 from ferdata.stream.order.windows import ShardMap
 
-__all__ = ["ResidentReader", "ResidentSplit", "check_room"]
+__all__ = ["ResidentReader", "ResidentSplit", "SplitReader", "check_room"]
+
+Part = tuple[int, slice, np.ndarray]
+"""A shard, which numbers its samples are, and their positions in it."""
+
 
 LEFT_TO_OTHERS = 0.1
 """This share of the free memory is not taken."""
@@ -26,10 +30,8 @@ _COMPACT_SHARE = 0.45
 """About what ``compact`` leaves of a photograph's pixels."""
 
 
-class ResidentSplit:
-    """The samples of a split, or of some of its indices, in this machine's memory.
-
-    Which of them a rank reads changes from epoch to epoch, so each rank holds all.
+class SplitReader:
+    """The shards of a split, read once, a shard at a time in each of a few threads.
 
     Args:
         root: The data set's folder.
@@ -38,53 +40,93 @@ class ResidentSplit:
         indices: int64 ``[N]`` ascending, which of its samples; None for all.
         is_shown: Whether to show a bar, where there is a terminal.
 
-    Raises:
-        OptionError: If they do not fit.
-        ShardMissingError, ShardCorruptError: If a shard is missing or damaged.
+    Attributes:
+        codec: How samples are to be held.
+        count: How many there are.
     """
 
     def __init__(
         self, root: str, index: DatasetIndex, split: str, indices: np.ndarray | None, *, is_shown: bool
     ) -> None:
-        self._indices = indices
-        store, infos = Store(root), [info for info in index.shards if info.split == split]
+        self.index, self.codec = index, held_codec(index.codec)
+        self._store, self._split, self._indices, self._is_shown = Store(root), split, indices, is_shown
+        self._infos = [info for info in index.shards if info.split == split]
         wanted = np.arange(index.num_samples(split)) if indices is None else indices
-        parts = list(ShardMap(np.array([info.samples for info in infos], np.int64)).by_shard(wanted))
-        codec, room = held_codec(index.codec), available_memory() if hasattr(os, "sysconf") else None
+        self.count = len(wanted)
+        self._parts = list(ShardMap(np.array([info.samples for info in self._infos], np.int64)).by_shard(wanted))
 
-        def sizes_of(part: tuple[int, slice, np.ndarray]) -> np.ndarray:
-            with ShardReader(store, infos[part[0]], index) as reader:
-                return reader.stored_bytes(part[2])
+    def numbers(self, samples: np.ndarray) -> np.ndarray:
+        """Return where samples of the split are among those that are held, both int64 ``[n]``."""
+        return samples if self._indices is None else np.searchsorted(self._indices, samples)
 
-        def fill(part: tuple[int, slice, np.ndarray]) -> None:
-            shard, numbers, positions = part
-            with ShardReader(store, infos[shard], index) as reader:
-                if codec.is_copy:
-                    reader.read_rows(positions, self.bodies.rows(), np.arange(numbers.start, numbers.stop))
-                else:
-                    reader.read_stored(positions, lambda number, body, _: self._put(numbers.start + number, body))
+    def sizes(self, size: Callable[[ShardReader, np.ndarray], np.ndarray], free: int | None) -> np.ndarray:
+        """Return the bytes each sample takes, int64 ``[N]``, once it is sure that all of them fit.
 
-        if codec.is_copy:
-            sizes = np.full(len(wanted), index.spec.num_bytes, np.int64)
+        Args:
+            size: Returns those of positions in a shard, unless pixels are held.
+            free: Bytes of memory that are free; None where nobody knows.
+
+        Raises:
+            OptionError: If they do not fit.
+        """
+
+        def sizes_of(part: Part) -> np.ndarray:
+            with self._open(part) as reader:
+                return size(reader, part[2])
+
+        if self.codec.is_copy:
+            sizes = np.full(self.count, self.index.spec.num_bytes, np.int64)
         else:
-            sizes = np.concatenate(map_in_threads(sizes_of, parts, num_workers=None, progress=None))
-        check_room(int(sizes.sum()), room, index=index, codec=codec, where=f"{store} {split}")
-        self.bodies = HeldBodies(codec, index.spec, sizes)
-        with _bar(is_shown=is_shown) as progress:
-            map_in_threads(fill, parts, num_workers=None, progress=progress)
+            sizes = np.concatenate(map_in_threads(sizes_of, self._parts, num_workers=None, progress=None))
+        where = f"{self._store} {self._split}"
+        check_room(int(sizes.sum()), free, index=self.index, codec=self.codec, where=where)
+        return sizes
+
+    def read(self, fill: Callable[[ShardReader, slice, np.ndarray], None]) -> None:
+        """Have ``fill`` read every shard: given its reader, which numbers its samples are, and their positions."""
+
+        def fill_from(part: Part) -> None:
+            with self._open(part) as reader:
+                fill(reader, part[1], part[2])
+
+        with _bar(is_shown=self._is_shown) as progress:
+            map_in_threads(fill_from, self._parts, num_workers=None, progress=progress)
+
+    def _open(self, part: Part) -> ShardReader:
+        return ShardReader(self._store, self._infos[part[0]], self.index)
+
+
+class ResidentSplit:
+    """The samples of a split, or of some of its indices, in this machine's memory.
+
+    Which of them a rank reads changes from epoch to epoch, so each rank holds all.
+
+    Raises:
+        OptionError: If they do not fit.
+        ShardMissingError, ShardCorruptError: If a shard is missing or damaged.
+    """
+
+    def __init__(self, shards: SplitReader) -> None:
+        free = available_memory() if hasattr(os, "sysconf") else None
+        sizes = shards.sizes(ShardReader.stored_bytes, free)
+        self.numbers = shards.numbers
+        self.bodies = HeldBodies(shards.codec, shards.index.spec, sizes)
+        shards.read(self._fill)
 
     @property
     def num_bytes(self) -> int:
         """Bytes of memory it takes."""
         return len(self.bodies.memory)
 
-    def numbers(self, samples: np.ndarray) -> np.ndarray:
-        """Return where samples of the split are among those that are held, both int64 ``[n]``."""
-        return samples if self._indices is None else np.searchsorted(self._indices, samples)
-
     def close(self) -> None:
         """Let go of the memory."""
         self.bodies.release()
+
+    def _fill(self, reader: ShardReader, numbers: slice, positions: np.ndarray) -> None:
+        if self.bodies.codec.is_copy:
+            reader.read_rows(positions, self.bodies.rows(), np.arange(numbers.start, numbers.stop))
+        else:
+            reader.read_stored(positions, lambda number, body, _: self._put(numbers.start + number, body))
 
     def _put(self, number: int, body: memoryview) -> None:
         self.bodies.body(number)[:] = np.frombuffer(body, np.uint8)
