@@ -109,9 +109,8 @@ CATALOG: Sequence[Entry] = (
     Entry(
         name="study",
         title="The codec study",
-        question="Which codec settings are worth having? "
-        "[codecs.md](codecs.md) has the variants that matter and the reasons, "
-        "[study.json](figures/study.json) every variant.",
+        question="How small, how fast, beside the lossless codecs that others publish? "
+        "[codecs.md](codecs.md) has the reasons for ours.",
         arguments=("-m", "ferdata_bench.studies.codecs", "--json", "{json}", "--plot", "{figures}/study.png"),
     ),
     Entry(

@@ -8,6 +8,7 @@ from typing import Any
 
 from ferdata_bench.figures.markdown import generic, megabytes, percent, rate, table
 from ferdata_bench.loaders.options import BenchResult
+from ferdata_bench.studies.front import TOLERANCE
 
 __all__ = ["SECTIONS", "bench_command", "guard_section"]
 
@@ -185,20 +186,43 @@ def pipeline_section(values: Values) -> list[str]:
 
 
 def study_section(values: Values) -> list[str]:
-    """Show the defaults, and what each is at every size."""
-    rows = []
-    for codec, default in values["defaults"].items():
-        for row in (row for row in values["rows"] if row["name"] == default["name"]):
-            figures = [
-                rate(row["bytes_per_image"]),
-                f"{row['ratio']:.2f}",
-                rate(row["images_per_second"]),
-                f"{row['times_decode_jpeg']:.2f}",
-            ]
-            rows.append([codec, str(row["size"]), *figures])
-    reasons = [f"- `{codec}`: {default['name']}, {default['why']}" for codec, default in values["defaults"].items()]
-    head = "codec | px | bytes/image | times smaller | images/s on one core | times decode_jpeg"
-    return [*table(head, rows), "", "Each codec's default was chosen from the study:", "", *reasons]
+    """Show every way's ratio and speed, and what other filters would make of the same photographs."""
+    sets = list(dict.fromkeys((row["size"], row["kind"]) for row in values["rows"]))
+    cells: dict[tuple[str, str], dict[tuple[int, str], str]] = {}
+    for row in sorted(values["rows"], key=lambda row: row["ratio"]):
+        cell = f"{row['ratio']:.2f} / {rate(row['mb_per_second'])}"
+        here = cells.setdefault((row["name"], row["library"]), {})
+        here[row["size"], row["kind"]] = f"**{cell}**" if row["front_gap"] <= TOLERANCE else cell
+    names = [f"{size} px, {kind}" for size, kind in sets]
+    lines = [
+        "Times smaller than the pixels / MB/s of pixels decoded by one core, image by image; **bold**: nothing as "
+        "small is clearly faster. *JPEG*: photographs that were JPEG files before; *pristine*: the same before that.",
+        "",
+        *table(
+            " | ".join(["way", "library", *names]),
+            [[*way, *(here.get(each, "") for each in sets)] for way, here in cells.items()],
+        ),
+    ]
+    lines += [values["missing"], ""] if values["missing"] else [""]
+    tried = [
+        [
+            row["name"],
+            *(f"{ratio:.2f} ({ratio / ours - 1:+.1%})" for ratio, ours in _beside(row, values)),
+            row["verdict"],
+        ]
+        for row in values["filters"]
+    ]
+    return [
+        *lines,
+        "What would make `compact` smaller? Computed sizes, no speed:",
+        "",
+        *table(" | ".join(["filter", *names, "verdict"]), tried),
+    ]
+
+
+def _beside(row: Values, values: Values) -> list[tuple[float, float]]:
+    """Return the ratios of a filter beside those of the first, which is the one in use."""
+    return list(zip(row["ratios"], values["filters"][0]["ratios"], strict=True))
 
 
 def shuffle_section(values: Values) -> list[str]:

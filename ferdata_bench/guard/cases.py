@@ -98,8 +98,12 @@ def _decode_case(codec: str) -> Case:
     return make
 
 
+def _pixel_coder(shape: tuple[int, int, int]) -> FilterCoder:
+    return FilterCoder(DEFAULT_FILTER, shape)
+
+
 def _filter_case(data: GuardData, stack: ExitStack) -> Pair:
-    coder = FilterCoder(DEFAULT_FILTER, (3, 224, 224))
+    coder = _pixel_coder((3, 224, 224))
     payloads = [coder.encode(row.reshape(3, 224, 224)) for row in data.pixels[:256]]
 
     def ours() -> None:

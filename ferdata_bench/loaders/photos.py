@@ -23,7 +23,7 @@ from ferdata.sources.affectnet_npy.detector import AN_NPY
 from ferdata.sources.class_folders.detector import FOLDER
 from ferdata.sources.rafdb.detector import RAF_BASIC
 
-__all__ = ["LAYOUTS", "PhotoTree", "find_photographs", "photo_label", "shard_tree", "write_photos"]
+__all__ = ["LAYOUTS", "PhotoTree", "draw_photo", "find_photographs", "photo_label", "shard_tree", "write_photos"]
 
 LAYOUTS = (FOLDER.name, AN_NPY.name, RAF_BASIC.name)
 CROP_SHARE = (0.3, 0.5)
@@ -142,6 +142,16 @@ def find_photographs() -> list[Path]:
     return found
 
 
+def draw_photo(photographs: list[Image.Image], index: int, *, size: int, seed: int) -> Image.Image:
+    """Return image ``index`` as it is before a file is made of it."""
+    which, *draws = np.random.default_rng((seed, index)).random(5)
+    photograph = photographs[int(which * len(photographs))]
+    side = min(photograph.size) * (CROP_SHARE[0] + draws[0] * (CROP_SHARE[1] - CROP_SHARE[0]))
+    left, top = draws[1] * (photograph.width - side), draws[2] * (photograph.height - side)
+    crop = photograph.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+    return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if draws[3] < 0.5 else crop
+
+
 def _write_chunk(
     photographs: list[Image.Image], place: Callable[[int], Path], indices: range, *, size: int, quality: int, seed: int
 ) -> int:
@@ -149,14 +159,7 @@ def _write_chunk(
 
 
 def _write_one(photographs: list[Image.Image], index: int, path: Path, *, size: int, quality: int, seed: int) -> int:
-    which, *draws = np.random.default_rng((seed, index)).random(5)
-    photograph = photographs[int(which * len(photographs))]
-    side = min(photograph.size) * (CROP_SHARE[0] + draws[0] * (CROP_SHARE[1] - CROP_SHARE[0]))
-    left, top = draws[1] * (photograph.width - side), draws[2] * (photograph.height - side)
-    crop = photograph.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
-    if draws[3] < 0.5:
-        crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    crop.save(path, "JPEG", quality=quality)
+    draw_photo(photographs, index, size=size, seed=seed).save(path, "JPEG", quality=quality)
     return path.stat().st_size
 
 

@@ -1,38 +1,39 @@
-"""Which codec settings are worth having? Predictors, colours, arrangements, zstd levels, frame sizes, on photographs.
+"""Our codecs beside the lossless ones that others publish: how small, how fast on one core? On photographs.
 
-Run ``python -m ferdata_bench.studies.codecs --json study.json --plot study.png`` on a quiet machine: some minutes, with
-``--quick`` half a minute. The answer and its explanation are in docs/codecs.md.
+Run ``python -m ferdata_bench.studies.codecs --json study.json --plot study.png`` on a quiet machine: some two minutes.
+Without ``imagecodecs`` (the ``bench`` extra) only ours are measured. What it says is explained in docs/codecs.md.
 """
 
 import argparse
+import importlib
+import io
 import json
-import statistics
-import tempfile
+import mmap
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
-import torchvision
 from PIL import Image
 
 from ferdata.errors import FerdataError, OptionError
 from ferdata.format import kernel_notice
 from ferdata.plan.conditions import describe_machine
 from ferdata.plan.timing import Timing
-from ferdata_bench.loaders.photos import write_photos
-from ferdata_bench.studies.front import StudyRow, choose_defaults, mark_front
+from ferdata_bench.loaders.photos import draw_photo, find_photographs
+from ferdata_bench.studies.filters import study_filters
+from ferdata_bench.studies.front import StudyRow, mark_front
 from ferdata_bench.studies.front_plot import plot_study
-from ferdata_bench.studies.ways import Photographs, Ring, Way, all_ways, prepare
+from ferdata_bench.studies.ways import Photographs, Way, our_ways, published_ways
 
 __all__ = ["StudyOptions", "main", "run_study"]
 
-now = time.thread_time
-"""Seconds of the processor, not of the wall: the study is about one core, and another program on it must not count."""
+now = time.process_time
+"""Seconds of the processor, all threads together: another program must not count, a codec's own threads must."""
+QUALITY = 90
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +43,15 @@ class StudyOptions:
     Attributes:
         sizes: Sides of the images in pixels.
         images: Photographs at the largest size; smaller sizes take as many more as make the same number of pixels.
-        runs: Timed runs of each way, each after one of the yardstick.
+        runs: Timed runs of each way, in turns.
         seed: Chooses the photographs.
-        quick: A tenth of the ways.
-        cold_bytes: Size of the ring and of each way's stored bytes; more than any cache holds.
+        cold_bytes: Memory that rows are spread over, and that is written before each run; more than any cache holds.
     """
 
-    sizes: tuple[int, ...] = (224, 112, 100)
+    sizes: tuple[int, ...] = (224, 100)
     images: int = 32
     runs: int = 7
     seed: int = 0
-    quick: bool = False
     cold_bytes: int = 64 << 20
 
     def __post_init__(self) -> None:
@@ -64,150 +63,150 @@ class StudyOptions:
 
 
 def run_study(options: StudyOptions, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Measure every way at every size and choose the defaults.
+    """Measure every way on photographs of every size that were JPEG, and on the same before that.
 
     Returns:
-        ``conditions``, ``yardstick`` (size -> images/s of ``decode_jpeg``), ``rows``, ``defaults`` (codec -> choice).
+        ``conditions``, ``rows``, ``filters`` (with one ratio for each size and kind), and what is ``missing``.
 
     Raises:
-        AssertionError: If a way gives other pixels than Pillow: then its speed means nothing.
+        AssertionError: If a way gives other pixels: then its speed means nothing.
     """
-    torch.set_num_threads(1)
+    imagecodecs, missing = _find_imagecodecs()
     rows: list[StudyRow] = []
-    yardstick: dict[int, float] = {}
+    filters: dict[str, dict[str, Any]] = {}
     for size in options.sizes:
         count = round(options.images * (max(options.sizes) / size) ** 2)
-        images = load_photographs(size, count, options.seed)
-        ways = all_ways(images.pixels[0].size, quick=options.quick)
-        say(f"{size} px: {count} photographs, {len(ways)} ways")
-        ring, rates, measured = Ring.create(images, options.cold_bytes), [], []
-        for way in ways:
-            row, base = _measure(way, images, ring, options)
-            rates.append(base)
-            measured.append(row)
-        marked = mark_front(measured)
-        rows += marked
-        yardstick[size] = statistics.median(rates)
-        say("\n".join(_table(marked, yardstick[size])))
-    defaults = choose_defaults(rows)
-    for codec, default in defaults.items():
-        say(f"default of {codec}: {default['name']}: {default['why']}; on the front at {default['on_front']} px")
+        for images in _load_photographs(size, count, options.seed):
+            ways = our_ways(images) + (published_ways(images, imagecodecs) if imagecodecs else [])
+            say(f"{size} px, {images.kind}: {count} photographs, {len(ways)} ways")
+            marked = mark_front(_measure(ways, images, options))
+            rows += marked
+            say("\n".join(_table(marked)))
+            for variant, ratio in study_filters(images.pixels):
+                row = filters.setdefault(variant.name, {"name": variant.name, "verdict": variant.verdict, "ratios": []})
+                row["ratios"].append(ratio)
+    say(missing)
     conditions = describe_machine() | {
+        "imagecodecs": getattr(imagecodecs, "__version__", ""),
         "kernels_missing": kernel_notice(),
         "images": options.images,
         "runs": options.runs,
-        "quick": options.quick,
     }
-    return {
-        "conditions": conditions,
-        "yardstick": yardstick,
-        "rows": [row.to_json() for row in rows],
-        "defaults": defaults,
-    }
+    rows_json = [asdict(row) for row in rows]
+    return {"conditions": conditions, "rows": rows_json, "filters": list(filters.values()), "missing": missing}
 
 
-def load_photographs(size: int, count: int, seed: int) -> Photographs:
-    """Return ``count`` crops of real photographs, as JPEG of quality 90 and as the pixels Pillow makes of it."""
-    with tempfile.TemporaryDirectory() as folder:
-        write_photos(folder, count=count, size=size, quality=90, seed=seed)
-        jpegs = [path.read_bytes() for path in sorted(Path(folder).rglob("*.jpg"), key=lambda path: path.name)]
-        pixels = [
-            np.asarray(Image.open(path)) for path in sorted(Path(folder).rglob("*.jpg"), key=lambda path: path.name)
-        ]
-    return Photographs(jpegs=jpegs, pixels=np.ascontiguousarray(np.stack(pixels).transpose(0, 3, 1, 2)))
+def _find_imagecodecs() -> tuple[ModuleType | None, str]:
+    try:
+        return importlib.import_module("imagecodecs"), ""
+    except ImportError as error:
+        return None, f"Published codecs were not measured ({error}): pip install imagecodecs"
 
 
-def _measure(way: Way, images: Photographs, ring: Ring, options: StudyOptions) -> tuple[StudyRow, float]:
-    """Return the row of one way and the yardstick's rate beside it; both take turns, so that drift affects both."""
-    bytes_per_image, decode = prepare(way, images, ring, options.cold_bytes)
-    files = [
-        torch.frombuffer(bytearray(jpeg), dtype=torch.uint8) for jpeg in images.jpegs[: max(8, len(images.jpegs) // 4)]
-    ]
-    decode(0)
-    base, seconds = [], []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # torchvision announces its end at every call
-        for run in range(options.runs):
+def _load_photographs(size: int, count: int, seed: int) -> list[Photographs]:
+    """Return ``count`` crops of real photographs as JPEG of quality 90 leaves them, and as they were before."""
+    photographs = [Image.open(path).convert("RGB") for path in find_photographs()]
+    crops = [draw_photo(photographs, index, size=size, seed=seed) for index in range(count)]
+    jpegs = [_jpeg(crop) for crop in crops]
+    decoded = [Image.open(io.BytesIO(jpeg)) for jpeg in jpegs]
+    return [Photographs(pixels=_planes(decoded), jpegs=jpegs), Photographs(pixels=_planes(crops))]
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    image.save(file := io.BytesIO(), "JPEG", quality=QUALITY)
+    return file.getvalue()
+
+
+def _planes(images: Sequence[Image.Image]) -> np.ndarray:
+    return np.ascontiguousarray(np.stack([np.asarray(image) for image in images]).transpose(0, 3, 1, 2))
+
+
+def _measure(ways: Sequence[Way], images: Photographs, options: StudyOptions) -> list[StudyRow]:
+    """Return a row for every way; they take turns, so that drift affects all alike."""
+    count, row_bytes = len(images.pixels), images.pixels[0].size
+    num_rows = max(count, options.cold_bytes // row_bytes)
+    ring = np.frombuffer(mmap.mmap(-1, num_rows * row_bytes), np.uint8).reshape(num_rows, row_bytes)
+    other = np.zeros(options.cold_bytes, np.uint8)
+    rows = np.random.default_rng(options.seed).permutation(num_rows)[:count].tolist()
+    seconds: list[list[float]] = [[] for _ in ways]
+    for run in range(-1, options.runs):
+        for way, times in zip(ways, seconds, strict=True):
+            ring[:] = 1
+            other[:] = run % 7  # bodies and rows come from memory, not from a cache
             start = now()
-            for file in files:
-                torchvision.io.decode_jpeg(file)
-            middle = now()
-            decode(run)
-            seconds.append(now() - middle)
-            base.append(len(files) / (middle - start))
-    _check(way, images, ring)
-    timing = Timing(seconds=tuple(seconds), work=(float(len(images.pixels)),) * options.runs)
+            for body, row in zip(way.stored, rows, strict=True):
+                way.decode(body, ring[row])
+            times.append(now() - start)
+            if run < 0:  # the first warms up and is checked
+                times.clear()
+                _check(way, images, ring[rows])
+    size = images.pixels.shape[-1]
+    return [_row(way, times, images.kind, size, row_bytes) for way, times in zip(ways, seconds, strict=True)]
+
+
+def _check(way: Way, images: Photographs, found: np.ndarray) -> None:
+    expected = images.pixels if way.is_planar else images.pixels.transpose(0, 2, 3, 1)
+    if not np.array_equal(found, expected.reshape(found.shape)):
+        raise AssertionError(f"{way.name}: other pixels than were stored")
+
+
+def _row(way: Way, seconds: Sequence[float], kind: str, size: int, row_bytes: int) -> StudyRow:
+    timing = Timing(seconds=tuple(seconds), work=(float(len(way.stored)),) * len(seconds))
+    bytes_per_image = sum(map(len, way.stored)) / len(way.stored)
     return StudyRow(
-        size=images.shape[1],
+        size=size,
+        kind=kind,
         name=way.name,
-        codec=way.codec,
-        level=way.level,
-        filter=asdict(way.filter) if way.filter else None,
-        images_per_frame=way.images_per_frame,
+        library=way.library,
         bytes_per_image=bytes_per_image,
-        ratio=images.pixels[0].size / bytes_per_image,
+        ratio=row_bytes / bytes_per_image,
         images_per_second=timing.rate,
-        times_decode_jpeg=statistics.median(rate / other for rate, other in zip(timing.rates, base, strict=True)),
+        mb_per_second=timing.rate * row_bytes / 1e6,
         spread=timing.spread,
-    ), statistics.median(base)
+    )
 
 
-def _check(way: Way, images: Photographs, ring: Ring) -> None:
-    """Compare what a way left in the ring with Pillow's pixels, and wipe it for the next way."""
-    found = ring.memory[ring.rows]
-    if not np.array_equal(found, images.pixels.reshape(found.shape)):
-        raise AssertionError(f"{way.name}: other pixels than Pillow's")
-    ring.memory[ring.rows] = 1
-
-
-def _table(rows: Sequence[StudyRow], yardstick: float) -> list[str]:
-    """Return the front and all ways without a filter as lines for people; the JSON file has every way."""
-    lines = [
-        f"decode_jpeg: {yardstick:,.0f} images/s",
-        f"{'way':50} {'bytes':>8} {'smaller':>8} {'images/s':>9} {'x decode_jpeg':>13}  front",
-    ]
+def _table(rows: Sequence[StudyRow]) -> list[str]:
+    """Return the rows as lines for people."""
+    lines = [f"{'way':28} {'bytes':>8} {'smaller':>8} {'images/s':>9} {'MB/s':>7}  front"]
     for row in rows:
-        if row.on_front or row.filter is None:
-            mark = "front" if row.on_front else f"{row.front_gap:.0%} behind"
-            sizes, speeds = (
-                f"{row.bytes_per_image:8,.0f} {row.ratio:8.2f}",
-                f"{row.images_per_second:9,.0f} {row.times_decode_jpeg:13.2f}",
-            )
-            lines.append(f"{row.name:50} {sizes} {speeds}  {mark}")
+        mark = "front" if row.on_front else f"{row.front_gap:.0%} behind"
+        figures = (
+            f"{row.bytes_per_image:8,.0f} {row.ratio:8.2f} {row.images_per_second:9,.0f} {row.mb_per_second:7,.0f}"
+        )
+        lines.append(f"{row.name:28} {figures}  {mark}")
     return lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, study, print; write JSON and the plot where asked."""
     parser = argparse.ArgumentParser(
-        prog="python -m ferdata_bench.studies.codecs", description="Compare codec settings on real photographs."
+        prog="python -m ferdata_bench.studies.codecs", description="Compare lossless codecs on real photographs."
     )
     parser.add_argument("--json", type=Path, help="write every figure to this file")
-    parser.add_argument("--plot", type=Path, help="draw bytes against speed to this PNG")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the ways, a quarter of the photographs")
-    parser.add_argument("--sizes", default="224,112,100", help="sides of the images in pixels, comma-separated")
-    parser.add_argument("--images", type=int, help="photographs at the largest size")
+    parser.add_argument("--plot", type=Path, help="draw ratio against speed to this PNG")
+    parser.add_argument("--sizes", default="224,100", help="sides of the images in pixels, comma-separated")
+    parser.add_argument("--images", type=int, default=32, help="photographs at the largest size")
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cold-bytes", type=int, default=64 << 20, help="memory that each way decodes from and to")
+    parser.add_argument("--cold-bytes", type=int, default=64 << 20, help="memory that rows are spread over")
     given = parser.parse_args(arguments)
     try:
         sizes = tuple(int(size) for size in given.sizes.split(","))
     except ValueError:
-        parser.error(f"--sizes: {given.sizes!r} found, expected numbers such as 224,112")
+        parser.error(f"--sizes: {given.sizes!r} found, expected numbers such as 224,100")
     try:
-        images = given.images if given.images is not None else 8 if given.quick else 32
         options = StudyOptions(
-            sizes=sizes, images=images, runs=given.runs, seed=given.seed, quick=given.quick, cold_bytes=given.cold_bytes
+            sizes=sizes, images=given.images, runs=given.runs, seed=given.seed, cold_bytes=given.cold_bytes
         )
         result = run_study(options)
     except FerdataError as error:
         print(error)
         return 1
     if given.json:
-        given.json.write_text(json.dumps(result, indent=1) + "\n")
+        given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if given.plot:
-        plot_study([StudyRow(**row) for row in result["rows"]], result["defaults"], given.plot)
+        plot_study([StudyRow(**row) for row in result["rows"]], given.plot)
     return 0
 
 

@@ -1,110 +1,98 @@
-"""The codec study: the front and the defaults are right on known figures, and a tiny study runs from end to end."""
+"""The codec study: the front is right on known figures, computed sizes are real ones, a tiny study runs to its end."""
 
 import json
+import sys
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 
 from ferdata.errors import OptionError
+from ferdata.format import make_codec
+from ferdata.sample import TensorSpec
+from ferdata_bench.figures.sections import study_section
 from ferdata_bench.studies.codecs import StudyOptions, main, run_study
-from ferdata_bench.studies.front import MIN_SPEED, StudyRow, choose_defaults, mark_front
+from ferdata_bench.studies.filters import study_filters
+from ferdata_bench.studies.front import StudyRow, mark_front
 
-pytest.importorskip("skimage")
 
-
-def row(name: str, codec: str, num_bytes: float, speed: float, *, size: int = 224, **fields: Any) -> StudyRow:
-    known = {
-        "level": None,
-        "filter": None,
-        "images_per_frame": 1,
-        "ratio": 150528 / num_bytes,
-        "images_per_second": speed * 4000,
-        "spread": 0.1,
-    }
+def row(name: str, num_bytes: float, speed: float) -> StudyRow:
     return StudyRow(
-        size=size, name=name, codec=codec, bytes_per_image=num_bytes, times_decode_jpeg=speed, **(known | fields)
+        size=224,
+        kind="JPEG",
+        name=name,
+        library="ferdata",
+        bytes_per_image=num_bytes,
+        ratio=150528 / num_bytes,
+        images_per_second=speed * 7,
+        mb_per_second=speed,
+        spread=0.1,
     )
-
-
-def figures(size: int = 224, *, compact: float = 4.0) -> list[StudyRow]:
-    return [
-        row("raw", "raw", 150528, 15, size=size),
-        row("plain fast", "zstd", 140000, 6, size=size),
-        row("plain slow", "zstd", 120000, 2, size=size),
-        row("plain frames", "zstd", 121000, 9, size=size, images_per_frame=4),
-        row("filtered slow", "compact", 50000, 2.2, size=size),
-        row("filtered fast", "compact", 57000, compact, size=size),
-        row("filtered worse", "compact", 60000, 3.1, size=size),
-        row("jpeg", "jpeg", 13000, 1.1, size=size),
-    ]
 
 
 def test_the_front_holds_what_nothing_smaller_outruns() -> None:
     """A row belongs to the front exactly when no row of its size or less is faster; a few percent are forgiven."""
-    marked = {row.name: row for row in mark_front([*figures(), row("nearly", "compact", 58000, 3.9)])}
-
-    assert next(iter(marked)) == "jpeg"
-    assert {name for name, row in marked.items() if row.front_gap == 0} == {
-        "jpeg",
-        "filtered slow",
-        "filtered fast",
-        "plain fast",
-        "plain frames",
-        "raw",
+    given = {
+        "raw": (150528, 15),
+        "fast": (140000, 6),
+        "slow": (120000, 2),
+        "small": (57000, 4),
+        "nearly": (58000, 3.9),
+        "jpeg": (57500, 9),
     }
+
+    marked = {row.name: row for row in mark_front([row(name, *figures) for name, figures in given.items()])}
+
+    assert list(marked) == ["small", "jpeg", "nearly", "slow", "fast", "raw"]
+    assert {name for name, row in marked.items() if row.front_gap == 0} == {"small", "jpeg", "fast", "raw"}
     assert marked["nearly"].on_front
-    assert marked["plain slow"].front_gap == pytest.approx(4 / 2 - 1)
-    assert not marked["filtered worse"].on_front
+    assert marked["slow"].front_gap == pytest.approx(4 / 2 - 1)
+    assert not marked["slow"].on_front
 
 
-def test_defaults_follow_their_rules_at_every_size_together() -> None:
-    """One setting serves all sizes, so the slowest of them decides."""
-    chosen = choose_defaults(mark_front(figures()) + mark_front(figures(100)))
+def test_the_computed_size_of_compact_is_its_real_one() -> None:
+    """The filters that were tried are compared with ``compact`` by computed sizes, which must therefore be right."""
+    y, x = np.mgrid[:48, :40]
+    noise = np.random.default_rng(0).integers(0, 9, (2, 3, 48, 40))
+    pixels = (2 * y + 3 * x + noise).astype(np.uint8)
+    encode = make_codec("compact").encoder(TensorSpec(dtype="uint8", shape=(3, 48, 40)))
 
-    assert {codec: choice["name"] for codec, choice in chosen.items()} == {
-        "raw": "raw",
-        "zstd": "plain fast",
-        "compact": "filtered fast",
-        "jpeg": "jpeg",
-    }
-    assert chosen["compact"]["on_front"] == [224, 100]
-    assert f"the smallest of 3 that is as fast as {MIN_SPEED:g} times decode_jpeg" == chosen["compact"]["why"]
+    found = study_filters(pixels)
 
-    slower = choose_defaults(mark_front(figures()) + mark_front(figures(100, compact=2.9)))
-    assert slower["compact"]["name"] == "filtered worse"
+    real = sum(memoryview(encode(image, None)).nbytes for image in pixels)
+    assert found[0][0].name.startswith("compact")
+    assert found[0][1] == pytest.approx(pixels.size / real, rel=0.01)
+    assert min(ratio for _, ratio in found) > 0.5
 
 
-def test_where_no_way_is_fast_enough_the_fastest_is_taken_and_said() -> None:
-    """A machine may be odd; the study must still answer."""
-    slow = [
-        row("raw", "raw", 3, 1),
-        row("z", "zstd", 2, 0.5),
-        row("a", "compact", 1, 0.7),
-        row("b", "compact", 1.5, 0.8),
-        row("j", "jpeg", 1, 0.1),
-    ]
-
-    chosen = choose_defaults(mark_front(slow))
-
-    assert (chosen["compact"]["name"], chosen["zstd"]["name"]) == ("b", "z")
-    assert "the fastest; none of 2" in chosen["compact"]["why"]
-
-
-def test_a_tiny_study_measures_checks_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command in docs/codecs.md, on a few small photographs."""
-    arguments = ["--quick", "--sizes", "32", "--images", "2", "--runs", "1", "--cold-bytes", "65536"]
+@pytest.mark.parametrize("has_imagecodecs", [False, True])
+def test_a_tiny_study_measures_checks_and_draws(
+    has_imagecodecs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command in docs/codecs.md, on a few small photographs; published codecs are skipped with a word."""
+    pytest.importorskip("skimage")
+    if has_imagecodecs:
+        pytest.importorskip("imagecodecs")
+    else:
+        monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    arguments = ["--sizes", "32", "--images", "2", "--runs", "1", "--cold-bytes", "65536"]
     files = ["--json", str(tmp_path / "study.json"), "--plot", str(tmp_path / "study.png")]
 
     assert main([*arguments, *files]) == 0
 
     found = json.loads((tmp_path / "study.json").read_text())
-    assert {row["codec"] for row in found["rows"]} == {"raw", "zstd", "compact", "jpeg"} == set(found["defaults"])
+    names = {row["name"] for row in found["rows"]}
+    assert {"raw", "zstd -10", "compact", "jpeg"} <= names
+    assert ("JPEG XL, effort 1" in names) == has_imagecodecs == (not found["missing"])
     assert all(row["bytes_per_image"] > 0 and row["images_per_second"] > 0 for row in found["rows"])
-    assert any(row["front_gap"] == 0 for row in found["rows"])
-    assert found["conditions"]["cpu"] and found["yardstick"]["32"] > 0
+    assert found["conditions"]["cpu"]
     assert (tmp_path / "study.png").read_bytes().startswith(b"\x89PNG")
-    assert "default of compact: compact" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "32 px, pristine: 2 photographs" in printed
+    assert ("Published codecs were not measured" in printed) != has_imagecodecs
+    page = "\n".join(study_section(found))
+    assert "| compact | ferdata |" in page
+    assert found["missing"] in page
 
 
 def test_a_study_of_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
