@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import open_files, shm_bytes
 
+from ferdata.stream.memory import ring as ring_module
 from ferdata.stream.memory.ring import Ring, SharedBytes
 
 SHAPE = (4, 3, 2, 2)
@@ -191,3 +193,49 @@ def test_memory_is_not_touched_before_it_is_used() -> None:
     memory.array()[5 << 30] = 1
 
     assert 0 < os.fstat(memory._fd).st_blocks * 512 <= 2 << 20  # one page, be it a huge one
+
+
+def test_populated_memory_keeps_what_is_in_it_and_is_shared_as_before() -> None:
+    """Workers may be writing while others still have its pages made; the last ones fill no huge page."""
+    memory = SharedBytes((7 << 20) + 123)
+    memory.array()[:] = np.arange(memory.num_bytes) % 251
+
+    memory.populate(1, 2)
+    memory.populate()
+    process = multiprocessing.get_context("fork").Process(target=_populate_and_write, args=(memory, 5))
+    process.start()
+    process.join(60)
+
+    assert len(memory.array()) == memory.num_bytes
+    assert memory.array()[5] == 255
+    assert (memory.array()[6:] == np.arange(6, memory.num_bytes) % 251).all()
+    assert os.fstat(memory._fd).st_size == memory.num_bytes
+
+
+def _populate_and_write(memory: SharedBytes, place: int) -> None:
+    memory.map_again()
+    memory.populate()
+    memory.array()[place] = 255
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="addresses are chosen on Linux alone")
+@pytest.mark.parametrize("num_bytes", [2 << 20, (9 << 20) + 1])
+def test_large_memory_stands_where_huge_pages_can(num_bytes: int) -> None:
+    """Elsewhere the kernel makes them all the same, and maps them in pieces of 4 kB."""
+    memory = SharedBytes(num_bytes)
+    assert memory.array().ctypes.data % (2 << 20) == 0
+    memory.map_again()
+    assert memory.array().ctypes.data % (2 << 20) == 0
+
+
+def test_where_huge_pages_cannot_be_had_small_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels before 6.1 refuse, and one that has to make room first is not waited for."""
+    memory = SharedBytes(40 << 20)
+    monkeypatch.setattr(ring_module, "_MADV_COLLAPSE", 12345)
+    memory.populate()
+    monkeypatch.undo()
+    monkeypatch.setattr(ring_module, "_POPULATE_SECONDS", 0)
+    memory.populate()
+
+    assert 0 < os.fstat(memory._fd).st_blocks * 512 <= 18 << 20  # one piece of 16 MB
+    assert not memory.array().any()

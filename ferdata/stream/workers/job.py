@@ -55,7 +55,7 @@ class SharedPlan:
     def __init__(self, *, region_samples: int, num_regions: int, num_workers: int, between_processes: bool) -> None:
         self.num_regions = num_regions
         self._region_samples = region_samples
-        self._num_workers = num_workers
+        self.num_workers = num_workers
         num_bytes = 8 * (1 + 2 * num_workers + 2 * num_regions * region_samples)
         self._memory = SharedBytes(num_bytes, between_processes=between_processes)
         self._map()
@@ -78,7 +78,7 @@ class SharedPlan:
 
     def write(self, region: int, samples: np.ndarray, rows: np.ndarray) -> int:
         """Write a portion's samples and rows, int64 ``[n]``, into one of the regions; return where they begin."""
-        start = 1 + 2 * self._num_workers + 2 * region * self._region_samples
+        start = 1 + 2 * self.num_workers + 2 * region * self._region_samples
         self._values[start : start + len(samples)] = samples
         self._values[start + self._region_samples : start + self._region_samples + len(rows)] = rows
         return start
@@ -94,7 +94,7 @@ class SharedPlan:
 
     def reading(self, pid: int) -> int:
         """Return the shard that a worker's process is reading, or -1."""
-        entries = self._values[1 : 1 + 2 * self._num_workers].reshape(-1, 2)
+        entries = self._values[1 : 1 + 2 * self.num_workers].reshape(-1, 2)
         return int(entries[entries[:, 0] == pid, 1].max(initial=-1))
 
     def _map(self) -> None:

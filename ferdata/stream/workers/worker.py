@@ -214,6 +214,7 @@ def serve(work: Work, number: int, channel: Channel) -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
     work.memory.map_again()
+    work.memory.populate(number, work.plan.num_workers)
     _raise_file_limit()
     reader = JobReader(work, number)
     with contextlib.suppress(BrokenPipeError):  # the parent is gone
