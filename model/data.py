@@ -17,10 +17,12 @@ from ferdata.store import Store
 from ferdata.strata import draw_stratified
 from ferdata.stream import Loader
 from ferdata.stream.batch import SampleTable
+from ferdata.stream.device.resident import decodes_itself, free_bytes
+from ferdata.stream.memory.resident import resident_bytes
 from ferdata.training.options import TrainOptions
 from ferdata.training.run.process_group import Ranks
 
-__all__ = ["StepBatch", "TrainData", "open_evaluation"]
+__all__ = ["StepBatch", "TrainData", "is_resident", "open_evaluation"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +122,7 @@ class TrainData:
             fields=self._fields,
             sampling=options.sampling or "balanced",
             memory_bytes=options.memory_bytes,
+            resident=is_resident(options.resident, index, sum(self.class_counts), ranks.device),
             rank=0 if self._by_rows else ranks.rank,
             world_size=1 if self._by_rows else ranks.world_size,
             device=ranks.device,
@@ -160,6 +163,19 @@ class TrainData:
             return rows
         parts = rows.reshape(self._accumulate, self._ranks.world_size, self.micro_batch_size, *rows.shape[1:])
         return parts[:, self._ranks.rank].reshape(self.rank_samples, *rows.shape[1:])
+
+
+def is_resident(choice: str, index: DatasetIndex, samples: int, device: torch.device) -> bool:
+    """Tell whether to hold so many samples of train in the device's memory: ``yes``, ``no`` or ``auto``.
+
+    With ``auto``, where batches are decoded on the device itself and the network is left half of its free memory.
+    """
+    if choice != "auto":
+        return choice == "yes"
+    if not decodes_itself(device):
+        return False
+    free = free_bytes(device)
+    return free is not None and resident_bytes(index, "train", samples) <= free / 2
 
 
 def _require_values(store: Store, index: DatasetIndex, indices: np.ndarray | None) -> None:

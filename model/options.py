@@ -28,6 +28,7 @@ MACHINE_FIELDS = (
     "shards",
     "num_workers",
     "memory_bytes",
+    "resident",
     "device",
     "compile",
     "accumulate",
@@ -182,6 +183,14 @@ class TrainOptions:
         ),
     ] = None
     memory_bytes: int = 1 << 30
+    resident: Annotated[
+        str,
+        Setting(
+            "Hold train in the device's memory: yes, no, or auto: on a GPU, if half of what is free there will do.",
+            "Machine",
+            choices=("auto", "yes", "no"),
+        ),
+    ] = "no"
     assign: Annotated[
         str,
         Setting(

@@ -193,6 +193,11 @@ class Loader:
         """Number of ranks."""
         return self._source.partition.world_size
 
+    @property
+    def has_workers(self) -> bool:
+        """Whether workers fill its batches, or would if there were any: not if they are made on a device."""
+        return isinstance(self._pipeline, Pipeline)
+
     batch_sampler = None  # frameworks look for it next to the sampler
 
     @property

@@ -7,8 +7,9 @@ collate, one sample read at a time, with which both are compared; or steps of th
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -60,7 +61,9 @@ def contender(entry: "Entry") -> "Contender":
     if "plain" in entry.name:
         return _Shards(NAME=entry.name, CODEC=entry.codec, SHUFFLE="whole set", open=_open_plain)
     shuffle = "runs of neighbours over the whole set, then windows of 2,048 samples"
-    way = _Epochs if entry.shares else _open_loader
+    way: Callable[..., Iterable[Batch]] = _Epochs if entry.shares else _open_loader
+    if "resident" in entry.name:
+        way = partial(_open_loader, resident=True)
     return _Shards(NAME=entry.name, CODEC=entry.codec, SHUFFLE=shuffle, open=way)
 
 
@@ -96,13 +99,14 @@ def decoding(out: Path) -> Job:
     return job
 
 
-def _open_loader(out: Path, *, batch_size: int, num_workers: int, seed: int) -> "Iterable[Batch]":
+def _open_loader(
+    out: Path, *, batch_size: int, num_workers: int, seed: int, resident: bool = False
+) -> "Iterable[Batch]":
     """Return ferdata's loader in its default settings, the last batch kept, so that every sample comes."""
     from ferdata import Loader
 
-    return Loader(
-        out, split=first_split(out), batch_size=batch_size, num_workers=num_workers, seed=seed, drop_last=False
-    )
+    settings: dict[str, Any] = {"batch_size": batch_size, "num_workers": num_workers, "seed": seed}
+    return Loader(out, split=first_split(out), drop_last=False, resident=resident, **settings)
 
 
 class _Epochs:

@@ -43,7 +43,7 @@ def advise(clock: WaitClock, loader: Loader, *, ranks_share_batches: bool) -> Ad
 def _remedies(loader: Loader, ranks_share_batches: bool) -> list[str]:
     cores = usable_cores()
     remedies = []
-    if loader.num_workers < cores:
+    if loader.has_workers and loader.num_workers < cores:
         more = min(cores, max(1, 2 * loader.num_workers))
         remedies.append(f"use more workers (num_workers={more}; this machine has {cores} cores)")
     if loader.index.codec.name != "raw":

@@ -11,10 +11,13 @@ from make_dataset import expected_label, sample_number
 from PIL import Image
 from train_helpers import small_dataset, small_options
 
+from ferdata.format import read_index
 from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
+from ferdata.store import Store
+from ferdata.stream.memory.resident import resident_bytes
 from ferdata.training import TrainOptions, train
-from ferdata.training.data import StepBatch, TrainData
+from ferdata.training.data import StepBatch, TrainData, is_resident
 from ferdata.training.nets.networks import build_network
 from ferdata.training.run.process_group import Ranks
 
@@ -62,6 +65,30 @@ def test_what_a_limit_takes_depends_on_the_seed_alone(shards: str) -> None:
     assert chosen(limit=24) == chosen(limit=24, accumulate=4, sampling="uniform")
     assert chosen(limit=24) != chosen(limit=24, seed=1)
     assert chosen(limit=16) < chosen(limit=48)
+
+
+def test_what_is_resident_trains_the_same(shards: str, tmp_path: Path) -> None:
+    """Where images lie is not part of what is computed."""
+    losses = [
+        train(small_options(shards, tmp_path, limit=32, epochs=1, name=name, resident=name)).scores["val"]
+        for name in ("yes", "no", "auto")
+    ]
+
+    assert losses[0] == losses[1] == losses[2]
+
+
+def test_auto_holds_what_leaves_half_of_a_devices_memory(shards: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network, its gradients and its optimizer need room too; on a processor, memory is the page cache's."""
+    index, cpu, cuda = read_index(Store(shards)), torch.device("cpu"), torch.device("cuda")
+    needed = resident_bytes(index, "train", 70)
+    free = {2 * needed: True, 2 * needed - 1: False, None: False}
+
+    for num_bytes, expected in free.items():
+        monkeypatch.setattr("ferdata.training.data.free_bytes", lambda device, found=num_bytes: found)
+        assert is_resident("auto", index, 70, cuda) == expected
+        assert not is_resident("auto", index, 70, cpu)
+        assert is_resident("yes", index, 70, cpu) and not is_resident("no", index, 70, cuda)
+    assert needed > 70 / 35 * 0.9 * resident_bytes(index, "train", 35)
 
 
 def test_a_limit_beyond_the_split_takes_all_of_it_and_says_so(shards: str, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ferdata.parallel import available_memory, map_in_threads
 from ferdata.store import Store
 from ferdata.stream.order.windows import ShardMap
 
-__all__ = ["ResidentReader", "ResidentSplit", "SplitReader", "check_room"]
+__all__ = ["ResidentReader", "ResidentSplit", "SplitReader", "check_room", "resident_bytes"]
 
 Part = tuple[int, slice, np.ndarray]
 """A shard, which numbers its samples are, and their positions in it."""
@@ -145,6 +145,14 @@ class ResidentReader:
 
     def close(self) -> None:
         """Do nothing: the memory is the loader's."""
+
+
+def resident_bytes(index: DatasetIndex, split: str, samples: int) -> int:
+    """Return about how many bytes some samples of a split take in memory, without opening a shard."""
+    if held_codec(index.codec).is_copy:
+        return samples * index.spec.num_bytes
+    stored = sum(info.num_bytes for info in index.shards if info.split == split)
+    return stored * samples // max(1, index.num_samples(split))
 
 
 def check_room(needed: int, free: int | None, *, index: DatasetIndex, codec: Codec, where: str) -> None:
