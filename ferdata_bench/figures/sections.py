@@ -203,7 +203,7 @@ def study_section(values: Values) -> list[str]:
             [[*way, *(here.get(each, "") for each in sets)] for way, here in cells.items()],
         ),
     ]
-    lines += [values["missing"], ""] if values["missing"] else [""]
+    lines += ["", *values["missing"], *([""] if values["missing"] else [])]
     tried = [
         [
             row["name"],

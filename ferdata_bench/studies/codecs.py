@@ -1,11 +1,12 @@
 """Our codecs beside the lossless ones that others publish: how small, how fast on one core? On photographs.
 
 Run ``python -m ferdata_bench.studies.codecs --json study.json --plot study.png`` on a quiet machine: some two minutes.
-Without ``imagecodecs`` (the ``bench`` extra) only ours are measured. What it says is explained in docs/codecs.md.
+``imagecodecs`` and ``openzl`` (the ``bench`` extra) are left out with a word where they are missing. docs/codecs.md
+explains what it says.
 """
 
 import argparse
-import importlib
+import importlib.metadata
 import io
 import json
 import mmap
@@ -27,7 +28,7 @@ from ferdata_bench.loaders.photos import draw_photo, find_photographs
 from ferdata_bench.studies.filters import study_filters
 from ferdata_bench.studies.front import StudyRow, mark_front
 from ferdata_bench.studies.front_plot import plot_study
-from ferdata_bench.studies.ways import Photographs, Way, our_ways, published_ways
+from ferdata_bench.studies.ways import PUBLISHED, Photographs, Way, our_ways
 
 __all__ = ["StudyOptions", "main", "run_study"]
 
@@ -71,13 +72,15 @@ def run_study(options: StudyOptions, say: Callable[[str], None] = print) -> dict
     Raises:
         AssertionError: If a way gives other pixels: then its speed means nothing.
     """
-    imagecodecs, missing = _find_imagecodecs()
+    published, missing = _find_published()
     rows: list[StudyRow] = []
     filters: dict[str, dict[str, Any]] = {}
     for size in options.sizes:
         count = round(options.images * (max(options.sizes) / size) ** 2)
         for images in _load_photographs(size, count, options.seed):
-            ways = our_ways(images) + (published_ways(images, imagecodecs) if imagecodecs else [])
+            ways = our_ways(images)
+            for library, module in published.items():
+                ways += PUBLISHED[library][1](images, module)
             say(f"{size} px, {images.kind}: {count} photographs, {len(ways)} ways")
             marked = mark_front(_measure(ways, images, options))
             rows += marked
@@ -85,9 +88,9 @@ def run_study(options: StudyOptions, say: Callable[[str], None] = print) -> dict
             for variant, ratio in study_filters(images.pixels):
                 row = filters.setdefault(variant.name, {"name": variant.name, "verdict": variant.verdict, "ratios": []})
                 row["ratios"].append(ratio)
-    say(missing)
+    say("\n".join(missing))
     conditions = describe_machine() | {
-        "imagecodecs": getattr(imagecodecs, "__version__", ""),
+        **{library: importlib.metadata.version(library) for library in published},
         "kernels_missing": kernel_notice(),
         "images": options.images,
         "runs": options.runs,
@@ -96,11 +99,15 @@ def run_study(options: StudyOptions, say: Callable[[str], None] = print) -> dict
     return {"conditions": conditions, "rows": rows_json, "filters": list(filters.values()), "missing": missing}
 
 
-def _find_imagecodecs() -> tuple[ModuleType | None, str]:
-    try:
-        return importlib.import_module("imagecodecs"), ""
-    except ImportError as error:
-        return None, f"Published codecs were not measured ({error}): pip install imagecodecs"
+def _find_published() -> tuple[dict[str, ModuleType], list[str]]:
+    """Return the libraries that are installed, and a sentence on each that is not."""
+    found, missing = {}, []
+    for library, (module, _) in PUBLISHED.items():
+        try:
+            found[library] = importlib.import_module(module)
+        except ImportError as error:
+            missing.append(f"{library} was not measured ({error}): pip install {library}.")
+    return found, missing
 
 
 def _load_photographs(size: int, count: int, seed: int) -> list[Photographs]:

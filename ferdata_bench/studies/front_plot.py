@@ -14,7 +14,7 @@ from ferdata_bench.studies.front import StudyRow
 
 __all__ = ["plot_study"]
 
-STYLES = {"ferdata": ("tab:green", "^"), "imagecodecs": ("tab:blue", "o")}
+STYLES = {"ferdata": ("tab:green", "^"), "imagecodecs": ("tab:blue", "o"), "openzl": ("tab:orange", "s")}
 
 
 def plot_study(rows: Sequence[StudyRow], path: Path) -> None:

@@ -1,7 +1,7 @@
 """The ways of storing images that the codec study compares: our codecs, and lossless ones that others publish.
 
-In: pixels, or their JPEG files. Out: stored bodies, and what undoes one of them. All are called image by image; those
-of ``imagecodecs`` give interleaved pixels, ours planes.
+In: pixels, or their JPEG files. Out: stored bodies, and what undoes one of them. All are called image by image, with
+one thread; those of ``imagecodecs`` give interleaved pixels, the others planes.
 """
 
 import itertools
@@ -16,7 +16,7 @@ import numpy as np
 from ferdata.format import make_codec
 from ferdata.sample import TensorSpec
 
-__all__ = ["Photographs", "Way", "our_ways", "published_ways"]
+__all__ = ["PUBLISHED", "Photographs", "Way", "our_ways"]
 
 ZSTD_LEVELS = (-20, -10, -5, -1, 1, 3)
 Decode: TypeAlias = Callable[[Any, np.ndarray], Any]
@@ -78,9 +78,8 @@ def _ours(name: str, level: int | None, images: Photographs) -> Way:
     return Way(name=label, library="ferdata", stored=stored, decode=codec.decoder(spec).one, is_planar=True)
 
 
-def published_ways(images: Photographs, imagecodecs: ModuleType) -> list[Way]:
-    """Return the lossless codecs of ``imagecodecs``, one thread each, at the settings that are worth their time."""
-    ic, shape = imagecodecs, (*images.pixels.shape[2:], 3)
+def _imagecodecs_ways(images: Photographs, ic: ModuleType) -> list[Way]:
+    shape = (*images.pixels.shape[2:], 3)
     pixels = [np.ascontiguousarray(each.transpose(1, 2, 0)) for each in images.pixels]
 
     def way(name: str, encode: Callable[[np.ndarray], bytes], decode: Callable[..., Any], *, flat: bool = False) -> Way:
@@ -121,3 +120,44 @@ def published_ways(images: Photographs, imagecodecs: ModuleType) -> list[Way]:
         blosc("Blosc, bit shuffle + zstd", "zstd"),
         blosc("Blosc, bit shuffle + LZ4", "lz4"),
     ]
+
+
+def _openzl_ways(images: Photographs, zl: ModuleType) -> list[Way]:
+    nodes, graphs = zl.nodes, zl.graphs
+
+    def way(name: str, build: Callable[[Any], Any]) -> Way:
+        compressor = zl.Compressor()
+        compressor.select_starting_graph(build(compressor))
+        return Way(
+            name=name,
+            library="openzl",
+            stored=[encode(compressor, each) for each in images.pixels],
+            decode=decode,
+            is_planar=True,
+        )
+
+    def encode(compressor: Any, pixels: np.ndarray) -> bytes:
+        context = zl.CCtx()
+        context.ref_compressor(compressor)
+        context.set_parameter(zl.CParam.FormatVersion, zl.MAX_FORMAT_VERSION)
+        data = pixels.tobytes()  # an Input does not keep it alive
+        return bytes(context.compress([zl.Input(zl.Type.Serial, data)]))
+
+    def decode(body: bytes, row: np.ndarray) -> None:
+        (output,) = zl.DCtx().decompress(body)
+        row[:] = output.content.as_nparray()
+
+    def differences(compressor: Any) -> Any:
+        graph = graphs.Huffman()(compressor)
+        for node in (nodes.Zigzag, nodes.DeltaInt, nodes.ConvertSerialToNum8):
+            graph = node()(compressor, graph)
+        return graph
+
+    return [way("OpenZL, differences + Huffman", differences), way("OpenZL as it comes", graphs.Compress())]
+
+
+PUBLISHED: dict[str, tuple[str, Callable[[Photographs, ModuleType], list[Way]]]] = {
+    "imagecodecs": ("imagecodecs", _imagecodecs_ways),
+    "openzl": ("openzl.ext", _openzl_ways),
+}
+"""Library -> the module to import, and its lossless codecs at the settings that are worth their time."""
