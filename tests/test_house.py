@@ -13,7 +13,10 @@ ROOT = Path(__file__).parent.parent
 ROOMS = [
     {"ferdata.errors", "ferdata.shown", "ferdata.program", "ferdata.setting", "ferdata.lazy", "ferdata.optional"},
     {"ferdata.sample"},
-    {f"ferdata.{name}" for name in ("store", "remote", "lock", "labels", "parallel", "place", "randomness", "strata")},
+    {
+        f"ferdata.{name}"
+        for name in ("store", "mapping", "remote", "lock", "labels", "parallel", "place", "randomness", "strata")
+    },
     {"ferdata.images", "ferdata.format"},
     {"ferdata.sources"},
     {"ferdata.synth"},

@@ -7,7 +7,6 @@ import contextlib
 import ctypes
 import mmap
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from typing import IO, Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from ferdata.errors import FerdataError, ShardCorruptError, ShardMissingError, StoreError
 from ferdata.format.kernels.native import Kernels, load
+from ferdata.mapping import ANONYMOUS, CAN_MAP_OVER, map_over
 from ferdata.store import OPEN_FLAGS, Store, open_regular
 
 __all__ = ["LocalFile", "RemoteFile", "ShardFile", "open_shard_file", "shard_copy"]
@@ -166,15 +166,15 @@ def _read_at(descriptor: int, num_bytes: int, start: int) -> bytes:
     return os.read(descriptor, num_bytes)
 
 
-_WITHOUT_DESCRIPTOR: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
-"""Where Python can: it keeps a descriptor of its own for every mapping otherwise."""
-
-
 def _guarded_map(fd: int, num_bytes: int) -> _GuardedMap | None:
     kernels = load()
     if kernels is None or not num_bytes:
         return None
-    mapped = _GuardedMap(fd, num_bytes, access=mmap.ACCESS_READ, **_WITHOUT_DESCRIPTOR)
+    if CAN_MAP_OVER:
+        mapped = _GuardedMap(-1, num_bytes, flags=ANONYMOUS, prot=mmap.PROT_READ)
+        map_over(mapped, 0, fd, num_bytes, protection=mmap.PROT_READ)
+    else:
+        mapped = _GuardedMap(fd, num_bytes, access=mmap.ACCESS_READ)
     return mapped if mapped.begin(kernels) else None
 
 

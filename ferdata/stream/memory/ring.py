@@ -4,7 +4,6 @@ In: a number of slots. Out: arrays over them, and leases that return a slot once
 """
 
 import contextlib
-import ctypes
 import mmap
 import os
 import tempfile
@@ -16,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from ferdata.errors import OptionError, WorkerError
+from ferdata.mapping import ANONYMOUS, CAN_MAP_OVER, address_of, map_over
 
 __all__ = ["HELD_BATCHES", "Lease", "Ring", "SharedBytes", "window_batches_within"]
 
 HELD_BATCHES = 4
 """Batches that a consumer may keep; further ones are copies."""
 _HUGE_BYTES = 2 << 20
-_MAP_FIXED, _MADV_COLLAPSE = 0x10, 25
+_MADV_COLLAPSE = 25
 """Linux's, which the module ``mmap`` does not name."""
 _POPULATE_BYTES, _POPULATE_SECONDS = 16 << 20, 0.1
 """A kernel that must move memory to make huge pages is not waited for any longer: small ones cost as much."""
@@ -121,8 +121,8 @@ def _can_be_huge(num_bytes: int) -> bool:
 def _mapped(fd: int, num_bytes: int) -> tuple[mmap.mmap, int]:
     """Map a file, or memory of this process alone if ``fd`` is -1; return the mapping and where in it that begins."""
     start = 0
-    if fd < 0 and hasattr(mmap, "MAP_PRIVATE"):
-        memory = mmap.mmap(fd, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if fd < 0 and CAN_MAP_OVER:
+        memory = mmap.mmap(fd, num_bytes, flags=ANONYMOUS)
     else:
         memory = mmap.mmap(fd, num_bytes)
         if _can_be_huge(num_bytes):
@@ -135,16 +135,10 @@ def _mapped(fd: int, num_bytes: int) -> tuple[mmap.mmap, int]:
 
 
 def _mapped_aligned(fd: int, num_bytes: int) -> tuple[mmap.mmap, int]:
-    """Map a file at an address that huge pages can have, over memory that was mapped for its addresses alone."""
-    room = mmap.mmap(-1, num_bytes + _HUGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    address = int(np.frombuffer(room, np.uint8).ctypes.data)
-    start = -address % _HUGE_BYTES
-    call = ctypes.CDLL(None, use_errno=True).mmap
-    call.restype = ctypes.c_void_p
-    call.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
-    found = call(address + start, num_bytes, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED | _MAP_FIXED, fd, 0)
-    if found != address + start:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    """Map a file at an address that huge pages can have."""
+    room = mmap.mmap(-1, num_bytes + _HUGE_BYTES, flags=ANONYMOUS)
+    start = -address_of(room) % _HUGE_BYTES
+    map_over(room, start, fd, num_bytes, protection=mmap.PROT_READ | mmap.PROT_WRITE)
     return room, start
 
 

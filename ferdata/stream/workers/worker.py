@@ -24,7 +24,7 @@ from ferdata.stream.workers.job import Ack, JobRecord, SharedPlan
 
 __all__ = ["JobReader", "ShardPool", "Work", "open_split", "serve"]
 
-_MOST_FILES = 1 << 13
+_MOST_MAPPED = 1 << 13
 """A process may hold 65,530 mappings, of which 16,384 can be guarded."""
 
 
@@ -53,17 +53,25 @@ class ShardPool:
         index: Its index.
         split: The split.
         max_open: Most shards that hold a descriptor.
+        sharers: Pools of this process, which share what it may open and map.
         reading: int64 ``[1]``: where the number of the shard being read is noted, for whoever finds this process dead.
     """
 
     def __init__(
-        self, store: Store, index: DatasetIndex, split: str, *, max_open: int = 256, reading: np.ndarray | None = None
+        self,
+        store: Store,
+        index: DatasetIndex,
+        split: str,
+        *,
+        max_open: int = 256,
+        sharers: int = 1,
+        reading: np.ndarray | None = None,
     ) -> None:
         self._store, self._index = store, index
         self._infos = [info for info in index.shards if info.split == split]
         self._map = ShardMap(np.array([info.samples for info in self._infos], np.int64))
-        most = _most_files()
-        self._max_open, self._max_kept = min(max_open, most), most
+        self._max_open = min(max_open, max(4, _may_open() // sharers))
+        self._max_kept = max(4, _MOST_MAPPED // sharers)
         self._decode = index.codec.decoder(index.spec)
         self._reading = np.empty(1, np.int64) if reading is None else reading
         self._open: OrderedDict[int, ShardReader] = OrderedDict()
@@ -114,17 +122,14 @@ class ShardPool:
                 readers.popitem()[1].close()
 
 
-def _most_files() -> int:
-    """Return how many shards may rest, with one descriptor each, while as many are open with two each.
-
-    Half of the process's limit is left to others.
-    """
+def _may_open() -> int:
+    """Return how many files this process may open for shards: half of its limit is left to others."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return _MOST_FILES if limit == resource.RLIM_INFINITY else max(4, min(_MOST_FILES, limit // 6))
-    return _MOST_FILES
+        return _MOST_MAPPED if limit == resource.RLIM_INFINITY else limit // 2
+    return _MOST_MAPPED
 
 
 def _raise_file_limit() -> None:
@@ -133,7 +138,7 @@ def _raise_file_limit() -> None:
         import resource
 
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = 8 * _MOST_FILES
+        wanted = 8 * _MOST_MAPPED
         resource.setrlimit(
             resource.RLIMIT_NOFILE, (wanted if most == resource.RLIM_INFINITY else min(most, wanted), most)
         )
@@ -203,7 +208,8 @@ class JobReader:
         if work.resident is not None:
             self._pool = ResidentReader(work.resident)
         else:
-            self._pool = ShardPool(Store(work.root), work.index, work.split, reading=entry[1:])
+            sharers = work.plan.num_workers + 1  # if the workers are threads, and the consumer reads records
+        self._pool = ShardPool(Store(work.root), work.index, work.split, sharers=sharers, reading=entry[1:])
 
 
 def serve(work: Work, number: int, channel: Channel) -> None:
