@@ -226,6 +226,7 @@ def _measure(
         worker_seconds_per_image=beside,
     )
     rows = predict(machine, facts, num_samples=num_samples)
+    recommendation = recommend(rows, notes={each.name: each.note for each in facts})
     return MachinePlan(
         root=root or str(store),
         num_samples=num_samples,
@@ -236,8 +237,8 @@ def _measure(
         gpu=describe_gpu(),
         codecs=facts,
         rows=rows,
-        recommendation=recommend(rows, notes={each.name: each.note for each in facts}),
-        notes=_notes(facts, conditions, cores),
+        recommendation=recommendation,
+        notes=_notes(facts, conditions, cores, workers=recommendation.workers),
         seconds=now() - start,
     )
 
@@ -261,12 +262,16 @@ def _codec_facts(
     )
 
 
-def _notes(facts: Sequence[CodecFacts], conditions: dict[str, Any], cores: int) -> tuple[str, ...]:
+def _notes(facts: Sequence[CodecFacts], conditions: dict[str, Any], cores: int, *, workers: int) -> tuple[str, ...]:
     notes = [f"{each.name}: {each.note}" for each in facts if each.note]
     if conditions["load_before"] > cores / 2:
         notes.append(
             f"the machine was busy (load {conditions['load_before']} on {cores} cores), so rates may be too low"
         )
+    notes.append(
+        f"the rates are ferdata.Loader's; a DataLoader over ferdata.ShardBatches (batch_size None, {workers} workers) "
+        "gives the same batches, and bench-loader measures both"
+    )
     return tuple(notes + ([kernel_notice()] if kernel_notice() else []))
 
 

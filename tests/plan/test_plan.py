@@ -78,6 +78,7 @@ def test_a_plan_covers_every_codec_the_images_can_have(
     assert stored.name == codec
     assert stored.bytes_per_image == sum(info.num_bytes for info in read_index(Store(root)).shards) / 40
     assert {path: path.read_bytes() for path in Path(root).iterdir()} == before
+    assert any(f"{found.recommendation.workers} workers) gives the same batches" in note for note in found.notes)
     assert any("the images are not here" in note for note in found.notes) == (codec == "compact")
 
     record = json.loads(json.dumps(found.to_json()))
