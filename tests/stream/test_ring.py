@@ -237,5 +237,5 @@ def test_where_huge_pages_cannot_be_had_small_ones_do(monkeypatch: pytest.Monkey
     monkeypatch.setattr(ring_module, "_POPULATE_SECONDS", 0)
     memory.populate()
 
-    assert 0 < os.fstat(memory._fd).st_blocks * 512 <= 18 << 20  # one piece of 16 MB
+    assert 0 < os.fstat(memory._fd).st_blocks * 512 <= 10 << 20  # one piece of 8 MB
     assert not memory.array().any()

@@ -24,7 +24,7 @@ HELD_BATCHES = 4
 _HUGE_BYTES = 2 << 20
 _MADV_COLLAPSE = 25
 """Linux's, which the module ``mmap`` does not name."""
-_POPULATE_BYTES, _POPULATE_SECONDS = 16 << 20, 0.1
+_POPULATE_BYTES, _POPULATE_SECONDS = 8 << 20, 0.06
 """A kernel that must move memory to make huge pages is not waited for any longer: small ones cost as much."""
 
 
