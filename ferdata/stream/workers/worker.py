@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import time
+import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -53,29 +54,21 @@ class ShardPool:
         index: Its index.
         split: The split.
         max_open: Most shards that hold a descriptor.
-        sharers: Pools of this process, which share what it may open and map.
         reading: int64 ``[1]``: where the number of the shard being read is noted, for whoever finds this process dead.
     """
 
     def __init__(
-        self,
-        store: Store,
-        index: DatasetIndex,
-        split: str,
-        *,
-        max_open: int = 256,
-        sharers: int = 1,
-        reading: np.ndarray | None = None,
+        self, store: Store, index: DatasetIndex, split: str, *, max_open: int = 256, reading: np.ndarray | None = None
     ) -> None:
         self._store, self._index = store, index
         self._infos = [info for info in index.shards if info.split == split]
         self._map = ShardMap(np.array([info.samples for info in self._infos], np.int64))
-        self._max_open = min(max_open, max(4, _may_open() // sharers))
-        self._max_kept = max(4, _MOST_MAPPED // sharers)
+        self._max_open, self._may_open = max_open, _may_open()
         self._decode = index.codec.decoder(index.spec)
         self._reading = np.empty(1, np.int64) if reading is None else reading
         self._open: OrderedDict[int, ShardReader] = OrderedDict()
         self._resting: OrderedDict[int, ShardReader] = OrderedDict()
+        _pools.add(self)
 
     def read_rows(self, samples: np.ndarray, out: np.ndarray, rows: np.ndarray, *, verify: bool | np.ndarray) -> int:
         """Decode samples (indices ascending) into ``out[rows]``, verified where ``verify`` says; return bytes read."""
@@ -100,7 +93,7 @@ class ShardPool:
         if reader is not None:
             self._open.move_to_end(number)
             return reader
-        while len(self._open) >= self._max_open:
+        while len(self._open) >= min(self._max_open, _part(self._may_open)):
             other, reader = self._open.popitem(last=False)
             reader.rest()
             self._resting[other] = reader
@@ -109,7 +102,7 @@ class ShardPool:
             reader.close()
             reader = None
         if reader is None:
-            while len(self._resting) >= self._max_kept:
+            while len(self._resting) >= _part(_MOST_MAPPED):
                 self._resting.popitem(last=False)[1].close()
             reader = ShardReader(self._store, self._infos[number], self._index, decode=self._decode)
         self._open[number] = reader
@@ -120,6 +113,14 @@ class ShardPool:
         for readers in (self._open, self._resting):
             while readers:
                 readers.popitem()[1].close()
+
+
+_pools: "weakref.WeakSet[ShardPool]" = weakref.WeakSet()
+"""All there are: those of threads, and of several loaders, share what their process may open and map."""
+
+
+def _part(of_all: int) -> int:
+    return max(4, of_all // len(_pools))
 
 
 def _may_open() -> int:
@@ -208,8 +209,7 @@ class JobReader:
         if work.resident is not None:
             self._pool = ResidentReader(work.resident)
         else:
-            sharers = work.plan.num_workers + 1  # if the workers are threads, and the consumer reads records
-        self._pool = ShardPool(Store(work.root), work.index, work.split, sharers=sharers, reading=entry[1:])
+            self._pool = ShardPool(Store(work.root), work.index, work.split, reading=entry[1:])
 
 
 def serve(work: Work, number: int, channel: Channel) -> None:
