@@ -25,7 +25,7 @@ from ferdata.format.codecs.compact import DEFAULT_FILTER, FilterCoder
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.sources.affectnet_npy.detector import AN_NPY
 from ferdata.store import Store
-from ferdata.stream.order.sequence import OrderOptions, rank_sequence
+from ferdata.stream.order.sequence import OrderOptions, rank_order
 from ferdata.training.nets.networks import build_network
 from ferdata_bench.loaders.photos import write_photos
 
@@ -120,7 +120,7 @@ def _scatter_case(data: GuardData, stack: ExitStack) -> Pair:
 def _order_case(data: GuardData, stack: ExitStack) -> Pair:
     sizes, labels = np.full(200, 1000), np.arange(200_000) % 8
     options = OrderOptions(batch_size=128)
-    ours = lambda: rank_sequence(sizes, labels, options, epoch=1, rank=0, world_size=1)  # noqa: E731
+    ours = lambda: rank_order(sizes, labels, options, epoch=1, rank=0, world_size=1)[:]  # noqa: E731
     return Pair(ours=ours, yardstick=lambda: np.random.default_rng(0).permutation(200_000))
 
 

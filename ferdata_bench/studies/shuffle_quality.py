@@ -23,7 +23,7 @@ from ferdata.labels import AFFECTNET_8
 from ferdata.plan.conditions import describe_machine
 from ferdata.sources.affectnet.totals import AFFECTNET_TRAIN
 from ferdata.sources.rafdb.totals import RAFDB_TRAIN
-from ferdata.stream.order.sequence import RUN_BYTES, RUNS_PER_WINDOW, WINDOW_SAMPLES, OrderOptions, rank_sequence
+from ferdata.stream.order.sequence import RUN_BYTES, RUNS_PER_WINDOW, WINDOW_SAMPLES, OrderOptions, rank_order
 
 __all__ = ["QualityOptions", "main", "measure_quality", "plot_quality"]
 
@@ -159,7 +159,7 @@ def _epoch(sizes: np.ndarray, order: OrderOptions | None, options: QualityOption
     total = int(sizes.sum())
     if order is None:
         return np.random.default_rng((options.seed, epoch, total)).permutation(total)
-    return rank_sequence(sizes, np.zeros(total, np.int64), order, epoch=epoch, rank=0, world_size=1)
+    return rank_order(sizes, np.zeros(total, np.int64), order, epoch=epoch, rank=0, world_size=1)[:]
 
 
 def _shard_sizes(total: int, options: QualityOptions) -> np.ndarray:

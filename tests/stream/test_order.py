@@ -14,7 +14,7 @@ from ferdata.stream.order.sequence import (
     Phase,
     epoch_sequence,
     rank_batches,
-    rank_sequence,
+    rank_order,
     remaining_samples,
 )
 from ferdata.stream.order.weights import class_weights
@@ -55,7 +55,7 @@ def all_ranks(
     labels = labels_of(int(sizes.sum()))
     return np.stack(
         [
-            rank_sequence(sizes, labels, options, epoch=epoch, rank=rank, world_size=world_size, phases=phases)
+            rank_order(sizes, labels, options, epoch=epoch, rank=rank, world_size=world_size, phases=phases)[:]
             for rank in range(world_size)
         ]
     )
@@ -316,9 +316,9 @@ def test_options_out_of_range_are_refused(change: dict[str, object], text: str) 
 def test_a_rank_outside_the_world_is_refused() -> None:
     """Rank 2 of 2 would read somebody else's share."""
     with pytest.raises(OptionError, match="rank 2 of 2: expected 0 <= rank < world_size"):
-        rank_sequence(
+        rank_order(
             np.array([9]), labels_of(9), OrderOptions(batch_size=1, window_samples=2), epoch=0, rank=2, world_size=2
-        )
+        )[:]
 
 
 def test_seed_and_epoch_are_mixed_and_not_added() -> None:
@@ -340,10 +340,10 @@ def test_the_order_is_the_same_as_when_it_was_fixed() -> None:
     sizes = np.array([9, 7, 8], np.int64)
     small = {"seed": 5, "batch_size": 2, "window_samples": 8, "run_samples": 3}
 
-    window = rank_sequence(sizes, labels_of(24), OrderOptions(**small), epoch=1, rank=1, world_size=2)  # type: ignore[arg-type]
-    full = rank_sequence(sizes, labels_of(24), OrderOptions(shuffle="full", **small), epoch=1, rank=0, world_size=1)  # type: ignore[arg-type]
+    window = rank_order(sizes, labels_of(24), OrderOptions(**small), epoch=1, rank=1, world_size=2)[:]  # type: ignore[arg-type]
+    full = rank_order(sizes, labels_of(24), OrderOptions(shuffle="full", **small), epoch=1, rank=0, world_size=1)[:]  # type: ignore[arg-type]
     weights = OrderOptions(weights=(0.25, 0.25, 0.25, 0.25), draws=8, **small)  # type: ignore[arg-type]
-    weighted = rank_sequence(sizes, labels_of(24), weights, epoch=1, rank=0, world_size=1)
+    weighted = rank_order(sizes, labels_of(24), weights, epoch=1, rank=0, world_size=1)[:]
 
     assert (window.tolist(), full.tolist(), weighted.tolist()) == (GOLDEN_WINDOW, GOLDEN_FULL, GOLDEN_WEIGHTED)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ferdata.stream.order import permutation
 from ferdata.stream.order.permutation import Permutation, RunPermutation
-from ferdata.stream.order.sequence import OrderOptions, Phase, rank_order, rank_sequence
+from ferdata.stream.order.sequence import OrderOptions, Phase, rank_order
 
 SIZES = np.full(10_000, 1_000, np.int64)
 """Ten million samples."""
@@ -93,7 +93,7 @@ def test_a_rank_among_a_thousand_keeps_and_computes_its_own_part_alone(shuffle: 
     options = OrderOptions(shuffle=shuffle, run_samples=27)
     tracemalloc.start()
     try:
-        mine = rank_sequence(SIZES, np.empty(0, np.int16), options, epoch=1, rank=1000, world_size=1024, phases=phases)
+        mine = rank_order(SIZES, np.empty(0, np.int16), options, epoch=1, rank=1000, world_size=1024, phases=phases)[:]
         kept, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -108,7 +108,7 @@ def test_ranks_share_a_set_of_computed_order_without_overlap() -> None:
     options = OrderOptions(run_samples=27)
     seen = np.zeros(SIZES.sum(), np.int8)
     for rank in range(64):
-        seen[rank_sequence(SIZES, np.empty(0, np.int16), options, epoch=0, rank=rank, world_size=64)] += 1
+        seen[rank_order(SIZES, np.empty(0, np.int16), options, epoch=0, rank=rank, world_size=64)[:]] += 1
 
     assert seen.max() == 1 and len(seen) - seen.sum() < 64 * 128
 

@@ -40,6 +40,7 @@ class PinnedRing:
             raise OptionError(
                 "pin_memory: this torch sees no CUDA device, expected one; leave pin_memory off on this machine"
             )
+        ring.memory.populate()  # what is locked can't be moved to huge pages any more
         if int(torch.cuda.cudart().cudaHostRegister(ring.address, ring.rows.nbytes, 0)):
             raise OptionError(
                 f"pin_memory: {ring.rows.nbytes / 1e6:,.0f} MB could not be page-locked; "

@@ -27,7 +27,6 @@ __all__ = [
     "order_options",
     "rank_batches",
     "rank_order",
-    "rank_sequence",
     "remaining_samples",
     "check_whole_number",
 ]
@@ -225,23 +224,6 @@ def rank_order(
         sequence = _Remaining(sequence, options, epoch, number, phase)
     order = RankOrder(sequence, options, epoch=epoch, phase=len(phases), rank=rank, world_size=world_size)
     return order if options.weights is None else order[:]  # draws are made for all ranks: keep this rank's part alone
-
-
-def rank_sequence(
-    shard_sizes: np.ndarray,
-    labels: np.ndarray,
-    options: OrderOptions,
-    *,
-    epoch: int,
-    rank: int,
-    world_size: int,
-    phases: Sequence[Phase] = (),
-) -> np.ndarray:
-    """Return the whole of :func:`rank_order`, int64 ``[n]``."""
-    sequence: np.ndarray = rank_order(
-        shard_sizes, labels, options, epoch=epoch, rank=rank, world_size=world_size, phases=phases
-    )[:]
-    return sequence
 
 
 def epoch_sequence(shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int) -> np.ndarray:
