@@ -68,10 +68,10 @@ class HeldReader:
             ShardCorruptError: If one cannot be decoded, though its checksum fits.
         """
         numbers, rows = np.ascontiguousarray(numbers, np.int64), np.ascontiguousarray(rows, np.int64)
-        done = 0
+        verified, done = np.zeros(len(numbers), bool), 0
         while done < len(numbers):
             if self._mapped is not None:
-                done += self._decoder.many(self._mapped, numbers[done:], out, rows[done:])
+                done += self._decoder.many(self._mapped, numbers[done:], out, rows[done:], verified[done:])
             if done < len(numbers):
                 self._read_one(int(numbers[done]), out[rows[done]])
                 done += 1

@@ -36,7 +36,7 @@ __all__ = [
     "write_index",
 ]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 _CHUNK_BYTES = 8 << 20
 
@@ -196,12 +196,13 @@ def read_index(root: Store | StrPath) -> DatasetIndex:
     if type(version) is not int or version != FORMAT_VERSION:
         raise ShardCorruptError(
             f"{where}: format version {reprlib.repr(version)} found, expected {FORMAT_VERSION}; "
-            "read it with the ferdata that wrote it, or write it again"
+            "read it with the ferdata that wrote it (its 'recode' cannot change the version), "
+            "or run this ferdata's 'shard' on the source again"
         )
     try:
         check_record(record)
         index = _index(record)
-        index.members  # noqa: B018 - a filter or a shape that the codec refuses
+        index.members  # noqa: B018 - a shape that the codec refuses
     except ValueError as error:
         raise ShardCorruptError(f"{where}: {error}; write it again with ferdata") from error
     return index

@@ -130,9 +130,8 @@ class ShardReader:
             positions: int ``[n]``, positions in the shard, ascending (neighbours are read with one call).
             out: uint8 ``[R, C * H * W]``, C-contiguous rows.
             rows: int ``[n]``, the row each sample goes to.
-            verify: Whether to check the checksums of mapped ``raw`` samples, of all or, bool ``[n]``, of some: that
-                costs about as much as reading them does. Those of other codecs cost little beside decoding, and are
-                always on.
+            verify: Whether to verify the checksums of mapped ``raw`` and ``compact`` samples, of all or, bool ``[n]``,
+                of some. Those of other codecs cost little beside decoding, and are always verified.
 
         Returns:
             Bytes read from the shard.
@@ -148,7 +147,7 @@ class ShardReader:
             return (
                 self._read_runs(positions, out, rows)
                 if self._bodies is None
-                else self._read_mapped(self._bodies, positions, out, rows, verify if self._codec.is_copy else True)
+                else self._read_mapped(self._bodies, positions, out, rows, verify if self._codec.verify_once else True)
             )
         finally:
             self._file.check_unchanged()
@@ -160,17 +159,19 @@ class ShardReader:
         num_bytes = bodies.expect(self._file.descriptor, positions)
         if num_bytes is None:
             raise self._wrong_positions(positions)
-        if bodies.checksums is not None and verify is not False:
-            wrong = bodies.first_mismatch(positions, None if verify is True else verify)
+        chosen = None if verify is True else np.ascontiguousarray(np.broadcast_to(verify, len(positions)), bool)
+        if bodies.checksums is not None and (chosen is None or chosen.any()):
+            wrong = bodies.first_mismatch(positions, chosen)
             if wrong is not None:
                 raise self._shard.mismatch(f"sample {wrong}")
-        done = self._decoder.many(bodies, positions, out, rows)
+        done = self._decoder.many(bodies, positions, out, rows, chosen)
         while done < len(positions):
             position = int(positions[done])
             [body] = self._shard.bodies(position, 1)
             self._decode_one(position, body, out[rows[done]])
             done += 1
-            done += self._decoder.many(bodies, positions[done:], out, rows[done:])
+            rest = None if chosen is None else chosen[done:]
+            done += self._decoder.many(bodies, positions[done:], out, rows[done:], rest)
         return num_bytes
 
     def _read_runs(self, positions: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:

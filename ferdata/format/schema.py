@@ -238,7 +238,7 @@ _INDEX = _object(
         "format": _one_of("ferdata"),
         "source": _WORDS,
         "source_layout": _WORDS,
-        "codec": _object({"name": _one_of(*CODECS), "level": _or_null(_whole(-20, 19)), "filter": _or_null(_SETTINGS)}),
+        "codec": _object({"name": _one_of(*CODECS), "level": _or_null(_whole(-20, 19))}),
         "spec": _object({"dtype": _one_of("uint8"), "shape": _shape}),
         "json_bytes": _json_bytes,
         "transform": _object(

@@ -22,11 +22,10 @@ from ferdata.sources.scan import Scan
 
 __all__ = ["describe_changes", "flat_settings", "libraries", "scan_hash"]
 
-_IMPLIED = {"level": "codec", "filter": "codec"}
+_IMPLIED = {"level": "codec"}
 """Settings that follow another one, unless they alone are another."""
 _NO_OPTIONS = {
     "source": "source",
-    "filter": "filter",
     "resample": "resampling",
     "background": "background",
     "transform_version": "version of the transform",

@@ -45,7 +45,14 @@ class BodyDecoder(ABC):
         """
         return stored
 
-    def many(self, bodies: MappedBodies, positions: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
+    def many(
+        self,
+        bodies: MappedBodies,
+        positions: np.ndarray,
+        out: np.ndarray,
+        rows: np.ndarray,
+        verify: np.ndarray | None = None,
+    ) -> int:
         """Fill rows of a batch from a mapped file, a whole job in one call, as far as that can be done.
 
         Args:
@@ -53,6 +60,7 @@ class BodyDecoder(ABC):
             positions: int64 ``[n]``, C-contiguous, which.
             out: uint8 ``[R, C * H * W]``, C-contiguous and writable.
             rows: int64 ``[n]``, C-contiguous, the row of each.
+            verify: bool ``[n]``, C-contiguous, whose checksums to verify if the codec leaves the choice; None for all.
 
         Returns:
             How many are done. Whether the next one can be decoded is for :meth:`one` to say.
@@ -68,12 +76,14 @@ class Codec(ABC):
         name: What an index and the command line call it.
         suffix: Name ending of the tensor member.
         is_copy: Whether a body in the file is the pixels and nothing else, so that reading is a copy.
+        verify_once: Whether a checksum costs so much, beside decoding, that it need not be verified at every read.
         needs_source: Whether bodies are the image files' own bytes, so that they cannot be made from pixels.
     """
 
     name: ClassVar[str]
     suffix: ClassVar[str] = ".npy"
     is_copy: ClassVar[bool] = False
+    verify_once: ClassVar[bool] = False
     needs_source: ClassVar[bool] = False
 
     def __str__(self) -> str:
@@ -121,7 +131,7 @@ class Codec(ABC):
 
     def to_json(self) -> dict[str, Any]:
         """Return name and settings as an index has them: None where the codec has no such setting."""
-        return {"name": self.name, "level": None, "filter": None} | asdict(self)
+        return {"name": self.name, "level": None} | asdict(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
@@ -136,11 +146,10 @@ class Codec(ABC):
 def own_settings(kind: type[Codec], record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that a kind of codec has, from a record of all that any has."""
     names = {field.name for field in fields(kind)}
-    for name in ("level", "filter"):
-        if (record[name] is not None) != (name in names):
-            raise OptionError(
-                f"codec {kind.name}: {name} {record[name]} found, expected {'one' if name in names else 'none'}"
-            )
+    if (record["level"] is not None) != ("level" in names):
+        raise OptionError(
+            f"codec {kind.name}: level {record['level']} found, expected {'one' if 'level' in names else 'none'}"
+        )
     return {name: record[name] for name in names}
 
 

@@ -94,7 +94,14 @@ class JpegDecoder(BodyDecoder):
         is_done = self._fast is not None and self._fast(stored, self._pixels, False)
         deinterleave_into(self._pixels if is_done else _pillow_decode(stored, self.shape), row.reshape(self.shape))
 
-    def many(self, bodies: MappedBodies, positions: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
+    def many(
+        self,
+        bodies: MappedBodies,
+        positions: np.ndarray,
+        out: np.ndarray,
+        rows: np.ndarray,
+        verify: np.ndarray | None = None,
+    ) -> int:
         """Fill rows image by image, as simplejpeg decodes them, with nothing else per image but what gives planes."""
         kernels, decode, pixels, row_bytes = load(), self._fast, self._pixels, self._pixels.size
         if kernels is None or decode is None or out.shape[1] != row_bytes or not out.flags.c_contiguous:

@@ -21,6 +21,7 @@ class Raw(Codec):
     name: ClassVar[str] = "raw"
     container: ClassVar[Container] = PLAIN_TAR
     is_copy: ClassVar[bool] = True
+    verify_once: ClassVar[bool] = True
 
     def decoder(self, spec: TensorSpec) -> BodyDecoder:
         """Return what copies bodies."""
@@ -31,7 +32,14 @@ class _Copier(BodyDecoder):
     def one(self, stored: memoryview, row: np.ndarray) -> None:
         row[:] = np.frombuffer(stored, np.uint8)
 
-    def many(self, bodies: MappedBodies, positions: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
+    def many(
+        self,
+        bodies: MappedBodies,
+        positions: np.ndarray,
+        out: np.ndarray,
+        rows: np.ndarray,
+        verify: np.ndarray | None = None,
+    ) -> int:
         kernels, row_bytes = load(), out.shape[1]
         assert kernels is not None
         job, to_rows = (bodies.at, address(positions), len(positions)), (row_bytes, len(out), address(rows))

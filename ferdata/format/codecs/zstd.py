@@ -40,5 +40,12 @@ class _Inflater(BodyDecoder):
     def one(self, stored: memoryview, row: np.ndarray) -> None:
         self._decompressor.into(stored, row)
 
-    def many(self, bodies: MappedBodies, positions: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
+    def many(
+        self,
+        bodies: MappedBodies,
+        positions: np.ndarray,
+        out: np.ndarray,
+        rows: np.ndarray,
+        verify: np.ndarray | None = None,
+    ) -> int:
         return self._decompressor.into_rows(bodies, positions, out, rows)

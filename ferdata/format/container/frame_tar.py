@@ -5,6 +5,7 @@ seek table follows zstd's contrib/seekable_format specification 0.1.0, without t
 """
 
 import struct
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -21,40 +22,42 @@ __all__ = ["frame_tar", "seek_table"]
 
 SKIPPABLE_MAGIC = 0x184D2A5E
 SEEKABLE_MAGIC = 0x8F92EAB1
+MakeFrame = Callable[[Any], bytes]
 _SEEK_FOOTER = struct.Struct("<IBI")
 _SKIPPABLE_HEADER = struct.Struct("<II")
 _MOST_END_BYTES = 2048
 """Room for the frame that ends the tar: at most 1,535 zeros, stored in whatever way."""
 
 
-def frame_tar(level: int) -> Container:
-    """Return the container of compressed shards, written at a zstd level."""
-    return Container(ending=".tar.zst", writer=partial(_FrameWriter, level), open=_FrameShard)
+def frame_tar(level: int, *, body_frame: MakeFrame | None = None) -> Container:
+    """Return the container of compressed shards, written at a zstd level; ``body_frame`` may frame bodies instead."""
+    return Container(ending=".tar.zst", writer=partial(_FrameWriter, level, body_frame), open=_FrameShard)
 
 
 class _FrameWriter:
     """Writes the frames ``head, body, padding + head, body, ..., padding + end of tar`` and the seek table."""
 
-    def __init__(self, level: int, put: Put) -> None:
+    def __init__(self, level: int, body_frame: MakeFrame | None, put: Put) -> None:
         self._put = put
         self._compress = Compressor(level).frame
+        self._body_frame = body_frame or self._compress
         self._sizes: list[tuple[int, int]] = []
         self._last_checksum = b""
 
     def add(self, padding: bytes, head: bytes, body: memoryview) -> None:
         """Append a sample as two frames."""
-        self._put_frame(padding + head)
-        self._last_checksum = self._put_frame(body)[-CHECKSUM_BYTES:]
+        self._put_frame(self._compress, padding + head)
+        self._last_checksum = self._put_frame(self._body_frame, body)[-CHECKSUM_BYTES:]
 
     def close(self, padding: bytes) -> bytes:
         """Write the end of the tar and the seek table."""
-        last_frame = self._put_frame(padding + END_OF_TAR)
+        last_frame = self._put_frame(self._compress, padding + END_OF_TAR)
         table = seek_table(np.array(self._sizes, np.uint32))
         self._put(table)
         return self._last_checksum + last_frame + table
 
-    def _put_frame(self, data: Any) -> bytes:
-        stored = self._compress(data)
+    def _put_frame(self, make_frame: MakeFrame, data: Any) -> bytes:
+        stored = make_frame(data)
         self._sizes.append((len(stored), len(data)))
         self._put(stored)
         return stored

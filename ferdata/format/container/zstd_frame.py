@@ -5,7 +5,6 @@ In: bytes. Out: a frame, and back, into memory that is there already. Costs are 
 
 import struct
 import threading
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from ferdata.format.container.bodies import MappedBodies
 from ferdata.format.container.libzstd import LibzstdContext, find_libzstd
 from ferdata.format.kernels.native import address, load
 
-__all__ = ["CHECKSUM_BYTES", "Compressor", "Decompressor", "Payload", "check_level", "inflate", "inflated_bytes"]
+__all__ = ["CHECKSUM_BYTES", "Compressor", "Decompressor", "check_level", "inflate"]
 
 CHECKSUM_BYTES = 4
 """Of a frame, its last ones."""
@@ -44,15 +43,6 @@ class Compressor:
     def frame(self, data: Any) -> bytes:
         """Return one frame that holds ``data``."""
         return self._compressor.compress(data)
-
-
-@dataclass(frozen=True, slots=True)
-class Payload:
-    """What a kernel undoes the payloads of frames with: addresses of a filter and its scratch, room for a payload."""
-
-    filter_at: int
-    scratch_at: int
-    room: np.ndarray
 
 
 class Decompressor:
@@ -90,15 +80,8 @@ class Decompressor:
             raise _damaged(error) from error
         _check_end(stored)
 
-    def into_rows(
-        self,
-        bodies: MappedBodies,
-        positions: np.ndarray,
-        out: np.ndarray,
-        rows: np.ndarray,
-        payload: Payload | None = None,
-    ) -> int:
-        """Inflate frames of a mapped file, and undo their payloads if they hold any, each into its row of a batch.
+    def into_rows(self, bodies: MappedBodies, positions: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
+        """Inflate frames of a mapped file, each into its row of a batch.
 
         One call without Python and without its lock, where kernels and libzstd are there.
 
@@ -107,19 +90,15 @@ class Decompressor:
             positions: int64 ``[n]``, C-contiguous, which.
             out: uint8 ``[R, row_bytes]``, C-contiguous and writable.
             rows: int64 ``[n]``, C-contiguous, the row of each.
-            payload: What undoes payloads; their images must be of ``row_bytes``.
 
         Returns:
             How many are done. The next is damaged, or :meth:`into` has to say whether it is.
         """
         if self._kernels is None or self._context is None:
             return 0
-        undo: tuple[int | None, int | None, int, int | None] = (None, None, 0, None)
-        if payload is not None:
-            undo = (payload.filter_at, address(payload.room), len(payload.room), payload.scratch_at)
         job = bodies.at, address(positions), len(positions)
         to_rows = address(out), out.shape[1], len(out), address(rows)
-        done: int = self._kernels.inflate(self._context.function, self._context.address, *job, *to_rows, *undo)
+        done: int = self._kernels.inflate(self._context.function, self._context.address, *job, *to_rows)
         return done
 
 
@@ -138,14 +117,6 @@ def _check_end(stored: Any) -> None:
     end += CHECKSUM_BYTES
     if end != len(stored):
         raise ShardCorruptError(f"a zstd frame of {len(stored):,} bytes ends after {end:,}, expected nothing behind it")
-
-
-def inflated_bytes(stored: Any) -> int:
-    """Return how many bytes a frame says that it holds; negative where it does not say."""
-    try:
-        return int(zstandard.frame_content_size(stored))
-    except zstandard.ZstdError as error:
-        raise _damaged(error) from error
 
 
 def inflate(stored: Any, num_bytes: int) -> bytes:

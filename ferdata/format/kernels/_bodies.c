@@ -17,8 +17,6 @@ typedef struct {
     int64_t count;
 } Bodies;
 
-typedef struct { const uint8_t *at; int64_t bytes; } Body; /* `at` is NULL where it is not in the file */
-
 static Body body_at(const Bodies *bodies, int64_t position) {
     if (position < 0 || position >= bodies->count) return (Body){NULL, 0};
     const int64_t start = bodies->starts[position], stop = bodies->stops[position];
@@ -178,29 +176,58 @@ static int64_t frame_content(const uint8_t *frame, int64_t bytes) {
 /* libzstd's ZSTD_decompressDCtx: never writes beyond `capacity`, and compares the checksum. */
 typedef size_t (*Decompress)(void *context, void *to, size_t capacity, const void *frame, size_t bytes);
 
-static int inflate(Decompress decompress, void *context, Body frame, uint8_t *to, int64_t size) {
-    return decompress(context, to, (size_t)size, frame.at, (size_t)frame.bytes) == (size_t)size;
-}
-
-/* Inflate frames to rows of `out`, which hold `row_bytes`; with a filter, to `payload`, which has room for
- * `payload_bytes`, and undo that to the row. Returns how many are done: the next is no sound frame of the right size,
- * or needs another judge. */
+/* Inflate frames to rows of `out`, which hold `row_bytes`. Returns how many are done: the next is no sound frame of the
+ * right size, or needs another judge. */
 FERDATA_API int64_t ferdata_inflate(Decompress decompress, void *context, const Bodies *bodies,
                                     const int64_t *positions, int64_t count, uint8_t *out, int64_t row_bytes,
-                                    int64_t num_rows, const int64_t *rows, const Filter *filter, uint8_t *payload,
-                                    int64_t payload_bytes, uint8_t *scratch) {
+                                    int64_t num_rows, const int64_t *rows) {
     for (int64_t i = 0; i < count; i++) {
         const Body frame = body_at(bodies, positions[i]);
-        if (!frame.at || !is_row(rows[i], num_rows)) return i;
-        const int64_t content = frame_content(frame.at, frame.bytes);
-        uint8_t *const row = out + rows[i] * row_bytes;
-        if (!filter) {
-            if (content != row_bytes || !inflate(decompress, context, frame, row, content)) return i;
-        } else {
-            if (content < 0 || content > payload_bytes) return i;
-            if (!inflate(decompress, context, frame, payload, content)) return i;
-            if (ferdata_decode(filter, payload, content, payload_bytes - content, row, scratch)) return i;
-        }
+        if (!frame.at || !is_row(rows[i], num_rows) || frame_content(frame.at, frame.bytes) != row_bytes) return i;
+        if (decompress(context, out + rows[i] * row_bytes, (size_t)row_bytes, frame.at, (size_t)frame.bytes) !=
+            (size_t)row_bytes)
+            return i;
     }
     return count;
+}
+
+enum { FRAME_HEAD = 9, STORED_SINGLE_CHECKED = 0xA4, BLOCK_BYTES = 1 << 17 };
+
+/* Finds the payload of a stored frame: its content in blocks as they are, all but the last of BLOCK_BYTES. One block is
+ * taken where it stands, several are joined in `room`. Returns NULL where it is no such frame of at most `most` bytes. */
+static const uint8_t *stored_payload(Body frame, uint8_t *room, int64_t most, int64_t *size) {
+    if (frame.bytes < FRAME_HEAD || load32(frame.at) != 0xFD2FB528u || frame.at[4] != STORED_SINGLE_CHECKED) return NULL;
+    const int64_t content = load32(frame.at + 5), blocks = (content + BLOCK_BYTES - 1) / BLOCK_BYTES;
+    if (!content || content > most || frame.bytes != FRAME_HEAD + content + blocks * BLOCK_HEAD + CHECKSUM) return NULL;
+    const uint8_t *at = frame.at + FRAME_HEAD;
+    *size = content;
+    for (int64_t done = 0; done < content; done += BLOCK_BYTES, at += BLOCK_HEAD + BLOCK_BYTES) {
+        const int64_t bytes = content - done < BLOCK_BYTES ? content - done : BLOCK_BYTES;
+        const uint32_t head = at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16;
+        if (head != ((uint32_t)bytes << 3 | (done + bytes == content))) return NULL;
+        if (blocks > 1) memcpy(room + done, at + BLOCK_HEAD, (size_t)bytes);
+    }
+    return blocks > 1 ? room : frame.at + FRAME_HEAD + BLOCK_HEAD;
+}
+
+/* Decode payloads from stored frames to rows of `out`, after comparing the checksums of all (`chosen` is NULL) or of
+ * the chosen ones. `room` holds `most` bytes and SCRATCH_SLACK. Returns how many are done: the next is damaged. */
+FERDATA_API int64_t ferdata_decode_bodies(const Bodies *bodies, const int64_t *positions, int64_t count, uint8_t *out,
+                                          int64_t row_bytes, int64_t num_rows, const int64_t *rows,
+                                          const uint8_t *chosen, const Image *image, uint8_t *room, int64_t most,
+                                          uint8_t *scratch, int32_t streaming) {
+    int64_t i = 0, size = 0;
+    for (; i < count; i++) {
+        const Body frame = body_at(bodies, positions[i]);
+        if (!frame.at || !is_row(rows[i], num_rows)) break;
+        const uint8_t *payload = stored_payload(frame, room, most, &size);
+        if (!payload) break;
+        const uint32_t checksum = load32(frame.at + frame.bytes - CHECKSUM);
+        if ((!chosen || chosen[i]) && (uint32_t)xxh64(payload, size) != checksum) break;
+        const int64_t slack = payload == room ? SCRATCH_SLACK : bodies->file + bodies->file_bytes - (payload + size);
+        const Body next = i + 1 < count ? body_at(bodies, positions[i + 1]) : (Body){NULL, 0};
+        if (decode(image, payload, size, slack, out + rows[i] * row_bytes, scratch, streaming, next)) break;
+    }
+    finish_streaming(streaming);
+    return i;
 }

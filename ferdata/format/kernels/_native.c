@@ -1,4 +1,4 @@
-/* What native.py calls to choose kernels, and to filter a whole image and undo that. */
+/* What native.py calls to choose kernels. */
 #include "_native.h"
 
 int ferdata_kernel = KERNEL_PLAIN;
@@ -28,30 +28,4 @@ FERDATA_API int32_t ferdata_select(int32_t limit) {
 #endif
     rice_init();
     return ferdata_kernel + 16 * ferdata_fast_pdep;
-}
-
-static int64_t count(const Filter *filter) { return filter->channels * filter->height * filter->width; }
-
-/* Scratch that any call for this filter needs, in bytes. */
-FERDATA_API int64_t ferdata_scratch_bytes(const Filter *filter) {
-    const int64_t n = count(filter);
-    return n + 6 * rice_bytes(n) + 3 * (filter->width + 64) + 2 * SCRATCH_SLACK;
-}
-
-/* Returns the size of the payload. */
-FERDATA_API int64_t ferdata_encode(const Filter *filter, const uint8_t *pixels, uint8_t *payload, uint8_t *scratch) {
-    const int64_t n = count(filter);
-    uint8_t *const more = scratch + n + SCRATCH_SLACK;
-    predict(filter, pixels, scratch, more);
-    return pack(filter->arrangement, scratch, n, payload, more);
-}
-
-/* Undo one payload, with `slack` bytes behind it that may be read; returns -1 where it is damaged. */
-FERDATA_API int32_t ferdata_decode(const Filter *filter, const uint8_t *payload, int64_t size, int64_t slack,
-                                   uint8_t *pixels, uint8_t *scratch) {
-    const int64_t n = count(filter);
-    uint8_t *const more = scratch + n + SCRATCH_SLACK;
-    if (unpack(filter->arrangement, payload, size, slack, n, scratch, more)) return -1;
-    restore(filter, scratch, pixels, more);
-    return 0;
 }

@@ -23,24 +23,17 @@
 #define FERDATA_X86 0
 #endif
 
-enum { FERDATA_ABI = 7 }; /* native.py says the same number, or does not call */
+enum { FERDATA_ABI = 8 }; /* native.py says the same number, or does not call */
 
 /* What a machine can run; chosen once when the library is loaded, lowered by tests. */
 enum { KERNEL_PLAIN = 0, KERNEL_AVX2 = 1, KERNEL_AVX512 = 2 };
-enum { PREDICT_NONE = 0, PREDICT_LEFT = 1, PREDICT_ROW = 2, PREDICT_GRADIENT = 3, PREDICT_MEDIAN = 4 };
-enum { COLOUR_NONE = 0, COLOUR_GREEN = 1, COLOUR_YCOCG = 2 };
-enum { ARRANGE_BYTES = 0, ARRANGE_NIBBLES = 1, ARRANGE_PLANES = 2, ARRANGE_RICE = 3 };
-
 /* Bytes a kernel may read or write behind the end of a scratch array, never of the caller's. */
 enum { SCRATCH_SLACK = 1024 };
 
 extern int ferdata_kernel;    /* one of KERNEL_* */
 extern int ferdata_fast_pdep; /* the processor has BMI2 and does not run it in microcode */
 
-typedef struct {
-    int64_t channels, height, width;
-    int32_t predictor, colour, arrangement;
-} Filter;
+typedef struct { int64_t channels, height, width; } Image;
 
 static inline uint64_t load64(const uint8_t *at) { uint64_t v; memcpy(&v, at, 8); return v; }
 static inline uint32_t load32(const uint8_t *at) { uint32_t v; memcpy(&v, at, 4); return v; }
@@ -73,25 +66,30 @@ TARGET("avx2") static inline __m256i transpose8_avx2(__m256i x) {
 static inline uint8_t fold(uint8_t r) { return (uint8_t)((r << 1) ^ (0 - (r >> 7))); }
 static inline uint8_t unfold(uint8_t z) { return (uint8_t)((z >> 1) ^ (0 - (z & 1))); }
 
-/* _pack.c: residuals [n] <-> payload of at most packed_bytes(). Packing returns its size; unpacking returns 0, or -1
- * when the payload is not one that was packed. `slack` bytes behind a payload may be read, whatever they hold. */
-int64_t packed_bytes(int32_t arrangement, int64_t n);
-int64_t pack(int32_t arrangement, const uint8_t *residuals, int64_t n, uint8_t *payload, uint8_t *scratch);
-int unpack(int32_t arrangement, const uint8_t *payload, int64_t size, int64_t slack, int64_t n, uint8_t *residuals,
-           uint8_t *scratch);
-/* _rice.c: the same for ARRANGE_RICE. */
+/* _rice.c: residuals [n] <-> payload of at most rice_bytes(). Packing returns its size and needs scratch of six times
+ * that. Unpacking goes by chunks; `residuals` has room for one, and scratch for a payload. */
+enum { RICE_CHUNK = 4096, STEPS = 3 };
+typedef struct {
+    const uint8_t *counts, *first; /* a byte of two nibbles per word; 4 bytes for each group that has quotients */
+    const uint8_t *low;            /* the low planes */
+    const uint8_t *base;           /* the steps are addressed by bit from here */
+    uint64_t tail_bits;            /* from the first to the second bit plane of the tail */
+    uint64_t at[STEPS], end[STEPS];
+    int64_t words; /* still to come */
+} Streams;
+
 int64_t rice_bytes(int64_t n);
 int64_t rice_pack(const uint8_t *residuals, int64_t n, uint8_t *payload, uint8_t *scratch);
-int rice_unpack(const uint8_t *payload, int64_t size, int64_t slack, int64_t n, uint8_t *residuals, uint8_t *scratch);
+int rice_begin(Streams *s, const uint8_t *payload, int64_t size, int64_t slack, int64_t n, uint8_t *scratch);
+int64_t rice_next(Streams *s, uint8_t *residuals);
+int rice_is_done(const Streams *s);
 void rice_init(void);
-/* _rows.c: pixels [C, H, W] <-> residuals [C * H * W], channel by channel in stored order. */
-void predict(const Filter *filter, const uint8_t *pixels, uint8_t *residuals, uint8_t *scratch);
-void restore(const Filter *filter, const uint8_t *residuals, uint8_t *pixels, uint8_t *scratch);
-/* _copy.c: a row, past the cache if that is worth it; and the end of a call that did so. */
+/* _copy.c: bytes, past the cache if that is worth it; and the end of a call that did so. */
 void copy_row(const uint8_t *from, uint8_t *to, int64_t bytes, int streaming);
 void finish_streaming(int streaming);
-/* _native.c: payload -> pixels; -1 where it is damaged. */
-FERDATA_API int32_t ferdata_decode(const Filter *filter, const uint8_t *payload, int64_t size, int64_t slack,
-                                   uint8_t *pixels, uint8_t *scratch);
-
+/* _rows.c: payload -> pixels; -1 where it is damaged. `slack` bytes behind it may be read, whatever they hold; `next` is
+ * what will be decoded after it. */
+typedef struct { const uint8_t *at; int64_t bytes; } Body; /* `at` is NULL where it is not in the file */
+int decode(const Image *image, const uint8_t *payload, int64_t size, int64_t slack, uint8_t *pixels, uint8_t *scratch,
+           int streaming, Body next);
 #endif

@@ -6,9 +6,9 @@
  * decoder to wait for. */
 #include "_native.h"
 
-enum { WORD = 64, HEADER = 12, RAW = 8, CHUNK = 64, OVERRUN = CHUNK * 8 + 16 };
+enum { WORD = 64, HEADER = 12, RAW = 8, CHUNK = RICE_CHUNK / WORD, OVERRUN = CHUNK * 8 + 16 };
 #define UNHEARD ((uint64_t)1 << 63) /* marks a nibble above RAW */
-enum { SECOND = 0, THIRD = 1, TAIL = 2, STEPS = 3 }; /* the steps whose lengths in bits stand in the header */
+enum { SECOND = 0, THIRD = 1, TAIL = 2 }; /* the steps whose lengths in bits stand in the header */
 
 static uint8_t deposit8[256][256]; /* [mask][bits]: pdep of one byte, for processors without it */
 static uint64_t taken[256];        /* [byte of two nibbles]: bytes of first steps, << 32, and of low planes */
@@ -38,13 +38,6 @@ void rice_init(void) {
 
 /* 4: the last byte of each step. */
 int64_t rice_bytes(int64_t n) { return HEADER + 4 + (n + WORD - 1) / WORD * (WORD + 1); }
-
-typedef struct {
-    const uint8_t *counts, *first; /* a byte of two nibbles per word; 4 bytes for each group that has quotients */
-    const uint8_t *base;           /* the steps are addressed by bit from here */
-    uint64_t tail_bits;            /* from the first to the second bit plane of the tail */
-    uint64_t at[STEPS], end[STEPS];
-} Streams;
 
 typedef struct { uint64_t q[3][CHUNK]; } Quotients; /* their binary digits, one bit a residual */
 
@@ -181,7 +174,7 @@ static const uint8_t *expand_avx512(const uint8_t *counts, const uint8_t *low, i
 #endif
 
 /* Find the sections of a payload; -1 where its numbers contradict each other or its size. */
-static int open_streams(const uint8_t *payload, int64_t size, int64_t words, Streams *s, const uint8_t **low) {
+static int open_streams(const uint8_t *payload, int64_t size, int64_t words, Streams *s) {
     if (size < HEADER + words) return -1;
     const uint8_t *counts = payload + HEADER;
     uint64_t both = 0, any = 0; /* what the groups take of the two sections that follow, one sum in each half */
@@ -201,41 +194,47 @@ static int open_streams(const uint8_t *payload, int64_t size, int64_t words, Str
     s->base = payload;
     s->counts = counts;
     s->first = counts + words;
-    *low = s->first + (both >> 32);
+    s->low = s->first + (both >> 32);
     return at == (uint64_t)size ? 0 : -1;
 }
 
-/* Unpack n residuals; `residuals` has SCRATCH_SLACK bytes behind it, the payload has `slack` bytes that may be read. */
-int rice_unpack(const uint8_t *payload, int64_t size, int64_t slack, int64_t n, uint8_t *residuals, uint8_t *scratch) {
+/* Begin to unpack a payload of n residuals, which has `slack` bytes behind it that may be read. */
+int rice_begin(Streams *s, const uint8_t *payload, int64_t size, int64_t slack, int64_t n, uint8_t *scratch) {
     const int64_t words = (n + WORD - 1) / WORD;
-    const uint8_t *low;
-    Streams s;
     if (size > rice_bytes(n)) return -1;
     if (slack < OVERRUN) {
         memcpy(scratch, payload, (size_t)size);
         payload = scratch;
     }
-    if (open_streams(payload, size, words, &s, &low)) return -1;
-    for (int64_t w = 0; w < words; w += CHUNK) {
-        const int64_t some = words - w < CHUNK ? words - w : CHUNK;
-        Quotients q;
-        uint8_t *out = residuals + WORD * w;
+    s->words = words;
+    return open_streams(payload, size, words, s);
+}
+
+/* Unpack the next residuals, at most RICE_CHUNK; returns how many, zeros behind the last one included, or -1. */
+int64_t rice_next(Streams *s, uint8_t *residuals) {
+    const int64_t some = s->words < CHUNK ? s->words : CHUNK;
+    Quotients q;
 #if FERDATA_X86
-        (ferdata_fast_pdep ? quotients_bmi2 : quotients_plain)(&s, some, &q);
-        low = ferdata_kernel == KERNEL_AVX512 ? expand_avx512(s.counts, low, some, &q, out)
-              : ferdata_kernel == KERNEL_AVX2 ? expand_avx2(s.counts, low, some, &q, out)
-                                              : expand_plain(s.counts, low, some, &q, out);
+    (ferdata_fast_pdep ? quotients_bmi2 : quotients_plain)(s, some, &q);
+    s->low = ferdata_kernel == KERNEL_AVX512 ? expand_avx512(s->counts, s->low, some, &q, residuals)
+             : ferdata_kernel == KERNEL_AVX2 ? expand_avx2(s->counts, s->low, some, &q, residuals)
+                                             : expand_plain(s->counts, s->low, some, &q, residuals);
 #else
-        quotients_plain(&s, some, &q);
-        low = expand_plain(s.counts, low, some, &q, out);
+    quotients_plain(s, some, &q);
+    s->low = expand_plain(s->counts, s->low, some, &q, residuals);
 #endif
-        s.counts += some;
-        for (int step = 0; step < STEPS; step++)
-            if (s.at[step] > s.end[step]) return -1;
-    }
+    s->counts += some;
+    s->words -= some;
     for (int step = 0; step < STEPS; step++)
-        if (s.at[step] != s.end[step]) return -1;
-    return 0;
+        if (s->at[step] > s->end[step]) return -1;
+    return some * WORD;
+}
+
+/* Whether the payload ended with its last residual. */
+int rice_is_done(const Streams *s) {
+    for (int step = 0; step < STEPS; step++)
+        if (s->at[step] != s->end[step]) return 0;
+    return !s->words;
 }
 
 typedef struct { uint32_t one, two, three, a, b; } Steps; /* the quotients of one group, as they are written */

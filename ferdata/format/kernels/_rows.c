@@ -1,76 +1,50 @@
-/* Predictors and colour: pixels [C, H, W] <-> residuals, row by row, in arithmetic modulo 256.
+/* Pixels [C, H, W] <-> payload: every pixel against its left neighbour, the one above and the one between them, red
+ * and blue against green, all modulo 256; what is left over goes through _rice.c.
  *
- * Outside the image there are zeros; where a predictor would look there, the first row looks left and the first
- * column looks up. Each row is undone in scratch and written once to its final place. */
+ * A payload is undone row by row while its residuals are in the nearest cache: outside the image there are zeros, so
+ * every row is the row above plus the running sum of its residuals. Green comes first, since the others need it, and
+ * finished rows leave past the cache, a few kilobytes at a time. */
 #include "_native.h"
 
-static const int32_t STORED_FIRST[3] = {1, 0, 2}; /* with COLOUR_GREEN green comes first: the others need it */
+enum { STAGE = 4096, ROW_SLACK = 64 };
 
-static inline uint8_t median(uint8_t left, uint8_t up, uint8_t corner) {
-    const uint8_t low = left < up ? left : up, high = left < up ? up : left;
-    return corner >= high ? low : corner <= low ? high : (uint8_t)(left + up - corner);
-}
+static int64_t plane_bytes(const Image *image) { return image->height * image->width; }
+static int64_t image_bytes(const Image *image) { return image->channels * plane_bytes(image); }
+static int is_coloured(const Image *image) { return image->channels >= 3; }
 
-/* One loop for each predictor, so that compilers can turn all but the median into vector code. */
-static void predict_row(int32_t predictor, const uint8_t *restrict row, const uint8_t *restrict above, int64_t width,
+/* The channel that is stored in place s: green before red. */
+static int64_t stored_channel(const Image *image, int64_t s) { return is_coloured(image) && s < 2 ? 1 - s : s; }
+
+/* Whether the plane in place s is stored as its difference to green. */
+static int has_base(const Image *image, int64_t s) { return is_coloured(image) && (s == 1 || s == 2); }
+
+static void predict_row(const uint8_t *restrict row, const uint8_t *restrict above, int64_t width,
                         uint8_t *restrict out) {
-    switch (predictor) {
-    case PREDICT_LEFT:
-        for (int64_t x = 1; x < width; x++) out[x] = (uint8_t)(row[x] - row[x - 1]);
-        break;
-    case PREDICT_ROW:
-        for (int64_t x = 1; x < width; x++) out[x] = (uint8_t)(row[x] - above[x]);
-        break;
-    case PREDICT_GRADIENT:
-        for (int64_t x = 1; x < width; x++) out[x] = (uint8_t)(row[x] - row[x - 1] - above[x] + above[x - 1]);
-        break;
-    case PREDICT_MEDIAN:
-        for (int64_t x = 1; x < width; x++) out[x] = (uint8_t)(row[x] - median(row[x - 1], above[x], above[x - 1]));
-        break;
-    default:
-        memcpy(out, row, (size_t)width);
-    }
-    out[0] = (uint8_t)(predictor == PREDICT_NONE ? row[0] : row[0] - above[0]);
+    out[0] = (uint8_t)(row[0] - above[0]);
+    for (int64_t x = 1; x < width; x++) out[x] = (uint8_t)(row[x] - row[x - 1] - above[x] + above[x - 1]);
 }
 
-static void predict_plane(int32_t predictor, const uint8_t *plane, const uint8_t *zeros, int64_t height, int64_t width,
-                          uint8_t *out) {
-    for (int64_t y = 0; y < height; y++, plane += width, out += width)
-        if (y == 0) predict_row(predictor == PREDICT_NONE ? PREDICT_NONE : PREDICT_LEFT, plane, zeros, width, out);
-        else predict_row(predictor, plane, plane - width, width, out);
-}
-
-static inline uint8_t half(uint8_t x) { return (uint8_t)((x >> 1) | (x & 0x80)); } /* of a signed byte, rounded down */
-
-/* Plane s of the stored order; YCoCg-R by lifting steps, each of which the other direction repeats exactly. */
-static void colour_plane(const Filter *filter, const uint8_t *pixels, int64_t s, uint8_t *plane) {
-    const int64_t size = filter->height * filter->width;
-    const uint8_t *r = pixels, *g = pixels + size, *b = pixels + 2 * size;
-    if (filter->colour == COLOUR_NONE || filter->channels < 3 || s > 2) memcpy(plane, pixels + s * size, (size_t)size);
-    else if (filter->colour == COLOUR_GREEN && s == 0) memcpy(plane, g, (size_t)size);
-    else if (filter->colour == COLOUR_GREEN)
-        for (int64_t i = 0; i < size; i++) plane[i] = (uint8_t)(pixels[STORED_FIRST[s] * size + i] - g[i]);
-    else
-        for (int64_t i = 0; i < size; i++) {
-            const uint8_t co = (uint8_t)(r[i] - b[i]), t = (uint8_t)(b[i] + half(co)), cg = (uint8_t)(g[i] - t);
-            plane[i] = s == 0 ? (uint8_t)(t + half(cg)) : s == 1 ? co : cg;
+/* Scratch holds a plane and a row. */
+static void predict(const Image *image, const uint8_t *pixels, uint8_t *residuals, uint8_t *scratch) {
+    const int64_t width = image->width, size = plane_bytes(image);
+    uint8_t *const zeros = scratch, *const difference = scratch + width;
+    memset(zeros, 0, (size_t)width);
+    for (int64_t s = 0; s < image->channels; s++) {
+        const uint8_t *plane = pixels + stored_channel(image, s) * size, *green = pixels + size;
+        if (has_base(image, s)) {
+            for (int64_t i = 0; i < size; i++) difference[i] = (uint8_t)(plane[i] - green[i]);
+            plane = difference;
         }
-}
-
-void predict(const Filter *filter, const uint8_t *pixels, uint8_t *residuals, uint8_t *scratch) {
-    const int64_t size = filter->height * filter->width;
-    uint8_t *plane = scratch + filter->width;
-    memset(scratch, 0, (size_t)filter->width);
-    for (int64_t s = 0; s < filter->channels; s++) {
-        colour_plane(filter, pixels, s, plane);
-        predict_plane(filter->predictor, plane, scratch, filter->height, filter->width, residuals + s * size);
+        for (int64_t y = 0; y < image->height; y++, residuals += width)
+            predict_row(plane + y * width, y ? plane + (y - 1) * width : zeros, width, residuals);
     }
 }
 
-/* row = above + start + running sum of the residuals; may touch 32 bytes behind each array. */
-static void sum_row_plain(const uint8_t *residuals, const uint8_t *above, uint8_t start, uint8_t *row, int64_t width) {
+/* row = above + running sum of the residuals, and out = row + base if there is one; may touch 32 bytes behind each. */
+static void sum_row_plain(const uint8_t *residuals, const uint8_t *above, const uint8_t *base, uint8_t *row,
+                          uint8_t *out, int64_t width) {
     const uint64_t even = 0x00FF00FF00FF00FFull, each = 0x0001000100010001ull;
-    uint64_t sum = start;
+    uint64_t sum = 0;
     for (int64_t x = 0; x < width; x += 8) { /* pairs of bytes in 16-bit lanes, which one product sums up */
         const uint64_t r = load64(residuals + x), up = load64(above + x), odd = r >> 8 & even;
         const uint64_t pairs = ((r & even) + odd) * each + (sum & 255) * each;
@@ -78,13 +52,16 @@ static void sum_row_plain(const uint8_t *residuals, const uint8_t *above, uint8_
         store64(row + x, (low & even) | (high & even) << 8);
         sum = pairs >> 48;
     }
+    if (base)
+        for (int64_t x = 0; x < width; x++) out[x] = (uint8_t)(row[x] + base[x]);
 }
 
 #if FERDATA_X86
 TARGET("avx2")
-static void sum_row_avx2(const uint8_t *residuals, const uint8_t *above, uint8_t start, uint8_t *row, int64_t width) {
+static void sum_row_avx2(const uint8_t *residuals, const uint8_t *above, const uint8_t *base, uint8_t *row,
+                         uint8_t *out, int64_t width) {
     const __m256i last = _mm256_set1_epi8(15);
-    __m256i carry = _mm256_set1_epi8((char)start);
+    __m256i carry = _mm256_setzero_si256();
     for (int64_t x = 0; x < width; x += 32) {
         __m256i v = _mm256_loadu_si256((const __m256i *)(residuals + x));
         v = _mm256_add_epi8(v, _mm256_slli_si256(v, 1));
@@ -95,7 +72,12 @@ static void sum_row_avx2(const uint8_t *residuals, const uint8_t *above, uint8_t
         v = _mm256_add_epi8(v, _mm256_permute2x128_si256(ends, ends, 0x08));
         const __m256i total = _mm256_add_epi8(ends, _mm256_permute2x128_si256(ends, ends, 0x01));
         const __m256i up = _mm256_loadu_si256((const __m256i *)(above + x));
-        _mm256_storeu_si256((__m256i *)(row + x), _mm256_add_epi8(_mm256_add_epi8(v, carry), up));
+        v = _mm256_add_epi8(_mm256_add_epi8(v, carry), up);
+        _mm256_storeu_si256((__m256i *)(row + x), v);
+        if (base) {
+            const __m256i under = _mm256_loadu_si256((const __m256i *)(base + x));
+            _mm256_storeu_si256((__m256i *)(out + x), _mm256_add_epi8(v, under));
+        }
         carry = _mm256_add_epi8(carry, total);
     }
 }
@@ -104,51 +86,107 @@ static void sum_row_avx2(const uint8_t *residuals, const uint8_t *above, uint8_t
 #define sum_row sum_row_plain
 #endif
 
-static void add_rows(const uint8_t *restrict a, const uint8_t *restrict b, uint8_t *restrict out, int64_t width) {
-    for (int64_t x = 0; x < width; x++) out[x] = (uint8_t)(a[x] + b[x]);
+/* Ask for a line of the next payload: its sections are read side by side, more streams than a processor foresees. */
+static inline void fetch(const uint8_t *at) {
+#if FERDATA_X86
+    _mm_prefetch((const char *)at, _MM_HINT_T1);
+#endif
+    (void)at;
 }
 
-static void median_row(const uint8_t *residuals, const uint8_t *above, uint8_t *row, int64_t width) {
-    row[0] = (uint8_t)(residuals[0] + above[0]);
-    for (int64_t x = 1; x < width; x++) row[x] = (uint8_t)(residuals[x] + median(row[x - 1], above[x], above[x - 1]));
-}
+/* The memory that undoing a payload needs beside it. */
+typedef struct { uint8_t *payload, *residuals, *green, *stage, *rows[2], *zeros; } Room;
 
-static void restore_plane(const Filter *filter, const uint8_t *residuals, const uint8_t *green, uint8_t *out,
-                          uint8_t *scratch) {
-    const int64_t width = filter->width, padded = width + 64;
-    uint8_t *row = scratch, *above = scratch + padded, *zeros = scratch + 2 * padded;
-    memset(zeros, 0, (size_t)padded);
-    for (int64_t y = 0; y < filter->height; y++, residuals += width, out += width) {
-        const uint8_t *from = row;
-        if (filter->predictor == PREDICT_NONE) from = residuals;
-        else if (y == 0 || filter->predictor == PREDICT_LEFT) sum_row(residuals, zeros, y ? above[0] : 0, row, width);
-        else if (filter->predictor == PREDICT_GRADIENT) sum_row(residuals, above, 0, row, width);
-        else if (filter->predictor == PREDICT_ROW) add_rows(residuals, above, row, width);
-        else median_row(residuals, above, row, width);
-        if (green) add_rows(from, green + (y * width), out, width);
-        else memcpy(out, from, (size_t)width);
-        uint8_t *const reused = above;
-        above = row;
-        row = reused;
+static int64_t lay_out(const Image *image, uint8_t *at, Room *room) {
+    const int64_t width = image->width, padded = width + ROW_SLACK;
+    uint8_t **const parts[7] = {&room->payload, &room->residuals, &room->green, &room->stage,
+                                &room->rows[0], &room->rows[1],   &room->zeros};
+    const int64_t bytes[7] = {rice_bytes(image_bytes(image)) + SCRATCH_SLACK,
+                              width + RICE_CHUNK + SCRATCH_SLACK,
+                              plane_bytes(image) + ROW_SLACK,
+                              STAGE + 2 * padded,
+                              padded,
+                              padded,
+                              padded};
+    int64_t total = 0;
+    for (int part = 0; part < 7; part++) {
+        *parts[part] = at + total;
+        total += bytes[part];
     }
+    return total;
 }
 
-static void restore_ycocg(uint8_t *restrict r, uint8_t *restrict g, uint8_t *restrict b, int64_t size) {
-    for (int64_t i = 0; i < size; i++) {
-        const uint8_t y = r[i], co = g[i], cg = b[i], t = (uint8_t)(y - half(cg));
-        g[i] = (uint8_t)(cg + t);
-        b[i] = (uint8_t)(t - half(co));
-        r[i] = (uint8_t)(b[i] + co);
-    }
+/* Write a plane's finished bytes out, whole lines of memory unless they are the last; returns how many are left over. */
+static int64_t put(const uint8_t *from, int64_t bytes, uint8_t **to, int streaming, int is_last) {
+    const int64_t over = is_last ? 0 : (int64_t)((uintptr_t)(*to + bytes) & 127);
+    copy_row(from, *to, bytes - over, streaming);
+    *to += bytes - over;
+    return over;
 }
 
-void restore(const Filter *filter, const uint8_t *residuals, uint8_t *pixels, uint8_t *scratch) {
-    const int64_t size = filter->height * filter->width;
-    const int coloured = filter->channels >= 3, green = coloured && filter->colour == COLOUR_GREEN;
-    for (int64_t s = 0; s < filter->channels; s++) {
-        const int64_t channel = green && s < 3 ? STORED_FIRST[s] : s;
-        const uint8_t *base = green && (s == 1 || s == 2) ? pixels + size : NULL;
-        restore_plane(filter, residuals + s * size, base, pixels + channel * size, scratch);
+int decode(const Image *image, const uint8_t *payload, int64_t size, int64_t slack, uint8_t *pixels, uint8_t *scratch,
+           int streaming, Body next) {
+    const int64_t width = image->width, height = image->height, plane = plane_bytes(image);
+    Room room;
+    Streams streams;
+    lay_out(image, scratch, &room);
+    if (rice_begin(&streams, payload, size, slack, image_bytes(image), room.payload)) return -1;
+    memset(room.zeros, 0, (size_t)width);
+    const int64_t ahead = (next.bytes / (height * image->channels) + 63) / 64 * 64;
+    int64_t held = 0;                          /* residuals that are unpacked and not used yet */
+    const uint8_t *residuals = room.residuals; /* the first of them */
+    for (int64_t s = 0; s < image->channels; s++) {
+        const int is_green = is_coloured(image) && s == 0, with_base = has_base(image, s);
+        uint8_t *to = pixels + stored_channel(image, s) * plane, *staged = is_green ? room.green : room.stage;
+        const uint8_t *above = room.zeros;
+        int64_t bytes = 0;
+        for (int64_t y = 0; y < height; y++) {
+            if (held < width) {
+                memmove(room.residuals, residuals, (size_t)held);
+                residuals = room.residuals;
+                while (held < width) {
+                    const int64_t more = rice_next(&streams, room.residuals + held);
+                    if (more < 0) return -1;
+                    held += more;
+                }
+            }
+            uint8_t *const row = is_green ? staged + bytes : room.rows[y & 1];
+            sum_row(residuals, above, with_base ? room.green + y * width : NULL, row, staged + bytes, width);
+            if (!is_green && !with_base) memcpy(staged + bytes, row, (size_t)width);
+            for (int64_t line = 0; line < ahead && next.bytes > 0; line += 64, next.at += 64, next.bytes -= 64)
+                fetch(next.at);
+            residuals += width;
+            held -= width;
+            above = row;
+            bytes += width;
+            const int is_last = y + 1 == height;
+            if (bytes < STAGE && !is_last) continue;
+            const int64_t over = put(staged, bytes, &to, streaming, is_last);
+            if (is_green) staged += bytes - over;
+            else memmove(staged, staged + bytes - over, (size_t)over);
+            bytes = over;
+        }
     }
-    if (coloured && filter->colour == COLOUR_YCOCG) restore_ycocg(pixels, pixels + size, pixels + 2 * size, size);
+    return rice_is_done(&streams) ? 0 : -1;
+}
+
+FERDATA_API int64_t ferdata_scratch_bytes(const Image *image) {
+    const int64_t n = image_bytes(image), encoding = n + 6 * rice_bytes(n) + plane_bytes(image) + image->width;
+    Room room;
+    const int64_t decoding = lay_out(image, NULL, &room);
+    return (encoding > decoding ? encoding : decoding) + 2 * SCRATCH_SLACK;
+}
+
+/* Returns the size of the payload. */
+FERDATA_API int64_t ferdata_encode(const Image *image, const uint8_t *pixels, uint8_t *payload, uint8_t *scratch) {
+    const int64_t n = image_bytes(image);
+    uint8_t *const more = scratch + n + SCRATCH_SLACK;
+    predict(image, pixels, scratch, more);
+    return rice_pack(scratch, n, payload, more);
+}
+
+/* Undo one payload, with `slack` bytes behind it that may be read; returns -1 where it is damaged. */
+FERDATA_API int32_t ferdata_decode(const Image *image, const uint8_t *payload, int64_t size, int64_t slack,
+                                   uint8_t *pixels, uint8_t *scratch) {
+    return decode(image, payload, size, slack, pixels, scratch, 0, (Body){NULL, 0});
 }

@@ -15,7 +15,7 @@ import numpy as np
 
 __all__ = ["Kernels", "address", "load", "why_missing"]
 
-ABI = 7
+ABI = 8
 """What these declarations fit; raised in ``_native.h`` and here together, so that a stale library is not called."""
 BEST = 2
 """The best of the instruction sets that ``Kernels.select`` knows: 0 plain C, 1 AVX2, 2 AVX-512."""
@@ -29,9 +29,9 @@ class Kernels:
     """The functions of the compiled library, with their argument types.
 
     Attributes:
-        scratch_bytes: ``(filter) -> bytes`` of scratch that the next two need.
-        encode: ``(filter, pixels, payload, scratch) -> payload size``.
-        decode: ``(filter, payload, payload bytes, slack bytes, pixels, scratch) -> 0, or -1 where it is damaged``.
+        scratch_bytes: ``(image) -> bytes`` of scratch that the next two need.
+        encode: ``(image, pixels, payload, scratch) -> payload size``.
+        decode: ``(image, payload, payload bytes, slack bytes, pixels, scratch) -> 0, or -1 where it is damaged``.
         planes: ``(packed, bytes a pixel, pixels, chw, streaming)``.
         scatter: ``(samples, stride, count, out, row bytes, rows, streaming)``.
         moments: ``(values, channels, count, moments)``.
@@ -39,8 +39,10 @@ class Kernels:
         check: ``(bodies, positions, count, chosen or None) -> sound ones before the first that is not``.
         copy: ``(bodies, positions, count, out, row bytes, rows in out, rows, streaming) -> bodies done``.
         plain_jpegs: ``(bodies, positions, count, height, width) -> ones before the first that is not``.
-        inflate: ``(decompress, context, bodies, positions, count, out, row bytes, rows in out, rows, filter or None,
-            payload, payload bytes, scratch) -> frames done before the first that could not be``.
+        inflate: ``(decompress, context, bodies, positions, count, out, row bytes, rows in out, rows) -> frames done
+            before the first that could not be``.
+        decode_bodies: ``(bodies, positions, count, out, row bytes, rows in out, rows, chosen or None, image, room,
+            payload bytes in room, scratch, streaming) -> bodies done before the first that is damaged``.
         guard: ``(start, bytes) -> guard``, or None if a mapping cannot be guarded; its first int32: were pages missing.
         unguard: ``(guard)``.
     """
@@ -62,7 +64,8 @@ class Kernels:
         self.copy = _declare(library, "copy", size, *job, *to_rows, number)
         self.plain_jpegs = _declare(library, "plain_jpegs", size, *job, size, size)
         undo = (pointer, pointer, size, pointer)
-        self.inflate = _declare(library, "inflate", size, pointer, pointer, *job, *to_rows, *undo)
+        self.inflate = _declare(library, "inflate", size, pointer, pointer, *job, *to_rows)
+        self.decode_bodies = _declare(library, "decode_bodies", size, *job, *to_rows, pointer, *undo, number)
         self.guard = _declare(library, "guard", pointer, pointer, size)
         self.unguard = _declare(library, "unguard", None, pointer)
         self.select(BEST)

@@ -120,7 +120,7 @@ def test_the_member_is_the_source_file_byte_for_byte(tmp_path: Path) -> None:
     shard(src, tmp_path / "out")
 
     index = read_index(Store(tmp_path / "out"))
-    assert index.codec.to_json() == {"name": "jpeg", "level": None, "filter": None}
+    assert index.codec.to_json() == {"name": "jpeg", "level": None}
     found = {}
     for info in index.shards:
         assert info.name.endswith(".tar")

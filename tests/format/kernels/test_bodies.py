@@ -1,6 +1,7 @@
 """A job in one call: checksums, and frames inflated by the system's libzstd; the same verdicts where it is missing."""
 
 import io
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ import zstandard
 from make_dataset import expected_pixels, make_dataset
 from PIL import Image
 
-from ferdata.errors import FerdataError
+from ferdata.errors import FerdataError, ShardCorruptError
 from ferdata.format import DatasetIndex, ShardReader, kernel_notice
-from ferdata.format.codecs.compact import DEFAULT_FILTER, SLACK_BYTES, FilterCoder
+from ferdata.format.codecs import BodyDecoder
+from ferdata.format.codecs.compact import PixelCoder
 from ferdata.format.codecs.raw import Raw
-from ferdata.format.container import MappedBodies, libzstd, zstd_frame
+from ferdata.format.container import MappedBodies, libzstd
+from ferdata.format.container.stored_frame import stored_frame, stored_payload
 from ferdata.format.container.zstd_frame import Compressor, Decompressor
 from ferdata.format.kernels.native import address, load
 from ferdata.sample import TensorSpec
@@ -138,20 +141,21 @@ class Frames:
     """Frames of a few images one behind the other, as a file holds them."""
 
     def __init__(self, codec: str) -> None:
-        self.coder = FilterCoder(DEFAULT_FILTER, SHAPE)
+        self.coder = PixelCoder(SHAPE) if codec == "compact" else None
         self.pixels = np.stack([np.resize(noise(40 + number), ROW_BYTES) // 3 for number in range(9)])
-        bodies = [self.coder.encode(row.reshape(SHAPE)) if codec == "compact" else row for row in self.pixels]
-        frames = [Compressor(1).frame(body) for body in bodies]
+        if self.coder is None:
+            frames = [Compressor(1).frame(row) for row in self.pixels]
+        else:
+            frames = [stored_frame(memoryview(self.coder.encode(row.reshape(SHAPE)))) for row in self.pixels]
         stops = np.cumsum([len(frame) for frame in frames])
         self.bodies = bodies_of(np.frombuffer(b"".join(frames), np.uint8), np.append(0, stops[:-1]), stops)
-        self.room = np.zeros(self.coder.max_bytes + SLACK_BYTES, np.uint8)
         self.out = np.full((12, ROW_BYTES), 0x5A, np.uint8)
-        self.is_filtered = codec == "compact"
 
-    def inflate(self, rows: np.ndarray) -> int:
+    def read(self, rows: np.ndarray) -> int:
         """Return how many of them are done."""
-        payload = self.coder.payload_in(self.room, self.out) if self.is_filtered else None
-        return Decompressor().into_rows(self.bodies, np.arange(9), self.out, rows, payload)
+        if self.coder is None:
+            return Decompressor().into_rows(self.bodies, np.arange(9), self.out, rows)
+        return self.coder.decode_bodies(self.bodies, np.arange(9), self.out, rows, None)
 
 
 @needs_libzstd
@@ -161,11 +165,11 @@ def test_frames_go_to_their_rows_and_nowhere_else(codec: str) -> None:
     frames = Frames(codec)
     rows = np.array([4, 0, 10, 11, 7, 6, 2, 9, 5])
 
-    assert frames.inflate(rows) == 9
+    assert frames.read(rows) == 9
     assert np.array_equal(frames.out[rows], frames.pixels)
     assert (frames.out[[1, 3, 8]] == 0x5A).all()
-    assert frames.inflate(np.array([0, 1, 2, 12, 4, 5, 6, 7, 8])) == 3
-    assert frames.inflate(np.array([0, -1, 2, 3, 4, 5, 6, 7, 8])) == 1
+    assert frames.read(np.array([0, 1, 2, 12, 4, 5, 6, 7, 8])) == 3
+    assert frames.read(np.array([0, -1, 2, 3, 4, 5, 6, 7, 8])) == 1
 
 
 @needs_libzstd
@@ -211,12 +215,11 @@ def verdict(root: Path, index: DatasetIndex, out: np.ndarray) -> str:
     return xxhash.xxh64_hexdigest(out)
 
 
-@needs_libzstd
-@pytest.mark.parametrize("codec", ["zstd", "compact"])
-def test_damage_is_judged_alike_with_and_without_the_library(
+@pytest.mark.parametrize("codec", [pytest.param("zstd", marks=needs_libzstd), "compact"])
+def test_damage_is_judged_alike_in_one_call_and_one_by_one(
     tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine that has libzstd must take and refuse the very files that another one does, in the same words."""
+    """A machine with kernels and libzstd must take and refuse the very files that another does, in the same words."""
     index = make_dataset(tmp_path, codec=codec, samples={"train": 6}, size=24)
     path, rng, out = tmp_path / index.shards[0].name, np.random.default_rng(3), np.zeros((6, 3 * 24 * 24), np.uint8)
     sound = path.read_bytes()
@@ -232,12 +235,68 @@ def test_damage_is_judged_alike_with_and_without_the_library(
         else:
             damaged[at : at + 8] = rng.bytes(8)
         path.write_bytes(damaged)
-        with_library = verdict(tmp_path, index, out)
+        in_one_call = verdict(tmp_path, index, out)
         with monkeypatch.context() as patch:
-            patch.setattr(zstd_frame, "find_libzstd", lambda: None)
-            assert verdict(tmp_path, index, out) == with_library, at
-        refused += "sample" in with_library
+            patch.setattr(type(index.codec.decoder(index.spec)), "many", BodyDecoder.many)
+            assert verdict(tmp_path, index, out) == in_one_call, at
+        refused += "sample" in in_one_call
     assert refused > 20
+
+
+@pytest.mark.parametrize("num_bytes", [1, 13, 1 << 17, (1 << 17) + 1, 3 << 17])
+def test_a_stored_frame_is_a_zstd_frame_and_nothing_else_passes_for_one(num_bytes: int) -> None:
+    """Everybody's zstd reads it; ours takes it as it is, every byte of it as written."""
+    payload = np.random.default_rng(num_bytes).integers(0, 256, num_bytes).astype(np.uint8)
+    frame = stored_frame(memoryview(payload))
+
+    assert zstandard.ZstdDecompressor().decompress(frame) == payload.tobytes()
+    assert bytes(stored_payload(memoryview(frame), num_bytes)) == payload.tobytes()
+    ends = [*range(12), *range(len(frame) - 4, len(frame))]
+    ends += [at + bit for at in range(9 + 3 + (1 << 17), len(frame) - 4, 3 + (1 << 17)) for bit in range(3)]
+    for at in ends:
+        damaged = bytearray(frame)
+        damaged[at] ^= 1
+        with pytest.raises(ShardCorruptError, match="a zstd frame"):
+            stored_payload(memoryview(damaged), 1 << 20)
+    compressed = Compressor(1).frame(np.zeros(num_bytes, np.uint8))
+    for other in (frame[:-1], frame + b"\0", frame * 2, b"", frame[:12], compressed):
+        with pytest.raises(ShardCorruptError, match="a zstd frame"):
+            stored_payload(memoryview(other), 1 << 20)
+    with pytest.raises(ShardCorruptError, match="a zstd frame"):
+        stored_payload(memoryview(frame), num_bytes - 1)
+
+
+@needs_kernels
+@pytest.mark.parametrize("size", [8, 100, 224, 300])
+def test_large_and_incompressible_images_go_through_several_blocks(size: int) -> None:
+    """Noise of 224 px takes more than a block of zstd may hold; what is joined is the same payload."""
+    rng, shape = np.random.default_rng(size), (3, size, size)
+    coder = PixelCoder(shape)
+    images = [rng.integers(0, 256 >> 5 * (number % 2), shape).astype(np.uint8) for number in range(4)]
+    frames = [stored_frame(memoryview(coder.encode(image))) for image in images]
+    stops = np.cumsum([len(frame) for frame in frames])
+    file = np.frombuffer(b"".join(frames), np.uint8)
+    bodies, out = bodies_of(file, np.append(0, stops[:-1]), stops), np.zeros((5, 3 * size * size), np.uint8)
+
+    for verify in (None, np.zeros(4, bool)):
+        out[:] = 0x5A
+        assert coder.decode_bodies(bodies, np.arange(4), out, np.array([3, 1, 0, 4]), verify) == 4
+        assert np.array_equal(out[[3, 1, 0, 4]].reshape(4, *shape), np.stack(images))
+        assert (out[2] == 0x5A).all()
+
+
+@needs_kernels
+def test_only_checksums_that_are_asked_for_are_verified() -> None:
+    """What a loader has verified once need not be hashed again: a tenth of the time."""
+    frames = Frames("compact")
+    data = frames.bodies.file.copy()
+    data[int(frames.bodies.stops[4]) - 1] ^= 1
+    bodies = bodies_of(data, frames.bodies.starts, frames.bodies.stops)
+    read = partial(frames.coder.decode_bodies, bodies, np.arange(9), frames.out, np.arange(9))
+
+    assert read(None) == 4
+    assert read(np.arange(9) != 4) == 9
+    assert read(np.arange(9) == 4) == 4
 
 
 def test_a_library_that_is_missing_or_another_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Filters pixels, and undoes that, with the compiled kernels where they are built, with NumPy elsewhere.
+"""Pixels to payloads and back, with the compiled kernels where they are built, with NumPy elsewhere.
 
 In: uint8 pixels. Out: payloads, and back, straight into rows of a batch. Bit-exact both ways, on every machine.
 """
@@ -14,77 +14,66 @@ import numpy as np
 
 from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format.codecs.compact import fallback
-from ferdata.format.codecs.compact.filter_spec import (
-    ARRANGEMENTS,
-    COLOURS,
-    PREDICTORS,
-    FilterSpec,
-    Shape,
-    max_payload_bytes,
-)
-from ferdata.format.container.zstd_frame import Payload
+from ferdata.format.container import MappedBodies
+from ferdata.format.kernels.moves import STREAMING_BYTES
 from ferdata.format.kernels.native import address, load, why_missing
 
-__all__ = ["SLACK_BYTES", "FilterCoder", "kernel_notice"]
+__all__ = ["SLACK_BYTES", "PixelCoder", "Shape", "kernel_notice", "max_payload_bytes", "min_payload_bytes"]
+
+Shape = tuple[int, int, int]
 
 SLACK_BYTES = 528
 """With so many readable bytes behind a payload the kernels need no copy of it; what stands there does not matter."""
+_ROOM_SLACK_BYTES = 1024
+"""What kernels may read behind a payload that they have joined; ``_native.h`` says the same number."""
 
 
-class _Filter(ctypes.Structure):
-    """The C structure of the same name: a filter for images of one shape."""
+class _Image(ctypes.Structure):
+    """The C structure of the same name."""
 
-    _fields_ = (
-        ("channels", ctypes.c_int64),
-        ("height", ctypes.c_int64),
-        ("width", ctypes.c_int64),
-        ("predictor", ctypes.c_int32),
-        ("colour", ctypes.c_int32),
-        ("arrangement", ctypes.c_int32),
-    )
+    _fields_ = (("channels", ctypes.c_int64), ("height", ctypes.c_int64), ("width", ctypes.c_int64))
 
 
-class FilterCoder:
-    """One filter for images of one shape, with scratch memory of its own; not to be shared between threads.
+class PixelCoder:
+    """Encodes and decodes images of one shape, with scratch memory of its own; not to be shared between threads.
 
     Args:
-        spec: The filter.
         shape: ``(C, H, W)``, each at least 1.
         compiled: False leaves the compiled kernels alone even where they are built.
     """
 
-    def __init__(self, spec: FilterSpec, shape: Shape, *, compiled: bool = True) -> None:
+    def __init__(self, shape: Shape, *, compiled: bool = True) -> None:
         if len(shape) != 3 or min(shape) < 1 or math.prod(shape) >= 1 << 31:
             raise OptionError(
-                f"filter: shape {list(shape)} found, "
+                f"compact: shape {list(shape)} found, "
                 "expected [C, H, W] with positive sizes and less than 2 GiB of pixels"
             )
-        self.spec = spec
         self.shape = shape
-        self.max_bytes = max_payload_bytes(spec, shape)
+        self.max_bytes = max_payload_bytes(shape)
         self._num_bytes = math.prod(shape)
         self._kernels = load() if compiled else None
         if compiled and self._kernels is None:
             _log_notice()
         if self._kernels is not None:
-            numbers = PREDICTORS.index(spec.predictor), COLOURS.index(spec.colour), ARRANGEMENTS.index(spec.arrangement)
-            self._filter = _Filter(*shape, *numbers)
-            self._filter_at = ctypes.addressof(self._filter)
-            self._scratch = np.empty(self._kernels.scratch_bytes(self._filter_at), np.uint8)
+            self._image = _Image(*shape)
+            self._image_at = ctypes.addressof(self._image)
+            self._scratch = np.empty(self._kernels.scratch_bytes(self._image_at), np.uint8)
             self._scratch_at = address(self._scratch)
+            self._room = np.empty(self.max_bytes + _ROOM_SLACK_BYTES, np.uint8)
+            self._room_at = address(self._room)
 
     def encode(self, pixels: np.ndarray) -> np.ndarray:
         """Return the payload of uint8 ``[C, H, W]`` pixels: uint8, at most ``max_bytes``, the same on every machine."""
         if pixels.shape != self.shape or pixels.dtype != np.uint8:
             raise OptionError(
-                f"filter: {pixels.dtype} {list(pixels.shape)} found, expected uint8 {list(self.shape)}; "
+                f"compact: {pixels.dtype} {list(pixels.shape)} found, expected uint8 {list(self.shape)}; "
                 "convert the pixels first"
             )
         pixels = np.ascontiguousarray(pixels)
         if self._kernels is None:
-            return fallback.encode(pixels, self.spec)
+            return fallback.encode(pixels)
         payload = np.empty(self.max_bytes, np.uint8)
-        num_bytes = self._kernels.encode(self._filter_at, address(pixels), address(payload), self._scratch_at)
+        num_bytes = self._kernels.encode(self._image_at, address(pixels), address(payload), self._scratch_at)
         return payload[:num_bytes]
 
     def decode_into(self, payload: Any, out: np.ndarray, *, slack_bytes: int = 0) -> None:
@@ -102,33 +91,54 @@ class FilterCoder:
         num_bytes = len(source)
         self._check_out(out, self._num_bytes)
         if self._kernels is None:
-            pixels = fallback.decode(source, self.spec, self.shape)
+            pixels = fallback.decode(source, self.shape)
             undone = pixels is not None
             if undone:
                 out.reshape(self.shape)[:] = pixels
         else:
             undone = not self._kernels.decode(
-                self._filter_at, address(source), num_bytes, slack_bytes, address(out), self._scratch_at
+                self._image_at, address(source), num_bytes, slack_bytes, address(out), self._scratch_at
             )
         if not undone:
             raise ShardCorruptError(
-                f"{num_bytes:,} filtered bytes contradict themselves, "
-                f"expected a {self.spec.arrangement} payload of {list(self.shape)} pixels"
+                f"{num_bytes:,} bytes contradict themselves, expected a payload of {list(self.shape)} pixels"
             )
 
-    def payload_in(self, room: np.ndarray, out: np.ndarray) -> Payload | None:
-        """Return what a kernel needs to undo payloads from ``room`` to rows of ``out``; None without one."""
+    def decode_bodies(
+        self,
+        bodies: MappedBodies,
+        positions: np.ndarray,
+        out: np.ndarray,
+        rows: np.ndarray,
+        verify: np.ndarray | None,
+    ) -> int:
+        """Decode bodies of a mapped file, a whole job in one call; see :meth:`BodyDecoder.many`."""
         self._check_out(out, len(out) * self._num_bytes)
         if self._kernels is None:
-            return None
-        return Payload(self._filter_at, self._scratch_at, room)
+            return 0
+        job = bodies.at, address(positions), len(positions)
+        to_rows = address(out), self._num_bytes, len(out), address(rows)
+        undo = self._image_at, self._room_at, self.max_bytes, self._scratch_at
+        chosen, is_streamed = None if verify is None else address(verify), int(self._num_bytes >= STREAMING_BYTES)
+        done: int = self._kernels.decode_bodies(*job, *to_rows, chosen, *undo, is_streamed)
+        return done
 
     def _check_out(self, out: np.ndarray, num_bytes: int) -> None:
         if out.dtype != np.uint8 or out.size != num_bytes or not out.flags.c_contiguous or not out.flags.writeable:
             raise OptionError(
-                f"filter: {out.dtype} {list(out.shape)} found, "
+                f"compact: {out.dtype} {list(out.shape)} found, "
                 f"expected writable contiguous uint8 memory for pixels {list(self.shape)}"
             )
+
+
+def max_payload_bytes(shape: Shape) -> int:
+    """Return the most bytes that the payload of an image can take."""
+    return 16 + 65 * -(-math.prod(shape) // 64)
+
+
+def min_payload_bytes(shape: Shape) -> int:
+    """Return the least bytes that it can take."""
+    return 12 + -(-math.prod(shape) // 64)
 
 
 def kernel_notice() -> str:
@@ -136,7 +146,7 @@ def kernel_notice() -> str:
     if load() is not None:
         return ""
     return (
-        f"compact codec: the compiled kernels are missing ({why_missing()}), so NumPy undoes the pixel filter: "
+        f"compact codec: the compiled kernels are missing ({why_missing()}), so NumPy decodes it: "
         "more than a hundred times slower, some 100 images of 224 px a second and core; "
         "install a C compiler, then install ferdata again (in its repository: make -B setup)"
     )

@@ -1,11 +1,10 @@
-"""The pixel filter in NumPy: the same bytes as the compiled kernels on any machine, more than a hundred times slower.
+"""The pixel coder in NumPy: the same bytes as the compiled kernels on any machine, more than a hundred times slower.
 
 In: pixels, out: payloads, and back. FORMAT.md gives the layout; every array here is named after a part of it.
 """
 
 import numpy as np
 
-from ferdata.format.codecs.compact.filter_spec import FilterSpec, Shape
 
 __all__ = ["decode", "encode"]
 
@@ -15,45 +14,23 @@ _RAW = 8
 _RAW_BITS = 32 * 8
 _MAX_QUOTIENT = 6
 """Three unary steps, and two bits that count on from three."""
-_STORED_ORDER = (1, 0, 2)
-"""With ``green`` the green channel is stored first: undoing the others needs it."""
 
 
-def encode(pixels: np.ndarray, spec: FilterSpec) -> np.ndarray:
+def encode(pixels: np.ndarray) -> np.ndarray:
     """Return the payload, uint8 ``[n]``, of uint8 ``[C, H, W]`` pixels."""
-    folded = _fold(_predict(_colour(pixels, spec.colour), spec.predictor).ravel())
-    if spec.arrangement == "rice":
-        return _rice(folded)
-    if spec.arrangement == "planes":
-        return np.packbits(
-            (folded >> np.arange(7, -1, -1, dtype=np.uint8)[:, None]) & 1, axis=1, bitorder="little"
-        ).ravel()
-    if spec.arrangement == "nibbles":
-        even, odd = np.append(folded, np.zeros(len(folded) % 2, np.uint8)).reshape(-1, 2).T
-        return np.concatenate([even >> 4 | (odd & 0xF0), (even & 15) | odd << 4])
-    return folded
+    return _rice(_fold(_predict(_green(pixels)).ravel()))
 
 
-def decode(payload: np.ndarray, spec: FilterSpec, shape: Shape) -> np.ndarray | None:
-    """Return the uint8 ``[C, H, W]`` pixels of a payload, or None when it is not one that was encoded with ``spec``."""
-    folded = _unpack(payload, spec.arrangement, shape[0] * shape[1] * shape[2])
+def decode(payload: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray | None:
+    """Return the uint8 ``[C, H, W]`` pixels of a payload, or None when it is not one that was encoded."""
+    folded = _undo_rice(payload, shape[0] * shape[1] * shape[2])
     if folded is None:
         return None
-    return _undo_colour(_restore(_unfold(folded).reshape(shape), spec.predictor), spec.colour)
-
-
-def _unpack(payload: np.ndarray, arrangement: str, num_bytes: int) -> np.ndarray | None:
-    if arrangement == "rice":
-        return _undo_rice(payload, num_bytes)
-    unit = {"bytes": 1, "nibbles": 2, "planes": 8}[arrangement]
-    if len(payload) != -(-num_bytes // unit) * unit:
-        return None
-    if arrangement == "planes":
-        return np.packbits(np.unpackbits(payload.reshape(8, -1), axis=1, bitorder="little"), axis=0).ravel()[:num_bytes]
-    if arrangement == "nibbles":
-        high, low = payload.reshape(2, -1)
-        return np.stack([high << 4 | (low & 15), (high & 0xF0) | low >> 4], axis=1).ravel()[:num_bytes]
-    return payload
+    planes = np.cumsum(np.cumsum(_unfold(folded).reshape(shape), axis=2, dtype=np.uint8), axis=1, dtype=np.uint8)
+    if len(planes) >= 3:
+        planes[1:3] += planes[0]
+        planes[:2] = planes[1::-1].copy()
+    return planes
 
 
 def _fold(residuals: np.ndarray) -> np.ndarray:
@@ -64,87 +41,20 @@ def _unfold(folded: np.ndarray) -> np.ndarray:
     return folded >> 1 ^ -(folded & 1)
 
 
-def _half(values: np.ndarray) -> np.ndarray:
-    return (values.view(np.int8) >> 1).view(np.uint8)
-
-
-def _colour(pixels: np.ndarray, colour: str) -> np.ndarray:
-    if colour == "none" or len(pixels) < 3:
+def _green(pixels: np.ndarray) -> np.ndarray:
+    """Return green, and red and blue as their differences to it: undoing those needs green first."""
+    if len(pixels) < 3:
         return pixels
     red, green, blue = pixels[:3]
-    if colour == "green":
-        first = [green, red - green, blue - green]
-    else:
-        co = red - blue
-        middle = blue + _half(co)
-        cg = green - middle
-        first = [middle + _half(cg), co, cg]
-    return np.concatenate([np.stack(first), pixels[3:]])
+    return np.concatenate([np.stack([green, red - green, blue - green]), pixels[3:]])
 
 
-def _undo_colour(planes: np.ndarray, colour: str) -> np.ndarray:
-    if colour == "none" or len(planes) < 3:
-        return planes
-    if colour == "green":
-        planes[1:3] += planes[0]
-        planes[:3] = planes[np.argsort(_STORED_ORDER)]
-        return planes
-    luma, co, cg = planes[:3].copy()
-    middle = luma - _half(cg)
-    planes[1] = cg + middle
-    planes[2] = middle - _half(co)
-    planes[0] = planes[2] + co
-    return planes
-
-
-def _median(left: np.ndarray, above: np.ndarray, corner: np.ndarray) -> np.ndarray:
-    low, high = np.minimum(left, above), np.maximum(left, above)
-    middle: np.ndarray = np.where(corner >= high, low, np.where(corner <= low, high, left + above - corner))
-    return middle
-
-
-def _predict(planes: np.ndarray, predictor: str) -> np.ndarray:
+def _predict(planes: np.ndarray) -> np.ndarray:
     residuals = planes.copy()
-    if predictor == "none":
-        return residuals
-    residuals[:, 0, 1:] -= planes[:, 0, :-1]
-    residuals[:, 1:, 0] -= planes[:, :-1, 0]
-    left, above, corner = planes[:, 1:, :-1], planes[:, :-1, 1:], planes[:, :-1, :-1]
-    if predictor == "left":
-        residuals[:, 1:, 1:] -= left
-    elif predictor == "row":
-        residuals[:, 1:, 1:] -= above
-    elif predictor == "gradient":
-        residuals[:, 1:, 1:] -= left + above - corner
-    else:
-        residuals[:, 1:, 1:] -= _median(left, above, corner)
+    residuals[:, :, 1:] -= planes[:, :, :-1]
+    residuals[:, 1:] -= planes[:, :-1]
+    residuals[:, 1:, 1:] += planes[:, :-1, :-1]
     return residuals
-
-
-def _restore(planes: np.ndarray, predictor: str) -> np.ndarray:
-    """Undo a predictor in place; ``planes`` holds residuals on entry."""
-    if predictor == "left":
-        planes[:, :, 0] = np.cumsum(planes[:, :, 0], axis=1, dtype=np.uint8)
-        return np.cumsum(planes, axis=2, dtype=np.uint8)
-    if predictor == "row":
-        planes[:, 0] = np.cumsum(planes[:, 0], axis=1, dtype=np.uint8)
-        return np.cumsum(planes, axis=1, dtype=np.uint8)
-    if predictor == "gradient":
-        return np.cumsum(np.cumsum(planes, axis=2, dtype=np.uint8), axis=1, dtype=np.uint8)
-    if predictor == "median":
-        _restore_median(planes)
-    return planes
-
-
-def _restore_median(planes: np.ndarray) -> None:
-    """Undo the median along diagonals, whose pixels depend on earlier diagonals alone."""
-    _, height, width = planes.shape
-    planes[:, 0] = np.cumsum(planes[:, 0], axis=1, dtype=np.uint8)
-    planes[:, :, 0] = np.cumsum(planes[:, :, 0], axis=1, dtype=np.uint8)
-    for diagonal in range(2, height + width - 1):
-        y = np.arange(max(1, diagonal - width + 1), min(height, diagonal))
-        x = diagonal - y
-        planes[:, y, x] += _median(planes[:, y, x - 1], planes[:, y - 1, x], planes[:, y - 1, x - 1])
 
 
 def _rice(folded: np.ndarray) -> np.ndarray:
