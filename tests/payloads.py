@@ -6,21 +6,21 @@ import numpy as np
 import torch
 
 from ferdata.errors import ShardCorruptError
-from ferdata.format.codecs.compact import DEFAULT_FILTER, FilterCoder
+from ferdata.format.codecs.compact import PixelCoder
 
 Shape = tuple[int, int, int]
 
 
 def encoded(pixels: np.ndarray) -> bytes:
     """The payload of uint8 [C, H, W]."""
-    return FilterCoder(DEFAULT_FILTER, pixels.shape).encode(pixels).tobytes()
+    return PixelCoder(pixels.shape).encode(pixels).tobytes()
 
 
 def by_the_kernels(payload: bytes, shape: Shape) -> np.ndarray | None:
     """The pixels as the decoder of the format has them, or None where it refuses."""
     pixels = np.empty(shape, np.uint8)
     try:
-        FilterCoder(DEFAULT_FILTER, shape).decode_into(payload, pixels)
+        PixelCoder(shape).decode_into(payload, pixels)
     except ShardCorruptError:
         return None
     return pixels

@@ -11,7 +11,7 @@ import ferdata
 from ferdata.console.options import Given, Json, Level, OutOrUsual, check_codec, write_json
 from ferdata.console.screen import class_table, console, ingest_bar, pairs, show_note, size
 from ferdata.errors import OptionError
-from ferdata.format.codecs import CODECS, make_codec
+from ferdata.format import CODECS, kernel_notice, make_codec
 from ferdata.ingest.options import DEFAULT_CODEC, IngestOptions
 from ferdata.program import as_typed, command_line
 from ferdata.store import Store
@@ -65,6 +65,8 @@ def shard(
 
         chosen = choose_codec(options, level=level, say=lambda text: console.print(as_typed(text), highlight=False))
         options = replace(options, codec=make_codec(chosen, level))
+    if options.codec.name == "compact" and kernel_notice():
+        show_note(kernel_notice())
     with ingest_bar() as progress:
         summary = ferdata.shard(options, progress=progress)
     write_json(json_file, summary.to_json())

@@ -1,6 +1,6 @@
 """Reads ``compact`` shards in WebDataset pipelines: a decoder for ``.fpx`` members, which say how to undo them.
 
-In: a member's name and bytes. Out: uint8 ``[3, H, W]``, bit for bit. Costs what the filter costs, and one fresh array.
+In: a member's name and bytes. Out: uint8 ``[3, H, W]``, bit for bit. Costs what decoding costs, and one fresh array.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ def webdataset_decoder(key: str, data: Any) -> np.ndarray | None:
 
     Raises:
         ShardCorruptError: If the member is damaged.
-        OptionError: If it was written with a filter that this version does not know.
+        OptionError: If its payload is of a version that this ferdata does not know.
 
     Example:
         >>> import webdataset

@@ -17,7 +17,7 @@ from ferdata.store import StrPath
 
 __all__ = ["DEFAULT_CODEC", "Clock", "IngestOptions", "IngestProgress", "ProgressCallback"]
 
-DEFAULT_CODEC = "zstd"
+DEFAULT_CODEC = "compact"
 _CUT = "Cut a {} split off train: a share (0.1), or so many images of each class (500)."
 
 

@@ -282,7 +282,7 @@ def test_a_tensor_spec_that_no_header_can_hold_is_refused(spec: TensorSpec, mess
         ("lz4", None, "codec: 'lz4' found, expected one of raw, zstd"),
         ("zstd", 20, "level: 20 found, expected -20 to 19"),
         ("zstd", -21, "level: -21 found"),
-        ("raw", 3, "codec raw: level 3 found, expected none"),
+        ("raw", 3, "level: 3 found, but codec raw has none"),
     ],
 )
 def test_codec_options_outside_what_is_allowed_are_refused(name: str, level: int | None, message: str) -> None:

@@ -178,7 +178,7 @@ def test_auto_keeps_the_codec_of_what_is_there_and_minds_the_level(
     (unfinished / ".parts").mkdir(parents=True)
     (unfinished / ".parts" / "settings.json").write_text('{"codec": "zstd"}')
     assert choose_codec(asked(tmp_path / "src", str(unfinished))) == "zstd"
-    assert choose_codec(asked(tmp_path / "src", str(tmp_path / "new")), level=3) == "compact"
+    assert choose_codec(asked(tmp_path / "src", str(tmp_path / "new")), level=3) == "zstd"
 
 
 def test_the_check_measures_every_codec_with_the_real_loader(tmp_path: Path) -> None:

@@ -28,7 +28,10 @@ def make_codec(name: str, level: int | None = None) -> Codec:
     """
     if name not in CODECS:
         raise OptionError(f"codec: {name!r} found, expected one of {', '.join(CODECS)}")
-    return CODECS[name] if level is None else codec_from_json(CODECS[name].to_json() | {"level": level})
+    record = CODECS[name].to_json()
+    if level is not None and record["level"] is None:
+        raise OptionError(f"level: {level} found, but codec {name} has none, expected codec zstd with it")
+    return CODECS[name] if level is None else codec_from_json(record | {"level": level})
 
 
 def codec_from_json(record: Mapping[str, Any]) -> Codec:

@@ -153,12 +153,13 @@ FERDATA_API int64_t ferdata_plain_jpegs(const Bodies *bodies, const int64_t *pos
     return count;
 }
 
+#define ZSTD_MAGIC 0xFD2FB528u
 enum { BLOCK_HEAD = 3, CHECKSUM = 4, CHECKED_WITHOUT_DICTIONARY = 4, REPEATED_BYTE = 1 };
 
 /* Returns the bytes that a zstd frame holds; -1 where it is not exactly one frame, as the writer of shards makes them:
  * with its size and its checksum, no dictionary, and nothing behind it, of which libzstd would say nothing. */
 static int64_t frame_content(const uint8_t *frame, int64_t bytes) {
-    if (bytes < 6 || load32(frame) != 0xFD2FB528u || (frame[4] & 0x1F) != CHECKED_WITHOUT_DICTIONARY) return -1;
+    if (bytes < 6 || load32(frame) != ZSTD_MAGIC || (frame[4] & 0x1F) != CHECKED_WITHOUT_DICTIONARY) return -1;
     const int is_single = frame[4] >> 5 & 1, field = frame[4] >> 6, width = field ? 1 << field : is_single;
     int64_t at = 6 - is_single;
     if (!width || bytes - at < width) return -1;
@@ -191,12 +192,12 @@ FERDATA_API int64_t ferdata_inflate(Decompress decompress, void *context, const 
     return count;
 }
 
-enum { FRAME_HEAD = 9, STORED_SINGLE_CHECKED = 0xA4, BLOCK_BYTES = 1 << 17 };
+enum { FRAME_HEAD = 9, STORED_CHECKED = 0xA4, BLOCK_BYTES = 1 << 17 };
 
 /* Finds the payload of a stored frame: its content in blocks as they are, all but the last of BLOCK_BYTES. One block is
- * taken where it stands, several are joined in `room`. Returns NULL where it is no such frame of at most `most` bytes. */
+ * taken where it stands, several are joined in `room`. Returns NULL if it is no such frame of at most `most` bytes. */
 static const uint8_t *stored_payload(Body frame, uint8_t *room, int64_t most, int64_t *size) {
-    if (frame.bytes < FRAME_HEAD || load32(frame.at) != 0xFD2FB528u || frame.at[4] != STORED_SINGLE_CHECKED) return NULL;
+    if (frame.bytes < FRAME_HEAD || load32(frame.at) != ZSTD_MAGIC || frame.at[4] != STORED_CHECKED) return NULL;
     const int64_t content = load32(frame.at + 5), blocks = (content + BLOCK_BYTES - 1) / BLOCK_BYTES;
     if (!content || content > most || frame.bytes != FRAME_HEAD + content + blocks * BLOCK_HEAD + CHECKSUM) return NULL;
     const uint8_t *at = frame.at + FRAME_HEAD;

@@ -87,8 +87,8 @@ void rice_init(void);
 /* _copy.c: bytes, past the cache if that is worth it; and the end of a call that did so. */
 void copy_row(const uint8_t *from, uint8_t *to, int64_t bytes, int streaming);
 void finish_streaming(int streaming);
-/* _rows.c: payload -> pixels; -1 where it is damaged. `slack` bytes behind it may be read, whatever they hold; `next` is
- * what will be decoded after it. */
+/* _rows.c: payload -> pixels; -1 where it is damaged. `slack` bytes behind it may be read, whatever they hold; `next`
+ * is what will be decoded after it. */
 typedef struct { const uint8_t *at; int64_t bytes; } Body; /* `at` is NULL where it is not in the file */
 int decode(const Image *image, const uint8_t *payload, int64_t size, int64_t slack, uint8_t *pixels, uint8_t *scratch,
            int streaming, Body next);

@@ -116,7 +116,7 @@ static int64_t lay_out(const Image *image, uint8_t *at, Room *room) {
     return total;
 }
 
-/* Write a plane's finished bytes out, whole lines of memory unless they are the last; returns how many are left over. */
+/* Write a plane's finished bytes out, whole lines of memory unless they are the last; returns how many are left. */
 static int64_t put(const uint8_t *from, int64_t bytes, uint8_t **to, int streaming, int is_last) {
     const int64_t over = is_last ? 0 : (int64_t)((uintptr_t)(*to + bytes) & 127);
     copy_row(from, *to, bytes - over, streaming);

@@ -319,5 +319,5 @@ def test_an_accelerator_that_cannot_be_imported_is_done_without(
 
 def test_a_level_is_refused() -> None:
     """There is nothing it could change."""
-    with pytest.raises(OptionError, match="codec jpeg: level 3 found, expected none"):
+    with pytest.raises(OptionError, match="level: 3 found, but codec jpeg has none"):
         make_codec("jpeg", 3)

@@ -72,9 +72,7 @@ def test_the_page_alone_is_enough_to_read_a_payload(shape: tuple[int, int, int],
     """Somebody without ferdata must get the pixels out in ten years."""
     pixels = np.random.default_rng(amplitude).integers(0, amplitude, shape).astype(np.uint8)
 
-    assert np.array_equal(
-        read_from_the_page(PixelCoder(shape).encode(pixels).tobytes(), shape), pixels
-    )
+    assert np.array_equal(read_from_the_page(PixelCoder(shape).encode(pixels).tobytes(), shape), pixels)
 
 
 ODD = {

@@ -47,9 +47,7 @@ def _parse_header(head: bytes) -> Shape:
     if len(head) < HEADER_BYTES or not head.startswith(_NAME) or head[-1:] != b"\n":
         raise ShardCorruptError(f"member: {head[:8]!r} found, expected {_NAME!r} and {HEADER_BYTES} bytes")
     if head[len(_NAME)] != _VERSION:
-        raise OptionError(
-            f"member: version {head[len(_NAME)]} found, expected {_VERSION}; a newer ferdata may know it"
-        )
+        raise OptionError(f"member: version {head[len(_NAME)]} found, expected {_VERSION}; a newer ferdata may know it")
     try:
         channels, height, width = json.loads(head[len(_NAME) + 1 :])["shape"]
         shape = (channels, height, width)
