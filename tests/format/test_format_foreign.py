@@ -29,7 +29,7 @@ from make_dataset import (
 )
 
 from ferdata.dataset.verify import verify
-from ferdata.format import DatasetIndex, Sample, ShardReader, read_index, read_samples
+from ferdata.format import DatasetIndex, Sample, read_index, read_samples
 from ferdata.store import Store
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -5,7 +5,6 @@ In: pixels, out: payloads, and back. FORMAT.md gives the layout; every array her
 
 import numpy as np
 
-
 __all__ = ["decode", "encode"]
 
 _HEADER_BYTES = 12
