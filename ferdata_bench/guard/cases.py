@@ -9,7 +9,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,8 @@ from PIL import Image
 
 from ferdata import Loader
 from ferdata.dataset.recode import recode
-from ferdata.format import DatasetIndex, ShardReader, read_index, read_samples, scatter
-from ferdata.format.codecs.compact import DEFAULT_FILTER, FilterCoder
+from ferdata.format import CODECS, DatasetIndex, ShardReader, read_index, read_samples, scatter
+from ferdata.format.codecs.compact import PixelCoder
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.sources.affectnet_npy.detector import AN_NPY
 from ferdata.store import Store
@@ -54,7 +54,8 @@ class GuardData:
         self.source = folder / "source"
         self.shards = {codec: str(folder / codec) for codec in ("zstd", "raw", "compact")}
         write_photos(self.source, count=COUNT, layout=AN_NPY.name)
-        ingest(IngestOptions(source="affectnet", src=str(self.source), out=self.shards["zstd"], num_workers=2))
+        options = IngestOptions(source="affectnet", src=str(self.source), out=self.shards["zstd"], codec=CODECS["zstd"])
+        ingest(replace(options, num_workers=2))
         for codec in ("raw", "compact"):
             recode(self.shards["zstd"], out=self.shards[codec], codec=codec)
         self.jpegs = [path.read_bytes() for path in sorted((self.source / "train_set" / "images").glob("*.jpg"))]
@@ -98,12 +99,8 @@ def _decode_case(codec: str) -> Case:
     return make
 
 
-def _pixel_coder(shape: tuple[int, int, int]) -> FilterCoder:
-    return FilterCoder(DEFAULT_FILTER, shape)
-
-
-def _filter_case(data: GuardData, stack: ExitStack) -> Pair:
-    coder = _pixel_coder((3, 224, 224))
+def _coder_case(data: GuardData, stack: ExitStack) -> Pair:
+    coder = PixelCoder((3, 224, 224))
     payloads = [coder.encode(row.reshape(3, 224, 224)) for row in data.pixels[:256]]
 
     def ours() -> None:
@@ -196,7 +193,7 @@ CASES: dict[str, Case] = {
     "decode-raw": _decode_case("raw"),
     "decode-zstd": _decode_case("zstd"),
     "decode-compact": _decode_case("compact"),
-    "filter": _filter_case,
+    "pixel-coder": _coder_case,
     "scatter": _scatter_case,
     "order": _order_case,
     "index": _index_case,
