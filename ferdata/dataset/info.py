@@ -92,7 +92,7 @@ def describe(root: StrPath) -> DatasetDescription:
     Example:
         >>> about = ferdata.describe("shards/affectnet")
         >>> about.samples, about.codec, about.shape
-        ({'train': 208, 'val': 32}, 'zstd', [3, 32, 32])
+        ({'train': 208, 'val': 32}, 'compact', [3, 32, 32])
     """
     store = Store(root)
     index = read_index(store)

@@ -78,8 +78,8 @@ class Loader:
             every checksum verified: ``compact`` stays as it is stored, any other codec is decoded once, to pixels. With
             another ``device`` it is that one's memory, batches are decoded there, and there are no workers; else
             they are threads. Order, bits and state are those of any loader. Only the fields of records read shards.
-        verify: For raw pixels, ``"first"`` verifies what this loader has not read before, and in every epoch another
-            64th, so that later changes are found within 64 epochs; ``"always"`` verifies everything.
+        verify: For ``raw`` and ``compact``, ``"first"`` verifies what this loader has not read before, and in every
+            epoch another 64th, so that later changes are found within 64 epochs; ``"always"`` verifies everything.
             Other codecs are always verified.
 
     Raises:

@@ -115,6 +115,7 @@ OURS: tuple[Entry, ...] = (
     Entry(name="ferdata-dataloader-compact", codec="compact", shares="ferdata-compact", stored=0.0),
     Entry(name="ferdata-plain-raw", codec="raw", shares="ferdata-raw", stored=0.0),
     Entry(name="ferdata-plain-zstd", codec="zstd", shares="ferdata-zstd", stored=0.0),
+    Entry(name="ferdata-plain-compact", codec="compact", shares="ferdata-compact", stored=0.0),
 )
 """ferdata's own rows, in every run: the loader, one whose samples are in memory, and ``DataLoader``s: over its batches,
 and over samples."""

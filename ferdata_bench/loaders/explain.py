@@ -20,7 +20,7 @@ def explain_limit(ceilings: dict[str, Any], rows: Sequence[BenchRow], *, cores: 
     if best is None or not ceilings["copy"]:
         return "Nothing was measured, so nothing can be said about this machine."
     many = f"{cores} core{'s' * (cores != 1)} and {workers} worker{'s' * (workers != 1)}"
-    copy, decode, codec = ceilings["copy"], ceilings["decode"], ceilings.get("decode_codec", "zstd")
+    copy, decode, codec = ceilings["copy"], ceilings["decode"], ceilings["decode_codec"]
     if decode and decode < copy and best.codec != "raw":
         bound = f"decoding: {many} decode {decode:,.0f} {codec} images/s, while memory could take {copy:,.0f}"
     else:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ferdata import read_index
 from ferdata.format import CODECS
+from ferdata.ingest.options import DEFAULT_CODEC
 from ferdata.optional import needs
 from ferdata.parallel import available_memory
 from ferdata.plan.conditions import describe_machine
@@ -106,7 +107,9 @@ class Bench:
         meter.measure_disk(workers=self._options.num_workers)
         rows = [self._row(subject, meter) for subject in subjects if subject.runs]
         rows.sort(key=lambda row: (row.sweep is not None, row.sweep or "", -row.images_per_second))
-        shown = sorted((row for row in rows if row.name.startswith("ferdata")), key=lambda row: row.codec != "zstd")
+        shown = sorted(
+            (row for row in rows if row.name.startswith("ferdata")), key=lambda row: row.codec != DEFAULT_CODEC
+        )
         stored = next((row.bytes_per_image for row in shown), float(reference.bytes_per_image))
         ceilings = meter.to_json(self._options.num_workers, stored_bytes=stored)
         return BenchResult(

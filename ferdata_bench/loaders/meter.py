@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ferdata.ingest.options import DEFAULT_CODEC
 from ferdata_bench.contenders import Entry
 from ferdata_bench.loaders.process import RunnerProcess
 from ferdata_bench.loaders.work import folder_bytes, read_through
@@ -110,7 +111,7 @@ class CeilingMeter:
         """Return the ceilings for one number of workers; ``stored_bytes`` per image make images of the disk's bytes."""
         by_codec = {codec: self._median(codec, workers) for _, codec, _ in self._decoded}
         disk = self._median("disk", workers) or 0.0
-        shown = "zstd" if by_codec.get("zstd") else next(iter(by_codec), None)
+        shown = DEFAULT_CODEC if by_codec.get(DEFAULT_CODEC) else next(iter(by_codec), None)
         return {
             "copy": self._median("copy", workers),
             "decode": by_codec[shown] if shown else None,

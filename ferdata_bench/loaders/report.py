@@ -108,7 +108,7 @@ _COLUMNS: list[tuple[str, Callable[[BenchRow], str]]] = [
     ("1st s", lambda row: f"{row.first_batch_seconds:.2f}"),
     ("ingest s", lambda row: "" if row.ingest_seconds is None else f"{row.ingest_seconds:.1f}"),
 ]
-NARROW_COLUMNS = 6
+NARROW_COLUMNS = 5
 WIDE = 110
 
 

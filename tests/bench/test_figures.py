@@ -110,7 +110,14 @@ def _bench() -> dict[str, Any]:
         "sweep": [],
         "consumer": "reads one byte of every image",
     }
-    ceilings = {"copy": 84_000.0, "decode": None, "disk": 2_000.0, "decode_by_codec": {}, "by_workers": {}}
+    ceilings = {
+        "copy": 84_000.0,
+        "decode": None,
+        "decode_codec": None,
+        "disk": 2_000.0,
+        "decode_by_codec": {},
+        "by_workers": {},
+    }
     limit = "This machine's limit is memory."
     return BenchResult(
         conditions=conditions, ceilings=ceilings, rows=(row,), notes=("ffcv-raw: left out",), limit=limit

@@ -1,5 +1,6 @@
 """Checksums: which samples a loader verifies and when, and that a flipped bit is found as the README promises."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ from ferdata.stream.order.windows import Checked, due
 
 needs_kernels = pytest.mark.skipif(load() is None, reason="without kernels every byte is verified at every read")
 SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "indices"), "seed": 3}
+WRONG = {
+    "raw": r"train-00000{shard}\.tar: the checksum of sample {sample} does not fit its bytes",
+    "compact": r"train-00000{shard}\.tar\.zst: sample {sample}: a zstd frame is damaged",
+}
+"""What is said of a flipped bit by codecs that leave checksums to the reader."""
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +32,10 @@ def jobs_of_seven_samples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_kernels
-def test_verify_first_checks_raw_bytes_in_the_first_epoch_and_always_in_each(tmp_path: Path) -> None:
-    """Raw pixels carry no checksum of the codec's own: what is checked, and when, must be as the option says."""
-    truth = make_truth(tmp_path, codec="raw")
+@pytest.mark.parametrize("codec", WRONG)
+def test_verify_first_checks_in_the_first_epoch_and_always_in_each(tmp_path: Path, codec: str) -> None:
+    """What is checked, and when, must be as the option says."""
+    truth = make_truth(tmp_path, codec=codec)
     options = {**SMALL, "num_workers": 0, "drop_last": False}
     with Loader(truth.root, **options) as first, Loader(truth.root, verify="always", **options) as always:
         list(first)
@@ -36,22 +43,21 @@ def test_verify_first_checks_raw_bytes_in_the_first_epoch_and_always_in_each(tmp
         corrupt(shard_of(truth), 9)
         list(first)
         error = first_error(always)
-    assert "train-000007.tar: the checksum of sample 9 does not fit its bytes" in str(error)
+    assert re.search(WRONG[codec].format(shard=7, sample=9), str(error))
 
 
 @needs_kernels
+@pytest.mark.parametrize("codec", WRONG)
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_bit_that_flips_after_the_first_epoch_is_found_within_64_epochs_and_in_which_is_arithmetic(
-    tmp_path: Path, num_workers: int
+    tmp_path: Path, num_workers: int, codec: str
 ) -> None:
-    """A long training on raw shards: a disk that goes bad, or a tool that keeps times, must be noticed."""
-    truth = make_truth(tmp_path, codec="raw", samples={"train": 70})
+    """A long training on one set: a disk that goes bad, or a tool that keeps times, must be noticed."""
+    truth = make_truth(tmp_path, codec=codec, samples={"train": 70})
     with Loader(truth.root, num_workers=num_workers, drop_last=False, **SMALL) as loader:
         list(loader)
         corrupt(shard_of(truth, 2), 20)  # number 66: its checksum is next taken in epoch 62
-        with pytest.raises(
-            ShardCorruptError, match=r"train-000002\.tar: the checksum of sample 20 does not fit its bytes"
-        ):
+        with pytest.raises(ShardCorruptError, match=WRONG[codec].format(shard=2, sample=20)):
             while loader.epoch < 64:
                 list(loader)
         assert loader.epoch == 62

@@ -39,7 +39,7 @@ def stored_payload(frame: memoryview, most: int) -> memoryview:
         raise ShardCorruptError(f"a zstd frame of {num_bytes:,} bytes found, expected 1 to {most:,}")
     starts = range(_HEAD.size + 3, len(frame) - _CHECKSUM_BYTES, _BLOCK_BYTES + 3)
     parts = [data[start : min(start + _BLOCK_BYTES, len(frame) - _CHECKSUM_BYTES)] for start in starts]
-    payload = memoryview(parts[0] if len(parts) == 1 else np.concatenate(parts))
+    payload = (parts[0] if len(parts) == 1 else np.concatenate(parts)).data
     if len(payload) != num_bytes or not _is_sound(frame, payload):
         raise ShardCorruptError(f"a zstd frame is damaged, expected {num_bytes:,} bytes that are stored as they are")
     return payload

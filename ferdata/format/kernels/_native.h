@@ -1,4 +1,4 @@
-/* Shared by the kernels of the pixel filters; ferdata/format/kernels/native.py is the only caller, through ctypes.
+/* Shared by the kernels; ferdata/format/kernels/native.py is the only caller, through ctypes.
  *
  * No Python.h: the library is plain C behind ctypes, which releases the GIL and needs no headers of the
  * interpreter to build. Every multi-byte value is little-endian; native.py refuses other machines. */

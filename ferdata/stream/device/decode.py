@@ -143,8 +143,7 @@ def _check_sound(
             f"{where}: offsets {start:,} and {stop:,} found, expected them to ascend within {len(payloads):,} bytes"
         )
     raise ShardCorruptError(
-        f"{where}: {stop - start:,} filtered bytes contradict themselves, "
-        f"expected a rice payload of {list(shape)} pixels"
+        f"{where}: {stop - start:,} bytes contradict themselves, expected a payload of {list(shape)} pixels"
     )
 
 
