@@ -301,7 +301,7 @@ class Bench:
             images_per_second=timing.rate,
             spread=timing.spread,
             fraction_of_ceiling=meter.fraction(
-                timing.rate, facts["codec"], subject.workers, ours=bool(subject.entry.decoder)
+                timing.rate, facts["codec"], subject.workers, ours=subject.entry in OURS
             ),
             bytes_per_image=in_epoch / images,
             peak_memory_bytes=facts["memory"].total_bytes,

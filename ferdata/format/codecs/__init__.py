@@ -30,7 +30,7 @@ def make_codec(name: str, level: int | None = None) -> Codec:
         raise OptionError(f"codec: {name!r} found, expected one of {', '.join(CODECS)}")
     record = CODECS[name].to_json()
     if level is not None and record["level"] is None:
-        raise OptionError(f"level: {level} found, but codec {name} has none, expected codec zstd with it")
+        raise OptionError(f"level: {level} found, but codec {name} has none, expected codec=zstd with it")
     return CODECS[name] if level is None else codec_from_json(record | {"level": level})
 
 

@@ -63,7 +63,8 @@ class BodyDecoder(ABC):
             verify: bool ``[n]``, C-contiguous, whose checksums to verify if the codec leaves the choice; None for all.
 
         Returns:
-            How many are done. Whether the next one can be decoded is for :meth:`one` to say.
+            How many are done. Whether the next one is sound and can be decoded is for the container and :meth:`one`
+            to say.
         """
         return 0
 

@@ -107,6 +107,8 @@ class JpegDecoder(BodyDecoder):
         if kernels is None or decode is None or out.shape[1] != row_bytes or not out.flags.c_contiguous:
             return 0
         plain: int = kernels.plain_jpegs(bodies.at, address(positions), len(positions), *self.shape[1:])
+        if bodies.checksums is not None:
+            plain = bodies.num_sound(positions[:plain])
         view, out_at, pixels_at, num_pixels = (
             memoryview(bodies.file.data),
             address(out),

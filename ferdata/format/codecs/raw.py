@@ -43,5 +43,6 @@ class _Copier(BodyDecoder):
         kernels, row_bytes = load(), out.shape[1]
         assert kernels is not None
         job, to_rows = (bodies.at, address(positions), len(positions)), (row_bytes, len(out), address(rows))
-        done: int = kernels.copy(*job, address(out), *to_rows, int(row_bytes >= STREAMING_BYTES))
+        chosen = None if verify is None else address(verify)
+        done: int = kernels.copy(*job, address(out), *to_rows, chosen, int(row_bytes >= STREAMING_BYTES))
         return done

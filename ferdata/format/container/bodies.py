@@ -64,8 +64,7 @@ class MappedBodies:
         self._step = 1 if missing else _PROBE_STEP
         return int(num_bytes)
 
-    def first_mismatch(self, positions: np.ndarray, chosen: np.ndarray | None = None) -> int | None:
-        """Return the first of the positions, or of those that are chosen, whose body does not have its checksum."""
-        mask = None if chosen is None else address(chosen)
-        sound: int = self._kernels.check(self.at, address(positions), len(positions), mask)
-        return None if sound == len(positions) else int(positions[sound])
+    def num_sound(self, positions: np.ndarray) -> int:
+        """Return how many of the positions come before the first whose body does not have its checksum."""
+        sound: int = self._kernels.check(self.at, address(positions), len(positions))
+        return sound

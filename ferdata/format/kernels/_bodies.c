@@ -103,24 +103,30 @@ static uint64_t xxh64(const uint8_t *at, int64_t bytes) {
     return hash ^ hash >> 32;
 }
 
-/* Returns how many bodies in a row have their checksum, the low half of an XXH64, or are not chosen. */
-FERDATA_API int64_t ferdata_check(const Bodies *bodies, const int64_t *positions, int64_t count,
-                                  const uint8_t *chosen) {
+static int is_sound(const Bodies *bodies, int64_t position, Body body) {
+    return (uint32_t)xxh64(body.at, body.bytes) == bodies->checksums[position];
+}
+
+/* Returns how many bodies in a row have their checksum, the low half of an XXH64. */
+FERDATA_API int64_t ferdata_check(const Bodies *bodies, const int64_t *positions, int64_t count) {
     for (int64_t i = 0; i < count; i++) {
-        if (chosen && !chosen[i]) continue;
         const Body body = body_at(bodies, positions[i]);
-        if (!body.at || (uint32_t)xxh64(body.at, body.bytes) != bodies->checksums[positions[i]]) return i;
+        if (!body.at || !is_sound(bodies, positions[i], body)) return i;
     }
     return count;
 }
 
-/* Copy bodies of `row_bytes` to rows of `out`; returns how many are done: the next is of another size, or nowhere. */
+/* Copy bodies of `row_bytes` to rows of `out`, after comparing the checksums of all (`chosen` is NULL) or of the chosen
+ * ones, if there are any: what was just hashed is still in the cache. Returns how many are done: the next is damaged,
+ * of another size, or nowhere. */
 FERDATA_API int64_t ferdata_copy(const Bodies *bodies, const int64_t *positions, int64_t count, uint8_t *out,
-                                 int64_t row_bytes, int64_t num_rows, const int64_t *rows, int32_t streaming) {
+                                 int64_t row_bytes, int64_t num_rows, const int64_t *rows, const uint8_t *chosen,
+                                 int32_t streaming) {
     int64_t i = 0;
     for (; i < count; i++) {
         const Body body = body_at(bodies, positions[i]);
         if (!body.at || body.bytes != row_bytes || !is_row(rows[i], num_rows)) break;
+        if (bodies->checksums && (!chosen || chosen[i]) && !is_sound(bodies, positions[i], body)) break;
         copy_row(body.at, out + rows[i] * row_bytes, row_bytes, streaming);
     }
     finish_streaming(streaming);

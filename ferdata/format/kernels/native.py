@@ -15,7 +15,7 @@ import numpy as np
 
 __all__ = ["Kernels", "address", "load", "why_missing"]
 
-ABI = 8
+ABI = 9
 """What these declarations fit; raised in ``_native.h`` and here together, so that a stale library is not called."""
 BEST = 2
 """The best of the instruction sets that ``Kernels.select`` knows: 0 plain C, 1 AVX2, 2 AVX-512."""
@@ -36,8 +36,9 @@ class Kernels:
         scatter: ``(samples, stride, count, out, row bytes, rows, streaming)``.
         moments: ``(values, channels, count, moments)``.
         expect: ``(file descriptor, bodies, positions, count, step, [bytes, missing]) -> 0, or -1 for bad positions``.
-        check: ``(bodies, positions, count, chosen or None) -> sound ones before the first that is not``.
-        copy: ``(bodies, positions, count, out, row bytes, rows in out, rows, streaming) -> bodies done``.
+        check: ``(bodies, positions, count) -> sound ones before the first that is not``.
+        copy: ``(bodies, positions, count, out, row bytes, rows in out, rows, chosen or None, streaming) -> bodies done
+            before the first that is damaged``.
         plain_jpegs: ``(bodies, positions, count, height, width) -> ones before the first that is not``.
         inflate: ``(decompress, context, bodies, positions, count, out, row bytes, rows in out, rows) -> frames done
             before the first that could not be``.
@@ -60,8 +61,8 @@ class Kernels:
         self.moments = _declare(library, "moments", None, pointer, size, size, pointer)
         job, to_rows = (pointer, pointer, size), (pointer, size, size, pointer)
         self.expect = _declare(library, "expect", number, number, *job, size, pointer)
-        self.check = _declare(library, "check", size, *job, pointer)
-        self.copy = _declare(library, "copy", size, *job, *to_rows, number)
+        self.check = _declare(library, "check", size, *job)
+        self.copy = _declare(library, "copy", size, *job, *to_rows, pointer, number)
         self.plain_jpegs = _declare(library, "plain_jpegs", size, *job, size, size)
         undo = (pointer, pointer, size, pointer)
         self.inflate = _declare(library, "inflate", size, pointer, pointer, *job, *to_rows)
