@@ -46,14 +46,14 @@ SETS = (
     BarSet(
         size=224,
         count=8_192,
-        fractions={"raw": 0.8, "zstd": 0.85, "compact": 0.85, "jpeg": 0.9},
-        ratios={"raw": 8.0, "zstd": 4.0},
+        fractions={"compact": 0.85, "raw": 0.8, "zstd": 0.85, "jpeg": 0.9},
+        ratios={"compact": None, "raw": 8.0, "zstd": 4.0},
     ),
     BarSet(
         size=100,
         count=12_000,
-        fractions={"raw": 0.7, "zstd": 0.7, "compact": 0.7, "jpeg": 0.7},
-        ratios={"raw": None, "zstd": None},
+        fractions={"compact": 0.7, "raw": 0.7, "zstd": 0.7, "jpeg": 0.7},
+        ratios={"compact": None, "raw": None, "zstd": None},
     ),
 )
 QUICK_COUNT = 48
