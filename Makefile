@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test fresh lint bench bench-check bench-record bench-docs soak clean
+.PHONY: setup demo test fresh lint bench bench-check bench-record bench-docs gpu soak clean
 
 setup: $(VENV)/.ready
 
@@ -40,6 +40,11 @@ bench-check: setup
 
 bench-record: setup
 	$(BIN)/python -m ferdata_bench.guard record
+
+# All that needs a CUDA GPU, right and how fast, into docs/figures/gpu.json: under eight minutes, with any Python that has PyTorch.
+# It says which packages are missing and how to carry them; nothing is downloaded.
+gpu:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m ferdata_bench.gpu
 
 soak: setup
 	$(BIN)/python -m pytest -m slow

@@ -149,6 +149,6 @@ CATALOG: Sequence[Entry] = (
         name="gpu",
         title="Into a GPU",
         question="Does the loader keep the bus to a GPU, and a network on it, busy?",
-        needs=f"a machine with a CUDA GPU, and its figures in `{FIGURES.as_posix()}/gpu.json`",
+        needs=f"a machine with a CUDA GPU, where `make gpu` leaves `{FIGURES.as_posix()}/gpu.json`",
     ),
 )

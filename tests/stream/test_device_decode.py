@@ -13,7 +13,6 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_dataset import expected_pixels
-from payloads import by_the_kernels, damaged, encoded, joined, pictures
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import ferdata
@@ -21,6 +20,7 @@ from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.stream.device import decode_torch
 from ferdata.stream.device.decode import _SCRATCH_BYTES
 from ferdata.stream.device.decode_torch import scratch_bytes, undo
+from ferdata_bench.gpu.payloads import by_the_kernels, damaged, encoded, joined, pictures
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "compact"
 HEADER_BYTES = 128

@@ -16,7 +16,7 @@ pytest.importorskip("triton", reason="Triton, which comes with torch for CUDA, i
 START = """
 import logging, os, sys
 import numpy as np, torch
-from payloads import by_the_kernels, damaged, encoded, joined, pictures
+from ferdata_bench.gpu.payloads import by_the_kernels, damaged, encoded, joined, pictures
 from ferdata.stream.device import decode
 from ferdata.stream.device.decode_triton import fits, undo
 """

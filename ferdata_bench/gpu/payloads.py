@@ -1,4 +1,7 @@
-"""Payloads of ``compact`` for decoders on other devices: sound, damaged and forged, and what the kernels say."""
+"""Payloads of ``compact`` for decoders on other devices: sound, damaged and forged, and what the kernels say.
+
+In: shapes and seeds. Out: images, their payloads, and the verdicts of the C kernels. The tests use them too.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,16 +11,18 @@ import torch
 from ferdata.errors import ShardCorruptError
 from ferdata.format.codecs.compact import PixelCoder
 
+__all__ = ["Shape", "by_the_kernels", "damaged", "encoded", "joined", "pictures"]
+
 Shape = tuple[int, int, int]
 
 
 def encoded(pixels: np.ndarray) -> bytes:
-    """The payload of uint8 [C, H, W]."""
+    """Return the payload of uint8 ``[C, H, W]``."""
     return PixelCoder(pixels.shape).encode(pixels).tobytes()
 
 
 def by_the_kernels(payload: bytes, shape: Shape) -> np.ndarray | None:
-    """The pixels as the decoder of the format has them, or None where it refuses."""
+    """Return the pixels as the decoder of the format has them, or None where it refuses."""
     pixels = np.empty(shape, np.uint8)
     try:
         PixelCoder(shape).decode_into(payload, pixels)
@@ -27,14 +32,14 @@ def by_the_kernels(payload: bytes, shape: Shape) -> np.ndarray | None:
 
 
 def joined(payloads: Sequence[bytes], before: bytes = b"", behind: bytes = b"") -> tuple[torch.Tensor, torch.Tensor]:
-    """One buffer and its offsets; what is before the first payload and behind the last belongs to none."""
+    """Return one buffer and its offsets; what is before the first payload and behind the last belongs to none."""
     buffer = before + b"".join(payloads) + behind
     sizes = [len(before), *map(len, payloads)]
-    return torch.tensor(list(buffer), dtype=torch.uint8), torch.tensor(np.cumsum(sizes))
+    return torch.from_numpy(np.frombuffer(buffer, np.uint8).copy()), torch.from_numpy(np.cumsum(sizes))
 
 
 def pictures(shape: Shape) -> np.ndarray:
-    """uint8 [N, C, H, W]: flat, ramps, edges, a photograph's smoothness, and noise of every strength."""
+    """Return uint8 ``[N, C, H, W]``: flat, ramps, edges, a photograph's smoothness, and noise of every strength."""
     rng = np.random.default_rng(shape)
     place = np.arange(np.prod(shape)).reshape(shape)
     channel, y, x = np.indices(shape)
@@ -47,7 +52,7 @@ def pictures(shape: Shape) -> np.ndarray:
 
 
 def damaged(shape: Shape, count: int, seed: int) -> Iterator[bytes]:
-    """Payloads with flipped bits, cut and lengthened ones, forged nibbles and lengths, and noise."""
+    """Yield payloads with flipped bits, cut and lengthened ones, forged nibbles and lengths, and noise."""
     rng = np.random.default_rng(seed)
     sound = [np.frombuffer(encoded(pixels), np.uint8) for pixels in pictures(shape)]
     words = -(-int(np.prod(shape)) // 64)
