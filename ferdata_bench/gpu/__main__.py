@@ -9,6 +9,7 @@ in docs/figures/gpu.json, or in $OUT, or in the file asked for. Under eight minu
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,9 +17,12 @@ from ferdata_bench.gpu.packages import ROOT, advice, build_kernels, missing_pack
 
 __all__ = ["main"]
 
+TOTAL_SECONDS = 460.0
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """See what is there, run, and tell what failed."""
+    stop = time.perf_counter() + TOTAL_SECONDS
     parser = argparse.ArgumentParser(prog="python -m ferdata_bench.gpu", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", type=Path, help="file of the figures; docs/figures/gpu.json, or gpu.json in $OUT")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu only shows that it runs")
@@ -37,8 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from ferdata_bench.gpu.run import run_all
 
     path = (given.json or Path(os.environ.get("OUT") or ROOT / "docs" / "figures") / "gpu.json").resolve()
-    options = f"{'' if given.device == 'cuda' else ' --device cpu'}{' --quick' if given.quick else ''}"
-    results = run_all(given.device, quick=given.quick, path=path, command=f"python -m ferdata_bench.gpu{options}")
+    options = f"{'' if given.device == 'cuda' else f' --device {given.device}'}{' --quick' if given.quick else ''}"
+    command = f"python -m ferdata_bench.gpu{options}"
+    results = run_all(given.device, quick=given.quick, path=path, command=command, stop=stop)
     for check in results["checks"]:
         verdict = {True: "passed", False: "FAILED", None: "left out"}[check["passed"]]
         print(f"{verdict:>8}  {check['name']}{': ' + check['reason'] if check['reason'] else ''}")

@@ -26,7 +26,8 @@ _SHAPES: tuple[Shape, ...] = ((3, 224, 224), (3, 100, 100), (3, 37, 53), (1, 70,
 _QUICK_SHAPES: tuple[Shape, ...] = ((3, 37, 53), (1, 1, 1))
 _DAMAGED: dict[Shape, int] = {(3, 11, 37): 3000, (1, 5, 9): 1000, (4, 16, 16): 500, (3, 100, 100): 200}
 _QUICK_DAMAGED: dict[Shape, int] = {(3, 7, 13): 60}
-_BATCH = 16
+_BATCH = 15
+"""The last one of an epoch is smaller."""
 
 
 def check_operations(job: Job) -> None:

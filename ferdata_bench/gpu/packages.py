@@ -14,6 +14,7 @@ from pathlib import Path
 __all__ = ["ROOT", "advice", "build_kernels", "missing_packages"]
 
 ROOT = Path(__file__).resolve().parents[2]
+BUILD_SECONDS = 60.0
 _MODULES = {"pillow": "PIL"}
 """Where a package is not imported by its own name."""
 _BROUGHT = ("torch", "torchvision")
@@ -58,7 +59,10 @@ def build_kernels(root: Path = ROOT) -> str:
 
 def _said(root: Path, *arguments: str) -> str:
     command = [sys.executable, *arguments]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, check=False)
+    try:
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return f"not done after {BUILD_SECONDS:.0f} s"
     return (done.stdout.strip() or done.stderr.strip()[-300:]) if done.returncode or done.stdout.strip() else ""
 
 

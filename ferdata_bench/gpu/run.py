@@ -1,6 +1,6 @@
 """The run: each part in a process of its own and in its own time, and the file after each of them.
 
-In: a device, a file. Out: ``gpu.json`` with every check and every figure. Under eight minutes, whatever hangs or dies.
+In: a device, a file. Out: ``gpu.json`` with every check and every figure, whatever hangs or dies.
 """
 
 import json
@@ -11,66 +11,54 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ferdata.format.kernels.native import load, why_missing
 from ferdata.plan.conditions import describe_machine
 from ferdata.plan.timing import now
 from ferdata_bench.figures.common import Figure
-from ferdata_bench.gpu.job import Job
+from ferdata_bench.gpu.job import Job, Row
 from ferdata_bench.gpu.packages import ROOT
 from ferdata_bench.gpu.part import PARTS
 from ferdata_bench.loaders.work import work_folder
 
 __all__ = ["CHECKS", "SPEEDS", "Run", "run_all"]
 
-TOTAL_SECONDS = 440.0
 DATA_SECONDS = 60.0
-CHECKS = {"operations": 40.0, "kernel": 60.0, "loaders": 45.0}
-SPEEDS = {"copies": 15.0, "decode": 40.0, "images": 90.0, "steps": 80.0, "jpeg": 15.0}
-"""Part -> seconds in which it should be done; it is ended if it takes longer."""
+CHECKS = {"operations": 40.0, "kernel": 90.0, "loaders": 45.0}
+SPEEDS = {"copies": 15.0, "decode": 45.0, "images": 90.0, "steps": 80.0, "jpeg": 15.0}
+"""Part -> seconds in which it should be done; it is ended if it takes much longer."""
 SANITIZER = ("compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "99")
 SANITIZER_SECONDS = 60.0
 _GRACE_SECONDS = 15.0
 """Python and torch start, and the last round ends."""
-_LAST_WORDS = 400
+_LAST_WORDS = 1_000
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What is asked, and what was found so far.
+    """What is asked.
 
     Attributes:
         device: ``cuda`` or ``cpu``.
         quick: Toy sizes.
-        path: Where the figures go.
-        command: What repeats the run.
         work: Folder of the data sets.
         stop: When it all ends, by the clock of :func:`now`.
-        conditions: The machine.
-        results: Everything found so far.
     """
 
     device: str
     quick: bool
-    path: Path
-    command: str
     work: Path
     stop: float
-    conditions: dict[str, Any]
-    results: dict[str, Any] = field(default_factory=dict)
-
-    def write(self) -> None:
-        """Write all that is known."""
-        Figure(conditions=self.conditions, results=self.results).write(self.path, command=self.command)
 
     def part(
         self, name: str, seconds: float, *, before: Sequence[str] = (), quick: bool | None = None
-    ) -> tuple[Any, str]:
-        """Run a part and return its results, None if there are none, and why it ended early, empty if it did not.
+    ) -> tuple[list[Row], str]:
+        """Run a part and return its rows, and why it ended early; empty if it did not.
 
         Args:
             name: One of ``PARTS``.
@@ -80,9 +68,9 @@ class Run:
         """
         seconds = min(seconds, self.stop - now() - _GRACE_SECONDS)
         if seconds <= 0:
-            return None, "no time was left for it"
+            return [], "no time was left for it"
         out = self.work / f"{name}{'-checked' if before else ''}.json"
-        if self.device == "cpu" and self.quick and name != "kernel":  # Triton must be told earlier
+        if self.device == "cpu" and self.quick and name != "kernel":  # Triton has to be told before it is imported
             PARTS[name](Job(device=torch.device("cpu"), quick=True, work=self.work, out=out, deadline=now() + seconds))
             return json.loads(out.read_text(encoding="utf-8")), ""
         command = [*before, sys.executable, "-m", "ferdata_bench.gpu.part", name, "--device", self.device]
@@ -90,7 +78,7 @@ class Run:
         command += ["--quick"] if (self.quick if quick is None else quick) else []
         print(f"gpu: {name}, at most {seconds + _GRACE_SECONDS:.0f} s", flush=True)
         reason = _ended(command, seconds + _GRACE_SECONDS, self._environment(checked=bool(before)))
-        return json.loads(out.read_text(encoding="utf-8")) if out.exists() else None, reason
+        return json.loads(out.read_text(encoding="utf-8")) if out.exists() else [], reason
 
     def _environment(self, *, checked: bool) -> dict[str, str]:
         path = os.environ.get("PYTHONPATH")
@@ -102,59 +90,58 @@ class Run:
         return os.environ | more
 
 
-def run_all(device: str, *, quick: bool, path: Path, command: str) -> dict[str, Any]:
-    """Run every part, the file written after each, and return what is in it."""
+def run_all(device: str, *, quick: bool, path: Path, command: str, stop: float) -> dict[str, Any]:
+    """Run every part, the file written after each, and return what is in it.
+
+    Args:
+        device: ``cuda`` or ``cpu``.
+        quick: Toy sizes.
+        path: The file.
+        command: What repeats the run.
+        stop: When it has to end, by the clock of :func:`now`.
+    """
     began = now()
-    conditions = describe_machine() | {"device": device, "quick": quick}
-    if device == "cuda":
-        free, total = torch.cuda.mem_get_info()
-        conditions |= {"device": torch.cuda.get_device_name(), "device_bytes": total, "device_bytes_free": free}
-        conditions |= {"cuda": torch.version.cuda}
+    figure = Figure(conditions=_conditions(device, quick=quick), results={"data": [], "checks": []})
     with work_folder(None) as work:
-        run = Run(
-            device=device,
-            quick=quick,
-            path=path,
-            command=command,
-            work=work,
-            stop=began + TOTAL_SECONDS,
-            conditions=conditions,
-        )
-        checks: list[dict[str, Any]] = []
-        run.results = {"checks": checks, "data": {}, **{name: {} for name in SPEEDS}}
-        run.results["data"] = _figures(*run.part("data", DATA_SECONDS))
+        run = Run(device=device, quick=quick, work=work, stop=stop)
+        figure.results["data"] = _with_end(*run.part("data", DATA_SECONDS))
         for name, seconds in CHECKS.items():
-            checks += _checks(name, *run.part(name, seconds))
-            if name == "kernel":
-                checks.append(_sanitized(run))
-            run.write()
+            rows, reason = run.part(name, seconds)
+            ended = [{"name": f"{name}: comes to its end", "passed": False, "reason": reason}] if reason else []
+            figure.results["checks"] += [*rows, *ended, *([_sanitized(run)] if name == "kernel" else [])]
+            figure.write(path, command=command)
         for name, seconds in SPEEDS.items():
-            run.results[name] = _figures(*run.part(name, seconds))
-            run.write()
-        run.results["seconds"] = round(now() - began, 1)
-        run.write()
-    return run.results
+            figure.results[name] = _with_end(*run.part(name, seconds))
+            figure.write(path, command=command)
+    figure.results["seconds"] = round(now() - began, 1)
+    figure.write(path, command=command)
+    return figure.results
 
 
-def _checks(name: str, found: list[dict[str, Any]] | None, reason: str) -> list[dict[str, Any]]:
-    """Return a part's checks; one more that failed, if the part did not come to its end."""
-    return (found or []) + ([{"name": f"{name}: to its end", "passed": False, "reason": reason}] if reason else [])
+def _conditions(device: str, *, quick: bool) -> dict[str, Any]:
+    kernels = load()
+    conditions = describe_machine() | {"kernels": kernels.instructions if kernels else why_missing()}
+    if device == "cuda":
+        found = torch.cuda.get_device_properties(0)
+        conditions |= {"device_bytes": found.total_memory, "cuda": torch.version.cuda}
+        device = found.name
+    return conditions | {"device": device, "quick": quick}
 
 
-def _figures(found: dict[str, Any] | None, reason: str) -> dict[str, Any]:
-    return (found or {}) | ({"ended early": reason} if reason else {})
+def _with_end(rows: list[Row], reason: str) -> list[Row]:
+    return [*rows, *([{"way": "ended early", "failed": reason}] if reason else [])]
 
 
-def _sanitized(run: Run) -> dict[str, Any]:
+def _sanitized(run: Run) -> Row:
     """Run the kernel's checks at toy size under compute-sanitizer, where there is one."""
-    check: dict[str, Any] = {"name": "Triton kernel: compute-sanitizer finds nothing", "passed": None, "reason": ""}
+    check: Row = {"name": "Triton kernel: compute-sanitizer finds nothing", "passed": None, "reason": ""}
     program = shutil.which(SANITIZER[0]) or shutil.which(SANITIZER[0], path="/usr/local/cuda/bin")
     if run.device != "cuda" or program is None:
         return check | {"reason": "no CUDA device" if run.device != "cuda" else f"{SANITIZER[0]} is not installed"}
-    found, reason = run.part("kernel", SANITIZER_SECONDS, before=(program, *SANITIZER[1:]), quick=True)
-    if "Device not supported" in reason or "took longer" in reason or not found:
-        return check | {"reason": reason or "it gave no results"}
-    failed = [each["name"] for each in found if each["passed"] is False]
+    rows, reason = run.part("kernel", SANITIZER_SECONDS, before=(program, *SANITIZER[1:]), quick=True)
+    if not rows or "Device not supported" in reason or "took longer" in reason:
+        return check | {"reason": reason or "it left no results"}
+    failed = [row["name"] for row in rows if row["passed"] is False]
     return check | {"passed": not reason and not failed, "reason": reason or ", ".join(failed)}
 
 

@@ -1,13 +1,12 @@
 """How fast are copies, decoding and loaders, each beside the ceiling that was timed in turns with it?
 
-In: a job. Out: medians, told after every round. A copy counts its bytes once, though the device reads and writes them.
+In: a job. Out: rows, told after every round. A copy counts its bytes once, though a device reads and writes them.
 """
 
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
 
 import torch
 from torchvision.io import decode_jpeg
@@ -15,146 +14,95 @@ from torchvision.io import decode_jpeg
 import ferdata
 from ferdata.plan.timing import now
 from ferdata.stream.device import decode, decode_torch
-from ferdata_bench.gpu.data import CODECS
-from ferdata_bench.gpu.job import Job, Way, in_turns, repeated
+from ferdata_bench.gpu.feeds import WORKERS, Feed, feeds
+from ferdata_bench.gpu.job import Go, Job, Row, Way, repeated, time_in_turns
 from ferdata_bench.gpu.payloads import Shape, encoded, joined
 
-__all__ = ["WORKERS", "Feed", "time_copies", "time_decoding", "time_jpeg", "time_loaders"]
+__all__ = ["time_copies", "time_decoding", "time_jpeg", "time_loaders"]
 
-WORKERS = (1, 2, 8)
 _GIGA = 1e9
 _SCRATCH_BYTES = 256 << 20
 _LEAD_SHARE = 0.3
 """Of a go that is not timed: a loader that was waiting has batches ready."""
-
-
-class Feed:
-    """A loader's batches without an end, and how long its consumer has waited for them."""
-
-    def __init__(self, job: Job, size: int, codec: str, batch_size: int, **options: Any) -> None:
-        root = str(job.shards(size, codec))
-        self.loader = ferdata.Loader(root, batch_size=batch_size, device=job.device, **options)
-        self._batches = self._endless()
-        self._before = 0.0
-
-    def __next__(self) -> Any:
-        return next(self._batches)
-
-    def close(self) -> None:
-        """Close the loader."""
-        self._batches.close()
-        self.loader.close()
-
-    @property
-    def waited_seconds(self) -> float:
-        """What the loader's metrics say of all epochs so far."""
-        return self._before + self.loader.metrics().consumer_wait_seconds
-
-    def _endless(self) -> Generator[Any, None, None]:
-        while True:
-            yield from self.loader
-            self._before = self.waited_seconds
-
-
-def feeds(job: Job, size: int, batch_size: int, workers: tuple[int, ...], stack: ExitStack) -> dict[str, Feed]:
-    """Return every way of feeding a device, by its name; ``stack`` closes them."""
-    streamed = {
-        f"{codec} streamed, workers: {number}": (codec, {"num_workers": number})
-        for codec in CODECS
-        for number in workers
-    }
-    resident = {f"{codec} resident": (codec, {"resident": True}) for codec in CODECS}
-    found = {}
-    for name, (codec, options) in (streamed | resident).items():
-        found[name] = Feed(job, size, codec, batch_size, **options)
-        stack.callback(found[name].close)
-    return found
+_TO_THE_DEVICE, _ON_THE_DEVICE = "copy to the device", "copy on the device"
 
 
 def time_copies(job: Job) -> None:
-    """Time copies to the device and on it."""
+    """Time copies from page-locked memory to the device, and on it."""
     size = 1 << 16 if job.quick else 512 << 20
-    here = torch.zeros(size, dtype=torch.uint8, pin_memory=job.device.type == "cuda")
-    one, two = (torch.zeros(size, dtype=torch.uint8, device=job.device) for _ in range(2))
-    ways = {
-        "page-locked memory to the device": repeated(job, lambda: one.copy_(here, non_blocking=True), size),
-        "device to device": repeated(job, lambda: two.copy_(one), size),
-    }
-    for rows in in_turns(job, ways, "GB/s", scale=_GIGA):
-        job.tell(rows)
+    time_in_turns(job, [], {}, _copies(job, (size,), size), "GB/s", until=job.deadline, scale=_GIGA)
 
 
 def time_decoding(job: Job) -> None:
     """Time decoding alone, in bytes of pixels, beside a copy of these on the device."""
-    told: dict[str, Any] = {}
-    for size in job.sizes:
-        with ferdata.Loader(str(job.shards(size, "raw")), batch_size=4 if job.quick else 256, num_workers=0) as loader:
+    told: list[Row] = []
+    some = 4 if job.quick else 256
+    cases = [(size, times) for size in job.sizes for times in (1, 8)]
+    for number, (size, times) in enumerate(cases):
+        until = job.share(number, len(cases))
+        with ferdata.Loader(str(job.shards(size, "raw")), batch_size=some, num_workers=0) as loader:
             images = next(iter(loader)).images.clone()
-        some = [encoded(image) for image in images.numpy()]
-        for times in (1, 8):
-            payloads, offsets = (each.to(job.device) for each in joined(some * times))
-            pixels = images.to(job.device).repeat(times, 1, 1, 1)
-            shape, out = (3, size, size), torch.empty_like(pixels)
-            ways: dict[str, Way] = {
-                "copy on the device": repeated(job, partial(out.copy_, pixels), pixels.numel()),
-                "tensor operations": repeated(
-                    job, partial(_by_operations, payloads, offsets, shape, out), pixels.numel()
-                ),
-            }
-            if pixels.is_cuda and decode.kernel(pixels.device) is not None:
-                ways["Triton kernel"] = repeated(
-                    job, partial(ferdata.decode, payloads, offsets, shape, out), pixels.numel()
-                )
-            for rows in in_turns(job, ways, "GB/s", scale=_GIGA):
-                job.tell(told | {f"{size} px, {len(pixels)} images at a time": rows})
-            told[f"{size} px, {len(pixels)} images at a time"] = rows
+        batch = [encoded(image) for image in images.numpy()] * times
+        payloads, offsets = (each.to(job.device) for each in joined(batch))
+        shape, pixels = (3, size, size), images.to(job.device).repeat(times, 1, 1, 1)
+        out = torch.empty_like(pixels)
+        functions: dict[str, Callable[[], object]] = {
+            _ON_THE_DEVICE: partial(out.copy_, pixels),
+            "tensor operations": partial(_undo, payloads, offsets, shape, out),
+        }
+        if pixels.is_cuda and decode.kernel(pixels.device) is not None:
+            functions["Triton kernel"] = partial(ferdata.decode, payloads, offsets, shape, out)
+        ways = {name: repeated(job, function, pixels.numel()) for name, function in functions.items()}
+        about = {"size": size, "images at a time": len(pixels)}
+        ceilings = dict.fromkeys(list(ways)[1:], _ON_THE_DEVICE)
+        time_in_turns(job, told, about, ways, "GB/s", until=until, scale=_GIGA, ceilings=ceilings)
 
 
 def time_loaders(job: Job) -> None:
-    """Time what arrives of each way of feeding, beside a copy of a batch's pixels over the bus."""
-    told: dict[str, Any] = {}
+    """Time what arrives of each way of feeding, beside copies of a batch's pixels over the bus and on the device."""
+    told: list[Row] = []
     batch_size = 8 if job.quick else 256
-    for size in job.sizes:
-        half = (job.deadline - now()) / (len(job.sizes) - len(told))
+    for number, size in enumerate(job.sizes):
+        until = job.share(number, len(job.sizes))
         with ExitStack() as stack:
-            one = torch.zeros((batch_size, 3, size, size), dtype=torch.uint8, pin_memory=job.device.type == "cuda")
-            there = one.to(job.device)
-            copy = partial(there.copy_, one, non_blocking=True)
-            ways = {"copy of a batch over the bus": repeated(job, copy, batch_size)}
-            ways |= {
-                name: _arriving(job, feed) for name, feed in feeds(job, size, batch_size, _workers(job), stack).items()
-            }
-            for rows in in_turns(job, ways, "images/s", until=now() + half):
-                job.tell(told | {f"{size} px": rows})
-            told[f"{size} px"] = rows
+            found = feeds(job, size, batch_size, WORKERS[:1] if job.quick else WORKERS, stack)
+            ways = _copies(job, (batch_size, 3, size, size), batch_size)
+            ways |= {name: _arriving(job, feed) for name, feed in found.items()}
+            ceilings = {name: _ON_THE_DEVICE if "resident" in name else _TO_THE_DEVICE for name in found}
+            about = {"size": size, "batch size": batch_size}
+            time_in_turns(job, told, about, ways, "images/s", until=until, ceilings=ceilings)
 
 
 def time_jpeg(job: Job) -> None:
-    """Time what torchvision decodes on the device (nvJPEG, with CUDA) of files that are in memory."""
-    told: dict[str, Any] = {}
-    for size in job.sizes:
+    """Time what torchvision decodes on the device (on CUDA by nvJPEG) of files that are in memory."""
+    told: list[Row] = []
+    for number, size in enumerate(job.sizes):
+        until = job.share(number, len(job.sizes))
         paths = sorted(job.files(size).rglob("*.jpg"))[: 8 if job.quick else 256]
         files = [torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8) for path in paths]
-        way = repeated(job, partial(decode_jpeg, files, device=job.device), len(files))
+        ways = {"torchvision.io.decode_jpeg": repeated(job, partial(decode_jpeg, files, device=job.device), len(files))}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # torchcodec will have it
-            for rows in in_turns(job, {"torchvision.io.decode_jpeg": way}, "images/s"):
-                job.tell(told | {f"{size} px": rows})
-        told[f"{size} px"] = rows
+            time_in_turns(job, told, {"size": size, "images at a time": len(files)}, ways, "images/s", until=until)
 
 
-def _workers(job: Job) -> tuple[int, ...]:
-    return WORKERS[:1] if job.quick else WORKERS
+def _copies(job: Job, shape: tuple[int, ...], work: int) -> dict[str, Way]:
+    here = torch.zeros(shape, dtype=torch.uint8, pin_memory=job.device.type == "cuda")
+    one, two = (torch.zeros(shape, dtype=torch.uint8, device=job.device) for _ in range(2))
+    return {
+        _TO_THE_DEVICE: repeated(job, partial(one.copy_, here, non_blocking=True), work),
+        _ON_THE_DEVICE: repeated(job, partial(two.copy_, one), work),
+    }
 
 
 def _arriving(job: Job, feed: Feed) -> Way:
-    def way() -> tuple[float, float]:
+    def way() -> Go:
         _taken(feed, _LEAD_SHARE * job.seconds)
         job.finish()
-        start = now()
+        start, waited = now(), feed.waited_seconds
         images = _taken(feed, job.seconds)
         job.finish()
-        return images, now() - start
+        return Go(work=images, seconds=now() - start, waited_seconds=feed.waited_seconds - waited)
 
     return way
 
@@ -167,7 +115,7 @@ def _taken(feed: Feed, seconds: float) -> int:
     return images
 
 
-def _by_operations(payloads: torch.Tensor, offsets: torch.Tensor, shape: Shape, out: torch.Tensor) -> None:
+def _undo(payloads: torch.Tensor, offsets: torch.Tensor, shape: Shape, out: torch.Tensor) -> None:
     """Decode as ``ferdata.decode`` does where there is no Triton."""
     size = max(1, _SCRATCH_BYTES // decode_torch.scratch_bytes(shape))
     for start in range(0, len(out), size):

@@ -1,8 +1,8 @@
 """Does a network on the device wait for data? The same step fed in every way, and on one batch that stays there.
 
-In: a job. Out: images/s, their ratio to the batch that stays, and the share of the time that the consumer waited by
-the loader's metrics. That share is the processor's: on a GPU a wait may hide behind work that is queued there, and
-a resident loader waits for the GPU itself, so the ratio is what counts.
+In: a job. Out: images/s, their share of what the batch that stays gives (0.99 is asked), and the share of the time that
+the consumer waited, by the loader's metrics. That is the processor's time: on a GPU a wait may hide behind work that is
+queued there, and a resident loader waits for the GPU itself. So the first share is what counts.
 """
 
 from collections.abc import Callable
@@ -14,82 +14,48 @@ from torch import nn
 from torchvision.models import resnet18
 
 from ferdata.labels import AFFECTNET_8
+from ferdata.parallel import usable_cores
 from ferdata.plan.timing import now
 from ferdata.training.nets.networks import build_network
-from ferdata_bench.gpu.job import Job, Way, in_turns
-from ferdata_bench.gpu.speeds import WORKERS, Feed, feeds
+from ferdata_bench.gpu.feeds import WORKERS, Feed, feeds
+from ferdata_bench.gpu.job import Go, Job, Row, Way, time_in_turns
 
-__all__ = ["time_steps"]
+__all__ = ["STAYS", "time_steps"]
 
+STAYS = "a batch that stays"
 Step = Callable[[Any], None]
-_RESIDENT_BATCH = "a batch that stays"
-_STEP_ROOM = (3, 300)
+_LEAST_STEPS, _MOST_STEPS = 3, 300
+_ROOMY_BYTES = 20e9
+"""With so much memory a device takes 256 images at a time through ``mod4``, else 64."""
 
 
 def time_steps(job: Job) -> None:
     """Time every network with every way of feeding it."""
-    told: dict[str, Any] = {}
-    size, batch_size = job.sizes[0], 4 if job.quick else 256
+    told: list[Row] = []
+    size, batch_size = job.sizes[0], _batch_size(job)
+    workers = 1 if job.quick else min(WORKERS[-1], usable_cores())
     with ExitStack() as stack:
-        found = feeds(job, size, batch_size, (1 if job.quick else WORKERS[-1],), stack)
-        for name, network in (
-            ("mod4", build_network("mod4", size=(size, size), num_classes=len(AFFECTNET_8))),
-            ("resnet18", resnet18(num_classes=len(AFFECTNET_8))),
-        ):
-            until = now() + (job.deadline - now()) / (2 - len(told))
+        found = feeds(job, size, batch_size, (workers,), stack)
+        batch = next(next(iter(found.values())))
+        batch = batch._replace(images=batch.images.clone(), labels=batch.labels.clone())
+        networks = {
+            "mod4": build_network("mod4", size=(size, size), num_classes=len(AFFECTNET_8)),
+            "resnet18": resnet18(num_classes=len(AFFECTNET_8)),
+        }
+        for number, (name, network) in enumerate(networks.items()):
+            until = job.share(number, len(networks))
             step = _step(job, network)
-            batch = next(next(iter(found.values())))
             steps = _steps_of_a_go(job, step, batch)
-            goes = {way: _Go(job, step, feed, steps) for way, feed in found.items()}
-            ways: dict[str, Way] = {_RESIDENT_BATCH: _Go(job, step, _Same(batch), steps), **goes}
-            for rows in in_turns(job, ways, "images/s", until=until):
-                for way, row in rows.items():
-                    if way in goes and "images/s" in row:
-                        row["ratio to the batch that stays"] = round(
-                            row["images/s"] / rows[_RESIDENT_BATCH]["images/s"], 4
-                        )
-                        row["data wait share"] = round(goes[way].wait_share, 4)
-                job.tell(told | {name: rows})
-            told[name] = rows
+            ways = {STAYS: _staying(job, step, batch, steps)}
+            ways |= {way: _fed(job, step, feed, steps) for way, feed in found.items()}
+            about = {"network": name, "size": size, "batch size": batch_size}
+            time_in_turns(job, told, about, ways, "images/s", until=until, ceilings=dict.fromkeys(found, STAYS))
 
 
-class _Same:
-    """One batch, again and again."""
-
-    waited_seconds = 0.0
-
-    def __init__(self, batch: Any) -> None:
-        self._batch = batch._replace(images=batch.images.clone(), labels=batch.labels.clone())
-
-    def __next__(self) -> Any:
-        return self._batch
-
-
-class _Go:
-    """One go of a feed: so many steps."""
-
-    def __init__(self, job: Job, step: Step, feed: Feed | _Same, steps: int) -> None:
-        self._job, self._step, self._feed, self._steps = job, step, feed, steps
-        self._waited = self._seconds = 0.0
-
-    @property
-    def wait_share(self) -> float:
-        """Share of the time of all goes."""
-        return self._waited / self._seconds
-
-    def __call__(self) -> tuple[float, float]:
-        images, waited = 0, self._feed.waited_seconds
-        self._job.finish()
-        start = now()
-        for _ in range(self._steps):
-            batch = next(self._feed)
-            self._step(batch)
-            images += len(batch.images)
-        self._job.finish()
-        seconds = now() - start
-        self._waited += self._feed.waited_seconds - waited
-        self._seconds += seconds
-        return images, seconds
+def _batch_size(job: Job) -> int:
+    if job.device.type != "cuda" or job.quick:
+        return 4
+    return 256 if torch.cuda.get_device_properties(job.device).total_memory > _ROOMY_BYTES else 64
 
 
 def _step(job: Job, network: nn.Module) -> Step:
@@ -111,12 +77,32 @@ def _step(job: Job, network: nn.Module) -> Step:
 
 
 def _steps_of_a_go(job: Job, step: Step, batch: Any) -> int:
-    """Return how many steps fill about two goes of other measurements; the first ones choose algorithms."""
-    for _ in range(2):
+    """Return how many steps take twice the least time of a go; the first ones, which choose algorithms, are slow."""
+    go = [_staying(job, step, batch, _LEAST_STEPS)() for _ in range(2)][-1]
+    return min(max(int(2 * job.seconds / go.seconds * _LEAST_STEPS), _LEAST_STEPS), _MOST_STEPS)
+
+
+def _staying(job: Job, step: Step, batch: Any, steps: int) -> Way:
+    def way() -> Go:
         job.finish()
         start = now()
-        for _ in range(_STEP_ROOM[0]):
+        for _ in range(steps):
             step(batch)
         job.finish()
-        each = (now() - start) / _STEP_ROOM[0]
-    return min(max(int(2 * job.seconds / each), _STEP_ROOM[0]), _STEP_ROOM[1])
+        return Go(work=steps * len(batch.images), seconds=now() - start)
+
+    return way
+
+
+def _fed(job: Job, step: Step, feed: Feed, steps: int) -> Way:
+    def way() -> Go:
+        job.finish()
+        start, waited, images = now(), feed.waited_seconds, 0
+        for _ in range(steps):
+            batch = next(feed)
+            step(batch)
+            images += len(batch.images)
+        job.finish()
+        return Go(work=images, seconds=now() - start, waited_seconds=feed.waited_seconds - waited)
+
+    return way
