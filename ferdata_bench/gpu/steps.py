@@ -45,7 +45,7 @@ def time_steps(job: Job) -> None:
         for number, (name, network) in enumerate(networks.items()):
             until = job.share(number, len(networks))
             step = _step(job, network)
-            steps = _steps_of_a_go(job, step, batch)
+            steps = 1 if job.quick else _steps_of_a_go(job, step, batch)
             ways = {STAYS: _staying(job, step, batch, steps)}
             ways |= {way: _fed(job, step, feed, steps) for way, feed in found.items()}
             about = {"network": name, "size": size, "batch size": batch_size}
