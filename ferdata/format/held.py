@@ -7,7 +7,7 @@ import numpy as np
 
 from ferdata.errors import ShardCorruptError
 from ferdata.format.codecs import CODECS, Codec
-from ferdata.format.container import MappedBodies
+from ferdata.format.container import BodyJob, MappedBodies
 from ferdata.format.kernels.native import load
 from ferdata.sample import TensorSpec
 
@@ -68,13 +68,16 @@ class HeldReader:
             ShardCorruptError: If one cannot be decoded, though its checksum fits.
         """
         numbers, rows = np.ascontiguousarray(numbers, np.int64), np.ascontiguousarray(rows, np.int64)
-        verified, done = np.zeros(len(numbers), bool), 0
-        while done < len(numbers):
-            if self._mapped is not None:
-                done += self._decoder.many(self._mapped, numbers[done:], out, rows[done:], verified[done:])
-            if done < len(numbers):
-                self._read_one(int(numbers[done]), out[rows[done]])
-                done += 1
+
+        def one(number: int) -> None:
+            self._read_one(int(numbers[number]), out[rows[number]])
+
+        if self._mapped is None:
+            for number in range(len(numbers)):
+                one(number)
+        else:
+            nothing = np.zeros(len(numbers), bool)  # to verify
+            self._decoder.run(BodyJob(self._mapped, numbers, out, rows, nothing), one)
         return int((self._bodies.stops[numbers] - self._bodies.starts[numbers]).sum())
 
     def _read_one(self, number: int, row: np.ndarray) -> None:

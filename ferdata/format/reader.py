@@ -12,7 +12,7 @@ import numpy as np
 
 from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format.codecs import BodyDecoder
-from ferdata.format.container import MappedBodies, OpenShard, open_shard_file, shard_copy
+from ferdata.format.container import BodyJob, MappedBodies, OpenShard, open_shard_file, shard_copy
 from ferdata.format.index import DatasetIndex, ShardInfo, check_file
 from ferdata.format.kernels.native import load
 from ferdata.store import Store
@@ -160,14 +160,13 @@ class ShardReader:
         if num_bytes is None:
             raise self._wrong_positions(positions)
         chosen = None if verify is True else np.ascontiguousarray(np.broadcast_to(verify, len(positions)), bool)
-        done = self._decoder.many(bodies, positions, out, rows, chosen)
-        while done < len(positions):
-            position = int(positions[done])
+
+        def one(number: int) -> None:
+            position = int(positions[number])
             [body] = self._shard.bodies(position, 1)
-            self._decode_one(position, body, out[rows[done]])
-            done += 1
-            rest = None if chosen is None else chosen[done:]
-            done += self._decoder.many(bodies, positions[done:], out, rows[done:], rest)
+            self._decode_one(position, body, out[rows[number]])
+
+        self._decoder.run(BodyJob(bodies, positions, out, rows, chosen), one)
         return num_bytes
 
     def _read_runs(self, positions: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:

@@ -4,14 +4,14 @@ In: uint8 pixels. Out: bytes, and back, straight into a row of a batch. Costs ar
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
 from ferdata.errors import OptionError
-from ferdata.format.container import Container, MappedBodies, SampleMembers
+from ferdata.format.container import BodyJob, Container, SampleMembers
 from ferdata.sample import TensorSpec
 
 __all__ = ["BodyDecoder", "BodyEncoder", "Codec", "image_shape", "own_settings"]
@@ -45,28 +45,22 @@ class BodyDecoder(ABC):
         """
         return stored
 
-    def many(
-        self,
-        bodies: MappedBodies,
-        positions: np.ndarray,
-        out: np.ndarray,
-        rows: np.ndarray,
-        verify: np.ndarray | None = None,
-    ) -> int:
-        """Fill rows of a batch from a mapped file, a whole job in one call, as far as that can be done.
-
-        Args:
-            bodies: All of the shard.
-            positions: int64 ``[n]``, C-contiguous, which.
-            out: uint8 ``[R, C * H * W]``, C-contiguous and writable.
-            rows: int64 ``[n]``, C-contiguous, the row of each.
-            verify: bool ``[n]``, C-contiguous, whose checksums to verify if the codec leaves the choice; None for all.
+    def many(self, job: BodyJob) -> int:
+        """Decode bodies of a mapped file, a whole job in one call, as far as that can be done.
 
         Returns:
             How many are done. Whether the next one is sound and can be decoded is for the container and :meth:`one`
             to say.
         """
         return 0
+
+    def run(self, job: BodyJob, one: Callable[[int], None]) -> None:
+        """Decode all bodies of a job; those that :meth:`many` leaves are for ``one``, which is given their number."""
+        done = self.many(job)
+        while done < len(job.positions):
+            one(done)
+            done += 1
+            done += self.many(job.rest(done))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

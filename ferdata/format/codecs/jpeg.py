@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format.codecs.codec import BodyDecoder, BodyEncoder, Codec, image_shape
-from ferdata.format.container import PLAIN_TAR, Container, MappedBodies
+from ferdata.format.container import PLAIN_TAR, BodyJob, Container
 from ferdata.format.kernels import deinterleave_into
 from ferdata.format.kernels.native import address, load
 from ferdata.sample import TensorSpec
@@ -94,36 +94,29 @@ class JpegDecoder(BodyDecoder):
         is_done = self._fast is not None and self._fast(stored, self._pixels, False)
         deinterleave_into(self._pixels if is_done else _pillow_decode(stored, self.shape), row.reshape(self.shape))
 
-    def many(
-        self,
-        bodies: MappedBodies,
-        positions: np.ndarray,
-        out: np.ndarray,
-        rows: np.ndarray,
-        verify: np.ndarray | None = None,
-    ) -> int:
+    def many(self, job: BodyJob) -> int:
         """Fill rows image by image, as simplejpeg decodes them, with nothing else per image but what gives planes."""
         kernels, decode, pixels, row_bytes = load(), self._fast, self._pixels, self._pixels.size
+        bodies, out = job.bodies, job.out
         if kernels is None or decode is None or out.shape[1] != row_bytes or not out.flags.c_contiguous:
             return 0
-        plain: int = kernels.plain_jpegs(bodies.at, address(positions), len(positions), *self.shape[1:])
+        plain: int = kernels.plain_jpegs(bodies.at, address(job.positions), len(job.positions), *self.shape[1:])
+        positions = job.positions[:plain]
         if bodies.checksums is not None:
-            plain = bodies.num_sound(positions[:plain])
-        view, out_at, pixels_at, num_pixels = (
+            positions = positions[: bodies.num_sound(positions)]
+        file, out_at, pixels_at, num_pixels = (
             memoryview(bodies.file.data),
             address(out),
             address(pixels),
             row_bytes // 3,
         )
-        positions = positions[:plain]
-        jobs = zip(
-            bodies.starts[positions].tolist(), bodies.stops[positions].tolist(), rows[:plain].tolist(), strict=True
-        )
-        for done, (start, stop, row) in enumerate(jobs):
-            if not decode(view[start:stop], pixels, True):
+        starts, stops, rows = bodies.starts[positions], bodies.stops[positions], job.rows[: len(positions)]
+        each = zip(starts.tolist(), stops.tolist(), rows.tolist(), strict=True)
+        for done, (start, stop, row) in enumerate(each):
+            if not decode(file[start:stop], pixels, True):
                 return done
             kernels.planes(pixels_at, 3, num_pixels, out_at + row * row_bytes, 1)
-        return plain
+        return len(positions)
 
 
 def _cached_pixels(shape: tuple[int, int, int]) -> np.ndarray:

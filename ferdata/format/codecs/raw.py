@@ -6,9 +6,9 @@ from typing import ClassVar
 import numpy as np
 
 from ferdata.format.codecs.codec import BodyDecoder, Codec
-from ferdata.format.container import PLAIN_TAR, Container, MappedBodies
+from ferdata.format.container import PLAIN_TAR, BodyJob, Container
 from ferdata.format.kernels.moves import STREAMING_BYTES
-from ferdata.format.kernels.native import address, load
+from ferdata.format.kernels.native import load
 from ferdata.sample import TensorSpec
 
 __all__ = ["Raw"]
@@ -32,17 +32,8 @@ class _Copier(BodyDecoder):
     def one(self, stored: memoryview, row: np.ndarray) -> None:
         row[:] = np.frombuffer(stored, np.uint8)
 
-    def many(
-        self,
-        bodies: MappedBodies,
-        positions: np.ndarray,
-        out: np.ndarray,
-        rows: np.ndarray,
-        verify: np.ndarray | None = None,
-    ) -> int:
-        kernels, row_bytes = load(), out.shape[1]
+    def many(self, job: BodyJob) -> int:
+        kernels = load()
         assert kernels is not None
-        job, to_rows = (bodies.at, address(positions), len(positions)), (row_bytes, len(out), address(rows))
-        chosen = None if verify is None else address(verify)
-        done: int = kernels.copy(*job, address(out), *to_rows, chosen, int(row_bytes >= STREAMING_BYTES))
+        done: int = kernels.copy(*job.arguments(), job.chosen(), int(job.out.shape[1] >= STREAMING_BYTES))
         return done

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from ferdata.format.codecs.codec import BodyDecoder, Codec
-from ferdata.format.container import Container, MappedBodies, frame_tar
+from ferdata.format.container import BodyJob, Container, frame_tar
 from ferdata.format.container.zstd_frame import Decompressor, check_level
 from ferdata.sample import TensorSpec
 
@@ -40,12 +40,5 @@ class _Inflater(BodyDecoder):
     def one(self, stored: memoryview, row: np.ndarray) -> None:
         self._decompressor.into(stored, row)
 
-    def many(
-        self,
-        bodies: MappedBodies,
-        positions: np.ndarray,
-        out: np.ndarray,
-        rows: np.ndarray,
-        verify: np.ndarray | None = None,
-    ) -> int:
-        return self._decompressor.into_rows(bodies, positions, out, rows)
+    def many(self, job: BodyJob) -> int:
+        return self._decompressor.into_rows(job)

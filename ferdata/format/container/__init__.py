@@ -1,6 +1,6 @@
 """How samples lie in a shard file: a tar of zstd frames, or a plain tar with a table. Knows nothing of pixels."""
 
-from ferdata.format.container.bodies import MappedBodies
+from ferdata.format.container.bodies import BodyJob, MappedBodies
 from ferdata.format.container.container import Container, ContainerWriter, OpenShard
 from ferdata.format.container.frame_tar import frame_tar
 from ferdata.format.container.members import SampleMembers, json_bytes_for
@@ -11,6 +11,7 @@ from ferdata.format.container.tar import END_OF_TAR
 __all__ = [
     "END_OF_TAR",
     "PLAIN_TAR",
+    "BodyJob",
     "Container",
     "ContainerWriter",
     "MappedBodies",

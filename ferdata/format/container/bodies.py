@@ -4,12 +4,14 @@ In: the file and where bodies stand in it. Out: what a job needs, asked for and 
 """
 
 import ctypes
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 from ferdata.format.kernels.native import Kernels, address
 
-__all__ = ["MappedBodies"]
+__all__ = ["BodyJob", "MappedBodies"]
 
 _PROBE_STEP = 8
 """Of a file that was in memory a moment ago, so many bodies are taken to be there for one that is looked at."""
@@ -68,3 +70,36 @@ class MappedBodies:
         """Return how many of the positions come before the first whose body does not have its checksum."""
         sound: int = self._kernels.check(self.at, address(positions), len(positions))
         return sound
+
+
+@dataclass(frozen=True, slots=True)
+class BodyJob:
+    """Bodies to be decoded into rows of a batch, as a codec's kernel takes them.
+
+    Attributes:
+        bodies: All of the shard.
+        positions: int64 ``[n]``, C-contiguous, which.
+        out: uint8 ``[R, C * H * W]``, C-contiguous and writable.
+        rows: int64 ``[n]``, C-contiguous, the row of each.
+        verify: bool ``[n]``, C-contiguous, whose checksums to verify if the codec leaves the choice; None for all.
+    """
+
+    bodies: MappedBodies
+    positions: np.ndarray
+    out: np.ndarray
+    rows: np.ndarray
+    verify: np.ndarray | None = None
+
+    def rest(self, done: int) -> Self:
+        """Return the job without its first so many bodies."""
+        verify = None if self.verify is None else self.verify[done:]
+        return replace(self, positions=self.positions[done:], rows=self.rows[done:], verify=verify)
+
+    def arguments(self) -> tuple[int, ...]:
+        """Return ``(bodies, positions, count, out, row bytes, rows in out, rows)``, as kernels take them."""
+        source = self.bodies.at, address(self.positions), len(self.positions)
+        return *source, address(self.out), self.out.shape[1], len(self.out), address(self.rows)
+
+    def chosen(self) -> int | None:
+        """Return where ``verify`` stands, as kernels take it."""
+        return None if self.verify is None else address(self.verify)

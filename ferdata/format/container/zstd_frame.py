@@ -7,13 +7,12 @@ import struct
 import threading
 from typing import Any
 
-import numpy as np
 import zstandard
 
 from ferdata.errors import OptionError, ShardCorruptError
-from ferdata.format.container.bodies import MappedBodies
+from ferdata.format.container.bodies import BodyJob
 from ferdata.format.container.libzstd import LibzstdContext, find_libzstd
-from ferdata.format.kernels.native import address, load
+from ferdata.format.kernels.native import load
 
 __all__ = ["CHECKSUM_BYTES", "Compressor", "Decompressor", "check_level", "inflate"]
 
@@ -80,25 +79,17 @@ class Decompressor:
             raise _damaged(error) from error
         _check_end(stored)
 
-    def into_rows(self, bodies: MappedBodies, positions: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
+    def into_rows(self, job: BodyJob) -> int:
         """Inflate frames of a mapped file, each into its row of a batch.
 
-        One call without Python and without its lock, where kernels and libzstd are there.
-
-        Args:
-            bodies: All of the shard.
-            positions: int64 ``[n]``, C-contiguous, which.
-            out: uint8 ``[R, row_bytes]``, C-contiguous and writable.
-            rows: int64 ``[n]``, C-contiguous, the row of each.
+        One call without Python and its lock, where kernels and libzstd are there.
 
         Returns:
             How many are done. The next is damaged, or :meth:`into` has to say whether it is.
         """
         if self._kernels is None or self._context is None:
             return 0
-        job = bodies.at, address(positions), len(positions)
-        to_rows = address(out), out.shape[1], len(out), address(rows)
-        done: int = self._kernels.inflate(self._context.function, self._context.address, *job, *to_rows)
+        done: int = self._kernels.inflate(self._context.function, self._context.address, *job.arguments())
         return done
 
 

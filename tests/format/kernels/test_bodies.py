@@ -1,7 +1,7 @@
 """A job in one call: checksums, and frames inflated by the system's libzstd; the same verdicts where it is missing."""
 
 import io
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from ferdata.format import DatasetIndex, ShardReader, kernel_notice
 from ferdata.format.codecs import BodyDecoder
 from ferdata.format.codecs.compact import PixelCoder
 from ferdata.format.codecs.raw import Raw
-from ferdata.format.container import MappedBodies, libzstd
+from ferdata.format.container import BodyJob, MappedBodies, libzstd
 from ferdata.format.container.stored_frame import stored_frame, stored_payload
 from ferdata.format.container.zstd_frame import Compressor, Decompressor
 from ferdata.format.kernels.native import address, load
@@ -74,15 +74,15 @@ def test_bodies_outside_the_file_are_not_touched(start: int, stop: int) -> None:
         only, rows = np.array([position]), np.zeros(1, np.int64)
         assert bodies.num_sound(only) == 0
         assert bodies.expect(-1, only) is None
-        assert Raw().decoder(SPEC).many(bodies, only, out, rows) == 0
-        assert Decompressor().into_rows(bodies, only, out, rows) == 0
+        assert Raw().decoder(SPEC).many(BodyJob(bodies, only, out, rows)) == 0
+        assert Decompressor().into_rows(BodyJob(bodies, only, out, rows)) == 0
         assert kernels.plain_jpegs(bodies.at, address(only), 1, 1, 1) == 0
     unverified, first = np.zeros(1, bool), np.zeros(1, np.int64)
     for row in (-1, 2, 1 << 62):
-        assert Raw().decoder(SPEC).many(bodies, first, out, np.array([row]), unverified) == 0
-    assert Raw().decoder(SPEC).many(bodies, first, out, np.ones(1, np.int64)) == 0  # its checksum is another
+        assert Raw().decoder(SPEC).many(BodyJob(bodies, first, out, np.array([row]), unverified)) == 0
+    assert Raw().decoder(SPEC).many(BodyJob(bodies, first, out, np.ones(1, np.int64))) == 0  # its checksum is another
     assert not out.any()
-    assert Raw().decoder(SPEC).many(bodies, first, out, np.ones(1, np.int64), unverified) == 1
+    assert Raw().decoder(SPEC).many(BodyJob(bodies, first, out, np.ones(1, np.int64), unverified)) == 1
     assert np.array_equal(out[1], bodies.file[:10])
 
 
@@ -156,8 +156,8 @@ class Frames:
     def read(self, rows: np.ndarray) -> int:
         """Return how many of them are done."""
         if self.coder is None:
-            return Decompressor().into_rows(self.bodies, np.arange(9), self.out, rows)
-        return self.coder.decode_bodies(self.bodies, np.arange(9), self.out, rows, None)
+            return Decompressor().into_rows(BodyJob(self.bodies, np.arange(9), self.out, rows))
+        return self.coder.decode_job(BodyJob(self.bodies, np.arange(9), self.out, rows, None))
 
 
 @needs_libzstd
@@ -202,7 +202,7 @@ def test_frames_that_a_writer_does_not_make_are_left_to_the_binding() -> None:
     for frame in [sound, *others]:
         file, out = np.frombuffer(frame + b"\0" * 64, np.uint8), np.zeros((1, ROW_BYTES), np.uint8)
         bodies, one = bodies_of(file, np.zeros(1, np.int64), np.array([len(frame)])), np.zeros(1, np.int64)
-        done = Decompressor().into_rows(bodies, one, out, one)
+        done = Decompressor().into_rows(BodyJob(bodies, one, out, one))
         assert done == (frame is sound), frame[:16].hex()
 
 
@@ -282,7 +282,7 @@ def test_large_and_incompressible_images_go_through_several_blocks(size: int) ->
 
     for verify in (None, np.zeros(4, bool)):
         out[:] = 0x5A
-        assert coder.decode_bodies(bodies, np.arange(4), out, np.array([3, 1, 0, 4]), verify) == 4
+        assert coder.decode_job(BodyJob(bodies, np.arange(4), out, np.array([3, 1, 0, 4]), verify)) == 4
         assert np.array_equal(out[[3, 1, 0, 4]].reshape(4, *shape), np.stack(images))
         assert (out[2] == 0x5A).all()
 
@@ -294,7 +294,10 @@ def test_only_checksums_that_are_asked_for_are_verified() -> None:
     data = frames.bodies.file.copy()
     data[int(frames.bodies.stops[4]) - 1] ^= 1
     bodies = bodies_of(data, frames.bodies.starts, frames.bodies.stops)
-    read = partial(frames.coder.decode_bodies, bodies, np.arange(9), frames.out, np.arange(9))
+    job = BodyJob(bodies, np.arange(9), frames.out, np.arange(9))
+
+    def read(verify: np.ndarray | None) -> int:
+        return frames.coder.decode_job(replace(job, verify=verify))
 
     assert read(None) == 4
     assert read(np.arange(9) != 4) == 9

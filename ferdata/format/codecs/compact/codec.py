@@ -8,7 +8,7 @@ import numpy as np
 from ferdata.format.codecs.codec import BodyDecoder, BodyEncoder, Codec, image_shape
 from ferdata.format.codecs.compact.coder import PixelCoder
 from ferdata.format.codecs.compact.member import member_header
-from ferdata.format.container import Container, MappedBodies, frame_tar
+from ferdata.format.container import BodyJob, Container, frame_tar
 from ferdata.format.container.stored_frame import stored_frame, stored_payload
 from ferdata.sample import TensorSpec
 
@@ -53,12 +53,5 @@ class _Decoder(BodyDecoder):
     def payload(self, stored: memoryview) -> memoryview:
         return stored_payload(stored, self._coder.max_bytes)
 
-    def many(
-        self,
-        bodies: MappedBodies,
-        positions: np.ndarray,
-        out: np.ndarray,
-        rows: np.ndarray,
-        verify: np.ndarray | None = None,
-    ) -> int:
-        return self._coder.decode_bodies(bodies, positions, out, rows, verify)
+    def many(self, job: BodyJob) -> int:
+        return self._coder.decode_job(job)

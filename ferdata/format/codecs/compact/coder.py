@@ -14,7 +14,7 @@ import numpy as np
 
 from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format.codecs.compact import fallback
-from ferdata.format.container import MappedBodies
+from ferdata.format.container import BodyJob
 from ferdata.format.kernels.moves import STREAMING_BYTES
 from ferdata.format.kernels.native import address, load, why_missing
 
@@ -104,23 +104,14 @@ class PixelCoder:
                 f"{num_bytes:,} bytes contradict themselves, expected a payload of {list(self.shape)} pixels"
             )
 
-    def decode_bodies(
-        self,
-        bodies: MappedBodies,
-        positions: np.ndarray,
-        out: np.ndarray,
-        rows: np.ndarray,
-        verify: np.ndarray | None,
-    ) -> int:
-        """Decode bodies of a mapped file, a whole job in one call; see :meth:`BodyDecoder.many`."""
-        self._check_out(out, len(out) * self._num_bytes)
+    def decode_job(self, job: BodyJob) -> int:
+        """Decode bodies of a mapped file; see :meth:`BodyDecoder.many`."""
+        self._check_out(job.out, len(job.out) * self._num_bytes)
         if self._kernels is None:
             return 0
-        job = bodies.at, address(positions), len(positions)
-        to_rows = address(out), self._num_bytes, len(out), address(rows)
         undo = self._image_at, self._room_at, self.max_bytes, self._scratch_at
-        chosen, is_streamed = None if verify is None else address(verify), int(self._num_bytes >= STREAMING_BYTES)
-        done: int = self._kernels.decode_bodies(*job, *to_rows, chosen, *undo, is_streamed)
+        is_streamed = int(self._num_bytes >= STREAMING_BYTES)
+        done: int = self._kernels.decode_bodies(*job.arguments(), job.chosen(), *undo, is_streamed)
         return done
 
     def _check_out(self, out: np.ndarray, num_bytes: int) -> None:
