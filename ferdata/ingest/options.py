@@ -65,6 +65,10 @@ class IngestOptions:
             none="each by itself",
         ),
     ] = None
+    fold: Annotated[
+        int | None,
+        Setting("Read this one of the folds that the source comes in.", "Splits", none="the first", least=1),
+    ] = None
     drop_leaks: Annotated[
         bool, Setting("Leave out train images whose very bytes are in another split too.", "Splits")
     ] = False
@@ -114,7 +118,7 @@ class IngestOptions:
                     f"group_by: {self.group_by!r} found, but no split is cut, expected val= or test= with it"
                 )
             _check_group_by(self.group_by)
-        scan = replace(self.scan, crop=self.transform.crop, num_workers=self.resolved_workers())
+        scan = replace(self.scan, crop=self.transform.crop, fold=self.fold, num_workers=self.resolved_workers())
         object.__setattr__(self, "scan", scan)
 
     def resolved_workers(self) -> int:
@@ -127,7 +131,7 @@ class IngestOptions:
         return (
             {"limit": self.limit, "seed": self.seed}
             | {name: getattr(self.scan, name) for name in scan}
-            | {name: getattr(self, name) for name in ("val", "test", "group_by", "drop_leaks")}
+            | {name: getattr(self, name) for name in ("val", "test", "group_by", "fold", "drop_leaks")}
         )
 
 

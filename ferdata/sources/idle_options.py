@@ -11,12 +11,12 @@ __all__ = ["refuse_idle_options", "refuse_labels"]
 
 
 def refuse_idle_options(detection: Detection, options: ScanOptions) -> None:
-    """Refuse ``automatic``, ``rafdb_images`` and ``labels`` where they would change nothing.
+    """Refuse ``automatic``, ``rafdb_images``, ``fold`` and ``labels`` where they would change nothing.
 
     Where labels may need an order, the reader decides about ``labels``, once it knows whether names are stored.
 
     Raises:
-        OptionError: If one of them was asked for.
+        OptionError: If one of them was asked for, or a fold that there is not.
     """
     where, layout = detection.root, detection.layout
     if options.automatic and layout.automatic is None:
@@ -26,6 +26,14 @@ def refuse_idle_options(detection: Detection, options: ScanOptions) -> None:
     if options.rafdb_images == "original" and not layout.has_originals:
         raise OptionError(
             f"{where}: rafdb_images original asked for, but {layout} has no choice of images; leave rafdb_images= out"
+        )
+    if options.fold is not None and not layout.folds:
+        raise OptionError(
+            f"{where}: fold {options.fold} asked for, but {layout} has no folds of its own; leave fold= out"
+        )
+    if options.fold is not None and options.fold > layout.folds:
+        raise OptionError(
+            f"{where}: fold {options.fold} asked for, but {layout} has folds 1 to {layout.folds}; name one"
         )
     has_numbers = any(name.isdecimal() for name in detection.class_folders)
     if options.labels is not None and not layout.may_need_order and not has_numbers:

@@ -64,6 +64,7 @@ class Layout:
         has_originals: There are original photographs too, which ``rafdb_images`` asks for.
         may_need_order: Its labels can be numbers without names, so ``labels`` can have a use; its reader decides.
         side: Width and height of its images in pixels, where all have the same.
+        folds: How many folds of its own the release has, one of which is read at a time; 0 if it has none.
         parts: Folders that its reader knows, in a split folder or else in the root; images in others are unread.
     """
 
@@ -80,6 +81,7 @@ class Layout:
     has_originals: bool = False
     may_need_order: bool = False
     side: int | None = None
+    folds: int = 0
     parts: tuple[str, ...] = ()
 
     def __str__(self) -> str:

@@ -21,6 +21,7 @@ class ScanOptions:
     Attributes:
         crop: ``"box"`` rejects items whose face box is unusable; ``"none"`` keeps them without a box.
         num_workers: Threads or processes that read annotation files.
+        fold: Which of the release's own folds is read, from 1, if it comes in folds; None for the first.
     """
 
     classes: Annotated[
@@ -41,6 +42,7 @@ class ScanOptions:
     )
     crop: str = "none"
     num_workers: int = 2
+    fold: int | None = None
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -306,6 +306,7 @@ def test_the_scan_hash_sees_every_value_and_nothing_else() -> None:
     [
         ({"num_workers": 0}, "workers: 0 found, expected at least 1"),
         ({"limit": 0}, "limit: 0 found, expected at least 1"),
+        ({"fold": 0}, "fold: 0 found, expected at least 1"),
         ({"seed": -1}, "seed: -1 found, expected at least 0"),
         (
             {"val": 1.5},

@@ -1,6 +1,7 @@
 """Options that a layout has no use for are refused, and taken where they decide something."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from trees_rafdb import KAGGLE_NAMES, class_folders, kaggle_a_tree, parquet_file
 
 from ferdata.errors import LayoutError, OptionError
 from ferdata.sources import Scan, ScanOptions, scan_source
+from ferdata.sources.idle_options import refuse_idle_options
+from ferdata.sources.layout import Detection
+from ferdata.sources.layouts import LAYOUTS
 
 
 def named_folders(root: Path) -> None:
@@ -58,6 +62,22 @@ def test_original_images_of_a_release_without_them_are_refused(tmp_path: Path, b
     """RAF-kaggle holds aligned images alone; taken in silence they would pass for the originals."""
     with pytest.raises(OptionError, match=r"has no choice of images; leave rafdb_images= out"):
         scanned(tmp_path, build, rafdb_images="original")
+
+
+@pytest.mark.parametrize("build", [npy_tree, rafdb_tree])
+def test_a_fold_of_a_release_without_folds_is_refused(tmp_path: Path, build: Callable[[Path], object]) -> None:
+    """Five trainings on one and the same split would pass for a cross-validation."""
+    with pytest.raises(OptionError, match=r"fold 2 asked for, but .* has no folds of its own; leave fold= out"):
+        scanned(tmp_path, build, fold=2)
+
+
+def test_a_fold_is_one_of_those_that_a_release_has(tmp_path: Path) -> None:
+    """Counted from 1, as such releases do."""
+    detection = Detection(layout=replace(LAYOUTS["AN-npy"], folds=5), root=str(tmp_path))
+
+    refuse_idle_options(detection, ScanOptions(fold=5))
+    with pytest.raises(OptionError, match=r"fold 6 asked for, but .* has folds 1 to 5; name one"):
+        refuse_idle_options(detection, ScanOptions(fold=6))
 
 
 @pytest.mark.parametrize("build", [*AFFECTNET, csv_tree, plus_tree, text_parquet, *RAFDB[:2]])
