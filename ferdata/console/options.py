@@ -6,7 +6,7 @@ the files of ``--json`` at the end.
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import NoneType, UnionType
@@ -36,6 +36,7 @@ __all__ = [
     "Workers",
     "check_codec",
     "names",
+    "one_of",
     "spread",
     "write_json",
 ]
@@ -216,6 +217,18 @@ def check_codec(codec: str, known: list[str]) -> None:
     """
     if codec not in known:
         raise OptionError(f"--codec: {codec!r} found, expected {either(known)}")
+
+
+def one_of(known: Iterable[str], *, help: str) -> Any:
+    """Return an argument whose value is one of these names; any other is wrong usage."""
+    allowed = list(known)
+
+    def checked(name: str) -> str:
+        if name not in allowed:
+            raise typer.BadParameter(f"{name!r} is not one of {', '.join(map(repr, allowed))}.")
+        return name
+
+    return typer.Argument(metavar=f"{{{'|'.join(allowed)}}}", help=help, callback=checked)
 
 
 def names(text: str) -> tuple[str, ...]:

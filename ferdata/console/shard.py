@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import ferdata
-from ferdata.console.options import Given, Json, Level, OutOrUsual, check_codec, write_json
+from ferdata.console.options import Given, Json, Level, OutOrUsual, check_codec, one_of, write_json
 from ferdata.console.screen import class_table, console, ingest_bar, pairs, show_note, size
 from ferdata.errors import OptionError
 from ferdata.format import CODECS, kernel_notice, make_codec
 from ferdata.ingest.options import DEFAULT_CODEC, IngestOptions
 from ferdata.program import as_typed, command_line
+from ferdata.sources.layout import DATA_SETS, SOURCES
 from ferdata.store import Store
 
 if TYPE_CHECKING:
@@ -22,23 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["shard", "show_ingest"]
 
 
-class Source(StrEnum):
-    """A data set that can be read."""
-
-    affectnet = "affectnet"
-    rafdb = "rafdb"
-    folder = "folder"
-
-
-_OBTAIN = {
-    Source.affectnet: "ask its authors for AffectNet (academic use only) and unpack it there",
-    Source.rafdb: "ask its authors for RAF-DB (academic use only) and unpack it there",
-    Source.folder: "put <split>/<class>/<image> folders there",
-}
-
-
 def shard(
-    source: Annotated[Source, typer.Argument(help="What the images are.")],
+    source: Annotated[str, one_of(SOURCES, help="What the images are.")],
     asked: Given[IngestOptions],
     src: Annotated[
         str | None, typer.Option(metavar="DIR", help="Read this folder or URL.", show_default="data/<source>")
@@ -52,12 +37,12 @@ def shard(
 ) -> None:
     """Convert, write and print."""
     check_codec(codec, [*CODECS, "auto"])
-    folder = src or f"data/{source.value}"
+    folder = src or f"data/{source}"
     _check_there(folder, source)
     options = asked.build(
-        source=source.value,
+        source=source,
         src=folder,
-        out=out or f"shards/{source.value}",
+        out=out or f"shards/{source}",
         codec=make_codec(DEFAULT_CODEC if codec == "auto" else codec, level),
     )
     if codec == "auto":
@@ -73,14 +58,17 @@ def shard(
     show_ingest(summary)
 
 
-def _check_there(folder: str, source: Source) -> None:
+def _check_there(folder: str, source: str) -> None:
     """See that there is a source, or say how to get one and how to do without."""
     if Store(folder).exists():
         return
-    drawn, there = ("rafdb", "data/rafdb") if source is Source.folder else (source.value, folder)
+    drawn, there = (source, folder) if source in DATA_SETS else ("rafdb", "data/rafdb")
+    obtain = "put <split>/<class>/<image> folders there"
+    if source in DATA_SETS:
+        obtain = f"ask its authors for {DATA_SETS[source]} (academic use only) and unpack it there"
     program = command_line()
     raise OptionError(
-        f"{folder}: no such folder, expected the images of {source.value}; {_OBTAIN[source]}, "
+        f"{folder}: no such folder, expected the images of {source}; {obtain}, "
         "or name the folder with --src. "
         f"To try ferdata without it: {program} synth {drawn} {there} --count 2000, "
         f"then {program} shard {drawn} --src {there}"

@@ -1,38 +1,31 @@
 """``synth``: draw faces as a source tree."""
 
 from dataclasses import asdict
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from ferdata.console import screen
-from ferdata.console.options import Json, Workers, write_json
+from ferdata.console.options import Json, Workers, one_of, write_json
+from ferdata.sources.layout import DATA_SETS
 
 __all__ = ["synth"]
 
 
-class Drawn(StrEnum):
-    """A data set that can be drawn."""
-
-    affectnet = "affectnet"
-    rafdb = "rafdb"
-
-
 def synth(
-    source: Annotated[Drawn, typer.Argument(help="Which data set's layout, labels and class balance.")],
+    source: Annotated[str, one_of(DATA_SETS, help="Which data set's layout, labels and class balance.")],
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Where the source tree goes.")],
     count: Annotated[int, typer.Option(help="Draw this many images in all.")] = 2000,
     size: Annotated[
         int | None,
-        typer.Option(help="Draw faces of this height and width.", show_default="224 for affectnet, 100 for rafdb"),
+        typer.Option(help="Draw faces of this height and width.", show_default="as in the data set"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Draw other faces with another seed.")] = 0,
     num_workers: Workers = None,
     layout: Annotated[
         str | None,
         typer.Option(
-            help="Write this layout: AN-npy, AN-csv, RAF-basic or RAF-original.", show_default="AN-npy or RAF-basic"
+            help="Write another layout of the data set, such as AN-csv or RAF-original.", show_default="its usual one"
         ),
     ] = None,
     json_file: Json = None,
@@ -42,7 +35,7 @@ def synth(
 
     with screen.counting_bar("drawing faces") as progress:
         summary = write_synthetic(
-            source.value,
+            source,
             folder,
             count=count,
             size=size,
@@ -54,5 +47,5 @@ def synth(
     write_json(json_file, asdict(summary) | {"images_per_second": summary.images_per_second})
     rate = f"{summary.images:,} in {summary.seconds:.1f} s, {summary.images_per_second:,.0f} images/s"
     mean = screen.size(summary.bytes / summary.images)
-    screen.pairs(f"synthetic {source.value} ({summary.layout}) -> {folder}", {"images": rate, "mean size": mean})
+    screen.pairs(f"synthetic {source} ({summary.layout}) -> {folder}", {"images": rate, "mean size": mean})
     screen.class_table(summary.counts)

@@ -5,16 +5,21 @@ In: nothing. Out: the values that a layout's folder fills. All of them stand in 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ferdata.sources.files.listing import Tree
 from ferdata.sources.options import ScanOptions
-from ferdata.sources.scan import Scan
 from ferdata.store import Store
 
-__all__ = ["SOURCES", "Asked", "Detection", "Layout", "Release"]
+if TYPE_CHECKING:
+    from ferdata.sources.scan import Scan  # no help text waits for pyarrow
 
-SOURCES: Mapping[str, str] = {"affectnet": "AffectNet", "rafdb": "RAF-DB", "folder": "class folders"}
+__all__ = ["DATA_SETS", "SOURCES", "Asked", "Detection", "Layout", "Release"]
+
+DATA_SETS: Mapping[str, str] = {"affectnet": "AffectNet", "rafdb": "RAF-DB"}
+"""Data sets by the names of their sources -> what to call them to the user. All of them can be drawn."""
+
+SOURCES: Mapping[str, str] = {**DATA_SETS, "folder": "class folders"}
 """Whose data a folder can hold -> what to call it to the user."""
 
 
@@ -71,7 +76,7 @@ class Layout:
     name: str
     source: str
     detector: Callable[[Tree, str, Asked], "Detection | None"]
-    scan: Callable[[Store, "Detection", ScanOptions], Scan]
+    scan: "Callable[[Store, Detection, ScanOptions], Scan]"
     sign: str = ""
     evidence: Literal["files", "columns", "names"] = "files"
     is_scattered: bool = False

@@ -4,28 +4,33 @@ In: a portrait and its place in the tree. Out: a :class:`Drawing`.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from ferdata.labels import AFFECTNET_ALL
+from ferdata.sources.affectnet_csv.detector import AN_CSV
+from ferdata.sources.affectnet_npy.detector import AN_NPY
 from ferdata.synth.face.face import render
 from ferdata.synth.face.framing import crop_camera, face_box, photo_camera
 from ferdata.synth.face.people import Portrait, sample_portrait
 from ferdata.synth.trees.files import Drawing, PlannedImage, image_bytes, npy_bytes
+from ferdata.synth.trees.recipe import Recipe
 
-__all__ = ["CSV_HEADER", "PHOTO_FOLDER", "draw_an_csv", "draw_an_npy"]
+__all__ = ["AFFECTNET_TREES"]
 
-CSV_HEADER = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
-PHOTO_FOLDER = "Manually_Annotated_Images"
+_CSV_HEADER = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
+_PHOTO_FOLDER = "Manually_Annotated_Images"
 
 _PHOTOS_A_FOLDER = 300
 _EXTENSIONS = ("jpg",) * 26 + ("JPG", "JPG", "jpeg", "png")
+_CSV_FILES = {"train": "training.csv", "val": "validation.csv"}
 _HAPPY = AFFECTNET_ALL.index("Happy")
 _WITHOUT_SCORES = (AFFECTNET_ALL.index("Uncertain"), AFFECTNET_ALL.index("No-Face"))
 
 
-def draw_an_npy(portrait: Portrait, image: PlannedImage) -> Drawing:
+def _draw_an_npy(portrait: Portrait, image: PlannedImage) -> Drawing:
     """Return a face crop with its four annotation files."""
     face = render(portrait, crop_camera(portrait, image.size))
     folder = f"{image.split}_set"
@@ -41,16 +46,17 @@ def draw_an_npy(portrait: Portrait, image: PlannedImage) -> Drawing:
     )
 
 
-def draw_an_csv(portrait: Portrait, image: PlannedImage) -> Drawing:
+def _draw_an_csv(portrait: Portrait, image: PlannedImage) -> Drawing:
     """Return a photograph and its row; after a spoiled image also those of the release's one bad row."""
     drawing = _photograph(portrait, image)
     if not image.spoiled:
         return drawing
     happy = replace(image, label=_HAPPY, number=-1)
     bad = _photograph(sample_portrait(_HAPPY, int(portrait.dice[31] * 2**32)), happy)
-    fields = bad.rows[0].split(",")
+    ((path, row),) = bad.rows
+    fields = row.split(",")
     bad_row = ",".join([fields[0], "NULL", "NULL", "-1", "-1", *fields[5:]])
-    return Drawing(images=(*drawing.images, *bad.images), rows=(*drawing.rows, bad_row))
+    return Drawing(images=(*drawing.images, *bad.images), rows=(*drawing.rows, (path, bad_row)))
 
 
 def _photograph(portrait: Portrait, image: PlannedImage) -> Drawing:
@@ -64,8 +70,25 @@ def _photograph(portrait: Portrait, image: PlannedImage) -> Drawing:
     scores = "-2,-2" if image.label in _WITHOUT_SCORES else f"{_score(face.valence)},{_score(face.arousal)}"
     content = image_bytes(face.image, "PNG" if extension == "png" else "JPEG")
     row = f"{path},{box},{landmarks},{image.label},{scores}"
-    return Drawing(images=((f"{PHOTO_FOLDER}/{path}", content),), rows=(row,))
+    return Drawing(images=((f"{_PHOTO_FOLDER}/{path}", content),), rows=((_CSV_FILES[image.split], row),))
 
 
 def _score(value: float) -> str:
     return f"{value:.6g}"
+
+
+AFFECTNET_TREES: Mapping[str, Recipe] = {
+    AN_NPY.name: Recipe(
+        layout=AN_NPY,
+        gaps=True,
+        draw=_draw_an_npy,
+        folders=("train_set/images", "train_set/annotations", "val_set/images", "val_set/annotations"),
+    ),
+    AN_CSV.name: Recipe(
+        layout=AN_CSV,
+        draw=_draw_an_csv,
+        folders=(_PHOTO_FOLDER,),
+        headers={_CSV_FILES["train"]: _CSV_HEADER},
+        has_bad_row=True,
+    ),
+}

@@ -40,9 +40,9 @@ def plan_splits(
 ) -> list[SplitPlan]:
     """Return the splits of a smaller copy of a release, in the order of ``totals``.
 
-    Classes keep their shares within a split. The last split takes its share of the release, but a tenth at least (more
-    if classes would be missing), as long as that is no more than the release itself has there. So the release's own
-    total as ``count`` gives the release's own counts.
+    Classes keep their shares within a split. Each split after the first takes its share of the release, but a tenth at
+    least (more if classes would be missing), as long as that is no more than the release itself has there. So the
+    release's own total as ``count`` gives the release's own counts.
 
     Args:
         totals: Split -> images per class in the release; the first split is the largest.
@@ -56,19 +56,23 @@ def plan_splits(
     """
     if count < 1:
         raise OptionError(f"count: {count} found, expected at least 1")
-    (main, main_totals), (last, last_totals) = totals.items()
-    whole = sum(main_totals) + sum(last_totals)
-    share = round(count * sum(last_totals) / whole)
-    few = len(last_totals) * min(_FEWEST, count // (4 * len(last_totals)))
-    held_out = min(max(share, count // 10, few), max(share, sum(last_totals)))
+    whole = sum(map(sum, totals.values()))
+    main, *others = totals
+    images = {name: _held_out(count, totals[name], whole) for name in others}
+    images[main] = count - sum(images.values())
     plans = []
-    splits = ((main, main_totals, count - held_out), (last, last_totals, held_out))
-    for position, (name, weights, images) in enumerate(splits):
+    for position, (name, weights) in enumerate(totals.items()):
         rng = np.random.default_rng((seed, position, count))
-        shares = share_out(images, weights, fewest=_FEWEST)
+        shares = share_out(images[name], weights, fewest=_FEWEST)
         labels = rng.permutation(np.repeat(np.arange(len(weights)), shares))
-        plans.append(SplitPlan(name=name, labels=labels, numbers=first_number + _numbers(images, gaps, rng)))
+        plans.append(SplitPlan(name=name, labels=labels, numbers=first_number + _numbers(images[name], gaps, rng)))
     return plans
+
+
+def _held_out(count: int, totals: Sequence[int], whole: int) -> int:
+    share = round(count * sum(totals) / whole)
+    few = len(totals) * min(_FEWEST, count // (4 * len(totals)))
+    return min(max(share, count // 10, few), max(share, sum(totals)))
 
 
 def share_out(count: int, weights: Sequence[int], *, fewest: int) -> list[int]:

@@ -15,7 +15,7 @@ from ferdata.store import Store
 from ferdata.synth.face.people import Portrait, sample_portrait
 from ferdata.synth.face.textures import load_bank
 from ferdata.synth.trees.counts import portrait_seed
-from ferdata.synth.trees.files import Drawing, File, PlannedImage
+from ferdata.synth.trees.files import Drawing, File, PlannedImage, Row
 
 __all__ = ["Batch", "DrawnBatch", "draw_batches"]
 
@@ -41,10 +41,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnBatch:
-    """What one batch added: bytes of its image files, rows for the list, and files the caller still has to write."""
+    """What one batch added: bytes of its image files, rows for lists, and files the caller still has to write."""
 
     image_bytes: int
-    rows: tuple[str, ...]
+    rows: tuple[Row, ...]
     unwritten: tuple[File, ...]
 
 
@@ -79,7 +79,7 @@ def draw_batches(store: Store, draw: DrawImage, batches: Sequence[Batch], *, num
 
 def _draw_batch(folder: str | None, draw: DrawImage, batch: Batch) -> DrawnBatch:
     num_bytes = 0
-    rows: list[str] = []
+    rows: list[Row] = []
     files: list[File] = []
     for image in batch.images:
         official = AFFECTNET_ALL.index(batch.classes[image.label])

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-__all__ = ["JPEG_QUALITY", "Drawing", "File", "PlannedImage", "image_bytes", "npy_bytes", "text_bytes"]
+__all__ = ["JPEG_QUALITY", "Drawing", "File", "PlannedImage", "Row", "image_bytes", "npy_bytes", "text_bytes"]
 
 JPEG_QUALITY = 90
 
 File = tuple[str, bytes]
 """Path below the root, content."""
+
+Row = tuple[str, str]
+"""Path of a list below the root, a line of it without its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +47,12 @@ class Drawing:
     Attributes:
         images: Picture files.
         notes: Every other file of its own.
-        rows: Lines for the list of its split, without line ends.
+        rows: Lines for lists, which name the images of many.
     """
 
     images: tuple[File, ...]
     notes: tuple[File, ...] = ()
-    rows: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()
 
 
 def image_bytes(image: Image.Image, kind: str = "JPEG") -> bytes:
