@@ -15,7 +15,18 @@ ROOMS = [
     {"ferdata.sample"},
     {
         f"ferdata.{name}"
-        for name in ("store", "mapping", "remote", "lock", "labels", "parallel", "place", "randomness", "strata")
+        for name in (
+            "store",
+            "mapping",
+            "remote",
+            "lock",
+            "labels",
+            "condition",
+            "parallel",
+            "place",
+            "randomness",
+            "strata",
+        )
     },
     {"ferdata.images", "ferdata.format"},
     {"ferdata.sources"},

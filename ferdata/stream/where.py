@@ -1,44 +1,20 @@
 """Which samples of a split are read: those of a list, those that fulfil a condition, or those of both.
 
-In: ``"valence > 0 and label in ['Happy', 'Surprise']"``. Out: an :class:`Extent`. The text is parsed as Python's syntax
-and never run; only what is named here has a meaning. Costs one more read of the columns that it names.
+In: indices, a :class:`ferdata.condition.Condition` as text. Out: an :class:`Extent`. Costs one more read of the columns
+that the condition names.
 """
 
-import ast
-import operator
-from collections.abc import Callable, Sequence
-from functools import reduce
-from itertools import pairwise
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from pyarrow import acero
 
+from ferdata.condition import Condition
 from ferdata.errors import OptionError
 from ferdata.format import SAMPLES_SCHEMA, DatasetIndex, read_samples
 from ferdata.store import Store
 from ferdata.stream.order.partition import Extent
 
 __all__ = ["find_extent"]
-
-_MOST_CHARACTERS = 10_000
-_NUMBER = "#"
-"""No column of the table's can be called so."""
-
-_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.In: lambda column, values: _is_in(column, values),
-    ast.NotIn: lambda column, values: ~_is_in(column, values),
-    ast.Is: lambda column, _: column.is_null(),
-    ast.IsNot: lambda column, _: column.is_valid(),
-}
 
 
 def find_extent(
@@ -67,19 +43,10 @@ def find_extent(
     extent = Extent.of(index, split, labels, indices)
     if where is None:
         return extent
-    condition = _Condition(where, index.classes)
+    condition = Condition(where, index.classes, SAMPLES_SCHEMA.names)
     rows = index.rows(split)
     table = read_samples(store, index, sorted({"split", *condition.columns})).slice(rows.start, rows.stop - rows.start)
-    try:
-        numbered = table.append_column(_NUMBER, pa.array(np.arange(len(table))))
-        steps = [
-            acero.Declaration("table_source", acero.TableSourceNodeOptions(numbered)),
-            acero.Declaration("filter", acero.FilterNodeOptions(condition.expression)),
-        ]
-        kept = acero.Declaration.from_sequence(steps).to_table(use_threads=False)  # Table.filter() starts threads
-        found = kept.column(_NUMBER).to_numpy()
-    except pa.ArrowException as error:
-        raise OptionError(f"where: {where!r} compares what can't be compared ({str(error).splitlines()[0]})") from error
+    found = condition.rows(table)
     if extent.indices is not None:
         found = found[np.isin(found, extent.indices)]
     if not len(found):
@@ -87,96 +54,3 @@ def find_extent(
             f"where: {where!r} leaves none of the {len(extent.labels):,} samples of {store} {split}, expected some"
         )
     return Extent.of(index, split, labels, found)
-
-
-class _Condition:
-    """A condition as pyarrow evaluates it: comparisons of columns with literals, joined by ``and``, ``or`` and ``not``.
-
-    Attributes:
-        expression: The condition.
-        columns: The columns it names.
-    """
-
-    def __init__(self, text: str, classes: Sequence[str]) -> None:
-        self._text, self._classes = text, classes
-        self.columns: set[str] = set()
-        try:
-            if len(text) > _MOST_CHARACTERS:
-                raise ValueError(f"{len(text):,} characters")
-            self.expression = self._truth(ast.parse(text.strip(), mode="eval").body)
-        except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
-            if isinstance(error, OptionError):
-                raise
-            raise self._refused(str(error)) from error
-
-    def _truth(self, node: ast.expr) -> pc.Expression:
-        match node:
-            case ast.BoolOp(op=op, values=values):
-                return reduce(operator.and_ if isinstance(op, ast.And) else operator.or_, map(self._truth, values))
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                return ~self._truth(operand)
-            case ast.Compare(left=left, ops=ops, comparators=others):
-                links = zip(ops, pairwise([left, *others]), strict=True)
-                return reduce(operator.and_, [self._comparison(op, *sides) for op, sides in links])
-        raise self._refused(f"{ast.unparse(node)!r} is no comparison")
-
-    def _comparison(self, op: ast.cmpop, left: ast.expr, right: ast.expr) -> pc.Expression:
-        columns = [side for side in (left, right) if isinstance(side, ast.Name)]
-        is_set, is_null = isinstance(op, ast.In | ast.NotIn), isinstance(op, ast.Is | ast.IsNot)
-        if not columns or ((is_set or is_null) and columns != [left]):
-            raise self._refused(
-                f"{ast.unparse(left)!r} and {ast.unparse(right)!r} are compared without a column in the right place"
-            )
-        if is_null and not (isinstance(right, ast.Constant) and right.value is None):
-            raise self._refused("'is' stands before something other than None")
-        if is_set and not isinstance(right, ast.List | ast.Tuple | ast.Set):
-            raise self._refused("'in' stands before something other than a list")
-        label_names = any(column.id == "label" for column in columns) and (is_set or isinstance(op, ast.Eq | ast.NotEq))
-        sides = [self._side(side, label_names=label_names, is_null=is_null) for side in (left, right)]
-        return _COMPARISONS[type(op)](*sides)
-
-    def _side(self, node: ast.expr, *, label_names: bool, is_null: bool) -> Any:
-        match node:
-            case ast.Name(id=name) if name in SAMPLES_SCHEMA.names:
-                self.columns.add(name)
-                return pc.field(name)
-            case ast.Name(id=name):
-                raise self._refused(f"there is no column {name!r}")
-            case ast.Constant(value=str(name)) if label_names:
-                return self._label(name)
-            case ast.Constant(value=str() | int() | float() as value) if not isinstance(value, bool):
-                return value
-            case ast.Constant(value=None) if is_null:
-                return None
-            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)) if not isinstance(
-                value, bool
-            ):
-                return -value
-            case ast.List(elts=nodes) | ast.Tuple(elts=nodes) | ast.Set(elts=nodes):
-                values = [
-                    self._side(each, label_names=label_names, is_null=False)
-                    for each in nodes
-                    if not isinstance(each, ast.Name)
-                ]
-                if len(values) == len(nodes):
-                    return values
-        raise self._refused(f"{ast.unparse(node)!r} is neither a column nor a number, a text or a list of these")
-
-    def _label(self, name: str) -> int:
-        found = [label for label, other in enumerate(self._classes) if other.casefold() == name.casefold()]
-        if name in self._classes:
-            return self._classes.index(name)
-        if len(found) != 1:
-            raise self._refused(f"there is no class {name!r} among {', '.join(self._classes)}")
-        return found[0]
-
-    def _refused(self, why: str) -> OptionError:
-        return OptionError(
-            f"where: {why} in {self._text[:200]!r}, expected comparisons of {', '.join(SAMPLES_SCHEMA.names)} with "
-            "numbers or texts, joined by and, or, not; such as \"valence > 0 and label in ('Happy', 'Sad')\""
-        )
-
-
-def _is_in(column: pc.Expression, values: list[Any]) -> pc.Expression:
-    """Return whether a value is one of several, and null for null, as the other comparisons do."""
-    return pc.if_else(column.is_valid(), column.isin(values), pa.scalar(None, pa.bool_()))
