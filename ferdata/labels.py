@@ -4,7 +4,9 @@ Inside ferdata ids are always AffectNet's own; RAF-DB's and other orders are map
 """
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 from ferdata.errors import OptionError
 
@@ -22,6 +24,8 @@ __all__ = [
     "map_ids",
     "name_key",
     "plain_name",
+    "soft_labels",
+    "union_classes",
 ]
 
 AFFECTNET_ALL: tuple[str, ...] = (
@@ -92,15 +96,68 @@ def _is_invisible(char: str) -> bool:
     return char in _BLANK_LETTERS or (unicodedata.category(char) in ("Cc", "Cf") and not char.isspace())
 
 
+def union_classes(*class_lists: Sequence[str]) -> tuple[str, ...]:
+    """Return the classes of several data sets, each once: AffectNet's in its order, then others as they first appear.
+
+    Names that mean the same are one class, as :func:`map_ids` sees it; a known one goes by AffectNet's name.
+
+    Example:
+        >>> union_classes(("Anger", "Other", "happiness"), ("Neutral", "Angry"))
+        ('Neutral', 'Happy', 'Anger', 'Other')
+    """
+    found: dict[str, str] = {}
+    for classes in class_lists:
+        for key, name in zip(_keys(tuple(classes)), classes, strict=True):
+            found.setdefault(key, plain_name(name))
+    official = {name_key(name): name for name in AFFECTNET_ALL}
+    return (*(name for key, name in official.items() if key in found),
+            *(name for key, name in found.items() if key not in official))  # fmt: skip
+
+
 def map_ids(names_from: Sequence[str], names_to: Sequence[str]) -> list[int]:
     """Return, for each class of ``names_from``, its id in ``names_to``, matched by name.
+
+    Known aliases of one expression are the same class, unless one data set has both (RAVDESS: calm and neutral).
 
     Raises:
         OptionError: If a name of ``names_from`` is not in ``names_to``.
     """
-    missing = [name for name in names_from if name not in names_to]
-    if missing:
+    ids = _ids(tuple(names_from), tuple(names_to))
+    if missing := [name for name, found in zip(names_from, ids, strict=True) if found is None]:
         raise OptionError(
             f"class map: {missing} found, expected only names out of {list(names_to)}; drop these classes first"
         )
-    return [names_to.index(name) for name in names_from]
+    return [found for found in ids if found is not None]
+
+
+def soft_labels(votes: Sequence[float], names: Sequence[str], classes: Sequence[str]) -> list[float] | None:
+    """Return one probability per class, of sum 1, from votes for ``names``; those for other names do not count.
+
+    None if no class has a vote.
+
+    Example:
+        >>> soft_labels([6, 2, 2], ["neutral", "happiness", "unknown"], ("Neutral", "Happy", "Sad"))
+        [0.75, 0.25, 0.0]
+    """
+    shares = [0.0] * len(classes)
+    for place, vote in zip(_ids(tuple(names), tuple(classes)), votes, strict=True):
+        if place is not None:
+            shares[place] += vote
+    total = sum(shares)
+    return [share / total for share in shares] if total > 0 else None
+
+
+@lru_cache(maxsize=64)
+def _ids(names_from: tuple[str, ...], names_to: tuple[str, ...]) -> tuple[int | None, ...]:
+    meant = {key: number for number, key in enumerate(_keys(names_to))}
+    called = {name_key(name): number for number, name in enumerate(names_to)}
+    return tuple(
+        called.get(name_key(name), meant.get(key)) for key, name in zip(_keys(names_from), names_from, strict=True)
+    )
+
+
+def _keys(classes: tuple[str, ...]) -> list[str]:
+    """Return what tells classes of different data sets apart: two of one data set differ, whatever they mean."""
+    meant = [name_key(canonical_name(name) or name) for name in classes]
+    times = Counter(meant)
+    return [key if times[key] == 1 else name_key(name) for key, name in zip(meant, classes, strict=True)]

@@ -18,6 +18,7 @@ from ferdata.errors import OptionError
 from ferdata.format import CODECS, END_OF_TAR, DatasetIndex, ShardInfo, read_index, read_samples, read_whole
 from ferdata.lock import check_vacant, hold_lock
 from ferdata.parallel import Progress, map_in_threads
+from ferdata.sample import RARE_FIELDS
 from ferdata.store import Store, StrPath
 
 __all__ = ["EXPORT_FORMS", "ExportReport", "export"]
@@ -181,12 +182,14 @@ def _png(pixels: np.ndarray) -> bytes:
 
 
 def _labels_csv(store: Store, index: DatasetIndex, names: Sequence[str]) -> bytes:
-    """Return one line per picture: where it is, its labels, and the image it was made from."""
-    columns = ["split", "label", "key", "valence", "arousal", "path", "source_label"]
+    """Return one line per picture: where it is, its labels, the image it was made from, and whom it shows if known."""
+    table = read_samples(store, index)
+    known = [name for name in RARE_FIELDS if table.column(name).null_count < table.num_rows]
+    columns = ["split", "label", "key", "valence", "arousal", "path", "source_label", *known]
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "split", "label", "class", "valence", "arousal", "source_path", "source_label"])
-    for batch in read_samples(store, index, columns).select(columns).to_batches(max_chunksize=4096):
+    writer.writerow(["path", "split", "label", "class", "valence", "arousal", "source_path", "source_label", *known])
+    for batch in table.select(columns).to_batches(max_chunksize=4096):
         for row in batch.to_pylist():
             split, label, key, *values = row.values()
             writer.writerow([_picture_path(split, names[label], key), split, label, index.classes[label], *values])

@@ -27,11 +27,14 @@ from ferdata.format import (
     shard_copy,
 )
 from ferdata.parallel import Progress, map_in_threads
+from ferdata.sample import RARE_FIELDS
 from ferdata.store import Store, StrPath
 
 __all__ = ["VerifyReport", "verify"]
 
 _ERRORS_PER_SHARD = 20
+_IN_SAMPLES = ["key", "label", "path", "source_label", "valence", "arousal", *RARE_FIELDS]
+"""Columns whose values stand with the pixels too."""
 _MOMENT_TOLERANCE = 1e-6
 """Relative: the index may have added the same squares in another order."""
 
@@ -184,11 +187,7 @@ def _check_samples(
     reader: ShardReader, where: str, rows: pa.Table | None, sums: np.ndarray, squares: np.ndarray
 ) -> list[str]:
     """Return the faults of all samples of a shard, and add to the sums of their pixels and of the pixels' squares."""
-    expected_rows = (
-        rows.select(["key", "label", "path", "source_label", "valence", "arousal"]).to_pylist()
-        if rows is not None
-        else None
-    )
+    expected_rows = rows.select(_IN_SAMPLES).to_pylist() if rows is not None else None
     pixels = np.empty(reader.members.spec.shape, np.uint8)
     errors = []
     for position in range(len(reader)):

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from ferdata.errors import ShardCorruptError
 from ferdata.format.index import DatasetIndex, FileInfo, read_file, write_file
 from ferdata.format.schema import INDEX_NAME, SAMPLES_NAME
+from ferdata.sample import soft_labels_problem
 from ferdata.store import Store
 
 __all__ = ["SAMPLES_SCHEMA", "read_samples", "write_samples"]
@@ -26,6 +27,9 @@ SAMPLES_SCHEMA = pa.schema(
         ("arousal", pa.float64()),
         ("path", pa.string()),
         ("source_label", pa.dictionary(pa.int16(), pa.string())),
+        ("person", pa.dictionary(pa.int32(), pa.string())),
+        ("sequence", pa.dictionary(pa.int32(), pa.string())),
+        ("soft_labels", pa.list_(pa.float32())),
         ("source_bytes", pa.int64()),
         ("source_xxh64", pa.uint64()),
         ("shard", pa.int32()),
@@ -74,7 +78,7 @@ def read_samples(store: Store, index: DatasetIndex, columns: list[str] | None = 
     data = read_file(store, next(info for info in index.files if info.name == SAMPLES_NAME))
     try:
         file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=_TEXTS)
-        problem = _schema_problem(file, index) or _size_problem(file.metadata, len(data))
+        problem = _schema_problem(file, index) or _size_problem(file.metadata, len(data), len(index.classes))
         if not problem:
             table = file.read(
                 columns, use_threads=False
@@ -105,7 +109,7 @@ def _schema_problem(file: pq.ParquetFile, index: DatasetIndex) -> str:
     return ""
 
 
-def _size_problem(metadata: pq.FileMetaData, num_bytes: int) -> str:
+def _size_problem(metadata: pq.FileMetaData, num_bytes: int, num_classes: int) -> str:
     """Return why a table cannot be one of ours by what it says of its size."""
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     rows, claimed = sum(group.num_rows for group in groups), 0
@@ -114,6 +118,10 @@ def _size_problem(metadata: pq.FileMetaData, num_bytes: int) -> str:
     if rows != metadata.num_rows or rows > _MOST_ROWS_A_BYTE * num_bytes:
         least = f"{metadata.num_rows:,} and at least a byte per {_MOST_ROWS_A_BYTE}"
         return f"{rows:,} rows in {num_bytes:,} bytes found, expected {least}"
+    places = [number for number in range(metadata.num_columns) if metadata.schema.column(number).max_repetition_level]
+    # Lists of zeros take a few bits a row however long they are.
+    if (values := sum(group.column(number).num_values for group in groups for number in places)) > num_classes * rows:
+        return f"soft_labels: {values:,} values in {rows:,} rows found, expected at most {num_classes:,} a row"
     return _excess(claimed, rows)
 
 
@@ -142,6 +150,11 @@ def _row_problem(table: pa.Table, index: DatasetIndex) -> str:
         bounds = pc.min_max(table.column("label")).as_py()
         if not 0 <= bounds["min"] <= bounds["max"] < len(index.classes):
             return f"labels {bounds['min']} to {bounds['max']} found, expected 0 to {len(index.classes) - 1}"
+    if "soft_labels" in names:
+        lists = table.column("soft_labels").drop_null()
+        lengths, values = pc.list_value_length(lists).to_numpy(), pc.list_flatten(lists).to_numpy()
+        if problem := soft_labels_problem(lengths, values, len(index.classes)):
+            return problem
     for split in index.splits if "split" in names else ():
         rows = index.rows(split)
         if not pc.all(

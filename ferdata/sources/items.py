@@ -25,6 +25,9 @@ ITEM_SCHEMA = pa.schema(
         ("arousal", pa.float64()),
         ("box", pa.list_(pa.float32())),
         ("landmarks", pa.list_(pa.float32())),
+        ("person", pa.dictionary(pa.int32(), pa.string())),
+        ("sequence", pa.dictionary(pa.int32(), pa.string())),
+        ("soft_labels", pa.list_(pa.float32())),
         ("extra", pa.string()),
     ]
 )

@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from ferdata.errors import SourceError
+from ferdata.sample import soft_labels_problem
 from ferdata.sources.files.listing import printable
 from ferdata.sources.files.matching import KeyMaker
 from ferdata.sources.items import ITEM_SCHEMA, ItemTable
@@ -140,6 +143,9 @@ class ScanBuilder:
         arousal: float | None = None,
         box: Sequence[float] | None = None,
         landmarks: Sequence[float] | None = None,
+        person: str | None = None,
+        sequence: str | None = None,
+        soft_labels: Sequence[float] | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         """Add one item; arguments as the attributes of :class:`ferdata.sample.SourceItem`.
@@ -151,8 +157,8 @@ class ScanBuilder:
             self.reject(path, "name_invalid", why, split=split, key=key)
             return
         more = json.dumps(extra, sort_keys=True) if extra else None
-        row = key, path, split, label, source_label, valence, arousal, box, landmarks, more
-        for column, value in zip(self._columns, row, strict=True):
+        row = (key, path, split, label, source_label, valence, arousal, box, landmarks, person, sequence, soft_labels)
+        for column, value in zip(self._columns, (*row, more), strict=True):
             column.append(value)
         if len(self._columns[0]) == _ROWS_AT_ONCE:
             self._flush()
@@ -172,9 +178,17 @@ class ScanBuilder:
             self.reject(path, "label_missing", why, split=split)
 
     def build(self, *, source: str, layout: str, root: str, classes: Sequence[str]) -> Scan:
-        """Return the finished scan."""
+        """Return the finished scan.
+
+        Raises:
+            SourceError: If soft labels are not one probability per class.
+        """
         self._flush()
         table = pa.Table.from_batches(self._batches, schema=_PLAIN_SCHEMA)
+        soft = table.column("soft_labels").drop_null()
+        lengths, values = pc.list_value_length(soft).to_numpy(), pc.list_flatten(soft).to_numpy()
+        if problem := soft_labels_problem(lengths, values, len(classes)):
+            raise SourceError(f"{root}: {problem}; correct the soft labels of this source")
         return Scan(
             source=source,
             layout=layout,

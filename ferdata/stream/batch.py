@@ -30,6 +30,9 @@ _COLUMNS = {
     "keys": "key",
     "path": "path",
     "source_label": "source_label",
+    "person": "person",
+    "sequence": "sequence",
+    "soft_labels": "soft_labels",
     "source_bytes": "source_bytes",
     "source_xxh64": "source_xxh64",
     "shard": "shard",
@@ -53,9 +56,11 @@ FIELDS = ("images", *_COLUMNS, "mask", "indices", *_OF_RECORDS)
 the source has none; ``keys`` list of N str; ``mask`` bool ``[N]``, False on padding; ``indices`` int64 ``[N]``,
 sample indices.
 
-Other columns of the sample table by their names: ``path`` and ``source_label``, lists of N str; ``source_bytes``,
-``source_xxh64``, ``shard``, ``frame``, ``position``, ``[N]`` of the column's type. What only the samples' records hold
-is read one sample at a time, in the consumer's process: ``boxes`` float32 ``[N, 4]`` (x, y, width, height in pixels of
+Other columns of the sample table by their names: ``path``, ``source_label``, ``person`` and ``sequence``, lists of N
+str, "" where the source has none; ``source_bytes``, ``source_xxh64``, ``shard``, ``frame``, ``position``, ``[N]`` of
+the column's type; ``soft_labels`` float32 ``[N, classes]``, one-hot of the label where the source has none, zeros on
+padding. What only the samples' records hold is read one sample at a time, in the consumer's process:
+``boxes`` float32 ``[N, 4]`` (x, y, width, height in pixels of
 the source image, NaN where there is none); ``landmarks``, a list of N float32 ``[points, 2]`` in pixels of the tensor,
 of no points where there are none; ``records``, a list of N dicts.
 """
@@ -114,7 +119,9 @@ class SampleTable:
         self._texts: dict[str, pa.Array] = {}
         for name, column in columns.items():
             values = table.column(column).combine_chunks()
-            if pa.types.is_string(values.type):
+            if pa.types.is_list(values.type):
+                self._soft = _SoftLabels(values, len(index.classes))
+            elif pa.types.is_string(values.type):
                 self._texts[name] = values
             elif pa.types.is_floating(values.type):
                 self._columns[name] = values.to_numpy(zero_copy_only=False).astype(np.float32)
@@ -135,7 +142,9 @@ class SampleTable:
         for name in fields:
             if name in self._texts:
                 texts = self._texts[name].take(pa.array(np.maximum(indices, 0))).to_pylist()
-                values[name] = [text if real else "" for text, real in zip(texts, mask.tolist(), strict=True)]
+                values[name] = [(text or "") if real else "" for text, real in zip(texts, mask.tolist(), strict=True)]
+            elif name == "soft_labels":
+                values[name] = torch.from_numpy(self._soft.of(indices, self.labels))
             elif name in self._columns:
                 column = self._columns[name][indices]
                 if name == "labels":
@@ -148,6 +157,25 @@ class SampleTable:
             elif name != "images":
                 values[name] = torch.from_numpy(mask if name == "mask" else indices.copy())
         return values
+
+
+class _SoftLabels:
+    """Soft labels where the source has them; 4 bytes a sample, and what is there."""
+
+    def __init__(self, column: pa.Array, num_classes: int) -> None:
+        has_any = column.is_valid().to_numpy(zero_copy_only=False)
+        self._rows = np.where(has_any, np.cumsum(has_any, dtype=np.int32) - 1, np.int32(-1))
+        self._values = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, num_classes)
+
+    def of(self, indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return float32 ``[N, classes]``: one-hot of the label where the source has none, zeros on padding."""
+        found = np.zeros((len(indices), self._values.shape[1]), np.float32)
+        real = np.flatnonzero(indices >= 0)
+        rows = self._rows[indices[real]]
+        hard = real[rows < 0]
+        found[hard, labels[indices[hard]]] = 1
+        found[real[rows >= 0]] = self._values[rows[rows >= 0]]
+        return found
 
 
 def _records(indices: np.ndarray, read_records: ReadRecords) -> list[dict[str, Any]]:

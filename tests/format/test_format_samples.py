@@ -138,6 +138,44 @@ def test_texts_that_are_all_one_long_one_are_refused_whatever_their_page_is(tmp_
         read_samples(Store(str(root)), read_index(Store(str(root))))
 
 
+@pytest.mark.parametrize(
+    ("soft", "message"),
+    [
+        ([1.0], "soft_labels of 1 classes found, expected 8"),
+        ([0.25] * 8, r"soft_labels \[0.25, .* found, expected probabilities of sum 1"),
+        ([None] + [0.25] * 4 + [0.0] * 3, r"soft_labels \[nan, .* found, expected probabilities of sum 1"),
+    ],
+)
+def test_soft_labels_that_are_none_are_refused_by_whoever_asks(
+    tmp_path: Path, soft: list[float | None], message: str
+) -> None:
+    """A loss would take them as they are; who trains on labels alone does not read them."""
+    index = make_dataset(tmp_path)
+    change = put("soft_labels", pa.array([None] * 51 + [soft], pa.list_(pa.float32())))
+    buffer = io.BytesIO()
+    pq.write_table(change(read_samples(Store(str(tmp_path)), index)), buffer)
+    forge_file(tmp_path, "samples.parquet", buffer.getvalue())
+    with pytest.raises(ShardCorruptError, match=f"^{tmp_path}/samples.parquet: {message}"):
+        ferdata.ShardDataset(tmp_path, fields=("images", "soft_labels"))
+    assert len(ferdata.ShardDataset(tmp_path)) == 40
+
+
+def test_lists_longer_than_the_classes_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    """Zeros take next to nothing in a file and four bytes each in memory."""
+    index = make_dataset(tmp_path, samples={"train": 100})
+    zeros = pa.array([0.0] * 5_000_000, pa.float32())
+    lists = pa.ListArray.from_arrays(pa.array(range(0, 5_050_000, 50_000), pa.int32()), zeros)
+    buffer = io.BytesIO()
+    pq.write_table(put("soft_labels", lists)(read_samples(Store(str(tmp_path)), index)), buffer, compression="zstd")
+    assert len(buffer.getvalue()) < 50_000
+    forge_file(tmp_path, "samples.parquet", buffer.getvalue())
+    del lists, zeros
+    before = pa.total_allocated_bytes()
+    with pytest.raises(ShardCorruptError, match="soft_labels: 5,000,000 values in 100 rows found, expected at most 8"):
+        read_samples(Store(str(tmp_path)), read_index(Store(str(tmp_path))), ["label"])
+    assert pa.total_allocated_bytes() - before < 1 << 20
+
+
 def test_more_rows_than_the_file_has_bytes_for_are_refused(tmp_path: Path) -> None:
     """An index that agrees may claim two billion samples, and a column of zeros holds as many in a few bytes."""
     index = make_dataset(tmp_path, samples={"train": 1})

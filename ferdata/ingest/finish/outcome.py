@@ -67,7 +67,8 @@ def gather(
     splits = [split for split in selection.ordered_splits() if written[split]]
     shards = tuple(part.shard for part in parts if part.shard.samples)
     codes = _joined([np.full(info.samples, splits.index(info.split)) for info in shards], np.int64)
-    columns = items.table.select(["key", "label", "valence", "arousal", "path", "source_label"]).take(pa.array(order))
+    shared = [name for name in items.table.column_names if name in SAMPLES_SCHEMA.names and name != "split"]
+    columns = items.table.select(shared).take(pa.array(order))
     table = pa.table(
         {name: columns.column(name) for name in columns.column_names}
         | {

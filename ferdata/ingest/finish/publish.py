@@ -24,6 +24,7 @@ from ferdata.ingest.select.selection import ShardPlan
 from ferdata.ingest.target import REJECTS_HEAD, without_root
 from ferdata.ingest.write.parts import PARTS_FOLDER, PartRecord
 from ferdata.ingest.write.shards import WrittenParts
+from ferdata.sample import RARE_FIELDS
 
 __all__ = ["publish"]
 
@@ -157,6 +158,15 @@ def _notes(conversion: Conversion, outcome: Outcome) -> list[str]:
             f"Warning: {undecoded:,} images need a decoder that is not installed; {REJECTS_NAME} says which and how. "
             "Once it is there, write the data set again with resume=False."
         )
+    people, sequences, soft = (outcome.table.column(name) for name in RARE_FIELDS)
+    known = [
+        f"{len(column.drop_null().unique()):,} different {what} are named"
+        for column, what in ((people, "people"), (sequences, "sequences"))
+        if column.null_count < len(column)
+    ]
+    if has_soft := len(soft) - soft.null_count:
+        known.append(f"{has_soft:,} images have soft labels")
+    notes += [f"{'; '.join(known)}."] if known else []
     if outcome.leaks.images:
         first, second = outcome.leaks.examples[0]
         advice = "" if conversion.options.drop_leaks else "; drop_leaks=True leaves out the copies in train"

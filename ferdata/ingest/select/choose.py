@@ -122,8 +122,9 @@ def _find_groups(scan: Scan, by: str) -> np.ndarray:
 
     Args:
         scan: The scan.
-        by: Name of a field that the source gives with its images, or a regular expression with parentheses, which is
-            searched in the path below the source folder; what the parentheses catch is the group.
+        by: ``person``, ``sequence`` or the name of another field that the source gives with its images; or a regular
+            expression with parentheses, which is searched in the path below the source folder; what the parentheses
+            catch is the group.
 
     Raises:
         OptionError: If an item has no such field, or the expression is not found in its path.
@@ -134,6 +135,9 @@ def _find_groups(scan: Scan, by: str) -> np.ndarray:
         pattern = re.compile(by)
         found = [match.groups() if (match := pattern.search(path)) else None for path in paths]
         what = f"a path in which {by!r} is found"
+    elif by in ("person", "sequence") and (column := scan.items.table.column(by)).null_count < len(column):
+        found = column.cast("string").to_pylist()
+        what = f"a {by}"
     else:
         extras = [json.loads(text) if text else {} for text in scan.items.table.column("extra").to_pylist()]
         found = [None if (value := extra.get(by)) is None else json.dumps(value) for extra in extras]

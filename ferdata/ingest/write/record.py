@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ferdata.images.transform import Transformed
-from ferdata.sample import SourceItem
+from ferdata.sample import RARE_FIELDS, SourceItem
 from ferdata.sources.items import ItemTable
 
 __all__ = ["landmarks_fit", "longest_record", "make_record"]
@@ -27,14 +27,15 @@ _NEEDS_ESCAPE = r"[^ !#-\[\]-~]"
 
 
 def make_record(item: SourceItem, result: Transformed) -> dict[str, Any]:
-    """Return the json member of a sample; a value that the source does not have is null.
+    """Return the json member of a sample; a value that the source does not have is null, or left out.
 
     ``landmarks`` are in pixels of the tensor, with two decimals; ``box`` is ``[x, y, width, height]`` in stored pixels
     of the source image, whose width and height are ``source_size``.
     """
     landmarks = result.landmarks
     box = result.box
-    return {
+    known = {name: value for name in RARE_FIELDS if (value := getattr(item, name)) is not None}
+    return known | {
         "path": item.path,
         "source_label": item.source_label,
         "valence": _finite(item.valence),
@@ -61,6 +62,12 @@ def longest_record(items: ItemTable) -> int:
     lengths += _to_numpy(pc.fill_null(pc.binary_length(table.column("extra")), len("null")))
     lengths += _LANDMARK_BYTES * _to_numpy(pc.fill_null(pc.list_value_length(table.column("landmarks")), 1))
     lengths += _FLOAT_BYTES * _to_numpy(pc.fill_null(pc.list_value_length(table.column("box")), 1))
+    for name in (name for name in RARE_FIELDS if table.column(name).null_count < table.num_rows):
+        column, frame = table.column(name), len(f',"{name}":')
+        if name == "soft_labels":
+            lengths += frame + _FLOAT_BYTES * (1 + _to_numpy(pc.fill_null(pc.list_value_length(column), 0)))
+        else:
+            lengths += frame + _json_lengths(column.cast(pa.string()).fill_null(""))
     names = len('{"path":,"source_label":,"valence":,"arousal":,"box":[],"landmarks":[],"source_size":[],"extra":}')
     return names + 2 * _FLOAT_BYTES + 2 * _SIDE_BYTES + int(lengths.max())
 
