@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         decode,
         open_dataset,
     )
-    from ferdata.training import load_run
+    from ferdata.training import convert, load_run
 
 __version__ = "0.1.0"
 
@@ -78,6 +78,7 @@ __all__ = [
     "TransformOptions",
     "WorkerError",
     "__version__",
+    "convert",
     "decode",
     "describe",
     "export",
@@ -96,6 +97,7 @@ _HOMES = {
     "IngestOptions": "ferdata.ingest",
     "ScanOptions": "ferdata.sources.options",
     "TransformOptions": "ferdata.images.transform",
+    "convert": "ferdata.training",
     "describe": "ferdata.dataset.info",
     "export": "ferdata.dataset.export",
     "load_run": "ferdata.training",

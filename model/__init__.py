@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ferdata.lazy import lazily
 
 if TYPE_CHECKING:
+    from ferdata.training.conversion import Converted, convert
     from ferdata.training.load import TrainedNetwork, load_run
     from ferdata.training.nets.designs import MODEL_NAMES
     from ferdata.training.options import TrainOptions
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODEL_NAMES",
+    "Converted",
     "EpochStatus",
     "FollowingError",
     "RichProgress",
@@ -23,6 +25,7 @@ __all__ = [
     "TrainProgress",
     "TrainResult",
     "TrainedNetwork",
+    "convert",
     "is_first_process",
     "load_run",
     "train",
@@ -31,6 +34,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
+        "ferdata.training.conversion": ["Converted", "convert"],
         "ferdata.training.load": ["TrainedNetwork", "load_run"],
         "ferdata.training.nets.designs": ["MODEL_NAMES"],
         "ferdata.training.options": ["TrainOptions"],

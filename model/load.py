@@ -66,6 +66,17 @@ class TrainedNetwork(nn.Module):
             )
         return values
 
+    @property
+    def has_valence_arousal(self) -> bool:
+        """Whether there is a head for them."""
+        return self.network.va_head is not None
+
+    def answers(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return probabilities ``[N, classes]`` and, with such a head, valence and arousal ``[N, 2]``."""
+        logits, values = self._run(images)
+        probabilities = logits.float().softmax(1)
+        return (probabilities,) if values is None else (probabilities, values.float())
+
     def _run(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != len(self.mean):
             raise OptionError(

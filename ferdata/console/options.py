@@ -23,6 +23,7 @@ from ferdata.shown import without_credentials
 from ferdata.store import check_file, check_folder, write_file_at
 
 __all__ = [
+    "FileOut",
     "Folder",
     "Given",
     "Json",
@@ -179,6 +180,7 @@ Picture = Annotated[
         "--out", metavar="FILE", help="Write the PNG to this file; - for standard output.", callback=_file("--out")
     ),
 ]
+FileOut = Annotated[str, typer.Option("--out", metavar="FILE", help="Write to this file.", callback=_file("--out"))]
 Out = Annotated[str, typer.Option(metavar="DIR", help="Write to this folder or URL.", callback=_out_folder)]
 LocalOut = Annotated[
     str, typer.Option("--out", metavar="DIR", help="Write everything to this folder.", callback=_local_folder)

@@ -29,6 +29,7 @@ VERBS = {
     "recode": ["{tmp}/shards", "--codec", "raw", "--out", "{tmp}/out"],
     "bench-loader": ["--shards", "{tmp}/shards"],
     "train": ["--shards", "{tmp}/shards"],
+    "convert": ["{tmp}/shards", "--out", "{tmp}/out.onnx"],
 }
 
 
