@@ -19,6 +19,7 @@ from ferdata.stream import Loader
 from ferdata.stream.batch import SampleTable
 from ferdata.stream.device.resident import decodes_itself, free_bytes
 from ferdata.stream.memory.resident import resident_bytes
+from ferdata.stream.sets import open_split
 from ferdata.training.options import TrainOptions
 from ferdata.training.run.process_group import Ranks
 
@@ -99,7 +100,7 @@ class TrainData:
         self.class_counts = index.counts.get("train", [])
         self.indices: np.ndarray | None = None
         if options.limit is not None and options.limit < samples:
-            labels = SampleTable(store, index, "train", ()).labels
+            labels = SampleTable(open_split(options.shards, "train"), ()).labels
             self.indices = draw_stratified(labels, options.limit, Stream.TRAINING_LIMIT.seed(options.seed))
             self.class_counts = np.bincount(labels[self.indices], minlength=len(index.classes)).tolist()
         if options.valence_arousal and samples:

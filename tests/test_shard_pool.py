@@ -14,16 +14,14 @@ from streams import ENVIRONMENT
 from webserver import serve
 
 from ferdata.errors import ShardCorruptError
-from ferdata.format import read_index
-from ferdata.store import Store
+from ferdata.stream.sets import open_split
 from ferdata.stream.workers.worker import ShardPool
 
 SIZE, PER_SHARD = 16, 5
 
 
 def pool_of(root: str, max_open: int = 2) -> ShardPool:
-    store = Store(root)
-    return ShardPool(store, read_index(store), "train", max_open=max_open)
+    return ShardPool(open_split(root, "train"), max_open=max_open)
 
 
 def check(pool: ShardPool, samples: np.ndarray) -> None:
@@ -66,11 +64,9 @@ import resource, sys
 import numpy as np
 resource.setrlimit(resource.RLIMIT_NOFILE, (96, 96))
 from test_shard_pool import check
-from ferdata.format import read_index
-from ferdata.store import Store
+from ferdata.stream.sets import open_split
 from ferdata.stream.workers.worker import ShardPool
-store = Store(sys.argv[1])
-pool = ShardPool(store, read_index(store), "train")
+pool = ShardPool(open_split(sys.argv[1], "train"))
 for turn in range(2):
     check(pool, np.random.default_rng(turn).permutation(200))
 print("read")

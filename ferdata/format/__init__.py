@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ferdata.format.codecs import CODECS, Codec, make_codec
+from ferdata.format.codecs import CODECS, BodyDecoder, Codec, make_codec
 from ferdata.format.codecs.compact import decode_member, kernel_notice
 from ferdata.format.container import END_OF_TAR, SampleMembers, json_bytes_for, shard_copy
 from ferdata.format.index import (
@@ -35,6 +35,7 @@ __all__ = [
     "REJECTS_NAME",
     "SAMPLES_NAME",
     "SAMPLES_SCHEMA",
+    "BodyDecoder",
     "Codec",
     "DatasetIndex",
     "FileInfo",

@@ -63,7 +63,7 @@ class ShardReader:
         decode: BodyDecoder | None = None,
     ) -> None:
         self.info = info
-        self.members = index.members
+        self.members, self.spec = index.members, index.spec
         self._codec = index.codec
         self._where = store.path(info.name)
         self._decoder = decode or index.codec.decoder(index.spec)
@@ -224,7 +224,7 @@ class ShardReader:
             position: Position in the shard.
             out: uint8 ``[C, H, W]``, C-contiguous: filled, and the sample's pixels; fresh memory where None.
         """
-        pixels = np.empty(self.members.spec.shape, np.uint8) if out is None else out
+        pixels = np.empty(self.spec.shape, np.uint8) if out is None else out
         self._check_position(position)
         if self._file.is_remote:
             start = int(self._shard.stops[position - 1]) if position else 0

@@ -15,8 +15,7 @@ import pyarrow.compute as pc
 import torch
 
 from ferdata.errors import OptionError
-from ferdata.format import DatasetIndex, read_samples
-from ferdata.store import Store
+from ferdata.stream.sets import OpenSplit
 
 __all__ = ["FIELDS", "IGNORED_LABEL", "ReadRecords", "SampleTable", "batch_maker", "check_fields"]
 
@@ -51,10 +50,11 @@ _OF_RECORDS: dict[str, Callable[[list[dict[str, Any]]], Any]] = {
     "records": lambda records: records,
 }
 
-FIELDS = ("images", *_COLUMNS, "mask", "indices", *_OF_RECORDS)
+FIELDS = ("images", *_COLUMNS, "mask", "indices", "set_index", *_OF_RECORDS)
 """``images`` uint8 ``[N, 3, H, W]``; ``labels`` int64 ``[N]``; ``valence`` and ``arousal`` float32 ``[N]``, NaN where
 the source has none; ``keys`` list of N str; ``mask`` bool ``[N]``, False on padding; ``indices`` int64 ``[N]``,
-sample indices.
+sample indices, of several sets one after the other; ``set_index`` int64 ``[N]``, which of the sets a sample is from, -1
+on padding.
 
 Other columns of the sample table by their names: ``path``, ``source_label``, ``person`` and ``sequence``, lists of N
 str, "" where the source has none; ``source_bytes``, ``source_xxh64``, ``shard``, ``frame``, ``position``, ``[N]`` of
@@ -111,16 +111,16 @@ class SampleTable:
         labels: int16 ``[N]``.
     """
 
-    def __init__(self, store: Store, index: DatasetIndex, split: str, fields: Sequence[str]) -> None:
+    def __init__(self, opened: OpenSplit, fields: Sequence[str]) -> None:
         columns = {name: column for name, column in _COLUMNS.items() if name in fields or name == "labels"}
-        rows = index.rows(split)
-        table = read_samples(store, index, ["split", *columns.values()]).slice(rows.start, rows.stop - rows.start)
+        table = opened.table([*columns.values()])
+        self._set_starts = opened.set_starts
         self._columns: dict[str, np.ndarray] = {}
         self._texts: dict[str, pa.Array] = {}
         for name, column in columns.items():
             values = table.column(column).combine_chunks()
             if pa.types.is_list(values.type):
-                self._soft = _SoftLabels(values, len(index.classes))
+                self._soft = _SoftLabels(values, len(opened.index.classes))
             elif pa.types.is_string(values.type):
                 self._texts[name] = values
             elif pa.types.is_floating(values.type):
@@ -155,8 +155,15 @@ class SampleTable:
             elif name in _OF_RECORDS:
                 values[name] = _OF_RECORDS[name](records)
             elif name != "images":
-                values[name] = torch.from_numpy(mask if name == "mask" else indices.copy())
+                values[name] = torch.from_numpy(self._computed(name, indices))
         return values
+
+    def _computed(self, name: str, indices: np.ndarray) -> np.ndarray:
+        if name == "mask":
+            return indices >= 0
+        if name == "set_index":
+            return np.searchsorted(self._set_starts, indices, side="right") - 1
+        return indices.copy()
 
 
 class _SoftLabels:

@@ -15,10 +15,10 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ferdata.errors import OptionError, StateError, WorkerError
-from ferdata.store import Store, StrPath
 from ferdata.stream.memory.handoff import WorkerSlots, forget_ended
 from ferdata.stream.order.ranks import find_rank
 from ferdata.stream.order.windows import Checked, due, sort_samples
+from ferdata.stream.sets import Roots
 from ferdata.stream.source import BatchSource
 from ferdata.stream.state import Position
 from ferdata.stream.transforms import BatchTransform
@@ -45,7 +45,7 @@ class ShardBatches(IterableDataset[Any]):
 
     def __init__(
         self,
-        root: StrPath,
+        root: Roots,
         *,
         split: str = "train",
         indices: Sequence[int] | np.ndarray | None = None,
@@ -93,7 +93,7 @@ class ShardBatches(IterableDataset[Any]):
 
     def __repr__(self) -> str:
         source, count = self._source, f"{len(self):,} batches"
-        return f"ShardBatches({source.root!r}, split={source.split!r}): {count}, shuffle {source.order.shuffle}"
+        return f"ShardBatches({source.opened.root!r}, split={source.split!r}): {count}, shuffle {source.order.shuffle}"
 
     def __getstate__(self) -> dict[str, Any]:
         # Workers that are spawned or sent elsewhere cannot ask torch.distributed.
@@ -128,7 +128,7 @@ class ShardBatches(IterableDataset[Any]):
         self._source.join_ranks(early=False)
         if self._process != os.getpid():  # a forked worker reads with files and scratch memory of its own
             self._process = os.getpid()
-            self._pool = ShardPool(Store(self._source.root), self._source.index, self._source.split)
+            self._pool = ShardPool(self._source.opened)
             self._checked = Checked(len(self._source.table), always=self._source.verify_always)
             self._slots = None
         info = get_worker_info()

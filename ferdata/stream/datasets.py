@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from ferdata.store import Store, StrPath
 from ferdata.stream.batch import SampleTable, batch_maker, check_fields
 from ferdata.stream.order.ranks import find_rank
 from ferdata.stream.order.sequence import OrderOptions, check_whole_number, rank_order
+from ferdata.stream.sets import Roots, open_split
 from ferdata.stream.transforms import BatchContext, BatchTransform, takes_context
 from ferdata.stream.where import find_extent
-from ferdata.stream.workers.worker import ShardPool, open_split
+from ferdata.stream.workers.worker import ShardPool
 
 __all__ = ["IterableShardDataset", "ShardDataset"]
 
@@ -56,7 +56,7 @@ class ShardDataset(Dataset[Any]):
 
     def __init__(
         self,
-        root: StrPath,
+        root: Roots,
         *,
         split: str = "train",
         indices: Sequence[int] | np.ndarray | None = None,
@@ -66,13 +66,12 @@ class ShardDataset(Dataset[Any]):
         transform: BatchTransform | Callable[[torch.Tensor], Any] | None = None,
         seed: int = 0,
     ) -> None:
-        store, self.index = open_split(root, split)
-        self.split = split
+        self._opened = opened = open_split(root, split)
+        self.index, self.split = opened.index, split
         self.fields = check_fields(fields)
         self._as_dict, self._seed = as_dict, check_whole_number("seed", seed)
-        self._root = store.root
-        self._table = SampleTable(store, self.index, split, self.fields)
-        self._extent = find_extent(store, self.index, split, self._table.labels, indices=indices, where=where)
+        self._table = SampleTable(opened, self.fields)
+        self._extent = find_extent(opened, self._table.labels, indices=indices, where=where)
         self.transform: Any = transform
         self._takes_context = transform is not None and takes_context(transform)
         self._epoch = torch.zeros((), dtype=torch.int64, device="cpu")
@@ -81,7 +80,7 @@ class ShardDataset(Dataset[Any]):
 
     def __repr__(self) -> str:
         samples = f"{len(self):,} samples, {self.index.describe_samples()}"
-        return f"ShardDataset({self._root!r}, split={self.split!r}): {samples}"
+        return f"ShardDataset({self._opened.root!r}, split={self.split!r}): {samples}"
 
     @cached_property
     def labels(self) -> torch.Tensor:
@@ -150,7 +149,7 @@ class ShardDataset(Dataset[Any]):
         """Return the open shards of this thread of this process: decoders have their own scratch memory."""
         if getattr(self._own, "process", None) != os.getpid():
             self._own.process = os.getpid()
-            self._own.pool = ShardPool(Store(self._root), self.index, self.split)
+            self._own.pool = ShardPool(self._opened)
         pool: ShardPool = self._own.pool
         return pool
 
@@ -184,7 +183,7 @@ class IterableShardDataset(IterableDataset[Any]):
 
     def __init__(
         self,
-        root: StrPath,
+        root: Roots,
         *,
         split: str = "train",
         shuffle: str | bool = "window",

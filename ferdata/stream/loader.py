@@ -17,13 +17,13 @@ import torch
 
 from ferdata.errors import OptionError, StateError
 from ferdata.parallel import check_workers, usable_cores
-from ferdata.store import StrPath
 from ferdata.stream.datasets import ShardDataset
 from ferdata.stream.device.resident import DevicePipeline, DeviceSplit, decodes_itself
 from ferdata.stream.memory.resident import ResidentSplit
 from ferdata.stream.metrics import LoaderMetrics
 from ferdata.stream.order.sequence import check_whole_number
 from ferdata.stream.pipeline import Pipeline
+from ferdata.stream.sets import Roots
 from ferdata.stream.source import BatchSource
 from ferdata.stream.state import EpochState, Position
 from ferdata.stream.transforms import BatchTransform
@@ -104,7 +104,7 @@ class Loader:
 
     def __init__(
         self,
-        root: StrPath,
+        root: Roots,
         *,
         split: str = "train",
         indices: Sequence[int] | np.ndarray | None = None,
@@ -219,7 +219,10 @@ class Loader:
     def dataset(self) -> ShardDataset:
         """The samples it reads: code written for ``DataLoader`` asks for its length, classes and targets."""
         return ShardDataset(
-            self._source.root, split=self.split, indices=self._source.partition.extent.indices, fields=self.fields
+            self._source.opened.roots,
+            split=self.split,
+            indices=self._source.partition.extent.indices,
+            fields=self.fields,
         )
 
     @property
@@ -313,7 +316,7 @@ class Loader:
 
     def __repr__(self) -> str:
         rank = f"rank {self.rank} of {self.world_size}"
-        return f"Loader({self._source.root!r}): batches of {self.batch_size}, {rank}\n{self.describe()}"
+        return f"Loader({self._source.opened.root!r}): batches of {self.batch_size}, {rank}\n{self.describe()}"
 
     def close(self) -> None:
         """Stop the workers and unlock the ring; batches that are still held stay valid."""

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ferdata.store import Store
 from ferdata.stream.device.transfer import Delivery, DeviceMover, PinnedRing
 from ferdata.stream.memory.resident import ResidentSplit
 from ferdata.stream.memory.ring import HELD_BATCHES, Ring
@@ -92,7 +91,7 @@ class Pipeline:
     ) -> None:
         index, order = source.index, source.order
         self._source, self._order = source, order
-        store, row_bytes, is_shared = Store(source.root), index.spec.num_bytes, num_workers > 0 and kind == "process"
+        row_bytes, is_shared = index.spec.num_bytes, num_workers > 0 and kind == "process"
         # of the longest epoch there may be: there may be fewer ranks when one begins
         most_batches = replace(source.partition, rank=0, world_size=1).num_batches()
         self._sizes = sizes = choose_sizes(
@@ -100,7 +99,7 @@ class Pipeline:
             batch_size=order.batch_size,
             row_bytes=row_bytes,
             num_workers=num_workers,
-            is_local=store.is_local or resident is not None,
+            is_local=source.opened.is_local or resident is not None,
         )
         self.ring = Ring(
             num_slots=sizes.ahead + HELD_BATCHES,
@@ -115,9 +114,7 @@ class Pipeline:
             between_processes=is_shared,
         )
         work = Work(
-            root=source.root,
-            index=index,
-            split=source.split,
+            opened=source.opened,
             memory=self.ring.memory,
             plan=plan,
             resident=resident,
@@ -133,7 +130,7 @@ class Pipeline:
         self._mover = None if device.type == "cpu" else DeviceMover(device, self.ring)
         self._pinned = PinnedRing(self.ring) if pin_memory and self._mover is None else None
         self._resident = resident
-        self._records = ShardPool(store, index, source.split)
+        self._records = ShardPool(source.opened)
         self._checked = Checked(len(source.table), always=source.verify_always)
         self.meter = Meter()
         self._num_workers = num_workers

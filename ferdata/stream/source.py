@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from ferdata.errors import OptionError
-from ferdata.store import StrPath
 from ferdata.stream.batch import SampleTable, batch_maker, check_fields
 from ferdata.stream.memory.resident import SplitReader
 from ferdata.stream.memory.ring import window_batches_within
@@ -20,10 +19,10 @@ from ferdata.stream.order.partition import Partition
 from ferdata.stream.order.ranks import find_rank
 from ferdata.stream.order.sequence import check_whole_number, order_options
 from ferdata.stream.order.weights import class_weights
+from ferdata.stream.sets import Roots, open_split
 from ferdata.stream.state import Identity, Position
 from ferdata.stream.transforms import BatchContext, BatchTransform, as_batch_transform, check_transformed
 from ferdata.stream.where import find_extent
-from ferdata.stream.workers.worker import open_split
 
 __all__ = ["BatchSource"]
 
@@ -32,9 +31,9 @@ class BatchSource:
     """The batches of one split on one rank.
 
     Attributes:
-        root: The data set's folder or URL.
+        opened: The split in its data set, or in several.
         index: Its index.
-        split: The split.
+        split: Its name.
         fields: What a batch holds.
         table: The split's columns.
         order: Options of the order.
@@ -45,7 +44,7 @@ class BatchSource:
 
     def __init__(
         self,
-        root: StrPath,
+        root: Roots,
         *,
         split: str,
         indices: Sequence[int] | np.ndarray | None,
@@ -65,8 +64,8 @@ class BatchSource:
         transform: BatchTransform | Callable[[torch.Tensor], torch.Tensor] | None,
         verify: str,
     ) -> None:
-        store, self.index = open_split(root, split)
-        self.split, self.root, self._where = split, store.root, f"{store} {split}"
+        self.opened = opened = open_split(root, split)
+        self.index, self.split = opened.index, split
         batch_size, seed = check_whole_number("batch_size", batch_size), check_whole_number("seed", seed)
         if batch_size < 1:
             raise OptionError(f"batch_size: {batch_size} found, expected at least 1")
@@ -74,8 +73,8 @@ class BatchSource:
             raise OptionError(f"verify: {verify!r} found, expected first or always")
         self.verify_always = verify == "always"
         self.fields, self._as_dict = check_fields(fields), as_dict
-        self.table = SampleTable(store, self.index, split, self.fields)
-        extent = find_extent(store, self.index, split, self.table.labels, indices=indices, where=where)
+        self.table = SampleTable(opened, self.fields)
+        extent = find_extent(opened, self.table.labels, indices=indices, where=where)
         row_bytes = self.index.spec.num_bytes
         self.order = order_options(
             shuffle=shuffle,
@@ -97,8 +96,7 @@ class BatchSource:
 
     def shards(self) -> SplitReader:
         """Return what reads all of the samples once."""
-        is_shown = self.partition.rank == 0
-        return SplitReader(self.root, self.index, self.split, self.partition.extent.indices, is_shown=is_shown)
+        return SplitReader(self.opened, self.partition.extent.indices, is_shown=self.partition.rank == 0)
 
     def join_ranks(self, *, early: bool) -> bool:
         """Look up the rank again, since many are made before the ranks are known; tell whether it is another."""
@@ -130,6 +128,6 @@ class BatchSource:
     def _check_partition(self) -> None:
         if self.partition.num_batches() == 0:
             raise OptionError(
-                f"{self._where}: {self.partition.total} samples found, expected at least batch_size x world_size = "
-                f"{self.order.batch_size} x {self.partition.world_size}; use a smaller batch_size or drop_last=False"
+                f"{self.opened.where}: {self.partition.total} samples found, expected at least batch_size x world_size "
+                f"= {self.order.batch_size} x {self.partition.world_size}; use a smaller batch_size or drop_last=False"
             )

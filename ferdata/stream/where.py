@@ -10,17 +10,15 @@ import numpy as np
 
 from ferdata.condition import Condition
 from ferdata.errors import OptionError
-from ferdata.format import SAMPLES_SCHEMA, DatasetIndex, read_samples
-from ferdata.store import Store
+from ferdata.format import SAMPLES_SCHEMA
 from ferdata.stream.order.partition import Extent
+from ferdata.stream.sets import OpenSplit
 
 __all__ = ["find_extent"]
 
 
 def find_extent(
-    store: Store,
-    index: DatasetIndex,
-    split: str,
+    opened: OpenSplit,
     labels: np.ndarray,
     *,
     indices: Sequence[int] | np.ndarray | None,
@@ -29,9 +27,7 @@ def find_extent(
     """Return the samples of a split that are read.
 
     Args:
-        store: The data set's folder.
-        index: Its index.
-        split: The split.
+        opened: The split.
         labels: ``[N]``, of all its samples.
         indices: Sample indices; None for all.
         where: A condition on the columns of ``samples.parquet``; None for none.
@@ -40,17 +36,15 @@ def find_extent(
         OptionError: If the indices are not sample indices of the split, the condition can't be understood,
             or no sample is left.
     """
-    extent = Extent.of(index, split, labels, indices)
+    extent = Extent.of(opened, labels, indices)
     if where is None:
         return extent
-    condition = Condition(where, index.classes, SAMPLES_SCHEMA.names)
-    rows = index.rows(split)
-    table = read_samples(store, index, sorted({"split", *condition.columns})).slice(rows.start, rows.stop - rows.start)
-    found = condition.rows(table)
+    condition = Condition(where, opened.index.classes, SAMPLES_SCHEMA.names)
+    found = condition.rows(opened.table([*condition.columns]))
     if extent.indices is not None:
         found = found[np.isin(found, extent.indices)]
     if not len(found):
         raise OptionError(
-            f"where: {where!r} leaves none of the {len(extent.labels):,} samples of {store} {split}, expected some"
+            f"where: {where!r} leaves none of the {len(extent.labels):,} samples of {opened.where}, expected some"
         )
-    return Extent.of(index, split, labels, found)
+    return Extent.of(opened, labels, found)

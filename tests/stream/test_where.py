@@ -109,16 +109,12 @@ def test_class_names_are_told_apart_by_case_where_only_that_tells_them_apart(tmp
     """'happy' is Happy, as long as there is one of it."""
     truth = make_truth(tmp_path)
     dataset = ShardDataset(truth.root)
-    index = dataset.index
+    opened, index = dataset._opened, dataset.index
     object.__setattr__(index, "classes", ("Neutral", "Happy", "happy", *index.classes[3:]))
 
     def of(name: str) -> set[int]:
         where = f"label == {name!r}"
-        return {
-            *find_extent(
-                Store(truth.root), index, "train", dataset._table.labels, indices=None, where=where
-            ).labels.tolist()
-        }
+        return {*find_extent(opened, dataset._table.labels, indices=None, where=where).labels.tolist()}
 
     assert (of("Happy"), of("happy"), of("neutral")) == ({1}, {2}, {0})
     with pytest.raises(OptionError, match="no class 'HAPPY'"):

@@ -15,7 +15,6 @@ from ferdata.errors import ShardCorruptError, WorkerError
 from ferdata.format import ShardReader
 from ferdata.format.codecs.codec import image_shape
 from ferdata.parallel import available_memory
-from ferdata.store import Store
 from ferdata.stream.device.decode import decode
 from ferdata.stream.device.transfer import Delivery, check_device
 from ferdata.stream.memory.resident import SplitReader
@@ -144,7 +143,7 @@ class DevicePipeline:
 
     def __init__(self, source: BatchSource, split: DeviceSplit) -> None:
         self._source, self._split = source, split
-        self._records = ShardPool(Store(source.root), source.index, source.split)
+        self._records = ShardPool(source.opened)
         self._is_closed = False
         self.meter = Meter()
 

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 import numpy as np
 
 from ferdata.errors import OptionError
-from ferdata.format import Codec, DatasetIndex, ShardReader
+from ferdata.format import CODECS, Codec, DatasetIndex, ShardReader
 from ferdata.format.held import HeldBodies, HeldReader, held_codec
 from ferdata.parallel import available_memory, map_in_threads
-from ferdata.store import Store
 from ferdata.stream.order.windows import ShardMap
+from ferdata.stream.sets import OpenSplit, ShardOpener
 
 __all__ = ["ResidentReader", "ResidentSplit", "SplitReader", "check_room", "resident_bytes"]
 
@@ -34,9 +34,7 @@ class SplitReader:
     """The shards of a split, read once, a shard at a time in each of a few threads.
 
     Args:
-        root: The data set's folder.
-        index: Its index.
-        split: The split.
+        opened: The split.
         indices: int64 ``[N]`` ascending, which of its samples; None for all.
         is_shown: Whether to show a bar, where there is a terminal.
 
@@ -45,15 +43,12 @@ class SplitReader:
         count: How many there are.
     """
 
-    def __init__(
-        self, root: str, index: DatasetIndex, split: str, indices: np.ndarray | None, *, is_shown: bool
-    ) -> None:
-        self.index, self.codec = index, held_codec(index.codec)
-        self._store, self._split, self._indices, self._is_shown = Store(root), split, indices, is_shown
-        self._infos = [info for info in index.shards if info.split == split]
-        wanted = np.arange(index.num_samples(split)) if indices is None else indices
+    def __init__(self, opened: OpenSplit, indices: np.ndarray | None, *, is_shown: bool) -> None:
+        self.index, self.codec = opened.index, _held_codec(opened)
+        self._opened, self._opener, self._indices, self._is_shown = opened, ShardOpener(opened), indices, is_shown
+        wanted = np.arange(opened.num_samples) if indices is None else indices
         self.count = len(wanted)
-        self._parts = list(ShardMap(np.array([info.samples for info in self._infos], np.int64)).by_shard(wanted))
+        self._parts = list(ShardMap(opened.shard_sizes).by_shard(wanted))
 
     def numbers(self, samples: np.ndarray) -> np.ndarray:
         """Return where samples of the split are among those that are held, both int64 ``[n]``."""
@@ -78,8 +73,7 @@ class SplitReader:
             sizes = np.full(self.count, self.index.spec.num_bytes, np.int64)
         else:
             sizes = np.concatenate(map_in_threads(sizes_of, self._parts, num_workers=None, progress=None))
-        where = f"{self._store} {self._split}"
-        check_room(int(sizes.sum()), free, index=self.index, codec=self.codec, where=where)
+        check_room(int(sizes.sum()), free, index=self.index, codec=self.codec, where=self._opened.where)
         return sizes
 
     def read(self, fill: Callable[[ShardReader, slice, np.ndarray], None]) -> None:
@@ -93,7 +87,14 @@ class SplitReader:
             map_in_threads(fill_from, self._parts, num_workers=None, progress=progress)
 
     def _open(self, part: Part) -> ShardReader:
-        return ShardReader(self._store, self._infos[part[0]], self.index)
+        return self._opener.open(part[0])
+
+
+def _held_codec(opened: OpenSplit) -> Codec:
+    """Return the codec that the samples of all sets are held in: pixels, unless all can stay as they are stored."""
+    held = {held_codec(one.index.codec).name for one in opened.sets}
+    is_as_stored = len(held) == 1 and all(one.index.spec == opened.index.spec for one in opened.sets)
+    return held_codec(opened.sets[0].index.codec) if is_as_stored else CODECS["raw"]
 
 
 class ResidentSplit:

@@ -10,9 +10,9 @@ import numpy as np
 import xxhash
 
 from ferdata.errors import OptionError
-from ferdata.format import DatasetIndex
 from ferdata.stream.order.sequence import PADDING, OrderOptions, Phase, rank_batches, rank_order, remaining_samples
 from ferdata.stream.order.windows import Order, Window, cut_windows
+from ferdata.stream.sets import OpenSplit
 from ferdata.stream.state import Position
 
 __all__ = ["Extent", "Partition"]
@@ -33,15 +33,13 @@ class Extent:
     indices: np.ndarray | None = None
 
     @classmethod
-    def of(
-        cls, index: DatasetIndex, split: str, labels: np.ndarray, indices: Sequence[int] | np.ndarray | None
-    ) -> "Extent":
+    def of(cls, opened: OpenSplit, labels: np.ndarray, indices: Sequence[int] | np.ndarray | None) -> "Extent":
         """Return the extent of a whole split, or of a subset of it.
 
         Raises:
             OptionError: If ``indices`` are not sample indices of the split, each at most once.
         """
-        sizes = np.array([info.samples for info in index.shards if info.split == split], np.int64)
+        sizes = opened.shard_sizes
         if indices is None:
             return cls(sizes, labels)
         given = np.asarray(indices)
@@ -55,7 +53,7 @@ class Extent:
         if found[0] < 0 or found[-1] >= len(labels):
             raise OptionError(
                 f"indices: {found[0]} to {found[-1]} found, expected 0 to {len(labels) - 1}, the sample indices of "
-                f"split {split}"
+                f"split {opened.split}"
             )
         found = found.astype(np.int64)
         edges = np.searchsorted(found, np.concatenate([[0], np.cumsum(sizes)]))

@@ -51,7 +51,7 @@ class ProcessWorkers(Workers):
     def __init__(self, work: Work, *, num_workers: int, start_method: str | None, persistent: bool) -> None:
         super().__init__(work, num_workers=num_workers, persistent=persistent)
         self._start_method = start_method
-        self._shards = [info.name for info in work.index.shards if info.split == work.split]
+        self._opened = work.opened
         self._next_check = 0.0
         _instances.add(self)
 
@@ -140,7 +140,7 @@ class ProcessWorkers(Workers):
     def _death_of(self, process: BaseProcess) -> WorkerError:
         """Return the error for a worker's death: how it ended and what it was reading."""
         shard = self.plan.reading(process.pid or 0)
-        while_reading = f" while it read {self._shards[shard]}" if shard >= 0 else ""
+        while_reading = f" while it read {self._opened.shard_name(shard)}" if shard >= 0 else ""
         return self._death(
             f"pid {process.pid} exited unexpectedly, exit code {process.exitcode}{while_reading}",
             exit_code=process.exitcode,

@@ -14,33 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from ferdata.errors import OptionError
-from ferdata.format import DatasetIndex, ShardReader, read_index
-from ferdata.store import Store
+from ferdata.format import ShardReader
 from ferdata.stream.memory.resident import ResidentReader, ResidentSplit
 from ferdata.stream.memory.ring import SharedBytes
 from ferdata.stream.order.windows import ShardMap, due
+from ferdata.stream.sets import OpenSplit, ShardOpener
 from ferdata.stream.workers.channel import Channel
 from ferdata.stream.workers.job import Ack, JobRecord, SharedPlan
 
-__all__ = ["JobReader", "ShardPool", "Work", "open_split", "serve"]
+__all__ = ["JobReader", "ShardPool", "Work", "serve"]
 
 _MOST_MAPPED = 1 << 13
 """A process may hold 65,530 mappings, of which 16,384 can be guarded."""
-
-
-def open_split(root: str | os.PathLike[str], split: str) -> tuple[Store, DatasetIndex]:
-    """Return a data set's store, which stays valid if the process changes its folder, and its index.
-
-    Raises:
-        OptionError: If it has no such split.
-        ShardMissingError, ShardCorruptError: If the data set is missing or damaged.
-    """
-    store = Store(root)
-    index = read_index(store)
-    if split not in index.splits:
-        raise OptionError(f"split: {split!r} found, expected one of {', '.join(index.splits)} ({store})")
-    return (Store(os.path.abspath(store.root)) if store.is_local else store), index
 
 
 class ShardPool:
@@ -50,21 +35,16 @@ class ShardPool:
     descriptor as well.
 
     Args:
-        store: The data set's folder.
-        index: Its index.
-        split: The split.
+        opened: The split.
         max_open: Most shards that hold a descriptor.
         reading: int64 ``[1]``: where the number of the shard being read is noted, for whoever finds this process dead.
     """
 
-    def __init__(
-        self, store: Store, index: DatasetIndex, split: str, *, max_open: int = 256, reading: np.ndarray | None = None
-    ) -> None:
-        self._store, self._index = store, index
-        self._infos = [info for info in index.shards if info.split == split]
-        self._map = ShardMap(np.array([info.samples for info in self._infos], np.int64))
+    def __init__(self, opened: OpenSplit, *, max_open: int = 256, reading: np.ndarray | None = None) -> None:
+        self._opener = ShardOpener(opened)
+        self._map = ShardMap(opened.shard_sizes)
         self._max_open, self._may_open = max_open, _may_open()
-        self._decode = index.codec.decoder(index.spec)
+        self._decoders = self._opener.decoders()
         self._reading = np.empty(1, np.int64) if reading is None else reading
         self._open: OrderedDict[int, ShardReader] = OrderedDict()
         self._resting: OrderedDict[int, ShardReader] = OrderedDict()
@@ -104,7 +84,7 @@ class ShardPool:
         if reader is None:
             while len(self._resting) >= _part(_MOST_MAPPED):
                 self._resting.popitem(last=False)[1].close()
-            reader = ShardReader(self._store, self._infos[number], self._index, decode=self._decode)
+            reader = self._opener.open(number, self._decoders)
         self._open[number] = reader
         return reader
 
@@ -150,17 +130,13 @@ class Work:
     """What every worker of a loader is given.
 
     Attributes:
-        root: The data set's folder.
-        index: Its index.
-        split: The split.
+        opened: What is streamed.
         memory: The ring's memory.
         plan: Where jobs point to.
     resident: The samples, if they are in memory; only threads share it.
     """
 
-    root: str
-    index: DatasetIndex
-    split: str
+    opened: OpenSplit
     memory: SharedBytes
     plan: SharedPlan
     resident: ResidentSplit | None = None
@@ -202,14 +178,14 @@ class JobReader:
     def _open(self, entry: np.ndarray) -> None:
         entry[:] = os.getpid(), -1
         work = self._work
-        row_bytes = work.index.spec.num_bytes
+        row_bytes = work.opened.index.spec.num_bytes
         memory = work.memory.array()
         self._rows = memory[: len(memory) // row_bytes * row_bytes].reshape(-1, row_bytes)
         # Last of all: an interrupt may come before it.
         if work.resident is not None:
             self._pool = ResidentReader(work.resident)
         else:
-            self._pool = ShardPool(Store(work.root), work.index, work.split, reading=entry[1:])
+            self._pool = ShardPool(work.opened, reading=entry[1:])
 
 
 def serve(work: Work, number: int, channel: Channel) -> None:

@@ -1,0 +1,279 @@
+"""What is streamed: one split of a data set, or of several, whose samples are numbered one set after the other.
+
+In: folders or URLs. Out: an :class:`OpenSplit`, from which everything in this room reads. Costs one small file per set;
+shards are opened when they are read.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from ferdata.errors import OptionError
+from ferdata.format import (
+    SAMPLES_NAME,
+    BodyDecoder,
+    DatasetIndex,
+    FileInfo,
+    ShardInfo,
+    ShardReader,
+    read_index,
+    read_samples,
+)
+from ferdata.labels import map_ids, union_classes
+from ferdata.sample import TensorSpec
+from ferdata.store import Store, StrPath
+from ferdata.stream.fitting import REFUSE, FittedReader, common_spec
+
+__all__ = ["OpenSplit", "Roots", "SetSplit", "ShardOpener", "open_split"]
+
+Roots = StrPath | Sequence[StrPath]
+"""Folder or URL of a data set, or those of several."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSplit:
+    """The split of one data set.
+
+    Attributes:
+        root: Its folder, whole, or URL.
+        index: Its index.
+        split: The split.
+        labels: int16 ``[classes]``: which label each of its own is among the classes of all sets; None where the same.
+    """
+
+    root: str
+    index: DatasetIndex
+    split: str
+    labels: np.ndarray | None
+
+    @property
+    def where(self) -> str:
+        """What errors call it."""
+        return f"{Store(self.root)} {self.split}"
+
+    @property
+    def shards(self) -> list[ShardInfo]:
+        """Its shards."""
+        return [info for info in self.index.shards if info.split == self.split]
+
+    def union_labels(self, labels: np.ndarray) -> np.ndarray:
+        """Return labels of its own, ``[n]``, as those of all sets."""
+        return labels if self.labels is None else self.labels[labels]
+
+    def table(self, columns: Sequence[str], num_classes: int) -> pa.Table:
+        """Return columns of its samples, with labels as those of all sets."""
+        rows = self.index.rows(self.split)
+        table = read_samples(Store(self.root), self.index, sorted({"split", *columns}))
+        table = table.slice(rows.start, rows.stop - rows.start)
+        if self.labels is not None:
+            for name in {"label", "soft_labels"}.intersection(table.column_names):
+                column = table.column(name).combine_chunks()
+                if name == "label":
+                    mapped = pa.array(self.labels[column.to_numpy()])
+                else:
+                    mapped = _spread(column, self.labels, num_classes)
+                table = table.set_column(table.column_names.index(name), table.schema.field(name), mapped)
+        return table
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenSplit:
+    """One split of one or several data sets.
+
+    Attributes:
+        sets: It in each set, in the order in which their samples are numbered.
+        split: Its name.
+        index: The set's index; of several, the figures of all together. Its spec is that of the tensors in a batch.
+    """
+
+    sets: tuple[SetSplit, ...]
+    split: str
+    index: DatasetIndex
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The folders or URLs."""
+        return tuple(one.root for one in self.sets)
+
+    @property
+    def root(self) -> str:
+        """The folder or URL, or all of them, for people."""
+        return ", ".join(self.roots)
+
+    @property
+    def where(self) -> str:
+        """What errors call it."""
+        return ", ".join(one.where for one in self.sets)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether no set lies behind a URL."""
+        return all(Store(root).is_local for root in self.roots)
+
+    @cached_property
+    def shards(self) -> list[tuple[int, ShardInfo]]:
+        """Every shard, with the number of its set."""
+        return [(number, info) for number, one in enumerate(self.sets) for info in one.shards]
+
+    @cached_property
+    def shard_sizes(self) -> np.ndarray:
+        """int64 ``[shards]``, samples per shard."""
+        return np.array([info.samples for _, info in self.shards], np.int64)
+
+    @cached_property
+    def set_starts(self) -> np.ndarray:
+        """int64 ``[sets]``, the index of each set's first sample."""
+        sizes = [one.index.num_samples(self.split) for one in self.sets]
+        return np.cumsum([0, *sizes[:-1]], dtype=np.int64)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of all sets."""
+        return int(self.shard_sizes.sum())
+
+    def table(self, columns: Sequence[str]) -> pa.Table:
+        """Return columns of ``samples.parquet`` for all samples, in the order of their indices."""
+        tables = [one.table(columns, len(self.index.classes)) for one in self.sets]
+        return tables[0] if len(tables) == 1 else pa.concat_tables(tables)
+
+    def shard_name(self, number: int) -> str:
+        """Return what people call a shard: its file, with its folder where there are several."""
+        each, info = self.shards[number]
+        return info.name if len(self.sets) == 1 else f"{Store(self.sets[each].root)}/{info.name}"
+
+
+class ShardOpener:
+    """Opens the shards of a split, in one process."""
+
+    def __init__(self, opened: OpenSplit) -> None:
+        self._opened = opened
+        self._stores = [Store(root) for root in opened.roots]
+
+    def decoders(self) -> list[BodyDecoder]:
+        """Return a decoder for each set, for all shards that one thread reads."""
+        return [one.index.codec.decoder(one.index.spec) for one in self._opened.sets]
+
+    def open(self, number: int, decoders: Sequence[BodyDecoder | None] | None = None) -> ShardReader:
+        """Return the reader of a shard, whose rows are those of a batch."""
+        each, info = self._opened.shards[number]
+        index, decode = self._opened.sets[each].index, None if decoders is None else decoders[each]
+        if index.spec == self._opened.index.spec:
+            return ShardReader(self._stores[each], info, index, decode=decode)
+        return FittedReader(self._stores[each], info, index, spec=self._opened.index.spec, decode=decode)
+
+
+def open_split(roots: Roots, split: str, *, resize: str | int = REFUSE) -> OpenSplit:
+    """Return a split, whose folders stay valid if the process changes its own.
+
+    Args:
+        roots: Folders or URLs of one or several finished data sets.
+        split: ``train``, ``val`` or ``test``.
+        resize: Height and width that every image is resized to; ``refuse``: sets of other sizes are refused.
+
+    Raises:
+        OptionError: If a set has no such split or is named twice, or the sets' tensors do not fit together.
+        ShardMissingError, ShardCorruptError: If a data set is missing or damaged.
+    """
+    listed: Sequence[Any] = roots if isinstance(roots, list | tuple) else [roots]
+    found = [_open(root, split) for root in listed]
+    if not found:
+        raise OptionError("root: no data set found, expected the folder of one, or of several")
+    stores, indexes = zip(*found, strict=True)
+    for number, store in enumerate(stores):
+        if store.root in [other.root for other in stores[:number]]:
+            raise OptionError(
+                f"root: {store} found twice, expected each data set once; a weight has it drawn more often"
+            )
+    spec = common_spec([(str(store), index.spec) for store, index in found], resize)
+    if len(found) == 1:
+        [(store, index)] = found
+        index = index if index.spec == spec else replace(index, spec=spec)
+        own = SetSplit(root=store.root, index=found[0][1], split=split, labels=None)
+        return OpenSplit(sets=(own,), split=split, index=index)
+    classes = indexes[0].classes
+    if any(index.classes != classes for index in indexes):
+        classes = union_classes(*(index.classes for index in indexes))
+    sets = tuple(
+        SetSplit(root=store.root, index=index, split=split, labels=_label_map(index.classes, classes))
+        for store, index in found
+    )
+    return OpenSplit(sets=sets, split=split, index=_joined(sets, classes, spec))
+
+
+def _open(root: StrPath, split: str) -> tuple[Store, DatasetIndex]:
+    store = Store(root)
+    index = read_index(store)
+    if split not in index.splits:
+        raise OptionError(f"split: {split!r} found, expected one of {', '.join(index.splits)} ({store})")
+    return (Store(os.path.abspath(store.root)) if store.is_local else store), index
+
+
+def _spread(column: pa.Array, labels: np.ndarray, num_classes: int) -> pa.Array:
+    """Return lists of one number per class of a set as lists of one per class of all sets."""
+    values = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, len(labels))
+    spread = np.zeros((len(values), num_classes), values.dtype)
+    spread[:, labels] = values
+    known = column.is_valid().to_numpy(zero_copy_only=False)
+    ends = np.concatenate([[0], np.cumsum(known)]) * num_classes
+    offsets = pa.array(ends.astype(np.int32), mask=np.append(~known, False))
+    return pa.ListArray.from_arrays(offsets, pa.array(spread.ravel(), column.type.value_type))
+
+
+def _label_map(own: Sequence[str], classes: Sequence[str]) -> np.ndarray | None:
+    labels = np.array(map_ids(own, classes), np.int16)
+    return None if np.array_equal(labels, np.arange(len(own))) else labels
+
+
+def _joined(sets: Sequence[SetSplit], classes: tuple[str, ...], spec: TensorSpec) -> DatasetIndex:
+    """Return the figures of several sets together, for whoever asks an index what is streamed."""
+    indexes = [one.index for one in sets]
+    counts: dict[str, list[int]] = {}
+    for one in sets:
+        for split, counted in one.index.counts.items():
+            sums = counts.setdefault(split, [0] * len(classes))
+            for label, count in zip(one.union_labels(np.arange(len(counted))).tolist(), counted, strict=True):
+                sums[label] += count
+    mean, std = _moments(indexes, spec.shape[0])
+    identities = [[index.fingerprint, list(index.classes)] for index in indexes]
+    identity = xxhash.xxh64_hexdigest(json.dumps(identities).encode())
+    codecs = sorted({index.codec.name: index.codec for index in indexes}.values(), key=lambda codec: codec.is_copy)
+    return DatasetIndex(
+        source="+".join(index.source for index in indexes),
+        source_layout="+".join(index.source_layout for index in indexes),
+        codec=codecs[0],
+        spec=spec,
+        json_bytes=max(index.json_bytes for index in indexes),
+        transform={
+            "fingerprint": identity,
+            "settings": {"sets": [index.transform["settings"] for index in indexes]},
+            "libraries": indexes[0].transform["libraries"],
+        },
+        settings={},
+        classes=classes,
+        counts=counts,
+        mean=mean,
+        std=std,
+        files=(FileInfo(name=SAMPLES_NAME, num_bytes=0, xxh64=identity),),
+        shards=tuple(info for index in indexes for info in index.shards),
+    )
+
+
+def _moments(indexes: Sequence[DatasetIndex], channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation per channel of what all sets train on."""
+    counts = np.array([index.num_samples("train") for index in indexes], np.float64)
+    if not counts.all():
+        counts = np.array([index.num_samples() for index in indexes], np.float64)
+    weights = (counts / counts.sum())[:, None]
+    means, stds = (
+        np.array([np.broadcast_to(getattr(index, name), channels) for index in indexes]) for name in ("mean", "std")
+    )
+    mean = (weights * means).sum(0)
+    std = np.sqrt((weights * (stds**2 + means**2)).sum(0) - mean**2)
+    return tuple(mean.tolist()), tuple(std.tolist())
