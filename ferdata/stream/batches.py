@@ -7,8 +7,8 @@ transform are not copied on their way: a worker builds them in memory that the c
 import contextlib
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -19,15 +19,15 @@ from ferdata.stream.memory.handoff import WorkerSlots, forget_ended
 from ferdata.stream.order.ranks import find_rank
 from ferdata.stream.order.windows import Checked, due, sort_samples
 from ferdata.stream.sets import Roots
-from ferdata.stream.source import BatchSource
+from ferdata.stream.source import BatchSource, StreamOptions, takes_stream_options
 from ferdata.stream.state import Position
-from ferdata.stream.transforms import BatchTransform
 from ferdata.stream.workers.worker import ShardPool
 from ferdata.stream.workers.workers import CAN_SHARE
 
 __all__ = ["ShardBatches"]
 
 
+@takes_stream_options
 class ShardBatches(IterableDataset[Any]):
     """Iterable: the batches of a :class:`ferdata.Loader` for a ``DataLoader`` with ``batch_size=None``.
 
@@ -43,48 +43,8 @@ class ShardBatches(IterableDataset[Any]):
         (6, 192)
     """
 
-    def __init__(
-        self,
-        root: Roots,
-        *,
-        split: str = "train",
-        indices: Sequence[int] | np.ndarray | None = None,
-        where: str | None = None,
-        batch_size: int = 128,
-        shuffle: str | bool = "window",
-        seed: int = 0,
-        fields: Sequence[str] = ("images", "labels"),
-        as_dict: bool = False,
-        sampling: str | Mapping[str, float] = "uniform",
-        draws: int | None = None,
-        drop_last: bool | None = None,
-        window_samples: int | None = None,
-        memory_bytes: int = 1 << 30,
-        rank: int | None = None,
-        world_size: int | None = None,
-        transform: BatchTransform | Callable[[torch.Tensor], torch.Tensor] | None = None,
-        verify: str = "first",
-    ) -> None:
-        self._source = BatchSource(
-            root,
-            split=split,
-            indices=indices,
-            where=where,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            seed=seed,
-            fields=fields,
-            as_dict=as_dict,
-            sampling=sampling,
-            draws=draws,
-            drop_last=drop_last,
-            window_samples=window_samples,
-            memory_bytes=memory_bytes,
-            rank=rank,
-            world_size=world_size,
-            transform=transform,
-            verify=verify,
-        )
+    def __init__(self, root: Roots, **options: Unpack[StreamOptions]) -> None:
+        self._source = BatchSource(root, **options)
         self._epoch = torch.zeros((), dtype=torch.int64, device="cpu")
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # persistent workers see it too
         self._process = -1

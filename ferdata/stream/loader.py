@@ -7,12 +7,11 @@ some 160 MB, and the four batches that a consumer may keep.
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
-import numpy as np
 import torch
 
 from ferdata.errors import OptionError, StateError
@@ -24,14 +23,14 @@ from ferdata.stream.metrics import LoaderMetrics
 from ferdata.stream.order.sequence import check_whole_number
 from ferdata.stream.pipeline import Pipeline
 from ferdata.stream.sets import Roots
-from ferdata.stream.source import BatchSource
+from ferdata.stream.source import BatchSource, StreamOptions, takes_stream_options
 from ferdata.stream.state import EpochState, Position
-from ferdata.stream.transforms import BatchTransform
 from ferdata.stream.workers.workers import choose_kind
 
 __all__ = ["Loader"]
 
 
+@takes_stream_options
 class Loader:
     """Streams one split of a data set, batch by batch; iterate it once per epoch, like a ``DataLoader``.
 
@@ -106,30 +105,14 @@ class Loader:
         self,
         root: Roots,
         *,
-        split: str = "train",
-        indices: Sequence[int] | np.ndarray | None = None,
-        where: str | None = None,
-        batch_size: int = 128,
         num_workers: int | None = None,
         workers: str | None = None,
-        shuffle: str | bool = "window",
-        seed: int = 0,
-        fields: Sequence[str] = ("images", "labels"),
-        as_dict: bool = False,
-        sampling: str | Mapping[str, float] = "uniform",
-        draws: int | None = None,
-        drop_last: bool | None = None,
-        window_samples: int | None = None,
-        memory_bytes: int = 1 << 30,
-        rank: int | None = None,
-        world_size: int | None = None,
-        transform: BatchTransform | Callable[[torch.Tensor], torch.Tensor] | None = None,
         device: str | torch.device | None = None,
         pin_memory: bool = False,
         start_method: str | None = None,
         persistent: bool = True,
         resident: bool = False,
-        verify: str = "first",
+        **options: Unpack[StreamOptions],
     ) -> None:
         if start_method is not None and start_method not in multiprocessing.get_all_start_methods():
             raise OptionError(
@@ -142,26 +125,7 @@ class Loader:
         if resident and workers == "process":
             raise OptionError("workers: 'process' found with resident, expected 'thread', which shares memory as it is")
         self.workers = "thread" if resident else choose_kind(workers)
-        self._source = source = BatchSource(
-            root,
-            split=split,
-            indices=indices,
-            where=where,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            seed=seed,
-            fields=fields,
-            as_dict=as_dict,
-            sampling=sampling,
-            draws=draws,
-            drop_last=drop_last,
-            window_samples=window_samples,
-            memory_bytes=memory_bytes,
-            rank=rank,
-            world_size=world_size,
-            transform=transform,
-            verify=verify,
-        )
+        self._source = source = BatchSource(root, **options)
         self.index, self.split, self.fields, self.order = source.index, source.split, source.fields, source.order
         self.batch_size, self.drop_last = self.order.batch_size, self.order.drop_last
         target = torch.device("cpu" if device is None else device)

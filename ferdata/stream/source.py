@@ -4,9 +4,10 @@ In: a data set folder and the options of an order. Out: a rank's partition, colu
 values. Costs the columns of the sample table; no shard is opened.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 import torch
@@ -24,7 +25,31 @@ from ferdata.stream.state import Identity, Position
 from ferdata.stream.transforms import BatchContext, BatchTransform, as_batch_transform, check_transformed
 from ferdata.stream.where import find_extent
 
-__all__ = ["BatchSource"]
+KindT = TypeVar("KindT", bound=type)
+
+__all__ = ["BatchSource", "StreamOptions", "takes_stream_options"]
+
+
+class StreamOptions(TypedDict, total=False):
+    """The keyword arguments of :class:`BatchSource`, for whatever passes them on; ``Loader`` explains them."""
+
+    split: str
+    indices: Sequence[int] | np.ndarray | None
+    where: str | None
+    batch_size: int
+    shuffle: str | bool
+    seed: int
+    fields: Sequence[str]
+    as_dict: bool
+    sampling: str | Mapping[str, float]
+    draws: int | None
+    drop_last: bool | None
+    window_samples: int | None
+    memory_bytes: int
+    rank: int | None
+    world_size: int | None
+    transform: BatchTransform | Callable[[torch.Tensor], torch.Tensor] | None
+    verify: str
 
 
 class BatchSource:
@@ -46,23 +71,23 @@ class BatchSource:
         self,
         root: Roots,
         *,
-        split: str,
-        indices: Sequence[int] | np.ndarray | None,
-        where: str | None,
-        batch_size: int,
-        shuffle: str | bool,
-        seed: int,
-        fields: Sequence[str],
-        as_dict: bool,
-        sampling: str | Mapping[str, float],
-        draws: int | None,
-        drop_last: bool | None,
-        window_samples: int | None,
-        memory_bytes: int,
-        rank: int | None,
-        world_size: int | None,
-        transform: BatchTransform | Callable[[torch.Tensor], torch.Tensor] | None,
-        verify: str,
+        split: str = "train",
+        indices: Sequence[int] | np.ndarray | None = None,
+        where: str | None = None,
+        batch_size: int = 128,
+        shuffle: str | bool = "window",
+        seed: int = 0,
+        fields: Sequence[str] = ("images", "labels"),
+        as_dict: bool = False,
+        sampling: str | Mapping[str, float] = "uniform",
+        draws: int | None = None,
+        drop_last: bool | None = None,
+        window_samples: int | None = None,
+        memory_bytes: int = 1 << 30,
+        rank: int | None = None,
+        world_size: int | None = None,
+        transform: BatchTransform | Callable[[torch.Tensor], torch.Tensor] | None = None,
+        verify: str = "first",
     ) -> None:
         self.opened = opened = open_split(root, split)
         self.index, self.split = opened.index, split
@@ -131,3 +156,11 @@ class BatchSource:
                 f"{self.opened.where}: {self.partition.total} samples found, expected at least batch_size x world_size "
                 f"= {self.order.batch_size} x {self.partition.world_size}; use a smaller batch_size or drop_last=False"
             )
+
+
+def takes_stream_options(kind: KindT) -> KindT:
+    """Let ``help`` and completion show the stream options that a class takes by ``Unpack``, with their defaults."""
+    own, passed = (dict(inspect.signature(one).parameters) for one in (kind, BatchSource))
+    own = {name: each for name, each in own.items() if each.kind is not inspect.Parameter.VAR_KEYWORD}
+    kind.__signature__ = inspect.Signature([*(passed | own).values()])  # type: ignore[attr-defined]
+    return kind

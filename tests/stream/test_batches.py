@@ -3,6 +3,7 @@
 import copy
 import gc
 import importlib.util
+import inspect
 import os
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader
 from ferdata.errors import OptionError, ShardCorruptError, StateError
 from ferdata.stream import HorizontalFlip, Loader, ShardBatches
 from ferdata.stream.memory import handoff
+from ferdata.stream.source import BatchSource, StreamOptions
 
 SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "indices"), "seed": 3}
 
@@ -206,3 +208,15 @@ def test_a_stateful_loader_resumes_within_an_epoch(truth: Truth, num_workers: in
     other.load_state_dict(state)
     assert read + [truth.assert_true(batch) for batch in other] == whole
     assert np.concatenate(whole).size == 296
+
+
+def test_every_option_that_is_passed_on_is_shown_with_its_default_and_explained() -> None:
+    """What help and completion show of a loader is made, and a TypedDict is a second list of the same names."""
+    passed = inspect.signature(BatchSource).parameters
+    assert [*StreamOptions.__annotations__] == [name for name in passed if name != "root"]
+    for kind in (Loader, ShardBatches):
+        shown = inspect.signature(kind).parameters
+        assert {name: each for name, each in shown.items() if name in passed} == passed
+    assert all(f"\n    {name}: " in (inspect.getdoc(Loader) or "") for name in inspect.signature(Loader).parameters)
+    with pytest.raises(TypeError, match="'batchsize'"):
+        ShardBatches("shards", batchsize=3)  # type: ignore[call-arg]
