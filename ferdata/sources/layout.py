@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DATA_SETS", "SOURCES", "Asked", "Detection", "Layout", "Release"]
 
-DATA_SETS: Mapping[str, str] = {"affectnet": "AffectNet", "rafdb": "RAF-DB"}
+DATA_SETS: Mapping[str, str] = {"affectnet": "AffectNet", "rafdb": "RAF-DB", "fer2013": "FER2013"}
 """Data sets by the names of their sources -> what to call them to the user. All of them can be drawn."""
 
 SOURCES: Mapping[str, str] = {**DATA_SETS, "folder": "class folders"}

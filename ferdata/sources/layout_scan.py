@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ferdata.errors import SourceError
-from ferdata.labels import AFFECTNET_7, AFFECTNET_8, AFFECTNET_ALL
+from ferdata.labels import AFFECTNET_8, AFFECTNET_ALL
 from ferdata.sources.completeness import compare_totals, count_items
 from ferdata.sources.files.matching import whole_number
 from ferdata.sources.layout import Detection
@@ -22,6 +22,7 @@ __all__ = ["AFFECTNET_IDS", "LayoutScan"]
 AFFECTNET_IDS = f"whole numbers 0 to {len(AFFECTNET_ALL) - 1} (0 Neutral, 1 Happy ... 7 Contempt)"
 """AffectNet's ids that are labels, for error texts."""
 
+_NO_EMOTIONS = AFFECTNET_ALL[len(AFFECTNET_8) :]
 _BY_ID: Mapping[int | None, str] = dict(enumerate(AFFECTNET_ALL))
 
 
@@ -37,13 +38,16 @@ class LayoutScan(ScanBuilder):
     def __init__(
         self, store: Store, detection: Detection, options: ScanOptions, *, classes: Sequence[str] = ()
     ) -> None:
-        """Begin a scan; ``classes`` are the source's own, else the official ones that options keep (RAF-DB: seven)."""
+        """Begin a scan; ``classes`` are the source's own, else the official ones it has and options keep."""
         super().__init__()
         self.store, self.layout, self._detection = store, detection.layout, detection
-        self.classes = tuple(classes) or AFFECTNET_7
-        if not classes and self.layout.source != "rafdb":
-            kept = AFFECTNET_8 if options.classes == 8 else AFFECTNET_7
-            self.classes = kept + (AFFECTNET_ALL[8:] if options.keep_non_emotion else ())
+        has_all = self.layout.source == "affectnet" or not self.layout.classes
+        known = AFFECTNET_ALL if has_all else [name for name in AFFECTNET_ALL if name in self.layout.classes]
+        left_out = {
+            *(("Contempt",) if options.classes == 7 else ()),
+            *(() if options.keep_non_emotion else _NO_EMOTIONS),
+        }
+        self.classes = tuple(classes) or tuple(name for name in known if name not in left_out)
         self._verdicts = {
             name: Verdict("accepted", class_name=name, label=label) for label, name in enumerate(self.classes)
         }

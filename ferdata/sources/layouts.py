@@ -6,7 +6,8 @@ from ferdata.sources.affectnet_csv.detector import AN_CSV
 from ferdata.sources.affectnet_kaggle.detector import AN_KAGGLE_A, AN_KAGGLE_B
 from ferdata.sources.affectnet_npy.detector import AN_NPY, AN_VA
 from ferdata.sources.affectnet_plus.detector import AN_PLUS
-from ferdata.sources.class_folders.detector import AN_FOLDERS, FOLDER, RAF_FOLDERS
+from ferdata.sources.class_folders.detector import FOLDER_LAYOUTS
+from ferdata.sources.fer2013.detector import FER_CSV
 from ferdata.sources.layout import Layout
 from ferdata.sources.parquet.detector import AN_PARQUET, RAF_PARQUET
 from ferdata.sources.rafdb.detector import RAF_BASIC, RAF_COMPOUND
@@ -19,7 +20,7 @@ LAYOUTS: Mapping[str, Layout] = {
     layout.name: layout
     for layout in (
         AN_PLUS, AN_NPY, AN_VA, AN_YOLO, AN_CSV, RAF_BASIC, RAF_COMPOUND, RAF_KAGGLE, AN_KAGGLE_A, AN_KAGGLE_B,
-        AN_PARQUET, RAF_PARQUET, AN_FOLDERS, RAF_FOLDERS, FOLDER,
+        FER_CSV, AN_PARQUET, RAF_PARQUET, *FOLDER_LAYOUTS.values(),
     )
 }  # fmt: skip
 """Name -> layout, in the order in which their detectors are asked; the first that finds something in a folder wins."""

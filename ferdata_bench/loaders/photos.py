@@ -20,12 +20,12 @@ from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.labels import AFFECTNET_8, RAFDB_BASIC, map_ids
 from ferdata.sources.affectnet_npy.detector import AN_NPY
-from ferdata.sources.class_folders.detector import FOLDER
+from ferdata.sources.class_folders.detector import FOLDER_LAYOUTS
 from ferdata.sources.rafdb.detector import RAF_BASIC
 
 __all__ = ["LAYOUTS", "PhotoTree", "draw_photo", "find_photographs", "photo_label", "shard_tree", "write_photos"]
 
-LAYOUTS = (FOLDER.name, AN_NPY.name, RAF_BASIC.name)
+LAYOUTS = (FOLDER_LAYOUTS["folder"].name, AN_NPY.name, RAF_BASIC.name)
 CROP_SHARE = (0.3, 0.5)
 """Side of a crop over the photograph's short side: as smooth as aligned faces, about 12 kB at 224 px and quality 90."""
 CHUNK_IMAGES = 64
@@ -204,7 +204,7 @@ def _place_as_rafdb(root: Path, *, count: int, total: int) -> Callable[[int], Pa
 
 
 _PLACES: dict[str, Callable[..., Callable[[int], Path]]] = {
-    FOLDER.name: _place_in_class_folders,
+    FOLDER_LAYOUTS["folder"].name: _place_in_class_folders,
     AN_NPY.name: _place_as_affectnet,
     RAF_BASIC.name: _place_as_rafdb,
 }

@@ -10,6 +10,7 @@ from ferdata.errors import FerdataError, SourceError
 from ferdata.ingest.reading import can_be_read
 from ferdata.ingest.select.selection import ShardPlan
 from ferdata.ingest.write.parts import PartRecord
+from ferdata.sources.files.image_bytes import table_of
 from ferdata.sources.items import ItemTable
 from ferdata.store import Store
 
@@ -82,6 +83,5 @@ def check_source(root: str, items: ItemTable, plan: Sequence[ShardPlan], parts: 
 
 
 def _container(path: str) -> str:
-    """Return the folder of an image, or the parquet file it is a row of."""
-    table, _, row = path.rpartition("#")
-    return table if row.isdecimal() and table.lower().endswith(".parquet") else path.rpartition("/")[0]
+    """Return the folder of an image, or the table it is a row of."""
+    return table_of(path) or path.rpartition("/")[0]

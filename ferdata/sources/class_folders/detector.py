@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError
-from ferdata.labels import AFFECTNET_ALL, KNOWN_NAMES, canonical_name, name_key
+from ferdata.labels import AFFECTNET_ALL, FER2013, KNOWN_NAMES, RAFDB_BASIC, canonical_name, name_key
 from ferdata.sources.affectnet.totals import RELEASE_2021
 from ferdata.sources.class_folders.class_tree import refuse_other_classes_inside
 from ferdata.sources.class_folders.orders import find_number_order
 from ferdata.sources.class_folders.own_classes import PARTS, find_own_classes, holds_images, merged_spellings
 from ferdata.sources.class_folders.reader import scan
+from ferdata.sources.fer2013.totals import FER_FOLDERS
 from ferdata.sources.files.listing import Tree, below, name_of, split_of
 from ferdata.sources.files.matching import in_order
 from ferdata.sources.layout import Asked, Detection, Layout
@@ -17,7 +18,7 @@ from ferdata.sources.rafdb.label_list import RAF_BASIC_NAME
 from ferdata.sources.rafdb.totals import RAF_FULL, RAF_REDUCED
 from ferdata.sources.unread import DERIVED_FOLDERS
 
-__all__ = ["AN_FOLDERS", "FOLDER", "RAF_FOLDERS", "class_places", "find_class_folders"]
+__all__ = ["FOLDER_LAYOUTS", "class_places", "find_class_folders"]
 
 _OTHER_NAMES = {"none": "None", "uncertain": "Uncertain", **dict.fromkeys(("no-face", "noface", "no_face"), "No-Face")}
 _MOST_NAMES = 40
@@ -43,7 +44,7 @@ def find_class_folders(tree: Tree, folder: str, asked: Asked) -> Detection | Non
         return None
     if source == "folder" and (own := find_own_classes(tree, splits, names)):
         told = (*_split_notes(splits), *merged_spellings(own), *_note_one_class(own))
-        return Detection(layout=FOLDER, root=folder, splits=splits, class_folders=own, notes=told)
+        return Detection(layout=FOLDER_LAYOUTS[source], root=folder, splits=splits, class_folders=own, notes=told)
     is_likely = bool(known or numbers or has_splits) and 0 < len(names) <= _MOST_NAMES
     if not is_likely or PARTS & {name_key(name) for name in names}:
         return None
@@ -68,9 +69,8 @@ def find_class_folders(tree: Tree, folder: str, asked: Asked) -> Detection | Non
         )
     if unknown:
         return None
-    of_data_set = RAF_FOLDERS if is_rafdb or source == "rafdb" else AN_FOLDERS
     return Detection(
-        layout=FOLDER if source == "folder" else of_data_set,
+        layout=FOLDER_LAYOUTS[source or ("rafdb" if is_rafdb else "affectnet")],
         root=folder,
         splits=splits,
         class_folders=known,
@@ -144,7 +144,7 @@ def _has_raf_stems(tree: Tree, splits: Mapping[str, str]) -> bool:
     return bool(files) and all(RAF_BASIC_NAME.fullmatch(file) for file in files)
 
 
-AN_FOLDERS = Layout(
+_AN_FOLDERS = Layout(
     name="AN-folders",
     source="affectnet",
     detector=find_class_folders,
@@ -152,7 +152,25 @@ AN_FOLDERS = Layout(
     evidence="names",
     releases=(replace(RELEASE_2021, is_only=False),),
 )
-RAF_FOLDERS = replace(
-    AN_FOLDERS, name="RAF-folders", source="rafdb", releases=(replace(RAF_FULL, is_only=False), RAF_REDUCED)
-)
-FOLDER = replace(AN_FOLDERS, name="folder", source="folder", releases=())
+FOLDER_LAYOUTS: Mapping[str, Layout] = {
+    layout.source: layout
+    for layout in (
+        _AN_FOLDERS,
+        replace(
+            _AN_FOLDERS,
+            name="RAF-folders",
+            source="rafdb",
+            classes=RAFDB_BASIC,
+            releases=(replace(RAF_FULL, is_only=False), RAF_REDUCED),
+        ),
+        replace(
+            _AN_FOLDERS,
+            name="FER-folders",
+            source="fer2013",
+            classes=FER2013,
+            releases=FER_FOLDERS,
+        ),
+        replace(_AN_FOLDERS, name="folder", source="folder", releases=()),
+    )
+}
+"""Source -> the layout of its class folders; which one a tree is, the user says."""

@@ -1,7 +1,7 @@
-"""Read one image's bytes, from a file or from a row of a parquet file.
+"""Read one image's bytes, from a file or from a row of a parquet file or of a table of pixels.
 
-In: a source root and an item path. Out: the bytes as they are stored. A parquet row costs one read of its row group,
-unless that is among the last ones read, of which up to 192 MB are kept in memory.
+In: a source root and an item path. Out: the bytes as they are stored; a row of pixels as a PGM file. A parquet row
+costs one read of its row group, unless that is among the last ones read, of which up to 192 MB are kept in memory.
 """
 
 import contextlib
@@ -22,14 +22,16 @@ import pyarrow.parquet as pq
 
 from ferdata.errors import FerdataError, StoreError, WorkerError
 from ferdata.parallel import map_in_processes
+from ferdata.sources.files.pixel_rows import read_pixel_row
+from ferdata.sources.files.text_tables import is_table
 from ferdata.store import Store
 
-__all__ = ["IMAGE_COLUMN", "open_parquet", "parquet_errors", "read_apart", "read_image"]
+__all__ = ["IMAGE_COLUMN", "open_parquet", "parquet_errors", "read_apart", "read_image", "table_of"]
 
 ResultT = TypeVar("ResultT")
 
 IMAGE_COLUMN = "image"
-_ROW = re.compile(r"(.+\.parquet)#(\d+)", re.IGNORECASE | re.DOTALL)
+_ROW = re.compile(r"(.+\.(?:parquet|csv|tsv|tab))#(\d+)", re.IGNORECASE | re.DOTALL)
 _CACHE_BYTES = 192 << 20
 _MAX_FILE_BYTES = 512 << 20
 """Twice what the most pixels that are accepted take uncompressed: nothing larger is a photograph."""
@@ -43,13 +45,15 @@ def read_image(root: str, path: str) -> bytes:
 
     Args:
         root: Folder or URL the path is relative to.
-        path: An item's path; ``file.parquet#17`` is row 17 of that file, counted from 0.
+        path: An item's path; ``file.parquet#17`` is row 17 of that file, counted from 0, and so is ``fer2013.csv#17``.
 
     Raises:
         StoreError: If the file or row is not there or cannot be read.
     """
     row = _ROW.fullmatch(path)
     try:
+        if row is not None and is_table(row[1]):
+            return read_pixel_row(_store(root), row[1], int(row[2]))
         if row is not None:
             return _read_row(root, row[1], int(row[2]))
         return _store(root).read(path, max_bytes=_MAX_FILE_BYTES)
@@ -64,6 +68,12 @@ def read_image(root: str, path: str) -> bytes:
         raise StoreError(
             f"{_store(root).path(path)}: {text}, expected an image file that can be read; check the source"
         ) from error
+
+
+def table_of(path: str) -> str | None:
+    """Return the file that an item's path names a row of, or None where it names a file."""
+    row = _ROW.fullmatch(path)
+    return row[1] if row is not None else None
 
 
 def open_parquet(store: Store, path: str, *, as_dictionary: Sequence[str] = ()) -> pq.ParquetFile:

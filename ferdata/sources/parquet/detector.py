@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 
 from ferdata.errors import AmbiguousLayoutError, StoreError
+from ferdata.labels import RAFDB_BASIC
 from ferdata.sources.affectnet.totals import TENTH
 from ferdata.sources.files.image_bytes import open_parquet, parquet_errors, read_apart
 from ferdata.sources.files.listing import Tree, below, name_of, split_of
@@ -83,6 +84,7 @@ RAF_PARQUET = replace(
     AN_PARQUET,
     name="RAF-parquet",
     source="rafdb",
+    classes=RAFDB_BASIC,
     releases=(
         Release(
             title="deanngkl/raf-db-7emotions",
