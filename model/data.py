@@ -18,12 +18,12 @@ from ferdata.strata import draw_stratified
 from ferdata.stream import Loader
 from ferdata.stream.batch import SampleTable
 from ferdata.stream.device.resident import decodes_itself, free_bytes
-from ferdata.stream.memory.resident import resident_bytes
+from ferdata.stream.memory.resident import LEFT_TO_OTHERS, resident_bytes
 from ferdata.stream.sets import open_split
 from ferdata.training.options import TrainOptions
 from ferdata.training.run.process_group import Ranks
 
-__all__ = ["StepBatch", "TrainData", "is_resident", "open_evaluation"]
+__all__ = ["StepBatch", "TrainData", "held_splits", "open_evaluation"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +113,7 @@ class TrainData:
         self.rank_samples = options.batch_size // ranks.world_size
         self.micro_batch_size = self.rank_samples // options.accumulate
         self._fields = ("images", "labels", *(("valence", "arousal") if options.valence_arousal else ()))
+        self.held = held_splits(options.resident, index, sum(self.class_counts), ranks.device)
         self.loader = Loader(
             options.shards,
             split="train",
@@ -123,7 +124,8 @@ class TrainData:
             fields=self._fields,
             sampling=options.sampling or "balanced",
             memory_bytes=options.memory_bytes,
-            resident=is_resident(options.resident, index, sum(self.class_counts), ranks.device),
+            resident="train" in self.held,
+            decode="host" if self.held else options.decode,
             rank=0 if self._by_rows else ranks.rank,
             world_size=1 if self._by_rows else ranks.world_size,
             device=ranks.device,
@@ -140,6 +142,15 @@ class TrainData:
             f"trained on {len(self.indices):,} of {self._samples:,} train samples, "
             "stratified by class and the same in every epoch"
         )
+
+    def describe_held(self) -> str | None:
+        """Return one sentence on what is held in the device's memory, or None if nothing is."""
+        if not self.held:
+            return None
+        if "val" in self.held:
+            return f"resident: train and val are held in memory ({self._ranks.device})"
+        streamed = "; val is streamed" if "val" in self.loader.index.splits else ""
+        return f"resident: train is held in memory ({self._ranks.device}){streamed}"
 
     def epoch(self, epoch: int, first_step: int) -> Iterator[StepBatch]:
         """Yield the batches of an epoch from ``first_step`` on; what a loaded state has left of it is what is read."""
@@ -166,17 +177,22 @@ class TrainData:
         return parts[:, self._ranks.rank].reshape(self.rank_samples, *rows.shape[1:])
 
 
-def is_resident(choice: str, index: DatasetIndex, samples: int, device: torch.device) -> bool:
-    """Tell whether to hold so many samples of train in the device's memory: ``yes``, ``no`` or ``auto``.
+def held_splits(choice: str, index: DatasetIndex, samples: int, device: torch.device) -> tuple[str, ...]:
+    """Return which splits to hold in the device's memory: train, or so many samples of it, and val if both fit.
 
-    With ``auto``, where batches are decoded on the device itself and the network is left half of its free memory.
+    With ``yes``, train is held in any case, or the loader says what would fit. With ``auto``, only where batches are
+    decoded on the device itself, and the network is left half of its free memory.
     """
-    if choice != "auto":
-        return choice == "yes"
-    if not decodes_itself(device):
-        return False
+    if choice == "no" or (choice == "auto" and not decodes_itself(device)):
+        return ()
     free = free_bytes(device)
-    return free is not None and resident_bytes(index, "train", samples) <= free / 2
+    room = 0.0 if free is None else free * (1 - LEFT_TO_OTHERS if choice == "yes" else 0.5)
+    train, val = (
+        resident_bytes(index, split, count) for split, count in (("train", samples), ("val", index.num_samples("val")))
+    )
+    if train > room and choice == "auto":
+        return ()
+    return ("train", "val") if "val" in index.splits and train + val <= room else ("train",)
 
 
 def _require_values(store: Store, index: DatasetIndex, indices: np.ndarray | None) -> None:
@@ -193,7 +209,13 @@ def _require_values(store: Store, index: DatasetIndex, indices: np.ndarray | Non
 
 
 def open_evaluation(
-    options: TrainOptions, ranks: Ranks, split: str, *, batch_size: int, indices: np.ndarray | None = None
+    options: TrainOptions,
+    ranks: Ranks,
+    split: str,
+    *,
+    batch_size: int,
+    indices: np.ndarray | None = None,
+    resident: bool = False,
 ) -> Loader:
     """Return a loader of a split in reading order: each sample on one rank, the last batches padded and masked."""
     assert options.shards is not None
@@ -206,6 +228,8 @@ def open_evaluation(
         shuffle="none",
         fields=("images", "labels", "valence", "arousal", "mask", "keys"),
         memory_bytes=options.memory_bytes,
+        resident=resident,
+        decode="host" if resident else options.decode,
         rank=ranks.rank,
         world_size=ranks.world_size,
         device=ranks.device,

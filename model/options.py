@@ -29,6 +29,7 @@ MACHINE_FIELDS = (
     "num_workers",
     "memory_bytes",
     "resident",
+    "decode",
     "device",
     "compile",
     "accumulate",
@@ -186,11 +187,20 @@ class TrainOptions:
     resident: Annotated[
         str,
         Setting(
-            "Hold train in the device's memory: yes, no, or auto: on a GPU, if half of what is free there will do.",
+            "Hold train, and val if both fit, in the device's memory: yes, no, or auto: on a GPU, what fits half of "
+            "what is free there.",
             "Machine",
             choices=("auto", "yes", "no"),
         ),
     ] = "no"
+    decode: Annotated[
+        str,
+        Setting(
+            "Decode what is streamed, in compact, in the loader's workers (host) or on the device itself.",
+            "Machine",
+            choices=("host", "device"),
+        ),
+    ] = "host"
     assign: Annotated[
         str,
         Setting(

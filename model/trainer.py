@@ -107,7 +107,8 @@ class _Trainer:
         self.index = self.data.loader.index
         self.total_steps = options.epochs * self.data.steps_per_epoch
         self.eval_transform = evaluation_transform(options, self.index)
-        self.val = self._open("val") if "val" in self.index.splits else None
+        resident = "val" in self.data.held
+        self.val = self._open("val", resident=resident) if "val" in self.index.splits else None
         if self.val is not None:
             stack.callback(self.val.close)
 
@@ -133,7 +134,7 @@ class _Trainer:
         self.notes = Notes(self.state, self.progress)
         steps = {"step": self.state.step, "steps_per_epoch": self.data.steps_per_epoch}
         opening = opening_notes(options, self.index, world_size=ranks.world_size, epochs_before=epochs_before, **steps)
-        for note in (origin, self.data.describe_limit(), *opening):
+        for note in (origin, self.data.describe_limit(), self.data.describe_held(), *opening):
             if note is not None:
                 self.notes.add(note)
         if self.state.epoch == options.epochs:
@@ -273,10 +274,11 @@ class _Trainer:
             )
         self.ranks.from_first(lambda: keep_run(self.path, self.options, self.ranks))
 
-    def _open(self, split: str) -> Loader:
+    def _open(self, split: str, *, resident: bool = False) -> Loader:
         # what is called accuracy on train is of images that were trained on
         indices = self.data.indices if split == "train" else None
-        return open_evaluation(self.options, self.ranks, split, batch_size=self.data.micro_batch_size, indices=indices)
+        size = self.data.micro_batch_size
+        return open_evaluation(self.options, self.ranks, split, batch_size=size, indices=indices, resident=resident)
 
     def _evaluate(self, loader: Loader, split: str, num_mistakes: int = 0) -> Evaluation:
         evaluation = evaluate(

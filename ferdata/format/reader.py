@@ -156,17 +156,20 @@ class ShardReader:
         self, bodies: MappedBodies, positions: np.ndarray, out: np.ndarray, rows: np.ndarray, verify: bool | np.ndarray
     ) -> int:
         """Decode samples of a mapped file in one call; one that is left over is decoded, or refused, by itself."""
-        num_bytes = bodies.expect(self._file.descriptor, positions)
-        if num_bytes is None:
-            raise self._wrong_positions(positions)
-        chosen = None if verify is True else np.ascontiguousarray(np.broadcast_to(verify, len(positions)), bool)
 
         def one(number: int) -> None:
             position = int(positions[number])
             [body] = self._shard.bodies(position, 1)
             self._decode_one(position, body, out[rows[number]])
 
-        self._decoder.run(BodyJob(bodies, positions, out, rows, chosen), one)
+        return self._run(BodyJob(bodies, positions, out, rows, _chosen(verify, len(positions))), one)
+
+    def _run(self, job: BodyJob, one: Callable[[int], None]) -> int:
+        """Do a job on a mapped file; return the bytes it reads."""
+        num_bytes = job.bodies.expect(self._file.descriptor, job.positions)
+        if num_bytes is None:
+            raise self._wrong_positions(job.positions)
+        self._decoder.run(job, one)
         return num_bytes
 
     def _read_runs(self, positions: np.ndarray, out: np.ndarray, rows: np.ndarray) -> int:
@@ -190,6 +193,43 @@ class ShardReader:
         """Return how many bytes they take in the tar, int64 ``[n]``: the payloads of ``compact``."""
         sizes: np.ndarray = self._shard.body_bytes[positions]
         return sizes
+
+    def read_payloads(
+        self, positions: np.ndarray, out: np.ndarray, starts: np.ndarray, *, verify: bool | np.ndarray = True
+    ) -> int:
+        """Copy the payloads of samples to ``out``, uint8 ``[bytes]``, each from its start on; see :meth:`read_rows`.
+
+        Args:
+            positions: int ``[n]``, positions in the shard, ascending.
+            out: uint8 ``[bytes]``, with room for each payload.
+            starts: int ``[n]``, where in ``out`` each of them begins; it ends :meth:`payload_bytes` further on.
+            verify: Whose checksums to verify if the file is mapped.
+
+        Returns:
+            Bytes read from the shard.
+
+        Raises:
+            ShardCorruptError: As :meth:`read_rows`; also if a payload has not the size that the shard's table gives.
+        """
+        positions, starts = np.ascontiguousarray(positions, np.int64), np.ascontiguousarray(starts, np.int64)
+        sizes = np.ascontiguousarray(self.payload_bytes(positions))
+
+        def put(number: int, _: memoryview, payload: memoryview) -> None:
+            if len(payload) != sizes[number]:
+                raise ShardCorruptError(
+                    f"{self._where}: sample {positions[number]}: {len(payload):,} bytes found, expected "
+                    f"{sizes[number]:,} as its table says; write the shard again"
+                )
+            out[starts[number] : starts[number] + sizes[number]] = np.frombuffer(payload, np.uint8)
+
+        if self._bodies is None:
+            self.read_stored(positions, put)
+            return int(self.stored_bytes(positions).sum())
+        try:
+            job = BodyJob(self._bodies, positions, out, starts, _chosen(verify, len(positions)), sizes)
+            return self._run(job, lambda number: self._put_run(int(positions[number]), number, number + 1, put))
+        finally:
+            self._file.check_unchanged()
 
     def read_stored(self, positions: np.ndarray, put: PutBody) -> None:
         """Hand over the bodies of samples as they are stored, once their checksums are verified.
@@ -298,6 +338,10 @@ class ShardReader:
 
     def _damaged(self, position: int, error: ShardCorruptError) -> ShardCorruptError:
         return ShardCorruptError(f"{self._where}: sample {position}: {error}; copy or write the shard again")
+
+
+def _chosen(verify: bool | np.ndarray, count: int) -> np.ndarray | None:
+    return None if verify is True else np.ascontiguousarray(np.broadcast_to(verify, count), bool)
 
 
 def _runs(positions: np.ndarray, *, most: int | None = None) -> Iterator[tuple[int, int]]:

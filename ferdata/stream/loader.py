@@ -18,6 +18,7 @@ from ferdata.errors import OptionError, StateError
 from ferdata.parallel import check_workers, usable_cores
 from ferdata.stream.datasets import ShardDataset
 from ferdata.stream.device.resident import DevicePipeline, DeviceSplit, decodes_itself
+from ferdata.stream.memory.payloads import decodes_payloads, payload_sizes
 from ferdata.stream.memory.resident import ResidentSplit
 from ferdata.stream.metrics import LoaderMetrics
 from ferdata.stream.order.sequence import check_whole_number
@@ -77,6 +78,9 @@ class Loader:
             every checksum verified: ``compact`` stays as it is stored, any other codec is decoded once, to pixels. With
             another ``device`` it is that one's memory, batches are decoded there, and there are no workers; else
             they are threads. Order, bits and state are those of any loader. Only the fields of records read shards.
+        decode: Where images of ``compact`` are decoded. ``"host"``: by the workers. ``"device"``: on ``device``, which
+            they reach as they are stored, in two fifths of the bytes, through a ring of payloads in place of pixels;
+            workers only copy and verify. Batches, order and state are the same. ``raw`` is decoded nowhere.
         verify: For ``raw`` and ``compact``, ``"first"`` verifies what this loader has not read before, and in every
             epoch another 64th, so that later changes are found within 64 epochs; ``"always"`` verifies everything.
             Other codecs are always verified.
@@ -112,6 +116,7 @@ class Loader:
         start_method: str | None = None,
         persistent: bool = True,
         resident: bool = False,
+        decode: str = "host",
         **options: Unpack[StreamOptions],
     ) -> None:
         if start_method is not None and start_method not in multiprocessing.get_all_start_methods():
@@ -129,6 +134,7 @@ class Loader:
         self.index, self.split, self.fields, self.order = source.index, source.split, source.fields, source.order
         self.batch_size, self.drop_last = self.order.batch_size, self.order.drop_last
         target = torch.device("cpu" if device is None else device)
+        self.decodes_on_device = decodes_payloads(decode, source.opened, resident=resident)
         self._pipeline: Pipeline | DevicePipeline
         if resident and decodes_itself(target):
             self.num_workers = 0
@@ -143,6 +149,7 @@ class Loader:
                 device=target,
                 pin_memory=pin_memory,
                 resident=ResidentSplit(source.shards()) if resident else None,
+                payloads=payload_sizes(source.shards(), len(source.table)) if self.decodes_on_device else None,
             )
         self._epoch = EpochState.at(Position(epoch=0, world_size=self.world_size))
         self._process = os.getpid()
@@ -266,6 +273,7 @@ class Loader:
         noun = "threads" if self.workers == "thread" else "workers"
         resident = self._pipeline.resident_bytes
         held = f"resident {resident / 1e6:,.0f} MB, " if resident else ""
+        held += "decoded on the device, " if self.decodes_on_device else ""
         span = min(self.order.window_samples, self.num_samples)
         reach = {
             "window": f"runs of {self.order.run_samples} permuted over all, {span:,} samples mixed at a time",

@@ -7,17 +7,20 @@ is being filled and what is ready, and the batches that a consumer may keep.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 
+from ferdata.errors import ShardCorruptError
+from ferdata.format.codecs.codec import image_shape
 from ferdata.stream.device.transfer import Delivery, DeviceMover, PinnedRing
+from ferdata.stream.memory.payloads import PayloadRing
 from ferdata.stream.memory.resident import ResidentSplit
 from ferdata.stream.memory.ring import HELD_BATCHES, Ring
 from ferdata.stream.metrics import LoaderMetrics, Meter
 from ferdata.stream.order.partition import Partition
-from ferdata.stream.order.windows import Checked, Portion, Window, cut_portions
+from ferdata.stream.order.windows import Checked, Portion, Window, cut_portions, sort_samples
 from ferdata.stream.source import BatchSource
 from ferdata.stream.state import Position
 from ferdata.stream.workers.job import SharedPlan
@@ -75,6 +78,7 @@ class Pipeline:
         device: Where batches go.
         pin_memory: Page-lock the ring if they stay on the host.
         resident: The samples, if they are in memory; workers are then threads.
+        payloads: int64 ``[N]``, bytes of every sample's payload, if these are to be decoded on the device.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class Pipeline:
         device: torch.device,
         pin_memory: bool,
         resident: ResidentSplit | None = None,
+        payloads: np.ndarray | None = None,
     ) -> None:
         index, order = source.index, source.order
         self._source, self._order = source, order
@@ -101,11 +106,15 @@ class Pipeline:
             num_workers=num_workers,
             is_local=source.opened.is_local or resident is not None,
         )
-        self.ring = Ring(
-            num_slots=sizes.ahead + HELD_BATCHES,
-            batch_size=order.batch_size,
-            row_bytes=row_bytes,
-            between_processes=is_shared,
+        slots: Any = {
+            "num_slots": sizes.ahead + HELD_BATCHES,
+            "batch_size": order.batch_size,
+            "between_processes": is_shared,
+        }
+        self.ring = (
+            Ring(row_bytes=row_bytes, **slots)
+            if payloads is None
+            else PayloadRing(sizes=payloads, spec=index.spec, **slots)
         )
         plan = SharedPlan(
             region_samples=sizes.portion * order.batch_size,
@@ -118,6 +127,7 @@ class Pipeline:
             memory=self.ring.memory,
             plan=plan,
             resident=resident,
+            are_payloads=payloads is not None,
         )
         options: Any = {"num_workers": num_workers, "persistent": persistent}
         self.workers: Workers
@@ -127,7 +137,10 @@ class Pipeline:
             self.workers = ProcessWorkers(work, start_method=start_method, **options)
         else:
             self.workers = (ThreadWorkers if num_workers else Workers)(work, **options)
-        self._mover = None if device.type == "cpu" else DeviceMover(device, self.ring)
+        shape = None if payloads is None else image_shape(index.spec)
+        self._mover: DeviceMover | None = None
+        if device.type != "cpu" or shape is not None:
+            self._mover = DeviceMover(device, self.ring, shape=shape, refuse=self._refuse)
         self._pinned = PinnedRing(self.ring) if pin_memory and self._mover is None else None
         self._resident = resident
         self._records = ShardPool(source.opened)
@@ -209,9 +222,8 @@ class Pipeline:
                 for number in range(portion.first_batch, portion.first_batch + portion.num_batches):
                     rows = slice(number * batch_size, (number + 1) * batch_size)
                     images = self._images(filling.slots.popleft(), window.samples[rows])
-                    yield Delivery(
-                        images, {name: column[rows] for name, column in values.items()}, window.first_batch + number
-                    )
+                    columns = {name: column[rows] for name, column in values.items()}
+                    yield Delivery(images, columns, window.first_batch + number, window.samples[rows])
                     del images
                     prefetcher.fill()
             self.workers.check_alive()  # the others may have done the work of a dead one
@@ -239,16 +251,25 @@ class Pipeline:
         self.meter.bytes_read += filling.num_bytes
         self.meter.busy_seconds += filling.busy_ns / 1e9
 
-    def _images(self, slot: int, indices: np.ndarray) -> torch.Tensor:
+    def _images(self, slot: int, samples: np.ndarray) -> torch.Tensor:
         """Return a filled slot's batch: the ring's own memory, or a copy if the consumer keeps too many."""
-        shape = (len(indices), *self._source.index.spec.shape)
-        first = slot * self._order.batch_size
-        rows = self.ring.rows[first : first + len(indices)]
-        if indices[-1] < 0:
-            rows[indices < 0] = 0
+        filled = self.ring.complete(slot, samples)
+        shape = filled.shape if filled.ndim == 1 else (len(samples), *self._source.index.spec.shape)
         if self.ring.num_leased < HELD_BATCHES:
             return torch.from_numpy(self.ring.lend(slot, shape))
-        images = torch.from_numpy(rows.copy().reshape(shape))
+        images = torch.from_numpy(filled.copy().reshape(shape))
         self.ring.give_back(slot)
         self.meter.copied_batches += 1
         return images
+
+    def _refuse(self, samples: np.ndarray) -> NoReturn:
+        """Raise the error for samples that could not be decoded on the device: what the reader finds when it tries."""
+        ordered, rows = sort_samples(samples)
+        self._records.read_rows(
+            ordered, np.empty((len(samples), self._source.index.spec.num_bytes), np.uint8), rows, verify=True
+        )
+        raise ShardCorruptError(
+            f"{self._source.opened.where}: samples {samples[:8].tolist()} were damaged on their way to "
+            "the device, expected what their shards hold; load the last state, and test this machine's memory if it "
+            "happens again"
+        )

@@ -11,13 +11,14 @@ from make_dataset import expected_label, sample_number
 from PIL import Image
 from train_helpers import small_dataset, small_options
 
+from ferdata.dataset.recode import recode
 from ferdata.format import read_index
 from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.store import Store
 from ferdata.stream.memory.resident import resident_bytes
 from ferdata.training import TrainOptions, train
-from ferdata.training.data import StepBatch, TrainData, is_resident
+from ferdata.training.data import StepBatch, TrainData, held_splits
 from ferdata.training.nets.networks import build_network
 from ferdata.training.run.process_group import Ranks
 
@@ -69,26 +70,49 @@ def test_what_a_limit_takes_depends_on_the_seed_alone(shards: str) -> None:
 
 def test_what_is_resident_trains_the_same(shards: str, tmp_path: Path) -> None:
     """Where images lie is not part of what is computed."""
-    losses = [
-        train(small_options(shards, tmp_path, limit=32, epochs=1, name=name, resident=name)).scores["val"]
-        for name in ("yes", "no", "auto")
+    compact = str(tmp_path / "compact")
+    recode(shards, out=compact, codec="compact")
+    ways = {"yes": {"resident": "yes"}, "no": {}, "auto": {"resident": "auto"}, "device": {"decode": "device"}}
+    results = [
+        train(small_options(compact, tmp_path, limit=32, epochs=1, name=name, **way)) for name, way in ways.items()
     ]
 
-    assert losses[0] == losses[1] == losses[2]
+    assert all(result.scores["val"] == results[0].scores["val"] for result in results)
+    assert [any("train and val are held in memory (cpu)" in note for note in result.notes) for result in results] == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_auto_holds_what_leaves_half_of_a_devices_memory(shards: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The network, its gradients and its optimizer need room too; on a processor, memory is the page cache's."""
     index, cpu, cuda = read_index(Store(shards)), torch.device("cpu"), torch.device("cuda")
-    needed = resident_bytes(index, "train", 70)
-    free = {2 * needed: True, 2 * needed - 1: False, None: False}
+    train, val = resident_bytes(index, "train", 70), resident_bytes(index, "val", index.num_samples("val"))
+    both, alone, nothing = ("train", "val"), ("train",), ()
+    free = {2 * (train + val): both, 2 * (train + val) - 1: alone, 2 * train: alone, 2 * train - 1: nothing}
 
-    for num_bytes, expected in free.items():
+    for num_bytes, expected in (free | {None: nothing}).items():
         monkeypatch.setattr("ferdata.training.data.free_bytes", lambda device, found=num_bytes: found)
-        assert is_resident("auto", index, 70, cuda) == expected
-        assert not is_resident("auto", index, 70, cpu)
-        assert is_resident("yes", index, 70, cpu) and not is_resident("no", index, 70, cuda)
-    assert needed > 70 / 35 * 0.9 * resident_bytes(index, "train", 35)
+        assert held_splits("auto", index, 70, cuda) == expected
+        assert held_splits("auto", index, 70, cpu) == held_splits("no", index, 70, cuda) == nothing
+        wished = alone if num_bytes is None or 0.9 * num_bytes < train + val else both
+        assert held_splits("yes", index, 70, cpu) == wished
+    assert train > 70 / 35 * 0.9 * resident_bytes(index, "train", 35) and val > 0
+
+
+def test_yes_holds_train_alone_where_val_does_not_fit_too(
+    shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather than failing for the sake of a split that is read once an epoch; the run says so."""
+    index = read_index(Store(shards))
+    most = resident_bytes(index, "train", 32) + resident_bytes(index, "val", index.num_samples("val"))
+    monkeypatch.setattr("ferdata.training.data.free_bytes", lambda device: most)
+
+    result = train(small_options(shards, tmp_path, limit=32, epochs=1, resident="yes"))
+
+    assert any(note.startswith("resident: train is held in memory (cpu); val is streamed") for note in result.notes)
 
 
 def test_a_limit_beyond_the_split_takes_all_of_it_and_says_so(shards: str, tmp_path: Path) -> None:

@@ -54,13 +54,18 @@ class BodyDecoder(ABC):
         """
         return 0
 
+    def copy_many(self, job: BodyJob) -> int:
+        """Copy payloads of a mapped file as they are; otherwise as :meth:`many`."""
+        return 0
+
     def run(self, job: BodyJob, one: Callable[[int], None]) -> None:
-        """Decode all bodies of a job; those that :meth:`many` leaves are for ``one``, which is given their number."""
-        done = self.many(job)
+        """Do all bodies of a job; those that are left by a call for many are for ``one``, which gets their number."""
+        many = self.many if job.sizes is None else self.copy_many
+        done = many(job)
         while done < len(job.positions):
             one(done)
             done += 1
-            done += self.many(job.rest(done))
+            done += many(job.rest(done))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,6 +71,13 @@ class MappedBodies:
         sound: int = self._kernels.check(self.at, address(positions), len(positions))
         return sound
 
+    def copy_payloads(self, job: "BodyJob") -> int:
+        """Copy payloads out of stored frames; return how many are done before the first that is damaged."""
+        assert job.sizes is not None
+        out = address(job.out), job.out.size, address(job.rows), address(job.sizes)
+        done: int = self._kernels.copy_payloads(self.at, address(job.positions), len(job.rows), *out, job.chosen())
+        return done
+
 
 @dataclass(frozen=True, slots=True)
 class BodyJob:
@@ -82,6 +89,8 @@ class BodyJob:
         out: uint8 ``[R, C * H * W]``, C-contiguous and writable.
         rows: int64 ``[n]``, C-contiguous, the row of each.
         verify: bool ``[n]``, C-contiguous, whose checksums to verify if the codec leaves the choice; None for all.
+        sizes: int64 ``[n]``, C-contiguous, the bytes of each payload, to be copied as it is; None to decode them. Then
+            ``out`` is uint8 ``[bytes]``, and ``rows`` are the bytes where payloads begin.
     """
 
     bodies: MappedBodies
@@ -89,11 +98,12 @@ class BodyJob:
     out: np.ndarray
     rows: np.ndarray
     verify: np.ndarray | None = None
+    sizes: np.ndarray | None = None
 
     def rest(self, done: int) -> Self:
         """Return the job without its first so many bodies."""
-        verify = None if self.verify is None else self.verify[done:]
-        return replace(self, positions=self.positions[done:], rows=self.rows[done:], verify=verify)
+        verify, sizes = (None if each is None else each[done:] for each in (self.verify, self.sizes))
+        return replace(self, positions=self.positions[done:], rows=self.rows[done:], verify=verify, sizes=sizes)
 
     def arguments(self) -> tuple[int, ...]:
         """Return ``(bodies, positions, count, out, row bytes, rows in out, rows)``, as kernels take them."""

@@ -238,3 +238,22 @@ FERDATA_API int64_t ferdata_decode_bodies(const Bodies *bodies, const int64_t *p
     finish_streaming(streaming);
     return i;
 }
+
+/* Copy payloads from stored frames to `out`, each from its start on, after comparing the checksums of all (`chosen` is
+ * NULL) or of the chosen ones. Returns how many are done: the next is damaged, or has no room. */
+FERDATA_API int64_t ferdata_copy_payloads(const Bodies *bodies, const int64_t *positions, int64_t count, uint8_t *out,
+                                          int64_t out_bytes, const int64_t *starts, const int64_t *sizes,
+                                          const uint8_t *chosen) {
+    for (int64_t i = 0; i < count; i++) {
+        const Body frame = body_at(bodies, positions[i]);
+        const int64_t start = starts[i];
+        int64_t size = 0;
+        if (!frame.at || start < 0 || sizes[i] < 0 || sizes[i] > out_bytes || start > out_bytes - sizes[i]) return i;
+        const uint8_t *payload = stored_payload(frame, out + start, sizes[i], &size);
+        if (!payload || size != sizes[i]) return i;
+        const uint32_t checksum = load32(frame.at + frame.bytes - CHECKSUM);
+        if ((!chosen || chosen[i]) && (uint32_t)xxh64(payload, size) != checksum) return i;
+        if (payload != out + start) memcpy(out + start, payload, (size_t)size);
+    }
+    return count;
+}

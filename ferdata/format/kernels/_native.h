@@ -23,7 +23,7 @@
 #define FERDATA_X86 0
 #endif
 
-enum { FERDATA_ABI = 9 }; /* native.py says the same number, or does not call */
+enum { FERDATA_ABI = 10 }; /* native.py says the same number, or does not call */
 
 /* What a machine can run; chosen once when the library is loaded, lowered by tests. */
 enum { KERNEL_PLAIN = 0, KERNEL_AVX2 = 1, KERNEL_AVX512 = 2 };

@@ -15,7 +15,7 @@ import numpy as np
 
 __all__ = ["Kernels", "address", "load", "why_missing"]
 
-ABI = 9
+ABI = 10
 """What these declarations fit; raised in ``_native.h`` and here together, so that a stale library is not called."""
 BEST = 2
 """The best of the instruction sets that ``Kernels.select`` knows: 0 plain C, 1 AVX2, 2 AVX-512."""
@@ -44,6 +44,8 @@ class Kernels:
             before the first that could not be``.
         decode_bodies: ``(bodies, positions, count, out, row bytes, rows in out, rows, chosen or None, image, room,
             payload bytes in room, scratch, streaming) -> bodies done before the first that is damaged``.
+        copy_payloads: ``(bodies, positions, count, out, bytes of out, starts, sizes, chosen or None) -> payloads done
+            before the first that is damaged``.
         guard: ``(start, bytes) -> guard``, or None if a mapping cannot be guarded; its first int32: were pages missing.
         unguard: ``(guard)``.
     """
@@ -67,6 +69,7 @@ class Kernels:
         undo = (pointer, pointer, size, pointer)
         self.inflate = _declare(library, "inflate", size, pointer, pointer, *job, *to_rows)
         self.decode_bodies = _declare(library, "decode_bodies", size, *job, *to_rows, pointer, *undo, number)
+        self.copy_payloads = _declare(library, "copy_payloads", size, *job, pointer, size, pointer, pointer, pointer)
         self.guard = _declare(library, "guard", pointer, pointer, size)
         self.unguard = _declare(library, "unguard", None, pointer)
         self.select(BEST)

@@ -14,7 +14,7 @@ import torch
 from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.stream.device import decode_torch
 
-__all__ = ["decode", "kernel"]
+__all__ = ["decode", "kernel", "undo"]
 
 _SCRATCH_BYTES = {"cpu": 16 << 20}
 _SCRATCH_BYTES_ELSEWHERE = 256 << 20
@@ -57,19 +57,23 @@ def decode(
                 [102, 104, 105]], dtype=torch.uint8)
     """
     out = _checked_out(payloads, offsets, shape, out)
+    _check_sound(undo(payloads, offsets, shape, out), payloads, offsets, shape)
+    return out
+
+
+def undo(payloads: torch.Tensor, offsets: torch.Tensor, shape: tuple[int, int, int], out: torch.Tensor) -> torch.Tensor:
+    """Decode as :func:`decode` does, and wait for nothing: return which payloads are sound, bool ``[N]``."""
     budget = _SCRATCH_BYTES.get(payloads.device.type, _SCRATCH_BYTES_ELSEWHERE)
     size = max(1, budget // decode_torch.scratch_bytes(shape))
-    undo = decode_torch.undo
+    undo_some = decode_torch.undo
     if payloads.is_cuda and (fused := kernel(payloads.device)) is not None and fused.fits(shape):
-        undo = fused.undo
+        undo_some = fused.undo
         size = max(1, len(out)) if out.is_contiguous() else size
     sound = [
-        undo(payloads, offsets[start : start + size + 1], shape, out[start : start + size])
+        undo_some(payloads, offsets[start : start + size + 1], shape, out[start : start + size])
         for start in range(0, len(out), size)
     ]
-    if sound:
-        _check_sound(torch.cat(sound), payloads, offsets, shape)
-    return out
+    return torch.cat(sound) if sound else torch.ones(0, dtype=torch.bool, device=out.device)
 
 
 @functools.cache

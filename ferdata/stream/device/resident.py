@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from ferdata.errors import ShardCorruptError, WorkerError
+from ferdata.errors import WorkerError
 from ferdata.format import ShardReader
 from ferdata.format.codecs.codec import image_shape
 from ferdata.parallel import available_memory
@@ -116,17 +116,7 @@ class DeviceSplit:
         if self._is_pixels:
             reader.read_rows(positions, host.reshape(len(positions), -1), np.arange(len(positions)))
         else:
-
-            def put(number: int, _: memoryview, payload: memoryview) -> None:
-                begin, end = (int(ends[numbers.start + number]) - start for ends in (self._starts, self._stops))
-                if len(payload) != end - begin:
-                    raise ShardCorruptError(
-                        f"{reader.info.name}: sample {positions[number]}: {len(payload):,} bytes found, expected "
-                        f"{end - begin:,} as its table says; write the shard again"
-                    )
-                host[begin:end] = np.frombuffer(payload, np.uint8)
-
-            reader.read_stored(positions, put)
+            reader.read_payloads(positions, host, self._starts[numbers] - start)
         with self._lock:
             self._memory[start:stop] = torch.from_numpy(host)
 
@@ -183,5 +173,5 @@ class DevicePipeline:
                 images = self._split.images(window.samples[rows])
                 columns = {name: column[rows] for name, column in moved.items()}
                 self.meter.consumer_wait_seconds += time.perf_counter() - began
-                yield Delivery(images, columns, window.first_batch + number)
+                yield Delivery(images, columns, window.first_batch + number, window.samples[rows])
                 del images, columns

@@ -1,17 +1,21 @@
 """Moves batches to another device: on CUDA from page-locked memory, on a stream of their own, one batch ahead.
 
-In: batches in the ring. Out: the same batches on the device. If no device is asked for, nothing here runs.
+In: batches in the ring, or their payloads. Out: the same batches on the device, where payloads are decoded. If no
+device is asked for, nothing here runs.
 """
 
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
+import numpy as np
 import torch
 
 from ferdata.errors import OptionError
+from ferdata.stream.device.decode import undo
 from ferdata.stream.memory.ring import Ring, SharedBytes
 
 __all__ = ["Delivery", "DeviceMover", "PinnedRing", "check_device"]
@@ -22,14 +26,16 @@ class Delivery:
     """A batch on its way to the consumer.
 
     Attributes:
-        images: uint8 ``[N, 3, H, W]``.
+        images: uint8 ``[N, 3, H, W]``; before they are decoded, the bytes of their slot in a ``PayloadRing``.
         values: The other fields.
         number: Number of the batch in the rank's epoch.
+        samples: int64 ``[N]``, which of the split they are; -1 is padding.
     """
 
     images: torch.Tensor
     values: dict[str, Any]
     number: int
+    samples: np.ndarray
 
 
 class PinnedRing:
@@ -58,11 +64,20 @@ class DeviceMover:
     Args:
         device: The target.
         ring: Where the batches are; page-locked for a CUDA device.
+        shape: ``(C, H, W)`` of the images, if the ring holds payloads, which are then decoded on the device.
+        refuse: Called with samples whose payloads can't be decoded; it raises the error.
     """
 
-    def __init__(self, device: torch.device, ring: Ring) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        ring: Ring,
+        *,
+        shape: tuple[int, int, int] | None = None,
+        refuse: Callable[[np.ndarray], NoReturn],
+    ) -> None:
         check_device(device)
-        self._device = device
+        self._device, self._shape, self._refuse = device, shape, refuse
         self._pinned = PinnedRing(ring) if device.type == "cuda" else None
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._sources: deque[tuple[torch.cuda.Event, torch.Tensor]] = deque()
@@ -90,14 +105,19 @@ class DeviceMover:
             self._pinned.close()
 
     def _start(self, delivery: Delivery) -> tuple[Delivery, Callable[[], None]]:
-        """Start a copy; the second value is a function that makes the consumer's stream wait for it."""
+        """Start a copy; the second value is a function that makes the consumer's stream wait for it.
+
+        If payloads were decoded, that function waits itself until the device has told which of them are sound: the
+        work was started a batch ago, and what comes after it in the stream is not waited for.
+        """
         if self._stream is None:
-            return self._copied(delivery), _nothing
+            moved, sound = self._moved(delivery)
+            return moved, partial(self._check, sound, delivery.samples)
         stream = self._stream
         while self._sources and self._sources[0][0].query():
             self._sources.popleft()
         with torch.cuda.stream(stream):
-            moved = self._copied(delivery)
+            moved, sound = self._moved(delivery)
             done = torch.cuda.Event()
             done.record(stream)
         self._sources.append((done, delivery.images))
@@ -108,15 +128,34 @@ class DeviceMover:
             for value in (moved.images, *moved.values.values()):
                 if isinstance(value, torch.Tensor):
                     value.record_stream(consumer)
+            if sound is not None:
+                done.synchronize()
+            self._check(sound, moved.samples)
 
         return moved, wait
 
-    def _copied(self, delivery: Delivery) -> Delivery:
+    def _moved(self, delivery: Delivery) -> tuple[Delivery, torch.Tensor | None]:
+        """Return a delivery on the device; of payloads, which are sound, bool ``[N]`` on the host, as well.
+
+        On CUDA neither is there before the stream's work is done; elsewhere copies are waited for, since nothing would
+        tell when the memory they are made from may be used again.
+        """
+        is_async = self._stream is not None
         values = {
-            name: value.to(self._device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+            name: value.to(self._device, non_blocking=is_async) if isinstance(value, torch.Tensor) else value
             for name, value in delivery.values.items()
         }
-        return Delivery(delivery.images.to(self._device, non_blocking=True), values, delivery.number)
+        images, sound = delivery.images.to(self._device, non_blocking=is_async), None
+        if self._shape is not None:
+            slot, count = images, len(delivery.samples)
+            images = torch.empty((count, *self._shape), dtype=torch.uint8, device=self._device)
+            table = slot[: 8 * (count + 1)].view(torch.int64)
+            sound = undo(slot, table, self._shape, images).to("cpu", non_blocking=is_async)  # to page-locked memory
+        return Delivery(images, values, delivery.number, delivery.samples), sound
+
+    def _check(self, sound: torch.Tensor | None, samples: np.ndarray) -> None:
+        if sound is not None and not sound.all():
+            self._refuse(samples[~sound.numpy()])
 
 
 def check_device(device: torch.device) -> None:
@@ -127,7 +166,3 @@ def check_device(device: torch.device) -> None:
 
 def _unlock(_: SharedBytes, address: int) -> None:
     torch.cuda.cudart().cudaHostUnregister(address)
-
-
-def _nothing() -> None:
-    """Do nothing: synchronous copies need no waiting."""

@@ -40,19 +40,20 @@ class SplitReader:
 
     Attributes:
         codec: How samples are to be held.
+        indices: Which of the split's they are.
         count: How many there are.
     """
 
     def __init__(self, opened: OpenSplit, indices: np.ndarray | None, *, is_shown: bool) -> None:
         self.index, self.codec = opened.index, _held_codec(opened)
-        self._opened, self._opener, self._indices, self._is_shown = opened, ShardOpener(opened), indices, is_shown
+        self._opened, self._opener, self.indices, self._is_shown = opened, ShardOpener(opened), indices, is_shown
         wanted = np.arange(opened.num_samples) if indices is None else indices
         self.count = len(wanted)
         self._parts = list(ShardMap(opened.shard_sizes).by_shard(wanted))
 
     def numbers(self, samples: np.ndarray) -> np.ndarray:
         """Return where samples of the split are among those that are held, both int64 ``[n]``."""
-        return samples if self._indices is None else np.searchsorted(self._indices, samples)
+        return samples if self.indices is None else np.searchsorted(self.indices, samples)
 
     def sizes(self, size: Callable[[ShardReader, np.ndarray], np.ndarray], free: int | None) -> np.ndarray:
         """Return the bytes each sample takes, int64 ``[N]``, once it is sure that all of them fit.

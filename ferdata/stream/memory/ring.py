@@ -10,6 +10,7 @@ import tempfile
 import time
 import weakref
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -179,6 +180,18 @@ class Ring:
     def num_leased(self) -> int:
         """Slots whose batch is still referred to."""
         return sum(lease() is not None for lease in list(self._lent.values()))
+
+    def places(self, slots: Sequence[int], samples: np.ndarray) -> np.ndarray:
+        """Return the row for each sample of the batches that some slots are for, int64 ``[n]``."""
+        firsts = self.batch_size * np.array(slots, np.int64)
+        return (firsts[:, None] + np.arange(self.batch_size)).ravel()[: len(samples)]
+
+    def complete(self, slot: int, samples: np.ndarray) -> np.ndarray:
+        """Clear the rows of padding (-1); return a batch's rows, uint8 ``[n, row_bytes]``, once they are filled."""
+        rows = self._rows[slot * self.batch_size :][: len(samples)]
+        if samples[-1] < 0:
+            rows[samples < 0] = 0
+        return rows
 
     def take(self, count: int) -> list[int] | None:
         """Return ``count`` free slots to fill, or None if there are fewer."""

@@ -111,21 +111,17 @@ class Prefetcher:
         return ahead > 1 or (ahead == 1 and portion.window.first_batch > 0)
 
     def _send(self, portion: Portion) -> bool:
-        plan, batch_size = self._executor.plan, self._ring.batch_size
+        plan = self._executor.plan
         if len(self._filling) == plan.num_regions:
             return False
         slots = self._ring.take(portion.num_batches)
         if slots is None:
             return False
         number = self._first + len(self._filling)
-        slot_rows = (np.array(slots, np.int64)[:, None] * batch_size + np.arange(batch_size)).ravel()
         samples, rows = sort_samples(portion.samples)
-        start = plan.write(number % plan.num_regions, samples, slot_rows[rows])
-        verify, generation, size = (
-            self._verify(portion.samples, portion.window.epoch),
-            plan.generation,
-            self._job_samples,
-        )
+        start = plan.write(number % plan.num_regions, samples, self._ring.places(slots, portion.samples)[rows])
+        verify, generation = self._verify(portion.samples, portion.window.epoch), plan.generation
+        size = self._job_samples
         jobs = [
             JobRecord(number, generation, start + first, min(size, len(samples) - first), verify)
             for first in range(0, len(samples), size)

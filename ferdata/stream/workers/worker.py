@@ -9,6 +9,7 @@ import signal
 import time
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,9 +54,16 @@ class ShardPool:
     def read_rows(self, samples: np.ndarray, out: np.ndarray, rows: np.ndarray, *, verify: bool | np.ndarray) -> int:
         """Decode samples (indices ascending) into ``out[rows]``, verified where ``verify`` says; return bytes read."""
         return sum(
-            self.shard(shard).read_rows(
-                positions, out, rows[part], verify=verify if isinstance(verify, bool) else verify[part]
-            )
+            self.shard(shard).read_rows(positions, out, rows[part], verify=_part_of(verify, part))
+            for shard, part, positions in self._map.by_shard(samples)
+        )
+
+    def read_payloads(
+        self, samples: np.ndarray, out: np.ndarray, starts: np.ndarray, *, verify: bool | np.ndarray
+    ) -> int:
+        """Copy payloads of samples to ``out``, uint8 ``[bytes]``, each from its start on; else as :meth:`read_rows`."""
+        return sum(
+            self.shard(shard).read_payloads(positions, out, starts[part], verify=_part_of(verify, part))
             for shard, part, positions in self._map.by_shard(samples)
         )
 
@@ -99,6 +107,10 @@ _pools: "weakref.WeakSet[ShardPool]" = weakref.WeakSet()
 """All there are: those of threads, and of several loaders, share what their process may open and map."""
 
 
+def _part_of(verify: bool | np.ndarray, part: slice) -> bool | np.ndarray:
+    return verify if isinstance(verify, bool) else verify[part]
+
+
 def _part(of_all: int) -> int:
     return max(4, of_all // len(_pools))
 
@@ -133,13 +145,15 @@ class Work:
         opened: What is streamed.
         memory: The ring's memory.
         plan: Where jobs point to.
-    resident: The samples, if they are in memory; only threads share it.
+        resident: The samples, if they are in memory; only threads share it.
+        are_payloads: Whether the ring is for payloads as they are, not for pixels.
     """
 
     opened: OpenSplit
     memory: SharedBytes
     plan: SharedPlan
     resident: ResidentSplit | None = None
+    are_payloads: bool = False
 
 
 class JobReader:
@@ -148,7 +162,8 @@ class JobReader:
     def __init__(self, work: Work, number: int) -> None:
         self._work, self._number = work, number
         self._pool: ShardPool | ResidentReader | None = None
-        self._rows = np.empty((0, 0), np.uint8)
+        self._read: Callable[..., int]
+        self._out: np.ndarray
 
     def read(self, job: JobRecord) -> Ack:
         """Fill a job's rows, unless its epoch has been abandoned; what goes wrong is in the acknowledgement."""
@@ -160,9 +175,8 @@ class JobReader:
         try:
             if self._pool is None:
                 self._open(entry)
-            assert self._pool is not None
-            samples, rows = plan.read(job.start, job.count)
-            num_bytes = self._pool.read_rows(samples, self._rows, rows, verify=due(samples, job.verify))
+            samples, places = plan.read(job.start, job.count)
+            num_bytes = self._read(samples, self._out, places, verify=due(samples, job.verify))
         except Exception as error:
             return Ack(job.portion, 0, 0, error)
         finally:
@@ -178,14 +192,17 @@ class JobReader:
     def _open(self, entry: np.ndarray) -> None:
         entry[:] = os.getpid(), -1
         work = self._work
-        row_bytes = work.opened.index.spec.num_bytes
-        memory = work.memory.array()
-        self._rows = memory[: len(memory) // row_bytes * row_bytes].reshape(-1, row_bytes)
-        # Last of all: an interrupt may come before it.
+        memory, row_bytes = work.memory.array(), work.opened.index.spec.num_bytes
+        self._out = memory
+        if not work.are_payloads:
+            self._out = memory[: len(memory) // row_bytes * row_bytes].reshape(-1, row_bytes)
+        # The pool last of all: an interrupt may come before it.
         if work.resident is not None:
-            self._pool = ResidentReader(work.resident)
+            resident = ResidentReader(work.resident)
+            self._read, self._pool = resident.read_rows, resident
         else:
-            self._pool = ShardPool(work.opened, reading=entry[1:])
+            pool = ShardPool(work.opened, reading=entry[1:])
+            self._read, self._pool = pool.read_payloads if work.are_payloads else pool.read_rows, pool
 
 
 def serve(work: Work, number: int, channel: Channel) -> None:

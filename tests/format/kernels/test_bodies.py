@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -285,6 +286,47 @@ def test_large_and_incompressible_images_go_through_several_blocks(size: int) ->
         assert coder.decode_job(BodyJob(bodies, np.arange(4), out, np.array([3, 1, 0, 4]), verify)) == 4
         assert np.array_equal(out[[3, 1, 0, 4]].reshape(4, *shape), np.stack(images))
         assert (out[2] == 0x5A).all()
+    payloads = [coder.encode(image).tobytes() for image in images]
+    sizes = np.array([len(payload) for payload in payloads])
+    starts = np.zeros(4, np.int64)
+    starts[[2, 0, 3, 1]] = np.cumsum(sizes[[2, 0, 3, 1]] + 3) - sizes[[2, 0, 3, 1]]  # three bytes between them
+    memory = np.full(int((sizes + 3).sum()), 0x5A, np.uint8)
+    assert bodies.copy_payloads(BodyJob(bodies, np.arange(4), memory, starts, None, sizes)) == 4
+    for payload, start, length in zip(payloads, starts.tolist(), sizes.tolist(), strict=True):
+        assert memory[start : start + length].tobytes() == payload
+        memory[start : start + length] = 0x5A
+    assert (memory == 0x5A).all()
+
+
+@needs_kernels
+def test_payloads_are_copied_only_where_there_is_room_for_them_and_if_they_are_sound() -> None:
+    """A forged table or place must not move a byte of somebody else's."""
+    frames, every = Frames("compact"), np.arange(9)
+    assert frames.coder is not None
+    payloads = [frames.coder.encode(row.reshape(SHAPE)).tobytes() for row in frames.pixels]
+    sizes = np.array([len(payload) for payload in payloads])
+    starts = np.cumsum(sizes) - sizes
+    out = np.full(int(sizes.sum()), 0x5A, np.uint8)
+
+    def copied(**changed: Any) -> int:
+        out[:] = 0x5A
+        given = {"bodies": frames.bodies, "positions": every, "rows": starts, "verify": None, "sizes": sizes} | changed
+        return given["bodies"].copy_payloads(BodyJob(out=out, **given))
+
+    assert copied() == 9 and out.tobytes() == b"".join(payloads)
+    for wrong in (-1, starts[8] + 1, len(out), 1 << 62, -(1 << 62)):
+        assert copied(rows=np.append(starts[:8], wrong)) == 8
+        assert (out[starts[8] :] == 0x5A).all()
+    for wrong in (0, -1, sizes[3] - 1, sizes[3] + 1, 1 << 62, -(1 << 62)):
+        assert copied(sizes=np.where(every == 3, wrong, sizes)) == 3
+        assert (out[starts[3] :] == 0x5A).all()
+    assert copied(positions=np.where(every == 5, 9, every)) == 5
+    data = frames.bodies.file.copy()
+    data[int(frames.bodies.stops[4]) - 1] ^= 1  # its checksum
+    damaged = bodies_of(data, frames.bodies.starts, frames.bodies.stops)
+    assert copied(bodies=damaged) == 4
+    assert copied(bodies=damaged, verify=every != 4) == 9
+    assert copied(bodies=damaged, verify=every == 4) == 4
 
 
 @needs_kernels

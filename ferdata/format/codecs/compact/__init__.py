@@ -4,7 +4,7 @@ Exact bit for bit; undone by compiled kernels at some 5 GB/s a core, or by NumPy
 """
 
 from ferdata.format.codecs.compact.codec import Compact
-from ferdata.format.codecs.compact.coder import SLACK_BYTES, PixelCoder, kernel_notice
+from ferdata.format.codecs.compact.coder import SLACK_BYTES, PixelCoder, kernel_notice, min_payload_bytes
 from ferdata.format.codecs.compact.member import decode_member
 
-__all__ = ["SLACK_BYTES", "Compact", "PixelCoder", "decode_member", "kernel_notice"]
+__all__ = ["SLACK_BYTES", "Compact", "PixelCoder", "decode_member", "kernel_notice", "min_payload_bytes"]

@@ -55,3 +55,6 @@ class _Decoder(BodyDecoder):
 
     def many(self, job: BodyJob) -> int:
         return self._coder.decode_job(job)
+
+    def copy_many(self, job: BodyJob) -> int:
+        return job.bodies.copy_payloads(job)
