@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ferdata.images.transform import TransformOptions
     from ferdata.ingest import IngestOptions
     from ferdata.ingest import ingest as shard
+    from ferdata.ingest.split_options import SplitOptions
     from ferdata.sources.options import ScanOptions
     from ferdata.stream import (
         BatchContext,
@@ -72,6 +73,7 @@ __all__ = [
     "ShardDataset",
     "ShardMissingError",
     "SourceError",
+    "SplitOptions",
     "StateError",
     "StoreError",
     "TrainError",
@@ -96,6 +98,7 @@ __all__ = [
 _HOMES = {
     "IngestOptions": "ferdata.ingest",
     "ScanOptions": "ferdata.sources.options",
+    "SplitOptions": "ferdata.ingest.split_options",
     "TransformOptions": "ferdata.images.transform",
     "convert": "ferdata.training",
     "describe": "ferdata.dataset.info",

@@ -28,6 +28,7 @@ class Stream(Enum):
 
     SHARD_LIMIT = "seed, 1, split, class"
     SPLITS = "seed, 2, split, class"
+    FOLDS = "seed, 4"
     SHARD_ORDER = "seed, 3, split, class"
     RUNS = "seed, epoch, 1"
     WINDOWS = "seed, epoch, 2, phase, window"

@@ -19,7 +19,7 @@ import fsspec
 from ferdata import remote
 from ferdata.errors import FerdataError, OptionError, ShardMissingError, StoreError
 from ferdata.optional import how_to_reach
-from ferdata.place import check_file, check_folder, expand, is_standard_output, write_in_place, writes_in_place
+from ferdata.place import expand, is_standard_output, write_in_place, writes_in_place
 from ferdata.shown import shown, without_credentials
 
 __all__ = [
@@ -27,8 +27,7 @@ __all__ = [
     "Entry",
     "Store",
     "StrPath",
-    "check_file",
-    "check_folder",
+    "folder_and_name",
     "is_folder",
     "join",
     "open_regular",
@@ -368,19 +367,20 @@ def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
 
 def write_file_at(path: str, data: bytes) -> None:
     """Write one file, by its path or URL, and its folders; a link stays one, devices and pipes are written to."""
-    store, name = _folder_and_name(path)
+    store, name = folder_and_name(path)
     if is_standard_output(path) or (store.is_local and writes_in_place(store.path(name))):
         with store._writing(name):
             write_in_place(path if is_standard_output(path) else store.path(name), data)
         return
     if store.is_local:
-        store, name = _folder_and_name(os.path.realpath(store.path(name)))
+        store, name = folder_and_name(os.path.realpath(store.path(name)))
     store.make_dir()
     with store.write_atomic(name) as file:
         file.write(data)
 
 
-def _folder_and_name(path: str) -> tuple[Store, str]:
+def folder_and_name(path: str) -> tuple[Store, str]:
+    """Return the folder of a file that a person names by its path or URL, and the file's name in it."""
     folder, slash, name = expand(path).rpartition("/")
     return Store(folder or slash or "."), name
 

@@ -16,8 +16,8 @@ from ferdata import Loader
 from ferdata.dataset.preview import preview
 from ferdata.errors import StoreError
 from ferdata.ingest import IngestOptions
-from ferdata.place import expand, find_obstacle
-from ferdata.store import Store, check_file, check_folder, write_file_at
+from ferdata.place import check_file, check_folder, expand, find_obstacle
+from ferdata.store import Store, write_file_at
 from ferdata.training import TrainOptions
 
 ROOT = Path(__file__).parent.parent

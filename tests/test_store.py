@@ -14,7 +14,8 @@ from make_dataset import make_dataset
 
 from ferdata.dataset.verify import verify
 from ferdata.errors import FerdataError, StoreError
-from ferdata.store import Store, check_file, write_file_at
+from ferdata.place import check_file
+from ferdata.store import Store, write_file_at
 
 
 def test_a_folder_of_an_object_store_that_was_made_holds_nothing_and_can_be_listed(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ import typer
 from ferdata.console.screen import console, show_note
 from ferdata.errors import OptionError
 from ferdata.parallel import check_workers, crowding
-from ferdata.place import is_standard_output
+from ferdata.place import check_file, check_folder, is_standard_output
 from ferdata.setting import Option, build, either, options_of
 from ferdata.shown import without_credentials
-from ferdata.store import check_file, check_folder, write_file_at
+from ferdata.store import write_file_at
 
 __all__ = [
     "FileOut",

@@ -132,6 +132,8 @@ def shard_command(index: DatasetIndex, out: str, **changes: object) -> str:
         "level": index.codec.to_json()["level"],
         **changes,
     }
+    if made.get("exclude"):  # the index knows what the table listed, and not where it lies
+        made["exclude"] = "FILE"
     usual: dict[str, object] = {option.name: option.default for option in options_of(IngestOptions)}
     usual |= {"codec": DEFAULT_CODEC, "level": CODECS[index.codec.name].to_json()["level"]}
     words = [*command_line().split(), "shard", index.source, "--src", "DIR", "--out", out]

@@ -15,8 +15,8 @@ from PIL.PngImagePlugin import PngInfo
 from ferdata.dataset.lettering import Font, drawable, load_font, own_font, with_font
 from ferdata.errors import OptionError
 from ferdata.format import DatasetIndex, ShardReader, read_index, read_samples
-from ferdata.place import is_standard_output
-from ferdata.store import Store, StrPath, check_file, write_file_at
+from ferdata.place import check_file, is_standard_output
+from ferdata.store import Store, StrPath, write_file_at
 
 __all__ = ["preview"]
 

@@ -9,6 +9,7 @@ from ferdata.format.index import FORMAT_VERSION
 from ferdata.images.transform import Transform
 from ferdata.ingest.identity import flat_settings, libraries, scan_hash
 from ferdata.ingest.options import IngestOptions
+from ferdata.ingest.select.exclude import Exclusions, read_exclusions
 from ferdata.ingest.write.record import longest_record
 from ferdata.sources.scan import Scan
 from ferdata.store import Store
@@ -39,6 +40,12 @@ class Conversion:
         return Transform(self.options.transform)
 
     @cached_property
+    def excluded(self) -> Exclusions | None:
+        """What a table lists that is left out."""
+        table = self.options.splits.exclude
+        return None if table is None else read_exclusions(table)
+
+    @cached_property
     def json_bytes(self) -> int:
         """Size of every json member."""
         return json_bytes_for(longest_record(self.scan.items))
@@ -46,7 +53,8 @@ class Conversion:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """What decides which samples are where, as it stands in the index."""
-        return self.options.selection_settings() | {"scan": scan_hash(self.scan)}
+        excluded = None if self.excluded is None else self.excluded.xxh64
+        return self.options.selection_settings() | {"exclude": excluded, "scan": scan_hash(self.scan)}
 
     def own_settings(self) -> dict[str, Any]:
         """Return what makes a data set what it is, whatever wrote it."""

@@ -1,14 +1,13 @@
 """What an ingest is asked to do, and what it tells while it runs."""
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
-from ferdata.errors import OptionError
 from ferdata.format.codecs import CODECS, Codec, make_codec
 from ferdata.images.transform import TransformOptions
+from ferdata.ingest.split_options import SplitOptions
 from ferdata.parallel import check_workers, usable_cores
 from ferdata.place import expand
 from ferdata.setting import Setting, check_settings, flat
@@ -18,7 +17,6 @@ from ferdata.store import StrPath
 __all__ = ["DEFAULT_CODEC", "Clock", "IngestOptions", "IngestProgress", "ProgressCallback"]
 
 DEFAULT_CODEC = "compact"
-_CUT = "Cut a {} split off train: a share (0.1), or so many images of each class (500)."
 
 
 @flat
@@ -32,9 +30,10 @@ class IngestOptions:
         out: Folder or URL the data set is written to.
         scan: What is read of the source; how faces are cropped and how many workers read it are the transform's and
             this one's.
-        transform: How an image becomes a tensor. Options of this and of ``scan`` may be given by their own names
-            (``size=100``).
+        transform: How an image becomes a tensor. Options of this, of ``scan`` and of ``splits`` may be given by their
+            own names (``size=100``).
         codec: How pixels are stored; its name will do.
+        splits: Which images are taken, and into which splits.
 
     Example:
         >>> images = ferdata.TransformOptions(size=100)
@@ -48,30 +47,7 @@ class IngestOptions:
     scan: ScanOptions = field(default_factory=ScanOptions)
     transform: TransformOptions = field(default_factory=TransformOptions)
     codec: Codec = CODECS[DEFAULT_CODEC]
-    limit: Annotated[
-        int | None,
-        Setting(
-            "Take only so many images, each split and class in its proportion.", "Splits", none="all of them", least=1
-        ),
-    ] = None
-    val: Annotated[float | None, Setting(_CUT.format("val"), "Splits", none="none")] = None
-    test: Annotated[float | None, Setting(_CUT.format("test"), "Splits", none="none")] = None
-    group_by: Annotated[
-        str | None,
-        Setting(
-            "Keep images that belong together in one split, by a field (gender) or a pattern in their path "
-            "with the group in parentheses.",
-            "Splits",
-            none="each by itself",
-        ),
-    ] = None
-    fold: Annotated[
-        int | None,
-        Setting("Read this one of the folds that the source comes in.", "Splits", none="the first", least=1),
-    ] = None
-    drop_leaks: Annotated[
-        bool, Setting("Leave out train images whose very bytes are in another split too.", "Splits")
-    ] = False
+    splits: SplitOptions = field(default_factory=SplitOptions)
     seed: Annotated[int, Setting("Draw the order, the splits and the limit from this seed.", "Splits", least=0)] = 0
     engine: Annotated[
         str,
@@ -100,25 +76,12 @@ class IngestOptions:
             object.__setattr__(self, "codec", make_codec(self.codec))
         check_settings(self)
         check_workers(self.num_workers)
-        for name in ("val", "test"):
-            amount = getattr(self, name)
-            if amount is not None and not (0 < amount < 1 or (amount >= 1 and amount == amount // 1)):
-                raise OptionError(
-                    f"{name}: {amount:g} found, "
-                    "expected a share of train below 1 (0.1), or how many images of each class (500)"
-                )
-        if sum(amount for amount in (self.val, self.test) if amount is not None and amount < 1) >= 1:
-            raise OptionError(
-                f"val and test: {self.val:g} and {self.test:g} of train found, expected some of it to be left; "
-                "use smaller shares"
-            )
-        if self.group_by is not None:
-            if self.val is None and self.test is None:
-                raise OptionError(
-                    f"group_by: {self.group_by!r} found, but no split is cut, expected val= or test= with it"
-                )
-            _check_group_by(self.group_by)
-        scan = replace(self.scan, crop=self.transform.crop, fold=self.fold, num_workers=self.resolved_workers())
+        scan = replace(
+            self.scan,
+            crop=self.transform.crop,
+            fold=self.splits.official_fold,
+            num_workers=self.resolved_workers(),
+        )
         object.__setattr__(self, "scan", scan)
 
     def resolved_workers(self) -> int:
@@ -128,11 +91,7 @@ class IngestOptions:
     def selection_settings(self) -> dict[str, Any]:
         """Return the settings that decide which samples are where, as they stand in the index."""
         scan = ("classes", "labels", "crop", "rafdb_images", "automatic", "keep_non_emotion")
-        return (
-            {"limit": self.limit, "seed": self.seed}
-            | {name: getattr(self.scan, name) for name in scan}
-            | {name: getattr(self, name) for name in ("val", "test", "group_by", "fold", "drop_leaks")}
-        )
+        return {"seed": self.seed} | {name: getattr(self.scan, name) for name in scan} | self.splits.to_json()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,22 +142,3 @@ class Clock:
                 )
 
         return tell
-
-
-def _check_group_by(by: str) -> None:
-    """See that a pattern is one: what has parentheses is a regular expression, anything else the name of a field.
-
-    Raises:
-        OptionError: If it is none.
-    """
-    try:
-        pattern = re.compile(by)
-    except re.error as error:
-        raise OptionError(
-            f"group_by: {by!r} is no regular expression ({error}), expected one such as 'person([0-9]+)'"
-        ) from error
-    if "(" in by and not pattern.groups:
-        raise OptionError(
-            f"group_by: {by!r} found, expected parentheses around the part of the path that names the group, "
-            "as in 'person([0-9]+)'"
-        )

@@ -18,6 +18,10 @@ from ferdata.format import CODECS, INDEX_NAME, DatasetIndex, kernel_notice, read
 from ferdata.images.transform import Transform
 from ferdata.ingest import IngestOptions, ingest_scan
 from ferdata.ingest.select.checks import count_refused
+from ferdata.ingest.select.choose import choose_items
+from ferdata.ingest.select.exclude import read_exclusions
+from ferdata.ingest.select.selection import LEFT_OUT
+from ferdata.ingest.split_options import SplitOptions
 from ferdata.ingest.target import check_apart
 from ferdata.parallel import available_memory, usable_cores
 from ferdata.plan.conditions import describe_machine
@@ -139,13 +143,18 @@ def choose_codec(asked: IngestOptions, *, level: int | None = None, say: Say = l
         say(f"codec {kept}: as in {asked.out}, which is there already (resume=False chooses anew)")
         return kept
     scan = scan_source(asked.source, asked.src, asked.scan)
-    total = len(scan.items) if asked.limit is None else min(asked.limit, len(scan.items))
-    if not total:
+    splits = replace(asked.splits, drop_leaks=False)  # which would read every file
+    excluded = None if splits.exclude is None else read_exclusions(splits.exclude)
+    selection, _, _ = choose_items(
+        scan, replace(asked, splits=splits), excluded=excluded, on_tick=lambda done, total: None
+    )
+    scan = replace(scan, items=scan.items.take(np.flatnonzero(selection.codes != LEFT_OUT)))
+    if not len(scan.items):
         raise SourceError(
             f"{asked.src}: not one image found that could be used, expected some; check the folder and src="
         )
     with tempfile.TemporaryDirectory(prefix="ferdata-plan-") as folder:
-        found = _plan_source(scan, asked, level, total, Path(folder))
+        found = _plan_source(scan, asked, level, Path(folder))
     if found.recommendation.codec == "jpeg":
         refused = count_refused(scan.root, scan.items, Transform(asked.transform))
         if refused:
@@ -157,7 +166,7 @@ def choose_codec(asked: IngestOptions, *, level: int | None = None, say: Say = l
     return found.recommendation.codec
 
 
-def _plan_source(scan: Scan, asked: IngestOptions, level: int | None, total: int, folder: Path) -> MachinePlan:
+def _plan_source(scan: Scan, asked: IngestOptions, level: int | None, folder: Path) -> MachinePlan:
     """Ingest a sample of a source's items and plan with it for all of them."""
     count = min(len(scan.items), max(256, SAMPLE_BYTES // (3 * asked.transform.size**2)))
     items = ItemTable(
@@ -169,11 +178,7 @@ def _plan_source(scan: Scan, asked: IngestOptions, level: int | None, total: int
         asked,
         out=str(folder / "sample"),
         codec=CODECS["jpeg" if keeps_source else "raw"],
-        limit=None,
-        val=None,
-        test=None,
-        group_by=None,
-        drop_leaks=False,
+        splits=SplitOptions(),
     )
     ingest_scan(sample, options)
     store = Store(options.out)
@@ -187,7 +192,14 @@ def _plan_source(scan: Scan, asked: IngestOptions, level: int | None, total: int
 
     codecs = [name for name, codec in CODECS.items() if level is None or codec.to_json()["level"] is not None]
     return _measure(
-        store, index, num_samples=total, work=folder, say=lambda text: None, disk=disk, codecs=codecs, root=scan.root
+        store,
+        index,
+        num_samples=len(scan.items),
+        work=folder,
+        say=lambda text: None,
+        disk=disk,
+        codecs=codecs,
+        root=scan.root,
     )
 
 

@@ -44,23 +44,25 @@ def test_an_unsplit_folder_gets_both_splits(unsplit: Path, tmp_path: Path) -> No
 
 
 def test_a_number_gives_a_split_with_as_many_of_each_class(unsplit: Path, tmp_path: Path) -> None:
-    """Also under a limit, which is taken before: 5 of each class means 5."""
+    """Also under a limit, which is of train alone."""
     summary = ingest(options(unsplit, tmp_path / "out", source="folder", val=5, limit=60))
 
     assert [summary.class_counts["val"][name] for name in ("Anger", "Happy", "Sad")] == [5, 5, 5]
-    assert sum(summary.samples.values()) == 60
+    assert summary.samples["train"] == 60 and summary.skipped == {"limit": 9}
 
 
 def test_a_split_that_came_with_the_source_is_not_broken_up(affectnet: Path, tmp_path: Path) -> None:
     """Figures on half of AffectNet's val compare with nobody's; the way to another split is told, and works."""
     with pytest.raises(
-        OptionError, match=r"val: a val split found in .*affectnet already.*leave val= out, or cut test= instead"
+        OptionError,
+        match=r"val: a val split found in .*affectnet already.*leave val= out, or cut test= instead, "
+        r"or give it up by move_splits='val:train'",
     ):
         ingest(options(affectnet, tmp_path / "out", val=0.1))
 
-    summary = ingest(options(affectnet, tmp_path / "out", test=0.2, limit=64))
+    summary = ingest(options(affectnet, tmp_path / "out", test=0.2, limit=44))
 
-    assert set(summary.samples) == {"train", "val", "test"} and summary.skipped == {"limit": 8}
+    assert summary.samples == {"train": 44, "val": 12, "test": 12} and summary.skipped == {"limit": 4}
     found = samples(tmp_path / "out").values()
     assert all((sample["split"] == "val") == sample["json"]["path"].startswith("val_set") for sample in found)
 
@@ -77,7 +79,7 @@ def test_a_split_that_came_with_the_source_is_not_broken_up(affectnet: Path, tmp
         ({"test": 0.8, "val": 4}, r"val: .* of Anger left in train, expected more than the 4 of each class"),
         (
             {"val": 0.1, "group_by": "person"},
-            r"group_by: 84 of 84 images do not have a field 'person'; fields are none in this source",
+            r"group_by: 84 of 84 images do not have a field 'person'; fields are source_label",
         ),
         ({"val": 0.1, "group_by": "(man[0-9]+)"}, r"group_by: 84 of 84 images do not have a path in which"),
         ({"val": 0.1, "group_by": "(.)erson"}, r"val: 0.1 of 84 train images gives none \(no group is small enough\)"),

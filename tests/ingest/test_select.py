@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ferdata.ingest.select.folds import assign_folds
 from ferdata.ingest.select.selection import (
     LEFT_OUT,
     MAX_SMALL_SHARDS,
@@ -77,23 +78,24 @@ def test_a_small_limit_serves_the_largest_groups() -> None:
     seed=st.integers(0, 5),
 )
 @settings(max_examples=150, deadline=None)
-def test_a_limit_is_exact_and_keeps_every_split_and_class(counts: dict[str, list[int]], limit: int, seed: int) -> None:
-    """Total items = limit; splits and classes that exist stay where there is room."""
-    if not sum(map(sum, counts.values())):
+def test_a_limit_is_exact_and_keeps_every_class_and_all_of_val(
+    counts: dict[str, list[int]], limit: int, seed: int
+) -> None:
+    """Train items = limit; classes that exist stay where there is room; figures on val compare with those of others."""
+    if not sum(counts.get("train", [])):
         return
     selection = select(counts)
 
     limited = choose_limit(selection, limit, seed)
 
     kept = table(limited, 3)
-    assert sum(map(sum, kept.values())) == min(limit, len(selection.codes))
+    assert sum(kept["train"]) == min(limit, sum(counts["train"]))
+    assert all(kept[split] == counts[split] for split in counts if split != "train")
     assert np.isin(limited.codes, [LEFT_OUT, *range(len(counts))]).all()
     stays = limited.codes != LEFT_OUT
     assert (limited.codes[stays] == selection.codes[stays]).all()
-    if limit >= sum(count > 0 for per_class in counts.values() for count in per_class):
-        assert all(
-            (new > 0) == (old > 0) for split in counts for new, old in zip(kept[split], counts[split], strict=True)
-        )
+    if limit >= sum(count > 0 for count in counts["train"]):
+        assert all((new > 0) == (old > 0) for new, old in zip(kept["train"], counts["train"], strict=True))
 
 
 def test_a_limit_depends_on_the_seed_and_on_nothing_else() -> None:
@@ -197,6 +199,43 @@ def test_limit_and_order_draw_apart() -> None:
     kept = np.flatnonzero(choose_limit(selection, 100, 0).codes != LEFT_OUT)
 
     assert len(set(kept) & set(choose_order(selection, "train", 0)[:100])) < 30
+
+
+def test_a_balanced_limit_has_as_many_of_each_class() -> None:
+    """And what is over of the division is not made up by one class."""
+    kept = table(choose_limit(select({"train": [300, 0, 50], "val": [9, 9, 9]}), 41, 0, is_balanced=True), 3)
+
+    assert kept == {"train": [20, 0, 20], "val": [9, 9, 9]}
+
+
+@given(counts=st.lists(st.integers(0, 40), min_size=1, max_size=5), folds=st.integers(2, 6), seed=st.integers(0, 3))
+@settings(max_examples=100, deadline=None)
+def test_folds_are_alike_in_size_and_classes(counts: list[int], folds: int, seed: int) -> None:
+    """A class that is missing from a fold counts for nothing in its figures."""
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+
+    found = assign_folds(labels, folds, seed)
+
+    assert np.isin(found, np.arange(folds)).all()
+    for members in (found, *(found[labels == label] for label in range(len(counts)))):
+        sizes = np.bincount(members, minlength=folds)
+        assert sizes.max() - sizes.min() <= 1
+    assert np.array_equal(found, assign_folds(labels, folds, seed))
+
+
+def test_folds_keep_groups_whole_and_classes_near() -> None:
+    """As in CK+: persons of 1 to 8 clips, rare classes spread over the folds, and another seed gives other folds."""
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(118), rng.integers(1, 9, 118))
+    labels = rng.choice(4, len(group), p=[0.5, 0.3, 0.15, 0.05])
+
+    found = assign_folds(labels, 10, 0, groups=group)
+
+    assert all(len(set(found[group == number])) == 1 for number in range(118))
+    for label in range(4):
+        sizes = np.bincount(found[labels == label], minlength=10)
+        assert np.abs(sizes - (labels == label).sum() / 10).max() <= 3
+    assert not np.array_equal(found, assign_folds(labels, 10, 1, groups=group))
 
 
 @given(n=st.integers(1, 300), seed=st.integers(0, 3))

@@ -169,7 +169,7 @@ def _notes(conversion: Conversion, outcome: Outcome) -> list[str]:
     notes += [f"{'; '.join(known)}."] if known else []
     if outcome.leaks.images:
         first, second = outcome.leaks.examples[0]
-        advice = "" if conversion.options.drop_leaks else "; drop_leaks=True leaves out the copies in train"
+        advice = "" if conversion.options.splits.drop_leaks else "; drop_leaks=True leaves out the copies in train"
         notes.append(
             f"{outcome.leaks.images:,} images are, byte for byte, in more than one split "
             f"(such as {first} = {second}){advice}."

@@ -4,10 +4,12 @@ In: split and class of every item. Out: positions, cut into shards. Costs some a
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ferdata.ingest.split_options import SPLITS
 from ferdata.randomness import Stream
 from ferdata.strata import apportion
 
@@ -19,6 +21,8 @@ __all__ = [
     "choose_order",
     "cut_split",
     "leave_out",
+    "level",
+    "move",
     "num_shards",
     "plan_shards",
 ]
@@ -30,8 +34,6 @@ SHARD_BYTES = 128 << 20
 SMALL_SHARD_BYTES = 16 << 20
 MAX_SMALL_SHARDS = 32
 """Sets of few shards are cut finer, so that many workers share them; this is how far."""
-
-_SPLIT_ORDER = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +57,7 @@ class Selection:
     def ordered_splits(self) -> list[str]:
         """Return the splits that hold items: train, val, test, then others by name."""
         present = [split for code, split in enumerate(self.splits) if (self.codes == code).any()]
-        return sorted(
-            present, key=lambda name: (_SPLIT_ORDER.index(name) if name in _SPLIT_ORDER else len(_SPLIT_ORDER), name)
-        )
+        return sorted(present, key=lambda name: (SPLITS.index(name) if name in SPLITS else len(SPLITS), name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,25 +69,27 @@ class ShardPlan:
     positions: np.ndarray
 
 
-def choose_limit(selection: Selection, limit: int, seed: int) -> Selection:
-    """Keep ``limit`` items, stratified by split and class; the others are left out.
+def move(selection: Selection, positions: np.ndarray, split: str) -> Selection:
+    """Put the items at ``positions`` into a split, which need not be there yet."""
+    splits = selection.splits if split in selection.splits else (*selection.splits, split)
+    codes = selection.codes.copy()
+    codes[positions] = splits.index(split)
+    return replace(selection, splits=splits, codes=codes)
 
-    Splits and classes keep their proportions, and none disappears where the limit has room for all. A class's items are
-    drawn from one seeded order, so a larger limit keeps what a smaller one kept wherever its share is larger.
+
+def choose_limit(selection: Selection, limit: int, seed: int, *, is_balanced: bool = False) -> Selection:
+    """Keep ``limit`` train items, stratified by class; the others are left out. Other splits stay whole.
+
+    Classes keep their proportions, and none disappears if the limit has room for all; balanced, each has as many as the
+    others. A class's items are drawn from one seeded order, so a larger limit keeps what a smaller one kept wherever
+    its share is larger.
     """
-    groups = [
-        (code, int(label))
-        for code in range(len(selection.splits))
-        for label in np.unique(selection.labels[selection.codes == code])
-    ]
-    members = [np.flatnonzero((selection.codes == code) & (selection.labels == label)) for code, label in groups]
-    codes = np.full_like(selection.codes, LEFT_OUT)
-    for (code, label), group, share in zip(
-        groups, members, apportion([len(group) for group in members], limit), strict=True
-    ):
-        order = _generator(Stream.SHARD_LIMIT, seed, selection.splits[code], label).permutation(len(group))
-        codes[group[order[:share]]] = code
-    return replace(selection, codes=codes)
+    train = selection.positions("train")
+    members = [train[selection.labels[train] == label] for label in np.unique(selection.labels[train])]
+    counts = [len(group) for group in members]
+    wanted = [limit // len(members)] * len(members) if is_balanced else apportion(counts, limit)
+    kept = _draw(members, wanted, selection.labels, Stream.SHARD_LIMIT, seed, "train")
+    return leave_out(selection, np.setdiff1d(train, kept))
 
 
 def cut_split(
@@ -106,26 +108,39 @@ def cut_split(
             whole groups can.
     """
     train = selection.positions("train")
-    classes, members = np.unique(selection.labels[train], return_inverse=True)
-    counts = np.bincount(members, minlength=len(classes))
+    classes, index = np.unique(selection.labels[train], return_inverse=True)
+    counts = np.bincount(index, minlength=len(classes))
     wanted = (
         apportion(counts.tolist(), round(train_size * amount), spare=1)
         if amount < 1
         else [min(int(amount), int(count) - 1) for count in counts]
     )
     if groups is None:
-        taken = [
-            np.flatnonzero(members == number)[
-                _generator(Stream.SPLITS, seed, name, int(label)).permutation(count)[:share]
-            ]
-            for number, (label, count, share) in enumerate(zip(classes, counts, wanted, strict=True))
-        ]
-        moved = train[np.concatenate(taken)] if taken else train
+        members = [train[index == number] for number in range(len(classes))]
+        moved = _draw(members, wanted, selection.labels, Stream.SPLITS, seed, name)
     else:
-        moved = train[_whole_groups(groups[train], members, np.array(wanted), _generator(Stream.SPLITS, seed, name))]
-    codes = selection.codes.copy()
-    codes[moved] = len(selection.splits)
-    return replace(selection, splits=(*selection.splits, name), codes=codes)
+        moved = train[_whole_groups(groups[train], index, np.array(wanted), _generator(Stream.SPLITS, seed, name))]
+    return move(selection, moved, name)
+
+
+def level(selection: Selection, split: str, seed: int) -> Selection:
+    """Leave out what a split has more of one class than of the one it has least of."""
+    positions = selection.positions(split)
+    members = [positions[selection.labels[positions] == label] for label in np.unique(selection.labels[positions])]
+    least = min(map(len, members), default=0)
+    kept = _draw(members, [least] * len(members), selection.labels, Stream.SHARD_LIMIT, seed, split)
+    return leave_out(selection, np.setdiff1d(positions, kept))
+
+
+def _draw(
+    members: Sequence[np.ndarray], wanted: Sequence[int], labels: np.ndarray, stream: Stream, seed: int, split: str
+) -> np.ndarray:
+    """Return the positions of so many items of each class, given the positions of all of each."""
+    drawn = [
+        group[_generator(stream, seed, split, int(labels[group[0]])).permutation(len(group))[:share]]
+        for group, share in zip(members, wanted, strict=True)
+    ]
+    return np.concatenate(drawn) if drawn else np.zeros(0, np.int64)
 
 
 def _whole_groups(
