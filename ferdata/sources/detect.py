@@ -162,13 +162,14 @@ def _rebased(found: Detection, store: Store) -> Detection:
         files={role: path[start:] for role, path in found.files.items()},
         tables={split: tuple(path[start:] for path in paths) for split, paths in found.tables.items()},
         folders={role: path[start:] for role, path in found.folders.items()},
+        same=tuple(path[start:] for path in found.same),
         notes=(f"{found.layout} found in {root}.", *found.notes),
     )
 
 
 def _paths(found: Detection) -> list[str]:
     tables = [path for paths in found.tables.values() for path in paths]
-    return [*found.splits.values(), *found.files.values(), *found.folders.values(), *tables]
+    return [*found.splits.values(), *found.files.values(), *found.folders.values(), *tables, *found.same]
 
 
 def _ignored(tree: Tree, found: Detection) -> list[str]:
@@ -190,6 +191,7 @@ def _ignored(tree: Tree, found: Detection) -> list[str]:
         ("pickles, which are never loaded", pickles),
     )
     ignored = [f"Ignored {kind}: {shorten(paths)}." for kind, paths in kinds if paths]
+    ignored += [f"Ignored {shorten(found.same)}, which should hold the same images."] if found.same else []
     ignored += [f"{LOOPS}: {shorten(loops)}."] if loops else []
     return [*ignored, *check_tables(tree, found, used), *note_unread(tree, found)]
 

@@ -35,6 +35,10 @@ def refuse_idle_options(detection: Detection, options: ScanOptions) -> None:
         raise OptionError(
             f"{where}: fold {options.fold} asked for, but {layout} has folds 1 to {layout.folds}; name one"
         )
+    if options.votes != "majority" and not layout.has_votes:
+        raise OptionError(
+            f"{where}: votes {options.votes} asked for, but {layout} has one label for each image; leave votes= out"
+        )
     has_numbers = any(name.isdecimal() for name in detection.class_folders)
     if options.labels is not None and not layout.may_need_order and not has_numbers:
         found = "class folders with names" if detection.class_folders else f"the labels of {layout}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DATA_SETS", "SOURCES", "Asked", "Detection", "Layout", "Release"]
 
-DATA_SETS: Mapping[str, str] = {"affectnet": "AffectNet", "rafdb": "RAF-DB", "fer2013": "FER2013"}
+DATA_SETS: Mapping[str, str] = {"affectnet": "AffectNet", "rafdb": "RAF-DB", "fer2013": "FER2013", "ferplus": "FERPlus"}
 """Data sets by the names of their sources -> what to call them to the user. All of them can be drawn."""
 
 SOURCES: Mapping[str, str] = {**DATA_SETS, "folder": "class folders"}
@@ -63,14 +63,14 @@ class Layout:
         evidence: What that is: ``files`` of no other data set, which count wherever they lie; ``columns`` of a table,
             which many have; or ``names`` of folders, which are looked at last.
         is_scattered: Its label files and its images may lie in folders of their own, anywhere below one root.
-        classes: Classes that an image can have, in the order of the release's own ids where it has any; AffectNet's if
-            empty.
+        classes: Class names in the order of the release's own ids, where its labels are such ids.
         releases: The releases with this layout, the full one first.
         automatic: The automatically annotated part, which ``automatic`` asks for, where there is one.
         has_originals: There are original photographs too, which ``rafdb_images`` asks for.
         may_need_order: Its labels can be numbers without names, so ``labels`` can have a use; its reader decides.
         side: Width and height of its images in pixels, where all have the same.
         folds: How many folds of its own the release has, one of which is read at a time; 0 if it has none.
+        has_votes: Its labels are votes of several people, so ``votes`` has a use.
         parts: Folders that its reader knows, in a split folder or else in the root; images in others are unread.
     """
 
@@ -88,6 +88,7 @@ class Layout:
     may_need_order: bool = False
     side: int | None = None
     folds: int = 0
+    has_votes: bool = False
     parts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -107,6 +108,7 @@ class Detection:
         tables: Split -> parquet files of that split, in natural order.
         folders: Role -> image folder. AN-csv: ``manual``, ``automatic``. AN-plus: ``automatic``.
         class_folders: Name of a class folder as written on disk -> official class name.
+        same: Files and folders that hold the same images once more; they are not read.
         notes: Sentences for the user: where the layout was found, what was ignored, which splits are missing.
     """
 
@@ -117,4 +119,5 @@ class Detection:
     tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     folders: Mapping[str, str] = field(default_factory=dict)
     class_folders: Mapping[str, str] = field(default_factory=dict)
+    same: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

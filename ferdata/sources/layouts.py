@@ -8,6 +8,7 @@ from ferdata.sources.affectnet_npy.detector import AN_NPY, AN_VA
 from ferdata.sources.affectnet_plus.detector import AN_PLUS
 from ferdata.sources.class_folders.detector import FOLDER_LAYOUTS
 from ferdata.sources.fer2013.detector import FER_CSV
+from ferdata.sources.ferplus.detector import FERPLUS_CSV, FERPLUS_FOLDERS
 from ferdata.sources.layout import Layout
 from ferdata.sources.parquet.detector import AN_PARQUET, RAF_PARQUET
 from ferdata.sources.rafdb.detector import RAF_BASIC, RAF_COMPOUND
@@ -20,7 +21,7 @@ LAYOUTS: Mapping[str, Layout] = {
     layout.name: layout
     for layout in (
         AN_PLUS, AN_NPY, AN_VA, AN_YOLO, AN_CSV, RAF_BASIC, RAF_COMPOUND, RAF_KAGGLE, AN_KAGGLE_A, AN_KAGGLE_B,
-        FER_CSV, AN_PARQUET, RAF_PARQUET, *FOLDER_LAYOUTS.values(),
+        FERPLUS_CSV, FERPLUS_FOLDERS, FER_CSV, AN_PARQUET, RAF_PARQUET, *FOLDER_LAYOUTS.values(),
     )
 }  # fmt: skip
 """Name -> layout, in the order in which their detectors are asked; the first that finds something in a folder wins."""

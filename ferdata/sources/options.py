@@ -25,7 +25,7 @@ class ScanOptions:
     """
 
     classes: Annotated[
-        int, Setting("Keep Contempt if the source has it (8), or leave it out (7).", "Labels", choices=(8, 7))
+        int, Setting("Keep 8 AffectNet classes, or 7 without Contempt; RAF-DB always has 7.", "Labels", choices=(8, 7))
     ] = 8
     labels: Annotated[
         str | None,
@@ -33,11 +33,19 @@ class ScanOptions:
             "Read numeric class folders in this order.", "Labels", choices=LABEL_ORDERS, none="asked for where needed"
         ),
     ] = None
+    votes: Annotated[
+        str,
+        Setting(
+            "Take FERPlus's images that most of the votes agree on, as its own code does, or all by most votes.",
+            "Labels",
+            choices=("majority", "most"),
+        ),
+    ] = "majority"
     rafdb_images: Annotated[
         str, Setting("Read RAF-DB's images in this form.", "Source", choices=("aligned", "original"))
     ] = "aligned"
     automatic: Annotated[bool, Setting("Add AffectNet's automatically annotated part to train.", "Source")] = False
-    keep_non_emotion: Annotated[bool, Setting("Keep labels that are no expression, as None and Unknown.", "Labels")] = (
+    keep_non_emotion: Annotated[bool, Setting("Keep AffectNet's classes None, Uncertain and No-Face.", "Labels")] = (
         False
     )
     crop: str = "none"

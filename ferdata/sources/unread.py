@@ -42,7 +42,8 @@ def note_unread(tree: Tree, found: Detection) -> list[str]:
         found: What was found, with paths relative to the tree.
     """
     read = {*found.splits.values(), *found.folders.values()}
-    paths = {*read, *found.files.values(), *(path for paths in found.tables.values() for path in paths)}
+    tables = (path for paths in found.tables.values() for path in paths)
+    paths = {*read, *found.files.values(), *tables, *found.same}
     above = {ancestor for path in paths for ancestor in folders_above(path, found.root)}
     known = {*found.layout.parts, *DERIVED_FOLDERS}
     folders: list[str] = []

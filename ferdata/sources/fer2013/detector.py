@@ -43,13 +43,8 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
     whole = [path for path in labelled if USAGE in map(plain_name, tables[path].header)]
     where = tree.store.path(folder)
     files = {ALL: _whole(whole, where)} if whole else _by_split(labelled, tables, where)
-    ignored = shorten([path for path in tables if path not in files.values()])
-    return Detection(
-        layout=FER_CSV,
-        root=folder,
-        files=files,
-        notes=(f"Ignored {ignored}, which should hold the same images.",) if ignored else (),
-    )
+    same = tuple(path for path in tables if path not in files.values())
+    return Detection(layout=FER_CSV, root=folder, files=files, same=same)
 
 
 def _whole(paths: list[str], where: str) -> str:

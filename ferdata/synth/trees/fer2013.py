@@ -18,8 +18,9 @@ from ferdata.synth.face.people import Portrait
 from ferdata.synth.trees.files import Drawing, PlannedImage, image_bytes
 from ferdata.synth.trees.recipe import Recipe
 
-__all__ = ["FER2013_TREES", "grey_face", "pixel_row"]
+__all__ = ["FER2013_TREES", "FER_HEADER", "USAGES", "fer_row", "grey_face"]
 
+FER_HEADER = "emotion,pixels,Usage"
 USAGES = {"train": "Training", "val": "PublicTest", "test": "PrivateTest"}
 _CSV, _ICML = "fer2013.csv", "icml_face_data.csv"
 _FER_FOLDERS = FOLDER_LAYOUTS["fer2013"]
@@ -31,24 +32,28 @@ def grey_face(portrait: Portrait) -> Image.Image:
     return render(portrait, crop_camera(portrait, SIDE)).image.convert("L")
 
 
-def pixel_row(portrait: Portrait) -> str:
-    """Return a face's pixels as FER2013 writes them, parted by spaces."""
+def fer_row(portrait: Portrait, label: int, split: str) -> str:
+    """Return a face's row of ``fer2013.csv``."""
+    return f"{label},{_pixels(portrait)},{USAGES[split]}"
+
+
+def _pixels(portrait: Portrait) -> str:
     return " ".join(map(str, np.asarray(grey_face(portrait)).ravel().tolist()))
 
 
 def _draw_csv(portrait: Portrait, image: PlannedImage) -> Drawing:
-    return Drawing(images=(), rows=((_CSV, f"{image.label},{pixel_row(portrait)},{USAGES[image.split]}"),))
+    return Drawing(images=(), rows=((_CSV, fer_row(portrait, image.label, image.split)),))
 
 
 def _draw_icml(portrait: Portrait, image: PlannedImage) -> Drawing:
-    return Drawing(images=(), rows=((_ICML, f"{image.label},{USAGES[image.split]},{pixel_row(portrait)}"),))
+    return Drawing(images=(), rows=((_ICML, f"{image.label},{USAGES[image.split]},{_pixels(portrait)}"),))
 
 
 def _draw_challenge(portrait: Portrait, image: PlannedImage) -> Drawing:
     """Return a row of ``train.csv``, or one of ``test.csv`` without its label."""
     if image.split == "train":
-        return Drawing(images=(), rows=(("train.csv", f'{image.label},"{pixel_row(portrait)}"'),))
-    return Drawing(images=(), rows=(("test.csv", f'"{pixel_row(portrait)}"'),))
+        return Drawing(images=(), rows=(("train.csv", f'{image.label},"{_pixels(portrait)}"'),))
+    return Drawing(images=(), rows=(("test.csv", f'"{_pixels(portrait)}"'),))
 
 
 def _draw_folders(portrait: Portrait, image: PlannedImage) -> Drawing:
@@ -57,7 +62,7 @@ def _draw_folders(portrait: Portrait, image: PlannedImage) -> Drawing:
     return Drawing(images=((path, image_bytes(grey_face(portrait))),))
 
 
-_FER_CSV = Recipe(layout=FER_CSV, draw=_draw_csv, folders=(), headers={_CSV: "emotion,pixels,Usage"})
+_FER_CSV = Recipe(layout=FER_CSV, draw=_draw_csv, folders=(), headers={_CSV: FER_HEADER})
 FER2013_TREES: Mapping[str, Recipe] = {
     FER_CSV.name: _FER_CSV,
     "FER-icml": replace(_FER_CSV, draw=_draw_icml, headers={_ICML: "emotion, Usage, pixels"}),

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 from ferdata.synth.trees.affectnet import AFFECTNET_TREES
 from ferdata.synth.trees.fer2013 import FER2013_TREES
+from ferdata.synth.trees.ferplus import FERPLUS_TREES
 from ferdata.synth.trees.rafdb import RAFDB_TREES
 from ferdata.synth.trees.recipe import Recipe
 
 __all__ = ["RECIPES"]
 
-RECIPES: Mapping[str, Recipe] = {**AFFECTNET_TREES, **RAFDB_TREES, **FER2013_TREES}
+RECIPES: Mapping[str, Recipe] = {**AFFECTNET_TREES, **RAFDB_TREES, **FER2013_TREES, **FERPLUS_TREES}
 """Name of a layout -> how to write it. The first of a source is its default."""

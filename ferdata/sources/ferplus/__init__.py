@@ -1,0 +1,1 @@
+"""FERPlus: FER2013's images under the votes of ten people each."""
