@@ -55,13 +55,15 @@ def check_loaders(job: Job) -> None:
     size = job.sizes[1]
     for codec in CODECS:
         root = str(job.shards(size, codec))
-        for name, options in (
-            ("streamed", {"num_workers": 2}),
-            ("resident", {"resident": True}),
-            ("resident, classes balanced", {"resident": True, "sampling": "balanced"}),
-        ):
-            checks.run(f"Loader, {codec} {name}: batches", partial(_batches, job, root, options))
-        checks.run(f"Loader, {codec} resident: goes on from a state", partial(_resumed, job, root))
+        ways: dict[str, dict[str, Any]] = {"streamed": {"num_workers": 2}, "resident": {"resident": True}}
+        if codec == "compact":
+            ways["streamed, decoded there"] = {"num_workers": 2, "decode": "device"}
+        for name, way in ways.items():
+            checks.run(f"Loader, {codec} {name}: batches", partial(_batches, job, root, way))
+            if name != "streamed":
+                balanced = way | {"sampling": "balanced"}
+                checks.run(f"Loader, {codec} {name}, classes balanced: batches", partial(_batches, job, root, balanced))
+                checks.run(f"Loader, {codec} {name}: goes on from a state", partial(_resumed, job, root, way))
 
 
 class _Checks:
@@ -156,12 +158,12 @@ def _batches(job: Job, root: str, options: dict[str, Any]) -> str:
     return ""
 
 
-def _resumed(job: Job, root: str) -> str:
-    with _loader(root, num_workers=0) as here, _loader(root, device=job.device, resident=True) as there:
+def _resumed(job: Job, root: str, options: dict[str, Any]) -> str:
+    with _loader(root, num_workers=0) as here, _loader(root, device=job.device, **options) as there:
         rest = iter(here)
         for _ in itertools.islice(zip(rest, there, strict=False), 2):
             pass
-        with _loader(root, device=job.device, resident=True) as resumed:
+        with _loader(root, device=job.device, **options) as resumed:
             resumed.load_state_dict(there.state_dict())
             return _unequal(job, rest, resumed)
 

@@ -1,4 +1,4 @@
-"""The ways of feeding a device: raw and compact, streamed by workers or resident.
+"""The ways of feeding a device: raw and compact, streamed by workers and decoded by them or there, or resident.
 
 In: a job. Out: batches without an end, and how long their consumer has waited.
 """
@@ -48,6 +48,11 @@ def feeds(job: Job, size: int, batch_size: int, workers: tuple[int, ...], stack:
     found = {}
     for codec in CODECS:
         options: dict[str, dict[str, Any]] = {f"streamed, workers: {each}": {"num_workers": each} for each in workers}
+        if codec == "compact":
+            options |= {
+                f"streamed, decoded there, workers: {each}": {"num_workers": each, "decode": "device"}
+                for each in workers
+            }
         for name, option in (options | {"resident": {"resident": True}}).items():
             root = str(job.shards(size, codec))
             feed = Feed(ferdata.Loader(root, batch_size=batch_size, device=job.device, **option))

@@ -16,6 +16,7 @@ from ferdata.plan.timing import now
 from ferdata.stream.device import decode, decode_torch
 from ferdata_bench.gpu.feeds import WORKERS, Feed, feeds
 from ferdata_bench.gpu.job import Go, Job, Row, Way, repeated, time_in_turns
+from ferdata_bench.gpu.nvcomp import nvcomp_ways
 from ferdata_bench.gpu.payloads import Shape, encoded, joined
 
 __all__ = ["time_copies", "time_decoding", "time_jpeg", "time_loaders"]
@@ -34,7 +35,7 @@ def time_copies(job: Job) -> None:
 
 
 def time_decoding(job: Job) -> None:
-    """Time decoding alone, in bytes of pixels, beside a copy of these on the device."""
+    """Time decoding alone, in bytes of pixels, beside a copy of these on the device, and nvCOMP where it is there."""
     told: list[Row] = []
     some = 4 if job.quick else 256
     cases = [(size, times) for size in job.sizes for times in (1, 8)]
@@ -52,6 +53,8 @@ def time_decoding(job: Job) -> None:
         }
         if pixels.is_cuda and decode.kernel(pixels.device) is not None:
             functions["Triton kernel"] = partial(ferdata.decode, payloads, offsets, shape, out)
+        if pixels.is_cuda:
+            functions |= nvcomp_ways(pixels)
         ways = {name: repeated(job, function, pixels.numel()) for name, function in functions.items()}
         about = {"size": size, "images at a time": len(pixels)}
         ceilings = dict.fromkeys(list(ways)[1:], _ON_THE_DEVICE)
