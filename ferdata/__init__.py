@@ -49,6 +49,8 @@ if TYPE_CHECKING:
         open_dataset,
     )
     from ferdata.training import convert, load_run
+    from ferdata.training.evaluation.evaluate import evaluate
+    from ferdata.training.evaluation.options import EvaluateOptions
 
 __version__ = "0.1.0"
 
@@ -56,6 +58,7 @@ __all__ = [
     "BatchContext",
     "ColorJitter",
     "Compose",
+    "EvaluateOptions",
     "FerdataError",
     "HorizontalFlip",
     "IngestError",
@@ -83,6 +86,7 @@ __all__ = [
     "convert",
     "decode",
     "describe",
+    "evaluate",
     "export",
     "load_run",
     "make_codec",
@@ -96,12 +100,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "EvaluateOptions": "ferdata.training.evaluation.options",
     "IngestOptions": "ferdata.ingest",
     "ScanOptions": "ferdata.sources.options",
     "SplitOptions": "ferdata.ingest.split_options",
     "TransformOptions": "ferdata.images.transform",
     "convert": "ferdata.training",
     "describe": "ferdata.dataset.info",
+    "evaluate": "ferdata.training.evaluation.evaluate",
     "export": "ferdata.dataset.export",
     "load_run": "ferdata.training",
     "make_codec": "ferdata.format",

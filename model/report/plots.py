@@ -14,12 +14,24 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
 
 from ferdata.dataset.lettering import with_font
+from ferdata.training.report.certainty import Calibration
 
-__all__ = ["INK", "TRAIN_COLOR", "VAL_COLOR", "draw_confusion", "draw_curves", "new_figure", "png_bytes", "style_axes"]
+__all__ = [
+    "INK",
+    "TRAIN_COLOR",
+    "VAL_COLOR",
+    "draw_confusion",
+    "draw_curves",
+    "draw_reliability",
+    "new_figure",
+    "png_bytes",
+    "style_axes",
+]
 
 INK = "#1f2933"
 MUTED = "#7b8794"
 GRID = "#e4e7eb"
+_LIGHT = "#bcd3fa"
 TRAIN_COLOR = "#2f6fde"
 VAL_COLOR = "#e8762c"
 FEELING_COLORS = {"valence": "#1b998b", "arousal": "#b5179e"}
@@ -49,10 +61,16 @@ def draw_curves(lines: Iterable[Mapping[str, Any]]) -> bytes:
 
 
 @matplotlib.rc_context(PLAIN_TEXT)
-def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], *, title: str) -> bytes:
-    """Return a PNG of a confusion matrix: rows actual, columns predicted, shaded by share of the row, with counts."""
+def draw_confusion(
+    confusion: Sequence[Sequence[int]], classes: Sequence[str], *, title: str, by: str = "actual"
+) -> bytes:
+    """Return a PNG of a confusion matrix: rows actual, columns predicted, with counts.
+
+    Cells are shaded by their share of the row (``by="actual"``: the diagonal is recall) or of the column
+    (``by="predicted"``: it is precision).
+    """
     counts = np.array(confusion, dtype=np.int64)
-    shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
+    shares = counts / np.maximum(1, counts.sum(1 if by == "actual" else 0, keepdims=True))
     numbered = len(classes) <= _MOST_NUMBERED
     side = max(4.0, 0.56 * min(len(classes), _MOST_NUMBERED) + 1.3)
     figure = new_figure(side + 0.3, side)
@@ -82,6 +100,30 @@ def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], *
             color = MUTED if not count else "white" if share > 0.55 else INK
             weight = "bold" if count and row == column else "normal"
             axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=color, fontweight=weight)
+    return png_bytes(figure)
+
+
+def draw_reliability(calibration: Calibration) -> bytes:
+    """Return a PNG of how often predictions were right against how sure they were, with the samples of each bin."""
+    figure = new_figure(5.2, 4.6)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    count = len(calibration.samples)
+    middles = (np.arange(count) + 0.5) / count
+    known = [
+        (sure, right)
+        for sure, right in zip(calibration.confidence, calibration.accuracy, strict=True)
+        if sure is not None and right is not None
+    ]
+    above.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":", label="as sure as right")
+    above.plot(*zip(*known, strict=True), **_marked(TRAIN_COLOR), label="these predictions")
+    above.set_ylim(0, 1.02)
+    style_axes(above, title=f"Calibration error {calibration.error:.1%}", x_label="", percent=True)
+    above.set_ylabel("right", color=MUTED, fontsize=9)
+    below.bar(middles, calibration.samples, width=0.9 / count, color=_LIGHT)
+    style_axes(below, title="", x_label="probability of the predicted class")
+    below.set_ylabel("samples", color=MUTED, fontsize=9)
+    below.set_xlim(0, 1)
+    below.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     return png_bytes(figure)
 
 

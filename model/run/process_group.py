@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ferdata.errors import FerdataError, OptionError, TrainError
 from ferdata.training.run.attempts import attempt
 
-__all__ = ["FollowingError", "Ranks", "is_first_process", "join_ranks"]
+__all__ = ["FollowingError", "Ranks", "find_device", "is_first_process", "join_ranks"]
 
 T = TypeVar("T")
 
@@ -159,7 +159,7 @@ def join_ranks(device: str) -> Ranks:
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     joined = dist.is_available() and dist.is_initialized()
     local_rank = int(os.environ.get("LOCAL_RANK", "0")) if joined or world_size > 1 else 0
-    chosen = _device(device, local_rank)
+    chosen = find_device(device, local_rank)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if not joined and world_size > 1:
@@ -184,7 +184,12 @@ def _leave() -> None:
         dist.destroy_process_group()
 
 
-def _device(name: str, local_rank: int) -> torch.device:
+def find_device(name: str, local_rank: int = 0) -> torch.device:
+    """Return a device by its name: ``auto``, ``cpu``, ``cuda`` (that of the local rank) or ``cuda:<n>``.
+
+    Raises:
+        OptionError: If it is not there.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -30,6 +30,7 @@ VERBS = {
     "bench-loader": ["--shards", "{tmp}/shards"],
     "train": ["--shards", "{tmp}/shards"],
     "convert": ["{tmp}/shards", "--out", "{tmp}/out.onnx"],
+    "evaluate": ["{tmp}/shards", "--shards", "{tmp}/shards"],
 }
 
 

@@ -1,0 +1,1 @@
+"""Trained networks measured on any data set."""
