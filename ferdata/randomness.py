@@ -38,6 +38,7 @@ class Stream(Enum):
     CROPS = "seed, epoch, rank, 2"
     COLOURS = "seed, epoch, rank, 3"
     PER_SAMPLE = "seed, epoch, rank, 7"
+    PASSES = "seed, pass, 8, set"
     DROPOUT = "seed, epoch, 4"
     TRAINING_STEPS = "seed, 5, step, rank"
     TRAINING_LIMIT = "seed, 6"

@@ -97,6 +97,7 @@ def make_dataset(
     seed: int = 0,
     level: int | None = None,
     sources: Sequence[bytes] = (),
+    channels: int = 3,
 ) -> DatasetIndex:
     """Write a data set below ``root`` (a path or URL) and return its index.
 
@@ -109,18 +110,19 @@ def make_dataset(
         classes: Class names.
         seed: Recorded in the settings only; the samples stand in the order of their numbers.
         level: zstd level; the codec's own default where None.
+        channels: Channels of the images: the first of those of the formula.
         sources: For ``jpeg``: the image file of every sample, whose pixels are then the sample's.
     """
 
     def pixels_of(number: int) -> np.ndarray:
         if sources:
             return np.asarray(Image.open(BytesIO(sources[number])).convert("RGB")).transpose(2, 0, 1)
-        return expected_pixels(number, size)
+        return expected_pixels(number, size)[:channels]
 
     store = Store(str(root))
     store.make_dir()
     chosen = make_codec(codec, level)
-    spec = TensorSpec(dtype="uint8", shape=(3, size, size))
+    spec = TensorSpec(dtype="uint8", shape=(channels, size, size))
     members = chosen.members(spec, num_classes=len(classes), json_bytes=json_bytes_for(1))
     counts = {split: [0] * len(classes) for split in samples}
     rows: list[dict[str, Any]] = []
@@ -204,11 +206,11 @@ def _row(number: int, num_classes: int) -> dict[str, Any]:
 
 def _moments(images: Sequence[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation per channel over all pixels."""
-    total, squares, count = np.zeros(3, np.int64), np.zeros(3, np.int64), 0
+    total, squares, count = 0, 0, 0
     for image in images:
         pixels = image.astype(np.int64)
         total += pixels.sum(axis=(1, 2))
         squares += (pixels**2).sum(axis=(1, 2))
         count += pixels[0].size
-    mean = total / max(1, count)
+    mean = np.asarray(total / max(1, count))
     return tuple(mean.tolist()), tuple(np.sqrt(squares / max(1, count) - mean**2).tolist())

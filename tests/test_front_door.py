@@ -84,11 +84,12 @@ def test_a_folder_is_text_or_a_path_or_a_url(tmp_path: Path) -> None:
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the examples speak of: drawn faces, their shards, and a run on them."""
     folder = tmp_path_factory.mktemp("examples")
-    source, shards = folder / "data" / "affectnet", folder / "shards" / "affectnet"
-    write_synthetic("affectnet", str(source), count=240, size=32, num_workers=1)
-    ferdata.shard(ferdata.IngestOptions(source="affectnet", src=source, out=shards, size=32, num_workers=1))
+    for name, count in (("affectnet", 240), ("rafdb", 100)):
+        source, shards = folder / "data" / name, folder / "shards" / name
+        write_synthetic(name, str(source), count=count, size=32, num_workers=1)
+        ferdata.shard(ferdata.IngestOptions(source=name, src=source, out=shards, size=32, num_workers=1))
     options = TrainOptions(
-        shards=shards,
+        shards=folder / "shards" / "affectnet",
         model="basic1",
         epochs=1,
         batch_size=64,

@@ -7,7 +7,7 @@ transform are not copied on their way: a worker builds them in memory that the c
 import contextlib
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Unpack
 
 import numpy as np
@@ -43,7 +43,7 @@ class ShardBatches(IterableDataset[Any]):
         (6, 192)
     """
 
-    def __init__(self, root: Roots, **options: Unpack[StreamOptions]) -> None:
+    def __init__(self, root: Roots | Mapping[str, float], **options: Unpack[StreamOptions]) -> None:
         self._source = BatchSource(root, **options)
         self._epoch = torch.zeros((), dtype=torch.int64, device="cpu")
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # persistent workers see it too

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from ferdata.stream.batch import SampleTable, batch_maker, check_fields
+from ferdata.stream.fitting import REFUSE
 from ferdata.stream.order.ranks import find_rank
 from ferdata.stream.order.sequence import OrderOptions, check_whole_number, rank_order
 from ferdata.stream.sets import Roots, open_split
@@ -35,7 +36,7 @@ class ShardDataset(Dataset[Any]):
     ``classes``, ``class_to_idx`` and ``targets`` are as in torchvision's ``ImageFolder``.
 
     Args:
-        root: Folder or URL of a data set.
+        root: Folder or URL of a data set, or a list of them: every sample of every set, one set after the other.
         split: ``train``, ``val`` or ``test``.
         indices: Sample indices to hold instead of the whole split, each at most once; they are held in ascending order.
         where: Hold only samples for which this is true, as for :class:`ferdata.Loader`.
@@ -45,6 +46,7 @@ class ShardDataset(Dataset[Any]):
             :class:`ferdata.BatchContext` too, as ferdata's own and :class:`ferdata.PerSample` do, draws for each sample
             from (``seed``, epoch, sample index).
         seed: Seed of such transforms.
+        resize: As for :class:`ferdata.Loader`.
 
     Example:
         >>> dataset = ferdata.ShardDataset("shards/affectnet", split="val", transform=lambda image: image.float() / 255)
@@ -65,8 +67,9 @@ class ShardDataset(Dataset[Any]):
         as_dict: bool = False,
         transform: BatchTransform | Callable[[torch.Tensor], Any] | None = None,
         seed: int = 0,
+        resize: str | int = REFUSE,
     ) -> None:
-        self._opened = opened = open_split(root, split)
+        self._opened = opened = open_split(root, split, resize=resize)
         self.index, self.split = opened.index, split
         self.fields = check_fields(fields)
         self._as_dict, self._seed = as_dict, check_whole_number("seed", seed)
@@ -161,7 +164,7 @@ class IterableShardDataset(IterableDataset[Any]):
     must be given ``rank=0, world_size=1``.
 
     Args:
-        root: Folder or URL of a data set.
+        root: Folder or URL of a data set, or a list of them.
         split: ``train``, ``val`` or ``test``.
         shuffle: ``"window"`` (or True), ``"full"`` or ``"none"`` (or False).
         seed: Seed of the order, and of transforms that take a context.
@@ -173,6 +176,7 @@ class IterableShardDataset(IterableDataset[Any]):
         window_samples: Samples mixed together.
         rank: This rank; None: found when an epoch begins, as the loader finds it.
         world_size: Number of ranks.
+        resize: As for :class:`ferdata.Loader`.
 
     Example:
         >>> dataset = ferdata.IterableShardDataset("shards/affectnet", seed=1)
@@ -196,6 +200,7 @@ class IterableShardDataset(IterableDataset[Any]):
         window_samples: int = 2048,
         rank: int | None = None,
         world_size: int | None = None,
+        resize: str | int = REFUSE,
     ) -> None:
         self._samples = ShardDataset(
             root,
@@ -206,6 +211,7 @@ class IterableShardDataset(IterableDataset[Any]):
             as_dict=as_dict,
             transform=transform,
             seed=seed,
+            resize=resize,
         )
         if isinstance(shuffle, bool):
             shuffle = "window" if shuffle else "none"

@@ -7,7 +7,7 @@ some 160 MB, and the four batches that a consumer may keep.
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Self, Unpack
@@ -41,8 +41,9 @@ class Loader:
     reading a split once costs reading it once.
 
     Args:
-        root: Folder or fsspec URL of a data set that ``shard`` has finished.
-        split: ``train``, ``val`` or ``test``.
+        root: Folder or fsspec URL of a data set that ``shard`` has finished; a list of several, or a dict of several
+            and their shares: ``{"shards/affectnet": 0.7, "shards/rafdb": 0.3}``. Their classes are united by name.
+        split: ``train``, ``val`` or ``test``, which every set must have.
         indices: Sample indices to read instead of the whole split, each at most once; their order does not matter.
         where: Read only samples for which this is true: comparisons of columns of ``samples.parquet`` with numbers,
             texts or lists of them, joined by ``and``, ``or`` and ``not``; class names may stand for labels: ``"valence
@@ -60,7 +61,12 @@ class Loader:
         as_dict: Give batches as dicts of the fields, with images under ``pixel_values``, as Hugging Face's ``Trainer``
             takes them.
         sampling: ``"uniform"``, ``"balanced"`` over classes, or a weight per class name.
-        draws: Samples per epoch under weighted sampling; None: as many as the split has.
+        draws: Samples per epoch under weighted sampling or mix ``"weights"``; None: as many as there are.
+        mix: What an epoch of several sets is: ``"concat"``: every sample of every set once; ``"weights"``: ``draws``
+            samples by the sets' shares; ``"smallest"`` or ``"largest"``: by shares, equal ones for a list, until the
+            set that ends first or last was read once. None: ``"weights"`` for a dict, else ``"concat"``.
+        resize: Height and width that all images are resized to as they are read, bilinear with antialiasing;
+            ``"refuse"``: sets of different sizes are an error.
         drop_last: Leave out what does not fill a batch on every rank; None: True when shuffling.
         window_samples: Samples that are mixed together; rounded to whole batches and bounded by ``memory_bytes``. None:
             2,048.
@@ -107,7 +113,7 @@ class Loader:
 
     def __init__(
         self,
-        root: Roots,
+        root: Roots | Mapping[str, float],
         *,
         num_workers: int | None = None,
         workers: str | None = None,
@@ -191,6 +197,7 @@ class Loader:
         """The samples it reads: code written for ``DataLoader`` asks for its length, classes and targets."""
         return ShardDataset(
             self._source.opened.roots,
+            resize=self._source.resize,
             split=self.split,
             indices=self._source.partition.extent.indices,
             fields=self.fields,
@@ -272,6 +279,7 @@ class Loader:
         """Return one line on what is streamed and how far the shuffle reaches."""
         noun = "threads" if self.workers == "thread" else "workers"
         resident = self._pipeline.resident_bytes
+        codecs = ", ".join(dict.fromkeys(one.index.codec.name for one in self._source.opened.sets))
         held = f"resident {resident / 1e6:,.0f} MB, " if resident else ""
         held += "decoded on the device, " if self.decodes_on_device else ""
         span = min(self.order.window_samples, self.num_samples)
@@ -281,10 +289,15 @@ class Loader:
             "none": "reading order",
         }
         return (
-            f"{self.split}: {self.num_samples:,} samples, codec {self.index.codec.name}, {self.num_workers} {noun}, "
+            f"{self.split}: {self.num_samples:,} samples{self._of_sets()}, codec {codecs}, {self.num_workers} {noun}, "
             f"shuffle {self.order.shuffle} ({reach[self.order.shuffle]}), {held}ring "
             f"{self._pipeline.ring_bytes / 1e6:,.0f} MB"
         )
+
+    def _of_sets(self) -> str:
+        """Return how many samples of an epoch are of each set, if there are several."""
+        counts = self.order.set_draws or self._source.partition.extent.set_sizes
+        return f" of {len(counts)} sets ({' + '.join(f'{n:,}' for n in counts)} an epoch)" if len(counts) > 1 else ""
 
     def __repr__(self) -> str:
         rank = f"rank {self.rank} of {self.world_size}"

@@ -6,7 +6,7 @@ shards are opened when they are read.
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -134,6 +134,11 @@ class OpenSplit:
         return np.cumsum([0, *sizes[:-1]], dtype=np.int64)
 
     @property
+    def set_shards(self) -> tuple[int, ...]:
+        """How many shards are each set's."""
+        return tuple(len(one.shards) for one in self.sets)
+
+    @property
     def num_samples(self) -> int:
         """Samples of all sets."""
         return int(self.shard_sizes.sum())
@@ -181,6 +186,10 @@ def open_split(roots: Roots, split: str, *, resize: str | int = REFUSE) -> OpenS
         OptionError: If a set has no such split or is named twice, or the sets' tensors do not fit together.
         ShardMissingError, ShardCorruptError: If a data set is missing or damaged.
     """
+    if isinstance(roots, Mapping):
+        raise OptionError(
+            "root: shares found, expected a folder or a list of them; Loader and ShardBatches take shares"
+        )
     listed: Sequence[Any] = roots if isinstance(roots, list | tuple) else [roots]
     found = [_open(root, split) for root in listed]
     if not found:

@@ -14,8 +14,10 @@ import torch
 
 from ferdata.errors import OptionError
 from ferdata.stream.batch import SampleTable, batch_maker, check_fields
+from ferdata.stream.fitting import REFUSE
 from ferdata.stream.memory.resident import SplitReader
 from ferdata.stream.memory.ring import window_batches_within
+from ferdata.stream.mix import check_drawable, set_draws, split_shares
 from ferdata.stream.order.partition import Partition
 from ferdata.stream.order.ranks import find_rank
 from ferdata.stream.order.sequence import check_whole_number, order_options
@@ -50,6 +52,8 @@ class StreamOptions(TypedDict, total=False):
     world_size: int | None
     transform: BatchTransform | Callable[[torch.Tensor], torch.Tensor] | None
     verify: str
+    mix: str | None
+    resize: str | int
 
 
 class BatchSource:
@@ -59,6 +63,7 @@ class BatchSource:
         opened: The split in its data set, or in several.
         index: Its index.
         split: Its name.
+        resize: How images of other sizes were asked to be read.
         fields: What a batch holds.
         table: The split's columns.
         order: Options of the order.
@@ -69,7 +74,7 @@ class BatchSource:
 
     def __init__(
         self,
-        root: Roots,
+        root: Roots | Mapping[str, float],
         *,
         split: str = "train",
         indices: Sequence[int] | np.ndarray | None = None,
@@ -88,9 +93,12 @@ class BatchSource:
         world_size: int | None = None,
         transform: BatchTransform | Callable[[torch.Tensor], torch.Tensor] | None = None,
         verify: str = "first",
+        mix: str | None = None,
+        resize: str | int = REFUSE,
     ) -> None:
-        self.opened = opened = open_split(root, split)
-        self.index, self.split = opened.index, split
+        roots, shares = split_shares(root)
+        self.opened = opened = open_split(roots, split, resize=resize)
+        self.index, self.split, self.resize = opened.index, split, resize
         batch_size, seed = check_whole_number("batch_size", batch_size), check_whole_number("seed", seed)
         if batch_size < 1:
             raise OptionError(f"batch_size: {batch_size} found, expected at least 1")
@@ -101,16 +109,21 @@ class BatchSource:
         self.table = SampleTable(opened, self.fields)
         extent = find_extent(opened, self.table.labels, indices=indices, where=where)
         row_bytes = self.index.spec.num_bytes
+        counts = set_draws(mix, shares, opened, extent, draws)
+        weights = class_weights(sampling, self.index.classes, extent.labels)
+        if counts is not None and weights is not None:
+            check_drawable(weights, opened, extent)
         self.order = order_options(
             shuffle=shuffle,
             seed=seed,
             batch_size=batch_size,
-            weights=class_weights(sampling, self.index.classes, extent.labels),
-            draws=draws,
+            weights=weights,
+            draws=draws if counts is None else None,
             drop_last=drop_last,
             window_samples=window_samples,
             max_window_batches=window_batches_within(memory_bytes, batch_size=batch_size, row_bytes=row_bytes),
             row_bytes=row_bytes,
+            set_draws=counts,
         )
         self.given_rank = (rank, world_size)
         rank, world_size = find_rank(rank, world_size, early=True)

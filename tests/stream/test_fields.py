@@ -139,3 +139,11 @@ def test_boxes_and_landmarks_come_from_the_source(tmp_path: Path) -> None:
     for found, record in zip(batch.landmarks, records, strict=False):
         assert found.shape == (68, 2) and np.allclose(found.ravel(), record["landmarks"])
         assert -16 < found.min() < found.max() < 48
+
+    with Loader(
+        tmp_path / "out", shuffle=False, batch_size=4, num_workers=0, fields=("images", "boxes", "landmarks"), resize=16
+    ) as loader:
+        resized = next(iter(loader))
+    assert resized.images.shape == (4, 3, 16, 16) and torch.equal(resized.boxes, batch.boxes)
+    for half, found in zip(resized.landmarks, batch.landmarks, strict=True):
+        assert torch.allclose(half, (found + 0.5) / 2 - 0.5, atol=1e-5)

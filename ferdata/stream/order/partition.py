@@ -26,11 +26,13 @@ class Extent:
         shard_sizes: int64 ``[shards]``, how many samples of each shard are read.
         labels: ``[N]`` of any integer type, one per sample that is read.
         indices: int64 ``[N]`` ascending, their sample indices in the split; None for the whole split.
+        set_shards: How many of the shards are each set's.
     """
 
     shard_sizes: np.ndarray
     labels: np.ndarray
     indices: np.ndarray | None = None
+    set_shards: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, opened: OpenSplit, labels: np.ndarray, indices: Sequence[int] | np.ndarray | None) -> "Extent":
@@ -39,9 +41,9 @@ class Extent:
         Raises:
             OptionError: If ``indices`` are not sample indices of the split, each at most once.
         """
-        sizes = opened.shard_sizes
+        sizes, set_shards = opened.shard_sizes, opened.set_shards
         if indices is None:
-            return cls(sizes, labels)
+            return cls(sizes, labels, None, set_shards)
         given = np.asarray(indices)
         found = np.unique(given)
         if given.ndim != 1 or given.dtype.kind not in "iu" or not 0 < len(found) == len(given):
@@ -57,7 +59,13 @@ class Extent:
             )
         found = found.astype(np.int64)
         edges = np.searchsorted(found, np.concatenate([[0], np.cumsum(sizes)]))
-        return cls(np.diff(edges).astype(np.int64), labels[found], found)
+        return cls(np.diff(edges).astype(np.int64), labels[found], found, set_shards)
+
+    @property
+    def set_sizes(self) -> tuple[int, ...]:
+        """How many samples of each set are read."""
+        parts = np.split(self.shard_sizes, np.cumsum(self.set_shards)[:-1])
+        return tuple(int(sizes.sum()) for sizes in parts)
 
     @property
     def digest(self) -> str:
@@ -84,6 +92,8 @@ class Partition:
     @property
     def total(self) -> int:
         """Samples of an epoch over all ranks, padding left out."""
+        if self.order.set_draws is not None:
+            return sum(self.order.set_draws)
         return len(self.extent.labels) if self.order.weights is None or self.order.draws is None else self.order.draws
 
     def num_batches(self, phases: Sequence[Phase] = ()) -> int:
@@ -92,9 +102,18 @@ class Partition:
 
     def samples(self, epoch: int, phases: Sequence[Phase] = ()) -> Order:
         """Return what this rank reads of what ``phases`` left of an epoch, in order: int64 ``[n]``, -1 padding."""
-        place = {"epoch": epoch, "rank": self.rank, "world_size": self.world_size}
-        order = rank_order(self.extent.shard_sizes, self.extent.labels, self.order, phases=phases, **place)
-        return order if self.extent.indices is None else _SubsetOrder(order, self.extent.indices)
+        extent = self.extent
+        order = rank_order(
+            extent.shard_sizes,
+            extent.labels,
+            self.order,
+            epoch=epoch,
+            rank=self.rank,
+            world_size=self.world_size,
+            phases=phases,
+            set_shards=extent.set_shards,
+        )
+        return order if extent.indices is None else _SubsetOrder(order, extent.indices)
 
     def windows(self, position: Position, *, ahead: bool) -> Iterator[Window]:
         """Yield the windows from a position to the end of its epoch and, when reading ahead, of all epochs after it."""

@@ -6,12 +6,13 @@ for.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 from ferdata.randomness import splitmix64
 
-__all__ = ["Permutation", "RunPermutation"]
+__all__ = ["IndexSequence", "Permutation", "RunPermutation"]
 
 TABLE_POSITIONS = 1 << 20
 """Up to this many positions a table of 8 MB is drawn, uniform among all permutations. Beyond that, a Feistel network
@@ -22,6 +23,15 @@ TABLE_RUNS = 1 << 17
 _ROUNDS = 6
 _BLOCK_POSITIONS = 1 << 16
 """Positions computed at a time, so that temporary arrays stay in the processor's cache."""
+
+
+class IndexSequence(Protocol):
+    """Sample indices in some order, any part of which can be asked for."""
+
+    count: int
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return those at ``[start, stop)``, int64."""
 
 
 class Permutation:

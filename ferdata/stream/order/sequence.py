@@ -8,15 +8,15 @@ reading order within its split.
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Protocol
+from functools import lru_cache, partial
 
 import numpy as np
 
 from ferdata.errors import OptionError
 from ferdata.randomness import Stream
-from ferdata.stream.order.permutation import Permutation, RunPermutation
-from ferdata.stream.order.weights import weighted_draws
+from ferdata.stream.order.mixed import Interleaved, Passes
+from ferdata.stream.order.permutation import IndexSequence, Permutation, RunPermutation
+from ferdata.stream.order.weights import weighted_draws, weights_of
 
 __all__ = [
     "PADDING",
@@ -55,6 +55,7 @@ class OrderOptions:
         weights: Fraction of the draws per class, summing to 1; None draws every sample exactly once.
         draws: Samples per epoch if ``weights`` are given; None: as many as the split has.
         drop_last: Leave out what does not fill a batch on every rank; otherwise the last batches are short or padded.
+        set_draws: Samples per epoch of each of several sets; None draws every sample of every set exactly once.
     """
 
     shuffle: str = "window"
@@ -65,6 +66,7 @@ class OrderOptions:
     weights: tuple[float, ...] | None = None
     draws: int | None = None
     drop_last: bool = True
+    set_draws: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.shuffle not in ("window", "full", "none"):
@@ -79,6 +81,10 @@ class OrderOptions:
             raise OptionError(f"seed: {self.seed} found, expected 0 or more")
         if self.weights is not None and self.shuffle == "none":
             raise OptionError("weights: weighted draws have no reading order; use shuffle window or full")
+        if self.set_draws is not None and self.shuffle == "none":
+            raise OptionError(
+                "mix: sets mixed by shares have no reading order; use shuffle window or full, or mix concat"
+            )
         if self.draws is not None and self.weights is None:
             raise OptionError(
                 f"draws: {self.draws} found, but every sample is drawn once under uniform sampling; set sampling or "
@@ -107,6 +113,7 @@ def order_options(
     window_samples: int | None,
     max_window_batches: int,
     row_bytes: int,
+    set_draws: tuple[int, ...] | None = None,
 ) -> OrderOptions:
     """Turn a loader's arguments into the order's options, the same on every machine: states can be loaded anywhere."""
     if isinstance(shuffle, bool):
@@ -124,6 +131,7 @@ def order_options(
         weights=weights,
         draws=draws,
         drop_last=shuffle != "none" if drop_last is None else drop_last,
+        set_draws=set_draws,
     )
 
 
@@ -139,15 +147,6 @@ def check_whole_number(name: str, value: int) -> int:
         raise OptionError(f"{name}: {value!r} found, expected a whole number") from None
 
 
-class _Sequence(Protocol):
-    """The samples of one epoch in order, before windows are mixed and assigned; any part can be asked for."""
-
-    count: int
-
-    def part(self, start: int, stop: int) -> np.ndarray:
-        """Return the samples at ``[start, stop)``, int64."""
-
-
 class RankOrder:
     """What one rank reads in one epoch, in order: an array that is computed as it is sliced, one window at a time.
 
@@ -157,7 +156,7 @@ class RankOrder:
     """
 
     def __init__(
-        self, sequence: _Sequence, options: OrderOptions, *, epoch: int, phase: int, rank: int, world_size: int
+        self, sequence: IndexSequence, options: OrderOptions, *, epoch: int, phase: int, rank: int, world_size: int
     ) -> None:
         self._sequence, self._options = sequence, options
         self._seed = (options.seed, epoch, phase)
@@ -202,6 +201,7 @@ def rank_order(
     rank: int,
     world_size: int,
     phases: Sequence[Phase] = (),
+    set_shards: Sequence[int] = (),
 ) -> RankOrder | np.ndarray:
     """Return what one rank reads in one epoch, in order.
 
@@ -213,27 +213,30 @@ def rank_order(
         rank: The rank that asks, ``0 <= rank < world_size``.
         world_size: Number of ranks.
         phases: What was consumed of this epoch on other numbers of ranks, oldest first.
+        set_shards: Shards of each set, where sets are mixed by shares.
 
     Returns:
         Slices to int64 ``[n]``, of the same length on every rank; -1 is padding.
     """
     if not 0 <= rank < world_size:
         raise OptionError(f"rank {rank} of {world_size}: expected 0 <= rank < world_size")
-    sequence = _sequence(shard_sizes, labels, options, epoch)
+    sequence = _sequence(shard_sizes, labels, options, epoch, set_shards)
     for number, phase in enumerate(phases):
         sequence = _Remaining(sequence, options, epoch, number, phase)
     order = RankOrder(sequence, options, epoch=epoch, phase=len(phases), rank=rank, world_size=world_size)
     return order if options.weights is None else order[:]  # draws are made for all ranks: keep this rank's part alone
 
 
-def epoch_sequence(shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int) -> np.ndarray:
+def epoch_sequence(
+    shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int, set_shards: Sequence[int] = ()
+) -> np.ndarray:
     """Return the samples of one epoch in order, before windows are mixed and assigned to ranks.
 
     Returns:
         int64 ``[N]``, every sample index once; or ``[draws]`` for weighted draws, where each of a
         class's ``n`` samples comes ``d // n`` or ``d // n + 1`` times if the class gets ``d`` draws.
     """
-    sequence = _sequence(shard_sizes, labels, options, epoch)
+    sequence = _sequence(shard_sizes, labels, options, epoch, set_shards)
     return sequence.part(0, sequence.count)
 
 
@@ -269,7 +272,7 @@ def _samples_of_ranks(total: int, options: OrderOptions, world_size: int) -> np.
 class _Remaining:
     """What an earlier phase left unread: the rest of its ranks' orders, then what it would have dropped."""
 
-    def __init__(self, sequence: _Sequence, options: OrderOptions, epoch: int, number: int, phase: Phase) -> None:
+    def __init__(self, sequence: IndexSequence, options: OrderOptions, epoch: int, number: int, phase: Phase) -> None:
         self._sequence = sequence
         self._consumed = phase.consumed
         self._order = lru_cache(1)(
@@ -321,17 +324,48 @@ class _InReadingOrder:
         return np.arange(start, stop)
 
 
-def _sequence(shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int) -> _Sequence:
-    seed = Stream.RUNS.seed(options.seed, epoch)
+def _sequence(
+    shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int, set_shards: Sequence[int]
+) -> IndexSequence:
+    if options.set_draws is not None:
+        return _mixed(shard_sizes, labels, options, epoch, set_shards)
     if options.shuffle == "none":
         return _InReadingOrder(int(shard_sizes.sum()))
-    base: _Sequence
-    if options.shuffle == "full":
-        base = Permutation(int(shard_sizes.sum()), seed)
-    else:
-        base = RunPermutation(shard_sizes, options.run_samples, seed)
+    base = _shuffled(shard_sizes, options, Stream.RUNS.seed(options.seed, epoch))
     if options.weights is None:
         return base
     draws = base.count if options.draws is None else options.draws
     samples = base.part(0, base.count)
     return _Stored(weighted_draws(samples, labels, options.weights, draws, seed=options.seed, epoch=epoch))
+
+
+def _shuffled(shard_sizes: np.ndarray, options: OrderOptions, seed: Sequence[int]) -> IndexSequence:
+    if options.shuffle == "full":
+        return Permutation(int(shard_sizes.sum()), seed)
+    return RunPermutation(shard_sizes, options.run_samples, seed)
+
+
+def _mixed(
+    shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int, set_shards: Sequence[int]
+) -> IndexSequence:
+    """Return sets by their shares, each in its own order, or drawn by class weights within itself."""
+    assert options.set_draws is not None
+    sets: list[IndexSequence] = []
+    starts: list[int] = []
+    start = 0
+    for number, sizes in enumerate(np.split(shard_sizes, np.cumsum(set_shards)[:-1])):
+        size, count = int(sizes.sum()), options.set_draws[number]
+        passes = Passes(partial(_pass, sizes, options, number), size=size, count=count, epoch=epoch)
+        starts.append(start)
+        if options.weights is None:
+            sets.append(passes)
+        else:
+            own, base = labels[start : start + size], _pass(sizes, options, number, epoch).part(0, size)
+            place = {"seed": options.seed, "epoch": epoch, "set_number": number}
+            sets.append(_Stored(weighted_draws(base, own, weights_of(options.weights, own), count, **place)))
+        start += size
+    return Interleaved(sets, starts)
+
+
+def _pass(shard_sizes: np.ndarray, options: OrderOptions, number: int, pass_: int) -> IndexSequence:
+    return _shuffled(shard_sizes, options, Stream.PASSES.seed(options.seed, pass_, number))

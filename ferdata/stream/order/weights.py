@@ -10,8 +10,9 @@ import numpy as np
 
 from ferdata.errors import OptionError
 from ferdata.randomness import Stream
+from ferdata.stream.order.mixed import apportion
 
-__all__ = ["class_weights", "weighted_draws"]
+__all__ = ["class_weights", "weighted_draws", "weights_of"]
 
 
 def class_weights(
@@ -51,8 +52,24 @@ def class_weights(
     return tuple((weights / weights.sum()).tolist())
 
 
+def weights_of(weights: Sequence[float], labels: np.ndarray) -> tuple[float, ...]:
+    """Return each class's fraction of the draws from one of several sets, which may lack some of the classes.
+
+    All are 0 if it has none of those with a weight.
+    """
+    own = np.where(np.bincount(labels, minlength=len(weights)) > 0, weights, 0.0)
+    return tuple((own / max(own.sum(), np.finfo(np.float64).tiny)).tolist())
+
+
 def weighted_draws(
-    base: np.ndarray, labels: np.ndarray, weights: tuple[float, ...], draws: int, *, seed: int, epoch: int
+    base: np.ndarray,
+    labels: np.ndarray,
+    weights: tuple[float, ...],
+    draws: int,
+    *,
+    seed: int,
+    epoch: int,
+    set_number: int = 0,
 ) -> np.ndarray:
     """Draw from each class in rounds over its own samples, and spread every class evenly over the epoch.
 
@@ -65,22 +82,22 @@ def weighted_draws(
         draws: Samples to draw.
         seed: The run's seed.
         epoch: Counted from 0.
+        set_number: Which of several sets they are of, so that no two draw alike.
 
     Returns:
         int64 ``[draws]``.
     """
-    exact = np.round(np.array(weights) * draws, 6)  # 0.29 * 100 is 28.999... and means 29
-    counts = np.floor(exact).astype(np.int64)
-    counts[np.argsort(counts - exact, kind="stable")[: draws - int(counts.sum())]] += 1
+    counts = apportion(weights, draws)
     picked, times = [], []
     base_labels = labels[base]
     for label, count in enumerate(counts.tolist()):
         if not count:
             continue
         own = base[base_labels == label]
-        rng = np.random.default_rng(Stream.WEIGHTED_DRAWS.seed(seed, epoch, label))
+        number = set_number * len(weights) + label
+        rng = np.random.default_rng(Stream.WEIGHTED_DRAWS.seed(seed, epoch, number))
         rest = np.sort(rng.choice(len(own), count % len(own), replace=False))
         picked += [*[own] * (count // len(own)), own[rest]]
-        offsets = np.random.default_rng(Stream.DRAW_TIMES.seed(seed, epoch, label)).random(count)
+        offsets = np.random.default_rng(Stream.DRAW_TIMES.seed(seed, epoch, number)).random(count)
         times.append((np.arange(count) + offsets) / count)
     return np.concatenate(picked)[np.argsort(np.concatenate(times), kind="stable")]
