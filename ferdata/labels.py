@@ -1,6 +1,6 @@
-"""Official class names and ids, and the maps between data sets.
+"""One order: the classes of every data set by name, and the ids and words that each has for them.
 
-Inside ferdata ids are always AffectNet's own; RAF-DB's and other orders are mapped by name when they are read.
+Inside ferdata classes go by AffectNet's names, in its order; other orders are mapped by name when they are read.
 """
 
 import unicodedata
@@ -14,14 +14,22 @@ __all__ = [
     "AFFECTNET_7",
     "AFFECTNET_8",
     "AFFECTNET_ALL",
+    "AFFWILD2",
     "ALPHABETICAL_7",
     "ALPHABETICAL_8",
+    "CKPLUS",
+    "DFEW",
     "FER2013",
     "FERPLUS",
+    "JAFFE",
+    "KDEF",
     "KNOWN_NAMES",
+    "NON_EMOTIONS",
     "RAFDB_BASIC",
     "RAFDB_COMPOUND",
     "canonical_name",
+    "choose_classes",
+    "common_name",
     "map_ids",
     "name_key",
     "plain_name",
@@ -49,21 +57,51 @@ RAFDB_COMPOUND: tuple[str, ...] = (
 ALPHABETICAL_8: tuple[str, ...] = ("Anger", "Contempt", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
 ALPHABETICAL_7: tuple[str, ...] = ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
 FER2013: tuple[str, ...] = ("Anger", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
+"""FER2013 and ExpW by their ids 0..6."""
+
 FERPLUS: tuple[str, ...] = (
-    "Neutral", "Happy", "Surprise", "Sad", "Anger", "Disgust", "Fear", "Contempt", "Uncertain", "No-Face",
+    "Neutral", "Happy", "Surprise", "Sad", "Anger", "Disgust", "Fear", "Contempt", "Unknown", "NF",
 )  # fmt: skip
-"""FERPlus's columns of votes under AffectNet's names; the last two are called unknown and NF there."""
+"""FERPlus by the order of its columns of votes; NF means not a face."""
+
+CKPLUS: tuple[str, ...] = ("Neutral", "Anger", "Contempt", "Disgust", "Fear", "Happy", "Sad", "Surprise")
+"""CK+ by its ids 0..7; 0 stands in no label file: it is the first frames of a sequence."""
+
+AFFWILD2: tuple[str, ...] = ("Neutral", "Anger", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Other")
+"""Aff-Wild2's expression challenges by their ids 0..7."""
+
+DFEW: tuple[str, ...] = ("Happy", "Sad", "Neutral", "Anger", "Surprise", "Disgust", "Fear")
+"""DFEW by its id - 1."""
+
+JAFFE: dict[str, str] = {
+    "NE": "Neutral", "HA": "Happy", "SA": "Sad", "SU": "Surprise", "FE": "Fear", "DI": "Disgust", "AN": "Anger",
+}  # fmt: skip
+"""What the letters in JAFFE's file names mean."""
+
+KDEF: dict[str, str] = {
+    "NE": "Neutral", "HA": "Happy", "SA": "Sad", "SU": "Surprise", "AF": "Fear", "DI": "Disgust", "AN": "Anger",
+}  # fmt: skip
+"""What the letters in KDEF's file names mean."""
+
+NON_EMOTIONS: tuple[str, ...] = (*AFFECTNET_ALL[8:], "Unknown", "NF")
+"""Labels that say that there is no expression to learn; they are left out unless they are asked for."""
 
 _ALIASES: dict[str, str] = {
-    "neutral": "Neutral", "normal": "Neutral", "calm": "Neutral",
+    "neutral": "Neutral", "normal": "Neutral", "calm": "Neutral", "neutrality": "Neutral",
     "happy": "Happy", "happiness": "Happy", "joy": "Happy",
     "sad": "Sad", "sadness": "Sad",
     "surprise": "Surprise", "surprised": "Surprise", "suprise": "Surprise",
-    "fear": "Fear", "fearful": "Fear", "afraid": "Fear",
+    "fear": "Fear", "fearful": "Fear", "afraid": "Fear", "scared": "Fear",
     "disgust": "Disgust", "disgusted": "Disgust",
     "anger": "Anger", "angry": "Anger",
     "contempt": "Contempt",
 }  # fmt: skip
+
+_WITHOUT_COUNTERPART: dict[str, str] = {
+    "none": "None", "uncertain": "Uncertain", "no-face": "No-Face", "noface": "No-Face", "no_face": "No-Face",
+    "unknown": "Unknown", "nf": "NF", "other": "Other", "others": "Other", "compound": "Compound",
+}  # fmt: skip
+"""Words for what AffectNet's eight expressions do not have."""
 
 KNOWN_NAMES = ", ".join(_ALIASES)
 """Class names that are known, in any case, for error texts."""
@@ -78,6 +116,22 @@ _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0")
 def canonical_name(name: str) -> str | None:
     """Return AffectNet's official name for a class name or alias (as :func:`name_key` compares), or None."""
     return _ALIASES.get(name_key(name))
+
+
+def common_name(name: str) -> str | None:
+    """Return the one name of a class by any word for it, classes that are no expression of AffectNet's included."""
+    return canonical_name(name) or _WITHOUT_COUNTERPART.get(name_key(name))
+
+
+def choose_classes(names: Sequence[str], *, contempt: bool = True, non_emotions: bool = False) -> tuple[str, ...]:
+    """Return the classes of a source in the one order, without those that are not wanted.
+
+    Example:
+        >>> choose_classes(FERPLUS, contempt=False)
+        ('Neutral', 'Happy', 'Sad', 'Surprise', 'Fear', 'Disgust', 'Anger')
+    """
+    unwanted = {*(() if contempt else ("Contempt",)), *(() if non_emotions else NON_EMOTIONS)}
+    return tuple(name for name in union_classes(names) if name not in unwanted)
 
 
 def plain_name(name: str) -> str:
@@ -113,10 +167,10 @@ def union_classes(*class_lists: Sequence[str]) -> tuple[str, ...]:
     found: dict[str, str] = {}
     for classes in class_lists:
         for key, name in zip(_keys(tuple(classes)), classes, strict=True):
-            found.setdefault(key, plain_name(name))
+            found.setdefault(key, _WITHOUT_COUNTERPART.get(key) or plain_name(name))
     official = {name_key(name): name for name in AFFECTNET_ALL}
-    return (*(name for key, name in official.items() if key in found),
-            *(name for key, name in found.items() if key not in official))  # fmt: skip
+    known = [name for key, name in official.items() if key in found]
+    return (*known, *(name for key, name in found.items() if key not in official))
 
 
 def map_ids(names_from: Sequence[str], names_to: Sequence[str]) -> list[int]:
@@ -163,6 +217,6 @@ def _ids(names_from: tuple[str, ...], names_to: tuple[str, ...]) -> tuple[int | 
 
 def _keys(classes: tuple[str, ...]) -> list[str]:
     """Return what tells classes of different data sets apart: two of one data set differ, whatever they mean."""
-    meant = [name_key(canonical_name(name) or name) for name in classes]
+    meant = [name_key(common_name(name) or name) for name in classes]
     times = Counter(meant)
     return [key if times[key] == 1 else name_key(name) for key, name in zip(meant, classes, strict=True)]

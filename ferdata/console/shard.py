@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["shard", "show_ingest"]
 
+_WORDS_SHOWN = 4
+
 
 def shard(
     source: Annotated[str, one_of(SOURCES, help="What the images are.")],
@@ -86,6 +88,7 @@ def show_ingest(summary: "IngestSummary") -> None:
         "skipped by rule": _reasons(summary.skipped),
         "rejected": _reasons(summary.rejected)
         + (f"  (listed in {summary.out}/rejects.csv)" if summary.rejected else ""),
+        "labels": _label_map(summary),
         "repaired": _reasons({**summary.repairs, "unusual_size": 0}),  # which has a note
         "leaks between splits": _leaks(summary),
         "bytes in, out": f"{size(summary.bytes_in)} of images, "
@@ -103,6 +106,15 @@ def show_ingest(summary: "IngestSummary") -> None:
 
 def _reasons(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()) if count) or "none"
+
+
+def _label_map(summary: "IngestSummary") -> str:
+    """Return what the source calls each class, short: ``0 = Neutral, happy/joy = Happy``."""
+    shown = [
+        f"{'/'.join(words[:_WORDS_SHOWN])}{'/...' * (len(words) > _WORDS_SHOWN)} = {name}"
+        for name, words in summary.label_map.items()
+    ]
+    return ", ".join(shown)
 
 
 def _leaks(summary: "IngestSummary") -> str:

@@ -63,7 +63,8 @@ class Layout:
         evidence: What that is: ``files`` of no other data set, which count wherever they lie; ``columns`` of a table,
             which many have; or ``names`` of folders, which are looked at last.
         is_scattered: Its label files and its images may lie in folders of their own, anywhere below one root.
-        classes: Class names in the order of the release's own ids, where its labels are such ids.
+        classes: Classes that an image can have, in the order of the release's own ids where it has any; AffectNet's if
+            empty.
         releases: The releases with this layout, the full one first.
         automatic: The automatically annotated part, which ``automatic`` asks for, where there is one.
         has_originals: There are original photographs too, which ``rafdb_images`` asks for.

@@ -3,12 +3,13 @@
 In: rows. Out: the finished :class:`Scan`. Costs a dictionary lookup a row, and one pass over two columns at the end.
 """
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ferdata.errors import SourceError
-from ferdata.labels import AFFECTNET_8, AFFECTNET_ALL
+from ferdata.labels import AFFECTNET_ALL, NON_EMOTIONS, choose_classes, soft_labels
 from ferdata.sources.completeness import compare_totals, count_items
 from ferdata.sources.files.matching import whole_number
 from ferdata.sources.layout import Detection
@@ -21,9 +22,6 @@ __all__ = ["AFFECTNET_IDS", "LayoutScan"]
 
 AFFECTNET_IDS = f"whole numbers 0 to {len(AFFECTNET_ALL) - 1} (0 Neutral, 1 Happy ... 7 Contempt)"
 """AffectNet's ids that are labels, for error texts."""
-
-_NO_EMOTIONS = AFFECTNET_ALL[len(AFFECTNET_8) :]
-_BY_ID: Mapping[int | None, str] = dict(enumerate(AFFECTNET_ALL))
 
 
 class LayoutScan(ScanBuilder):
@@ -38,30 +36,39 @@ class LayoutScan(ScanBuilder):
     def __init__(
         self, store: Store, detection: Detection, options: ScanOptions, *, classes: Sequence[str] = ()
     ) -> None:
-        """Begin a scan; ``classes`` are the source's own, else the official ones it has and options keep."""
+        """Begin a scan; ``classes`` are the tree's own, else those that its layout can have. Options leave some out."""
         super().__init__()
         self.store, self.layout, self._detection = store, detection.layout, detection
-        has_all = self.layout.source == "affectnet" or not self.layout.classes
-        known = AFFECTNET_ALL if has_all else [name for name in AFFECTNET_ALL if name in self.layout.classes]
-        left_out = {
-            *(("Contempt",) if options.classes == 7 else ()),
-            *(() if options.keep_non_emotion else _NO_EMOTIONS),
-        }
-        self.classes = tuple(classes) or tuple(name for name in known if name not in left_out)
+        names = tuple(classes) or self.layout.classes or AFFECTNET_ALL
+        self.classes = choose_classes(names, contempt=options.classes == 8, non_emotions=options.keep_non_emotion)
         self._verdicts = {
-            name: Verdict("accepted", class_name=name, label=label) for label, name in enumerate(self.classes)
+            "Contempt": Verdict("skipped", "contempt", class_name="Contempt"),
+            **{name: Verdict("skipped", "not_emotion", class_name=name) for name in NON_EMOTIONS},
+            **{name: Verdict("accepted", class_name=name, label=label) for label, name in enumerate(self.classes)},
         }
-        for name in set(AFFECTNET_ALL).difference(self.classes):
-            rule = "contempt" if name == "Contempt" else "not_emotion"
-            self._verdicts[name] = Verdict("skipped", rule, class_name=name)
 
     def judge_name(self, class_name: str | None, written: object) -> Verdict:
         """Judge a row by its class, None where the source's ``written`` label names none."""
-        return rejected("label_invalid", f"label {written!r}") if class_name is None else self._verdicts[class_name]
+        verdict = self._verdicts.get(class_name) if class_name is not None else None
+        return verdict or rejected("label_invalid", f"label {written!r}")
 
-    def judge_id(self, written: str) -> Verdict:
-        """Judge a row by AffectNet's official id; ``3.0`` is 3."""
-        return self.judge_name(_BY_ID.get(whole_number(written)), written)
+    def judge_id(self, written: str, order: Sequence[str] = AFFECTNET_ALL, *, first: int = 0) -> Verdict:
+        """Judge a row by its id in an order of classes, AffectNet's where none is given; ``3.0`` is 3."""
+        number = whole_number(written)
+        place = -1 if number is None else number - first
+        return self.judge_name(order[place] if 0 <= place < len(order) else None, written)
+
+    def soften(self, votes: Sequence[float] | None, names: Sequence[str]) -> list[float] | None:
+        """Return the soft labels of a row by its votes for ``names``, None where it has none for the classes kept.
+
+        Votes that cannot be any are left out, which counts as a repair.
+        """
+        if votes is None:
+            return None
+        if len(votes) != len(names) or not all(0 <= vote < math.inf for vote in votes):
+            self.repairs["soft_labels_invalid"] += 1
+            return None
+        return soft_labels(votes, names, self.classes)
 
     def ignore(self, folders: Iterable[str], files: Iterable[str]) -> None:
         """Note the images in folders that are not read, and the files that are no images."""

@@ -25,7 +25,7 @@ class ScanOptions:
     """
 
     classes: Annotated[
-        int, Setting("Keep 8 AffectNet classes, or 7 without Contempt; RAF-DB always has 7.", "Labels", choices=(8, 7))
+        int, Setting("Keep Contempt if the source has it (8), or leave it out (7).", "Labels", choices=(8, 7))
     ] = 8
     labels: Annotated[
         str | None,
@@ -45,7 +45,7 @@ class ScanOptions:
         str, Setting("Read RAF-DB's images in this form.", "Source", choices=("aligned", "original"))
     ] = "aligned"
     automatic: Annotated[bool, Setting("Add AffectNet's automatically annotated part to train.", "Source")] = False
-    keep_non_emotion: Annotated[bool, Setting("Keep AffectNet's classes None, Uncertain and No-Face.", "Labels")] = (
+    keep_non_emotion: Annotated[bool, Setting("Keep labels that are no expression, as None and Unknown.", "Labels")] = (
         False
     )
     crop: str = "none"

@@ -40,7 +40,7 @@ def test_brackets_in_paths_classes_and_notes_are_printed_as_they_are(
     summary = IngestSummary(
         out=f"/out/{ODD}", source="folder", layout=ODD, codec="zstd", rows=5, accepted=4, skipped={}, rejected={ODD: 1},
         repairs={}, class_counts={"train": {ODD: 4}}, bytes_in=0, bytes_out=0, num_shards=1, leaked_images=0,
-        notes=(ODD,),
+        notes=(ODD,), label_map={ODD: ["0", "b", "c", "d", "e"], "b": ["1"]},
     )  # fmt: skip
     show_ingest(summary)
     show_ingest(replace(summary, is_new=False))
@@ -49,7 +49,8 @@ def test_brackets_in_paths_classes_and_notes_are_printed_as_they_are(
     screen.pairs(ODD, {ODD: ODD})
 
     text = printed.getvalue()
-    assert text.count(ODD) == 4 + 6 + 7 + 3
+    assert text.count(ODD) == 4 + 7 + 8 + 3
+    assert f"0/b/c/d/... = {ODD}, 1 = b" in text
     assert "note: " in text
 
 

@@ -49,6 +49,7 @@ def soft_of(number: int) -> list[float]:
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("people")
     summary = ingest_scan(people_scan(root / "src"), options(root / "src", root / "out", source="folder"))
+    assert summary.label_map == {name: [name] for name in CLASSES}
     assert (
         "6 different people are named; 12 different sequences are named; 16 images have soft labels." in summary.notes
     )

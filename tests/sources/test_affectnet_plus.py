@@ -43,8 +43,22 @@ def test_plus_items_hold_what_the_documents_say(tmp_path: Path) -> None:
         assert item.landmarks == points(i)
         assert item.extra == {
             **{name: document["meta-data"][name] for name in ("gender", "race", "age", "pose")},
-            **{name: document[name] for name in ("soft-label", "subset")},
+            "subset": document["subset"],
         }
+        assert item.soft_labels == pytest.approx([(i + k) % 8 / 28 for k in range(8)])
+
+
+@pytest.mark.parametrize("soft", [[0.5] * 7, "anger", {"0": 1}, [-1.0] + [0.25] * 7, [math.nan] * 8, [[1.0]] * 8])
+def test_plus_soft_labels_that_are_none_are_counted(tmp_path: Path, soft: Any) -> None:
+    """A loss would take them as they are; without Contempt the others' shares are of what is left."""
+    plus_tree(tmp_path)
+    path = tmp_path / "human_annotated/train_set/annotations/1.json"
+    path.write_text(json.dumps(plus_document(1, soft_label=soft)))
+
+    found = scanned(tmp_path, classes=7)
+
+    assert (found.items[1].soft_labels, found.repairs) == (None, {"soft_labels_invalid": 1})
+    assert found.items[0].soft_labels == pytest.approx([k / 21 for k in range(7)])
 
 
 def test_plus_keys_match_in_any_case(tmp_path: Path) -> None:

@@ -47,13 +47,13 @@ def votes_in(root: Path) -> list[dict[str, str]]:
 @pytest.mark.parametrize(
     ("votes", "majority", "most"),
     [
-        ([4, 0, 0, 1, 3, 2, 0, 0, 0, 0], "Uncertain", "Neutral"),  # 4 of 9
+        ([4, 0, 0, 1, 3, 2, 0, 0, 0, 0], "Unknown", "Neutral"),  # 4 of 9
         ([5, 0, 0, 3, 1, 0, 0, 0, 1, 0], "Neutral", "Neutral"),  # 5 of 8, once single votes are gone
-        ([4, 0, 0, 4, 1, 0, 0, 0, 1, 0], "Uncertain", "Neutral"),  # the first of two
+        ([4, 0, 0, 4, 1, 0, 0, 0, 1, 0], "Unknown", "Neutral"),  # the first of two
         ([0, 10, 0, 0, 0, 0, 0, 0, 0, 0], "Happy", "Happy"),
-        ([1, 1, 1, 1, 1, 1, 1, 1, 1, 1], "Uncertain", "Neutral"),  # single votes alone
-        ([2, 0, 0, 0, 0, 0, 0, 0, 8, 0], "Uncertain", "Neutral"),  # unknown has the majority
-        ([0, 0, 0, 0, 0, 0, 0, 0, 0, 10], "No-Face", "No-Face"),
+        ([1, 1, 1, 1, 1, 1, 1, 1, 1, 1], "Unknown", "Neutral"),  # single votes alone
+        ([2, 0, 0, 0, 0, 0, 0, 0, 8, 0], "Unknown", "Neutral"),  # unknown has the majority
+        ([0, 0, 0, 0, 0, 0, 0, 0, 0, 10], "NF", "NF"),
         ([1, 0, 0, 0, 0, 0, 0, 9, 0, 0], "Contempt", "Contempt"),
     ],
 )
@@ -105,11 +105,11 @@ def test_seven_classes_leave_contempt_out_of_labels_and_of_soft_labels(tables: P
 
 
 def test_what_is_no_emotion_can_be_kept(tables: Path) -> None:
-    """Unknown and not-a-face are AffectNet's Uncertain and No-Face."""
+    """Unknown and not-a-face become classes of their own."""
     found = scanned(tables, keep_non_emotion=True)
 
-    assert found.classes == (*AFFECTNET_8, "Uncertain", "No-Face") and not found.skipped
-    assert {"Uncertain", "No-Face"} < set(names_of(found))
+    assert found.classes == (*AFFECTNET_8, "Unknown", "NF") and not found.skipped
+    assert {"Unknown", "NF"} < set(names_of(found))
 
 
 def test_the_tables_may_lie_in_folders_of_their_own(own: Path, tables: Path) -> None:

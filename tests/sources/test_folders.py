@@ -18,6 +18,7 @@ from ferdata.labels import (
     FER2013,
     RAFDB_BASIC,
     canonical_name,
+    common_name,
 )
 from ferdata.sources import Scan, ScanOptions, scan_source
 from ferdata.sources.affectnet.totals import AFFECTNET_TRAIN
@@ -99,15 +100,40 @@ def test_an_unknown_class_folder_stops_with_the_known_names(tmp_path: Path, sour
 
 
 def test_own_expressions_are_classes_under_source_folder(tmp_path: Path) -> None:
-    """One name of their own makes all names stand for themselves, sorted, under the spelling met first."""
+    """Those of their own come after the known ones, sorted, under the spelling met first."""
     class_folders(tmp_path, {"train": {"happy": 1, "bored": 2, "Confused": 1}, "test": {"confused": 1, "HAPPY": 2}})
 
     found = scanned(tmp_path, "folder")
 
     assert (found.layout, found.source) == ("folder", "folder")
-    assert found.classes == ("Confused", "bored", "happy")
-    assert names_of(found) == ["Confused", "bored", "bored", "happy", "happy", "happy", "Confused"]
+    assert found.classes == ("Happy", "Confused", "bored")
+    assert names_of(found) == ["Confused", "bored", "bored", "Happy", "Happy", "Happy", "Confused"]
     assert [item.source_label for item in found.items][-3:] == ["HAPPY", "HAPPY", "confused"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "options", "classes"),
+    [
+        (("happiness", "sad", "Neutral"), {}, ("Neutral", "Happy", "Sad")),
+        (("happy", "contempt", "neutral"), {}, ("Neutral", "Happy", "Contempt")),
+        (("happy", "contempt", "neutral"), {"classes": 7}, ("Neutral", "Happy")),
+        (("happy", "contempt", "tired"), {"classes": 7}, ("Happy", "tired")),
+        (("happy", "neutral", "none"), {}, ("Neutral", "Happy")),
+        (("happy", "neutral", "none"), {"keep_non_emotion": True}, ("Neutral", "Happy", "None")),
+        (("happy", "other", "unknown"), {}, ("Happy", "Other", "Unknown")),
+    ],
+)
+def test_a_folder_has_the_classes_that_are_there(
+    tmp_path: Path, folders: tuple[str, ...], options: dict[str, Any], classes: tuple[str, ...]
+) -> None:
+    """In the one order, under the one name; a set of three classes is not turned into eight."""
+    class_folders(tmp_path, {"train": dict.fromkeys(folders, 2)})
+
+    found = scanned(tmp_path, "folder", **options)
+
+    assert found.classes == classes
+    assert len(found.items) + sum(found.skipped.values()) == 2 * len(folders)
+    assert names_of(found) == [common_name(item.source_label) or item.source_label for item in found.items]
 
 
 def test_own_classes_sort_their_numbers_as_numbers(tmp_path: Path) -> None:
@@ -127,16 +153,6 @@ def test_numbers_that_no_order_has_are_own_classes(tmp_path: Path) -> None:
     assert scanned(tmp_path, "folder").classes == tuple(map(str, range(12)))
     with pytest.raises(LayoutError):
         scanned(tmp_path, "affectnet")
-
-
-def test_known_names_under_source_folder_are_affectnet_classes(tmp_path: Path) -> None:
-    """A user's own pictures in the usual classes train together with AffectNet."""
-    class_folders(tmp_path, {"train": {"joy": 1, "angry": 1}})
-
-    found = scanned(tmp_path, "folder", classes=7)
-
-    assert found.classes == AFFECTNET_7
-    assert names_of(found) == ["Anger", "Happy"]
 
 
 @pytest.mark.parametrize("source", ["affectnet", "rafdb", "folder"])

@@ -102,5 +102,5 @@ def test_the_distribution_file_comes_along_in_affectnet_order(tmp_path: Path) ->
     found = scanned(tmp_path)
 
     shares = {name: round(0.1 * (i + 1), 1) for i, name in enumerate(RAFDB_BASIC)}
-    assert found.items[0].extra == {"soft_label": [shares[name] for name in AFFECTNET_7]}
-    assert found.items[1].extra is None
+    assert found.items[0].soft_labels == pytest.approx([shares[name] / 2.8 for name in AFFECTNET_7])
+    assert found.items[1].soft_labels is None

@@ -29,8 +29,8 @@ def test_the_count_of_the_release_gives_the_counts_of_the_release(layout: str) -
     splits = plan_splits(plan.totals(), total, seed=3, gaps=plan.gaps, first_number=plan.first_number)
 
     for split in splits:
-        counts = np.bincount(split.labels, minlength=len(plan.layout.classes)).tolist()
-        assert dict(zip(plan.layout.classes, counts, strict=True)) == release.splits[split.name]
+        counts = np.bincount(split.labels, minlength=len(plan.classes)).tolist()
+        assert dict(zip(plan.classes, counts, strict=True)) == release.splits[split.name]
 
 
 @pytest.mark.parametrize("layout", sorted(RECIPES))
@@ -45,7 +45,7 @@ def test_any_count_is_dealt_out_exactly_and_small_ones_still_show_every_class(la
         assert len(split.labels) == len(split.numbers) == len(set(split.numbers.tolist()))
         assert list(split.numbers) == sorted(split.numbers)
         if count >= 50:
-            assert len(np.bincount(split.labels)) == len(plan.layout.classes)
+            assert len(np.bincount(split.labels)) == len(plan.classes)
             assert np.bincount(split.labels).min() >= (4 if count > 300 else 1)
 
 

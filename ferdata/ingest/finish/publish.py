@@ -25,8 +25,13 @@ from ferdata.ingest.target import REJECTS_HEAD, without_root
 from ferdata.ingest.write.parts import PARTS_FOLDER, PartRecord
 from ferdata.ingest.write.shards import WrittenParts
 from ferdata.sample import RARE_FIELDS
+from ferdata.sources.files.listing import natural_key
+from ferdata.sources.scan import Scan
 
 __all__ = ["publish"]
+
+_LABELS = pa.schema([("label", pa.int16()), ("source_label", pa.string())])
+_MOST_WORDS = 20
 
 
 def publish(
@@ -68,6 +73,7 @@ def publish(
         skipped=skipped,
         rejected=rejected,
         repairs=Counter(outcome.repairs) + Counter(scan.repairs),
+        label_map=_label_map(scan),
         class_counts={split: dict(zip(scan.classes, counts, strict=True)) for split, counts in outcome.counts.items()},
         bytes_in=outcome.bytes_in,
         bytes_out=sum(info.num_bytes for info in outcome.shards),
@@ -100,6 +106,16 @@ def publish(
     write_index(store, index)
     store.remove(PARTS_FOLDER)
     return summary
+
+
+def _label_map(scan: Scan) -> dict[str, list[str]]:
+    """Return class name -> what the source calls it, at most some words of each."""
+    table = scan.items.table.select(["label", "source_label"]).cast(_LABELS)
+    pairs = table.group_by(table.column_names, use_threads=False).aggregate([]).to_pylist()
+    words: dict[str, list[str]] = {name: [] for name in scan.classes}
+    for pair in pairs:
+        words[scan.classes[pair["label"]]].append(pair["source_label"])
+    return {name: sorted(found, key=natural_key)[:_MOST_WORDS] for name, found in words.items() if found}
 
 
 def _give_up(

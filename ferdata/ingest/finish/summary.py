@@ -3,7 +3,7 @@
 In: counts. Out: an :class:`IngestSummary` for the screen, for ``--json`` and, without the clock, for the index.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ _KEPT = (
     "skipped",
     "rejected",
     "repairs",
+    "label_map",
     "bytes_in",
     "bytes_out",
     "leaked_images",
@@ -42,6 +43,7 @@ class IngestSummary:
         skipped: Rule -> rows left out by it.
         rejected: Reason -> rows or images that cannot be used.
         repairs: Repair -> samples accepted after it.
+        label_map: Class name -> the ids or words of the source that became it; at most 20 of each.
         class_counts: Split -> class name -> samples.
         bytes_in: Bytes of image files read for this data set.
         bytes_out: Bytes of all shards.
@@ -72,6 +74,7 @@ class IngestSummary:
     num_shards: int
     leaked_images: int
     leak_examples: tuple[tuple[str, str], ...] = ()
+    label_map: Mapping[str, Sequence[str]] = field(default_factory=dict)
     complete: bool | None = None
     notes: tuple[str, ...] = field(default_factory=tuple)
     scan_seconds: float = 0.0
@@ -93,6 +96,7 @@ class IngestSummary:
         """Return the summary of a data set that was finished before."""
         kept = {name: index.summary[name] for name in _KEPT}
         kept |= {"leak_examples": tuple(map(tuple, kept["leak_examples"])), "notes": tuple(kept["notes"])}
+        kept["label_map"] = {name: kept["label_map"][name] for name in index.classes if name in kept["label_map"]}
         return cls(
             **kept,
             out=out,

@@ -6,6 +6,7 @@ In: listings of both. Out: pairs, and their labels as items, skips and rejects. 
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from ferdata.labels import AFFECTNET_8
 from ferdata.sources.affectnet.values import Annotation
 from ferdata.sources.files.listing import Folder, Tree, below, sort_names
 from ferdata.sources.files.matching import NameIndex, stem_of
@@ -102,6 +103,7 @@ class PairScan:
             valence=annotation.valence,
             arousal=annotation.arousal,
             landmarks=annotation.landmarks,
+            soft_labels=builder.soften(annotation.soft, AFFECTNET_8),
             extra=annotation.extra,
         )
 

@@ -31,6 +31,7 @@ class Annotation:
         is_va_invalid: Valence or arousal is there, but no number in [-1, 1] nor the mark for missing.
         landmarks: 136 numbers, None where they are missing or something else.
         is_landmarks_invalid: Something else is there.
+        soft: Shares of AffectNet's eight classes.
         extra: Further values by name.
         is_extra_invalid: Some of these cannot be written down.
     """
@@ -42,6 +43,7 @@ class Annotation:
     is_va_invalid: bool = False
     landmarks: Sequence[float] | None = None
     is_landmarks_invalid: bool = False
+    soft: Sequence[float] | None = None
     extra: Mapping[str, Any] | None = None
     is_extra_invalid: bool = False
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from ferdata.errors import AmbiguousLayoutError
-from ferdata.labels import AFFECTNET_8, canonical_name
+from ferdata.labels import AFFECTNET_ALL, canonical_name
 from ferdata.sources.affectnet.totals import TENTH
 from ferdata.sources.affectnet_kaggle.reader import scan
 from ferdata.sources.files.listing import Tree, below, split_of
@@ -58,7 +58,7 @@ AN_KAGGLE_A = Layout(
     detector=_find,
     scan=partial(scan, names_all=True),
     sign="labels.csv with pth and label",
-    classes=AFFECTNET_8,
+    classes=AFFECTNET_ALL,
     releases=(Release(title="the Kaggle set affectnet-training-data", splits={"train": 29042}, remark=TENTH),),
 )
 AN_KAGGLE_B = replace(AN_KAGGLE_A, name="AN-kaggle-B", scan=partial(scan, names_all=False), releases=())

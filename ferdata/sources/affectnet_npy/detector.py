@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from ferdata.labels import AFFECTNET_8
+from ferdata.labels import AFFECTNET_ALL
 from ferdata.sources.affectnet.find_pairs import PARTS, find_pairs
 from ferdata.sources.affectnet.totals import RELEASE_2021
 from ferdata.sources.affectnet.values import CROP_SIDE
@@ -34,7 +34,7 @@ AN_NPY = Layout(
     detector=_find_npy,
     scan=partial(scan, kinds=dict.fromkeys(KINDS, "annotations")),
     sign="train_set/ or val_set/ with images/ and annotations/",
-    classes=AFFECTNET_8,
+    classes=AFFECTNET_ALL,
     releases=(RELEASE_2021,),
     side=CROP_SIDE,
     parts=PARTS,
@@ -45,6 +45,6 @@ AN_VA = Layout(
     detector=_find_va,
     scan=partial(scan, kinds=_VA_FOLDERS),
     sign="split folders with images/ and emotion/",
-    classes=AFFECTNET_8,
+    classes=AFFECTNET_ALL,
     parts=_VA_PARTS,
 )

@@ -1,7 +1,7 @@
 """Read AffectNet+ (AN-plus): face crops with one JSON file an image.
 
 In: split folders with ``images/`` and ``annotations/<id>.json``. Out: a :class:`Scan`, with gender, race, age, pose,
-soft label and subset as extra values. Lists each folder once, reads each JSON file once, opens no image.
+and subset as extra values. Lists each folder once, reads each JSON file once, opens no image.
 """
 
 import json
@@ -14,7 +14,7 @@ from ferdata.parallel import FILES_PER_JOB, read_in_order
 from ferdata.sources.affectnet.pairs import PairScan
 from ferdata.sources.affectnet.values import Annotation, clean_landmarks, clean_score
 from ferdata.sources.files.listing import below, iter_names
-from ferdata.sources.files.matching import plain_reason
+from ferdata.sources.files.matching import floats, plain_reason
 from ferdata.sources.layout import Detection
 from ferdata.sources.options import ScanOptions
 from ferdata.sources.scan import Scan
@@ -25,7 +25,7 @@ __all__ = ["scan"]
 _MAX_BYTES = 1 << 20
 _MAX_BRACKETS = 500
 _META = ("gender", "race", "age", "pose")
-_TOP = ("soft-label", "subset")
+_TOP = ("subset",)
 
 
 def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
@@ -119,7 +119,7 @@ def _read_document(store: Store, paths: Sequence[str]) -> Annotation:
         if values.get(name) is not None
     }
     kept = extra if _is_writable(extra) else {name: value for name, value in extra.items() if _is_writable(value)}
-    landmarks = meta.get("landmark-68")
+    landmarks, soft = meta.get("landmark-68"), found.get("soft-label")
     points = clean_landmarks(landmarks)
     return Annotation(
         label=None if label is None else str(label),
@@ -128,6 +128,7 @@ def _read_document(store: Store, paths: Sequence[str]) -> Annotation:
         is_va_invalid=scores[0][1] or scores[1][1],
         landmarks=points,
         is_landmarks_invalid=landmarks is not None and points is None,
+        soft=None if soft is None else (floats(soft) if isinstance(soft, list) else None) or [],
         extra=kept,
         is_extra_invalid=len(kept) < len(extra),
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError
-from ferdata.labels import AFFECTNET_ALL, FER2013, KNOWN_NAMES, RAFDB_BASIC, canonical_name, name_key
+from ferdata.labels import AFFECTNET_ALL, FER2013, KNOWN_NAMES, RAFDB_BASIC, common_name, name_key
 from ferdata.sources.affectnet.totals import RELEASE_2021
 from ferdata.sources.class_folders.class_tree import refuse_other_classes_inside
 from ferdata.sources.class_folders.orders import find_number_order
@@ -20,7 +20,6 @@ from ferdata.sources.unread import DERIVED_FOLDERS
 
 __all__ = ["FOLDER_LAYOUTS", "class_places", "find_class_folders"]
 
-_OTHER_NAMES = {"none": "None", "uncertain": "Uncertain", **dict.fromkeys(("no-face", "noface", "no_face"), "No-Face")}
 _MOST_NAMES = 40
 
 
@@ -36,7 +35,7 @@ def find_class_folders(tree: Tree, folder: str, asked: Asked) -> Detection | Non
     splits = _splits(tree, folder)
     names = sorted({name for path in splits.values() for name in _class_dirs(tree, path)})
     numbers = {name: int(name_key(name)) for name in names if name_key(name).isdecimal()}
-    known = {name: alias for name in names if (alias := canonical_name(name) or _OTHER_NAMES.get(name_key(name)))}
+    known = {name: alias for name in names if (alias := common_name(name)) in AFFECTNET_ALL}
     has_splits = splits.get("train") != folder
     if split_names := [name for name in names if split_of(name)]:
         classes = names if source == "folder" else [*known, *numbers]

@@ -5,9 +5,10 @@ no image.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ferdata.errors import SourceError
-from ferdata.labels import AFFECTNET_ALL
+from ferdata.labels import AFFECTNET_ALL, map_ids, union_classes
 from ferdata.sources.class_folders.class_tree import ClassTree, list_class_tree
 from ferdata.sources.files.listing import below, natural_key
 from ferdata.sources.files.matching import stem_of
@@ -31,8 +32,10 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         AmbiguousLayoutError: If a class folder holds split folders or other classes.
         SourceError: If no class folder holds an image.
     """
-    folders = detection.class_folders
-    builder = LayoutScan(store, detection, options, classes=_own_classes(folders))
+    folders, classes = _own_classes(detection)
+    if not set(classes) <= set(AFFECTNET_ALL):
+        options = replace(options, keep_non_emotion=True)  # among classes of one's own, none is one of them
+    builder = LayoutScan(store, detection, options, classes=classes)
     trees = {
         split: list_class_tree(store, folder, only=folders.keys())
         for split, folder in (detection.splits or {"train": ""}).items()
@@ -57,12 +60,14 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     return builder.finish()
 
 
-def _own_classes(class_folders: Mapping[str, str]) -> tuple[str, ...]:
-    """Return a source's own class names, in natural order; none where all are AffectNet's."""
-    names = set(class_folders.values())
-    if names <= set(AFFECTNET_ALL):
-        return ()
-    return tuple(sorted(names, key=natural_key))
+def _own_classes(detection: Detection) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """Return folder name -> class, and the classes that are there; of a known data set all that it can have, as ()."""
+    if detection.layout.source != "folder":
+        return detection.class_folders, ()
+    names = sorted(set(detection.class_folders.values()), key=natural_key)
+    classes = union_classes(names)
+    called = {name: classes[number] for name, number in zip(names, map_ids(names, classes), strict=True)}
+    return {folder: called[name] for folder, name in detection.class_folders.items()}, classes
 
 
 def _note_gaps(split: str, tree: ClassTree, folders: Mapping[str, str], builder: LayoutScan) -> None:

@@ -10,7 +10,7 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from ferdata.errors import SourceError
-from ferdata.labels import FERPLUS, soft_labels
+from ferdata.labels import FERPLUS
 from ferdata.sources.fer2013.reader import USAGE, split_of_usage
 from ferdata.sources.ferplus.votes import VOTE_COLUMNS, class_of_votes, read_votes
 from ferdata.sources.files.listing import below, list_folder
@@ -130,7 +130,7 @@ def _add(
     else:
         verdict = builder.judge_name(FERPLUS[voted.column], VOTE_COLUMNS[voted.column])
         if verdict.outcome == "skipped" and not voted.has_majority:
-            verdict = verdict._replace(reason="no_majority")
+            verdict = Verdict("skipped", "no_majority", class_name=verdict.class_name)
     key = stem_of(row.name) + (f"_row{row.line}" if is_repeat else "")
     if builder.passes(verdict, path, split=split or "", row=row.line, key=key):
         assert votes and voted and split
@@ -142,7 +142,7 @@ def _add(
             verdict.label,
             VOTE_COLUMNS[voted.column],
             box=row.box,
-            soft_labels=soft_labels(votes, FERPLUS, builder.classes),
+            soft_labels=builder.soften(votes, FERPLUS),
             extra={"votes": votes},
         )
 

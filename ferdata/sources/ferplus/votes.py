@@ -17,7 +17,7 @@ VOTE_COLUMNS = (
 """Names of the columns, in the order of ``FERPLUS``."""
 
 _EMOTIONS = slice(0, 8)
-_UNKNOWN, _NO_FACE = FERPLUS.index("Uncertain"), FERPLUS.index("No-Face")
+_UNKNOWN, _NO_FACE = FERPLUS.index("Unknown"), FERPLUS.index("NF")
 
 
 class Voted(NamedTuple):
@@ -26,7 +26,7 @@ class Voted(NamedTuple):
     Attributes:
         column: The position.
         is_tied: Another class has as many votes and stands further back.
-        has_majority: False if it is ``Uncertain`` only as no class has more than half of the votes.
+        has_majority: False if it is ``Unknown`` only as no class has more than half of the votes.
     """
 
     column: int

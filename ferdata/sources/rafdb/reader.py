@@ -103,7 +103,6 @@ def _accept_all(
     original = options.rafdb_images == "original"
     reader = AnnotationReader(builder.store, top, original=original)
     shares = _distribution(builder.store, top) if raf.name == "basic" else {}
-    order = [to_label.index(label) for label in range(len(raf.classes))]
     seen: set[str] = set()
     annotations = reader.read([row.stem for row, _ in found], num_workers=options.num_workers)
     for (row, path), notes in zip(found, annotations, strict=True):
@@ -112,8 +111,6 @@ def _accept_all(
         extra: dict[str, Any] = dict(notes.person)
         if notes.auto is not None:
             extra["auto_landmarks"] = notes.auto
-        if row.stem in shares:
-            extra["soft_label"] = [shares[row.stem][position] for position in order]
         box = _box(notes)
         if original:
             is_invalid = notes.box is not None and box is None
@@ -124,7 +121,9 @@ def _accept_all(
             builder.repairs["box_invalid"] += is_invalid
             builder.repairs["landmarks_missing"] += notes.manual is None and notes.auto is None
         label, landmarks = to_label[row.raf_id - 1], notes.manual or notes.auto
-        builder.accept(key, path, row.split, label, str(row.raf_id), box=box, landmarks=landmarks, extra=extra)
+        soft = builder.soften(shares.get(row.stem), raf.source_classes)
+        places: dict[str, Any] = {"box": box, "landmarks": landmarks}
+        builder.accept(key, path, row.split, label, str(row.raf_id), **places, soft_labels=soft, extra=extra)
     _note_annotations(reader, original, options.crop, builder)
 
 

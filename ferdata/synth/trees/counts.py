@@ -63,7 +63,8 @@ def plan_splits(
     plans = []
     for position, (name, weights) in enumerate(totals.items()):
         rng = np.random.default_rng((seed, position, count))
-        shares = share_out(images[name], weights, fewest=_FEWEST)
+        # The release itself may have a class less often than a smaller copy should show it.
+        shares = share_out(images[name], weights, fewest=_FEWEST if images[name] < sum(weights) else 0)
         labels = rng.permutation(np.repeat(np.arange(len(weights)), shares))
         plans.append(SplitPlan(name=name, labels=labels, numbers=first_number + _numbers(images[name], gaps, rng)))
     return plans

@@ -19,6 +19,9 @@ from ferdata.synth.trees.files import Drawing, File, PlannedImage, Row
 
 __all__ = ["Batch", "DrawnBatch", "draw_batches"]
 
+_LIKE = {"Unknown": "Uncertain", "NF": "No-Face"}
+"""Classes that AffectNet has under another name."""
+
 DrawImage = Callable[[Portrait, PlannedImage], Drawing]
 
 
@@ -82,7 +85,8 @@ def _draw_batch(folder: str | None, draw: DrawImage, batch: Batch) -> DrawnBatch
     rows: list[Row] = []
     files: list[File] = []
     for image in batch.images:
-        official = AFFECTNET_ALL.index(batch.classes[image.label])
+        name = batch.classes[image.label]
+        official = AFFECTNET_ALL.index(_LIKE.get(name, name))
         seed = portrait_seed(batch.tree, image.split, image.number, batch.seed)
         drawing = draw(sample_portrait(official, seed), image)
         num_bytes += sum(len(content) for _, content in drawing.images)

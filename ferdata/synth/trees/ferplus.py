@@ -51,7 +51,7 @@ def _votes(portrait: Portrait, label: int) -> list[int]:
     """Return votes that most agree on, or, for an image of no class, four, three and three."""
     votes = [0] * len(VOTE_COLUMNS)
     other = int(portrait.dice[30] * _EMOTIONS)
-    if FERPLUS[label] == "Uncertain":
+    if FERPLUS[label] == "Unknown":
         for step, number in enumerate((4, 3, 3)):
             votes[(other + step) % _EMOTIONS] = number
         return votes

@@ -18,7 +18,7 @@ class Recipe:
     """How to write one layout.
 
     Attributes:
-        layout: What the tree is read as; its classes and the counts of its first release are those of the tree.
+        layout: What the tree is read as; the counts of its first release are those of the tree.
         gaps: True if image numbers have gaps.
         first_number: Number of a split's first image.
         draw: Makes the files of one image, and its rows for lists.
@@ -35,11 +35,17 @@ class Recipe:
     headers: Mapping[str, str] = field(default_factory=dict)
     has_bad_row: bool = False
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes of the release, in the order of its ids."""
+        known = [counts for counts in self.layout.releases[0].splits.values() if not isinstance(counts, int)]
+        return tuple(name for name in self.layout.classes if any(name in counts for counts in known))
+
     def totals(self) -> dict[str, list[int]]:
         """Return images per split and class of the release."""
         splits = self.layout.releases[0].splits
         return {
-            split: [counts[name] for name in self.layout.classes]
+            split: [counts[name] for name in self.classes]
             for split, counts in splits.items()
             if not isinstance(counts, int)
         }

@@ -110,7 +110,7 @@ def write_synthetic(
             done += len(batch.images)
             if progress is not None:
                 progress(done, count)
-    classes = plan.layout.classes
+    classes = plan.classes
     counts = {
         split.name: {of_class: int((split.labels == label).sum()) for label, of_class in enumerate(classes)}
         for split in splits
@@ -154,7 +154,7 @@ def _batches(name: str, plan: Recipe, splits: list[SplitPlan], size: int, seed: 
         )
         for start in range(0, len(images), _BATCH_IMAGES):
             batch = images[start : start + _BATCH_IMAGES]
-            yield Batch(tree=name, classes=plan.layout.classes, images=batch, seed=seed)
+            yield Batch(tree=name, classes=plan.classes, images=batch, seed=seed)
 
 
 class _Lists:
