@@ -49,11 +49,11 @@ class TrainedNetwork(nn.Module):
         self._normalise, self._resize = Normalize(mean=mean, std=std), Resize(size[0])
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return logits, float ``[N, classes]``, of images uint8 ``[N, 3, H, W]``."""
+        """Return logits, float ``[N, classes]``, of images uint8 ``[N, C, H, W]``."""
         return self._run(images)[0]
 
     def valence_arousal(self, images: torch.Tensor) -> torch.Tensor:
-        """Return valence and arousal in [-1, 1], float ``[N, 2]``, of images uint8 ``[N, 3, H, W]``.
+        """Return valence and arousal in [-1, 1], float ``[N, 2]``, of images uint8 ``[N, C, H, W]``.
 
         Raises:
             OptionError: If the network was trained without them.
@@ -112,6 +112,7 @@ def load_run(run: str | os.PathLike[str]) -> TrainedNetwork:
             kind.name,
             size=kind.size,
             num_classes=len(checkpoint.classes),
+            channels=kind.channels,
             dropout=kind.dropout,
             valence_arousal=kind.valence_arousal,
         )

@@ -112,8 +112,9 @@ class _Trainer:
         if self.val is not None:
             stack.callback(self.val.close)
 
-        size = options.input_size(self.index.spec.shape)
-        self.network, origin = make_network(options, size=size, classes=self.index.classes, resumes=resumed is not None)
+        self.network, origin = make_network(
+            options, shape=self.index.spec.shape, classes=self.index.classes, resumes=resumed is not None
+        )
         self.stepper = Stepper(
             self.network,
             options,

@@ -5,10 +5,12 @@
 In: nothing. Out: Markdown. The networks are built on torch's meta device, so nothing is computed.
 """
 
+import math
+
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ferdata.training.nets.designs import MODEL_NAMES, linear_input, smallest_size
+from ferdata.training.nets.designs import MODEL_NAMES, feature_map, smallest_size
 from ferdata.training.nets.networks import build_network
 
 __all__ = ["network_table"]
@@ -36,7 +38,12 @@ def network_table(size: int = 224, num_classes: int = 8) -> str:
             with FlopCounterMode(display=False) as counter:
                 network(torch.zeros(1, 3, size, size))
         flops = counter.get_total_flops() / 1e9
-        cells = [name, _DEFINITIONS[name], f"{linear_input(name, (size, size)):,}", f"{smallest_size(name)} px"]
+        cells = [
+            name,
+            _DEFINITIONS[name],
+            f"{math.prod(feature_map(name, (size, size))):,}",
+            f"{smallest_size(name)} px",
+        ]
         cells += [f"{network.num_parameters:,}", f"{flops:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -69,8 +69,7 @@ def measure_throughput(options: TrainOptions, *, steps: int, rounds: int) -> Thr
     height, width = index.spec.shape[1:]
     options = options.resolved(min(height, width))
     ranks = join_ranks(options.device)
-    size = (height, width) if options.size is None else (options.size, options.size)
-    network, _ = make_network(options, size=size, classes=index.classes, resumes=False)
+    network, _ = make_network(options, shape=index.spec.shape, classes=index.classes, resumes=False)
     transform, total_steps = training_transform(options, index), steps * (rounds + 1)
     stepper = Stepper(network, options, ranks, transform=transform, weights=None, total_steps=total_steps)
     data = TrainData(options, ranks)
@@ -103,7 +102,7 @@ def measure_throughput(options: TrainOptions, *, steps: int, rounds: int) -> Thr
             "torch": torch.__version__,
             "torch_threads": torch.get_num_threads(),
             "model": options.model_name,
-            "size": list(size),
+            "size": list(options.input_size(index.spec.shape)),
             "batch_size": options.batch_size,
             "amp": options.amp,
             "channels_last": options.channels_last,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ferdata.errors import OptionError
 
-__all__ = ["KERNEL", "MODEL_NAMES", "TIMM_PREFIX", "Design", "find_design", "linear_input", "smallest_size"]
+__all__ = ["KERNEL", "MODEL_NAMES", "TIMM_PREFIX", "Design", "feature_map", "find_design", "smallest_size"]
 
 KERNEL = 5
 TIMM_PREFIX = "timm:"
@@ -63,8 +63,10 @@ def find_design(name: str) -> Design:
     return DESIGNS[name]
 
 
-def linear_input(name: str, size: tuple[int, int]) -> int:
-    """Return the number of features that the convolutions of one of the report's networks give for an image size.
+def feature_map(name: str, size: tuple[int, int]) -> tuple[int, int, int]:
+    """Return the shape ``[C, H, W]`` of what the convolutions of one of the report's networks make of an image size.
+
+    The first linear layer reads it flattened.
 
     Raises:
         OptionError: If nothing is left of so small an image.
@@ -79,7 +81,7 @@ def linear_input(name: str, size: tuple[int, int]) -> int:
             f"model {name}: images of {size[0]} x {size[1]} found, expected at least {least} x {least}, "
             f"since its convolutions leave nothing of smaller ones; pass size={least} or larger{instead}"
         )
-    return design.blocks[-1][-1] * height * width
+    return design.blocks[-1][-1], height, width
 
 
 def smallest_size(name: str) -> int:

@@ -3,12 +3,14 @@
 In: a name, the image size, the classes. Out: a module of a body (images to features), dropout, and heads.
 """
 
+import math
+
 import torch
 from torch import nn
 
 from ferdata.errors import OptionError
 from ferdata.optional import needs
-from ferdata.training.nets.designs import KERNEL, TIMM_PREFIX, Design, find_design, linear_input
+from ferdata.training.nets.designs import KERNEL, TIMM_PREFIX, Design, feature_map, find_design
 from ferdata.training.nets.dropout import SampleDropout
 
 __all__ = ["FerNetwork", "build_network"]
@@ -18,18 +20,27 @@ class FerNetwork(nn.Module):
     """A body that turns images into features, and heads that read expression, and valence and arousal, off them.
 
     Args:
-        body: float ``[N, 3, H, W]`` to float ``[N, num_features]``.
+        body: float ``[N, C, H, W]`` to float ``[N, num_features]``.
         num_features: Features of a sample.
         num_classes: Classes.
         dropout: Share of the features left out in training.
         valence_arousal: Whether there is a second head.
+        flattened: Shape ``[C, H, W]`` that the first linear layer reads flattened; None if it reads averages.
     """
 
     def __init__(
-        self, body: nn.Module, *, num_features: int, num_classes: int, dropout: float, valence_arousal: bool
+        self,
+        body: nn.Module,
+        *,
+        num_features: int,
+        num_classes: int,
+        dropout: float,
+        valence_arousal: bool,
+        flattened: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
         self.body = body
+        self.flattened = flattened
         self.dropout = SampleDropout(dropout)
         self.head = nn.Linear(num_features, num_classes)
         self.va_head = nn.Linear(num_features, 2) if valence_arousal else None
@@ -40,7 +51,7 @@ class FerNetwork(nn.Module):
         """Return logits float ``[N, classes]``, and valence and arousal float ``[N, 2]`` in [-1, 1] with such a head.
 
         Args:
-            images: float ``[N, 3, H, W]``.
+            images: float ``[N, C, H, W]``.
             mask: bool ``[N, num_features]``, see :func:`model.nets.dropout.dropout_mask`.
         """
         features = self.dropout(self.body(images), mask)
@@ -57,6 +68,7 @@ def build_network(
     *,
     size: tuple[int, int],
     num_classes: int,
+    channels: int = 3,
     dropout: float | None = None,
     valence_arousal: bool = False,
     pretrained: bool = False,
@@ -67,6 +79,7 @@ def build_network(
         name: One of ``MODEL_NAMES``, or ``timm:<name>``.
         size: Height and width of the images.
         num_classes: Classes.
+        channels: Channels of the images.
         dropout: Share of features left out; None for the design's own.
         valence_arousal: Whether to add the second head.
         pretrained: Load timm's own weights.
@@ -75,24 +88,30 @@ def build_network(
         OptionError: If the name is unknown, the images are too small, or timm is not installed.
     """
     design = find_design(name)
+    flattened = None
     if name.startswith(TIMM_PREFIX):
-        body, num_features = _timm_body(name.removeprefix(TIMM_PREFIX), size, pretrained)
+        body, num_features = _timm_body(name.removeprefix(TIMM_PREFIX), size, channels, pretrained)
     elif pretrained:
         raise OptionError(
             f"pretrained: the report's {name} has no published weights, expected timm:<name>; use init_from=RUN"
         )
     else:
-        body, num_features = _body(name, design, size)
+        flattened = feature_map(name, size)
+        body, num_features = _body(design, flattened, channels)
     share = design.dropout if dropout is None else dropout
     return FerNetwork(
-        body, num_features=num_features, num_classes=num_classes, dropout=share, valence_arousal=valence_arousal
+        body,
+        num_features=num_features,
+        num_classes=num_classes,
+        dropout=share,
+        valence_arousal=valence_arousal,
+        flattened=flattened,
     )
 
 
-def _body(name: str, design: Design, size: tuple[int, int]) -> tuple[nn.Module, int]:
-    num_features = linear_input(name, size)
+def _body(design: Design, flattened: tuple[int, int, int], channels: int) -> tuple[nn.Module, int]:
+    num_features = math.prod(flattened)
     layers: list[nn.Module] = []
-    channels = 3
     for block in design.blocks:
         for width in block:
             layers += [nn.Conv2d(channels, width, KERNEL), nn.ReLU(inplace=True)]
@@ -105,14 +124,14 @@ def _body(name: str, design: Design, size: tuple[int, int]) -> tuple[nn.Module, 
     return nn.Sequential(*layers), num_features
 
 
-def _timm_body(name: str, size: tuple[int, int], pretrained: bool) -> tuple[nn.Module, int]:
+def _timm_body(name: str, size: tuple[int, int], channels: int, pretrained: bool) -> tuple[nn.Module, int]:
     with needs("timm", f"model timm:{name}"):
         import timm
     try:
-        body: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0)
+        body: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0, in_chans=channels)
         body.eval()
         with torch.no_grad():
-            num_features = int(body(torch.zeros(1, 3, *size)).shape[1])
+            num_features = int(body(torch.zeros(1, channels, *size)).shape[1])
     except Exception as error:
         raise OptionError(
             f"model timm:{name} at {size[0]} x {size[1]}: "

@@ -79,18 +79,47 @@ def test_the_second_head_is_taken_along_where_both_have_it() -> None:
     start_from(_network(8, valence_arousal=True), _record(_network(8), AFFECTNET_8), AFFECTNET_8, "x")
 
 
-@pytest.mark.parametrize(("name", "size"), [("basic1", 40), ("new1", 41)])
-def test_a_body_that_does_not_fit_is_refused_with_both_sizes(name: str, size: int) -> None:
-    """Half-loaded weights would train, badly and silently."""
-    with pytest.raises(
-        TrainError, match=rf"runs/a/best.pt: a body of {name} at {size} x {size} found.*same model= and size="
-    ):
-        start_from(
-            _network(8),
-            _record(_network(8, name=name, size=size), AFFECTNET_8, name=name, size=size),
-            AFFECTNET_8,
-            "runs/a/best.pt",
+def test_a_body_that_does_not_fit_is_refused_by_its_name() -> None:
+    """Half-loaded weights would train, badly and silently; another size alone is adapted."""
+    old = _record(_network(8, name="new1", size=41), AFFECTNET_8, name="new1", size=41)
+
+    with pytest.raises(TrainError, match=r"runs/a/best.pt: a body of new1 at 41 x 41 found.*use the same model="):
+        start_from(_network(8), old, AFFECTNET_8, "runs/a/best.pt")
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("basic1", (32, 50)), ("mod4", (48, 60)), ("mod4", (60, 48))])
+def test_weights_of_another_size_give_the_same_of_an_even_image(name: str, sizes: tuple[int, int]) -> None:
+    """FER2013 has 48 pixels: what its network has learned of larger faces is what it knows of them in its own size."""
+    torch.manual_seed(0)
+    old, new = (_network(8, name=name, size=size).eval() for size in sizes)
+    checkpoint = small_checkpoint(old, AFFECTNET_8, name=name, size=sizes[0])
+    even = torch.tensor([0.5, -1.0, 0.1]).reshape(1, 3, 1, 1)
+
+    said = start_from(new, checkpoint, AFFECTNET_8, "x").describe()
+
+    with torch.no_grad():
+        expected, found = (
+            network(even.expand(1, 3, size, size))[0] for network, size in zip((old, new), sizes, strict=True)
         )
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert "head kept: the same 8 classes in the same order; " in said and "cells to " in said
+
+
+def test_a_network_of_grey_images_goes_on_with_colour_and_back() -> None:
+    """A grey image in three equal channels gives what it gave in one."""
+    one = build_network("basic1", size=(32, 32), num_classes=8, channels=1).eval()
+    three = _network(8).eval()
+    grey = torch.randn(2, 1, 32, 32)
+    record = replace(small_checkpoint(one, AFFECTNET_8).network, channels=1)
+
+    said = start_from(three, replace(small_checkpoint(one, AFFECTNET_8), network=record), AFFECTNET_8, "x").describe()
+    with torch.no_grad():
+        expected = one(grey)[0]
+        assert torch.allclose(three(grey.expand(2, 3, 32, 32))[0], expected, atol=1e-5)
+        assert said.endswith("in the same order; body.0 spread over 3 channels")
+        again = build_network("basic1", size=(32, 32), num_classes=8, channels=1).eval()
+        start_from(again, small_checkpoint(three, AFFECTNET_8), AFFECTNET_8, "x")
+        assert torch.allclose(again(grey)[0], expected, atol=1e-5)
 
 
 def test_a_checkpoint_is_read_without_running_code(tmp_path: Path) -> None:

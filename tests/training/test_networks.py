@@ -1,6 +1,7 @@
 """The report's networks: their layers, what they derive from the image size, and what they say when it does not fit."""
 
 import importlib.util
+import math
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 from train_helpers import small_checkpoint
 
 from ferdata.errors import OptionError
-from ferdata.training.nets.designs import MODEL_NAMES, find_design, linear_input, smallest_size
+from ferdata.training.nets.designs import MODEL_NAMES, feature_map, find_design, smallest_size
 from ferdata.training.nets.networks import build_network
 from ferdata.training.run.checkpoint import Checkpoint
 from ferdata_bench.studies.network_table import network_table
@@ -28,7 +29,7 @@ def test_the_linear_input_at_224_px_is_the_report_s(name: str) -> None:
     """A network with another linear input is another network than the one whose accuracy was reported."""
     first = _layers(name, nn.Linear)[0]
 
-    assert linear_input(name, (224, 224)) == REPORT[name]
+    assert math.prod(feature_map(name, (224, 224))) == REPORT[name]
     assert isinstance(first, nn.Linear)
     assert first.in_features == REPORT[name]
 
