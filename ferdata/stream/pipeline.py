@@ -95,7 +95,7 @@ class Pipeline:
         payloads: np.ndarray | None = None,
     ) -> None:
         index, order = source.index, source.order
-        self._source, self._order = source, order
+        self._source, self._order, self.meter = source, order, Meter()
         row_bytes, is_shared = index.spec.num_bytes, num_workers > 0 and kind == "process"
         # of the longest epoch there may be: there may be fewer ranks when one begins
         most_batches = replace(source.partition, rank=0, world_size=1).num_batches()
@@ -140,12 +140,11 @@ class Pipeline:
         shape = None if payloads is None else image_shape(index.spec)
         self._mover: DeviceMover | None = None
         if device.type != "cpu" or shape is not None:
-            self._mover = DeviceMover(device, self.ring, shape=shape, refuse=self._refuse)
+            self._mover = DeviceMover(device, self.ring, shape=shape, refuse=self._refuse, meter=self.meter)
         self._pinned = PinnedRing(self.ring) if pin_memory and self._mover is None else None
         self._resident = resident
         self._records = ShardPool(source.opened)
         self._checked = Checked(len(source.table), always=source.verify_always)
-        self.meter = Meter()
         self._num_workers = num_workers
         self._persistent, self._reads_ahead = persistent and num_workers > 0, False
         self._prefetcher: Prefetcher | None = None

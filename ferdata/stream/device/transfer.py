@@ -4,6 +4,8 @@ In: batches in the ring, or their payloads. Out: the same batches on the device,
 device is asked for, nothing here runs.
 """
 
+import itertools
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ import torch
 from ferdata.errors import OptionError
 from ferdata.stream.device.decode import undo
 from ferdata.stream.memory.ring import Ring, SharedBytes
+from ferdata.stream.metrics import Meter
 
 __all__ = ["Delivery", "DeviceMover", "PinnedRing", "check_device"]
 
@@ -66,6 +69,7 @@ class DeviceMover:
         ring: Where the batches are; page-locked for a CUDA device.
         shape: ``(C, H, W)`` of the images, if the ring holds payloads, which are then decoded on the device.
         refuse: Called with samples whose payloads can't be decoded; it raises the error.
+        meter: Counts how long the consumer waits here.
     """
 
     def __init__(
@@ -75,9 +79,10 @@ class DeviceMover:
         *,
         shape: tuple[int, int, int] | None = None,
         refuse: Callable[[np.ndarray], NoReturn],
+        meter: Meter,
     ) -> None:
         check_device(device)
-        self._device, self._shape, self._refuse = device, shape, refuse
+        self._device, self._shape, self._refuse, self._meter = device, shape, refuse, meter
         self._pinned = PinnedRing(ring) if device.type == "cuda" else None
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._sources: deque[tuple[torch.cuda.Event, torch.Tensor]] = deque()
@@ -85,16 +90,15 @@ class DeviceMover:
     def ahead(self, deliveries: Iterator[Delivery]) -> Iterator[Delivery]:
         """Yield the deliveries on the device; the next one's copy is always in progress."""
         waiting: tuple[Delivery, Callable[[], None]] | None = None
-        for delivery in deliveries:
-            moved = self._start(delivery)
+        for delivery in itertools.chain(deliveries, [None]):
+            began = time.perf_counter()
+            moved = None if delivery is None else self._start(delivery)
             del delivery
             if waiting is not None:
                 waiting[1]()
+                self._meter.consumer_wait_seconds += time.perf_counter() - began
                 yield waiting[0]
             waiting = moved
-        if waiting is not None:
-            waiting[1]()
-            yield waiting[0]
 
     def close(self) -> None:
         """Wait for copies in progress and unlock the ring."""
@@ -118,7 +122,7 @@ class DeviceMover:
             self._sources.popleft()
         with torch.cuda.stream(stream):
             moved, sound = self._moved(delivery)
-            done = torch.cuda.Event()
+            done = torch.cuda.Event(blocking=True)  # whoever waits for it leaves the core to workers
             done.record(stream)
         self._sources.append((done, delivery.images))
 
