@@ -50,6 +50,7 @@ class _Screen(Console):
 console = _Screen(markup=False, emoji=False)
 
 _PHASES = {
+    "spool": "taking images in",
     "scan": "scanning",
     "leaks": "comparing splits",
     "check": "looking at every JPEG",

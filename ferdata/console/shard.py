@@ -1,5 +1,6 @@
 """``shard``: convert a source tree to a data set."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,7 @@ from ferdata.errors import OptionError
 from ferdata.format import CODECS, kernel_notice, make_codec
 from ferdata.ingest.options import DEFAULT_CODEC, IngestOptions
 from ferdata.program import as_typed, command_line
-from ferdata.sources.layout import DATA_SETS, SOURCES
+from ferdata.sources.layout import DATA_SETS, DRAWN, SOURCES
 from ferdata.store import Store
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def shard(
 ) -> None:
     """Convert, write and print."""
     check_codec(codec, [*CODECS, "auto"])
-    folder = src or f"data/{source}"
+    beside = os.path.dirname(asked.values["table"].split(",")[0]) or "." if asked.values["table"] else None
+    folder = src or (source == "table" and beside) or f"data/{source}"
     _check_there(folder, source)
     options = asked.build(
         source=source,
@@ -64,8 +66,10 @@ def _check_there(folder: str, source: str) -> None:
     """See that there is a source, or say how to get one and how to do without."""
     if Store(folder).exists():
         return
-    drawn, there = (source, folder) if source in DATA_SETS else ("rafdb", "data/rafdb")
+    drawn, there = (source, folder) if source in DRAWN else ("rafdb", "data/rafdb")
     obtain = "put <split>/<class>/<image> folders there"
+    if source == "table":
+        obtain = "put images there, and a csv with a path and a label for each"
     if source in DATA_SETS:
         obtain = f"ask its authors for {DATA_SETS[source]} (academic use only) and unpack it there"
     program = command_line()

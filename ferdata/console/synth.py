@@ -7,13 +7,13 @@ import typer
 
 from ferdata.console import screen
 from ferdata.console.options import Json, Workers, one_of, write_json
-from ferdata.sources.layout import DATA_SETS
+from ferdata.sources.layout import DRAWN
 
 __all__ = ["synth"]
 
 
 def synth(
-    source: Annotated[str, one_of(DATA_SETS, help="Which data set's layout, labels and class balance.")],
+    source: Annotated[str, one_of(DRAWN, help="Which data set's layout, labels and class balance.")],
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Where the source tree goes.")],
     count: Annotated[int, typer.Option(help="Draw this many images in all.")] = 2000,
     size: Annotated[

@@ -23,7 +23,7 @@ class DatasetDescription:
 
     Attributes:
         root: Its folder or URL.
-        source: ``affectnet``, ``rafdb`` or ``folder``.
+        source: ``affectnet``, ``fer2013``, ``folder``, ``table`` ...
         source_layout: Layout the images came in.
         format_version: Version of the shard format.
         codec: Name of the codec.

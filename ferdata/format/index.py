@@ -75,7 +75,7 @@ class DatasetIndex:
     """Everything ``index.json`` says.
 
     Attributes:
-        source: ``affectnet``, ``rafdb`` or ``folder``.
+        source: ``affectnet``, ``fer2013``, ``folder``, ``table`` ...
         source_layout: Layout the images came in.
         codec: How bodies are stored.
         spec: dtype and shape of every tensor.

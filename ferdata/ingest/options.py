@@ -1,10 +1,12 @@
 """What an ingest is asked to do, and what it tells while it runs."""
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
+from ferdata.errors import OptionError
 from ferdata.format.codecs import CODECS, Codec, make_codec
 from ferdata.images.transform import TransformOptions
 from ferdata.ingest.split_options import SplitOptions
@@ -25,8 +27,9 @@ class IngestOptions:
     """Every setting of an ingest.
 
     Attributes:
-        source: ``affectnet``, ``rafdb`` or ``folder``.
-        src: Folder or URL of the source tree.
+        source: ``affectnet``, ``fer2013``, ``folder``, ``table`` ...: whose images they are.
+        src: Folder or URL of the source tree. With ``table``, also images that Python has: an iterable of
+            ``(image, label)`` or ``(image, label, record)``, a Hugging Face data set, or a dict of splits of either.
         out: Folder or URL the data set is written to.
         scan: What is read of the source; how faces are cropped and how many workers read it are the transform's and
             this one's.
@@ -42,7 +45,7 @@ class IngestOptions:
     """
 
     source: str
-    src: StrPath
+    src: StrPath | Iterable[Any]
     out: StrPath
     scan: ScanOptions = field(default_factory=ScanOptions)
     transform: TransformOptions = field(default_factory=TransformOptions)
@@ -70,8 +73,15 @@ class IngestOptions:
     ] = True
 
     def __post_init__(self) -> None:
-        for name in ("src", "out"):
-            object.__setattr__(self, name, expand(getattr(self, name)))
+        for name, place in (("src", self.src), ("out", self.out)):
+            if isinstance(place, (str, os.PathLike)):
+                object.__setattr__(self, name, expand(place))
+        is_sequence = hasattr(self.src, "__iter__") or hasattr(self.src, "__getitem__")
+        if not self.is_of_files and (self.source != "table" or not is_sequence):
+            raise OptionError(
+                f"src: a {type(self.src).__name__} found, expected a folder or URL, or with source 'table' an iterable "
+                "of (image, label); change it"
+            )
         if isinstance(self.codec, str):
             object.__setattr__(self, "codec", make_codec(self.codec))
         check_settings(self)
@@ -83,6 +93,21 @@ class IngestOptions:
             num_workers=self.resolved_workers(),
         )
         object.__setattr__(self, "scan", scan)
+
+    @property
+    def is_of_files(self) -> bool:
+        """Whether the source is on a disk or behind a URL, and not in Python."""
+        return isinstance(self.src, (str, os.PathLike))
+
+    def place(self) -> str:
+        """Return the folder or URL of the source.
+
+        Raises:
+            OptionError: If it is in Python.
+        """
+        if not isinstance(self.src, (str, os.PathLike)):
+            raise OptionError("src: images in Python found, expected a folder or URL; write them with a codec first")
+        return os.fspath(self.src)
 
     def resolved_workers(self) -> int:
         """Return the number of processes to use."""
@@ -99,7 +124,8 @@ class IngestProgress:
     """Where an ingest stands.
 
     Attributes:
-        phase: ``scan``, ``leaks``, ``check`` (codec jpeg), ``resume`` (shards are read again), ``write`` or ``finish``.
+        phase: ``spool`` (images from Python), ``scan``, ``leaks``, ``check`` (codec jpeg), ``resume`` (shards are read
+            again), ``write`` or ``finish``.
         done: Images dealt with, those of an earlier, stopped run included.
         total: Images to deal with in this phase; 0 while that is not known.
         accepted: Images stored so far in this run.

@@ -22,6 +22,7 @@ from ferdata.ingest.select.checks import check_decoders, check_jpegs, check_keys
 from ferdata.ingest.select.choose import choose_items
 from ferdata.ingest.select.exclude import read_exclusions
 from ferdata.ingest.select.selection import ShardPlan, plan_shards
+from ferdata.ingest.spool.write import spooled
 from ferdata.ingest.target import check_apart, clear, find_unlisted, sweep
 from ferdata.ingest.write.parts import PARTS_FOLDER, match_settings
 from ferdata.ingest.write.shards import UnlistedError, named, unlisted_error, write_shards
@@ -59,16 +60,22 @@ def ingest(options: IngestOptions, *, progress: ProgressCallback | None = None) 
         {'train': 60, 'val': 32}
     """
     started = time.monotonic()
-    check_apart(options.src, options.out)
     if options.splits.exclude is not None:
         read_exclusions(options.splits.exclude)  # so that a wrong name is told before a scan that takes minutes
+    if not options.is_of_files:
+        tell = Clock(progress).phase("spool")
+        tell()
+        with spooled(options, on_tick=tell) as in_files:
+            return ingest(in_files, progress=progress)
+    src = options.place()
+    check_apart(src, options.out)
     if progress:
         progress(IngestProgress(phase="scan"))
     try:
-        scan = scan_source(options.source, options.src, options.scan)
+        scan = scan_source(options.source, src, options.scan)
     except KeyboardInterrupt as error:
         raise IngestError(
-            f"{options.src}: {stopped()} while it was scanned; nothing was written: run the command again"
+            f"{src}: {stopped()} while it was scanned; nothing was written: run the command again"
         ) from error
     return ingest_scan(scan, options, progress=progress, scan_seconds=time.monotonic() - started)
 

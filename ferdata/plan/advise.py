@@ -138,11 +138,11 @@ def choose_codec(asked: IngestOptions, *, level: int | None = None, say: Say = l
         SourceError: If the source cannot be used, or has no image that can.
     """
     if asked.out:
-        check_apart(asked.src, asked.out)
+        check_apart(asked.place(), asked.out)
     if asked.out and asked.resume and (kept := _kept_codec(Store(asked.out))):
         say(f"codec {kept}: as in {asked.out}, which is there already (resume=False chooses anew)")
         return kept
-    scan = scan_source(asked.source, asked.src, asked.scan)
+    scan = scan_source(asked.source, asked.place(), asked.scan)
     splits = replace(asked.splits, drop_leaks=False)  # which would read every file
     excluded = None if splits.exclude is None else read_exclusions(splits.exclude)
     selection, _, _ = choose_items(

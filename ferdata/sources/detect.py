@@ -16,6 +16,7 @@ from ferdata.sources.files.text_tables import is_table
 from ferdata.sources.label_tables import DERIVED_TABLES, check_tables, is_derived
 from ferdata.sources.layout import SOURCES, Asked, Detection
 from ferdata.sources.layouts import LAYOUTS
+from ferdata.sources.tables.detector import TABLE
 from ferdata.sources.unread import DERIVED_FOLDERS, LOOPS, note_unread
 from ferdata.sources.unrecognised import advise_on_images
 from ferdata.store import Store, StrPath
@@ -33,7 +34,7 @@ def detect_layout(root: StrPath, *, source: str | None = None, labels: str | Non
 
     Args:
         root: Folder or fsspec URL; the layout may start up to four single sub-folders deeper.
-        source: ``affectnet``, ``rafdb`` or ``folder``: what the user says it is; None takes what is found.
+        source: One of ``SOURCES``: what the user says it is; None takes what is found.
         labels: Order of numeric class folders, one of ``LABEL_ORDERS``, or None to ask where it matters.
 
     Raises:
@@ -42,6 +43,8 @@ def detect_layout(root: StrPath, *, source: str | None = None, labels: str | Non
     """
     tree, asked = Tree(Store(root)), Asked(source=source, labels=labels)
     _check_root(tree.store)
+    if source == TABLE.source:  # any data set could have a table, and this one is asked for
+        return Detection(layout=TABLE, root=tree.store.root)
     found = _layout_at(tree, "", asked)
     if found is None:
         raise _nothing_found(tree, asked)

@@ -11,7 +11,7 @@ __all__ = ["refuse_idle_options", "refuse_labels"]
 
 
 def refuse_idle_options(detection: Detection, options: ScanOptions) -> None:
-    """Refuse ``automatic``, ``rafdb_images``, ``fold`` and ``labels`` where they would change nothing.
+    """Refuse options that are asked for where they would change nothing.
 
     Where labels may need an order, the reader decides about ``labels``, once it knows whether names are stored.
 
@@ -39,6 +39,12 @@ def refuse_idle_options(detection: Detection, options: ScanOptions) -> None:
         raise OptionError(
             f"{where}: votes {options.votes} asked for, but {layout} has one label for each image; leave votes= out"
         )
+    for name in ("table", "columns", "class_names"):
+        if getattr(options, name) is not None and layout.source != "table":
+            raise OptionError(
+                f"{where}: {name} asked for, but {layout} says itself what its images show; leave {name}= out, "
+                "or use source 'table'"
+            )
     has_numbers = any(name.isdecimal() for name in detection.class_folders)
     if options.labels is not None and not layout.may_need_order and not has_numbers:
         found = "class folders with names" if detection.class_folders else f"the labels of {layout}"

@@ -14,12 +14,15 @@ from ferdata.store import Store
 if TYPE_CHECKING:
     from ferdata.sources.scan import Scan  # no help text waits for pyarrow
 
-__all__ = ["DATA_SETS", "SOURCES", "Asked", "Detection", "Layout", "Release"]
+__all__ = ["DATA_SETS", "DRAWN", "SOURCES", "Asked", "Detection", "Layout", "Release"]
 
 DATA_SETS: Mapping[str, str] = {"affectnet": "AffectNet", "rafdb": "RAF-DB", "fer2013": "FER2013", "ferplus": "FERPlus"}
-"""Data sets by the names of their sources -> what to call them to the user. All of them can be drawn."""
+"""Data sets by the names of their sources -> what to call them to the user."""
 
-SOURCES: Mapping[str, str] = {**DATA_SETS, "folder": "class folders"}
+DRAWN: Mapping[str, str] = {**DATA_SETS, "table": "images with a table"}
+"""What can be drawn, likewise."""
+
+SOURCES: Mapping[str, str] = {**DRAWN, "folder": "class folders"}
 """Whose data a folder can hold -> what to call it to the user."""
 
 

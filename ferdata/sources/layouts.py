@@ -13,6 +13,7 @@ from ferdata.sources.layout import Layout
 from ferdata.sources.parquet.detector import AN_PARQUET, RAF_PARQUET
 from ferdata.sources.rafdb.detector import RAF_BASIC, RAF_COMPOUND
 from ferdata.sources.rafdb_kaggle.detector import RAF_KAGGLE
+from ferdata.sources.tables.detector import TABLE
 from ferdata.sources.yolo.detector import AN_YOLO
 
 __all__ = ["LAYOUTS"]
@@ -21,7 +22,7 @@ LAYOUTS: Mapping[str, Layout] = {
     layout.name: layout
     for layout in (
         AN_PLUS, AN_NPY, AN_VA, AN_YOLO, AN_CSV, RAF_BASIC, RAF_COMPOUND, RAF_KAGGLE, AN_KAGGLE_A, AN_KAGGLE_B,
-        FERPLUS_CSV, FERPLUS_FOLDERS, FER_CSV, AN_PARQUET, RAF_PARQUET, *FOLDER_LAYOUTS.values(),
+        FERPLUS_CSV, FERPLUS_FOLDERS, FER_CSV, AN_PARQUET, RAF_PARQUET, *FOLDER_LAYOUTS.values(), TABLE,
     )
 }  # fmt: skip
 """Name -> layout, in the order in which their detectors are asked; the first that finds something in a folder wins."""

@@ -1,8 +1,11 @@
 """What can be asked of a scan. In: keyword arguments. Out: a frozen, checked :class:`ScanOptions`."""
 
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+from ferdata.place import expand
 from ferdata.setting import Setting, check_settings
 
 __all__ = ["LABEL_ORDERS", "ScanOptions"]
@@ -48,9 +51,40 @@ class ScanOptions:
     keep_non_emotion: Annotated[bool, Setting("Keep labels that are no expression, as None and Unknown.", "Labels")] = (
         False
     )
+    table: Annotated[
+        str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None,
+        Setting(
+            "Read what each image shows from this csv, tsv or parquet file, or from several (source table).",
+            "Source",
+            none="the one in the folder",
+            metavar="FILE",
+        ),
+    ] = None
+    columns: Annotated[
+        str | Mapping[str, str] | None,
+        Setting(
+            "Say what the table's columns are: path=file,label=emotion,split=set,person=who ...",
+            "Source",
+            none="guessed, and told",
+        ),
+    ] = None
+    class_names: Annotated[
+        str | Sequence[str] | Mapping[int, str] | None,
+        Setting(
+            "Read the table's label numbers as these classes, from 0 up, or with their numbers: 1:happy,2:sad.",
+            "Labels",
+            none="asked for where needed",
+        ),
+    ] = None
     crop: str = "none"
     num_workers: int = 2
     fold: int | None = None
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+    def tables(self) -> tuple[str, ...]:
+        """Return the files of ``table``, each by its whole name."""
+        named = self.table if self.table is not None else ()
+        several = named.split(",") if isinstance(named, str) else [named] if isinstance(named, os.PathLike) else named
+        return tuple(expand(path) for path in several)

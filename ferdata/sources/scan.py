@@ -41,7 +41,7 @@ class Scan:
     """Everything a source holds, sorted out: each row is accepted, skipped or rejected.
 
     Attributes:
-        source: ``affectnet``, ``rafdb`` or ``folder``.
+        source: ``affectnet``, ``fer2013``, ``folder``, ``table`` ...
         layout: Name of the layout as in the layout specification, e.g. ``AN-npy``.
         root: Folder or URL the item paths are relative to.
         classes: Class names; an item's label is an index into them.

@@ -35,7 +35,7 @@ class IngestSummary:
 
     Attributes:
         out: Folder or URL of the data set.
-        source: ``affectnet``, ``rafdb`` or ``folder``.
+        source: ``affectnet``, ``fer2013``, ``folder``, ``table`` ...
         layout: Layout the source was read as.
         codec: How pixels are stored.
         rows: Rows of the source: accepted, skipped and rejected together.

@@ -22,15 +22,15 @@ import pyarrow.parquet as pq
 
 from ferdata.errors import FerdataError, StoreError, WorkerError
 from ferdata.parallel import map_in_processes
+from ferdata.sources.files.parquet_columns import IMAGE_COLUMN, image_column
 from ferdata.sources.files.pixel_rows import read_pixel_row
 from ferdata.sources.files.text_tables import is_table
 from ferdata.store import Store
 
-__all__ = ["IMAGE_COLUMN", "open_parquet", "parquet_errors", "read_apart", "read_image", "table_of"]
+__all__ = ["open_parquet", "parquet_errors", "read_apart", "read_image", "table_of"]
 
 ResultT = TypeVar("ResultT")
 
-IMAGE_COLUMN = "image"
 _ROW = re.compile(r"(.+\.(?:parquet|csv|tsv|tab))#(\d+)", re.IGNORECASE | re.DOTALL)
 _CACHE_BYTES = 192 << 20
 _MAX_FILE_BYTES = 512 << 20
@@ -122,12 +122,12 @@ def parquet_errors(store: Store, path: str) -> Iterator[None]:
 
 
 def _read_row(root: str, path: str, row: int) -> bytes:
-    value = _ROW_GROUPS.row(root, path, row)
+    value, column = _ROW_GROUPS.row(root, path, row)
     data = value.get("bytes") if isinstance(value, dict) else value
     if isinstance(data, bytes):
         return data
     raise StoreError(
-        f"{path}#{row}: no image bytes found in column {IMAGE_COLUMN!r}, expected the image itself; embed the images"
+        f"{path}#{row}: no image bytes found in column {column!r}, expected the image itself; embed the images"
     )
 
 
@@ -136,46 +136,46 @@ class _RowGroups:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._files: dict[tuple[str, str, int], tuple[pq.ParquetFile, list[int]]] = {}
+        self._files: dict[tuple[str, str, int], tuple[pq.ParquetFile, list[int], str]] = {}
         self._groups: OrderedDict[tuple[str, str, int], Any] = OrderedDict()
         self._num_bytes = 0
 
-    def row(self, root: str, path: str, row: int) -> Any:
-        """Return the value of one row of the image column."""
+    def row(self, root: str, path: str, row: int) -> tuple[Any, str]:
+        """Return the value of one row of the image column, and the column's name."""
         with self._lock:
-            file, starts = self._file(root, path)
+            file, starts, column = self._file(root, path)
             if row >= starts[-1]:
                 raise StoreError(f"{path}#{row}: {starts[-1]:,} rows found, expected more; scan the source again")
             group = bisect_right(starts, row) - 1
             key = (root, path, group)
             if key not in self._groups:
-                self._groups[key] = _read_group(file, group, f"{path}#{row}")
+                self._groups[key] = _read_group(file, group, column, f"{path}#{row}")
                 self._num_bytes += self._groups[key].nbytes
                 while self._num_bytes > _CACHE_BYTES and len(self._groups) > 1:
                     self._num_bytes -= self._groups.popitem(last=False)[1].nbytes
             self._groups.move_to_end(key)
-            return self._groups[key][row - starts[group]].as_py()
+            return self._groups[key][row - starts[group]].as_py(), column
 
-    def _file(self, root: str, path: str) -> tuple[pq.ParquetFile, list[int]]:
+    def _file(self, root: str, path: str) -> tuple[pq.ParquetFile, list[int], str]:
         key = root, path, os.getpid()
         if key not in self._files:
             file = open_parquet(_store(root), path)
             rows = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
-            self._files[key] = file, [0, *accumulate(rows)]
+            self._files[key] = file, [0, *accumulate(rows)], image_column(file.schema_arrow) or IMAGE_COLUMN
         return self._files[key]
 
 
-def _read_group(file: pq.ParquetFile, group: int, where: str) -> pa.ChunkedArray:
+def _read_group(file: pq.ParquetFile, group: int, name: str, where: str) -> pa.ChunkedArray:
     # A few kilobytes can inflate to gigabytes: by compression, which the metadata tell, or by rows that repeat one
     # value, which only reading tells.
     found = file.metadata.row_group(group)
     columns = [found.column(number) for number in range(found.num_columns)]
-    columns = [column for column in columns if column.path_in_schema.split(".")[0] == IMAGE_COLUMN]
+    columns = [column for column in columns if column.path_in_schema.split(".")[0] == name]
     packed = sum(column.total_compressed_size for column in columns)
     unpacked = sum(column.total_uncompressed_size for column in columns)
     most = max(_MAX_FILE_BYTES, _MAX_INFLATION * packed)
     num_bytes, batches = 0, []
-    pieces = file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[IMAGE_COLUMN], use_threads=False)
+    pieces = file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[name], use_threads=False)
     for batch in pieces if unpacked <= most else ():
         batches.append(batch.column(0))
         num_bytes += batch.nbytes

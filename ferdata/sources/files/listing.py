@@ -35,6 +35,7 @@ __all__ = [
     "says_no_image",
     "shorten",
     "sort_names",
+    "split_in",
     "split_of",
 ]
 
@@ -63,6 +64,7 @@ _JUNK = frozenset((
 _JUNK_ENDINGS = (":zone.identifier", "@synoeastream", "@synoresource")
 _ARCHIVE = re.compile(r".*\.(rar|zip|tar|tgz|7z|gz|bz2|xz|zst|z\d\d|7z\.\d+|zip\.\d+|rar\.\d+)", re.IGNORECASE)
 _MAX_LISTED = 20
+_NOT_LETTERS = re.compile(r"[^a-z]+")
 _DIGITS = re.compile(r"(\d+)")
 _SPLITS = {
     "train": "train", "training": "train", "train_set": "train", "training_set": "train", "trainset": "train",
@@ -108,6 +110,13 @@ def is_archive(name: str) -> bool:
 def split_of(name: str) -> str | None:
     """Return ``train``, ``val`` or ``test`` for a split folder's name in any release and case, else None."""
     return _SPLITS.get(name_key(name).replace("-", "_").replace(" ", "_"))
+
+
+def split_in(path: str) -> str | None:
+    """Return the split that a word of a file's name tells, else the last folder above it that is called like one."""
+    *folders, name = path.lower().split("/")
+    words = [*_NOT_LETTERS.split(name), *reversed(folders)]
+    return next((split for word in words if (split := split_of(word))), None)
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:

@@ -15,6 +15,7 @@ from ferdata.sources.files.listing import is_image
 from ferdata.store import Store
 
 __all__ = [
+    "DELIMITERS",
     "Head",
     "are_equal",
     "decode_text",
@@ -22,6 +23,7 @@ __all__ = [
     "is_table",
     "iter_lines",
     "iter_rows",
+    "of_role",
     "plain_name",
     "read_head",
     "read_table",
@@ -35,7 +37,7 @@ _HEAD_BYTES = 1 << 16
 _BLOCK_BYTES = 1 << 22
 _SNIFFED_LINES = 20
 _SUFFIXES = (".csv", ".tsv", ".tab")
-_DELIMITERS = (",", "\t", ";", "|")
+DELIMITERS = (",", "\t", ";", "|")
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -197,7 +199,7 @@ def role_columns(header: Sequence[str]) -> tuple[list[int], list[int]]:
 
     The usual names come first: where ``label`` is there, ``emotion`` beside it is something else.
     """
-    return _of_role(header, _PATH_NAMES), _of_role(header, _LABEL_NAMES)
+    return of_role(header, _PATH_NAMES), of_role(header, _LABEL_NAMES)
 
 
 def find_columns(header: Sequence[str], where: str) -> tuple[int, int]:
@@ -220,7 +222,8 @@ def plain_name(cell: str) -> str:
     return _NOT_IN_NAME.sub("", cell).casefold()
 
 
-def _of_role(header: Sequence[str], names: Sequence[frozenset[str]]) -> list[int]:
+def of_role(header: Sequence[str], names: Sequence[frozenset[str]]) -> list[int]:
+    """Return the columns that bear a name of the first group that any bears one of."""
     plain = [plain_name(cell) for cell in header]
     found = ([column for column, name in enumerate(plain) if name in group] for group in names)
     return next((columns for columns in found if columns), [])
@@ -229,7 +232,7 @@ def _of_role(header: Sequence[str], names: Sequence[frozenset[str]]) -> list[int
 def _delimiter(lines: Sequence[str]) -> str:
     """Return what parts lines into the most cells that name columns or images; white space if nothing else does."""
     best, num_best = ",", 0
-    for delimiter in (*_DELIMITERS, " "):
+    for delimiter in (*DELIMITERS, " "):
         rows = _split(lines, delimiter)
         num_telling = sum(_is_telling(cell) for row in rows if len(row) > 1 for cell in row)
         if num_telling > num_best and (delimiter != " " or not num_best):

@@ -1,20 +1,19 @@
 """Detect parquet files with the columns ``image`` and ``label``."""
 
 import contextlib
-import re
 from dataclasses import replace
 
 from ferdata.errors import AmbiguousLayoutError, StoreError
 from ferdata.labels import RAFDB_BASIC
 from ferdata.sources.affectnet.totals import TENTH
 from ferdata.sources.files.image_bytes import open_parquet, parquet_errors, read_apart
-from ferdata.sources.files.listing import Tree, below, name_of, split_of
+from ferdata.sources.files.listing import Tree, below, name_of, split_in
 from ferdata.sources.files.matching import in_order
 from ferdata.sources.layout import Asked, Detection, Layout, Release
 from ferdata.sources.parquet.reader import scan
 from ferdata.store import Store
 
-__all__ = ["AN_PARQUET", "RAF_PARQUET"]
+__all__ = ["AN_PARQUET", "RAF_PARQUET", "parquet_files"]
 
 _PARQUET_DEPTH = 3
 
@@ -27,10 +26,10 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
     """
     tables: dict[str, list[str]] = {}
     ignored: list[str] = []
-    files = _parquet_files(tree, folder, depth=_PARQUET_DEPTH)
+    files = parquet_files(tree, folder)
     for path, names in zip(files, read_apart(_column_names, tree.store, files), strict=True):
         is_used = {"image", "label"} <= set(names)
-        (tables.setdefault(_table_split(path), []) if is_used else ignored).append(path)
+        (tables.setdefault(split_in(path) or "", []) if is_used else ignored).append(path)
     if not tables:
         return None
     unnamed = tables.pop("", [])
@@ -50,24 +49,19 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
     )
 
 
-def _parquet_files(tree: Tree, folder: str, *, depth: int) -> list[str]:
+def parquet_files(tree: Tree, folder: str, *, depth: int = _PARQUET_DEPTH) -> list[str]:
+    """Return the parquet files in a folder and in those below it, as far down as data sets are nested."""
     here = tree.folder(folder)
     found = here.paths(lambda name: name.lower().endswith(".parquet"))
     for name in here.dirs if depth and len(here.dirs) <= 16 else ():
         with contextlib.suppress(StoreError):  # one that cannot be listed is an error of whoever has to read it
-            found += _parquet_files(tree, below(folder, name), depth=depth - 1)
+            found += parquet_files(tree, below(folder, name), depth=depth - 1)
     return found
 
 
 def _column_names(store: Store, path: str) -> list[str]:
     with parquet_errors(store, path), open_parquet(store, path) as file:
         return list(file.schema_arrow.names)
-
-
-def _table_split(path: str) -> str:
-    parts = path.lower().split("/")
-    words = [*re.split(r"[^a-z]+", parts[-1]), *reversed(parts[:-1])]
-    return next((split for word in words if (split := split_of(word))), "")
 
 
 AN_PARQUET = Layout(

@@ -4,23 +4,21 @@ In: parquet files as the ``datasets`` library writes them. Out: a :class:`Scan` 
 Costs one read of the label columns; of the images only the counts of missing ones are read.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError, SourceError
 from ferdata.labels import AFFECTNET_ALL, KNOWN_NAMES, canonical_name
 from ferdata.sources.affectnet.totals import PART_OF_AFFECTNET
 from ferdata.sources.class_folders.orders import find_number_order, shown_counts
-from ferdata.sources.files.image_bytes import IMAGE_COLUMN, open_parquet, parquet_errors, read_apart
+from ferdata.sources.files.image_bytes import open_parquet, parquet_errors, read_apart
 from ferdata.sources.files.listing import shorten
 from ferdata.sources.files.matching import stem_of, whole_number
+from ferdata.sources.files.parquet_columns import IMAGE_COLUMN, refuse_bombs, rows_without_image, stored_names
 from ferdata.sources.idle_options import refuse_labels
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
@@ -31,9 +29,6 @@ from ferdata.store import Store
 __all__ = ["scan"]
 
 LABEL_COLUMN = "label"
-_FREE_BYTES = 64 << 20
-_MAX_PACKED_RATIO = 20
-_MAX_LABEL_BYTES = 256
 _CLASS_NUMBERS = range(len(AFFECTNET_ALL))
 
 
@@ -110,7 +105,7 @@ def _read_labels(store: Store, path: str) -> _LabelColumn:
     where = store.path(path)
     with parquet_errors(store, path), open_parquet(store, path) as file:
         is_text = _check_columns(file.schema_arrow, where)
-        _refuse_bombs(file.metadata, store.num_bytes(path), where)
+        refuse_bombs(file.metadata, store.num_bytes(path), where, [LABEL_COLUMN])
     # Repeated text is held once, as the file holds it: unpacked, a short file could fill any memory.
     repeated = [LABEL_COLUMN] if is_text else []
     with parquet_errors(store, path), open_parquet(store, path, as_dictionary=repeated) as file:
@@ -118,8 +113,8 @@ def _read_labels(store: Store, path: str) -> _LabelColumn:
         return _LabelColumn(
             path=path,
             values=column.to_pylist(),
-            names=_stored_names(file.schema_arrow),
-            without_image=_rows_without_image(file),
+            names=stored_names(file.schema_arrow, LABEL_COLUMN),
+            without_image=rows_without_image(file, IMAGE_COLUMN),
         )
 
 
@@ -141,56 +136,6 @@ def _check_columns(schema: pa.Schema, where: str) -> bool:
     if not (is_text or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         raise LayoutError(f"{where}: label column of type {kind} found, expected class numbers or class names")
     return is_text
-
-
-def _refuse_bombs(meta: pq.FileMetaData, num_bytes: int, where: str) -> None:
-    """Refuse a file whose labels alone unpack to gigabytes; images that do are rejected one by one when read.
-
-    Raises:
-        SourceError: If they do.
-    """
-    if meta.num_rows > num_bytes:
-        raise SourceError(
-            f"{where}: {meta.num_rows:,} rows in {num_bytes:,} bytes found, expected an image in each; "
-            "take another copy"
-        )
-    for group in map(meta.row_group, range(meta.num_row_groups)):
-        columns = map(group.column, range(group.num_columns))
-        unpacked = sum(column.total_uncompressed_size for column in columns if column.path_in_schema == LABEL_COLUMN)
-        most = _FREE_BYTES + _MAX_LABEL_BYTES * group.num_rows
-        if unpacked > most:
-            raise SourceError(
-                f"{where}: {unpacked:,} bytes of labels found in {group.num_rows:,} rows, expected at most {most:,}; "
-                "take another copy"
-            )
-
-
-def _stored_names(schema: pa.Schema) -> tuple[str, ...] | None:
-    """Return the class names that the ``datasets`` library stores in a file's schema, or None."""
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        names = features[LABEL_COLUMN]["names"]
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return None
-    is_list = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
-    return tuple(names) if is_list and not all(name.strip().isdecimal() for name in names) else None
-
-
-def _rows_without_image(file: pq.ParquetFile) -> frozenset[int]:
-    """Return the rows whose image is null; the column is read only where statistics count nulls and sizes are sane."""
-    found: set[int] = set()
-    start = 0
-    for group in range(file.num_row_groups):
-        meta = file.metadata.row_group(group)
-        for column in map(meta.column, range(meta.num_columns)):
-            leaf, most = column.path_in_schema, _FREE_BYTES + _MAX_PACKED_RATIO * column.total_compressed_size
-            is_bytes = leaf in (IMAGE_COLUMN, f"{IMAGE_COLUMN}.bytes") and column.statistics is not None
-            if is_bytes and column.statistics.null_count and column.total_uncompressed_size <= most:
-                values = file.read_row_group(group, columns=[leaf], use_threads=False).column(0).combine_chunks()
-                data = pc.struct_field(values, [0]) if pa.types.is_struct(values.type) else values
-                found.update(start + int(row) for row in pc.indices_nonzero(pc.is_null(data)).to_pylist())
-        start += meta.num_rows
-    return frozenset(found)
 
 
 def _order_of_numbers(

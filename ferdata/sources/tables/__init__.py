@@ -1,0 +1,1 @@
+"""Any images with a table of what they show: csv, tsv or parquet."""

@@ -1,0 +1,169 @@
+"""What the labels of a table mean: words by their meaning, numbers by names that the user gives; never by a guess.
+
+In: every label as written, with its number of rows. Out: the classes, and which of them each label is. Costs nothing.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ferdata.errors import AmbiguousLayoutError, LayoutError, OptionError
+from ferdata.labels import (
+    AFFECTNET_ALL,
+    ALPHABETICAL_7,
+    ALPHABETICAL_8,
+    RAFDB_BASIC,
+    canonical_name,
+    map_ids,
+    name_key,
+    plain_name,
+    union_classes,
+)
+from ferdata.sources.files.listing import natural_key, printable, shorten
+from ferdata.sources.files.matching import whole_number
+from ferdata.sources.idle_options import refuse_labels
+from ferdata.sources.options import LABEL_ORDERS, ScanOptions
+
+__all__ = ["Meaning", "find_meaning", "parse_class_names"]
+
+_MOST_CLASSES = 1000
+_MOST_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """What labels mean.
+
+    Attributes:
+        classes: The classes of the table: AffectNet's in its order, then others.
+        by_label: Label as written -> class name; labels that are no class are not in it.
+        has_expressions: One of them is an expression of AffectNet's; otherwise words like "none" are classes as well.
+    """
+
+    classes: tuple[str, ...]
+    by_label: Mapping[str, str]
+    has_expressions: bool
+
+
+def parse_class_names(names: str | Sequence[str] | Mapping[int, str] | None) -> dict[int, str] | tuple[str, ...]:
+    """Return the names of classes by number where numbers are given (``1:happy,2:sad``), else in their order.
+
+    Raises:
+        OptionError: If only some have a number, two have the same name or number, or one has no name.
+    """
+    if isinstance(names, Mapping):
+        parts = [f"{number}:{name}" for number, name in names.items()]
+    else:
+        parts = names.split(",") if isinstance(names, str) else [str(name) for name in names or ()]
+    numbered = [
+        (number, name)
+        for part in parts
+        if (number := whole_number((found := part.partition(":"))[0])) is not None and (name := found[2])
+    ]
+    plain = [plain_name(name) for name in ([name for _, name in numbered] or parts)]
+    numbers = [number for number, _ in numbered]
+    if not all(plain) or any(len(set(each)) < len(parts) for each in (list(map(name_key, plain)), numbers or plain)):
+        raise OptionError(
+            f"class_names: {shorten(parts)} found, expected different names, in the order of "
+            "their numbers (neutral,happy,sad), or each with its number (1:happy,2:sad)"
+        )
+    return dict(zip(numbers, plain, strict=True)) if numbers else tuple(plain)
+
+
+def find_meaning(counts: Mapping[str, int], options: ScanOptions, where: str) -> Meaning:
+    """Return what labels mean.
+
+    Args:
+        counts: Label as written -> rows.
+        options: What the user asks for: ``labels`` or ``class_names`` for numbers.
+        where: The table's path, for errors.
+
+    Raises:
+        AmbiguousLayoutError: If labels are numbers and nothing says what they stand for, or from where they count.
+        LayoutError: If there is no label, or there are too many different ones.
+        OptionError: If names for numbers are given and labels are words.
+    """
+    if not counts:
+        raise LayoutError(
+            f"{where}: no label found in any row, expected one in most; name the column, columns=label=NAME"
+        )
+    given = parse_class_names(options.class_names)
+    names = [*given.values()] if isinstance(given, dict) else [*given]
+    numbers = {label: number for label in counts if (number := whole_number(label)) is not None}
+    if 2 * sum(counts[label] for label in numbers) > sum(counts.values()):
+        named = _names_of_numbers(numbers, counts, given, options.labels, where)
+        by_label = {label: named[number] for label, number in numbers.items() if number in named}
+        order = names or [named[number] for number in sorted({*numbers.values()} & named.keys())]
+    elif options.labels is not None:
+        refuse_labels(where, options.labels, "labels with class names")
+    else:
+        known = {*map(name_key, names)}
+        words = {label: plain_name(label) for label in counts if label not in numbers}
+        by_label = {label: name for label, name in words.items() if not known or name_key(name) in known}
+        order = names or sorted(by_label.values(), key=natural_key)
+    if len(set(map(name_key, by_label.values()))) > _MOST_CLASSES:
+        raise LayoutError(
+            f"{where}: {len(by_label):,} different labels in {sum(counts.values()):,} rows found, "
+            f"expected at most {_MOST_CLASSES:,} classes; name the column of the labels, columns=label=NAME"
+        )
+    return _meaning(by_label, order)
+
+
+def _meaning(by_label: Mapping[str, str], order: Sequence[str]) -> Meaning:
+    spelling: dict[str, str] = {}
+    for name in order:
+        spelling.setdefault(name_key(name), printable(name))
+    # Words for one expression are one class, as where two tables were joined; but who has calm and neutral means two.
+    apart = {"calm"} if {"calm", "neutral"} <= spelling.keys() else set()
+    meant = {key: (key not in apart and canonical_name(name)) or name for key, name in spelling.items()}
+    names = list(dict.fromkeys(meant.values()))
+    classes = union_classes(names)
+    ids = dict(zip(names, map_ids(names, classes), strict=True))
+    called = {key: ids[name] for key, name in meant.items()}
+    has_known = any(canonical_name(name) for name in names)
+    return Meaning(
+        classes=classes,
+        by_label={label: classes[called[name_key(name)]] for label, name in by_label.items()},
+        has_expressions=has_known,
+    )
+
+
+def _names_of_numbers(
+    numbers: Mapping[str, int],
+    counts: Mapping[str, int],
+    given: dict[int, str] | tuple[str, ...],
+    labels: str | None,
+    where: str,
+) -> dict[int, str]:
+    if given and labels is not None:
+        raise OptionError(f"labels and class_names: {labels} and names found, expected one of them; leave one out")
+    if isinstance(given, dict):
+        return given
+    by_number = Counter[int]()
+    for label, number in numbers.items():
+        by_number[number] += counts[label]
+    shown = shorten([f"{number}: {by_number[number]:,}" for number in sorted(by_number)])
+    names = given or _order(labels, by_number)
+    if not names:
+        raise AmbiguousLayoutError(
+            f"{where}: labels are numbers and no class names are stored with them (rows {shown}), expected names, "
+            "since one number is another expression in every data set; give the names from 0 up with "
+            "class_names=neutral,happy,sad, or with their numbers as in class_names=1:happy,2:sad, "
+            f"or the order of a data set with labels={'|'.join(LABEL_ORDERS)}"
+        )
+    if 0 in by_number:
+        first = 0
+    elif len(names) in by_number or labels == "rafdb":
+        first = 1
+    else:
+        raise AmbiguousLayoutError(
+            f"{where}: numbers {shown} found, and {len(names)} names, expected to know whether {names[0]} is 0 or 1; "
+            f"write the numbers with the names, as in class_names=1:{names[0]},2:{names[1 % len(names)]}"
+        )
+    return dict(enumerate(names, first))
+
+
+def _order(labels: str | None, numbers: Mapping[int, int]) -> tuple[str, ...]:
+    if labels == "alphabetical":
+        return ALPHABETICAL_8 if max(numbers) >= len(ALPHABETICAL_7) + (0 not in numbers) else ALPHABETICAL_7
+    return {"affectnet": AFFECTNET_ALL, "rafdb": RAFDB_BASIC}.get(labels or "", ())
