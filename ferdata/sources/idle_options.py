@@ -29,7 +29,8 @@ def refuse_idle_options(detection: Detection, options: ScanOptions) -> None:
         )
     if options.fold is not None and not layout.folds:
         raise OptionError(
-            f"{where}: fold {options.fold} asked for, but {layout} has no folds of its own; leave fold= out"
+            f"{where}: fold {options.fold} asked for, but {layout} has no folds of its own; leave fold= out, "
+            "or say by folds= into how many train is divided"
         )
     if options.fold is not None and options.fold > layout.folds:
         raise OptionError(

@@ -75,6 +75,15 @@ def test_a_condition_is_on_columns_and_on_fields_of_the_source(where: str, kept:
     assert any(told in note for note in notes) == (of_val < 9)
 
 
+def test_what_is_left_out_needs_no_group() -> None:
+    """Of CK+, some images are of nobody known: without these, persons are kept apart."""
+    half = {"group_by": "dir ([0])", "where": "path != 'dir 1/1.jpg' and lit == 1", "val": 0.1}
+    with pytest.raises(OptionError, match=r"no group is small enough"):
+        choose(scan(), **half)
+    with pytest.raises(OptionError, match=r"group_by: 45 of 90 images do not have a path in which"):
+        choose(scan(), group_by="dir ([0])", val=0.1)
+
+
 @pytest.mark.parametrize(
     ("where", "text"),
     [

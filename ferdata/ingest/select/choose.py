@@ -141,7 +141,7 @@ class _Choice:
                 f"{', '.join(by.values())}: {self._scan.root} holds {present}, expected a train split to cut from; "
                 "leave it out"
             )
-        groups = None if asked.group_by is None else self._fields.groups(asked.group_by)
+        groups = None if asked.group_by is None else self._fields.groups(asked.group_by, self._used())
         if asked.folds is not None:
             self._cut_fold(asked.folds, groups)
         train = self._positions("train")
@@ -168,6 +168,9 @@ class _Choice:
         if limit < counts.sum() or self._asked.balanced:
             kept = choose_limit(self.selection, limit, self._seed, is_balanced=self._asked.balanced)
             self.skip("limit", np.flatnonzero(kept.codes != self.selection.codes))
+
+    def _used(self) -> np.ndarray:
+        return np.flatnonzero(self.selection.codes != LEFT_OUT)
 
     def _positions(self, split: str) -> np.ndarray:
         return self.selection.positions(split) if split in self.selection.splits else np.zeros(0, np.int64)
@@ -249,10 +252,9 @@ class _Choice:
 
     def _note_shared(self, official: list[str], groups: np.ndarray) -> None:
         """Warn of groups that splits of the source's own share with others."""
-        used = np.flatnonzero(self.selection.codes != LEFT_OUT)
         for name in official:
             own = self._positions(name)
-            shared = np.intersect1d(groups[own], groups[np.setdiff1d(used, own)])
+            shared = np.intersect1d(groups[own], groups[np.setdiff1d(self._used(), own)])
             if name != "train" and len(shared):
                 self.notes.append(
                     f"Warning: {len(shared):,} groups of {name}, which came with the source, are in other splits too."

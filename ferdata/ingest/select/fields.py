@@ -57,15 +57,16 @@ class ItemFields:
         columns = {name: self._column(name) for name in sorted(condition.columns) or ["label"]}
         return condition.rows(pa.table(columns))
 
-    def groups(self, by: str) -> np.ndarray:
+    def groups(self, by: str, used: np.ndarray) -> np.ndarray:
         """Return int64 ``[items]``, equal where items belong together.
 
         Args:
             by: Name of a column or field, or a regular expression with parentheses, which is searched in the path below
                 the source folder; what the parentheses catch is the group.
+            used: Positions of the items that must have one.
 
         Raises:
-            OptionError: If an item has no such value, or the expression is not found in its path.
+            OptionError: If one of them has no such value, or the expression is not found in its path.
         """
         paths = self._table.column("path").to_pylist()
         found: Sequence[Hashable | None]
@@ -80,9 +81,9 @@ class ItemFields:
             telling = [name for name in self._filled if name not in _EACH_ITS_OWN]
             fields = ", ".join((*telling, *self._named))
             what = f"a {by}" if is_column else f"a field {by!r}; fields are {fields}"
-        if missing := [path for path, group in zip(paths, found, strict=True) if group is None]:
+        if missing := [paths[position] for position in used if found[position] is None]:
             raise OptionError(
-                f"group_by: {len(missing):,} of {len(paths):,} images do not have {what}, such as {missing[0]}; "
+                f"group_by: {len(missing):,} of {len(used):,} images do not have {what}, such as {missing[0]}; "
                 "name a field that all have, or the part of every path that names its group, "
                 "as in group_by='(person[0-9]+)'"
             )
