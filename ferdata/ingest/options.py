@@ -115,7 +115,7 @@ class IngestOptions:
 
     def selection_settings(self) -> dict[str, Any]:
         """Return the settings that decide which samples are where, as they stand in the index."""
-        scan = ("classes", "labels", "crop", "rafdb_images", "automatic", "keep_non_emotion", "votes")
+        scan = ("classes", "labels", "crop", "rafdb_images", "automatic", "frames", "keep_non_emotion", "votes")
         return {"seed": self.seed} | {name: getattr(self.scan, name) for name in scan} | self.splits.to_json()
 
 

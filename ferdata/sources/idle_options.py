@@ -27,6 +27,10 @@ def refuse_idle_options(detection: Detection, options: ScanOptions) -> None:
         raise OptionError(
             f"{where}: rafdb_images original asked for, but {layout} has no choice of images; leave rafdb_images= out"
         )
+    if options.frames is not None and not layout.has_sequences:
+        raise OptionError(
+            f"{where}: frames {options.frames} asked for, but {layout} has no clips of frames; leave frames= out"
+        )
     if options.fold is not None and not layout.folds:
         raise OptionError(
             f"{where}: fold {options.fold} asked for, but {layout} has no folds of its own; leave fold= out, "

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
 __all__ = ["DATA_SETS", "DRAWN", "SOURCES", "Asked", "Detection", "Layout", "Release"]
 
-DATA_SETS: Mapping[str, str] = {"affectnet": "AffectNet", "rafdb": "RAF-DB", "fer2013": "FER2013", "ferplus": "FERPlus"}
+DATA_SETS: Mapping[str, str] = {
+    "affectnet": "AffectNet",
+    "rafdb": "RAF-DB",
+    "fer2013": "FER2013",
+    "ferplus": "FERPlus",
+    "jaffe": "JAFFE",
+    "kdef": "KDEF",
+    "ckplus": "CK+",
+    "affwild2": "Aff-Wild2",
+    "dfew": "DFEW",
+}
 """Data sets by the names of their sources -> what to call them to the user."""
 
 DRAWN: Mapping[str, str] = {**DATA_SETS, "table": "images with a table"}
@@ -73,6 +83,7 @@ class Layout:
         has_originals: There are original photographs too, which ``rafdb_images`` asks for.
         may_need_order: Its labels can be numbers without names, so ``labels`` can have a use; its reader decides.
         side: Width and height of its images in pixels, where all have the same.
+        has_sequences: Its images are frames, of which ``frames`` asks for some.
         folds: How many folds of its own the release has, one of which is read at a time; 0 if it has none.
         has_votes: Its labels are votes of several people, so ``votes`` has a use.
         parts: Folders that its reader knows, in a split folder or else in the root; images in others are unread.
@@ -91,6 +102,7 @@ class Layout:
     has_originals: bool = False
     may_need_order: bool = False
     side: int | None = None
+    has_sequences: bool = False
     folds: int = 0
     has_votes: bool = False
     parts: tuple[str, ...] = ()

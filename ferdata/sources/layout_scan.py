@@ -12,7 +12,7 @@ from ferdata.errors import SourceError
 from ferdata.labels import AFFECTNET_ALL, NON_EMOTIONS, choose_classes, soft_labels
 from ferdata.sources.completeness import compare_totals, count_items
 from ferdata.sources.files.matching import whole_number
-from ferdata.sources.layout import Detection
+from ferdata.sources.layout import Detection, Release
 from ferdata.sources.options import ScanOptions
 from ferdata.sources.scan import Scan, ScanBuilder, Verdict, rejected
 from ferdata.sources.unread import ignored_files, ignored_images
@@ -82,6 +82,12 @@ class LayoutScan(ScanBuilder):
                 "every row is kept, later ones with the line number in the key."
             )
 
+    def note_people(self) -> None:
+        """Note that a set of few people comes without splits, and how to cut them."""
+        self.notes.append(
+            "There is no official split; cut one that keeps people apart: val=0.1 with group_by=person, for instance."
+        )
+
     def note_missing_folders(self) -> None:
         """Warn of a release of train and test that there is no folder for one of them."""
         missing = [split for split in ("train", "test") if split not in self._detection.splits]
@@ -122,17 +128,23 @@ class LayoutScan(ScanBuilder):
                 f"expected {expected}; check that this is the right label file"
             )
 
-    def finish(self) -> Scan:
+    def finish(
+        self, *, units: Counter[tuple[str, str]] | None = None, releases: Sequence[Release] | None = None
+    ) -> Scan:
         """Return the scan, with notes on its counts per split and class, and on whether it is complete.
 
         Rows that a rule skipped count too; those of an automatically annotated part are compared apart.
+
+        Args:
+            units: (split, class name) -> sequences or clips, where these are what is known of the release.
+            releases: The releases that this one can be, where the layout has others too.
         """
         layout = self.layout
         scan = self.build(source=layout.source, layout=layout.name, root=self._detection.root, classes=self.classes)
         accepted = count_items(scan)
-        compared = accepted + self.left_out
+        compared = accepted + self.left_out if units is None else units.copy()
         compared.subtract(self.automatic)
-        notes, complete = compare_totals(layout.releases, +compared)
+        notes, complete = compare_totals(layout.releases if releases is None else releases, +compared)
         if self.automatic and layout.automatic:
             part_notes, part_complete = compare_totals([layout.automatic], self.automatic)
             notes += part_notes

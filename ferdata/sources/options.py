@@ -48,6 +48,15 @@ class ScanOptions:
         str, Setting("Read RAF-DB's images in this form.", "Source", choices=("aligned", "original"))
     ] = "aligned"
     automatic: Annotated[bool, Setting("Add AffectNet's automatically annotated part to train.", "Source")] = False
+    frames: Annotated[
+        int | None,
+        Setting(
+            "Take this many frames of a clip, evenly spaced; of a sequence of CK+ the last ones.",
+            "Source",
+            none="all; CK+: 3",
+            least=1,
+        ),
+    ] = None
     keep_non_emotion: Annotated[bool, Setting("Keep labels that are no expression, as None and Unknown.", "Labels")] = (
         False
     )

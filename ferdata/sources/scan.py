@@ -196,7 +196,7 @@ class ScanBuilder:
             classes=tuple(classes),
             items=ItemTable(table),
             rejects=self.rejects,
-            skipped=dict(self.skipped),
+            skipped=dict(+self.skipped),
             repairs=dict(+self.repairs),
             notes=self.notes,
         )

@@ -42,6 +42,10 @@ def words_of_code() -> tuple[set[str], set[str]]:
                     rules |= texts_in(rule)
                 case ast.Assign(targets=[ast.Name(id="reason")], value=ast.Constant(value=str(reason))):
                     reasons.add(reason)
+                case ast.AugAssign(
+                    target=ast.Subscript(value=ast.Attribute(attr="skipped"), slice=ast.Constant(value=rule))
+                ):
+                    rules.add(str(rule))
                 case ast.Call(func=ast.Attribute(attr="skip"), args=[ast.Constant(value=str(rule)), _]):
                     rules.add(rule)
     return reasons, rules

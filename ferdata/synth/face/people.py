@@ -4,14 +4,14 @@ In: a class and a seed. Out: a :class:`Portrait` of plain values that any camera
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ferdata.synth.face.expression import Expression, sample_expression
 from ferdata.synth.face.geometry import Proportions
 
-__all__ = ["STYLES", "Light", "Person", "Portrait", "Pose", "Shot", "sample_portrait"]
+__all__ = ["STYLES", "Light", "Person", "Portrait", "Pose", "Shot", "grow", "sample_person", "sample_portrait"]
 
 Colour = np.ndarray
 """float ``[3]``, red, green, blue in 0..255."""
@@ -154,6 +154,26 @@ def sample_portrait(label: int, seed: int) -> Portrait:
         pose=pose,
         dice=rng.random(32),
     )
+
+
+def sample_person(seed: int, *, feminine: bool) -> Person:
+    """Draw who is to be in many portraits; the same seed gives the same person."""
+    rng = np.random.default_rng(seed)
+    while (person := _person(rng)).feminine != feminine:
+        pass
+    return person
+
+
+def grow(portrait: Portrait, share: float) -> Portrait:
+    """Return a portrait on the way to its expression: at rest where ``share`` is 0, all there at 1."""
+    full = portrait.expression
+    expression = replace(
+        full,
+        pulls=full.pulls * share,
+        valence=round(full.valence * share, 6),
+        arousal=round(full.arousal * share, 6),
+    )
+    return replace(portrait, expression=expression)
 
 
 def _person(rng: np.random.Generator) -> Person:

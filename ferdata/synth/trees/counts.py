@@ -79,18 +79,19 @@ def _held_out(count: int, totals: Sequence[int], whole: int) -> int:
 def share_out(count: int, weights: Sequence[int], *, fewest: int) -> list[int]:
     """Divide ``count`` by ``weights``, whole numbers that add up exactly (largest remainders first).
 
-    Every share is at least ``fewest``, or as near to it as ``count`` allows.
+    Every share but that of a weight of 0 is at least ``fewest``, or as near to it as ``count`` allows.
     """
+    wanted = np.array(weights) > 0
     floor = min(fewest, count // len(weights))
     exact = np.array(weights, float) * (count / sum(weights))
     # A share below the floor is raised to it; the others pay in proportion, which can push more of them below.
-    low = exact < floor
+    low = wanted & (exact < floor)
     while True:
         rest = count - floor * int(low.sum())
         exact = np.where(low, floor, np.array(weights, float) * (rest / max(1, sum(np.array(weights)[~low]))))
-        if not (exact < floor)[~low].any():
+        if not (wanted & ~low & (exact < floor)).any():
             break
-        low |= exact < floor
+        low |= wanted & (exact < floor)
     shares = np.floor(exact + 1e-9).astype(int)
     order = np.argsort(shares - exact, kind="stable")
     shares[order[: count - int(shares.sum())]] += 1

@@ -5,21 +5,21 @@ In: batches in the order of the tree. Out: what each added, in the same order. O
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ferdata.errors import StoreError
 from ferdata.labels import AFFECTNET_ALL
 from ferdata.parallel import map_in_processes
 from ferdata.store import Store
-from ferdata.synth.face.people import Portrait, sample_portrait
+from ferdata.synth.face.people import Portrait, sample_person, sample_portrait
 from ferdata.synth.face.textures import load_bank
 from ferdata.synth.trees.counts import portrait_seed
 from ferdata.synth.trees.files import Drawing, File, PlannedImage, Row
 
 __all__ = ["Batch", "DrawnBatch", "draw_batches"]
 
-_LIKE = {"Unknown": "Uncertain", "NF": "No-Face"}
+_LIKE = {"Unknown": "Uncertain", "NF": "No-Face", "Other": "None"}
 """Classes that AffectNet has under another name."""
 
 DrawImage = Callable[[Portrait, PlannedImage], Drawing]
@@ -88,7 +88,11 @@ def _draw_batch(folder: str | None, draw: DrawImage, batch: Batch) -> DrawnBatch
         name = batch.classes[image.label]
         official = AFFECTNET_ALL.index(_LIKE.get(name, name))
         seed = portrait_seed(batch.tree, image.split, image.number, batch.seed)
-        drawing = draw(sample_portrait(official, seed), image)
+        portrait = sample_portrait(official, seed)
+        if image.person is not None:
+            who = portrait_seed(batch.tree, "person", image.person, batch.seed)
+            portrait = replace(portrait, person=sample_person(who, feminine=image.person % 2 == 0))
+        drawing = draw(portrait, image)
         num_bytes += sum(len(content) for _, content in drawing.images)
         rows += drawing.rows
         added = (*drawing.images, *drawing.notes)

@@ -31,6 +31,8 @@ class PlannedImage:
         label: Class, as a position in the layout's classes.
         size: Side of the face in pixels.
         spoiled: The release has a bad row right after this image.
+        person: Who is shown, even numbers are women; None where every image is of somebody else.
+        take: How many images of this person and class come before.
     """
 
     split: str
@@ -38,6 +40,8 @@ class PlannedImage:
     label: int
     size: int
     spoiled: bool = False
+    person: int | None = None
+    take: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 In: nothing. Out: the values that :data:`ferdata.synth.trees.recipes.RECIPES` lists.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ferdata.sources.layout import Layout
@@ -25,6 +25,10 @@ class Recipe:
         folders: Folders that are there even where they stay empty.
         headers: Path of a list, or of the folder that lists lie in -> first line of such a list; none has it otherwise.
         has_bad_row: The release has one unusable row in its first split.
+        people: Who is in a release of few people with many images each; even numbers are women.
+        frames: Images of a clip or sequence, which is drawn at once and has one class.
+        resting: How many of these are neutral, whatever the class.
+        weights: Split -> shares of the classes, where the release's own counts are not of images, or not known.
     """
 
     layout: Layout
@@ -34,15 +38,23 @@ class Recipe:
     first_number: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
     has_bad_row: bool = False
+    people: Sequence[int] = ()
+    frames: int = 1
+    resting: int = 0
+    weights: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Classes of the release, in the order of its ids."""
+        if self.weights:
+            return self.layout.classes
         known = [counts for counts in self.layout.releases[0].splits.values() if not isinstance(counts, int)]
         return tuple(name for name in self.layout.classes if any(name in counts for counts in known))
 
-    def totals(self) -> dict[str, list[int]]:
-        """Return images per split and class of the release."""
+    def totals(self) -> Mapping[str, Sequence[int]]:
+        """Return images (or clips) per split and class of the release."""
+        if self.weights:
+            return self.weights
         splits = self.layout.releases[0].splits
         return {
             split: [counts[name] for name in self.classes]

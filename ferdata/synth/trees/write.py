@@ -3,10 +3,12 @@
 In: a source, a folder and a count. Out: the tree and a :class:`SyntheticSummary`. Costs about 3 ms of a core an image.
 """
 
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 from ferdata.errors import OptionError
@@ -72,7 +74,7 @@ def write_synthetic(
     Args:
         source: ``affectnet`` or ``rafdb``.
         root: Folder or fsspec URL; new or empty.
-        count: Labelled images in all splits together.
+        count: Labelled images in all splits together; of whole clips, where the layout has clips, one at least.
         size: Side of the face in pixels; 224 for AffectNet and 100 for RAF-DB where None. Photographs are larger.
         seed: Another seed gives other faces.
         num_workers: Processes; one per core where None.
@@ -91,7 +93,8 @@ def write_synthetic(
     size = (plan.layout.side or CROP_SIDE) if size is None else size
     num_workers = usable_cores() if num_workers is None else num_workers
     _check(size=size, seed=seed, num_workers=num_workers)
-    splits = plan_splits(plan.totals(), count, seed=seed, gaps=plan.gaps, first_number=plan.first_number)
+    clips = max(1, count // plan.frames) if count > 0 else count
+    splits = plan_splits(plan.totals(), clips, seed=seed, gaps=plan.gaps, first_number=plan.first_number)
     store = Store(root)
     check_vacant(store)
 
@@ -107,14 +110,9 @@ def write_synthetic(
             num_bytes += drawn.image_bytes
             for path, row in drawn.rows:
                 lists.write(path, row)
-            done += len(batch.images)
+            done += plan.frames * len(batch.images)
             if progress is not None:
-                progress(done, count)
-    classes = plan.classes
-    counts = {
-        split.name: {of_class: int((split.labels == label).sum()) for label, of_class in enumerate(classes)}
-        for split in splits
-    }
+                progress(min(done, count), count)
     return SyntheticSummary(
         source=source,
         layout=name,
@@ -122,7 +120,7 @@ def write_synthetic(
         images=done,
         bytes=num_bytes,
         seconds=time.perf_counter() - started,
-        counts=counts,
+        counts={split.name: _counts(plan, split) for split in splits},
     )
 
 
@@ -145,16 +143,39 @@ def _check(*, size: int, seed: int, num_workers: int) -> None:
 
 
 def _batches(name: str, plan: Recipe, splits: list[SplitPlan], size: int, seed: int) -> Iterator[Batch]:
+    people = _people(plan, sum(len(split.numbers) for split in splits))
+    of_class: Counter[int] = Counter()
     for split in splits:
         spoiled = 3 * len(split.numbers) // 4 if plan.has_bad_row and split is splits[0] else -1
-        pairs = enumerate(zip(split.numbers.tolist(), split.labels.tolist(), strict=True))
-        images = tuple(
-            PlannedImage(split=split.name, number=number, label=label, size=size, spoiled=place == spoiled)
-            for place, (number, label) in pairs
-        )
+        images: list[PlannedImage] = []
+        for place, (number, label) in enumerate(zip(split.numbers.tolist(), split.labels.tolist(), strict=True)):
+            image = PlannedImage(split=split.name, number=number, label=label, size=size, spoiled=place == spoiled)
+            if people:
+                take, who = divmod(of_class[label], len(people))
+                image = replace(image, person=people[who], take=take)
+            of_class[label] += 1
+            images.append(image)
         for start in range(0, len(images), _BATCH_IMAGES):
-            batch = images[start : start + _BATCH_IMAGES]
+            batch = tuple(images[start : start + _BATCH_IMAGES])
             yield Batch(tree=name, classes=plan.classes, images=batch, seed=seed)
+
+
+def _people(plan: Recipe, count: int) -> Sequence[int]:
+    """Return who is in a tree: as many of the release's people as leave each of them as many images, but two."""
+    whole = sum(map(sum, plan.totals().values()))
+    if plan.people and count > whole:
+        raise OptionError(
+            f"count: {plan.frames * count:,} found, expected at most {plan.frames * whole:,}: {plan.layout} names its "
+            f"images by {len(plan.people)} people, of whom there are no more"
+        )
+    return plan.people[: max(2, math.ceil(len(plan.people) * count / whole))]
+
+
+def _counts(plan: Recipe, split: SplitPlan) -> dict[str, int]:
+    """Return the images of every class in a split."""
+    clips = {name: int((split.labels == label).sum()) for label, name in enumerate(plan.classes)}
+    counts = {name: (plan.frames - plan.resting) * number for name, number in clips.items()}
+    return counts | {"Neutral": counts["Neutral"] + plan.resting * sum(clips.values())} if plan.resting else counts
 
 
 class _Lists:

@@ -1,0 +1,98 @@
+"""Detect CK+: folders of sequences beside those of their emotions, or class folders of frames with CK+'s names."""
+
+from ferdata.errors import LayoutError
+from ferdata.labels import CKPLUS, canonical_name
+from ferdata.sources.ckplus.class_reader import scan_classes
+from ferdata.sources.ckplus.frames import FRAME_NAME, SUBJECT
+from ferdata.sources.ckplus.sequence_reader import scan_sequences
+from ferdata.sources.files.listing import Tree, below
+from ferdata.sources.files.matching import stem_of
+from ferdata.sources.layout import Asked, Detection, Layout, Release
+
+__all__ = ["CKPLUS_48", "CKPLUS_SEQUENCES", "LABELLED"]
+
+_KINDS = {"_emotion.txt": "emotions", "_landmarks.txt": "landmarks", "_facs.txt": "action units"}
+_LEVELS = 2
+_MAX_CHILDREN = 64
+
+
+def _find_sequences(tree: Tree, folder: str, asked: Asked) -> Detection | None:
+    """Look for ``S005/001/`` with images, and for the same with ``_emotion.txt``, in whatever folders.
+
+    Raises:
+        LayoutError: If there are sequences and no emotions.
+    """
+    found: dict[str, str] = {}
+    waiting = [(folder, 0)]
+    while waiting:
+        path, level = waiting.pop(0)
+        here = tree.folder(path)
+        if any(SUBJECT.fullmatch(name) for name in here.dirs):
+            if kind := _kind(tree, path):
+                found.setdefault(kind, path)
+        elif level < _LEVELS and len(here.dirs) <= _MAX_CHILDREN:
+            waiting += [(below(path, name), level + 1) for name in here.dirs]
+    if "images" not in found:
+        return None
+    if "emotions" not in found:
+        raise LayoutError(
+            f"{tree.store.path(found['images'])}: sequences of CK+ found, but no "
+            "S005/001/S005_001_00000011_emotion.txt beside them, expected both; "
+            "unpack Emotion_labels.zip into the same folder"
+        )
+    return Detection(layout=CKPLUS_SEQUENCES, root=folder, folders=found)
+
+
+def _kind(tree: Tree, folder: str) -> str | None:
+    """Return what the first files of the sequences in a folder are; most folders of emotions are empty."""
+    for subject in tree.folder(folder).dirs:
+        for session in tree.folder(below(folder, subject)).dirs:
+            inside = tree.folder(below(folder, subject, session))
+            if any(FRAME_NAME.fullmatch(stem_of(name)) for name in inside.images):
+                return "images"
+            for name in inside.files:
+                for ending, kind in _KINDS.items():
+                    if name.lower().endswith(ending):
+                        return kind
+    return None
+
+
+def _find_classes(tree: Tree, folder: str, asked: Asked) -> Detection | None:
+    """Look for class folders, most of whose images are called like frames of CK+."""
+    classes = {name: known for name in tree.folder(folder).dirs if (known := canonical_name(name))}
+    for name in classes:
+        images = tree.folder(below(folder, name)).images
+        if images:
+            is_ckplus = 2 * sum(FRAME_NAME.fullmatch(stem_of(image)) is not None for image in images) > len(images)
+            return Detection(layout=CKPLUS_48, root=folder, class_folders=classes) if is_ckplus else None
+    return None
+
+
+LABELLED = dict(zip(CKPLUS[1:], (45, 18, 59, 25, 69, 28, 83), strict=True))
+"""Sequences of the release that have an emotion."""
+
+CKPLUS_SEQUENCES = Layout(
+    name="CK+-sequences",
+    source="ckplus",
+    detector=_find_sequences,
+    scan=scan_sequences,
+    sign="cohn-kanade-images/S005/001/ beside Emotion/S005/001/",
+    classes=CKPLUS,
+    releases=(Release(title="the 327 labelled sequences of CK+", splits={"train": LABELLED}),),
+    has_sequences=True,
+)
+CKPLUS_48 = Layout(
+    name="CK+48",
+    source="ckplus",
+    detector=_find_classes,
+    scan=scan_classes,
+    sign="anger/S010_004_00000017.png",
+    classes=CKPLUS[1:],
+    releases=(
+        Release(
+            title="the Kaggle set of CK+ frames",
+            splits={"train": {name: 3 * number for name, number in LABELLED.items()}},
+        ),
+    ),
+    side=48,
+)

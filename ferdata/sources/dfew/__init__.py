@@ -1,0 +1,1 @@
+"""DFEW: clips of films as frames, with a label a clip and five folds."""

@@ -1,0 +1,1 @@
+"""Sets whose file names say everything: JAFFE and KDEF."""
