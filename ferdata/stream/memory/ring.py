@@ -151,6 +151,9 @@ class Ring:
         batch_size: Rows of a slot.
         row_bytes: Bytes of a row.
         between_processes: Whether worker processes fill them.
+
+    Attributes:
+        rows: uint8 ``[num_slots * batch_size, row_bytes]``; slot ``s`` starts at row ``s * batch_size``.
     """
 
     def __init__(self, *, num_slots: int, batch_size: int, row_bytes: int, between_processes: bool = True) -> None:
@@ -158,18 +161,11 @@ class Ring:
         self.batch_size = batch_size
         num_bytes = max(1, num_slots * batch_size * row_bytes)
         self.memory = SharedBytes(num_bytes, between_processes=between_processes)
-        self._rows = self.memory.array()[: num_slots * batch_size * row_bytes].reshape(
-            num_slots * batch_size, row_bytes
-        )
+        self.rows = self.memory.array()[: num_slots * batch_size * row_bytes].reshape(-1, row_bytes)
         self.slot_bytes = batch_size * row_bytes
-        self.address = int(self._rows.ctypes.data)
+        self.address = int(self.rows.ctypes.data)
         self._free = deque(range(num_slots))
         self._lent: dict[int, weakref.ref[Lease]] = {}
-
-    @property
-    def rows(self) -> np.ndarray:
-        """uint8 ``[num_slots * batch_size, row_bytes]``; slot ``s`` starts at row ``s * batch_size``."""
-        return self._rows
 
     @property
     def num_free(self) -> int:
@@ -188,7 +184,7 @@ class Ring:
 
     def complete(self, slot: int, samples: np.ndarray) -> np.ndarray:
         """Clear the rows of padding (-1); return a batch's rows, uint8 ``[n, row_bytes]``, once they are filled."""
-        rows = self._rows[slot * self.batch_size :][: len(samples)]
+        rows = self.rows[slot * self.batch_size :][: len(samples)]
         if samples[-1] < 0:
             rows[samples < 0] = 0
         return rows

@@ -4,27 +4,18 @@ In: portions and a ring. Out: jobs for the workers, and the slots of what is fil
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from ferdata.errors import FerdataError
 from ferdata.stream.memory.ring import Ring
 from ferdata.stream.order.windows import Portion, sort_samples
-from ferdata.stream.workers.job import Ack, JobRecord, SharedPlan
+from ferdata.stream.workers.job import Ack, JobRecord
+from ferdata.stream.workers.workers import Workers
 
-__all__ = ["Executor", "Filling", "Prefetcher"]
-
-
-class Executor(Protocol):
-    """Who does jobs."""
-
-    plan: SharedPlan
-
-    def send(self, jobs: Sequence[JobRecord]) -> None:
-        """Have jobs done."""
+__all__ = ["Filling", "Prefetcher"]
 
 
 @dataclass(slots=True)
@@ -54,7 +45,7 @@ class Prefetcher:
     Args:
         portions: They in order; those of later epochs follow if the next epoch is to begin before this one ends.
         ring: Where batches are built.
-        executor: Who fills them.
+        workers: Who fills them.
         job_samples: Most samples of a job.
         verify: Returns which checksums of samples to verify, see :meth:`ferdata.stream.order.windows.Checked.needs`.
     """
@@ -63,14 +54,14 @@ class Prefetcher:
         self,
         portions: Iterator[Portion],
         ring: Ring,
-        executor: Executor,
+        workers: Workers,
         *,
         job_samples: int,
         verify: Callable[[np.ndarray, int], int],
     ) -> None:
         self._portions = portions
         self._ring = ring
-        self._executor = executor
+        self._workers = workers
         self._job_samples = job_samples
         self._verify = verify
         self._next = next(portions, None)
@@ -111,7 +102,7 @@ class Prefetcher:
         return ahead > 1 or (ahead == 1 and portion.window.first_batch > 0)
 
     def _send(self, portion: Portion) -> bool:
-        plan = self._executor.plan
+        plan = self._workers.plan
         if len(self._filling) == plan.num_regions:
             return False
         slots = self._ring.take(portion.num_batches)
@@ -127,5 +118,5 @@ class Prefetcher:
             for first in range(0, len(samples), size)
         ]
         self._filling.append(Filling(portion, deque(slots), len(jobs)))
-        self._executor.send(jobs)
+        self._workers.send(jobs)
         return True

@@ -9,7 +9,6 @@ import signal
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,9 +38,18 @@ class ShardPool:
         opened: The split.
         max_open: Most shards that hold a descriptor.
         reading: int64 ``[1]``: where the number of the shard being read is noted, for whoever finds this process dead.
+        are_payloads: Copy payloads as they are, to the bytes of ``out`` that ``rows`` say, in place of decoding.
     """
 
-    def __init__(self, opened: OpenSplit, *, max_open: int = 256, reading: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        opened: OpenSplit,
+        *,
+        max_open: int = 256,
+        reading: np.ndarray | None = None,
+        are_payloads: bool = False,
+    ) -> None:
+        self._are_payloads = are_payloads
         self._opener = ShardOpener(opened)
         self._map = ShardMap(opened.shard_sizes)
         self._max_open, self._may_open = max_open, _may_open()
@@ -53,19 +61,12 @@ class ShardPool:
 
     def read_rows(self, samples: np.ndarray, out: np.ndarray, rows: np.ndarray, *, verify: bool | np.ndarray) -> int:
         """Decode samples (indices ascending) into ``out[rows]``, verified where ``verify`` says; return bytes read."""
-        return sum(
-            self.shard(shard).read_rows(positions, out, rows[part], verify=_part_of(verify, part))
-            for shard, part, positions in self._map.by_shard(samples)
-        )
-
-    def read_payloads(
-        self, samples: np.ndarray, out: np.ndarray, starts: np.ndarray, *, verify: bool | np.ndarray
-    ) -> int:
-        """Copy payloads of samples to ``out``, uint8 ``[bytes]``, each from its start on; else as :meth:`read_rows`."""
-        return sum(
-            self.shard(shard).read_payloads(positions, out, starts[part], verify=_part_of(verify, part))
-            for shard, part, positions in self._map.by_shard(samples)
-        )
+        num_bytes = 0
+        for shard, part, positions in self._map.by_shard(samples):
+            reader, due_part = self.shard(shard), verify if isinstance(verify, bool) else verify[part]
+            read = reader.read_payloads if self._are_payloads else reader.read_rows
+            num_bytes += read(positions, out, rows[part], verify=due_part)
+        return num_bytes
 
     def read_records(self, samples: np.ndarray) -> list[dict[str, Any]]:
         """Return the records of samples (indices ascending); their pixels are not read."""
@@ -105,10 +106,6 @@ class ShardPool:
 
 _pools: "weakref.WeakSet[ShardPool]" = weakref.WeakSet()
 """All there are: those of threads, and of several loaders, share what their process may open and map."""
-
-
-def _part_of(verify: bool | np.ndarray, part: slice) -> bool | np.ndarray:
-    return verify if isinstance(verify, bool) else verify[part]
 
 
 def _part(of_all: int) -> int:
@@ -162,7 +159,6 @@ class JobReader:
     def __init__(self, work: Work, number: int) -> None:
         self._work, self._number = work, number
         self._pool: ShardPool | ResidentReader | None = None
-        self._read: Callable[..., int]
         self._out: np.ndarray
 
     def read(self, job: JobRecord) -> Ack:
@@ -175,8 +171,9 @@ class JobReader:
         try:
             if self._pool is None:
                 self._open(entry)
+            assert self._pool is not None
             samples, places = plan.read(job.start, job.count)
-            num_bytes = self._read(samples, self._out, places, verify=due(samples, job.verify))
+            num_bytes = self._pool.read_rows(samples, self._out, places, verify=due(samples, job.verify))
         except Exception as error:
             return Ack(job.portion, 0, 0, error)
         finally:
@@ -198,11 +195,9 @@ class JobReader:
             self._out = memory[: len(memory) // row_bytes * row_bytes].reshape(-1, row_bytes)
         # The pool last of all: an interrupt may come before it.
         if work.resident is not None:
-            resident = ResidentReader(work.resident)
-            self._read, self._pool = resident.read_rows, resident
+            self._pool = ResidentReader(work.resident)
         else:
-            pool = ShardPool(work.opened, reading=entry[1:])
-            self._read, self._pool = pool.read_payloads if work.are_payloads else pool.read_rows, pool
+            self._pool = ShardPool(work.opened, reading=entry[1:], are_payloads=work.are_payloads)
 
 
 def serve(work: Work, number: int, channel: Channel) -> None:
