@@ -124,7 +124,8 @@ def _convert(conversion: Conversion, clock: Clock) -> IngestSummary:
     except UnlistedError:
         store.remove(PARTS_FOLDER)
         raise
-    outcome = gather(scan.items, selection, plan, written.parts, len(scan.classes))
+    is_cropped = options.transform.crop == "box"
+    outcome = gather(scan.items, selection, plan, written.parts, len(scan.classes), is_cropped=is_cropped)
     clock.phase("finish")()
     return publish(conversion, plan, written, outcome, skipped=skipped, notes=notes)
 

@@ -21,6 +21,7 @@ DATA_SETS: Mapping[str, str] = {
     "rafdb": "RAF-DB",
     "fer2013": "FER2013",
     "ferplus": "FERPlus",
+    "expw": "ExpW",
     "jaffe": "JAFFE",
     "kdef": "KDEF",
     "ckplus": "CK+",

@@ -10,6 +10,7 @@ from ferdata.sources.affwild2.detector import AFFWILD2_LAYOUT
 from ferdata.sources.ckplus.detector import CKPLUS_48, CKPLUS_SEQUENCES
 from ferdata.sources.class_folders.detector import FOLDER_LAYOUTS
 from ferdata.sources.dfew.detector import DFEW_LAYOUT
+from ferdata.sources.expw.detector import EXPW
 from ferdata.sources.fer2013.detector import FER_CSV
 from ferdata.sources.ferplus.detector import FERPLUS_CSV, FERPLUS_FOLDERS
 from ferdata.sources.layout import Layout
@@ -26,7 +27,7 @@ LAYOUTS: Mapping[str, Layout] = {
     layout.name: layout
     for layout in (
         AN_PLUS, AN_NPY, AN_VA, AN_YOLO, AN_CSV, RAF_BASIC, RAF_COMPOUND, RAF_KAGGLE, AN_KAGGLE_A, AN_KAGGLE_B,
-        FERPLUS_CSV, FERPLUS_FOLDERS, FER_CSV,
+        FERPLUS_CSV, FERPLUS_FOLDERS, FER_CSV, EXPW,
         JAFFE_LAYOUT, KDEF_LAYOUT, CKPLUS_SEQUENCES, CKPLUS_48, AFFWILD2_LAYOUT, DFEW_LAYOUT,
         AN_PARQUET, RAF_PARQUET, *FOLDER_LAYOUTS.values(), TABLE,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ferdata.format.index import ShardInfo
 from ferdata.format.samples import SAMPLES_SCHEMA
@@ -19,6 +20,8 @@ from ferdata.ingest.write.parts import PartRecord
 from ferdata.sources.items import ItemTable
 
 __all__ = ["Outcome", "gather"]
+
+_BOX_SIDES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +54,18 @@ class Outcome:
 
 
 def gather(
-    items: ItemTable, selection: Selection, plan: Sequence[ShardPlan], parts: Sequence[PartRecord], num_classes: int
+    items: ItemTable,
+    selection: Selection,
+    plan: Sequence[ShardPlan],
+    parts: Sequence[PartRecord],
+    num_classes: int,
+    *,
+    is_cropped: bool = False,
 ) -> Outcome:
-    """Put the parts together, in the order of the plan."""
+    """Put the parts together, in the order of the plan.
+
+    If faces were cropped, images of the same bytes are copies only if their boxes are the same.
+    """
     kept = [part.source_bytes >= 0 for part in parts]
     order = _joined([shard.positions[mask] for shard, mask in zip(plan, kept, strict=True)], np.int64)
     sizes = _joined([part.source_bytes[mask] for part, mask in zip(parts, kept, strict=True)], np.int64)
@@ -97,11 +109,21 @@ def gather(
         repairs=dict(sorted(sum((Counter(part.repairs) for part in parts), Counter()).items())),
         rejected=Counter(reason for part in parts for _, reason, _ in part.rejects),
         leaks=find_copies(codes, (sizes, hashes), names),
-        relabelled=find_copies(labels, (codes, sizes, hashes), names),
+        relabelled=find_copies(labels, (codes, sizes, hashes, *_box_columns(items, order, is_cropped)), names),
         bytes_in=sum(part.bytes_in for part in parts),
         mean=mean,
         std=std,
     )
+
+
+def _box_columns(items: ItemTable, order: np.ndarray, is_cropped: bool) -> list[np.ndarray]:
+    """Return float32 ``[n]`` for each side of the boxes, 0 where there is none; no column if boxes do not matter."""
+    boxes = items.table.column("box").take(pa.array(order))
+    if not is_cropped or boxes.null_count == len(boxes):
+        return []
+    sides = np.zeros((len(boxes), _BOX_SIDES), np.float32)
+    sides[boxes.is_valid().to_numpy()] = pc.list_flatten(boxes).to_numpy().reshape(-1, _BOX_SIDES)
+    return list(sides.T)
 
 
 def _joined(arrays: Sequence[np.ndarray], dtype: type) -> np.ndarray:

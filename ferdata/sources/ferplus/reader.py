@@ -14,7 +14,7 @@ from ferdata.labels import FERPLUS
 from ferdata.sources.fer2013.reader import USAGE, split_of_usage
 from ferdata.sources.ferplus.votes import VOTE_COLUMNS, class_of_votes, read_votes
 from ferdata.sources.files.listing import below, list_folder
-from ferdata.sources.files.matching import NameIndex, floats, stem_of
+from ferdata.sources.files.matching import NameIndex, box_of_corners, floats, stem_of
 from ferdata.sources.files.pixel_rows import find_pixel_table, iter_pixel_rows, pixel_values
 from ferdata.sources.files.text_tables import iter_rows, plain_name, read_table
 from ferdata.sources.layout import Detection
@@ -170,7 +170,4 @@ def _file_rows(store: Store, path: str) -> Iterator[_Row]:
 def _box(corners: str) -> Box | None:
     """Return the box that ``(left, top, right, bottom)`` means, or None where there is none."""
     found = floats(corners.strip(' ()"').split(","))
-    if found is None or len(found) != 4:
-        return None
-    left, top, right, bottom = found
-    return left, top, right - left, bottom - top
+    return box_of_corners(found) if found and len(found) == 4 else None

@@ -7,13 +7,23 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ferdata.sources.files.listing import natural_key
 from ferdata.store import Store
 
-__all__ = ["SPLIT_ORDER", "KeyMaker", "NameIndex", "floats", "in_order", "plain_reason", "stem_of", "whole_number"]
+__all__ = [
+    "SPLIT_ORDER",
+    "KeyMaker",
+    "NameIndex",
+    "box_of_corners",
+    "floats",
+    "in_order",
+    "plain_reason",
+    "stem_of",
+    "whole_number",
+]
 
 SPLIT_ORDER = ("train", "val", "test")
 MAX_KEY_CHARS = 80
@@ -50,6 +60,12 @@ def floats(values: Iterable[Any]) -> list[float] | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return found if all(map(math.isfinite, found)) else None
+
+
+def box_of_corners(corners: Sequence[float]) -> tuple[float, float, float, float] | None:
+    """Return ``left, top, right, bottom`` as x, y, width, height; None without an area or left of or above an image."""
+    left, top, right, bottom = corners
+    return (left, top, right - left, bottom - top) if right > max(left, 0) and bottom > max(top, 0) else None
 
 
 class KeyMaker:

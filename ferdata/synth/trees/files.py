@@ -6,11 +6,12 @@ In: pixels, arrays, lines. Out: paths below the root with their content. Costs o
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-__all__ = ["JPEG_QUALITY", "Drawing", "File", "PlannedImage", "Row", "image_bytes", "npy_bytes", "text_bytes"]
+__all__ = ["JPEG_QUALITY", "Beside", "Drawing", "File", "PlannedImage", "Row", "image_bytes", "npy_bytes", "text_bytes"]
 
 JPEG_QUALITY = 90
 
@@ -19,6 +20,14 @@ File = tuple[str, bytes]
 
 Row = tuple[str, str]
 """Path of a list below the root, a line of it without its end."""
+
+
+class Beside(NamedTuple):
+    """Another face in a picture: its class, as a position in the layout's classes, and the seed of its portrait."""
+
+    label: int
+    class_name: str
+    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +42,7 @@ class PlannedImage:
         spoiled: The release has a bad row right after this image.
         person: Who is shown, even numbers are women; None where every image is of somebody else.
         take: How many images of this person and class come before.
+        beside: The faces that are in the picture too.
     """
 
     split: str
@@ -42,6 +52,7 @@ class PlannedImage:
     spoiled: bool = False
     person: int | None = None
     take: int = 0
+    beside: tuple[Beside, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

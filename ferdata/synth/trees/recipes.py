@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from ferdata.synth.trees.affectnet import AFFECTNET_TREES
 from ferdata.synth.trees.clips import CLIP_TREES
+from ferdata.synth.trees.expw import EXPW_TREES
 from ferdata.synth.trees.fer2013 import FER2013_TREES
 from ferdata.synth.trees.ferplus import FERPLUS_TREES
 from ferdata.synth.trees.named import NAMED_TREES
@@ -14,6 +15,7 @@ from ferdata.synth.trees.table import TABLE_TREES
 __all__ = ["RECIPES"]
 
 RECIPES: Mapping[str, Recipe] = {
-    **AFFECTNET_TREES, **RAFDB_TREES, **FER2013_TREES, **FERPLUS_TREES, **NAMED_TREES, **CLIP_TREES, **TABLE_TREES,
+    **AFFECTNET_TREES, **RAFDB_TREES, **FER2013_TREES, **FERPLUS_TREES, **EXPW_TREES, **NAMED_TREES, **CLIP_TREES,
+    **TABLE_TREES,
 }  # fmt: skip
 """Name of a layout -> how to write it. The first of a source is its default."""

@@ -17,9 +17,9 @@ from ferdata.parallel import Progress, check_workers, usable_cores
 from ferdata.sources.affectnet.values import CROP_SIDE
 from ferdata.store import Store
 from ferdata.synth.face.face import LARGEST, SMALLEST
-from ferdata.synth.trees.counts import SplitPlan, plan_splits
+from ferdata.synth.trees.counts import SplitPlan, plan_splits, portrait_seed
 from ferdata.synth.trees.draw import Batch, draw_batches
-from ferdata.synth.trees.files import PlannedImage
+from ferdata.synth.trees.files import Beside, PlannedImage
 from ferdata.synth.trees.recipe import Recipe
 from ferdata.synth.trees.recipes import RECIPES
 
@@ -110,7 +110,7 @@ def write_synthetic(
             num_bytes += drawn.image_bytes
             for path, row in drawn.rows:
                 lists.write(path, row)
-            done += plan.frames * len(batch.images)
+            done += plan.frames * sum(1 + len(image.beside) for image in batch.images)
             if progress is not None:
                 progress(min(done, count), count)
     return SyntheticSummary(
@@ -155,9 +155,23 @@ def _batches(name: str, plan: Recipe, splits: list[SplitPlan], size: int, seed: 
                 image = replace(image, person=people[who], take=take)
             of_class[label] += 1
             images.append(image)
+        if plan.faces_every:
+            images = _together(images, plan.faces_every, Batch(tree=name, classes=plan.classes, images=(), seed=seed))
         for start in range(0, len(images), _BATCH_IMAGES):
             batch = tuple(images[start : start + _BATCH_IMAGES])
             yield Batch(tree=name, classes=plan.classes, images=batch, seed=seed)
+
+
+def _together(images: Sequence[PlannedImage], every: int, batch: Batch) -> list[PlannedImage]:
+    """Return images of which every so many-th shows the face of the next one too."""
+    found: list[PlannedImage] = []
+    for image in images:
+        if found and not found[-1].beside and len(found) % every == 0:
+            seed = portrait_seed(batch.tree, image.split, image.number, batch.seed)
+            found[-1] = replace(found[-1], beside=(Beside(image.label, batch.classes[image.label], seed),))
+        else:
+            found.append(image)
+    return found
 
 
 def _people(plan: Recipe, count: int) -> Sequence[int]:
