@@ -182,7 +182,7 @@ def test_texts_without_crops_and_two_of_one_kind_stop_the_run(tmp_path: Path) ->
         SourceError, match=r"none of 1 label rows finds its image, .*cropped_aligned/<video>/00001\.jpg"
     ):
         scanned(tmp_path)
-    shutil.copytree(tmp_path / EXPR, tmp_path / "older/EXPR_Recognition_Challenge")
+    shutil.copytree(tmp_path / EXPR, tmp_path / "5th ABAW Annotations/EXPR_Recognition_Challenge")
     with pytest.raises(
         LayoutError, match=r"both hold the expression train annotations .* expected those of one competition"
     ):

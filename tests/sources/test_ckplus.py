@@ -107,8 +107,23 @@ def test_labels_that_are_none_or_two_are_rejected(tree: Path) -> None:
     assert reasons(found) == [
         ("Emotion/S005/001/S005_001_00000011_emotion.txt", "label_invalid"),
         ("Emotion/S010/002/S010_002_00000014_emotion.txt", "label_invalid"),
-        ("Emotion/S011/001", "label_ambiguous"),
+        ("Emotion/S011/001/S011_001_00000004_emotion.txt", "label_ambiguous"),
         (f"{IMAGES}/S010/002/face.png", "label_missing"),
+    ]
+
+
+def test_a_label_without_its_sequence_is_named(tree: Path) -> None:
+    """An archive that was unpacked by half."""
+    shutil.rmtree(tree / f"{IMAGES}/S010")
+    for path in (tree / f"{IMAGES}/S011/001").iterdir():
+        path.unlink()
+
+    found = scanned(tree)
+
+    assert len(found.items) == 4
+    assert reasons(found) == [
+        ("Emotion/S010/002/S010_002_00000014_emotion.txt", "image_missing"),
+        ("Emotion/S011/001/S011_001_00000005_emotion.txt", "image_missing"),
     ]
 
 

@@ -1,9 +1,11 @@
 """Detect Aff-Wild2: text files with a line a frame, by their first line, and folders of frames called like them."""
 
+import re
+
 from ferdata.errors import LayoutError
 from ferdata.labels import AFFWILD2, canonical_name
 from ferdata.sources.affwild2.reader import scan
-from ferdata.sources.files.listing import Folder, Tree, below, name_of, split_of
+from ferdata.sources.files.listing import Tree, below, split_of, walk
 from ferdata.sources.files.matching import stem_of
 from ferdata.sources.files.text_tables import plain_name, read_head
 from ferdata.sources.layout import Asked, Detection, Layout
@@ -11,7 +13,8 @@ from ferdata.sources.layout import Asked, Detection, Layout
 __all__ = ["AFFWILD2_LAYOUT"]
 
 _LEVELS = 3
-_MAX_CHILDREN = 64
+_OF_TEXTS = re.compile(r"annot|abaw|challenge|expr|va_|aff", re.IGNORECASE)
+"""In the names of folders of texts, and of those they lie in."""
 
 
 def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
@@ -21,31 +24,24 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
         LayoutError: If there are texts and no frames, or the texts of one split are in two folders.
     """
     found: dict[str, str] = {}
-    videos: set[str] = set()
-    places: list[Folder] = []
-    waiting = [(folder, 0)]
-    for path, level in waiting:
-        if name_of(path) in videos:
-            continue  # tens of thousands of frames, which the reader lists
-        here = tree.folder(path)
-        places.append(here)
-        for name in here.dirs:
-            inner = below(path, name)
-            split = split_of(name)
-            kind = _kind(tree, inner) if split in ("train", "val") else None
-            if kind is not None:
-                role = f"{kind} {split}"
-                if role in found:
-                    raise LayoutError(
-                        f"{tree.store}: {found[role]} and {inner} found, which both hold the {role} annotations of "
-                        "Aff-Wild2, expected those of one competition; move the others away"
-                    )
-                found[role] = inner
-                videos |= {stem_of(text) for text in tree.folder(inner).files}
-            elif level < _LEVELS and len(here.dirs) <= _MAX_CHILDREN:
-                waiting.append((inner, level + 1))
+    for place in walk(tree, folder, lambda name: _OF_TEXTS.search(name) is not None, levels=_LEVELS - 1):
+        for name in place.dirs:
+            split, path = split_of(name), below(place.path, name)
+            kind = _kind(tree, path) if split in ("train", "val") else None
+            if kind is None:
+                continue
+            role = f"{kind} {split}"
+            if role in found:
+                raise LayoutError(
+                    f"{tree.store}: {found[role]} and {path} found, which both hold the {role} annotations of "
+                    "Aff-Wild2, expected those of one competition; move the others away"
+                )
+            found[role] = path
     if not found:
         return None
+    videos = {stem_of(name) for path in found.values() for name in tree.folder(path).files}
+    # Folders of videos are not entered: they hold tens of thousands of frames, which the reader lists.
+    places = walk(tree, folder, lambda name: name not in videos, levels=_LEVELS)
     frames = [place.path for place in places if not videos.isdisjoint(place.dirs)]
     if not frames:
         raise LayoutError(
@@ -59,7 +55,7 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
 
 def _kind(tree: Tree, folder: str) -> str | None:
     """Return what a folder of texts holds a line of for every frame, by the first of them."""
-    texts = [name for name in tree.folder(folder).files if name.lower().endswith(".txt")]
+    texts = tree.peek(folder, lambda name: name.lower().endswith(".txt"))
     header = [plain_name(cell) for cell in read_head(tree.store, below(folder, texts[0])).header] if texts else []
     if header == ["valence", "arousal"]:
         return "valence"

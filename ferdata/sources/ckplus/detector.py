@@ -1,11 +1,13 @@
 """Detect CK+: folders of sequences beside those of their emotions, or class folders of frames with CK+'s names."""
 
+import re
+
 from ferdata.errors import LayoutError
 from ferdata.labels import CKPLUS, canonical_name
 from ferdata.sources.ckplus.class_reader import scan_classes
 from ferdata.sources.ckplus.frames import FRAME_NAME, SUBJECT
 from ferdata.sources.ckplus.sequence_reader import scan_sequences
-from ferdata.sources.files.listing import Tree, below
+from ferdata.sources.files.listing import Tree, below, is_image, walk
 from ferdata.sources.files.matching import stem_of
 from ferdata.sources.layout import Asked, Detection, Layout, Release
 
@@ -13,7 +15,9 @@ __all__ = ["CKPLUS_48", "CKPLUS_SEQUENCES", "LABELLED"]
 
 _KINDS = {"_emotion.txt": "emotions", "_landmarks.txt": "landmarks", "_facs.txt": "action units"}
 _LEVELS = 2
-_MAX_CHILDREN = 64
+_SAMPLE = 64
+_PARTS = re.compile(r"cohn|kanade|emotion|landmark|facs|ck", re.IGNORECASE)
+"""In the names of folders of sequences, and of those they lie in."""
 
 
 def _find_sequences(tree: Tree, folder: str, asked: Asked) -> Detection | None:
@@ -23,15 +27,9 @@ def _find_sequences(tree: Tree, folder: str, asked: Asked) -> Detection | None:
         LayoutError: If there are sequences and no emotions.
     """
     found: dict[str, str] = {}
-    waiting = [(folder, 0)]
-    while waiting:
-        path, level = waiting.pop(0)
-        here = tree.folder(path)
-        if any(SUBJECT.fullmatch(name) for name in here.dirs):
-            if kind := _kind(tree, path):
-                found.setdefault(kind, path)
-        elif level < _LEVELS and len(here.dirs) <= _MAX_CHILDREN:
-            waiting += [(below(path, name), level + 1) for name in here.dirs]
+    for place in walk(tree, folder, lambda name: _PARTS.search(name) is not None, levels=_LEVELS):
+        if any(SUBJECT.fullmatch(name) for name in place.dirs) and (kind := _kind(tree, place.path)):
+            found.setdefault(kind, place.path)
     if "images" not in found:
         return None
     if "emotions" not in found:
@@ -61,7 +59,7 @@ def _find_classes(tree: Tree, folder: str, asked: Asked) -> Detection | None:
     """Look for class folders, most of whose images are called like frames of CK+."""
     classes = {name: known for name in tree.folder(folder).dirs if (known := canonical_name(name))}
     for name in classes:
-        images = tree.folder(below(folder, name)).images
+        images = tree.peek(below(folder, name), is_image, at_most=_SAMPLE)
         if images:
             is_ckplus = 2 * sum(FRAME_NAME.fullmatch(stem_of(image)) is not None for image in images) > len(images)
             return Detection(layout=CKPLUS_48, root=folder, class_folders=classes) if is_ckplus else None

@@ -5,11 +5,10 @@ sequence's folders and one read of each label and of each accepted frame's landm
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ferdata.errors import StoreError
 from ferdata.labels import CKPLUS
 from ferdata.parallel import iterate_in_threads
 from ferdata.sources.ckplus.frames import FRAME_NAME, SUBJECT
@@ -57,15 +56,19 @@ def scan_sequences(store: Store, detection: Detection, options: ScanOptions) -> 
     subjects = [name for name in top.dirs if SUBJECT.fullmatch(name)]
     accepted: list[_Frame] = []
     labelled: Counter[tuple[str, str]] = Counter()
-    for folder in (
-        below(name, session) for name in subjects for session in list_folder(store, below(images, name)).dirs
-    ):
+    label_files = _label_files(store, emotions)
+    for folder in _sequences(store, images, subjects):
         frames = _frames(list_folder(store, below(images, folder)), builder)
-        label = _label(below(emotions, folder), len(frames), builder) if frames else None
+        files = label_files.pop(folder, [])
+        if files and not frames:
+            builder.reject(files[0], "image_missing", f"no frame in {below(images, folder)}", split="train")
+        label = _label(files, len(frames), builder) if frames else None
         if label is not None:
             class_name, written = label
             labelled["train", class_name] += 1
             accepted += _chosen(folder, frames, class_name, written, options.frames or PEAK_FRAMES, builder)
+    for files in label_files.values():
+        builder.reject(files[0], "image_missing", f"no such sequence in {images}", split="train")
     _accept(accepted, detection, options, builder)
     builder.ignore((below(images, name) for name in top.dirs if name not in subjects), top.others)
     builder.note_people()
@@ -84,18 +87,29 @@ def _frames(folder: Folder, builder: LayoutScan) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
-def _label(folder: str, num_frames: int, builder: LayoutScan) -> tuple[str, str] | None:
+def _sequences(store: Store, top: str, subjects: Iterable[str]) -> list[str]:
+    """Return ``S005/001`` of every sequence, relative to ``top``."""
+    return [below(name, session) for name in subjects for session in list_folder(store, below(top, name)).dirs]
+
+
+def _label_files(store: Store, emotions: str) -> dict[str, list[str]]:
+    """Return sequence -> its label files; no entry for the many folders that are empty."""
+    subjects = (name for name in list_folder(store, emotions).dirs if SUBJECT.fullmatch(name))
+    found = {}
+    for folder in _sequences(store, emotions, subjects):
+        others = list_folder(store, below(emotions, folder)).others
+        if files := [path for path in others if path.lower().endswith("_emotion.txt")]:
+            found[folder] = files
+    return found
+
+
+def _label(files: Sequence[str], num_frames: int, builder: LayoutScan) -> tuple[str, str] | None:
     """Return the class of a sequence and its label as written, or None once its frames are dealt with."""
-    try:
-        others = list_folder(builder.store, folder).others
-    except StoreError:
-        others = []  # many releases have no folder where there is no label
-    files = [path for path in others if path.lower().endswith("_emotion.txt")]
     if not files:
         builder.skipped["unlabelled"] += num_frames
         return None
     if len(files) > 1:
-        builder.reject(folder, "label_ambiguous", f"{' and '.join(files)} found", split="train")
+        builder.reject(files[0], "label_ambiguous", f"{' and '.join(files)} found", split="train")
         return None
     written = decode_text(builder.store.read_range(files[0], 0, _MAX_BYTES)).strip()
     numbers = floats([written]) or [-1.0]  # written as 3.0000000e+00
@@ -145,8 +159,5 @@ def _landmarks(store: Store, folder: str | None, frame: _Frame) -> list[float] |
     if folder is None:
         return None
     path = below(folder, frame.folder, f"{stem_of(frame.file)}_landmarks.txt")
-    try:
-        text = decode_text(store.read_range(path, 0, _MAX_BYTES))
-    except (StoreError, OSError):
-        return None
+    text = decode_text(store.read_range(path, 0, _MAX_BYTES)) if store.exists(path) else ""
     return parse_points(text.splitlines(), _NUM_LANDMARKS)

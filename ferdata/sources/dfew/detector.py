@@ -1,19 +1,20 @@
 """Detect DFEW: a csv file a fold of train and of test, and a folder of frames a clip."""
 
 import re
-from collections.abc import Iterator
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError
 from ferdata.labels import DFEW
 from ferdata.sources.dfew.reader import scan
-from ferdata.sources.files.listing import Folder, Tree, below, name_of
+from ferdata.sources.files.listing import Tree, below, name_of, walk
 from ferdata.sources.files.text_tables import plain_name, read_head
 from ferdata.sources.layout import Asked, Detection, Layout, Release
 
 __all__ = ["DFEW_LAYOUT"]
 
 _LEVELS = 3
-_MAX_CHILDREN = 64
+_OF_LISTS = re.compile(r"label|split|train|test|dfew", re.IGNORECASE)
+"""In the names of folders of lists."""
+
 _LIST = re.compile(r"(?:.*(train|test))?_?set_?([1-5])\.csv", re.IGNORECASE)
 _SPLIT = re.compile(r"train|test", re.IGNORECASE)
 _CLIP = re.compile(r"\d{5}")
@@ -27,8 +28,8 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
         AmbiguousLayoutError: If two files are the list of one fold.
         LayoutError: If there are lists and no frames.
     """
-    places = list(_walk(tree, folder, 0))
     files: dict[str, str] = {}
+    places = walk(tree, folder, lambda name: _OF_LISTS.search(name) is not None, levels=_LEVELS - 1)
     for path in (below(place.path, name) for place in places for name in place.files):
         match = _LIST.fullmatch(name_of(path))
         if match is None or not _is_list(tree, path):
@@ -44,6 +45,7 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
         files[role] = path
     if not files:
         return None
+    places = walk(tree, folder, lambda name: _CLIP.fullmatch(name) is None, levels=_LEVELS)
     clips = [place.path for place in places if any(_CLIP.fullmatch(name) for name in place.dirs)]
     if not clips:
         raise LayoutError(
@@ -54,15 +56,6 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
     return Detection(
         layout=DFEW_LAYOUT, root=folder, files=files, folders={f"clips {n}": p for n, p in enumerate(clips)}
     )
-
-
-def _walk(tree: Tree, folder: str, level: int) -> Iterator[Folder]:
-    """Yield a folder and those below it, but none below one that holds clips or very many others."""
-    here = tree.folder(folder)
-    yield here
-    if level < _LEVELS and len(here.dirs) <= _MAX_CHILDREN and not any(_CLIP.fullmatch(name) for name in here.dirs):
-        for name in here.dirs:
-            yield from _walk(tree, below(folder, name), level + 1)
 
 
 def _is_list(tree: Tree, path: str) -> bool:

@@ -37,6 +37,7 @@ __all__ = [
     "sort_names",
     "split_in",
     "split_of",
+    "walk",
 ]
 
 IMAGE_SUFFIXES = frozenset((
@@ -64,6 +65,7 @@ _JUNK = frozenset((
 _JUNK_ENDINGS = (":zone.identifier", "@synoeastream", "@synoresource")
 _ARCHIVE = re.compile(r".*\.(rar|zip|tar|tgz|7z|gz|bz2|xz|zst|z\d\d|7z\.\d+|zip\.\d+|rar\.\d+)", re.IGNORECASE)
 _MAX_LISTED = 20
+_MAX_CHILDREN = 64
 _NOT_LETTERS = re.compile(r"[^a-z]+")
 _DIGITS = re.compile(r"(\d+)")
 _SPLITS = {
@@ -267,6 +269,25 @@ class Tree:
         """Return up to ``at_most`` file names that are ``wanted``; a local folder is read no further than needed."""
         found = (name for name, is_dir in iter_names(self.store, relative) if not is_dir and wanted(name))
         return list(islice(found, at_most))
+
+
+def walk(tree: Tree, folder: str, wanted: Callable[[str], bool], *, levels: int) -> Iterator[Folder]:
+    """Yield a folder and those below it whose names are ``wanted``, as far as they can be listed.
+
+    Args:
+        tree: Listings of the source.
+        folder: Where to begin.
+        wanted: Tells whether to enter a sub-folder, since one of images may hold very many names.
+        levels: How deep to go; sub-folders of one that has very many are not entered.
+    """
+    try:
+        here = tree.folder(folder)
+    except StoreError:
+        return
+    yield here
+    if levels and len(here.dirs) <= _MAX_CHILDREN:
+        for name in filter(wanted, here.dirs):
+            yield from walk(tree, below(folder, name), wanted, levels=levels - 1)
 
 
 def _sorted(names: Iterable[str]) -> tuple[str, ...]:

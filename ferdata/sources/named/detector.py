@@ -13,6 +13,7 @@ from ferdata.sources.named.reader import scan
 
 __all__ = ["JAFFE_LAYOUT", "KDEF_LAYOUT"]
 
+_SAMPLE = 64
 _PERSON = re.compile(r"[AB][FM]\d\d", re.IGNORECASE)
 
 
@@ -37,7 +38,7 @@ def _find_kdef(tree: Tree, folder: str, asked: Asked) -> Detection | None:
 
 
 def _are_named(tree: Tree, folder: str, parse: Callable[[str], Named | None]) -> bool:
-    images = tree.folder(folder).images
+    images = tree.folder(folder).images[:_SAMPLE]
     return bool(images) and 2 * sum(parse(stem_of(name)) is not None for name in images) > len(images)
 
 
