@@ -139,7 +139,8 @@ class SplitOptions:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as they stand in an index, but for ``exclude``, of which the entries count."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "exclude"}
+        found = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "exclude"}
+        return found if self.folds is not None else found | {"fold_split": None}
 
     def _check_amounts(self) -> None:
         for name in ("val", "test"):
