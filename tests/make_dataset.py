@@ -206,7 +206,8 @@ def _row(number: int, num_classes: int) -> dict[str, Any]:
 
 def _moments(images: Sequence[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation per channel over all pixels."""
-    total, squares, count = 0, 0, 0
+    channels = images[0].shape[0] if images else 3
+    total, squares, count = np.zeros(channels, np.int64), np.zeros(channels, np.int64), 0
     for image in images:
         pixels = image.astype(np.int64)
         total += pixels.sum(axis=(1, 2))
