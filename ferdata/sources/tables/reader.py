@@ -1,7 +1,7 @@
 """Read any images with a table of what they show: csv, tsv, or parquet with paths or with the images themselves.
 
 In: a folder, and the options that name the table and its columns. Out: a :class:`Scan`. Reads each table twice and
-lists each folder once; opens no image. A million rows take about 20 s and 1 GB.
+lists each folder once; opens no image. About 30 µs a row, and 0.7 kB.
 """
 
 from collections import Counter
