@@ -130,7 +130,7 @@ def _compare_with_folders(tree: Tree, path: str, found: Detection) -> None:
         raise LayoutError(
             f"{tree.store.path(path)}: labels of {num_rows - num_equal:,} in {num_rows:,} rows found that are not the "
             "class of the image's folder, expected class folders and table to agree; "
-            "move the table away if the folders are right, else sort the images by it"
+            "move the table away if the folders are right, else read it with source 'table'"
         )
 
 

@@ -11,6 +11,7 @@ from ferdata.labels import name_key
 from ferdata.sources.class_folders.detector import find_class_folders
 from ferdata.sources.class_folders.own_classes import PARTS, is_annotation_file
 from ferdata.sources.files.listing import Folder, Tree, below, shorten
+from ferdata.sources.files.text_tables import is_table
 from ferdata.sources.layout import SOURCES, Asked, Detection
 
 __all__ = ["advise_on_images"]
@@ -41,9 +42,12 @@ def advise_on_images(tree: Tree, folder: str, source: str | None) -> LayoutError
     move = f", or move {shorten(label_folders)} away if folder names are the labels"
     apart = move if label_folders and len(places) > 1 else ""
     use = "" if source == "folder" else " and use source 'folder'"
+    tables = [path for path in labels if is_table(path) or path.lower().endswith(".parquet")]
+    table = f"read {tables[0]} with source 'table'" if len(tables) == 1 else "read a table of them with source 'table'"
+    table += f" and table={tables[0]}" if tables else ""
     return LayoutError(
         f"{tree.store}: images in {shorten(places)} found{beside}, expected a folder for each class; "
-        f"put images in train/<class>/ and val/<class>/{use}{apart}, or give the folder of a data set"
+        f"put images in train/<class>/ and val/<class>/{use}{apart}, {table}, or give the folder of a data set"
     )
 
 

@@ -172,7 +172,10 @@ def _order_of_numbers(
 def _canonical(names: Sequence[str], where: str) -> list[str]:
     unknown = [name for name in names if canonical_name(name) is None]
     if unknown:
-        raise LayoutError(f"{where}: stored class names {shorten(unknown)} found, expected known names ({KNOWN_NAMES})")
+        raise LayoutError(
+            f"{where}: stored class names {shorten(unknown)} found, expected known names ({KNOWN_NAMES}); "
+            "use source 'table' to read them as classes of your own"
+        )
     return [str(canonical_name(name)) for name in names]
 
 
