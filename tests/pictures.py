@@ -41,8 +41,8 @@ def item(**fields: object) -> SourceItem:
     return SourceItem(**({"key": "a", "path": "a.jpg", "split": "train", "label": 0, "source_label": "0"} | fields))
 
 
-def apply(data: bytes, *, size: int = 24, crop: str = "box", **fields: object):
-    return Transform(TransformOptions(size=size, crop=crop)).apply(data, item(**fields))
+def apply(data: bytes, *, size: int = 24, crop: str = "box", channels: int = 3, **fields: object):
+    return Transform(TransformOptions(size=size, crop=crop, channels=channels)).apply(data, item(**fields))
 
 
 def expected(image: Image.Image, size: int = 24) -> np.ndarray:

@@ -12,10 +12,10 @@ from io import BytesIO, StringIO
 from typing import IO, Any, Self
 
 import numpy as np
-from PIL import Image
 
 from ferdata.errors import OptionError
 from ferdata.format import CODECS, END_OF_TAR, DatasetIndex, ShardInfo, read_index, read_samples, read_whole
+from ferdata.images.colours import to_picture
 from ferdata.lock import check_vacant, hold_lock
 from ferdata.parallel import Progress, map_in_threads
 from ferdata.sample import RARE_FIELDS
@@ -175,9 +175,8 @@ def _write_pictures(store: Store, output: _Output, index: DatasetIndex, info: Sh
 
 
 def _png(pixels: np.ndarray) -> bytes:
-    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)) if pixels.shape[0] == 3 else pixels[0])
     buffer = BytesIO()
-    image.save(buffer, "PNG", compress_level=_PNG_LEVEL)
+    to_picture(pixels).save(buffer, "PNG", compress_level=_PNG_LEVEL)
     return buffer.getvalue()
 
 

@@ -128,6 +128,7 @@ def shard_command(index: DatasetIndex, out: str, **changes: object) -> str:
     made = {
         **index.settings,
         "size": index.spec.shape[1],
+        "channels": index.spec.shape[0],
         "codec": index.codec.name,
         "level": index.codec.to_json()["level"],
         **changes,

@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from ferdata.dataset.lettering import Font, drawable, load_font, own_font, with_font
 from ferdata.errors import OptionError
 from ferdata.format import DatasetIndex, ShardReader, read_index, read_samples
+from ferdata.images.colours import to_picture
 from ferdata.place import check_file, is_standard_output
 from ferdata.store import Store, StrPath, write_file_at
 
@@ -206,7 +207,7 @@ def _read_pictures(store: Store, index: DatasetIndex, split: str, rows: list[_Ro
 
 
 def _picture(pixels: np.ndarray) -> Image.Image:
-    image = Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0)))
+    image = to_picture(pixels).convert("RGB")
     scale = _FACE / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     return image.resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC)

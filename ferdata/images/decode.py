@@ -40,7 +40,6 @@ __all__ = [
     "ImageTooLargeError",
     "ImageUnsupportedError",
     "decode",
-    "to_rgb",
 ]
 
 
@@ -105,6 +104,7 @@ class Decoded:
         repairs: What it took so far.
         image: Loaded Pillow image of any mode, or None.
         rgbx: uint8 ``[H, W, 4]``, RGB and one byte to ignore, or None.
+        is_grey: Whether the three values of each of these pixels are the one that the file has.
     """
 
     size: tuple[int, int]
@@ -112,13 +112,15 @@ class Decoded:
     repairs: tuple[str, ...]
     image: Image.Image | None = None
     rgbx: np.ndarray | None = None
+    is_grey: bool = False
 
     def to_image(self) -> Image.Image:
         """Return the picture as a Pillow image."""
         if self.image is not None:
             return self.image
         assert self.rgbx is not None
-        return Image.frombuffer("RGB", self.size, self.rgbx, "raw", "RGBX", 0, 1)
+        image = Image.frombuffer("RGB", self.size, self.rgbx, "raw", "RGBX", 0, 1)
+        return image.getchannel("R") if self.is_grey else image
 
 
 def decode(data: bytes, *, max_pixels: int, where: str) -> Decoded:
@@ -186,8 +188,8 @@ def _decode_jpeg(data: bytes, max_pixels: int) -> Decoded:
     rgbx = decode_rgbx(data, head)
     turned, repairs = _orientation(head.exif, head.xmp)
     if rgbx is not None:
-        repairs += ("grey_to_rgb",) if head.is_grey else ()
-        return Decoded(size=(head.width, head.height), orientation=turned, repairs=repairs, rgbx=rgbx)
+        size = (head.width, head.height)
+        return Decoded(size=size, orientation=turned, repairs=repairs, rgbx=rgbx, is_grey=head.is_grey)
     image = open_image(without_metadata(data, head), JPEG)
     _check_size(*image.size, max_pixels)
     image.load()
@@ -240,80 +242,6 @@ def _exif_and_xmp(image: Image.Image, found: ImageFormat) -> tuple[bytes, bytes]
         return b"", b""
     exif, xmp = image.info.get("exif"), image.info.get("xmp")
     return exif if isinstance(exif, bytes) else b"", xmp if isinstance(xmp, bytes) else b""
-
-
-def to_rgb(image: Image.Image, background: tuple[int, int, int], *, where: str) -> tuple[Image.Image, list[str]]:
-    """Return an image of any mode as 8-bit RGB, with the names of the repairs it took.
-
-    16-bit values keep their high byte, as Pillow itself does for 16-bit colour. Partly transparent pixels are laid over
-    ``background``; an alpha channel that is the same everywhere (opaque, or zero as some writers leave it) is dropped.
-
-    Raises:
-        ImageUnsupportedError: If the mode or the range of values has no agreed meaning as RGB.
-    """
-    mode = image.mode
-    if mode == "RGB" and "transparency" not in image.info:
-        return image, []
-    repairs = [_REPAIR_OF_MODE[mode]] if mode in _REPAIR_OF_MODE else []
-    if mode.startswith("I") or mode == "F":
-        grey = _deep_to_grey(np.asarray(image), where)
-        return Image.merge("RGB", (grey, grey, grey)), repairs
-    try:
-        if mode == "La":
-            image = image.convert("LA")
-        if mode in _ALPHA_MODES or "transparency" in image.info:
-            return _flatten(image.convert("RGBA"), background, repairs)
-        return image.convert("RGB"), repairs
-    except (ValueError, ImportError, OSError) as error:
-        raise ImageUnsupportedError(
-            f"{where}: mode {mode}: {error}, expected one that Pillow turns into RGB; save it as RGB"
-        ) from error
-
-
-_ALPHA_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
-_REPAIR_OF_MODE = {
-    "1": "grey_to_rgb",
-    "L": "grey_to_rgb",
-    "LA": "grey_to_rgb",
-    "La": "grey_to_rgb",
-    "P": "palette_to_rgb",
-    "PA": "palette_to_rgb",
-    "CMYK": "cmyk_to_rgb",
-    "YCbCr": "colour_to_rgb",
-    "HSV": "colour_to_rgb",
-    "LAB": "colour_to_rgb",
-    "I": "depth_reduced",
-    "I;16": "depth_reduced",
-    "I;16B": "depth_reduced",
-    "I;16L": "depth_reduced",
-    "I;16N": "depth_reduced",
-    "F": "depth_reduced",
-}
-
-
-def _flatten(image: Image.Image, background: tuple[int, int, int], repairs: list[str]) -> tuple[Image.Image, list[str]]:
-    alpha = image.getchannel("A")
-    colours = image.convert("RGB")
-    lowest, highest = alpha.getextrema()
-    if lowest == 255 or highest == 0:
-        return colours, [*repairs, "alpha_dropped"]
-    return Image.composite(colours, Image.new("RGB", image.size, background), alpha), [*repairs, "alpha_flattened"]
-
-
-def _deep_to_grey(values: np.ndarray, where: str) -> Image.Image:
-    lowest, highest = float(values.min()), float(values.max())
-    if values.dtype.kind == "f" and lowest >= 0 and highest <= 1:
-        grey = np.floor(values * 255 + 0.5)
-    elif values.dtype.kind == "f" and lowest >= 0 and highest <= 255:
-        grey = np.floor(values + 0.5)
-    elif lowest >= 0 and highest <= 65535:
-        grey = values.astype(np.uint16) >> 8
-    else:
-        raise ImageUnsupportedError(
-            f"{where}: grey values {lowest:g} to {highest:g} found, expected 16 bits, or floats up to 1 or 255; "
-            "save it with 8 bits"
-        )
-    return Image.fromarray(grey.astype(np.uint8))
 
 
 def _has_more_pages(data: bytes, found: ImageFormat) -> bool:

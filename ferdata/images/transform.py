@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from ferdata.errors import OptionError
+from ferdata.images.colours import GREY_TO_RGB, to_grey, to_rgb
 from ferdata.images.decode import (
     TURNS,
     DecoderMissingError,
@@ -24,7 +25,6 @@ from ferdata.images.decode import (
     ImageTooLargeError,
     ImageUnsupportedError,
     decode,
-    to_rgb,
 )
 from ferdata.sample import SourceItem, TensorSpec
 from ferdata.setting import Setting, check_settings, either
@@ -73,6 +73,7 @@ class TransformOptions:
         'box'
 
     Attributes:
+        channels: 3, or 1: grey by the luma of ITU-R BT.601 (Pillow's mode ``L``), before anything is resized.
         background: RGB that shows through transparent pixels.
         max_pixels: Larger images are rejected before decoding; at most Pillow's own hard limit.
     """
@@ -88,6 +89,9 @@ class TransformOptions:
             choices=("box", "none"),
         ),
     ] = "box"
+    channels: Annotated[
+        int, Setting("Store images in colour (3), or grey (1), by ITU-R BT.601.", "Images", choices=(3, 1))
+    ] = 3
     resample: str = "bilinear"
     background: tuple[int, int, int] = (255, 255, 255)
     max_pixels: int = 89_478_485
@@ -107,12 +111,12 @@ class Transformed:
     """One image, ready to be stored.
 
     Attributes:
-        pixels: uint8 ``[3, H, W]``, C order, owned by the caller.
+        pixels: uint8 ``[C, H, W]``, C order, owned by the caller.
         box: The item's face box, in pixels of the stored image; None if there is none, or no pixel of it is inside.
         landmarks: float64 ``[2 * points]``, ``x0, y0, x1, y1, ...`` in pixels of the tensor, centres whole; or None.
         source_size: Width and height of the stored image, before any crop or turn.
         repairs: What had to be done to accept it (``box_clamped``, ``exif_rotated``, ``grey_to_rgb`` ...).
-        unchanged: True if decoding the source file to RGB gives exactly these pixels.
+        unchanged: True if decoding the source file to RGB gives exactly these pixels; never if they are grey.
     """
 
     pixels: np.ndarray
@@ -138,7 +142,7 @@ class Transform:
     ) -> None:
         self.options = options
         self._split = split
-        self.spec = TensorSpec(dtype="uint8", shape=(3, options.size, options.size))
+        self.spec = TensorSpec(dtype="uint8", shape=(options.channels, options.size, options.size))
         self._resample = RESAMPLE[options.resample]
 
     def fingerprint(self) -> str:
@@ -152,6 +156,7 @@ class Transform:
             "version": TRANSFORM_VERSION,
             "size": options.size,
             "crop": options.crop,
+            "channels": options.channels,
             "resample": options.resample,
             "background": list(options.background),
         }
@@ -186,13 +191,16 @@ class Transform:
         is_resized = (width, height) != (options.size, options.size)
         is_moved = is_cut or is_turned or is_resized
         mode_repairs: list[str] = []
-        if decoded.rgbx is not None and not is_moved:
+        is_grey = options.channels == 1
+        if decoded.rgbx is not None and not is_moved and not is_grey:
             pixels = self._planes_of_rgbx(decoded.rgbx)
+            mode_repairs = [GREY_TO_RGB] if decoded.is_grey else []
         else:
             image = decoded.to_image()
             if is_cut:
                 image = image.crop((left, top, left + width, top + height))
-            image, mode_repairs = to_rgb(image, options.background, where=item.path)
+            convert = to_grey if is_grey else to_rgb
+            image, mode_repairs = convert(image, options.background, where=item.path)
             if is_turned:
                 image = image.transpose(TURNS[decoded.orientation])
             if is_resized:
@@ -211,7 +219,7 @@ class Transform:
             source_size=decoded.size,
             repairs=tuple(repairs),
             # Decoders asked for RGB give a grey JPEG its grey three times, so that repair keeps the file's own pixels.
-            unchanged=not is_moved and set(mode_repairs) <= {"grey_to_rgb"},
+            unchanged=not (is_moved or is_grey) and set(mode_repairs) <= {GREY_TO_RGB},
         )
 
     def _planes_of_rgbx(self, rgbx: np.ndarray) -> np.ndarray:
@@ -278,7 +286,8 @@ def _move_landmarks(landmarks: np.ndarray, crop: tuple[int, int, int, int], orie
 
 def _planes(image: Image.Image) -> np.ndarray:
     # Packing one band at a time skips the interleaved copy and its transpose: half the cost of np.asarray and a copy.
-    pixels = np.empty((3, image.height, image.width), dtype=np.uint8)
-    for channel, band in enumerate("RGB"):
+    bands = image.getbands()
+    pixels = np.empty((len(bands), image.height, image.width), dtype=np.uint8)
+    for channel, band in enumerate(bands):
         pixels[channel].reshape(-1)[:] = np.frombuffer(image.tobytes("raw", band), dtype=np.uint8)
     return pixels

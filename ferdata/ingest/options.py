@@ -86,6 +86,11 @@ class IngestOptions:
             object.__setattr__(self, "codec", make_codec(self.codec))
         check_settings(self)
         check_workers(self.num_workers)
+        if self.codec.needs_source and self.transform.channels == 1:
+            raise OptionError(
+                f"codec: {self.codec.name} found with channels=1, expected 3 with it, since files are kept as they are "
+                f"and decoded in colour; use codec={DEFAULT_CODEC}, or leave channels= out"
+            )
         scan = replace(
             self.scan,
             crop=self.transform.crop,

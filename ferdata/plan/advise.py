@@ -168,7 +168,7 @@ def choose_codec(asked: IngestOptions, *, level: int | None = None, say: Say = l
 
 def _plan_source(scan: Scan, asked: IngestOptions, level: int | None, folder: Path) -> MachinePlan:
     """Ingest a sample of a source's items and plan with it for all of them."""
-    count = min(len(scan.items), max(256, SAMPLE_BYTES // (3 * asked.transform.size**2)))
+    count = min(len(scan.items), max(256, SAMPLE_BYTES // Transform(asked.transform).spec.num_bytes))
     items = ItemTable(
         scan.items.take(np.linspace(0, len(scan.items) - 1, count).astype(np.int64)).table.combine_chunks()
     )

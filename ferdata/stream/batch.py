@@ -51,7 +51,7 @@ _OF_RECORDS: dict[str, Callable[[list[dict[str, Any]]], Any]] = {
 }
 
 FIELDS = ("images", *_COLUMNS, "mask", "indices", "set_index", *_OF_RECORDS)
-"""``images`` uint8 ``[N, 3, H, W]``; ``labels`` int64 ``[N]``; ``valence`` and ``arousal`` float32 ``[N]``, NaN where
+"""``images`` uint8 ``[N, C, H, W]``; ``labels`` int64 ``[N]``; ``valence`` and ``arousal`` float32 ``[N]``, NaN where
 the source has none; ``keys`` list of N str; ``mask`` bool ``[N]``, False on padding; ``indices`` int64 ``[N]``,
 sample indices, of several sets one after the other; ``set_index`` int64 ``[N]``, which of the sets a sample is from, -1
 on padding.

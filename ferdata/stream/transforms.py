@@ -18,6 +18,9 @@ from ferdata.errors import OptionError
 from ferdata.format import DatasetIndex
 from ferdata.randomness import GOLDEN_RATIO, Stream, first_bits, shift_right, splitmix64
 
+_LUMA = (0.299, 0.587, 0.114)
+"""Of ITU-R BT.601."""
+
 __all__ = [
     "BatchContext",
     "BatchTransform",
@@ -308,7 +311,7 @@ class ColorJitter:
     """Changes brightness, contrast and saturation of each sample by factors in ``[1 - x, 1 + x]``.
 
     Contrast is about the sample's mean grey and saturation about each pixel's grey, with the luma weights of ITU-R
-    BT.601. Returns uint8 for uint8.
+    BT.601. An image of one channel is grey itself, so saturation changes nothing. Returns uint8 for uint8.
 
     Example:
         >>> ferdata.ColorJitter(brightness=0.4, saturation=0)
@@ -330,11 +333,19 @@ class ColorJitter:
         limits = torch.tensor([self.brightness, self.contrast, self.saturation], device=images.device)
         brightness, contrast, saturation = (1 + draw * limits).view(-1, 3, 1, 1, 1).unbind(1)
         values = images.float() * brightness
-        luma = torch.tensor([0.299, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
-        grey = (values * luma).sum(1, keepdim=True)
+        grey = _grey(values)
         values = grey + (values - grey) * saturation
         middle = grey.mean((2, 3), keepdim=True)
         values = middle + (values - middle) * contrast
         return (
             values.clamp_(0, 255).round_().to(images.dtype) if images.dtype == torch.uint8 else values.to(images.dtype)
         )
+
+
+def _grey(values: torch.Tensor) -> torch.Tensor:
+    """Return float ``[N, 1, H, W]``, the luma of images of one or three channels."""
+    if values.shape[1] == 1:
+        return values
+    if values.shape[1] != len(_LUMA):
+        raise OptionError(f"jitter: images of {values.shape[1]} channels found, expected 1 or 3")
+    return (values * torch.tensor(_LUMA, device=values.device).view(1, -1, 1, 1)).sum(1, keepdim=True)

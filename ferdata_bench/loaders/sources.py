@@ -5,11 +5,9 @@ In: options. Out: a folder ``<class>/<name>.jpg``. Costs a millisecond per image
 
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from ferdata.errors import SourceError
 from ferdata.format import ShardReader, read_index
+from ferdata.images.colours import to_picture
 from ferdata.labels import AFFECTNET_8
 from ferdata.store import Store
 from ferdata.synth import draw_face
@@ -76,7 +74,7 @@ def write_tree_of_shards(shards: str | Path, folder: Path, *, count: int) -> Pat
             for sample in reader:
                 if written == count:
                     break
-                image = Image.fromarray(np.ascontiguousarray(sample.pixels.transpose(1, 2, 0)))
-                image.save(folder / index.classes[sample.label] / f"{written:07d}.jpg", "JPEG", quality=QUALITY)
+                path = folder / index.classes[sample.label] / f"{written:07d}.jpg"
+                to_picture(sample.pixels).save(path, "JPEG", quality=QUALITY)
                 written += 1
     return folder

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image
 
+from ferdata.images.colours import to_picture
 from ferdata.program import as_typed
 from ferdata.shown import shown
 
@@ -71,8 +71,8 @@ def _setting(value: Any) -> str:
 
 
 def _thumbnail(image: np.ndarray) -> bytes:
-    """Return a PNG of at most 192 px of an image uint8 ``[3, H, W]``."""
-    picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+    """Return a PNG of at most 192 px of an image uint8 ``[3, H, W]`` or ``[1, H, W]``."""
+    picture = to_picture(image)
     picture.thumbnail((192, 192))
     buffer = BytesIO()
     picture.save(buffer, format="PNG")

@@ -12,7 +12,7 @@ from pictures import HEIGHT, WEBP, WIDTH, apply, encoded, expected, gradient, it
 from PIL import Image, features
 
 from ferdata.errors import TransformError
-from ferdata.images.decode import to_rgb
+from ferdata.images.colours import to_rgb
 from ferdata.images.transform import (
     BoxInvalidError,
     ImageCorruptError,
@@ -308,18 +308,19 @@ def test_what_is_no_image_is_rejected(data: bytes) -> None:
     position=st.integers(0, 10_000),
     value=st.integers(0, 255),
     kind=st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "TIFF", *WEBP]),
+    channels=st.sampled_from([1, 3]),
 )
 @settings(max_examples=150, deadline=None)
-def test_damaged_files_never_raise_anything_but_a_reject(position: int, value: int, kind: str) -> None:
+def test_damaged_files_never_raise_anything_but_a_reject(position: int, value: int, kind: str, channels: int) -> None:
     """One byte of two million files must not end the run."""
     data = bytearray(encoded(gradient(), kind))
     data[position % len(data)] = value
     try:
-        result = apply(bytes(data))
+        result = apply(bytes(data), channels=channels)
     except TransformError as error:
         assert error.reason.startswith("image_")  # type: ignore[attr-defined]
         return
-    assert result.pixels.shape == (3, 24, 24)
+    assert result.pixels.shape == (channels, 24, 24)
 
 
 def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:

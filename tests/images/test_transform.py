@@ -224,7 +224,14 @@ def test_a_crop_never_leaves_the_picture(box: tuple[float, float, float, float],
 
 def test_the_fingerprint_changes_with_every_setting_that_changes_a_pixel() -> None:
     """And with nothing else, so that a lower memory limit does not ask for new shards."""
-    variants = [{}, {"size": 100}, {"crop": "none"}, {"resample": "lanczos"}, {"background": (0, 0, 0)}]
+    variants = [
+        {},
+        {"size": 100},
+        {"crop": "none"},
+        {"resample": "lanczos"},
+        {"background": (0, 0, 0)},
+        {"channels": 1},
+    ]
 
     prints = [Transform(TransformOptions(**options)).fingerprint() for options in variants]
 
@@ -240,6 +247,7 @@ def test_the_fingerprint_changes_with_every_setting_that_changes_a_pixel() -> No
         ({"crop": "face"}, "crop: 'face' found, expected box or none"),
         ({"resample": "area"}, "resample: 'area' found, expected nearest, box, bilinear"),
         ({"background": (0, 0, 256)}, r"background: \(0, 0, 256\) found"),
+        ({"channels": 2}, "channels: 2 found, expected 3 or 1"),
         ({"max_pixels": 10**9}, "max_pixels: 1,000,000,000 found"),
     ],
 )
@@ -247,6 +255,55 @@ def test_settings_outside_their_range_are_refused(options: dict[str, object], te
     """Before the first image is read."""
     with pytest.raises(OptionError, match=text):
         TransformOptions(**options)
+
+
+@pytest.mark.parametrize("size", [24, (WIDTH, HEIGHT)], ids=["as it is", "resized"])
+@pytest.mark.parametrize(
+    ("mode", "format_name", "repairs"),
+    [
+        ("RGB", "JPEG", ("colour_to_grey",)),
+        ("RGB", "PNG", ("colour_to_grey",)),
+        ("P", "PNG", ("palette_to_rgb", "colour_to_grey")),
+        ("CMYK", "TIFF", ("cmyk_to_rgb", "colour_to_grey")),
+        ("L", "JPEG", ()),
+        ("L", "PNG", ()),
+        ("L", "PPM", ()),
+        ("1", "PNG", ()),
+        ("LA", "PNG", ("alpha_dropped",)),
+    ],
+)
+def test_one_channel_is_pillows_own_grey(
+    mode: str, format_name: str, repairs: tuple[str, ...], size: int | tuple[int, int]
+) -> None:
+    """ITU-R BT.601 luma, before anything is resized; what is grey already stays as it is, bit for bit."""
+    shape = (size, size) if isinstance(size, int) else size
+    data = encoded(gradient(*shape).convert(mode), format_name)
+    plain = Image.open(io.BytesIO(data)).convert("RGB").convert("L")
+
+    result = apply(data, channels=1)
+
+    assert np.array_equal(result.pixels, np.asarray(plain.resize((24, 24), Image.Resampling.BILINEAR))[None])
+    assert (result.repairs, result.unchanged, result.pixels.flags.c_contiguous) == (repairs, False, True)
+    assert Transform(TransformOptions(size=24, channels=1)).spec.shape == result.pixels.shape == (1, 24, 24)
+
+
+@given(colour=st.tuples(*[st.integers(0, 255)] * 3))
+@settings(max_examples=60, deadline=None)
+def test_grey_is_the_luma_that_the_text_gives(colour: tuple[int, int, int]) -> None:
+    """Another program must be able to compute it."""
+    result = apply(encoded(Image.new("RGB", (24, 24), colour), "PNG"), channels=1)
+    red, green, blue = colour
+    assert (result.pixels == (19_595 * red + 38_470 * green + 7_471 * blue + 32_768) // 65_536).all()
+
+
+def test_grey_is_turned_and_cut_like_colour() -> None:
+    """Boxes and orientations are the same whatever the channels are."""
+    data = oriented(6, "PNG", gradient())
+    fields = {"box": (8.0, 4.0, 24.0, 20.0), "landmarks": [13.0, 9.0]}
+    grey, colour = apply(data, channels=1, **fields), apply(data, **fields)
+    plain = Image.fromarray(colour.pixels.transpose(1, 2, 0)).convert("L")
+    assert np.abs(grey.pixels[0].astype(int) - np.asarray(plain)).max() <= 2
+    assert (grey.box, grey.landmarks.tolist()) == (colour.box, colour.landmarks.tolist())
 
 
 @pytest.mark.parametrize("resample", ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"])

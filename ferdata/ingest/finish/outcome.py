@@ -133,10 +133,12 @@ def _joined(arrays: Sequence[np.ndarray], dtype: type) -> np.ndarray:
 def _mean_and_std(parts: Sequence[PartRecord]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     measured = [part for part in parts if part.shard.split == "train" and part.shard.samples] or parts
     pixels = sum(part.pixels for part in measured)
+    sums, squares = (
+        [sum(values) for values in zip(*of_parts, strict=True)]
+        for of_parts in ([part.sums for part in measured], [part.squares for part in measured])
+    )
     if not pixels:
-        return (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
-    sums = [sum(part.sums[channel] for part in measured) for channel in range(3)]
-    squares = [sum(part.squares[channel] for part in measured) for channel in range(3)]
+        return (0.0,) * len(sums), (0.0,) * len(sums)
     # Exact integers up to the last division, so that no order of the parts shows.
     variances = [
         (pixels * square - total * total) / (pixels * pixels) for total, square in zip(sums, squares, strict=True)

@@ -16,6 +16,7 @@ import pyarrow as pa
 from ferdata.errors import SourceError
 from ferdata.format.index import REJECTS_NAME, DatasetIndex, FileInfo, write_file, write_index
 from ferdata.format.samples import write_samples
+from ferdata.images.colours import GREY_TO_RGB
 from ferdata.ingest.conversion import Conversion
 from ferdata.ingest.finish.outcome import Outcome
 from ferdata.ingest.finish.summary import IngestSummary
@@ -169,6 +170,8 @@ def _notes(conversion: Conversion, outcome: Outcome) -> list[str]:
             f"{unusual:,} images are not of {side} x {side} pixels, the size of {conversion.scan.layout}; "
             "they were accepted."
         )
+    if conversion.options.transform.channels != 1 and 0 < len(outcome.table) == outcome.repairs.get(GREY_TO_RGB):
+        notes.append("All images are grey; with channels=1 a batch of them takes a third of the memory.")
     if undecoded := outcome.rejected.get("decoder_missing"):
         notes.append(
             f"Warning: {undecoded:,} images need a decoder that is not installed; {REJECTS_NAME} says which and how. "

@@ -155,7 +155,8 @@ class _Tally:
     def __init__(self, settings: TaskSettings, num_items: int) -> None:
         self._root = settings.root.rstrip("/")
         self._usual_size = settings.usual_size
-        self._sums, self._squares, self._pixels = np.zeros(3, np.int64), np.zeros(3, np.int64), 0
+        channels = settings.transform.channels
+        self._sums, self._squares, self._pixels = np.zeros(channels, np.int64), np.zeros(channels, np.int64), 0
         self._repairs: Counter[str] = Counter()
         self._rejects: list[tuple[int, str, str]] = []
         self._source_bytes, self._source_xxh64 = np.zeros(num_items, np.int64), np.zeros(num_items, np.uint64)
