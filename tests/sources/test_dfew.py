@@ -1,6 +1,7 @@
 """DFEW: five folds, a label a clip, and clips whose frames lie here or there or nowhere."""
 
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ferdata.sources import Scan, ScanOptions, scan_source
 
 FRAMES = 4
 CLIPS = "Clip/clip_224x224"
+WORDS = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 
 
 def scanned(root: Path, **options: Any) -> Scan:
@@ -134,6 +136,62 @@ def test_frames_of_a_clip_are_evenly_spaced(tree: Path) -> None:
     assert [(item.extra or {})["frame"] for item in found.items] == [2, 4] * 7
     assert found.skipped == {"frames": 14}
     assert len(scanned(tree, frames=99).items) == 7 * FRAMES
+
+
+SHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+HEADER = [*(f"{number}{word}" for number, word in enumerate(WORDS, start=1)), "order", "label"]
+
+
+def workbook(path: Path, rows: list[list[object]]) -> None:
+    """Write a workbook as Excel does: texts in a list of their own, numbers in place, empty cells left out."""
+    texts = [str(cell) for row in rows for cell in row if isinstance(cell, str)]
+    lines = []
+    for number, row in enumerate(rows, start=1):
+        cells = [
+            f'<c r="{chr(65 + column)}{number}" t="s"><v>{texts.index(cell)}</v></c>'
+            if isinstance(cell, str)
+            else f'<c r="{chr(65 + column)}{number}"><v>{cell}</v></c>'
+            for column, cell in enumerate(row)
+            if cell is not None
+        ]
+        lines.append(f'<row r="{number}">{"".join(cells)}</row>')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as book:
+        shared = "".join(f"<si><t>{text}</t></si>" for text in texts)
+        book.writestr("xl/sharedStrings.xml", f'<sst xmlns="{SHEET}">{shared}</sst>')
+        sheet = f'<worksheet xmlns="{SHEET}"><sheetData>{"".join(lines)}</sheetData></worksheet>'
+        book.writestr("xl/worksheets/sheet1.xml", sheet)
+
+
+def test_votes_become_soft_labels(tree: Path) -> None:
+    """Ten people saw each clip; a clip without a row, or with an empty cell, has the label alone."""
+    path = tree / "Annotation/annotation.xlsx"
+    workbook(path, [HEADER, [6, 0, 3, 1, 0, 0, 0, 1, 1], [0, 8, 0, 0, 0, 0, 2, 2, 2], [1, None, 9, 0, 0, 0, 0, 3, 3]])
+
+    soft = {item.sequence: item.soft_labels for item in scanned(tree).items}
+
+    assert soft["00001"] == pytest.approx([0.3, 0.6, 0, 0, 0, 0, 0.1])
+    assert soft["00002"] == pytest.approx([0, 0, 0.8, 0, 0.2, 0, 0])
+    assert soft["00003"] is soft["00004"] is None
+
+
+def test_another_workbook_is_told_and_a_broken_one_stops_the_run(tree: Path) -> None:
+    """Soft labels that are missing without a word would be one-hot ones."""
+    path = tree / "Annotation/annotation.xlsx"
+    workbook(path, [["name", "votes"], ["1", 3]])
+
+    assert any(
+        "annotation.xlsx: header name, votes is not that of DFEW's votes" in note for note in scanned(tree).notes
+    )
+    put(path, "PK")
+    with pytest.raises(
+        SourceError, match=r"annotation\.xlsx: File is not a zip file found, expected an Excel workbook"
+    ):
+        scanned(tree)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as book:
+        book.writestr("xl/worksheets/sheet1.xml", b" " * ((1 << 26) + 1))
+    with pytest.raises(SourceError, match=r"sheet1\.xml of 67,108,865 bytes found, expected an Excel workbook"):
+        scanned(tree)
 
 
 def test_what_cannot_be_read_stops_the_run(tree: Path) -> None:

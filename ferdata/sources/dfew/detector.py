@@ -12,7 +12,7 @@ from ferdata.sources.layout import Asked, Detection, Layout, Release
 __all__ = ["DFEW_LAYOUT"]
 
 _LEVELS = 3
-_OF_LISTS = re.compile(r"label|split|train|test|dfew", re.IGNORECASE)
+_OF_LISTS = re.compile(r"label|split|train|test|annot|dfew", re.IGNORECASE)
 """In the names of folders of lists."""
 
 _LIST = re.compile(r"(?:.*(train|test))?_?set_?([1-5])\.csv", re.IGNORECASE)
@@ -29,8 +29,11 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
         LayoutError: If there are lists and no frames.
     """
     files: dict[str, str] = {}
+    votes: dict[str, str] = {}
     places = walk(tree, folder, lambda name: _OF_LISTS.search(name) is not None, levels=_LEVELS - 1)
     for path in (below(place.path, name) for place in places for name in place.files):
+        if name_of(path).lower() == "annotation.xlsx":
+            votes.setdefault("votes", path)
         match = _LIST.fullmatch(name_of(path))
         if match is None or not _is_list(tree, path):
             continue
@@ -53,9 +56,8 @@ def _find(tree: Tree, folder: str, asked: Asked) -> Detection | None:
             "expected Clip/clip_224x224/00001/; unpack clip_224x224 (or its 16f form): films are not read"
         )
     clips.sort(key=lambda path: "16f" in path.lower())  # all frames first where 16 interpolated ones are there too
-    return Detection(
-        layout=DFEW_LAYOUT, root=folder, files=files, folders={f"clips {n}": p for n, p in enumerate(clips)}
-    )
+    folders = {f"clips {number}": path for number, path in enumerate(clips)}
+    return Detection(layout=DFEW_LAYOUT, root=folder, files=files | votes, folders=folders)
 
 
 def _is_list(tree: Tree, path: str) -> bool:

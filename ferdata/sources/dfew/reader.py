@@ -1,7 +1,7 @@
 """Read DFEW: the lists of one fold, and the frames of the clips they name.
 
-In: ``set_1.csv`` (video_name, label) of train and of test, and a folder of frames a clip. Out: a :class:`Scan`. Costs
-one listing a clip, and about 15 µs a frame; no image is opened.
+In: ``set_1.csv`` (video_name, label) of train and of test, a folder of frames a clip, and a table of votes. Out: a
+:class:`Scan`. Costs one listing a clip, and about 15 µs a frame; no image is opened.
 """
 
 from collections import Counter
@@ -9,9 +9,10 @@ from collections import Counter
 from ferdata.errors import LayoutError
 from ferdata.labels import DFEW, canonical_name
 from ferdata.sources.files.frames import evenly_spaced, frame_number
-from ferdata.sources.files.listing import below, iter_names, list_folder
-from ferdata.sources.files.matching import whole_number
+from ferdata.sources.files.listing import below, iter_names, list_folder, shorten
+from ferdata.sources.files.matching import floats, whole_number
 from ferdata.sources.files.text_tables import plain_name, read_table
+from ferdata.sources.files.xlsx import read_sheet
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
 from ferdata.sources.options import ScanOptions
@@ -21,6 +22,7 @@ from ferdata.store import Store
 __all__ = ["scan"]
 
 _SPLITS = ("train", "test")
+_CLIP_COLUMNS = frozenset(("order", "clipname", "videoname"))
 
 
 def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
@@ -37,7 +39,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
             "name another fold, or unpack EmoLabel_DataSplit"
         )
     builder = LayoutScan(store, detection, options)
-    clips = _clips(store, detection)
+    clips, votes = _clips(store, detection), _votes(store, detection, builder)
     usable: Counter[tuple[str, str]] = Counter()
     num_rows = num_found = 0
     for split in (split for split in _SPLITS if f"{split} {fold}" in detection.files):
@@ -51,7 +53,10 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
                 verdict = rejected("image_missing", "no folder of its frames")
             num_found += clip in clips
             if builder.passes(verdict, name, split=split, row=line):
-                usable[split, verdict.class_name] += _add(clips[clip or 0], split, verdict, written, options, builder)
+                soft = builder.soften(votes.get(clip or 0), DFEW)
+                usable[split, verdict.class_name] += _add(
+                    clips[clip or 0], split, verdict, written, soft, options, builder
+                )
         num_rows += len(rows)
         builder.stop_if_most_labels_invalid(
             len(rows),
@@ -75,6 +80,26 @@ def _clips(store: Store, detection: Detection) -> dict[int, str]:
     return found
 
 
+def _votes(store: Store, detection: Detection, builder: LayoutScan) -> dict[int, list[float]]:
+    """Return clip -> the votes of ten people, in the order of the ids; none where there is no such table."""
+    if (path := detection.files.get("votes")) is None:
+        return {}
+    header, *rows = read_sheet(store, path) or [[]]
+    classes = [canonical_name(cell.strip().lstrip("1234567")) for cell in header]
+    names = [plain_name(cell) for cell in header]
+    clip = next((number for number, name in enumerate(names) if name in _CLIP_COLUMNS), None)
+    if clip is None or any(classes.count(name) != 1 for name in DFEW):
+        builder.notes.append(f"{path}: header {shorten(header)} is not that of DFEW's votes; there are no soft labels.")
+        return {}
+    columns = [classes.index(name) for name in DFEW]
+    found: dict[int, list[float]] = {}
+    for row in (row for row in rows if len(row) > max(clip, *columns)):
+        number, votes = whole_number(row[clip].removesuffix(".mp4")), floats(row[column] for column in columns)
+        if number is not None and votes is not None:
+            found[number] = votes
+    return found
+
+
 def _rows(store: Store, path: str) -> list[tuple[int, str, str]]:
     """Return the line, the clip and the label of every row."""
     header, rows = read_table(store, path)
@@ -93,7 +118,15 @@ def _judge(written: str, builder: LayoutScan) -> Verdict:
     return builder.judge_id(written, DFEW, first=1)
 
 
-def _add(folder: str, split: str, verdict: Verdict, written: str, options: ScanOptions, builder: LayoutScan) -> bool:
+def _add(
+    folder: str,
+    split: str,
+    verdict: Verdict,
+    written: str,
+    soft: list[float] | None,
+    options: ScanOptions,
+    builder: LayoutScan,
+) -> bool:
     """Accept the frames of a clip that are asked for; tell whether there are any."""
     here = list_folder(builder.store, folder)
     numbers = {name: frame_number(name) for name in here.images}
@@ -107,7 +140,7 @@ def _add(folder: str, split: str, verdict: Verdict, written: str, options: ScanO
     for name in kept:
         builder.accept(
             f"{clip}_{numbers[name]:05d}", below(folder, name), split, verdict.label, written,
-            sequence=clip, extra={"frame": numbers[name]},
+            sequence=clip, soft_labels=soft, extra={"frame": numbers[name]},
         )  # fmt: skip
     if not frames:
         builder.reject(folder, "image_missing", "no frame in the clip's folder", split=split)
