@@ -22,6 +22,8 @@ DATA_SETS: Mapping[str, str] = {
     "fer2013": "FER2013",
     "ferplus": "FERPlus",
     "expw": "ExpW",
+    "caers": "CAER-S",
+    "sfew": "SFEW",
     "jaffe": "JAFFE",
     "kdef": "KDEF",
     "ckplus": "CK+",

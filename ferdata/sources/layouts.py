@@ -18,6 +18,7 @@ from ferdata.sources.named.detector import JAFFE_LAYOUT, KDEF_LAYOUT
 from ferdata.sources.parquet.detector import AN_PARQUET, RAF_PARQUET
 from ferdata.sources.rafdb.detector import RAF_BASIC, RAF_COMPOUND
 from ferdata.sources.rafdb_kaggle.detector import RAF_KAGGLE
+from ferdata.sources.sfew.detector import SFEW_ALIGNED
 from ferdata.sources.tables.detector import TABLE
 from ferdata.sources.yolo.detector import AN_YOLO
 
@@ -29,7 +30,7 @@ LAYOUTS: Mapping[str, Layout] = {
         AN_PLUS, AN_NPY, AN_VA, AN_YOLO, AN_CSV, RAF_BASIC, RAF_COMPOUND, RAF_KAGGLE, AN_KAGGLE_A, AN_KAGGLE_B,
         FERPLUS_CSV, FERPLUS_FOLDERS, FER_CSV, EXPW,
         JAFFE_LAYOUT, KDEF_LAYOUT, CKPLUS_SEQUENCES, CKPLUS_48, AFFWILD2_LAYOUT, DFEW_LAYOUT,
-        AN_PARQUET, RAF_PARQUET, *FOLDER_LAYOUTS.values(), TABLE,
+        AN_PARQUET, RAF_PARQUET, SFEW_ALIGNED, *FOLDER_LAYOUTS.values(), TABLE,
     )
 }  # fmt: skip
 """Name -> layout, in the order in which their detectors are asked; the first that finds something in a folder wins."""

@@ -45,7 +45,7 @@ class ScanOptions:
         ),
     ] = "majority"
     rafdb_images: Annotated[
-        str, Setting("Read RAF-DB's images in this form.", "Source", choices=("aligned", "original"))
+        str, Setting("Read the images of RAF-DB, or of SFEW, in this form.", "Source", choices=("aligned", "original"))
     ] = "aligned"
     automatic: Annotated[bool, Setting("Add AffectNet's automatically annotated part to train.", "Source")] = False
     frames: Annotated[

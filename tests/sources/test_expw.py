@@ -47,7 +47,7 @@ def test_every_face_is_an_item_with_its_box(drawn: Path) -> None:
 
     found = scanned(drawn)
 
-    assert (found.layout, found.classes, found.items.splits()) == ("ExpW", AFFECTNET_7, ["train"])
+    assert (found.layout, found.classes, found.items.splits()) == ("ExpW-faces", AFFECTNET_7, ["train"])
     assert not found.rejects and len(found.items) == len(lines) == 40
     assert names_of(found) == [FER2013[int(line[7])] for line in lines]
     for item, (name, face, *numbers, label) in zip(found.items, lines, strict=True):
@@ -152,5 +152,7 @@ def test_a_list_of_other_labels_or_without_its_images_stops_the_run(own: Path) -
 
 def test_under_another_source_the_error_names_this_one(drawn: Path) -> None:
     """Who does not know what a folder holds is told."""
-    with pytest.raises(LayoutError, match=r"ExpW found, which is ExpW, expected class folders; use source 'expw'"):
+    with pytest.raises(
+        LayoutError, match=r"ExpW-faces found, which is ExpW, expected class folders; use source 'expw'"
+    ):
         scan_source("folder", str(drawn), ScanOptions())

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError
-from ferdata.labels import AFFECTNET_ALL, FER2013, KNOWN_NAMES, RAFDB_BASIC, common_name, name_key
+from ferdata.labels import AFFECTNET_ALL, ALPHABETICAL_7, FER2013, KNOWN_NAMES, RAFDB_BASIC, common_name, name_key
 from ferdata.sources.affectnet.totals import RELEASE_2021
+from ferdata.sources.caers.totals import CAERS_FULL
 from ferdata.sources.class_folders.class_tree import refuse_other_classes_inside
+from ferdata.sources.class_folders.likeness import named_like, note_likeness
 from ferdata.sources.class_folders.orders import find_number_order
 from ferdata.sources.class_folders.own_classes import PARTS, find_own_classes, holds_images, merged_spellings
 from ferdata.sources.class_folders.reader import scan
@@ -14,8 +16,8 @@ from ferdata.sources.fer2013.totals import FER_FOLDERS
 from ferdata.sources.files.listing import Tree, below, name_of, split_of
 from ferdata.sources.files.matching import in_order
 from ferdata.sources.layout import Asked, Detection, Layout
-from ferdata.sources.rafdb.label_list import RAF_BASIC_NAME
 from ferdata.sources.rafdb.totals import RAF_FULL, RAF_REDUCED
+from ferdata.sources.sfew.totals import SFEW_SCENES
 from ferdata.sources.unread import DERIVED_FOLDERS
 
 __all__ = ["FOLDER_LAYOUTS", "class_places", "find_class_folders"]
@@ -47,7 +49,8 @@ def find_class_folders(tree: Tree, folder: str, asked: Asked) -> Detection | Non
     is_likely = bool(known or numbers or has_splits) and 0 < len(names) <= _MOST_NAMES
     if not is_likely or PARTS & {name_key(name) for name in names}:
         return None
-    is_rafdb = _has_raf_stems(tree, splits)
+    files = _files(tree, splits)
+    like = named_like(files)
     for place in class_places(tree, folder):
         refuse_other_classes_inside(tree.store, name_of(place), place, tree.folder(place).dirs, names)
     notes: tuple[str, ...] = ()
@@ -56,7 +59,7 @@ def find_class_folders(tree: Tree, folder: str, asked: Asked) -> Detection | Non
             return None
         counts = {split: _counts(tree, path) for split, path in splits.items()}
         where = tree.store.path(folder)
-        known, notes = find_number_order(where, numbers, counts, is_rafdb=is_rafdb, labels=asked.labels)
+        known, notes = find_number_order(where, numbers, counts, is_rafdb=like == "rafdb", labels=asked.labels)
     unknown = [name for name in names if name not in known]
     is_own = source != "folder" and bool(unknown) and _may_be_own(tree, splits, names)
     are_classes = bool(unknown) and (bool(known) or is_own) and (has_splits or len(known) > 1)
@@ -68,13 +71,23 @@ def find_class_folders(tree: Tree, folder: str, asked: Asked) -> Detection | Non
         )
     if unknown:
         return None
+    layout = _layout_of(source, like)
+    if layout.source in ("folder", "affectnet"):
+        notes += note_likeness(FOLDER_LAYOUTS, _totals(tree, splits), known.values(), files)
     return Detection(
-        layout=FOLDER_LAYOUTS[source or ("rafdb" if is_rafdb else "affectnet")],
+        layout=layout,
         root=folder,
         splits=splits,
         class_folders=known,
         notes=(*notes, *_split_notes(splits), *merged_spellings(known)),
     )
+
+
+def _layout_of(source: str | None, like: str | None) -> Layout:
+    """Return the layout of class folders: what the images' names prove, unless they are to be read as any others."""
+    if source == "folder":
+        return FOLDER_LAYOUTS[source]
+    return FOLDER_LAYOUTS.get(like or source or "affectnet", FOLDER_LAYOUTS["folder"])
 
 
 def _may_be_own(tree: Tree, splits: Mapping[str, str], names: Sequence[str]) -> bool:
@@ -137,10 +150,14 @@ def _counts(tree: Tree, split_folder: str) -> dict[str, int]:
     return {name: len(tree.folder(below(split_folder, name)).images) for name in _class_dirs(tree, split_folder)}
 
 
-def _has_raf_stems(tree: Tree, splits: Mapping[str, str]) -> bool:
+def _totals(tree: Tree, splits: Mapping[str, str]) -> dict[str, int]:
+    return {split: sum(_counts(tree, path).values()) for split, path in splits.items()}
+
+
+def _files(tree: Tree, splits: Mapping[str, str]) -> list[str]:
+    """Return what the images in class folders are called."""
     folders = [tree.folder(below(path, name)) for path in splits.values() for name in _class_dirs(tree, path)]
-    files = [file for folder in folders for file in folder.images]
-    return bool(files) and all(RAF_BASIC_NAME.fullmatch(file) for file in files)
+    return [file for folder in folders for file in folder.images]
 
 
 _AN_FOLDERS = Layout(
@@ -162,13 +179,9 @@ FOLDER_LAYOUTS: Mapping[str, Layout] = {
             classes=RAFDB_BASIC,
             releases=(replace(RAF_FULL, is_only=False), RAF_REDUCED),
         ),
-        replace(
-            _AN_FOLDERS,
-            name="FER-folders",
-            source="fer2013",
-            classes=FER2013,
-            releases=FER_FOLDERS,
-        ),
+        replace(_AN_FOLDERS, name="FER-folders", source="fer2013", classes=FER2013, releases=FER_FOLDERS),
+        replace(_AN_FOLDERS, name="CAER-S-folders", source="caers", classes=ALPHABETICAL_7, releases=(CAERS_FULL,)),
+        replace(_AN_FOLDERS, name="SFEW-folders", source="sfew", classes=ALPHABETICAL_7, releases=(SFEW_SCENES,)),
         replace(_AN_FOLDERS, name="folder", source="folder", releases=()),
     )
 }

@@ -73,6 +73,8 @@ def _own_classes(detection: Detection) -> tuple[Mapping[str, str], tuple[str, ..
 def _note_gaps(split: str, tree: ClassTree, folders: Mapping[str, str], builder: LayoutScan) -> None:
     empty = [name for name, paths in tree.by_class.items() if not paths and name in folders]
     builder.notes += [f"Warning: class folder {below(tree.folder, name)} is empty." for name in empty]
+    if not tree.by_class:
+        return  # its images have no labels, which each is rejected for
     present = {folders[name] for name in tree.by_class if name in folders}
     absent = [name for name in builder.classes if name in set(folders.values()) and name not in present]
     if absent:

@@ -78,7 +78,7 @@ def _holds_any(tree: Tree, folder: str, names: list[str]) -> bool:
 
 
 EXPW = Layout(
-    name="ExpW",
+    name="ExpW-faces",
     source="expw",
     detector=_find,
     scan=scan,

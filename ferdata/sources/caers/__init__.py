@@ -1,0 +1,1 @@
+"""CAER-S: frames of television series, as class folders."""

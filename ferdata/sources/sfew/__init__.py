@@ -1,0 +1,1 @@
+"""SFEW: frames of films, as class folders of scenes and of aligned faces."""
