@@ -159,7 +159,7 @@ def test_a_video_in_two_splits_goes_with_its_expressions(tmp_path: Path) -> None
     found = scanned(tmp_path)
 
     assert [(item.split, item.valence) for item in found.items] == [("train", 0.5)]
-    assert any("1 videos are in one split by their expressions" in note for note in found.notes)
+    assert any("1 videos are in train and in val; their expressions decide" in note for note in found.notes)
 
 
 def test_frames_of_a_video_are_evenly_spaced(tmp_path: Path) -> None:
@@ -170,6 +170,15 @@ def test_frames_of_a_video_are_evenly_spaced(tmp_path: Path) -> None:
 
     assert [frame for _, frame, _ in shown(found)] == [11, 31, 51, 71, 91]
     assert found.skipped == {"no_crop": 50, "frames": 45}
+
+
+def test_numbers_that_are_no_columns_stop_the_run_at_the_first_video(tmp_path: Path) -> None:
+    """Texts of another task, or of classes counted from 1, are not read to the end of 2.6 million lines."""
+    for name in "ab":
+        video(tmp_path, name, ["8", "9", "1"])
+
+    with pytest.raises(SourceError, match=r"Train_Set/a\.txt: 2 of 3 labels are not classes.*the first line names"):
+        scanned(tmp_path)
 
 
 def test_texts_without_crops_and_two_of_one_kind_stop_the_run(tmp_path: Path) -> None:

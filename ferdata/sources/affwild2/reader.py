@@ -68,50 +68,54 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     builder = LayoutScan(store, detection, options, classes=classes)
     builder.notes += notes
     places = _places(store, detection, videos, builder)
-    names = KeyMaker()
-    num_lines = num_found = 0
+    keys, frame_folders = KeyMaker(), _frame_folders(detection)
+    num_lines = num_crops = 0
     for name, video in videos.items():
         if name not in places:
-            builder.reject(
-                f"{_frame_folders(detection)[0]}/{name}", "image_missing", "no such folder", split=video.split
-            )
+            builder.reject(below(frame_folders[0], name), "image_missing", "no such folder", split=video.split)
             continue
-        crops = _crops(store, below(places[name], name), video.split, builder)
-        lines, last = [], 0
-        for line in _lines(video, builder):
-            last = line.number
-            if line.verdict.outcome == "accepted":
-                lines.append(line)
-        num_lines, num_found = num_lines + last, num_found + len(crops)
-        builder.reject_unlabelled(
-            (below(places[name], name, crops[number]) for number in sorted(crops) if number > last),
-            f"the texts of {name} end with frame {last:,}",
-            split=video.split,
-        )
-        shown = [line for line in lines if line.number in crops]
-        builder.skipped["no_crop"] += len(lines) - len(shown)
-        kept = evenly_spaced(shown, options.frames)
-        builder.skipped["frames"] += len(shown) - len(kept)
-        key, side = names.make(name[:_MAX_NAME_CHARS]), _SIDE.fullmatch(name)
-        face = {"face": side[1].lower()} if side else {}
-        for line in kept:
-            valence, arousal = line.score or (None, None)
-            builder.accept(
-                f"{key}_{line.number:05d}",
-                below(places[name], name, crops[line.number]),
-                video.split,
-                line.verdict.label,
-                line.written,
-                valence=valence,
-                arousal=arousal,
-                sequence=name,
-                extra={"frame": line.number, **face},
-            )
-    builder.stop_if_no_image_found(
-        num_lines, num_found, [f"{folder}/<video>/00001.jpg" for folder in _frame_folders(detection)]
-    )
-    builder.stop_if_most_labels_invalid(num_lines, "the columns that the first line of each text names, from 0, or -1")
+        key = keys.make(name[:_MAX_NAME_CHARS])
+        lines, crops = _add(name, video, below(places[name], name), key, options.frames, builder)
+        num_lines, num_crops = num_lines + lines, num_crops + crops
+    builder.stop_if_no_image_found(num_lines, num_crops, [f"{folder}/<video>/00001.jpg" for folder in frame_folders])
     return builder.finish()
+
+
+def _add(
+    name: str, video: _Video, folder: str, key: str, num_frames: int | None, builder: LayoutScan
+) -> tuple[int, int]:
+    """Sort the lines of one video, whose crops are in ``folder``; return how many lines and crops there are."""
+    crops = _crops(builder.store, folder, video.split, builder)
+    accepted, num_lines, num_before = [], 0, len(builder.rejects)
+    for line in _lines(video, builder):
+        num_lines = line.number
+        if line.verdict.outcome == "accepted":
+            accepted.append(line)
+    if video.expression:
+        expected = "the columns that the first line names, from 0, or -1"
+        builder.stop_if_most_labels_invalid(num_lines, expected, table=video.expression, since=num_before)
+    behind = (below(folder, crops[number]) for number in sorted(crops) if number > num_lines)
+    builder.reject_unlabelled(behind, f"the texts of {name} end with frame {num_lines:,}", split=video.split)
+    shown = [line for line in accepted if line.number in crops]
+    builder.skipped["no_crop"] += len(accepted) - len(shown)
+    kept = evenly_spaced(shown, num_frames)
+    builder.skipped["frames"] += len(shown) - len(kept)
+    side = _SIDE.fullmatch(name)
+    face = {"face": side[1].lower()} if side else {}
+    for line in kept:
+        valence, arousal = line.score or (None, None)
+        builder.accept(
+            f"{key}_{line.number:05d}",
+            below(folder, crops[line.number]),
+            video.split,
+            line.verdict.label,
+            line.written,
+            valence=valence,
+            arousal=arousal,
+            sequence=name,
+            extra={"frame": line.number, **face},
+        )
+    return num_lines, len(crops)
 
 
 def _frame_folders(detection: Detection) -> list[str]:
@@ -137,8 +141,8 @@ def _videos(store: Store, detection: Detection) -> tuple[Mapping[str, _Video], l
     notes = []
     if moved:
         notes.append(
-            f"Warning: {len(moved):,} videos are in one split by their expressions and in another by valence and "
-            f"arousal, expressions decide: {shorten(moved)}."
+            f"Warning: {len(moved):,} videos are in train and in val; their expressions decide, else train: "
+            f"{shorten(moved)}."
         )
     ordered = sorted(videos, key=lambda name: (videos[name].split == "val", natural_key(name)))
     return {name: videos[name] for name in ordered}, notes
