@@ -18,6 +18,7 @@ ROOMS = [
         for name in (
             "store",
             "mapping",
+            "mixing",
             "remote",
             "lock",
             "labels",

@@ -15,10 +15,10 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ferdata.errors import OptionError, StateError, WorkerError
+from ferdata.mixing import Roots
 from ferdata.stream.memory.handoff import WorkerSlots, forget_ended
 from ferdata.stream.order.ranks import find_rank
 from ferdata.stream.order.windows import Checked, due, sort_samples
-from ferdata.stream.sets import Roots
 from ferdata.stream.source import BatchSource, StreamOptions, takes_stream_options
 from ferdata.stream.state import Position
 from ferdata.stream.workers.worker import ShardPool

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from ferdata.mixing import Roots
 from ferdata.stream.batch import SampleTable, batch_maker, check_fields
 from ferdata.stream.fitting import REFUSE
 from ferdata.stream.order.ranks import find_rank
 from ferdata.stream.order.sequence import OrderOptions, check_whole_number, rank_order
-from ferdata.stream.sets import Roots, open_split
+from ferdata.stream.sets import open_split
 from ferdata.stream.transforms import BatchContext, BatchTransform, takes_context
 from ferdata.stream.where import find_extent
 from ferdata.stream.workers.worker import ShardPool
@@ -47,6 +48,7 @@ class ShardDataset(Dataset[Any]):
             from (``seed``, epoch, sample index).
         seed: Seed of such transforms.
         resize: As for :class:`ferdata.Loader`.
+        classes: Likewise.
 
     Example:
         >>> dataset = ferdata.ShardDataset("shards/affectnet", split="val", transform=lambda image: image.float() / 255)
@@ -68,8 +70,9 @@ class ShardDataset(Dataset[Any]):
         transform: BatchTransform | Callable[[torch.Tensor], Any] | None = None,
         seed: int = 0,
         resize: str | int = REFUSE,
+        classes: Sequence[str] | None = None,
     ) -> None:
-        self._opened = opened = open_split(root, split, resize=resize)
+        self._opened = opened = open_split(root, split, resize=resize, classes=classes)
         self.index, self.split = opened.index, split
         self.fields = check_fields(fields)
         self._as_dict, self._seed = as_dict, check_whole_number("seed", seed)
@@ -177,6 +180,7 @@ class IterableShardDataset(IterableDataset[Any]):
         rank: This rank; None: found when an epoch begins, as the loader finds it.
         world_size: Number of ranks.
         resize: As for :class:`ferdata.Loader`.
+        classes: Likewise.
 
     Example:
         >>> dataset = ferdata.IterableShardDataset("shards/affectnet", seed=1)
@@ -201,6 +205,7 @@ class IterableShardDataset(IterableDataset[Any]):
         rank: int | None = None,
         world_size: int | None = None,
         resize: str | int = REFUSE,
+        classes: Sequence[str] | None = None,
     ) -> None:
         self._samples = ShardDataset(
             root,
@@ -212,6 +217,7 @@ class IterableShardDataset(IterableDataset[Any]):
             transform=transform,
             seed=seed,
             resize=resize,
+            classes=classes,
         )
         if isinstance(shuffle, bool):
             shuffle = "window" if shuffle else "none"

@@ -15,6 +15,7 @@ from typing import Any, Self, Unpack
 import torch
 
 from ferdata.errors import OptionError, StateError
+from ferdata.mixing import Roots
 from ferdata.parallel import check_workers, usable_cores
 from ferdata.stream.datasets import ShardDataset
 from ferdata.stream.device.resident import DevicePipeline, DeviceSplit, decodes_itself
@@ -23,7 +24,6 @@ from ferdata.stream.memory.resident import ResidentSplit
 from ferdata.stream.metrics import LoaderMetrics
 from ferdata.stream.order.sequence import check_whole_number
 from ferdata.stream.pipeline import Pipeline
-from ferdata.stream.sets import Roots
 from ferdata.stream.source import BatchSource, StreamOptions, takes_stream_options
 from ferdata.stream.state import EpochState, Position
 from ferdata.stream.workers.workers import choose_kind
@@ -42,7 +42,7 @@ class Loader:
 
     Args:
         root: Folder or fsspec URL of a data set that ``shard`` has finished; a list of several, or a dict of several
-            and their shares: ``{"shards/affectnet": 0.7, "shards/rafdb": 0.3}``. Their classes are united by name.
+            and their weights: ``{"shards/affectnet": 0.7, "shards/rafdb": 0.3}``. Their classes are united by name.
         split: ``train``, ``val`` or ``test``, which every set must have.
         indices: Sample indices to read instead of the whole split, each at most once; their order does not matter.
         where: Read only samples for which this is true: comparisons of columns of ``samples.parquet`` with numbers,
@@ -63,10 +63,12 @@ class Loader:
         sampling: ``"uniform"``, ``"balanced"`` over classes, or a weight per class name.
         draws: Samples per epoch under weighted sampling or mix ``"weights"``; None: as many as there are.
         mix: What an epoch of several sets is: ``"concat"``: every sample of every set once; ``"weights"``: ``draws``
-            samples by the sets' shares; ``"smallest"`` or ``"largest"``: by shares, equal ones for a list, until the
+            samples by the sets' weights; ``"smallest"`` or ``"largest"``: by weights, equal ones for a list, until the
             set that ends first or last was read once. None: ``"weights"`` for a dict, else ``"concat"``.
         resize: Height and width that all images are resized to as they are read, bilinear with antialiasing;
             ``"refuse"``: sets of different sizes are an error.
+        classes: Names that labels are to be indices into, all of the sets' own among them, such as those of a network;
+            None: those of the data set, or of all sets by name.
         drop_last: Leave out what does not fill a batch on every rank; None: True when shuffling.
         window_samples: Samples that are mixed together; rounded to whole batches and bounded by ``memory_bytes``. None:
             2,048.
@@ -192,12 +194,18 @@ class Loader:
         """Class names; labels are indices into them."""
         return self.index.classes
 
+    @property
+    def set_names(self) -> tuple[str, ...]:
+        """What its data sets are called, by ``set_index``: the last part of each root if that tells them apart."""
+        return self._source.opened.names
+
     @cached_property
     def dataset(self) -> ShardDataset:
         """The samples it reads: code written for ``DataLoader`` asks for its length, classes and targets."""
         return ShardDataset(
             self._source.opened.roots,
             resize=self._source.resize,
+            classes=self.classes,
             split=self.split,
             indices=self._source.partition.extent.indices,
             fields=self.fields,

@@ -17,6 +17,7 @@ import xxhash
 
 from ferdata.errors import OptionError
 from ferdata.format import (
+    CODECS,
     SAMPLES_NAME,
     BodyDecoder,
     DatasetIndex,
@@ -27,14 +28,12 @@ from ferdata.format import (
     read_samples,
 )
 from ferdata.labels import map_ids, union_classes
+from ferdata.mixing import Roots, set_names
 from ferdata.sample import TensorSpec
 from ferdata.store import Store, StrPath
 from ferdata.stream.fitting import REFUSE, FittedReader, common_spec
 
-__all__ = ["OpenSplit", "Roots", "SetSplit", "ShardOpener", "open_split"]
-
-Roots = StrPath | Sequence[StrPath]
-"""Folder or URL of a data set, or those of several."""
+__all__ = ["OpenSplit", "SetSplit", "ShardOpener", "open_split"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +107,11 @@ class OpenSplit:
         return ", ".join(self.roots)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What people call each set."""
+        return set_names(self.roots)
+
+    @property
     def where(self) -> str:
         """What errors call it."""
         return ", ".join(one.where for one in self.sets)
@@ -174,46 +178,40 @@ class ShardOpener:
         return FittedReader(self._stores[each], info, index, spec=self._opened.index.spec, decode=decode)
 
 
-def open_split(roots: Roots, split: str, *, resize: str | int = REFUSE) -> OpenSplit:
+def open_split(
+    roots: Roots, split: str, *, resize: str | int = REFUSE, classes: Sequence[str] | None = None
+) -> OpenSplit:
     """Return a split, whose folders stay valid if the process changes its own.
 
     Args:
         roots: Folders or URLs of one or several finished data sets.
         split: ``train``, ``val`` or ``test``.
         resize: Height and width that every image is resized to; ``refuse``: sets of other sizes are refused.
+        classes: Names that labels are to be indices into; None: those of the set, or of all sets by name.
 
     Raises:
-        OptionError: If a set has no such split or is named twice, or the sets' tensors do not fit together.
+        OptionError: If a set has no such split, is named twice or has another class, or the tensors do not fit.
         ShardMissingError, ShardCorruptError: If a data set is missing or damaged.
     """
     if isinstance(roots, Mapping):
-        raise OptionError(
-            "root: shares found, expected a folder or a list of them; Loader and ShardBatches take shares"
-        )
+        raise OptionError("shards: weights found, expected a folder or a list; Loader and ShardBatches take weights")
     listed: Sequence[Any] = roots if isinstance(roots, list | tuple) else [roots]
     found = [_open(root, split) for root in listed]
     if not found:
-        raise OptionError("root: no data set found, expected the folder of one, or of several")
+        raise OptionError("shards: no data set found, expected the folder of one, or of several")
     stores, indexes = zip(*found, strict=True)
     for number, store in enumerate(stores):
         if store.root in [other.root for other in stores[:number]]:
-            raise OptionError(
-                f"root: {store} found twice, expected each data set once; a weight has it drawn more often"
-            )
+            raise OptionError(f"shards: {store} found twice, expected each set once; give it a larger weight")
     spec = common_spec([(str(store), index.spec) for store, index in found], resize)
-    if len(found) == 1:
-        [(store, index)] = found
-        index = index if index.spec == spec else replace(index, spec=spec)
-        own = SetSplit(root=store.root, index=found[0][1], split=split, labels=None)
-        return OpenSplit(sets=(own,), split=split, index=index)
-    classes = indexes[0].classes
-    if any(index.classes != classes for index in indexes):
-        classes = union_classes(*(index.classes for index in indexes))
+    names = {index.classes for index in indexes}
+    united = tuple(classes) if classes is not None else names.pop() if len(names) == 1 else None
+    united = united or union_classes(*(index.classes for index in indexes))
     sets = tuple(
-        SetSplit(root=store.root, index=index, split=split, labels=_label_map(index.classes, classes))
+        SetSplit(root=store.root, index=index, split=split, labels=_label_map(index.classes, united))
         for store, index in found
     )
-    return OpenSplit(sets=sets, split=split, index=_joined(sets, classes, spec))
+    return OpenSplit(sets=sets, split=split, index=_joined(sets, united, spec))
 
 
 def _open(root: StrPath, split: str) -> tuple[Store, DatasetIndex]:
@@ -249,14 +247,17 @@ def _joined(sets: Sequence[SetSplit], classes: tuple[str, ...], spec: TensorSpec
             sums = counts.setdefault(split, [0] * len(classes))
             for label, count in zip(one.union_labels(np.arange(len(counted))).tolist(), counted, strict=True):
                 sums[label] += count
+    if len(sets) == 1:
+        return replace(indexes[0], classes=classes, counts=counts, spec=spec)
     mean, std = _moments(indexes, spec.shape[0])
     identities = [[index.fingerprint, list(index.classes)] for index in indexes]
     identity = xxhash.xxh64_hexdigest(json.dumps(identities).encode())
-    codecs = sorted({index.codec.name: index.codec for index in indexes}.values(), key=lambda codec: codec.is_copy)
+    codecs = [index.codec for index in indexes]
+    is_alike = codecs.count(codecs[0]) == len(sets) and all(index.spec == spec for index in indexes)
     return DatasetIndex(
         source="+".join(index.source for index in indexes),
         source_layout="+".join(index.source_layout for index in indexes),
-        codec=codecs[0],
+        codec=codecs[0] if is_alike else CODECS["raw"],  # what they have in common are pixels
         spec=spec,
         json_bytes=max(index.json_bytes for index in indexes),
         transform={

@@ -13,16 +13,17 @@ import numpy as np
 import torch
 
 from ferdata.errors import OptionError
+from ferdata.mixing import Roots, split_weights
 from ferdata.stream.batch import SampleTable, batch_maker, check_fields
 from ferdata.stream.fitting import REFUSE
 from ferdata.stream.memory.resident import SplitReader
 from ferdata.stream.memory.ring import window_batches_within
-from ferdata.stream.mix import check_drawable, set_draws, split_shares
+from ferdata.stream.mix import check_drawable, set_draws
 from ferdata.stream.order.partition import Partition
 from ferdata.stream.order.ranks import find_rank
 from ferdata.stream.order.sequence import check_whole_number, order_options
 from ferdata.stream.order.weights import class_weights
-from ferdata.stream.sets import Roots, open_split
+from ferdata.stream.sets import open_split
 from ferdata.stream.state import Identity, Position
 from ferdata.stream.transforms import BatchContext, BatchTransform, as_batch_transform, check_transformed
 from ferdata.stream.where import find_extent
@@ -54,6 +55,7 @@ class StreamOptions(TypedDict, total=False):
     verify: str
     mix: str | None
     resize: str | int
+    classes: Sequence[str] | None
 
 
 class BatchSource:
@@ -95,9 +97,10 @@ class BatchSource:
         verify: str = "first",
         mix: str | None = None,
         resize: str | int = REFUSE,
+        classes: Sequence[str] | None = None,
     ) -> None:
-        roots, shares = split_shares(root)
-        self.opened = opened = open_split(roots, split, resize=resize)
+        roots, set_weights = split_weights(root)
+        self.opened = opened = open_split(roots, split, resize=resize, classes=classes)
         self.index, self.split, self.resize = opened.index, split, resize
         batch_size, seed = check_whole_number("batch_size", batch_size), check_whole_number("seed", seed)
         if batch_size < 1:
@@ -109,7 +112,7 @@ class BatchSource:
         self.table = SampleTable(opened, self.fields)
         extent = find_extent(opened, self.table.labels, indices=indices, where=where)
         row_bytes = self.index.spec.num_bytes
-        counts = set_draws(mix, shares, opened, extent, draws)
+        counts = set_draws(mix, set_weights, opened, extent, draws)
         weights = class_weights(sampling, self.index.classes, extent.labels)
         if counts is not None and weights is not None:
             check_drawable(weights, opened, extent)

@@ -90,7 +90,7 @@ def test_figures_are_those_of_all_sets_together(roots: list[str]) -> None:
     assert index.num_samples("train") == sum(COUNTS) and index.splits == ("train", "val")
 
 
-SHARES = (0.7, 0.3)
+WEIGHTS = (0.7, 0.3)
 OPTIONS: dict[str, Any] = {"batch_size": 8, "window_samples": 24, "seed": 3, "fields": FIELDS, "num_workers": 0}
 MIXES: list[tuple[dict[str, Any], tuple[int, int]]] = [
     ({}, (77, 33)),
@@ -101,8 +101,8 @@ MIXES: list[tuple[dict[str, Any], tuple[int, int]]] = [
 ]
 
 
-def shares_of(roots: list[str]) -> dict[str, float]:
-    return dict(zip(roots, SHARES, strict=True))
+def weighted_sets(roots: list[str]) -> dict[str, float]:
+    return dict(zip(roots, WEIGHTS, strict=True))
 
 
 def epochs_of(loader: Any, count: int = 2) -> list[list[Any]]:
@@ -118,7 +118,7 @@ def test_shares_hold_in_every_window_and_over_the_epoch(
     roots: list[str], options: dict[str, Any], counts: tuple[int, int]
 ) -> None:
     """An epoch is as long as is said, and no stretch of training sees one set alone."""
-    with Loader(shares_of(roots), drop_last=False, **OPTIONS, **options) as loader:
+    with Loader(weighted_sets(roots), drop_last=False, **OPTIONS, **options) as loader:
         assert len(loader) == -(-sum(counts) // 8)
         assert f"110 samples of 2 sets ({counts[0]} + {counts[1]} an epoch), codec compact, raw" in loader.describe()
         sets = np.concatenate([batch.set_index.numpy() for batch in loader])
@@ -134,18 +134,18 @@ def test_whoever_reads_a_mix_reads_the_same(
 ) -> None:
     """Workers, threads, memory, a device's memory and torch's own DataLoader: one order, the same bits."""
     mixed = {**OPTIONS, **options}
-    with Loader(shares_of(roots), **mixed) as loader:
+    with Loader(weighted_sets(roots), **mixed) as loader:
         expected = epochs_of(loader)
     others: list[dict[str, Any]] = [{"resident": True}]
     others += [{"num_workers": 2, "workers": kind} for kind in ("process", "thread")] if not options else []
     for other in others:
-        with Loader(shares_of(roots), **{**mixed, **other}) as loader:
+        with Loader(weighted_sets(roots), **{**mixed, **other}) as loader:
             assert epochs_of(loader) == expected
     monkeypatch.setattr("ferdata.stream.loader.decodes_itself", lambda device: True)
-    with Loader(shares_of(roots), resident=True, **mixed) as loader:
+    with Loader(weighted_sets(roots), resident=True, **mixed) as loader:
         assert epochs_of(loader) == expected
     del mixed["num_workers"]
-    batches = ShardBatches(shares_of(roots), **mixed)
+    batches = ShardBatches(weighted_sets(roots), **mixed)
     for epoch, found in enumerate(expected):
         batches.set_epoch(epoch)
         assert epochs_of(DataLoader(batches, batch_size=None, num_workers=2 if not options else 0), 1) == [found]
@@ -153,19 +153,19 @@ def test_whoever_reads_a_mix_reads_the_same(
 
 def test_a_mix_goes_on_at_any_batch_and_with_other_ranks(roots: list[str]) -> None:
     """What was left of an epoch is what the rest of it is, and what two ranks read is what one would have read."""
-    with Loader(shares_of(roots), **OPTIONS) as loader:
+    with Loader(weighted_sets(roots), **OPTIONS) as loader:
         whole = [[key for *_, key, _, _ in rows([batch])] for batch in loader]
-    with Loader(shares_of(roots), **OPTIONS) as loader:
+    with Loader(weighted_sets(roots), **OPTIONS) as loader:
         states = [loader.state_dict(), *(loader.state_dict() for _ in loader)][: len(whole)]
     for done, state in enumerate(states):
-        with Loader(shares_of(roots), **OPTIONS) as loader:
+        with Loader(weighted_sets(roots), **OPTIONS) as loader:
             loader.load_state_dict(state)
             assert [[key for *_, key, _, _ in rows([batch])] for batch in loader] == whole[done:]
     found: list[tuple[int, int]] = []
     for rank in range(2):
-        with Loader(shares_of(roots), rank=rank, world_size=2, drop_last=False, **OPTIONS) as loader:
+        with Loader(weighted_sets(roots), rank=rank, world_size=2, drop_last=False, **OPTIONS) as loader:
             found += [one[:2] for one in rows(loader)]
-    with Loader(shares_of(roots), drop_last=False, **OPTIONS) as loader:
+    with Loader(weighted_sets(roots), drop_last=False, **OPTIONS) as loader:
         assert sorted(found) == sorted(one[:2] for one in rows(loader))
 
 
@@ -190,34 +190,35 @@ def test_a_state_is_of_its_sets_in_their_order_and_shares(roots: list[str], chan
     ("options", "message"),
     [
         ({"mix": "mean"}, "mix: 'mean' found, expected concat, weights, smallest or largest"),
-        ({"mix": "concat"}, r"mix: concat found with shares \[0.7, 0.3\], expected none"),
+        ({"mix": "concat"}, r"mix: concat found with weights \[0.7, 0.3\], expected none"),
         ({"mix": "smallest", "draws": 9}, "draws: 9 found, but with mix smallest the sets tell"),
         ({"draws": 0}, "draws: 0 found, expected 1 to"),
         ({"draws": 1}, "b train: its share is none of the 1 samples"),
-        ({"shuffle": False}, "mix: sets mixed by shares have no reading order"),
+        ({"shuffle": False}, "mix: sets mixed by weights have no reading order"),
         ({"where": "label == 'Contempt'"}, "b train: none of its samples is left to mix"),
         ({"sampling": {"Contempt": 1.0}}, "b train: no sample of a class with a weight"),
         ({"split": "test"}, r"split: 'test' found, expected one of train, val \(.*a\)"),
         ({"resize": "fit"}, "resize: 'fit' found, expected refuse, or a height and width of 1 to 4,096"),
         ({"resize": 0}, "resize: 0 found"),
+        ({"classes": ("Neutral", "Happy", "Sad", "Contempt")}, r"\['Anger', 'Other'\] found, expected only names"),
     ],
 )
 def test_what_makes_no_sense_is_refused(roots: list[str], options: dict[str, Any], message: str) -> None:
     """Each with what was found, what was expected, and which set."""
     with pytest.raises(OptionError, match=message):
-        Loader(shares_of(roots), num_workers=0, **options)
+        Loader(weighted_sets(roots), num_workers=0, **options)
 
 
 def test_roots_that_make_no_sense_are_refused(roots: list[str]) -> None:
     """A share of 0 leaves nothing to draw, and a set that is named twice would be counted twice."""
-    with pytest.raises(OptionError, match=r"root: shares \[1.0, 0\] found, expected numbers above 0"):
+    with pytest.raises(OptionError, match=r"shards: weights \[1.0, 0\] found, expected numbers above 0"):
         Loader({roots[0]: 1.0, roots[1]: 0})
-    with pytest.raises(OptionError, match="a found twice, expected each data set once"):
+    with pytest.raises(OptionError, match="a found twice, expected each set once"):
         Loader([roots[0], roots[1], f"{roots[0]}/"])
     with pytest.raises(OptionError, match="no data set found"):
         Loader([])
-    with pytest.raises(OptionError, match="Loader and ShardBatches take shares"):
-        ShardDataset(shares_of(roots))  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="Loader and ShardBatches take weights"):
+        ShardDataset(weighted_sets(roots))  # type: ignore[arg-type]
 
 
 def images_of(loader: Loader) -> list[tuple[int, int, np.ndarray]]:
@@ -290,3 +291,14 @@ def test_soft_labels_are_of_the_classes_of_all_sets(tmp_path: Path) -> None:
         given = own or np.eye(4)[expected_label(number % 3, 4)].tolist()
         expected = [given[classes.index(name)] if name in classes else 0.0 for name in UNION]
         assert np.allclose(found[number].soft_labels, expected)
+
+
+def test_labels_are_of_the_classes_that_are_asked_for(roots: list[str]) -> None:
+    """A network of six classes is measured on a set that has four of them."""
+    with Loader(roots[1], classes=UNION, shuffle=False, **OPTIONS) as loader:
+        assert loader.classes == UNION and loader.set_names == ("b",)
+        labels = [label for batch in loader for label in batch.labels.tolist()]
+        assert loader.dataset.targets == labels
+
+    assert [UNION[label] for label in labels] == [CLASSES[1][expected_label(number, 4)] for number in range(COUNTS[1])]
+    assert ShardDataset(roots[1], classes=UNION).index.counts["train"] == np.bincount(labels, minlength=6).tolist()

@@ -1,6 +1,6 @@
 """Several sets in one order: how many samples of each an epoch has, and how they follow each other.
 
-In: sizes, shares, and a sequence of each set's samples. Out: counts, and int64 arrays of sample indices. Pure; any part
+In: sizes, weights, a sequence of each set's samples. Out: counts, and int64 arrays of sample indices. Pure; any part
 of an epoch can be computed alone.
 """
 
@@ -22,17 +22,17 @@ def apportion(fractions: Sequence[float], total: int) -> np.ndarray:
     return counts
 
 
-def epoch_counts(mix: str, sizes: Sequence[int], shares: Sequence[float], draws: int | None) -> tuple[int, ...]:
+def epoch_counts(mix: str, sizes: Sequence[int], weights: Sequence[float], draws: int | None) -> tuple[int, ...]:
     """Return how many samples of each set an epoch has.
 
     Args:
         mix: ``weights``: ``draws`` samples in all; ``smallest`` or ``largest``: until the set that ends first or last
-            at these shares was gone through once.
+            was gone through once.
         sizes: Samples of each set, at least 1.
-        shares: Weight of each set, above 0.
+        weights: Of each set, above 0.
         draws: For ``weights``: samples in all; None for as many as the sets have together.
     """
-    fractions = np.array(shares, np.float64) / np.sum(shares)
+    fractions = np.array(weights, np.float64) / np.sum(weights)
     if mix == "weights":
         return tuple(apportion(fractions.tolist(), int(np.sum(sizes)) if draws is None else draws).tolist())
     lasts = np.array(sizes) / fractions

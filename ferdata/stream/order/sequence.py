@@ -83,7 +83,7 @@ class OrderOptions:
             raise OptionError("weights: weighted draws have no reading order; use shuffle window or full")
         if self.set_draws is not None and self.shuffle == "none":
             raise OptionError(
-                "mix: sets mixed by shares have no reading order; use shuffle window or full, or mix concat"
+                "mix: sets mixed by weights have no reading order; use shuffle window or full, or mix concat"
             )
         if self.draws is not None and self.weights is None:
             raise OptionError(
@@ -213,7 +213,7 @@ def rank_order(
         rank: The rank that asks, ``0 <= rank < world_size``.
         world_size: Number of ranks.
         phases: What was consumed of this epoch on other numbers of ranks, oldest first.
-        set_shards: Shards of each set, where sets are mixed by shares.
+        set_shards: Shards of each set, where sets are mixed by weights.
 
     Returns:
         Slices to int64 ``[n]``, of the same length on every rank; -1 is padding.
@@ -348,7 +348,7 @@ def _shuffled(shard_sizes: np.ndarray, options: OrderOptions, seed: Sequence[int
 def _mixed(
     shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int, set_shards: Sequence[int]
 ) -> IndexSequence:
-    """Return sets by their shares, each in its own order, or drawn by class weights within itself."""
+    """Return sets by what each has of an epoch, each in its own order, or drawn by class weights within itself."""
     assert options.set_draws is not None
     sets: list[IndexSequence] = []
     starts: list[int] = []
