@@ -3,7 +3,7 @@
 In: options and ranks. Out: :class:`StepBatch` after :class:`StepBatch`, and loaders for evaluation.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,19 +11,20 @@ import numpy as np
 import torch
 
 from ferdata.errors import OptionError
-from ferdata.format import DatasetIndex, read_index, read_samples
+from ferdata.format import DatasetIndex, read_index
 from ferdata.randomness import Stream
 from ferdata.store import Store
 from ferdata.strata import draw_stratified
 from ferdata.stream import Loader
 from ferdata.stream.batch import SampleTable
 from ferdata.stream.device.resident import decodes_itself, free_bytes
+from ferdata.stream.fitting import REFUSE
 from ferdata.stream.memory.resident import LEFT_TO_OTHERS, resident_bytes
-from ferdata.stream.sets import open_split
+from ferdata.stream.sets import OpenSplit, open_split
 from ferdata.training.options import TrainOptions
 from ferdata.training.run.process_group import Ranks
 
-__all__ = ["StepBatch", "TrainData", "held_splits", "open_evaluation"]
+__all__ = ["StepBatch", "TrainData", "held_splits", "open_evaluation", "resize_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,24 +89,23 @@ class TrainData:
                 f"limit: {options.limit} found, expected at least the {options.batch_size} samples of a batch; "
                 f"use a larger limit=, or batch_size={max(1, options.limit // share) * share}"
             )
-        assert options.shards is not None
-        store = Store(options.shards)
-        index = read_index(store)
+        self.resize = resize_of(options)
+        opened = open_split(options.roots, "train", resize=self.resize)
+        index = opened.index
         samples = index.num_samples("train")
         if 0 < samples < options.batch_size:
             raise OptionError(
-                f"{options.shards} train: {samples} samples found, expected at least batch_size={options.batch_size} "
+                f"{opened.where}: {samples} samples found, expected at least batch_size={options.batch_size} "
                 f"for one step; use batch_size={max(1, samples // share) * share} or less"
             )
-        self.class_counts = index.counts.get("train", [])
         self.indices: np.ndarray | None = None
         if options.limit is not None and options.limit < samples:
-            labels = SampleTable(open_split(options.shards, "train"), ()).labels
+            labels = SampleTable(opened, ()).labels
             self.indices = draw_stratified(labels, options.limit, Stream.TRAINING_LIMIT.seed(options.seed))
-            self.class_counts = np.bincount(labels[self.indices], minlength=len(index.classes)).tolist()
         if options.valence_arousal and samples:
-            _require_values(store, index, self.indices)
+            _require_values(opened, self.indices)
         self._limit, self._samples = options.limit, samples
+        self._splits = [one.index.splits for one in opened.sets]
         self._by_rows = options.assign == "rows"
         self._accumulate = options.accumulate
         self._ranks = ranks
@@ -113,10 +113,13 @@ class TrainData:
         self.rank_samples = options.batch_size // ranks.world_size
         self.micro_batch_size = self.rank_samples // options.accumulate
         self._fields = ("images", "labels", *(("valence", "arousal") if options.valence_arousal else ()))
-        self.held = held_splits(options.resident, index, sum(self.class_counts), ranks.device)
+        num_samples = samples if self.indices is None else len(self.indices)
+        self.held = held_splits(options.resident, index, num_samples, ranks.device)
         self.loader = Loader(
-            options.shards,
+            options.sets,
             split="train",
+            mix=options.mix,
+            resize=self.resize,
             indices=self.indices,
             batch_size=options.batch_size if self._by_rows else self.rank_samples,
             num_workers=options.num_workers,
@@ -130,9 +133,14 @@ class TrainData:
             world_size=1 if self._by_rows else ranks.world_size,
             device=ranks.device,
         )
+        self.class_counts = self.loader.class_counts()
         self.steps_per_epoch = len(self.loader)
 
-    def describe_limit(self) -> str | None:
+    def describe(self) -> Iterator[str | None]:
+        """Yield a sentence on each thing that is unlike all samples of one data set, streamed."""
+        yield from (self._describe_sets(), self._describe_limit(), self._describe_held())
+
+    def _describe_limit(self) -> str | None:
         """Return one sentence on what a limit takes, or None without one."""
         if self._limit is None:
             return None
@@ -143,7 +151,18 @@ class TrainData:
             "stratified by class and the same in every epoch"
         )
 
-    def describe_held(self) -> str | None:
+    def _describe_sets(self) -> str | None:
+        """Return one sentence on what is mixed, or None for one data set."""
+        counts, index = self.loader.set_counts, self.loader.index
+        if len(counts) == 1:
+            return None
+        names = self.loader.set_names
+        parts = [f"{count / sum(counts):.0%} of {name}" for name, count in zip(names, counts, strict=True)]
+        lacking = [name for name, splits in zip(names, self._splits, strict=True) if "val" not in splits]
+        note = f"; val is measured without {' and '.join(lacking)}" if lacking and "val" in index.splits else ""
+        return f"{len(counts)} data sets: an epoch is {sum(counts):,} samples, {', '.join(parts)}{note}"
+
+    def _describe_held(self) -> str | None:
         """Return one sentence on what is held in the device's memory, or None if nothing is."""
         if not self.held:
             return None
@@ -195,17 +214,25 @@ def held_splits(choice: str, index: DatasetIndex, samples: int, device: torch.de
     return ("train", "val") if "val" in index.splits and train + val <= room else ("train",)
 
 
-def _require_values(store: Store, index: DatasetIndex, indices: np.ndarray | None) -> None:
+def _require_values(opened: OpenSplit, indices: np.ndarray | None) -> None:
     """Look whether there is anything to train a head for valence and arousal with."""
-    rows = index.rows("train")
-    table = read_samples(store, index, ["split", "valence", "arousal"]).slice(rows.start, rows.stop - rows.start)
+    table = opened.table(["valence", "arousal"])
     values = np.stack([table.column(name).to_numpy() for name in ("valence", "arousal")], 1)
     values = values if indices is None else values[indices]
     if not np.isfinite(values.astype(np.float64)).any():
         raise OptionError(
-            f"valence_arousal: none of the {len(values):,} train samples of {store.root} ({index.source}) has values, "
-            "expected some; leave valence_arousal= out, or shard a data set that has them (AffectNet)"
+            f"valence_arousal: none of the {len(values):,} train samples of {opened.root} ({opened.index.source}) has "
+            "values, expected some; leave valence_arousal= out, or shard a data set that has them (AffectNet)"
         )
+
+
+def resize_of(options: TrainOptions) -> str | int:
+    """Return how the loader is to read images: of sets of different sizes, at the size that the network is to see.
+
+    Those of one size are resized on the device, a batch at a time.
+    """
+    sizes = {read_index(Store(root)).spec.shape[1:] for root in options.roots}
+    return REFUSE if options.size is None or len(sizes) == 1 else options.size
 
 
 def open_evaluation(
@@ -213,20 +240,26 @@ def open_evaluation(
     ranks: Ranks,
     split: str,
     *,
+    classes: Sequence[str],
+    resize: str | int,
     batch_size: int,
     indices: np.ndarray | None = None,
     resident: bool = False,
 ) -> Loader:
-    """Return a loader of a split in reading order: each sample on one rank, the last batches padded and masked."""
-    assert options.shards is not None
+    """Return a loader of a split in reading order: each sample on one rank, the last batches padded and masked.
+
+    Of several sets, those that have the split are read one after the other; all of them know the same classes.
+    """
     return Loader(
-        options.shards,
+        [root for root in options.roots if split in read_index(Store(root)).splits],
         split=split,
+        classes=classes,
+        resize=resize,
         indices=indices,
         batch_size=batch_size,
         num_workers=options.num_workers,
         shuffle="none",
-        fields=("images", "labels", "valence", "arousal", "mask", "keys"),
+        fields=("images", "labels", "valence", "arousal", "mask", "keys", "set_index"),
         memory_bytes=options.memory_bytes,
         resident=resident,
         decode="host" if resident else options.decode,

@@ -3,6 +3,7 @@
 In: a network and a loader. Out: :class:`SplitScores`, and the mistakes the network was surest of.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +25,11 @@ __all__ = ["Evaluation", "evaluate"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """Figures of a split and its surest mistakes, surest first."""
+    """Figures of a split and its surest mistakes, surest first; of several data sets, those of each by its name too."""
 
     scores: SplitScores
     mistakes: tuple[Mistake, ...]
+    by_set: Mapping[str, SplitScores]
 
 
 class SplitMetric(Metric):
@@ -89,7 +91,10 @@ def evaluate(
         num_mistakes: Mistakes to keep.
     """
     network.eval()
-    metric = SplitMetric(len(loader.classes)).to(ranks.device)
+    metric, *of_sets = (
+        SplitMetric(len(loader.classes)).to(ranks.device)
+        for _ in range(1 + (len(loader.set_names) if len(options.roots) > 1 else 0))
+    )
     mistakes: list[Mistake] = []
     loader.set_epoch(0)
     with torch.inference_mode():
@@ -98,14 +103,25 @@ def evaluate(
             context = BatchContext(seed=0, epoch=0, rank=ranks.rank, positions=np.arange(len(batch.images)))
             logits, values = run_network(network, batch.images, transform, context, options, None)
             metric.update(logits, batch.labels, values, actual)
+            for number, own in enumerate(of_sets):
+                is_own = batch.set_index == number
+                labels = torch.where(is_own, batch.labels, IGNORED_LABEL)
+                own.update(logits, labels, values, torch.where(is_own[:, None], actual, torch.nan))
             if num_mistakes:
                 mistakes = _surest([*mistakes, *_mistakes(batch, logits, num_mistakes)], num_mistakes)
-    confusion, loss, moments = metric.compute()
-    scores = scores_from_confusion(
-        confusion, loss=loss / max(1, int(confusion.sum())), moments=None if network.va_head is None else moments
-    )
+    scores, *others = (_scores(each, has_values=network.va_head is not None) for each in (metric, *of_sets))
     gathered = [mistake for part in ranks.gather(mistakes) for mistake in part] if num_mistakes else []
-    return Evaluation(scores=scores, mistakes=tuple(_surest(gathered, num_mistakes)))
+    return Evaluation(
+        scores=scores,
+        mistakes=tuple(_surest(gathered, num_mistakes)),
+        by_set=dict(zip(loader.set_names, others, strict=False)),
+    )
+
+
+def _scores(metric: SplitMetric, *, has_values: bool) -> SplitScores:
+    confusion, loss, moments = metric.compute()
+    mean = loss / max(1, int(confusion.sum()))
+    return scores_from_confusion(confusion, loss=mean, moments=moments if has_values else None)
 
 
 def _mistakes(batch: Any, logits: torch.Tensor, count: int) -> list[Mistake]:

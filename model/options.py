@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ferdata.errors import OptionError, TrainError
+from ferdata.mixing import MIXES, Roots, split_weights
 from ferdata.parallel import check_workers
 from ferdata.place import expand
 from ferdata.setting import Setting, check_settings
@@ -53,13 +54,16 @@ class TrainOptions:
     """Settings of a run; the defaults are a sound start, not the report's.
 
     Attributes:
-        shards: Folder or URL of a data set; may be None only with ``resume``.
+        shards: Folder or URL of a data set, a list of several, or a dict of several and their weights, which is kept as
+            a list and ``set_weights``; may be None only with ``resume``.
+        set_weights: Weight of each of several sets.
         va_weight: Weight of the loss of valence and arousal.
         memory_bytes: Bound of each loader's ring.
         checkpoint_steps: Write a checkpoint every so many steps, beside the one after every epoch; 0 for never.
     """
 
-    shards: StrPath | None = None
+    shards: Roots | Mapping[str, float] | None = None
+    set_weights: tuple[float, ...] | None = None
 
     model: Annotated[
         str | None,
@@ -95,6 +99,16 @@ class TrainOptions:
         tuple[str, ...],
         Setting("Augment train images by these, comma-separated: flip, crop and color; none for nothing.", "Images"),
     ] = ("flip", "crop")
+    mix: Annotated[
+        str | None,
+        Setting(
+            "Mix several data sets: concat, every sample once; weights, as many by weights; smallest or largest, by "
+            "weights until the first or last set ends.",
+            "Images",
+            none="weights if there are any, else concat",
+            choices=MIXES,
+        ),
+    ] = None
     sampling: Annotated[
         str | Mapping[str, float] | None,
         Setting(
@@ -227,9 +241,10 @@ class TrainOptions:
     checkpoint_steps: int = 500
 
     def __post_init__(self) -> None:
-        for name in ("shards", "init_from", "out", "resume"):
+        for name in ("init_from", "out", "resume"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, expand(getattr(self, name)))
+        self._take_sets()
         if self.model is not None:
             find_design(self.model)
         check_settings(self)
@@ -277,6 +292,32 @@ class TrainOptions:
         if self.init_from and self.pretrained:
             raise OptionError("init_from and pretrained: both found, expected one source of weights")
 
+    def _take_sets(self) -> None:
+        """Keep what ``shards`` names as a text, or as a tuple of them and a tuple of their weights."""
+        weights = self.set_weights
+        if self.shards is not None:
+            found, given = split_weights(self.shards)
+            roots: Any = found
+            several = isinstance(roots, list | tuple)
+            object.__setattr__(self, "shards", tuple(map(expand, roots)) if several else expand(roots))
+            weights = given or weights
+        object.__setattr__(self, "set_weights", None if weights is None else tuple(weights))
+        if weights is not None and self.shards is not None and len(weights) != len(self.roots):
+            raise OptionError(f"shards: {len(self.roots)} sets and {len(weights)} weights found, expected one for each")
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The folder or URL of each data set."""
+        if self.shards is None:
+            return ()
+        return self.shards if isinstance(self.shards, tuple) else (str(self.shards),)
+
+    @property
+    def sets(self) -> Roots | Mapping[str, float]:
+        """What a loader is given for train."""
+        weights = self.set_weights
+        return self.roots if weights is None else dict(zip(self.roots, weights, strict=True))
+
     @property
     def model_name(self) -> str:
         """Name of the network; to be asked once it is chosen."""
@@ -302,10 +343,9 @@ class TrainOptions:
 
     def located(self) -> "TrainOptions":
         """Return the settings with whole paths, which mean the same wherever the run is gone on with."""
-        where = {name: getattr(self, name) for name in ("shards", "init_from")}
-        return replace(
-            self, **{name: os.path.abspath(path) for name, path in where.items() if path and "://" not in path}
-        )
+        roots = tuple(map(_located, self.roots))
+        shards = roots if isinstance(self.shards, tuple) else roots[0] if roots else None
+        return replace(self, shards=shards, init_from=self.init_from and _located(self.init_from))
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain values."""
@@ -341,6 +381,8 @@ class TrainOptions:
             plain = TrainOptions()
             given = [field.name for field in fields(self) if getattr(self, field.name) != getattr(plain, field.name)]
         wanted = {name: getattr(self, name) for name in given if name != "resume"}
+        if self.set_weights is not None:
+            wanted["set_weights"] = self.set_weights
         kept = {name: getattr(saved, name) for name in wanted}
         folder = Path(where).absolute()
         if "name" in wanted and wanted["name"] != kept["name"]:
@@ -362,12 +404,16 @@ class TrainOptions:
         settings = replace(
             saved, **{name: value for name, value in wanted.items() if name in MACHINE_FIELDS}, resume=self.resume
         )
-        if HIDDEN in os.fspath(settings.shards or ""):
+        if any(HIDDEN in root for root in settings.roots):
             raise OptionError(
                 f"{where}: the address of its shards was kept without its credentials, expected them again; "
                 "pass shards="
             )
         return settings
+
+
+def _located(path: StrPath) -> str:
+    return os.fspath(path) if "://" in os.fspath(path) else os.path.abspath(path)
 
 
 def _is_folder_name(name: str) -> bool:

@@ -5,7 +5,7 @@ the step alone, so a run that was stopped anywhere and resumed ends in the same 
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 
 from ferdata.errors import OptionError, ShardMissingError, WorkerError
-from ferdata.format import DatasetIndex, read_index
+from ferdata.format import DatasetIndex
 from ferdata.optional import needs
-from ferdata.store import Store
 from ferdata.stream import Loader
-from ferdata.training.data import TrainData, open_evaluation
+from ferdata.stream.sets import open_split
+from ferdata.training.data import TrainData, open_evaluation, resize_of
 from ferdata.training.nets.augment import evaluation_transform, training_transform
 from ferdata.training.nets.initial_weights import load_weights, make_network
 from ferdata.training.nets.losses import class_weights
@@ -135,7 +135,7 @@ class _Trainer:
         self.notes = Notes(self.state, self.progress)
         steps = {"step": self.state.step, "steps_per_epoch": self.data.steps_per_epoch}
         opening = opening_notes(options, self.index, world_size=ranks.world_size, epochs_before=epochs_before, **steps)
-        for note in (origin, self.data.describe_limit(), self.data.describe_held(), *opening):
+        for note in (origin, *self.data.describe(), *opening):
             if note is not None:
                 self.notes.add(note)
         if self.state.epoch == options.epochs:
@@ -198,6 +198,7 @@ class _Trainer:
         """Measure the network on the val split, and keep its weights."""
         clock = self.clock
         self.state = state = self.state.timed(clock)
+        val = None if self.val is None else self._evaluate(self.val, "val")
         status = EpochStatus(
             epoch=epoch,
             epochs=self.options.epochs,
@@ -206,7 +207,8 @@ class _Trainer:
             images_per_second=clock.images_per_second,
             data_wait_share=clock.wait_share,
             seconds=clock.seconds,
-            val=None if self.val is None else self._evaluate(self.val, "val").scores,
+            val=None if val is None else val.scores,
+            val_sets={} if val is None else val.by_set,
         )
         self.log.write("epoch", state.step - 1, status.to_json())
         self.log.flush()
@@ -237,12 +239,14 @@ class _Trainer:
         load_weights(self.network, Checkpoint.read(best), str(best))
         main_split = next(split for split in ("val", "test", "train") if split in self.index.splits)
         scores: dict[str, SplitScores] = {}
+        set_scores: dict[str, Mapping[str, SplitScores]] = {}
         mistakes: tuple[Mistake, ...] = ()
         for split in self.index.splits:
             self._stop_if_asked()
             with self._open(split) as loader:
                 evaluation = self._evaluate(loader, split, num_mistakes=NUM_MISTAKES if split == main_split else 0)
             scores[split] = evaluation.scores
+            set_scores |= {split: evaluation.by_set} if evaluation.by_set else {}
             mistakes += evaluation.mistakes
         state = self.state
         result = TrainResult(
@@ -258,6 +262,7 @@ class _Trainer:
             images_per_second=state.images / state.seconds if state.seconds else 0.0,
             data_wait_share=state.wait_seconds / state.seconds if state.seconds else 0.0,
             notes=tuple(state.notes),
+            set_scores=set_scores,
         )
         final = {"accuracy": result.accuracy, "balanced_accuracy": result.balanced_accuracy}
         self.log.write("final", max(0, state.step - 1), final)
@@ -279,7 +284,16 @@ class _Trainer:
         # what is called accuracy on train is of images that were trained on
         indices = self.data.indices if split == "train" else None
         size = self.data.micro_batch_size
-        return open_evaluation(self.options, self.ranks, split, batch_size=size, indices=indices, resident=resident)
+        return open_evaluation(
+            self.options,
+            self.ranks,
+            split,
+            classes=self.index.classes,
+            resize=self.data.resize,
+            batch_size=size,
+            indices=indices,
+            resident=resident,
+        )
 
     def _evaluate(self, loader: Loader, split: str, num_mistakes: int = 0) -> Evaluation:
         evaluation = evaluate(
@@ -306,7 +320,7 @@ def _open_index(options: TrainOptions, resumed: Path | None) -> DatasetIndex:
     if options.shards is None:
         raise OptionError("shards: none found, expected the folder of a data set; pass shards=DIR")
     try:
-        return read_index(Store(options.shards))
+        return open_split(options.roots, "train", resize=resize_of(options)).index
     except ShardMissingError as error:
         if resumed is None:
             raise

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def small_dataset(root: Path, *, train: int = 70, val: int = 21, test: int = 0) 
     return str(root)
 
 
-def small_options(shards: str, out: Path, **settings: Any) -> TrainOptions:
+def small_options(shards: str | Mapping[str, float], out: Path, **settings: Any) -> TrainOptions:
     """Return settings of a run of a second: basic1, batches of 16."""
     plain: dict[str, Any] = {
         "model": "basic1",

@@ -33,6 +33,7 @@ __all__ = [
     "OutOrUsual",
     "Picture",
     "Plot",
+    "Sets",
     "Shards",
     "Workers",
     "check_codec",
@@ -203,6 +204,15 @@ Shards = Annotated[
     str | None,
     typer.Option(
         metavar="DIR", help="Read the data set in this folder or URL.", show_default="one found here, or a built-in one"
+    ),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shards",
+        metavar="DIR[:WEIGHT]",
+        help="Read the data set in this folder or URL; named several times, a mix of them, by their weights if any.",
+        show_default="one found here, or a built-in one",
     ),
 ]
 Level = Annotated[

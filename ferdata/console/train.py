@@ -2,14 +2,15 @@
 
 import typer
 
-from ferdata.console.options import Given, Json, Shards, write_json
+from ferdata.console.options import Given, Json, Sets, write_json
 from ferdata.console.screen import console, say
+from ferdata.mixing import weighted
 from ferdata.training import TrainOptions
 
 __all__ = ["train"]
 
 
-def train(asked: Given[TrainOptions], shards: Shards = None, json_file: Json = None) -> None:
+def train(asked: Given[TrainOptions], shards: Sets = None, json_file: Json = None) -> None:
     """Train, write and print; of several processes, the first one does."""
     from ferdata.dataset.builtin import find_shards
     from ferdata.training import FollowingError, RichProgress, is_first_process
@@ -17,10 +18,10 @@ def train(asked: Given[TrainOptions], shards: Shards = None, json_file: Json = N
     from ferdata.training.first_run import builtin_settings
 
     tell = say if is_first_process() else lambda text: None
-    settings = dict(asked.values) | {"shards": shards}
+    settings = dict(asked.values) | {"shards": weighted(shards) if shards else None}
     try:
         if settings["resume"] in (None, "auto"):
-            settings["shards"] = find_shards(shards, say=tell)
+            settings["shards"] = settings["shards"] or find_shards(None, say=tell)
             if settings["shards"] is None:
                 built = builtin_settings(settings["device"], say=tell)
                 settings |= {name: value for name, value in built.items() if name not in asked.typed}

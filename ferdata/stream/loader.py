@@ -199,6 +199,11 @@ class Loader:
         """What its data sets are called, by ``set_index``: the last part of each root if that tells them apart."""
         return self._source.opened.names
 
+    @property
+    def set_counts(self) -> tuple[int, ...]:
+        """How many samples of each data set an epoch has, over all ranks."""
+        return self.order.set_draws or self._source.partition.extent.set_sizes
+
     @cached_property
     def dataset(self) -> ShardDataset:
         """The samples it reads: code written for ``DataLoader`` asks for its length, classes and targets."""
@@ -215,6 +220,10 @@ class Loader:
     def num_samples(self) -> int:
         """How many samples of the split are read."""
         return len(self._source.partition.extent.labels)
+
+    def class_counts(self) -> list[float]:
+        """Return how many samples of each class an epoch has over all ranks, on average, if ``sampling`` is uniform."""
+        return self._source.partition.class_counts(len(self.classes))
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch on this rank, exactly; after a resume, including those before it.
@@ -287,6 +296,8 @@ class Loader:
         """Return one line on what is streamed and how far the shuffle reaches."""
         noun = "threads" if self.workers == "thread" else "workers"
         resident = self._pipeline.resident_bytes
+        counts = self.set_counts
+        sets = f" of {len(counts)} sets ({' + '.join(f'{n:,}' for n in counts)} an epoch)" if len(counts) > 1 else ""
         codecs = ", ".join(dict.fromkeys(one.index.codec.name for one in self._source.opened.sets))
         held = f"resident {resident / 1e6:,.0f} MB, " if resident else ""
         held += "decoded on the device, " if self.decodes_on_device else ""
@@ -297,15 +308,10 @@ class Loader:
             "none": "reading order",
         }
         return (
-            f"{self.split}: {self.num_samples:,} samples{self._of_sets()}, codec {codecs}, {self.num_workers} {noun}, "
+            f"{self.split}: {self.num_samples:,} samples{sets}, codec {codecs}, {self.num_workers} {noun}, "
             f"shuffle {self.order.shuffle} ({reach[self.order.shuffle]}), {held}ring "
             f"{self._pipeline.ring_bytes / 1e6:,.0f} MB"
         )
-
-    def _of_sets(self) -> str:
-        """Return how many samples of an epoch are of each set, if there are several."""
-        counts = self.order.set_draws or self._source.partition.extent.set_sizes
-        return f" of {len(counts)} sets ({' + '.join(f'{n:,}' for n in counts)} an epoch)" if len(counts) > 1 else ""
 
     def __repr__(self) -> str:
         rank = f"rank {self.rank} of {self.world_size}"

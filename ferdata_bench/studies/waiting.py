@@ -65,7 +65,7 @@ def measure_throughput(options: TrainOptions, *, steps: int, rounds: int) -> Thr
         rounds: Rounds that count.
     """
     assert options.shards is not None
-    index = read_index(Store(options.shards))
+    index = read_index(Store(options.roots[0]))
     height, width = index.spec.shape[1:]
     options = options.resolved(min(height, width))
     ranks = join_ranks(options.device)

@@ -14,7 +14,7 @@ from ferdata.stream import IGNORED_LABEL
 __all__ = ["class_weights", "concordance_loss", "cross_entropy_sum"]
 
 
-def class_weights(counts: Sequence[int]) -> torch.Tensor:
+def class_weights(counts: Sequence[float]) -> torch.Tensor:
     """Return float32 ``[classes]``: inverse frequencies, scaled to a mean of 1 over the samples; 0 for empty classes.
 
     So weighted losses are divided by the number of samples. Divided by the weights in the batch, as torch's ``mean``

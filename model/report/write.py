@@ -11,7 +11,7 @@ from ferdata.store import Store
 from ferdata.training.options import TrainOptions
 from ferdata.training.report.plots import draw_confusion, draw_curves
 from ferdata.training.report.render import TEMPLATES, render_page
-from ferdata.training.report.scores import Mistake
+from ferdata.training.report.scores import Mistake, SplitScores
 from ferdata.training.run.disk import naming, write_json
 from ferdata.training.run.folder import read_environment, read_metrics
 from ferdata.training.run.result import TrainResult
@@ -44,6 +44,7 @@ def write_report(
         height=height,
         width=width,
         cards=_cards(result),
+        rows=_rows(result),
         curves=curves,
         confusion=confusion,
         mistakes=mistakes,
@@ -57,6 +58,17 @@ def write_report(
     write_json(path / "result.json", result.to_json())
 
 
+def _rows(result: TrainResult) -> list[tuple[str, SplitScores]]:
+    """Return the figures of every split, and below each those of every data set if there are several."""
+    rows: list[tuple[str, SplitScores]] = []
+    for split, scores in result.scores.items():
+        rows += [
+            (split, scores),
+            *((f"{split}: {name}", one) for name, one in result.set_scores.get(split, {}).items()),
+        ]
+    return rows
+
+
 def _cards(result: TrainResult) -> list[tuple[str, str]]:
     """Return figures and what they are, those of the main split first."""
     splits = sorted(reversed(result.accuracy), key=lambda split: split != result.main_split)
@@ -64,6 +76,10 @@ def _cards(result: TrainResult) -> list[tuple[str, str]]:
     return [
         accuracies[0],
         (f"{result.balanced_accuracy:.1%}", f"{result.main_split} balanced accuracy"),
+        *(
+            (f"{scores.accuracy:.1%}", f"{result.main_split} accuracy on {name}")
+            for name, scores in result.set_scores.get(result.main_split, {}).items()
+        ),
         *accuracies[1:],
         *(
             (f"{value:.2f}", f"{name} CCC")

@@ -68,8 +68,9 @@ def opening_notes(
         steps_per_epoch: Steps of an epoch.
     """
     if "val" not in index.splits:
-        made = shard_command(index, f"{options.shards}-val", val=0.1)
-        yield f"no val split: the last weights are kept as the best; to cut one off train: {made}"
+        kept = "no val split: the last weights are kept as the best"
+        made = f"{options.roots[0]}-val" if len(options.roots) == 1 else None
+        yield kept if made is None else f"{kept}; to cut one off train: {shard_command(index, made, val=0.1)}"
     if options.assign == "windows" and world_size == 1:
         yield "assign windows: one process reads every window anyway, so this is as if it had been left out"
     if epochs_before not in (None, options.epochs):

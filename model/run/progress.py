@@ -1,6 +1,7 @@
 """What a run shows while it runs. In: figures of steps and epochs. Out: a live line, and a row an epoch, on screen."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -31,7 +32,10 @@ class StepStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochStatus:
-    """Figures of an epoch: of its steps, and of the val split (None where there is none) after it."""
+    """Figures of an epoch: of its steps, and after it of the val split (None where there is none).
+
+    Of several data sets, ``val_sets`` has the figures of each one's val by its name; else it is empty.
+    """
 
     epoch: int
     epochs: int
@@ -41,6 +45,7 @@ class EpochStatus:
     data_wait_share: float
     seconds: float
     val: SplitScores | None
+    val_sets: Mapping[str, SplitScores] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> dict[str, float]:
@@ -55,9 +60,19 @@ class EpochStatus:
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain values, a line of ``metrics.jsonl``."""
         figures = {
-            field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("epochs", "val")
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if each.name not in ("epochs", "val", "val_sets")
         }
-        return figures | ({} if self.val is None else {"val": {name: getattr(self.val, name) for name in _VAL_FIGURES}})
+        if self.val is not None:
+            figures["val"] = _figures(self.val)
+        if self.val_sets:
+            figures["val_sets"] = {name: _figures(scores) for name, scores in self.val_sets.items()}
+        return figures
+
+
+def _figures(scores: SplitScores) -> dict[str, Any]:
+    return {name: getattr(scores, name) for name in _VAL_FIGURES}
 
 
 class TrainProgress(Protocol):
@@ -126,6 +141,7 @@ class RichProgress:
         """Print a row."""
         accuracies = "  ".join(f"{split} {value:.3f}" for split, value in status.accuracy.items())
         balanced = "" if status.balanced_accuracy is None else f" (balanced {status.balanced_accuracy:.3f})"
+        balanced += "".join(f"  {escape(name)} {one.accuracy:.3f}" for name, one in status.val_sets.items())
         self._console.print(
             f"epoch {status.epoch + 1:>3}/{status.epochs}  loss {status.loss:.3f}  accuracy {accuracies}{balanced}  "
             f"{status.images_per_second:,.0f} images/s  waits {status.data_wait_share:.1%}  {status.seconds:.1f} s",

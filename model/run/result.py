@@ -1,7 +1,7 @@
 """What a run comes to. In: figures of every split. Out: a value that prints as JSON with the command line's keys."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ferdata.training.report.scores import SplitScores
@@ -26,6 +26,7 @@ class TrainResult:
         images_per_second: Of training, waits included, over all ranks.
         data_wait_share: Share of that time spent waiting for data.
         notes: Sentences for the user.
+        set_scores: Figures of each of several data sets, by split and by the set's name; empty for one.
     """
 
     run: str
@@ -40,6 +41,7 @@ class TrainResult:
     images_per_second: float
     data_wait_share: float
     notes: tuple[str, ...] = ()
+    set_scores: Mapping[str, Mapping[str, SplitScores]] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> dict[str, float]:
@@ -60,12 +62,16 @@ class TrainResult:
         return f"TrainResult({self.run!r}): {self.describe().splitlines()[0]}"
 
     def describe(self) -> str:
-        """Return what the run came to, in three lines."""
+        """Return what the run came to, in three lines, and one more for each split of several data sets."""
         accuracies = ", ".join(f"{split} {value:.1%}" for split, value in self.accuracy.items())
+        of_sets = "".join(
+            f"{split} by data set: {', '.join(f'{name} {scores.accuracy:.1%}' for name, scores in sets.items())}\n"
+            for split, sets in self.set_scores.items()
+        )
         return (
             f"{self.model}, {self.parameters:,} parameters: accuracy {accuracies}; "
             f"{self.main_split} balanced {self.balanced_accuracy:.1%} "
-            f"(epoch {self.best_epoch + 1} of {self.epochs})\n"
+            f"(epoch {self.best_epoch + 1} of {self.epochs})\n{of_sets}"
             f"{self.images_per_second:,.0f} images/s in training, "
             f"{self.data_wait_share:.1%} of the time waiting for data\n"
             f"report: {self.run}/report.html"
@@ -73,7 +79,7 @@ class TrainResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
-        figures = {field.name: getattr(self, field.name) for field in fields(self)}
+        figures = {each.name: getattr(self, each.name) for each in fields(self)}
         return figures | {
             "accuracy": self.accuracy,
             "balanced_accuracy": self.balanced_accuracy,
@@ -81,4 +87,8 @@ class TrainResult:
             "classes": list(self.classes),
             "scores": {split: scores.to_json() for split, scores in self.scores.items()},
             "notes": list(self.notes),
+            "set_scores": {
+                split: {name: scores.to_json() for name, scores in sets.items()}
+                for split, sets in self.set_scores.items()
+            },
         }

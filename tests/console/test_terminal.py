@@ -166,7 +166,7 @@ def test_a_closed_standard_output_takes_no_other_files_place(shards: Path, tmp_p
 
 
 OPTIONS = [
-    ["train", "--shards", "a", "--shards", "b"],
+    ["bench-loader", "--shards", "a", "--shards", "b"],
     ["train", "--lr", "1", "--seed", "3", "--lr=2"],
     ["shard", "folder", "--size", "8", "--size", "8"],
     ["shard", "folder", "--resume", "--fresh"],
@@ -178,7 +178,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize("arguments", OPTIONS, ids=lambda arguments: arguments[0])
 def test_an_option_given_twice_is_wrong_usage(arguments: list[str]) -> None:
-    """The last one would win without a word: of two data sets, one would not be trained on."""
+    """The last one would win without a word: of two data sets, one would not be measured."""
     done = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
 
     names = [part.partition("=")[0] for part in arguments]

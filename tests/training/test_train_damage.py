@@ -227,7 +227,7 @@ def test_a_second_head_without_anything_to_learn_is_refused(
 ) -> None:
     """RAF-DB has no valence and no arousal; the head would stay as it was drawn, and be saved as if it had learnt."""
     nothing = pa.table({name: pa.nulls(91, pa.float64()) for name in ("valence", "arousal")})
-    monkeypatch.setattr("ferdata.training.data.read_samples", lambda *args: nothing)
+    monkeypatch.setattr("ferdata.stream.sets.read_samples", lambda *args: nothing)
     with pytest.raises(
         OptionError,
         match=r"valence_arousal: none of the 70 train samples .* has values, expected some; leave valence",

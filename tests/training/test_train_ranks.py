@@ -70,12 +70,21 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
     return small_dataset(tmp_path_factory.mktemp("shards"))
 
 
+def mix_of(shards: str) -> dict[str, float]:
+    """Return two sets: the one of the other tests, and one that is drawn half as often, which is made where needed."""
+    other = f"{shards}-other"
+    if not Path(other).exists():
+        small_dataset(Path(other), train=40, val=11)
+    return {shards: 2, other: 1}
+
+
 @pytest.fixture(scope="module")
 def two(shards: str, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], dict[str, Any]]:
     """What two processes made of the settings above, of a run that is stopped, and of one whose name is taken."""
     root = tmp_path_factory.mktemp("two")
     records = [small_options(shards, root, name=name, **settings).to_json() for name, settings in SETTINGS.items()]
     records.append(small_options(shards, root, name="stopped", **SETTINGS["sgd"]).to_json() | {"interrupt": 4})
+    records.append(small_options(mix_of(shards), root, name="mixed", **SETTINGS["sgd"]).to_json())
     (root / "taken").mkdir()
     (root / "taken" / "config.json").write_text("{}")
     records.append(small_options(shards, root, name="taken").to_json())
@@ -99,6 +108,21 @@ def test_two_processes_take_the_steps_of_one(
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=2e-5)
     first, second = timeless_metrics(one.run), timeless_metrics(run)
     assert [line.get("train_accuracy") for line in first] == [line.get("train_accuracy") for line in second]
+
+
+def test_two_processes_take_the_steps_of_one_on_a_mix(
+    two: dict[tuple[str, int], dict[str, Any]], shards: str, tmp_path: Path
+) -> None:
+    """Loss by loss, and the figures of each set to the sample, though its val is read by both in parts."""
+    one = train(small_options(mix_of(shards), tmp_path, name="mixed", **SETTINGS["sgd"]))
+
+    assert step_losses(Path(two["root", 0]["path"]) / "mixed") == pytest.approx(step_losses(one.run), rel=2e-5)
+    theirs = two["mixed", 0]["set_scores"]
+    assert theirs == two["mixed", 1]["set_scores"]
+    assert [scores["samples"] for scores in theirs["val"].values()] == [21, 11]
+    assert {name: scores["support"] for name, scores in theirs["train"].items()} == {
+        name: scores.support for name, scores in one.set_scores["train"].items()
+    }
 
 
 def test_both_ranks_know_the_same_exact_figures(two: dict[tuple[str, int], dict[str, Any]]) -> None:

@@ -96,6 +96,13 @@ class Partition:
             return sum(self.order.set_draws)
         return len(self.extent.labels) if self.order.weights is None or self.order.draws is None else self.order.draws
 
+    def class_counts(self, num_classes: int) -> list[float]:
+        """Return how many samples of each class an epoch has over all ranks, on average, without class weights."""
+        sizes, draws = self.extent.set_sizes, self.order.set_draws
+        parts = np.split(self.extent.labels, np.cumsum(sizes)[:-1])
+        own = np.array([np.bincount(labels, minlength=num_classes) for labels in parts])
+        return [*(np.array([1.0] * len(sizes) if draws is None else np.divide(draws, sizes)) @ own).tolist()]
+
     def num_batches(self, phases: Sequence[Phase] = ()) -> int:
         """Return the batches of this rank in what ``phases`` have left of an epoch."""
         return rank_batches(remaining_samples(self.total, self.order, phases), self.order, world_size=self.world_size)
