@@ -4,9 +4,8 @@ In: keyword arguments. Out: a frozen, checked :class:`TrainOptions`.
 """
 
 import os
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
 from ferdata.errors import OptionError, TrainError
@@ -14,7 +13,7 @@ from ferdata.mixing import MIXES, Roots, split_weights
 from ferdata.parallel import check_workers
 from ferdata.place import expand
 from ferdata.setting import Setting, check_settings
-from ferdata.shown import HIDDEN, printable
+from ferdata.shown import printable
 from ferdata.store import StrPath
 from ferdata.training.nets.designs import TIMM_PREFIX, find_design
 
@@ -24,20 +23,6 @@ AUGMENTATIONS = ("flip", "crop", "color")
 
 SMALL_IMAGE = 100
 """From this side on, a network as large as mod4 is worth its time."""
-
-MACHINE_FIELDS = (
-    "shards",
-    "num_workers",
-    "memory_bytes",
-    "resident",
-    "decode",
-    "device",
-    "compile",
-    "accumulate",
-    "checkpoint_steps",
-    "epochs",
-)
-"""What may differ between a run and its resumption: where it runs, and how long, but not what is computed."""
 
 _RENAMED = {"deal": "assign"}
 """Settings that a run of an earlier version wrote under another name."""
@@ -365,51 +350,6 @@ class TrainOptions:
             raise TrainError(
                 f"{where}: {error}, expected the settings of this version of ferdata; start a new run"
             ) from error
-
-    def resumed(self, saved: "TrainOptions", where: str, given: Collection[str] | None = None) -> "TrainOptions":
-        """Return the settings to go on with: the saved ones, with this machine's where they are given.
-
-        Args:
-            saved: The run's settings.
-            where: The run's folder.
-            given: Names of the settings that were asked for. None: all that are not the defaults.
-
-        Raises:
-            OptionError: If a setting is given that would change what the run computes, or where it is.
-        """
-        if given is None:
-            plain = TrainOptions()
-            given = [field.name for field in fields(self) if getattr(self, field.name) != getattr(plain, field.name)]
-        wanted = {name: getattr(self, name) for name in given if name != "resume"}
-        if self.set_weights is not None:
-            wanted["set_weights"] = self.set_weights
-        kept = {name: getattr(saved, name) for name in wanted}
-        folder = Path(where).absolute()
-        if "name" in wanted and wanted["name"] != kept["name"]:
-            kept["name"] = folder.name
-        if "out" in wanted and Path(wanted["out"]).absolute() == folder.parent:
-            kept["out"] = wanted["out"]
-        # a concordance is that of a micro-batch, so other micro-batches make another loss with valence and arousal
-        free = [name for name in MACHINE_FIELDS if name != "accumulate" or not saved.valence_arousal]
-        clashing = [
-            f"{name}={value!r} found, expected {name}={kept[name]!r}"
-            for name, value in wanted.items()
-            if name not in free and value != kept[name]
-        ]
-        if clashing:
-            raise OptionError(
-                f"{where}: {'; '.join(clashing)}; a resumed run keeps its settings, "
-                f"or start another with init_from={where}"
-            )
-        settings = replace(
-            saved, **{name: value for name, value in wanted.items() if name in MACHINE_FIELDS}, resume=self.resume
-        )
-        if any(HIDDEN in root for root in settings.roots):
-            raise OptionError(
-                f"{where}: the address of its shards was kept without its credentials, expected them again; "
-                "pass shards="
-            )
-        return settings
 
 
 def _located(path: StrPath) -> str:

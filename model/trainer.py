@@ -35,6 +35,7 @@ from ferdata.training.run.notes import Notes, opening_notes
 from ferdata.training.run.process_group import Ranks, join_ranks
 from ferdata.training.run.progress import EpochStatus, StepStatus, TrainProgress
 from ferdata.training.run.result import TrainResult
+from ferdata.training.run.resumption import resumed_options
 from ferdata.training.run.stopping import StopSignal
 from ferdata.training.run.train_state import TrainState
 from ferdata.training.step import Stepper
@@ -73,7 +74,7 @@ def train(
     options, given = find_resume(options.located(), given)
     if options.resume not in (None, AUTO):
         resumed, saved = open_run(options.resume)
-        options = replace(options.resumed(saved.located(), str(resumed), given), resume=None)
+        options = replace(resumed_options(options, saved.located(), str(resumed), given), resume=None)
         epochs_before = saved.epochs
     options = options.resolved(min(_open_index(options, resumed).spec.shape[1:]))
     ranks = join_ranks(options.device)

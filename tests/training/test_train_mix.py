@@ -16,6 +16,7 @@ import ferdata
 from ferdata.errors import OptionError
 from ferdata.synth import write_synthetic
 from ferdata.training import TrainOptions, train
+from ferdata.training.run.resumption import resumed_options
 
 SETTINGS: dict[str, Any] = {"dropout": 0.3, "checkpoint_steps": 2, "batch_size": 16}
 ROOT = Path(__file__).parents[2]
@@ -139,9 +140,9 @@ def test_a_resumed_run_keeps_its_sets_and_weights() -> None:
     assert saved.set_weights == (7.0, 3.0) and saved.sets == {"a": 7.0, "b": 3.0}
     assert TrainOptions.from_json(json.loads(json.dumps(saved.to_json())), "config.json") == saved
 
-    moved = TrainOptions(resume="r", shards=["x/a", "x/b"]).resumed(saved, "r")
+    moved = resumed_options(TrainOptions(resume="r", shards=["x/a", "x/b"]), saved, "r")
     assert moved.sets == {"x/a": 7.0, "x/b": 3.0}
     with pytest.raises(OptionError, match=r"set_weights=\(1.0, 1.0\) found, expected set_weights=\(7.0, 3.0\)"):
-        TrainOptions(resume="r", shards={"a": 1, "b": 1}).resumed(saved, "r")
+        resumed_options(TrainOptions(resume="r", shards={"a": 1, "b": 1}), saved, "r")
     with pytest.raises(OptionError, match="1 sets and 2 weights found, expected one for each"):
-        TrainOptions(resume="r", shards="a").resumed(saved, "r")
+        resumed_options(TrainOptions(resume="r", shards="a"), saved, "r")

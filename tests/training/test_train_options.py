@@ -13,6 +13,7 @@ from ferdata.errors import OptionError, TrainError
 from ferdata.training import TrainOptions
 from ferdata.training.nets.networks import build_network
 from ferdata.training.nets.optim import learning_rate, make_optimizer
+from ferdata.training.run.resumption import resumed_options
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_a_resumed_run_takes_this_machine_s_settings_and_keeps_its_own() -> None
     """Workers, device and length may change; what the steps compute may not."""
     saved = TrainOptions(shards="old", model="mod4", lr=0.01, epochs=4, num_workers=2)
 
-    going_on = TrainOptions(resume="runs/a", shards="new", num_workers=1, epochs=8).resumed(saved, "runs/a")
+    going_on = resumed_options(TrainOptions(resume="runs/a", shards="new", num_workers=1, epochs=8), saved, "runs/a")
 
     assert going_on == dataclasses.replace(saved, shards="new", num_workers=1, epochs=8, resume="runs/a")
 
@@ -81,8 +82,8 @@ def test_a_resumed_run_refuses_settings_that_would_change_it() -> None:
     saved = TrainOptions(shards="old", lr=0.01)
 
     with pytest.raises(OptionError, match=r"runs/a: lr=0.5 found, expected lr=0.01; a resumed run keeps its settings"):
-        TrainOptions(resume="runs/a", lr=0.5).resumed(saved, "runs/a")
-    TrainOptions(resume="runs/a", lr=0.01).resumed(saved, "runs/a")
+        resumed_options(TrainOptions(resume="runs/a", lr=0.5), saved, "runs/a")
+    resumed_options(TrainOptions(resume="runs/a", lr=0.01), saved, "runs/a")
 
 
 def test_settings_of_an_earlier_version_are_read_by_their_new_names() -> None:
@@ -97,9 +98,9 @@ def test_accumulate_may_change_unless_a_concordance_is_that_of_a_micro_batch() -
     """Less memory is a matter of the machine; another loss is not."""
     going_on = TrainOptions(resume="runs/a", accumulate=2)
 
-    assert going_on.resumed(TrainOptions(shards="old"), "runs/a").accumulate == 2
+    assert resumed_options(going_on, TrainOptions(shards="old"), "runs/a").accumulate == 2
     with pytest.raises(OptionError, match=r"accumulate=2 found, expected accumulate=1"):
-        going_on.resumed(TrainOptions(shards="old", valence_arousal=True), "runs/a")
+        resumed_options(going_on, TrainOptions(shards="old", valence_arousal=True), "runs/a")
 
 
 def test_paths_are_made_whole_and_urls_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
