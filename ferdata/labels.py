@@ -5,7 +5,7 @@ Inside ferdata classes go by AffectNet's names, in its order; other orders are m
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 from ferdata.errors import OptionError
@@ -25,6 +25,7 @@ __all__ = [
     "KDEF",
     "KNOWN_NAMES",
     "NON_EMOTIONS",
+    "NUMBER_ORDERS",
     "RAFDB_BASIC",
     "RAFDB_COMPOUND",
     "canonical_name",
@@ -32,6 +33,7 @@ __all__ = [
     "common_name",
     "map_ids",
     "name_key",
+    "name_numbers",
     "plain_name",
     "soft_labels",
     "union_classes",
@@ -72,6 +74,12 @@ AFFWILD2: tuple[str, ...] = ("Neutral", "Anger", "Disgust", "Fear", "Happy", "Sa
 
 DFEW: tuple[str, ...] = ("Happy", "Sad", "Neutral", "Anger", "Surprise", "Disgust", "Fear")
 """DFEW by its id - 1."""
+
+NUMBER_ORDERS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "affectnet": (0, AFFECTNET_ALL), "rafdb": (1, RAFDB_BASIC), "fer2013": (0, FER2013), "ferplus": (0, FERPLUS),
+    "ckplus": (0, CKPLUS), "affwild2": (0, AFFWILD2), "dfew": (1, DFEW), "alphabetical": (0, ALPHABETICAL_7),
+}  # fmt: skip
+"""Orders of ids that numbers without names can be asked to be read in: the first id, and its classes."""
 
 JAFFE: dict[str, str] = {
     "NE": "Neutral", "HA": "Happy", "SA": "Sad", "SU": "Surprise", "FE": "Fear", "DI": "Disgust", "AN": "Anger",
@@ -171,6 +179,20 @@ def union_classes(*class_lists: Sequence[str]) -> tuple[str, ...]:
     official = {name_key(name): name for name in AFFECTNET_ALL}
     known = [name for key, name in official.items() if key in found]
     return (*known, *(name for key, name in found.items() if key not in official))
+
+
+def name_numbers(order: str, numbers: Collection[int]) -> dict[int, str]:
+    """Return number -> class in one of ``NUMBER_ORDERS``, which counts from 0 if there is a 0, and from 1 if it must.
+
+    Example:
+        >>> name_numbers("dfew", {0, 2, 6})[0], name_numbers("fer2013", {1, 7})[7]
+        ('Happy', 'Neutral')
+    """
+    first, names = NUMBER_ORDERS[order]
+    if order == "alphabetical" and max(numbers) >= len(names) + (0 not in numbers):
+        names = ALPHABETICAL_8
+    first = 0 if 0 in numbers else 1 if max(numbers) == len(names) else first
+    return dict(enumerate(names, first))
 
 
 def map_ids(names_from: Sequence[str], names_to: Sequence[str]) -> list[int]:

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+from ferdata.labels import NUMBER_ORDERS
 from ferdata.place import expand
 from ferdata.setting import Setting, check_settings
 
 __all__ = ["LABEL_ORDERS", "ScanOptions"]
 
-LABEL_ORDERS = ("affectnet", "rafdb", "alphabetical")
+LABEL_ORDERS = tuple(NUMBER_ORDERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,10 @@ class ScanOptions:
     labels: Annotated[
         str | None,
         Setting(
-            "Read numeric class folders in this order.", "Labels", choices=LABEL_ORDERS, none="asked for where needed"
+            "Read numbers without names in this data set's order.",
+            "Labels",
+            choices=LABEL_ORDERS,
+            none="asked for where needed",
         ),
     ] = None
     votes: Annotated[

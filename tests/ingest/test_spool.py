@@ -11,7 +11,7 @@ from PIL import Image
 
 import ferdata
 from ferdata.errors import IngestError, OptionError, SourceError
-from ferdata.ingest import IngestSummary
+from ferdata.ingest import IngestProgress, IngestSummary
 from ferdata.synth import write_synthetic
 
 WORDS = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
@@ -197,6 +197,21 @@ def test_a_run_that_is_stopped_leaves_nothing_and_can_be_repeated(
         sharded(rows[1:], tmp_path / "out")
 
 
+def test_shards_that_were_finished_are_gone_on_with(tmp_path: Path) -> None:
+    """The images are taken in again; the shards of a run that was stopped, or killed, are there already."""
+    images = [(np.full((8, 8), number % 251, np.uint8), "sad") for number in range(600)]
+
+    def stop(now: IngestProgress) -> None:
+        if list(tmp_path.glob("out/.parts/train-*.json")):
+            raise KeyboardInterrupt
+
+    options = ferdata.IngestOptions(source="table", src=images, out=tmp_path / "out", num_workers=1, codec="raw")
+    with pytest.raises(IngestError, match="finished shards are kept"):
+        ferdata.shard(options, progress=stop)
+    assert not (tmp_path / "out/.ferdata-images").exists()
+    assert ferdata.shard(options).resumed_shards >= 1
+
+
 def test_only_a_table_takes_images_from_python(tmp_path: Path) -> None:
     """A layout of files has no meaning there; a number is neither."""
     for source, src in (("affectnet", [(ARRAY, "sad")]), ("table", 3)):
@@ -225,11 +240,11 @@ def test_images_go_through_the_disk_and_not_through_memory(tmp_path: Path) -> No
 
     from ferdata.ingest.spool.write import spooled
 
-    data = bytes(300_000)
+    data = bytes(30_000)
     options = ferdata.IngestOptions(source="table", src=((data, "sad") for _ in range(20)), out=tmp_path / "out")
     with spooled(options, on_tick=lambda done: None) as found:
         meta = pq.ParquetFile(Path(found.place()) / "images-00001.parquet").metadata
-        assert [meta.row_group(group).num_rows for group in range(meta.num_row_groups)] == [4] * 5
+        assert [meta.row_group(group).num_rows for group in range(meta.num_row_groups)] == [3] * 6 + [2]
 
 
 def test_hugging_face_data_sets_are_taken_without_decoding(drawn: Path, tmp_path: Path) -> None:

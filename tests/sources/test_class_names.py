@@ -6,7 +6,7 @@ import pytest
 from trees_rafdb import class_folders, put
 
 from ferdata.errors import LayoutError
-from ferdata.labels import canonical_name, name_key, plain_name
+from ferdata.labels import DFEW, FER2013, canonical_name, name_key, plain_name
 from ferdata.sources import Scan, ScanOptions, scan_source
 from ferdata.sources.files.listing import split_of
 from ferdata.sources.files.matching import NameIndex
@@ -182,3 +182,17 @@ def test_annotation_folders_beside_class_folders_are_asked_to_be_moved(tmp_path:
     put(tmp_path / "train/annotations/0.xml")
 
     assert "or move train/annotations away if folder names are the labels" in refused(tmp_path, "folder")
+
+
+@pytest.mark.parametrize(("labels", "first", "names"), [("fer2013", 0, FER2013), ("dfew", 1, DFEW)])
+def test_numbers_are_read_in_the_order_of_any_data_set(
+    tmp_path: Path, labels: str, first: int, names: tuple[str, ...]
+) -> None:
+    """Sorted into folders by its own ids, a data set has no other names."""
+    class_folders(tmp_path, {"train": {str(number): 1 for number in range(first, first + 7)}}, name="{i}.jpg")
+
+    found = scan_source("folder", str(tmp_path), ScanOptions(num_workers=1, labels=labels))
+
+    assert {item.source_label: found.classes[item.label] for item in found.items} == {
+        str(number): name for number, name in enumerate(names, first)
+    }

@@ -256,6 +256,8 @@ def test_numbers_are_never_guessed(tmp_path: Path) -> None:
     ]
     only_two = scanned(tmp_path, class_names="1:sad,2:bored")
     assert (only_two.classes, reasons(only_two)) == (("Sad", "bored"), [("images/d.jpg", "label_invalid")])
+    assert names_of(scanned(tmp_path, labels="fer2013")) == ["Disgust", "Fear", "Fear", "Happy"]
+    assert names_of(scanned(tmp_path, labels="dfew")) == ["Happy", "Sad", "Sad", "Neutral"]
     with pytest.raises(AmbiguousLayoutError, match=r"whether a is 0 or 1; .*class_names=1:a,2:b"):
         scanned(tmp_path, class_names="a,b,c,d")
     with pytest.raises(OptionError, match="labels and class_names"):

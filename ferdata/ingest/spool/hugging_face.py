@@ -34,7 +34,7 @@ def iter_hugging_face(source: Any) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
     label = _only(_label_columns(list(features), list(names)), features, "labels")
     kept = [name for name, kind in features.items() if _is_written(kind) and name != label]
     split = split_word(str(getattr(source, "split", None)))
-    for row in source.cast_column(image, type(features[image])(decode=False)):
+    for row in source.with_format(None).cast_column(image, type(features[image])(decode=False)):
         record = {name: _named(row[name], names.get(name)) for name in kept if row[name] is not None}
         if split is not None:
             record.setdefault("split", split)

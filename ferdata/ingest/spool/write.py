@@ -30,8 +30,8 @@ __all__ = ["spooled"]
 _FOLDER = ".ferdata-images"
 _TABLE = "table.parquet"
 _OURS = re.compile(r"table\.parquet|images-\d{5}\.parquet")
-_GROUP_BYTES = 1 << 20
-"""Of a row group: an image costs the group that it is in, and images are read in shuffled order."""
+_GROUP_BYTES = 1 << 16
+"""Of a row group. Images are read in shuffled order, each for the price of its group: 230 µs of 1 MiB, 110 µs so."""
 _FILE_BYTES = 2 << 30
 _ROWS_AT_ONCE = 4096
 _TICK_ROWS = 256

@@ -8,7 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError
-from ferdata.labels import AFFECTNET_8, AFFECTNET_ALL, ALPHABETICAL_7, ALPHABETICAL_8, FER2013, RAFDB_BASIC, name_key
+from ferdata.labels import (
+    AFFECTNET_8,
+    AFFECTNET_ALL,
+    ALPHABETICAL_7,
+    ALPHABETICAL_8,
+    FER2013,
+    RAFDB_BASIC,
+    name_key,
+    name_numbers,
+)
 from ferdata.sources.affectnet.totals import AFFECTNET_TRAIN
 from ferdata.sources.rafdb.totals import RAFDB_TRAIN
 
@@ -20,6 +29,10 @@ _TABLES = (
     {name: AFFECTNET_TRAIN[name] for name in AFFECTNET_8[:7]},
     dict(RAFDB_TRAIN),
 )
+
+
+_ASKED_ABOUT = ("affectnet", "rafdb", "alphabetical")
+"""Orders that class folders are known to have, of which each has numbers that it does not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +70,10 @@ def find_number_order(
     proven = [order for order, found in zip(orders, by_order, strict=True) if found in _TABLES]
     if labels is not None:
         chosen = next((order for order in orders if order.option == labels), None)
+        asked = name_numbers(labels, set(numbers.values()))
+        if chosen is None and labels not in _ASKED_ABOUT and set(numbers.values()) <= asked.keys():
+            first = min(asked)
+            chosen = _Order(tuple(asked.values()), f"{labels} order", labels)
         if chosen is None:
             fitting = " or ".join(sorted({f"labels={order.option}" for order in orders if order.option}))
             raise LayoutError(

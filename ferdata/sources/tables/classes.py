@@ -8,17 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError, OptionError
-from ferdata.labels import (
-    AFFECTNET_ALL,
-    ALPHABETICAL_7,
-    ALPHABETICAL_8,
-    RAFDB_BASIC,
-    canonical_name,
-    map_ids,
-    name_key,
-    plain_name,
-    union_classes,
-)
+from ferdata.labels import canonical_name, map_ids, name_key, name_numbers, plain_name, union_classes
 from ferdata.sources.files.listing import natural_key, printable, shorten
 from ferdata.sources.files.matching import whole_number
 from ferdata.sources.idle_options import refuse_labels
@@ -143,27 +133,18 @@ def _names_of_numbers(
     for label, number in numbers.items():
         by_number[number] += counts[label]
     shown = shorten([f"{number}: {by_number[number]:,}" for number in sorted(by_number)])
-    names = given or _order(labels, by_number)
-    if not names:
+    if labels is not None:
+        return name_numbers(labels, by_number)
+    if not given:
         raise AmbiguousLayoutError(
             f"{where}: labels are numbers and no class names are stored with them (rows {shown}), expected names, "
             "since one number is another expression in every data set; give the names from 0 up with "
             "class_names=neutral,happy,sad, or with their numbers as in class_names=1:happy,2:sad, "
             f"or the order of a data set with labels={'|'.join(LABEL_ORDERS)}"
         )
-    if 0 in by_number:
-        first = 0
-    elif len(names) in by_number or labels == "rafdb":
-        first = 1
-    else:
+    if 0 not in by_number and len(given) not in by_number:
         raise AmbiguousLayoutError(
-            f"{where}: numbers {shown} found, and {len(names)} names, expected to know whether {names[0]} is 0 or 1; "
-            f"write the numbers with the names, as in class_names=1:{names[0]},2:{names[1 % len(names)]}"
+            f"{where}: numbers {shown} found, and {len(given)} names, expected to know whether {given[0]} is 0 or 1; "
+            f"write the numbers with the names, as in class_names=1:{given[0]},2:{given[1 % len(given)]}"
         )
-    return dict(enumerate(names, first))
-
-
-def _order(labels: str | None, numbers: Mapping[int, int]) -> tuple[str, ...]:
-    if labels == "alphabetical":
-        return ALPHABETICAL_8 if max(numbers) >= len(ALPHABETICAL_7) + (0 not in numbers) else ALPHABETICAL_7
-    return {"affectnet": AFFECTNET_ALL, "rafdb": RAFDB_BASIC}.get(labels or "", ())
+    return dict(enumerate(given, 0 if 0 in by_number else 1))

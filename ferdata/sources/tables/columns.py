@@ -70,12 +70,12 @@ class Columns:
         used = set(self.roles.values())
         return {name: number for number, name in enumerate(self.header) if number not in used and name.strip()}
 
-    def describe(self, where: str) -> str:
+    def describe(self) -> str:
         """Return what was taken for what, for the user."""
         shown = {role: self.header[number] if self.header else str(number + 1) for role, number in self.roles.items()}
         taken = ", ".join(f"{role} from {name!r}" for role, name in shown.items())
         rest = shorten(list(self.extras))
-        return f"{where}: {taken}{f'; kept beside them: {rest}' if rest else ''}; name others with columns=."
+        return f"{taken}{f'; kept beside them: {rest}' if rest else ''}; name others with columns=."
 
 
 def parse_columns(text: "str | Mapping[str, str] | None") -> dict[str, str]:

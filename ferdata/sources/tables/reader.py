@@ -5,7 +5,7 @@ lists each folder once; opens no image. About 30 µs a row, and 0.7 kB.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ferdata.errors import LayoutError, SourceError
@@ -18,7 +18,7 @@ from ferdata.sources.options import ScanOptions
 from ferdata.sources.scan import Scan, Verdict, judge_image, rejected
 from ferdata.sources.tables.classes import Meaning, find_meaning, parse_class_names
 from ferdata.sources.tables.columns import parse_columns
-from ferdata.sources.tables.find_tables import TableOfSplit, find_tables
+from ferdata.sources.tables.find_tables import TableOfSplit, absolute, find_tables
 from ferdata.sources.tables.row import Row
 from ferdata.sources.tables.rows import Table
 from ferdata.sources.tables.survey import Survey, common_root, split_of_path, split_word, survey
@@ -39,7 +39,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         OptionError: If an option for numbers is given and labels are words.
         SourceError: If no row finds its image, or most labels are not classes.
     """
-    asked = parse_columns(options.columns)
+    store, asked = absolute(store), parse_columns(options.columns)
     tables = find_tables(store, options.tables(), asked)
     found = survey(tables)
     where = tables[0].table.where if len(tables) == 1 else str(store)
@@ -58,8 +58,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     for each in tables:
         reader.read(each, splits_by_folder=_are_folders_splits(found))
     reader.finish(found.rows, store)
-    guessed = [each.table for each in tables if each.table.columns.roles.keys() - asked.keys()]
-    builder.notes += [table.columns.describe(table.path) for table in guessed[:_MOST_SHOWN]]
+    builder.notes += _note_columns(tables, asked)
     builder.notes += _note_splits(tables, found)
     return builder.finish()
 
@@ -191,6 +190,15 @@ def _within(root: Store, folder: str) -> str:
 def _are_folders_splits(found: Survey) -> bool:
     """Tell whether every path names its split by a folder."""
     return bool(found.path_splits) and None not in found.path_splits
+
+
+def _note_columns(tables: Sequence[TableOfSplit], asked: Mapping[str, str]) -> list[str]:
+    """Return what columns were taken for, where the user has not said it of each; of tables alike, once."""
+    told: dict[str, str] = {}
+    for table in (each.table for each in tables):
+        if table.columns.roles.keys() - asked.keys():
+            told.setdefault(table.columns.describe(), table.path)
+    return [f"{path}: {text}" for text, path in [*told.items()][:_MOST_SHOWN]]
 
 
 def _note_splits(tables: Sequence[TableOfSplit], found: Survey) -> list[str]:

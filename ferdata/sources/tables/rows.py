@@ -21,7 +21,7 @@ from ferdata.sources.files.text_tables import DELIMITERS, iter_rows, plain_name,
 from ferdata.sources.tables.columns import Columns, resolve_columns
 from ferdata.store import Store
 
-__all__ = ["Table", "is_parquet", "open_table"]
+__all__ = ["Table", "is_parquet", "open_tables"]
 
 _MISSING = frozenset(("", "nan", "null", "na", "n/a", "<na>", "#n/a", "nat"))
 _LONGEST_MISSING = max(map(len, _MISSING))
@@ -97,37 +97,48 @@ def is_parquet(path: str) -> bool:
     return path.lower().endswith(".parquet")
 
 
-def open_table(store: Store, path: str, asked: Mapping[str, str]) -> Table:
-    """Look at the start of a file.
+def open_tables(store: Store, paths: Sequence[str], asked: Mapping[str, str]) -> list[Table | LayoutError]:
+    """Look at the start of every file, and return the error of one that is no table, or does not show what is what.
 
     Raises:
-        LayoutError: If it is no table, or it does not show which column is what.
-        StoreError: If it cannot be read.
+        StoreError: If one cannot be read.
     """
-    return next(read_apart(_Opener(asked), store, [path])) if is_parquet(path) else _open_text(store, path, asked)
+    open_one = _Opener(asked)
+    apart = iter(read_apart(open_one, store, [path for path in paths if is_parquet(path)]))
+    return [next(apart) if is_parquet(path) else open_one(store, path) for path in paths]
 
 
 @dataclass(frozen=True, slots=True)
 class _Opener:
-    """Opens a parquet file in a process of its own, where a damaged footer ends nothing but that."""
+    """Opens one file: of parquet in a process of its own, where a damaged footer ends nothing but that."""
 
     asked: Mapping[str, str]
 
-    def __call__(self, store: Store, path: str) -> Table:
-        where = store.path(path)
-        with parquet_errors(store, path), open_parquet(store, path) as file:
-            schema = file.schema_arrow
-            images = image_column(schema) if "path" not in self.asked else None
-            header = [field.name if _is_plain(field.type) else "" for field in schema]
-            columns = resolve_columns(header, self.asked, where, has_images=images is not None)
-            names = [header[number] for number in (*columns.roles.values(), *columns.extras.values())]
-            if twice := [name for name in {*names, images} if name is not None and schema.names.count(name) > 1]:
-                raise LayoutError(
-                    f"{where}: two columns {twice[0]!r} found, expected one; write the file again without"
-                )
-            refuse_bombs(file.metadata, store.num_bytes(path), where, names, has_images=images is not None)
-            without = rows_without_image(file, images) if images else frozenset[int]()
-        return Table(store=store, path=path, columns=columns, has_images=images is not None, without_image=without)
+    def __call__(self, store: Store, path: str) -> Table | LayoutError:
+        try:
+            return (_open_parquet if is_parquet(path) else _open_text)(store, path, self.asked)
+        except LayoutError as error:
+            return error
+
+
+def _open_parquet(store: Store, path: str, asked: Mapping[str, str]) -> Table:
+    where = store.path(path)
+    with parquet_errors(store, path), open_parquet(store, path) as file:
+        schema = file.schema_arrow
+        images = image_column(schema) if "path" not in asked else None
+        header = [field.name if _is_plain(field.type) else "" for field in schema]
+        columns = resolve_columns(header, asked, where, has_images=images is not None)
+        label = schema.field(columns.roles["label"])
+        if pa.types.is_nested(label.type):
+            raise LayoutError(
+                f"{where}: label column {label.name!r} of type {label.type} found, expected class numbers or names"
+            )
+        names = [header[number] for number in (*columns.roles.values(), *columns.extras.values())]
+        if twice := [name for name in {*names, images} if name is not None and schema.names.count(name) > 1]:
+            raise LayoutError(f"{where}: two columns {twice[0]!r} found, expected one; write the file again without")
+        refuse_bombs(file.metadata, store.num_bytes(path), where, names, has_images=images is not None)
+        without = rows_without_image(file, images) if images else frozenset[int]()
+    return Table(store=store, path=path, columns=columns, has_images=images is not None, without_image=without)
 
 
 def _open_text(store: Store, path: str, asked: Mapping[str, str]) -> Table:
