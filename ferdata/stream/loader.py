@@ -87,7 +87,7 @@ class Loader:
             another ``device`` it is that one's memory, batches are decoded there, and there are no workers; else
             they are threads. Order, bits and state are those of any loader. Only the fields of records read shards.
         decode: Where images of ``compact`` are decoded. ``"host"``: by the workers. ``"device"``: on ``device``, which
-            they reach as they are stored, in two fifths of the bytes, through a ring of payloads in place of pixels;
+            they reach as they are stored, in 0.4 to 0.5 of the bytes, through a ring of payloads in place of pixels;
             workers only copy and verify. Batches, order and state are the same. ``raw`` is decoded nowhere.
         verify: For ``raw`` and ``compact``, ``"first"`` verifies what this loader has not read before, and in every
             epoch another 64th, so that later changes are found within 64 epochs; ``"always"`` verifies everything.

@@ -141,7 +141,7 @@ class Pipeline:
         self._mover: DeviceMover | None = None
         if device.type != "cpu" or shape is not None:
             self._mover = DeviceMover(device, self.ring, shape=shape, refuse=self._refuse, meter=self.meter)
-        self._pinned = PinnedRing(self.ring) if pin_memory and self._mover is None else None
+        self._pinned = PinnedRing(self.ring) if pin_memory and device.type == "cpu" else None
         self._resident = resident
         self._records = ShardPool(source.opened)
         self._checked = Checked(len(source.table), always=source.verify_always)

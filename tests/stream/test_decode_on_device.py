@@ -127,15 +127,17 @@ def damage(truth: Truth, kind: str) -> None:
 
 @pytest.mark.parametrize("workers", WORKERS.values(), ids=WORKERS)
 def test_damage_is_refused_with_the_sample_named(tmp_path: Path, workers: dict[str, Any]) -> None:
-    """By the worker that copies it, in the words of one that decodes."""
+    """By the worker that copies it, in the words of one that decodes, and after the same batches."""
     truth = make_truth(tmp_path, codec="compact")
     damage(truth, "in the midst")
-    texts = []
+    texts, found = [], []
     for loader in (Loader(truth.root, num_workers=0, **SMALL), on_device(truth, **workers)):
+        batches: list[list[int]] = []
         with loader, pytest.raises(ShardCorruptError, match=rf"{shard_of(truth).name}: sample 5: ") as caught:
-            list(loader)
+            batches.extend(batch.indices.tolist() for batch in loader)
         texts.append(str(caught.value))
-    assert texts[0] == texts[1]
+        found.append(batches)
+    assert texts[0] == texts[1] and found[0] == found[1]
 
 
 def test_damage_that_was_not_there_when_it_was_verified_is_named_by_the_device(tmp_path: Path) -> None:

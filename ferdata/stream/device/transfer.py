@@ -4,7 +4,6 @@ In: batches in the ring, or their payloads. Out: the same batches on the device,
 device is asked for, nothing here runs.
 """
 
-import itertools
 import time
 import weakref
 from collections import deque
@@ -90,7 +89,12 @@ class DeviceMover:
     def ahead(self, deliveries: Iterator[Delivery]) -> Iterator[Delivery]:
         """Yield the deliveries on the device; the next one's copy is always in progress."""
         waiting: tuple[Delivery, Callable[[], None]] | None = None
-        for delivery in itertools.chain(deliveries, [None]):
+        error: Exception | None = None
+        while True:
+            try:
+                delivery = next(deliveries, None)
+            except Exception as raised:  # what came before it is handed out first
+                delivery, error = None, raised
             began = time.perf_counter()
             moved = None if delivery is None else self._start(delivery)
             del delivery
@@ -98,6 +102,10 @@ class DeviceMover:
                 waiting[1]()
                 self._meter.consumer_wait_seconds += time.perf_counter() - began
                 yield waiting[0]
+            if error is not None:
+                raise error
+            if moved is None:
+                return
             waiting = moved
 
     def close(self) -> None:
