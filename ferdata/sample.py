@@ -34,7 +34,7 @@ class SourceItem:
 
     Attributes:
         key: Unique within the source; ASCII letters, digits, ``_`` and ``-`` only (no dots), at most 80 characters.
-        path: Location below the source root, with ``/``; ``file.parquet#17`` is row 17 of a parquet file.
+        path: Location below the source root, with ``/``; ``file.parquet#17`` is row 17 of that file.
         split: ``train``, ``val`` or ``test``.
         label: Class index into the scan's class names.
         source_label: The label exactly as the source writes it (``"4"``, ``"anger"``).

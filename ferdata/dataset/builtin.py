@@ -12,12 +12,13 @@ from ferdata.errors import FerdataError, ShardMissingError
 from ferdata.format import FORMAT_VERSION, read_index
 from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
+from ferdata.sources.layout import SOURCES
 from ferdata.store import Store
 from ferdata.synth import write_synthetic
 
 __all__ = ["builtin_shards", "cache_folder", "find_shards", "has_shards"]
 
-USUAL_FOLDERS = ("shards/affectnet", "shards/rafdb", "shards/folder")
+USUAL_FOLDERS = tuple(f"shards/{source}" for source in SOURCES)
 BUILTIN_VERSION = 2
 """Part of the folder's name; raised when the drawing of the faces or the shard format changes."""
 
@@ -44,7 +45,9 @@ def find_shards(shards: str | None, *, say: Callable[[str], None]) -> str | None
     if shards is not None:
         return shards
     found = next((folder for folder in USUAL_FOLDERS if has_shards(folder, say=say)), None)
-    missing = f"no shards found in {', '.join(USUAL_FOLDERS)}: using built-in images (name yours with shards=)"
+    missing = (
+        "no shards found in shards/affectnet or other usual folders: using built-in images (name yours with shards=)"
+    )
     say(f"using {found}" if found else missing)
     return found
 

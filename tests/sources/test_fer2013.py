@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -34,7 +35,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
     return [(int(row["emotion"]), row["pixels"], row["Usage"]) for row in rows]
 
 
-def scanned(root: Path, source: str = "fer2013", **options: Any) -> Scan:
+def scanned(root: Path | str, source: str = "fer2013", **options: Any) -> Scan:
     return scan_source(source, str(root), ScanOptions(**options))
 
 
@@ -182,6 +183,18 @@ def test_a_row_that_is_gone_or_no_text_is_an_error_that_names_it(tmp_path: Path,
     put(tmp_path / "wide/fer2013.csv", table(drawn).decode().encode("utf-16"))
     with pytest.raises(SourceError, match=r"fer2013\.csv: a zero byte found, expected a table in UTF-8"):
         scanned(tmp_path / "wide")
+
+
+def test_a_table_behind_a_url_is_read_in_parts(drawn: list[Row]) -> None:
+    """Rows are asked for by their place in the file."""
+    files = fsspec.filesystem("memory")
+    files.pipe_file("/fer-far/fer2013.csv", table(drawn))
+
+    found = scanned("memory://fer-far")
+
+    assert len(found.items) == len(drawn)
+    expected = np.array(drawn[9][1].split(), np.uint8).reshape(48, 48)
+    np.testing.assert_array_equal(pixels(read_image(found.root, found.items[9].path)), expected)
 
 
 def test_class_folders_are_compared_with_the_release(tmp_path: Path) -> None:

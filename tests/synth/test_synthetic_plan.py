@@ -99,6 +99,7 @@ def test_classes_are_mixed_along_the_numbers() -> None:
         ({"layout": "RAF-basic"}, r"layout: 'RAF-basic' found, expected one of AN-npy, AN-csv for affectnet"),
         ({"count": 0}, r"count: 0 found, expected at least 1"),
         ({"source": "jaffe", "count": 214}, r"count: 214 found, expected at most 213: .* 10 people"),
+        ({"source": "ferplus", "size": 96}, r"size: 96 found, expected 48: FERPlus-csv has images of no other"),
         ({"size": 8}, r"size: 8 found, expected 32 to 1024 pixels"),
         ({"seed": -1}, r"seed: -1 found, expected 0 or more"),
         ({"num_workers": 0}, r"workers: 0 found, expected at least 1"),

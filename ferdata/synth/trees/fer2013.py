@@ -62,7 +62,7 @@ def _draw_folders(portrait: Portrait, image: PlannedImage) -> Drawing:
     return Drawing(images=((path, image_bytes(grey_face(portrait))),))
 
 
-_FER_CSV = Recipe(layout=FER_CSV, draw=_draw_csv, folders=(), headers={_CSV: FER_HEADER})
+_FER_CSV = Recipe(layout=FER_CSV, draw=_draw_csv, folders=(), headers={_CSV: FER_HEADER}, is_fixed=True)
 FER2013_TREES: Mapping[str, Recipe] = {
     FER_CSV.name: _FER_CSV,
     "FER-icml": replace(_FER_CSV, draw=_draw_icml, headers={_ICML: "emotion, Usage, pixels"}),

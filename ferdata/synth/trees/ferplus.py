@@ -68,6 +68,7 @@ FERPLUS_TREES: Mapping[str, Recipe] = {
         folders=(),
         headers={_PIXELS: FER_HEADER, _VOTES: f"Usage,Image name,{','.join(VOTE_COLUMNS)}"},
         has_bad_row=True,
+        is_fixed=True,
     ),
-    FERPLUS_FOLDERS.name: Recipe(layout=FERPLUS_FOLDERS, draw=_draw_folders, folders=()),
+    FERPLUS_FOLDERS.name: Recipe(layout=FERPLUS_FOLDERS, draw=_draw_folders, folders=(), is_fixed=True),
 }

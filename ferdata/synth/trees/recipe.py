@@ -24,6 +24,7 @@ class Recipe:
         draw: Makes the files of one image, and its rows for lists.
         folders: Folders that are there even where they stay empty.
         headers: Path of a list, or of the folder that lists lie in -> first line of such a list; none has it otherwise.
+        is_fixed: Its images can have no other side than the layout's, as in tables of pixels.
         faces_every: Every so many-th picture shows two faces; 0 if none does.
         has_bad_row: The release has one unusable row in its first split.
         people: Who is in a release of few people with many images each; even numbers are women.
@@ -38,6 +39,7 @@ class Recipe:
     gaps: bool = False
     first_number: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
+    is_fixed: bool = False
     faces_every: int = 0
     has_bad_row: bool = False
     people: Sequence[int] = ()

@@ -33,7 +33,7 @@ class SyntheticSummary:
     """What was written.
 
     Attributes:
-        source: ``affectnet`` or ``rafdb``.
+        source: ``affectnet``, ``fer2013`` ...
         layout: Name of the layout, as in the layout specification.
         root: Where the tree is.
         images: Labelled images: usable rows of the tree. AN-csv has one more photograph, that of its bad row.
@@ -72,10 +72,10 @@ def write_synthetic(
     The tree depends on ``source``, ``count``, ``size``, ``seed`` and ``layout`` alone. Label lists are written last.
 
     Args:
-        source: ``affectnet`` or ``rafdb``.
+        source: Whose layout: ``affectnet``, ``fer2013`` ...
         root: Folder or fsspec URL; new or empty.
         count: Labelled images in all splits together; of whole clips, where the layout has clips, one at least.
-        size: Side of the face in pixels; 224 for AffectNet and 100 for RAF-DB where None. Photographs are larger.
+        size: Side of the face in pixels; as in the data set where None, or 224. Photographs are larger.
         seed: Another seed gives other faces.
         num_workers: Processes; one per core where None.
         layout: A key of ``RECIPES``; the source's first where None.
@@ -93,6 +93,8 @@ def write_synthetic(
     size = (plan.layout.side or CROP_SIDE) if size is None else size
     num_workers = usable_cores() if num_workers is None else num_workers
     _check(size=size, seed=seed, num_workers=num_workers)
+    if plan.is_fixed and size != plan.layout.side:
+        raise OptionError(f"size: {size} found, expected {plan.layout.side}: {plan.layout} has images of no other")
     clips = max(1, count // plan.frames) if count > 0 else count
     splits = plan_splits(plan.totals(), clips, seed=seed, gaps=plan.gaps, first_number=plan.first_number)
     store = Store(root)
