@@ -54,7 +54,7 @@ def test_every_frame_has_the_label_of_its_clip(tree: Path) -> None:
     assert clips(found, "test") == {"00007"} and clips(found, "train") == {f"{clip:05d}" for clip in range(1, 7)}
     assert [(item.extra or {})["frame"] for item in found.items][:FRAMES] == [1, 2, 3, 4]
     assert "Fold 1 of 5 is read; fold= names another." in found.notes
-    assert "train: 6 found, 9,356 in the clips of fold 1 of DFEW (-9,350)." in found.notes
+    assert "train: 6 found, 9,356 in fold 1 of DFEW (clips) (-9,350)." in found.notes
 
 
 def test_another_fold_has_other_splits_and_one_that_is_not_there_is_refused(tree: Path) -> None:

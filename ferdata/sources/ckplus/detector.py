@@ -76,7 +76,7 @@ CKPLUS_SEQUENCES = Layout(
     scan=scan_sequences,
     sign="cohn-kanade-images/S005/001/ beside Emotion/S005/001/",
     classes=CKPLUS,
-    releases=(Release(title="the 327 labelled sequences of CK+", splits={"train": LABELLED}),),
+    releases=(Release(title="CK+ (labelled sequences)", splits={"train": LABELLED}),),
     has_sequences=True,
 )
 CKPLUS_48 = Layout(
@@ -88,7 +88,7 @@ CKPLUS_48 = Layout(
     classes=CKPLUS[1:],
     releases=(
         Release(
-            title="the Kaggle set of CK+ frames",
+            title="CK+48",
             splits={"train": {name: 3 * number for name, number in LABELLED.items()}},
         ),
     ),

@@ -54,6 +54,7 @@ def scan_sequences(store: Store, detection: Detection, options: ScanOptions) -> 
     images, emotions = detection.folders["images"], detection.folders["emotions"]
     top = list_folder(store, images)
     subjects = [name for name in top.dirs if SUBJECT.fullmatch(name)]
+    num_peak = options.frames or PEAK_FRAMES
     accepted: list[_Frame] = []
     labelled: Counter[tuple[str, str]] = Counter()
     label_files = _label_files(store, emotions)
@@ -66,11 +67,15 @@ def scan_sequences(store: Store, detection: Detection, options: ScanOptions) -> 
         if label is not None:
             class_name, written = label
             labelled["train", class_name] += 1
-            accepted += _chosen(folder, frames, class_name, written, options.frames or PEAK_FRAMES, builder)
+            accepted += _chosen(folder, frames, class_name, written, num_peak, builder)
     for files in label_files.values():
         builder.reject(files[0], "image_missing", f"no such sequence in {images}", split="train")
     _accept(accepted, detection, options, builder)
     builder.ignore((below(images, name) for name in top.dirs if name not in subjects), top.others)
+    builder.notes.append(
+        f"Of each labelled sequence the first frame is neutral and the last {num_peak} have its label; "
+        "frames= takes another number."
+    )
     builder.note_people()
     return builder.finish(units=labelled)
 

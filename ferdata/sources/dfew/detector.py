@@ -76,7 +76,7 @@ DFEW_LAYOUT = Layout(
     sign="EmoLabel_DataSplit/train(single-labeled)/set_1.csv beside Clip/clip_224x224/00001/",
     classes=DFEW,
     releases=tuple(
-        Release(title=f"the clips of fold {fold} of DFEW", splits={"train": train, "test": test})
+        Release(title=f"fold {fold} of DFEW (clips)", splits={"train": train, "test": test})
         for fold, (train, test) in enumerate(_FOLDS, start=1)
     ),
     folds=len(_FOLDS),
