@@ -9,8 +9,7 @@ from typing import Any
 
 from ferdata.errors import OptionError
 from ferdata.sources.files.listing import shorten
-from ferdata.sources.files.text_tables import role_columns
-from ferdata.sources.tables.survey import split_word
+from ferdata.sources.files.text_tables import role_columns, split_word
 
 __all__ = ["is_hugging_face", "iter_hugging_face"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from ferdata.errors import OptionError
 from ferdata.ingest.spool.encode import encode
 from ferdata.ingest.spool.hugging_face import is_hugging_face, iter_hugging_face
-from ferdata.sources.tables.survey import split_word
+from ferdata.sources.files.text_tables import split_word
 
 __all__ = ["SpoolRow", "iter_spool_rows"]
 

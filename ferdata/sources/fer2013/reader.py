@@ -4,28 +4,26 @@ In: tables with an image in each row. Out: a :class:`Scan` whose paths are ``fer
 every pixel, about 0.1 ms an image, and memory for a few megabytes of the table.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from ferdata.labels import FER2013, canonical_name
-from ferdata.sources.files.listing import shorten, split_of
+from ferdata.sources.files.listing import shorten
 from ferdata.sources.files.matching import whole_number
 from ferdata.sources.files.pixel_rows import find_pixel_table, iter_pixel_rows, pixel_values
-from ferdata.sources.files.text_tables import plain_name, role_columns
+from ferdata.sources.files.text_tables import plain_name, role_columns, split_word
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
 from ferdata.sources.options import ScanOptions
 from ferdata.sources.scan import Scan, Verdict, rejected
 from ferdata.store import Store
 
-__all__ = ["ALL", "USAGE", "scan", "split_of_usage"]
+__all__ = ["ALL", "USAGE", "scan"]
 
 ALL = "all"
 """Role of a table that says the split of each row."""
 
 USAGE = "usage"
 """The column that says it, as :func:`plain_name` spells it."""
-
-_USAGES: Mapping[str, str] = {"publictest": "val", "privatetest": "test"}
 
 
 def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
@@ -55,11 +53,6 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     return builder.finish()
 
 
-def split_of_usage(usage: str) -> str | None:
-    """Return the split that a ``Usage`` stands for: ``Training``, ``PublicTest``, ``PrivateTest`` or a split's name."""
-    return _USAGES.get(plain_name(usage)) or split_of(usage)
-
-
 def _judged_rows(store: Store, path: str, role: str, builder: LayoutScan) -> Iterator[tuple[Verdict, str, str, bytes]]:
     """Yield each row's verdict, split, label as written and pixels, of which one that is rejected may have none."""
     table = find_pixel_table(store, path)
@@ -74,7 +67,7 @@ def _judged_rows(store: Store, path: str, role: str, builder: LayoutScan) -> Ite
             continue
         said = fields[usage].decode("utf-8", "replace") if usage is not None else role
         if role == ALL:
-            split = split_of_usage(said) or ""
+            split = split_word(said) or ""
         written = fields[labels[0]].decode("utf-8", "replace") if labels else ""
         pixels = pixel_values(fields[table.pixels])
         if not split:

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from ferdata.errors import SourceError
 from ferdata.labels import FERPLUS
-from ferdata.sources.fer2013.reader import USAGE, split_of_usage
+from ferdata.sources.fer2013.reader import USAGE
 from ferdata.sources.ferplus.votes import VOTE_COLUMNS, class_of_votes, read_votes
 from ferdata.sources.files.listing import below, list_folder
 from ferdata.sources.files.matching import NameIndex, box_of_corners, floats, stem_of
 from ferdata.sources.files.pixel_rows import find_pixel_table, iter_pixel_rows, pixel_values
-from ferdata.sources.files.text_tables import iter_rows, plain_name, read_table
+from ferdata.sources.files.text_tables import iter_rows, plain_name, read_table, split_word
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
 from ferdata.sources.options import ScanOptions
@@ -77,7 +77,7 @@ def _scan_tables(store: Store, detection: Detection, options: ScanOptions, build
             )
         values = pixel_values(fields[table.pixels]) if len(fields) == len(table.header) else "a row of other columns"
         problem = rejected("image_corrupt", values) if isinstance(values, str) else None
-        _add(voted, f"{path}#{row}", split_of_usage(voted.usage), problem, options, builder)
+        _add(voted, f"{path}#{row}", split_word(voted.usage), problem, options, builder)
 
 
 def _scan_folders(store: Store, detection: Detection, options: ScanOptions, builder: LayoutScan) -> None:
@@ -90,7 +90,7 @@ def _scan_folders(store: Store, detection: Detection, options: ScanOptions, buil
             rows, where = list(_file_rows(store, detection.files[split])), detection.files[split]
         else:
             where = detection.files[VOTES]
-            rows = [row for row in _table_rows(store, where) if split_of_usage(row.usage) == split]
+            rows = [row for row in _table_rows(store, where) if split_word(row.usage) == split]
         for row in rows:
             found = index.find(row.name) if row.name else []
             problem = judge_image(found, f"not in {folder}") if row.name else None

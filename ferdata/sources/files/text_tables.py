@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ferdata.errors import LayoutError, SourceError
-from ferdata.sources.files.listing import is_image
+from ferdata.sources.files.listing import is_image, split_of
 from ferdata.store import Store
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "read_head",
     "read_table",
     "role_columns",
+    "split_word",
 ]
 
 MAX_LINE_BYTES = 1 << 20
@@ -66,6 +67,10 @@ _LABEL_NAMES = (
         )
     ),
 )  # fmt: skip
+_SPLIT_WORDS = {
+    "dev": "val", "devel": "val", "development": "val", "devset": "val", "publictest": "val", "privatetest": "test",
+}  # fmt: skip
+"""Words for splits that no folder is called; the last two are FER2013's."""
 _KNOWN_NAMES = frozenset().union(
     *_PATH_NAMES, *_LABEL_NAMES, ("facex", "facey", "facewidth", "faceheight", "valence", "arousal")
 )
@@ -220,6 +225,11 @@ def find_columns(header: Sequence[str], where: str) -> tuple[int, int]:
 def plain_name(cell: str) -> str:
     """Return the name of a column without what spellings differ in: case, spaces, quotes, ``_``, ``-`` and dots."""
     return _NOT_IN_NAME.sub("", cell).casefold()
+
+
+def split_word(cell: str) -> str | None:
+    """Return the split that a word in a table stands for, as folders are called or as columns have it, or None."""
+    return split_of(cell) or _SPLIT_WORDS.get(plain_name(cell))
 
 
 def of_role(header: Sequence[str], names: Sequence[frozenset[str]]) -> list[int]:

@@ -12,6 +12,7 @@ from ferdata.errors import LayoutError, SourceError
 from ferdata.sources.files.find_images import ImageFinder, plain_path
 from ferdata.sources.files.listing import is_within, shorten
 from ferdata.sources.files.matching import stem_of
+from ferdata.sources.files.text_tables import split_word
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
 from ferdata.sources.options import ScanOptions
@@ -21,7 +22,7 @@ from ferdata.sources.tables.columns import parse_columns
 from ferdata.sources.tables.find_tables import TableOfSplit, absolute, find_tables
 from ferdata.sources.tables.row import Row
 from ferdata.sources.tables.rows import Table
-from ferdata.sources.tables.survey import Survey, common_root, split_of_path, split_word, survey
+from ferdata.sources.tables.survey import Survey, common_root, split_of_path, survey
 from ferdata.store import Store
 
 __all__ = ["scan"]

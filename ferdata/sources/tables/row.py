@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ferdata.sources.affectnet.values import clean_score
-from ferdata.sources.files.matching import floats
+from ferdata.sources.files.matching import box_of_corners, floats
 from ferdata.sources.tables.columns import BOX_ROLES, Columns
 
 __all__ = ["Row", "text_of"]
@@ -69,10 +69,10 @@ class Row:
             values = floats(self.get(name) for name in names) if names[0] in roles else None
         if values is None or len(values) != 4:
             return None
-        x, y, third, fourth = values
-        width, height = (third - x, fourth - y) if "x2" in roles else (third, fourth)
-        is_usable = width > 0 and height > 0 and x + width > 0 and y + height > 0
-        return (x, y, width, height) if is_usable else None
+        x, y, width, height = values
+        if "x2" in roles:
+            return box_of_corners(values)
+        return (x, y, width, height) if box_of_corners((x, y, x + width, y + height)) else None
 
     def soft(self) -> list[float] | None:
         """Return the shares of classes, None where there are none, and nothing in them where they are no numbers."""

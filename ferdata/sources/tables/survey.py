@@ -9,19 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ferdata.errors import LayoutError
-from ferdata.labels import name_key
 from ferdata.sources.files.find_images import is_absolute, plain_path
 from ferdata.sources.files.listing import is_within, shorten, split_of
+from ferdata.sources.files.text_tables import split_word
 from ferdata.sources.tables.find_tables import TableOfSplit
 from ferdata.sources.tables.row import text_of
 from ferdata.store import Store
 
-__all__ = ["Survey", "common_root", "split_of_path", "split_word", "survey"]
-
-_MORE_SPLITS = {
-    "dev": "val", "development": "val", "devel": "val", "dev_set": "val", "publictest": "val", "privatetest": "test",
-}  # fmt: skip
-"""How columns write splits, beside how folders are called; the last two are FER2013's."""
+__all__ = ["Survey", "common_root", "split_of_path", "survey"]
 
 _MOST_SHOWN_SPLITS = 40
 
@@ -76,11 +71,6 @@ def survey(tables: Sequence[TableOfSplit]) -> Survey:
                 "any usual word (training, validation, dev, testing); correct it, or leave it out with columns=split="
             )
     return found
-
-
-def split_word(word: str) -> str | None:
-    """Return the split that a word in a table stands for, or None."""
-    return split_of(word) or _MORE_SPLITS.get(name_key(word).replace("-", "_").replace(" ", "_"))
 
 
 def split_of_path(path: str) -> str | None:
