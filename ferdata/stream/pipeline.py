@@ -78,7 +78,7 @@ class Pipeline:
         device: Where batches go.
         pin_memory: Page-lock the ring if they stay on the host.
         resident: The samples, if they are in memory; workers are then threads.
-        payloads: int64 ``[N]``, bytes of every sample's payload, if these are to be decoded on the device.
+        payloads: int32 ``[N]``, bytes of every sample's payload, if these are to be decoded on the device.
     """
 
     def __init__(

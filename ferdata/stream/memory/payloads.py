@@ -52,11 +52,11 @@ def decodes_payloads(decode: str, opened: OpenSplit, *, resident: bool) -> bool:
 
 
 def payload_sizes(shards: SplitReader, num_samples: int) -> np.ndarray:
-    """Return how long the payload of every sample of a split is, int64 ``[num_samples]``; 0 for those not to be read.
+    """Return how long the payload of every sample of a split is, int32 ``[num_samples]``; 0 for those not to be read.
 
     Costs opening every shard once.
     """
-    sizes = np.zeros(num_samples, np.int64)
+    sizes = np.zeros(num_samples, np.int32)
     sizes[slice(None) if shards.indices is None else shards.indices] = shards.sizes(ShardReader.payload_bytes, None)
     return sizes
 
@@ -69,7 +69,7 @@ class PayloadRing(Ring):
     Args:
         num_slots: Slots in all.
         batch_size: Samples of a batch.
-        sizes: int64 ``[N]``, bytes of each sample's payload.
+        sizes: int32 ``[N]``, bytes of each sample's payload.
         spec: What a payload is of.
         between_processes: Whether worker processes fill them.
     """
@@ -78,7 +78,7 @@ class PayloadRing(Ring):
         self, *, num_slots: int, batch_size: int, sizes: np.ndarray, spec: TensorSpec, between_processes: bool
     ) -> None:
         # The last size is that of sample -1, of padding: the payload of an image of zeros is the shortest there is.
-        self._sizes = np.append(sizes, min_payload_bytes(image_shape(spec)))
+        self._sizes = np.append(sizes, np.int32(min_payload_bytes(image_shape(spec))))
         room = 8 * (batch_size + 1) + batch_size * int(self._sizes.max())
         slot_bytes = -(-room // _ALIGNED_BYTES) * _ALIGNED_BYTES
         super().__init__(num_slots=num_slots, batch_size=slot_bytes, row_bytes=1, between_processes=between_processes)
@@ -105,4 +105,4 @@ class PayloadRing(Ring):
 
     def _table(self, samples: np.ndarray) -> np.ndarray:
         """Return where in a slot the payload of each sample begins, and where the last one ends, int64 ``[n + 1]``."""
-        return np.cumsum(np.append(8 * (len(samples) + 1), self._sizes[samples]))
+        return np.cumsum(np.append(8 * (len(samples) + 1), self._sizes[samples]), dtype=np.int64)
