@@ -1,7 +1,10 @@
 """What the trainer's tests share: tiny settings, a progress that records or stops, a run's figures without clocks."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -86,6 +89,22 @@ def interrupt_at(wanted: int) -> Recorder:
             os.kill(os.getpid(), signal.SIGINT)
 
     return Recorder(press)
+
+
+def train_until_killed(options: TrainOptions, folder: Path, *, step: int) -> None:
+    """Train in a process of its own, which is killed during this step as the kernel does it: no handler runs."""
+    tests = Path(__file__).parent
+    script = folder / "script.py"
+    script.write_text(
+        "import json, os, signal, sys\n"
+        f"sys.path[:0] = {[str(tests), str(tests.parent)]!r}\n"
+        "from train_helpers import Recorder\n"
+        "from ferdata.training import TrainOptions, train\n"
+        f"kill = lambda step: step == {step} and os.kill(os.getpid(), signal.SIGKILL)\n"
+        "train(TrainOptions.from_json(json.loads(sys.argv[1]), 'argv'), progress=Recorder(kill))\n"
+    )
+    killed = subprocess.run([sys.executable, str(script), json.dumps(options.to_json())], check=False, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
 
 
 def launch_two(work: Callable[..., None], *arguments: Any, run_id: str = "two", max_restarts: int = 0) -> None:

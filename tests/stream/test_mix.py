@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from ferdata.errors import OptionError, StateError
 from ferdata.format import read_samples
 from ferdata.store import Store
-from ferdata.stream import Loader, ShardBatches, ShardDataset
+from ferdata.stream import IterableShardDataset, Loader, ShardBatches, ShardDataset
 
 CLASSES = (("Neutral", "Happy", "Sad", "Contempt"), ("Anger", "Happy", "Other", "Neutral"))
 UNION = ("Neutral", "Happy", "Sad", "Anger", "Contempt", "Other")
@@ -63,7 +63,10 @@ def test_a_list_is_every_sample_of_every_set_once_with_labels_by_name(roots: lis
         assert loader.classes == UNION
         found = list(rows(loader))
 
-    assert sorted(one[:2] for one in found) == [(each, number) for each in (0, 1) for number in range(COUNTS[each])]
+    everyone = [(each, number) for each in (0, 1) for number in range(COUNTS[each])]
+    assert sorted(one[:2] for one in found) == everyone
+    iterated = [sample.indices for sample in IterableShardDataset(roots, fields=("images", "indices"))]
+    assert sorted(iterated) == list(range(sum(COUNTS)))
     for each, number, key, label, image in found:
         assert key == expected_key(number)
         assert UNION[label] == CLASSES[each][expected_label(number, 4)]
@@ -166,7 +169,15 @@ def test_a_mix_goes_on_at_any_batch_and_with_other_ranks(roots: list[str]) -> No
         with Loader(weighted_sets(roots), rank=rank, world_size=2, drop_last=False, **OPTIONS) as loader:
             found += [one[:2] for one in rows(loader)]
     with Loader(weighted_sets(roots), drop_last=False, **OPTIONS) as loader:
-        assert sorted(found) == sorted(one[:2] for one in rows(loader))
+        first = [one[:2] for _, batch in zip(range(5), loader, strict=False) for one in rows([batch])]
+        state = loader.state_dict()
+        assert sorted(found) == sorted(first + [one[:2] for one in rows(loader.resume())])
+    rest: list[tuple[int, int]] = []
+    for rank in range(2):
+        with Loader(weighted_sets(roots), rank=rank, world_size=2, drop_last=False, **OPTIONS) as loader:
+            loader.load_state_dict(state)
+            rest += [one[:2] for one in rows(loader)]
+    assert sorted(found) == sorted(first + rest)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,11 @@
 
 import json
 import re
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from train_helpers import Recorder, same_weights, small_options, timeless_metrics
+from train_helpers import Recorder, same_weights, small_options, timeless_metrics, train_until_killed
 from verbs import refusal, run_verb
 
 import ferdata
@@ -42,17 +39,7 @@ def test_two_epochs_with_a_kill_in_between_are_those_of_an_undisturbed_run(folde
     """Which sample of which set comes when follows from the settings, so nothing of it can be lost with the process."""
     whole = train(small_options(sets_of(folder), tmp_path, name="whole", **SETTINGS))
     options = small_options(sets_of(folder), tmp_path, name="killed", **SETTINGS)
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import json, os, signal, sys\n"
-        f"sys.path[:0] = {[str(ROOT / 'tests'), str(ROOT)]!r}\n"
-        "from train_helpers import Recorder\n"
-        "from ferdata.training import TrainOptions, train\n"
-        "kill = lambda step: step == 5 and os.kill(os.getpid(), signal.SIGKILL)\n"
-        "train(TrainOptions.from_json(json.loads(sys.argv[1]), 'argv'), progress=Recorder(kill))\n"
-    )
-    killed = subprocess.run([sys.executable, str(script), json.dumps(options.to_json())], check=False, timeout=120)
-    assert killed.returncode == -signal.SIGKILL
+    train_until_killed(options, tmp_path, step=5)
 
     progress = Recorder()
     result = train(TrainOptions(resume=str(tmp_path / "killed")), progress=progress)
@@ -87,6 +74,25 @@ def test_every_set_is_measured_by_itself_and_with_the_others(folder: Path, tmp_p
     assert any("70% of affectnet, 30% of rafdb" in note for note in result.notes)
 
 
+def test_a_set_without_val_is_trained_on_and_others_are_measured(folder: Path, tmp_path: Path) -> None:
+    """RAF-DB comes with train and test alone; its images of 40 px are resized as they are read."""
+    sets = {str(folder / "shards" / "affectnet"): 1.0, larger(folder): 1.0}
+    result = train(small_options(sets, tmp_path, name="r", size=32, mix="smallest", epochs=1))
+
+    assert [*result.set_scores["val"]] == ["affectnet"] and [*result.set_scores["test"]] == ["larger"]
+    assert [*result.set_scores["train"]] == ["affectnet", "larger"]
+    assert "Contempt" in result.classes and len(result.scores["test"].support) == len(result.classes) == 8
+    assert any("50% of affectnet, 50% of larger; val is measured without larger" in note for note in result.notes)
+
+
+def larger(folder: Path) -> str:
+    """Return RAF-DB's shards at another size, which are made where needed."""
+    out = folder / "shards" / "larger"
+    if not out.exists():
+        ferdata.shard(ferdata.IngestOptions(source="rafdb", src=folder / "rafdb", out=out, size=40, num_workers=1))
+    return str(out)
+
+
 def commands() -> list[list[str]]:
     """Return the commands on the page that train on several sets, as words."""
     page = (ROOT / "docs" / "training.md").read_text().partition("## Several data sets")[2].partition("\n## ")[0]
@@ -112,14 +118,10 @@ def test_the_commands_of_the_page_run(
 def test_what_makes_no_sense_is_refused_on_the_command_line(folder: Path, tmp_path: Path) -> None:
     """With the option that helps."""
     affectnet, rafdb = (folder / "shards" / name for name in ("affectnet", "rafdb"))
-    small = folder / "shards" / "small"
-    if not small.exists():
-        options = {"src": folder / "rafdb", "out": small, "size": 40, "num_workers": 1}
-        ferdata.shard(ferdata.IngestOptions(source="rafdb", **options))
     out = ("--out", tmp_path, "--workers", 0)
 
     assert "expected one size; resize=40 brings all to 40 x 40 as they are read (train: --size 40)" in refusal(
-        "train", "--shards", affectnet, "--shards", small, *out
+        "train", "--shards", affectnet, "--shards", larger(folder), *out
     )
     assert "weights [0.0, 1.0] found, expected numbers above 0" in refusal(
         "train", "--shards", f"{affectnet}:0", "--shards", rafdb, *out

@@ -18,6 +18,7 @@ from train_helpers import (
     small_options,
     step_losses,
     timeless_metrics,
+    train_until_killed,
 )
 
 from ferdata.errors import OptionError, StateError, TrainError
@@ -58,18 +59,7 @@ def test_a_run_stopped_by_ctrl_c_goes_on_to_the_same_bits(
 def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(whole_run: str, shards: str, tmp_path: Path) -> None:
     """No handler runs at SIGKILL: what was written after the checkpoint is dropped and computed again, to the bit."""
     options = small_options(shards, tmp_path, name="killed", checkpoint_steps=2, **SETTINGS)
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import json, os, signal, sys\n"
-        f"sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]!r}\n"
-        "from train_helpers import Recorder\n"
-        "from ferdata.training import TrainOptions, train\n"
-        "kill = lambda step: step == 6 and os.kill(os.getpid(), signal.SIGKILL)\n"
-        "record = json.loads(sys.argv[1])\n"
-        "train(TrainOptions.from_json(record, 'argv'), progress=Recorder(kill))\n"
-    )
-    killed = subprocess.run([sys.executable, str(script), json.dumps(options.to_json())], check=False, timeout=120)
-    assert killed.returncode == -signal.SIGKILL
+    train_until_killed(options, tmp_path, step=6)
     assert len(step_losses(tmp_path / "killed")) == 7
     assert Checkpoint.read(tmp_path / "killed" / "last.pt").state.step == 6
 
