@@ -136,6 +136,16 @@ def test_every_odd_row_has_a_reason(own: Path) -> None:
     assert any(note.startswith("label/label.lst: 1 images stand in several rows") for note in found.notes)
 
 
+def test_another_table_with_as_many_numbers_is_no_list_of_faces(own: Path) -> None:
+    """Its header says that the numbers are something else."""
+    lines = [",".join([line[0], *line[2:6], "1", "2", "happy"]) for line in lines_of(own)]
+    shutil.rmtree(own / "label")
+    put(own / "labels.csv", "\n".join(["image,x,y,width,height,age,sex,emotion", *lines]).encode())
+
+    with pytest.raises(LayoutError, match=r"read labels\.csv with source 'table'"):
+        scanned(own)
+
+
 def test_a_list_of_other_labels_or_without_its_images_stops_the_run(own: Path) -> None:
     """Half a data set under wrong names is worse than none."""
     put(own / "label/label.lst", "\n".join(" ".join([*line[:7], "9"]) for line in lines_of(own)).encode())

@@ -66,6 +66,9 @@ def test_sfew_has_no_labels_for_test(tmp_path: Path) -> None:
     assert len(found.items) == summary.images == 42
     assert names_of(found) == [canonical_name(item.path.split("/")[1]) for item in found.items]
     assert [reason for _, reason in reasons(found)] == ["label_missing"]
+    for item in found.items:
+        sequence, frame = item.path.rpartition("/")[2].removesuffix(".png").rsplit("_", 1)
+        assert item.sequence == sequence and item.extra == {"frame": int(frame)}
     assert not any("has no folder" in note for note in found.notes)
 
 

@@ -9,12 +9,15 @@ from collections.abc import Collection, Mapping, Sequence
 from ferdata.sources.layout import DATA_SETS, Layout
 from ferdata.sources.rafdb.label_list import RAF_BASIC_NAME
 
-__all__ = ["named_like", "note_likeness"]
+__all__ = ["FRAME_NAME", "named_like", "note_likeness"]
+
+FRAME_NAME = re.compile(r"(?P<sequence>.+_\d{9})_(?P<frame>\d{8})\.\w+")
+"""What frames of SFEW are called: film, time of the clip, number of the frame."""
 
 _NAMES: Mapping[str, re.Pattern[str]] = {
     "rafdb": RAF_BASIC_NAME,
     "fer2013": re.compile(r"(Training|PublicTest|PrivateTest)_\d+\.\w+"),
-    "sfew": re.compile(r".+_\d{9}_\d{8}\.\w+"),
+    "sfew": FRAME_NAME,
 }
 _NUMBERED = re.compile(r"\d{4}\.png")
 """What images of CAER-S are called, and many others."""

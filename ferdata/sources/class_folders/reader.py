@@ -6,11 +6,13 @@ no image.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from ferdata.errors import SourceError
 from ferdata.labels import AFFECTNET_ALL, map_ids, union_classes
 from ferdata.sources.class_folders.class_tree import ClassTree, list_class_tree
-from ferdata.sources.files.listing import below, natural_key
+from ferdata.sources.class_folders.likeness import FRAME_NAME
+from ferdata.sources.files.listing import below, name_of, natural_key
 from ferdata.sources.files.matching import stem_of
 from ferdata.sources.layout import Detection
 from ferdata.sources.layout_scan import LayoutScan
@@ -54,10 +56,17 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
             if builder.passes(verdict, path, split=split):
                 official = official_key(path) if detection.layout.source == "rafdb" else None
                 key = builder.keys.make(official or f"{split}_{stem_of(tree.inside(path))}")
-                builder.accept(key, path, split, verdict.label, name)
+                builder.accept(key, path, split, verdict.label, name, **_frame(path, detection))
         builder.notes += tree.notes
         _note_gaps(split, tree, folders, builder)
     return builder.finish()
+
+
+def _frame(path: str, detection: Detection) -> dict[str, Any]:
+    """Return the clip that a frame of SFEW is of, and its number; nothing for other images."""
+    if detection.layout.source != "sfew" or (match := FRAME_NAME.fullmatch(name_of(path))) is None:
+        return {}
+    return {"sequence": match["sequence"], "extra": {"frame": int(match["frame"])}}
 
 
 def _own_classes(detection: Detection) -> tuple[Mapping[str, str], tuple[str, ...]]:

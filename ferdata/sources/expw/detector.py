@@ -56,8 +56,10 @@ def _sample(tree: Tree, path: str) -> list[str]:
     """Return the first images that a list of faces names, or none if it is no such list."""
     rows = [row for _, row, _ in face_rows(tree.store, path, head=True)][:_SAMPLE_ROWS]
     sides = ("faceboxtop", "faceboxleft", "faceboxright", "faceboxbottom")
-    are_faces = [bool(row) and is_image(row["imagename"]) and floats([row[side] for side in sides]) for row in rows]
-    return [row["imagename"] for row in rows if row] if rows and 2 * sum(map(bool, are_faces)) > len(rows) else []
+    are_faces = [bool(row and is_image(row["imagename"]) and floats([row[side] for side in sides])) for row in rows]
+    # The first line of another table is its header, which says that its numbers are something else.
+    is_list = bool(rows) and are_faces[0] and 2 * sum(are_faces) > len(rows)
+    return [row["imagename"] for row in rows if row] if is_list else []
 
 
 def _folders(tree: Tree, folder: str, depth: int) -> Iterator[str]:
