@@ -110,6 +110,7 @@ OURS: tuple[Entry, ...] = (
     Entry(name="ferdata-compact", codec="compact", decoder=_DECODER),
     Entry(name="ferdata-jpeg", codec="jpeg", stored=0.2, decoder=_DECODER),
     Entry(name="ferdata-resident-compact", codec="compact", shares="ferdata-compact", stored=0.0),
+    Entry(name="ferdata-device-compact", codec="compact", shares="ferdata-compact", stored=0.0, libraries=("cuda",)),
     Entry(name="ferdata-dataloader-raw", codec="raw", shares="ferdata-raw", stored=0.0),
     Entry(name="ferdata-dataloader-zstd", codec="zstd", shares="ferdata-zstd", stored=0.0),
     Entry(name="ferdata-dataloader-compact", codec="compact", shares="ferdata-compact", stored=0.0),
@@ -117,8 +118,8 @@ OURS: tuple[Entry, ...] = (
     Entry(name="ferdata-plain-zstd", codec="zstd", shares="ferdata-zstd", stored=0.0),
     Entry(name="ferdata-plain-compact", codec="compact", shares="ferdata-compact", stored=0.0),
 )
-"""ferdata's own rows, in every run: the loader, one whose samples are in memory, and ``DataLoader``s: over its batches,
-and over samples."""
+"""ferdata's own rows, in every run: the loader, one whose samples are in memory, one that decodes on a GPU where there
+is one, and ``DataLoader``s: over its batches, and over samples."""
 
 EXTRAS: tuple[Entry, ...] = (
     Entry(name="ffcv-raw", environment=".venv-ffcv", requires=("ffcv",)),

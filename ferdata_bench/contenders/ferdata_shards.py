@@ -64,6 +64,8 @@ def contender(entry: "Entry") -> "Contender":
     way: Callable[..., Iterable[Batch]] = _Epochs if entry.shares else _open_loader
     if "resident" in entry.name:
         way = partial(_open_loader, resident=True)
+    if "device" in entry.name:
+        way = partial(_open_loader, device="cuda", decode="device")
     return _Shards(NAME=entry.name, CODEC=entry.codec, SHUFFLE=shuffle, open=way)
 
 
@@ -99,14 +101,12 @@ def decoding(out: Path) -> Job:
     return job
 
 
-def _open_loader(
-    out: Path, *, batch_size: int, num_workers: int, seed: int, resident: bool = False
-) -> "Iterable[Batch]":
+def _open_loader(out: Path, *, batch_size: int, num_workers: int, seed: int, **way: Any) -> "Iterable[Batch]":
     """Return ferdata's loader in its default settings, the last batch kept, so that every sample comes."""
     from ferdata import Loader
 
     settings: dict[str, Any] = {"batch_size": batch_size, "num_workers": num_workers, "seed": seed}
-    return Loader(out, split=first_split(out), drop_last=False, resident=resident, **settings)
+    return Loader(out, split=first_split(out), drop_last=False, **settings, **way)
 
 
 class _Epochs:

@@ -157,7 +157,8 @@ def check_epoch(
     seen = np.zeros_like(expected)
     find = _exact_finder(reference) if exact else _near_finder(reference)
     order = []
-    for images, labels in batches:
+    for each in batches:
+        images, labels = each[0].cpu(), each[1].cpu()
         if (
             tuple(images.shape[1:]) != reference.shape
             or str(images.dtype) != "torch.uint8"

@@ -144,7 +144,8 @@ def test_a_run_measures_ferdata_and_contenders_on_the_same_images(result: BenchR
     """Rows, ceilings and conditions are all there, and plausible."""
     rows = {row.name: row for row in result.rows}
 
-    assert set(rows) == {*(f"ferdata-{way}compact" for way in ("", "resident-", "dataloader-", "plain-")), "memmap"}
+    ways = ("", "resident-", "dataloader-", "plain-")
+    assert set(rows) - {"ferdata-device-compact"} == {*(f"ferdata-{way}compact" for way in ways), "memmap"}
     assert rows["ferdata-compact"].images == COUNT and rows["memmap"].images == COUNT // 2
     for row in rows.values():
         assert len(row.runs) == 3 and min(row.runs) <= row.images_per_second <= max(row.runs)
