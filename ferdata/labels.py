@@ -4,7 +4,6 @@ Inside ferdata classes go by AffectNet's names, in its order; other orders are m
 """
 
 import unicodedata
-from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 
@@ -32,6 +31,7 @@ __all__ = [
     "choose_classes",
     "common_name",
     "map_ids",
+    "meanings",
     "name_key",
     "name_numbers",
     "plain_name",
@@ -131,6 +131,22 @@ def common_name(name: str) -> str | None:
     return canonical_name(name) or _WITHOUT_COUNTERPART.get(name_key(name))
 
 
+def meanings(names: Sequence[str]) -> list[str]:
+    """Return the one name of each class of a data set, its own if it is no known word.
+
+    Words for one expression mean the same, but who tells calm from neutral, as RAVDESS does, means two.
+
+    Example:
+        >>> meanings(["joy", "bored", "calm"]), meanings(["Calm", "neutral"])
+        (['Happy', 'bored', 'Neutral'], ['Calm', 'Neutral'])
+    """
+    is_apart = {"calm", "neutral"} <= set(map(name_key, names))
+    return [
+        plain_name(name) if is_apart and name_key(name) == "calm" else common_name(name) or plain_name(name)
+        for name in names
+    ]
+
+
 def choose_classes(names: Sequence[str], *, contempt: bool = True, non_emotions: bool = False) -> tuple[str, ...]:
     """Return the classes of a source in the one order, without those that are not wanted.
 
@@ -174,8 +190,8 @@ def union_classes(*class_lists: Sequence[str]) -> tuple[str, ...]:
     """
     found: dict[str, str] = {}
     for classes in class_lists:
-        for key, name in zip(_keys(tuple(classes)), classes, strict=True):
-            found.setdefault(key, _WITHOUT_COUNTERPART.get(key) or plain_name(name))
+        for name in meanings(classes):
+            found.setdefault(name_key(name), name)
     official = {name_key(name): name for name in AFFECTNET_ALL}
     known = [name for key, name in official.items() if key in found]
     return (*known, *(name for key, name in found.items() if key not in official))
@@ -198,7 +214,7 @@ def name_numbers(order: str, numbers: Collection[int]) -> dict[int, str]:
 def map_ids(names_from: Sequence[str], names_to: Sequence[str]) -> list[int]:
     """Return, for each class of ``names_from``, its id in ``names_to``, matched by name.
 
-    Known aliases of one expression are the same class, unless one data set has both (RAVDESS: calm and neutral).
+    Words for one expression are the same class, see :func:`meanings`.
 
     Raises:
         OptionError: If a name of ``names_from`` is not in ``names_to``.
@@ -230,15 +246,8 @@ def soft_labels(votes: Sequence[float], names: Sequence[str], classes: Sequence[
 
 @lru_cache(maxsize=64)
 def _ids(names_from: tuple[str, ...], names_to: tuple[str, ...]) -> tuple[int | None, ...]:
-    meant = {key: number for number, key in enumerate(_keys(names_to))}
-    called = {name_key(name): number for number, name in enumerate(names_to)}
-    return tuple(
-        called.get(name_key(name), meant.get(key)) for key, name in zip(_keys(names_from), names_from, strict=True)
+    meant, called = (
+        {name_key(name): number for number, name in enumerate(names)} for names in (meanings(names_to), names_to)
     )
-
-
-def _keys(classes: tuple[str, ...]) -> list[str]:
-    """Return what tells classes of different data sets apart: two of one data set differ, whatever they mean."""
-    meant = [name_key(common_name(name) or name) for name in classes]
-    times = Counter(meant)
-    return [key if times[key] == 1 else name_key(name) for key, name in zip(meant, classes, strict=True)]
+    pairs = zip(names_from, meanings(names_from), strict=True)
+    return tuple(called.get(name_key(name), meant.get(name_key(meaning))) for name, meaning in pairs)

@@ -17,7 +17,7 @@ _SUM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
-    """The dtype and shape of every tensor of a data set; ``uint8 [3, H, W]`` for images."""
+    """The dtype and shape of every tensor of a data set; ``uint8 [C, H, W]`` for images, C 3 or 1."""
 
     dtype: str
     shape: tuple[int, ...]

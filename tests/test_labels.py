@@ -22,7 +22,7 @@ def test_a_union_has_affectnets_order_and_then_what_comes_first() -> None:
     assert union_classes() == ()
 
 
-def test_two_classes_of_one_set_stay_two() -> None:
+def test_calm_and_neutral_of_one_set_stay_two() -> None:
     """Calm is an alias of neutral, except in the set that tells them apart."""
     union = union_classes(RAVDESS, ("calm", "joy"))
     assert union == (*AFFECTNET_8[:7], "calm")

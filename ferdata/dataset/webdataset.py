@@ -1,6 +1,6 @@
 """Reads ``compact`` shards in WebDataset pipelines: a decoder for ``.fpx`` members, which say how to undo them.
 
-In: a member's name and bytes. Out: uint8 ``[3, H, W]``, bit for bit. Costs what decoding costs, and one fresh array.
+In: a member's name and bytes. Out: uint8 ``[C, H, W]``, bit for bit. Costs what decoding costs, and one fresh array.
 """
 
 from typing import Any

@@ -1,1 +1,1 @@
-"""File bytes to uint8 ``[3, H, W]``: what an image file may be, and the transform that is baked into shards."""
+"""File bytes to uint8 ``[C, H, W]``: what an image file may be, and the transform that is baked into shards."""

@@ -1,4 +1,4 @@
-"""From the bytes of one image file to ``uint8 [3, H, W]``: decode, crop, turn upright, resize. Deterministic.
+"""From the bytes of one image file to ``uint8 [C, H, W]``: decode, crop, turn upright, resize. Deterministic.
 
 In: file bytes and a :class:`SourceItem`. Out: a :class:`Transformed`, or an error that carries the reject's reason. A
 plain RGB JPEG of the right size costs its Pillow decoding and a few percent.

@@ -28,7 +28,7 @@ class PerSample:
     NumPy or ``random`` isn't reproduced.
 
     Attributes:
-        transform: Called with uint8 ``[3, H, W]``; returns a tensor of the same shape for all samples.
+        transform: Called with uint8 ``[C, H, W]``; returns a tensor of the same shape for all samples.
 
     Example:
         >>> from torchvision.transforms import v2

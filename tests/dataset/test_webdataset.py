@@ -56,6 +56,8 @@ def test_other_members_are_left_to_other_decoders() -> None:
         assert ferdata.webdataset_decoder(key, b"1") is None
     assert ferdata.webdataset_decoder(".fpx", "text that another decoder made") is None
     assert ferdata.webdataset_decoder("left.fpx", member(expected_pixels(1, 4))).shape == (3, 4, 4)
+    grey = expected_pixels(1, 4)[:1]
+    assert np.array_equal(ferdata.webdataset_decoder("left.fpx", member(grey)), grey)
 
 
 def test_damage_and_unknown_versions_are_errors() -> None:

@@ -18,7 +18,7 @@ from ferdata.labels import (
     FER2013,
     RAFDB_BASIC,
     canonical_name,
-    common_name,
+    meanings,
 )
 from ferdata.sources import Scan, ScanOptions, scan_source
 from ferdata.sources.affectnet.totals import AFFECTNET_TRAIN
@@ -120,6 +120,7 @@ def test_own_expressions_are_classes_under_source_folder(tmp_path: Path) -> None
         (("happy", "contempt", "tired"), {"classes": 7}, ("Happy", "tired")),
         (("happy", "neutral", "none"), {}, ("Neutral", "Happy")),
         (("happy", "neutral", "none"), {"keep_non_emotion": True}, ("Neutral", "Happy", "None")),
+        (("neutral", "calm", "joy"), {}, ("Neutral", "Happy", "calm")),
         (("happy", "other", "unknown"), {}, ("Happy", "Other", "Unknown")),
     ],
 )
@@ -133,7 +134,8 @@ def test_a_folder_has_the_classes_that_are_there(
 
     assert found.classes == classes
     assert len(found.items) + sum(found.skipped.values()) == 2 * len(folders)
-    assert names_of(found) == [common_name(item.source_label) or item.source_label for item in found.items]
+    meant = dict(zip(folders, meanings(folders), strict=True))
+    assert names_of(found) == [meant[item.source_label] for item in found.items]
 
 
 def test_own_classes_sort_their_numbers_as_numbers(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_the_letters_and_words_on_the_page_are_those_of_the_code() -> None:
     assert row
     found = {code: cell.split()[-1] for cell in row[1].split(", ") for code in re.findall(r"\b[A-Z]{2}\b", cell)}
     assert found == labels.JAFFE | labels.KDEF
-    words = text.split("Known words: ")[1].split(". - ")[0].removesuffix(".")
+    words = text.split("Known words: ")[1].split(". Of a data set")[0]
     listed = {name: group.split(": ")[1].split(", ") for group in words.split(". ") for name in [group.split(": ")[0]]}
     assert ", ".join(word for group in listed.values() for word in group) == labels.KNOWN_NAMES
     assert all(labels.canonical_name(word) == name for name, group in listed.items() for word in group)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from ferdata.errors import AmbiguousLayoutError, StoreError
-from ferdata.labels import AFFECTNET_ALL, canonical_name, name_key, plain_name
+from ferdata.labels import AFFECTNET_ALL, canonical_name, meanings, name_key, plain_name
 from ferdata.sources.files.listing import Tree, below, is_image_at, name_of, printable, shorten, split_of
 
 __all__ = ["PARTS", "find_own_classes", "holds_images", "is_annotation_file", "merged_spellings"]
@@ -28,9 +28,10 @@ _ANNOTATION_ENDINGS = (
 def find_own_classes(tree: Tree, splits: Mapping[str, str], names: Sequence[str]) -> dict[str, str] | None:
     """Return folder name -> class name, or None where the folders are known classes or no class folders at all.
 
-    Folders of all images, such as ``images/`` or ``train2017/``, are no classes. One name that is no known class, or a
-    number that no known order has, makes all of them the user's own. Names alike to :func:`ferdata.labels.name_key`, as
-    those that differ in case between splits, are one class under the spelling met first.
+    Folders of all images, such as ``images/`` or ``train2017/``, are no classes. One name that is no known class, a
+    number that no known order has, or calm beside neutral makes all of them the user's own. Names alike to
+    :func:`ferdata.labels.name_key`, as those that differ in case between splits, are one class under the spelling met
+    first.
 
     Args:
         tree: Listings of the source.
@@ -42,7 +43,8 @@ def find_own_classes(tree: Tree, splits: Mapping[str, str], names: Sequence[str]
     """
     has_splits = any(split_of(name_of(path)) for path in splits.values())
     holding = [name for name in names if any(holds_images(tree, below(path, name)) for path in splits.values())]
-    if not holding or (not has_splits and len(holding) < _MIN_FOLDERS_WITH_IMAGES) or not any(map(_is_own, names)):
+    has_own = any(map(_is_own, names)) or "calm" in map(name_key, meanings(names))
+    if not holding or (not has_splits and len(holding) < _MIN_FOLDERS_WITH_IMAGES) or not has_own:
         return None
     is_part = bool(PARTS & {name_key(name) for name in names})
     if is_part or all(map(_names_no_class, holding)) or _is_all_images(tree, splits, holding):

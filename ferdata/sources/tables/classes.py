@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError, OptionError
-from ferdata.labels import canonical_name, map_ids, name_key, name_numbers, plain_name, union_classes
+from ferdata.labels import canonical_name, map_ids, meanings, name_key, name_numbers, plain_name, union_classes
 from ferdata.sources.files.listing import natural_key, printable, shorten
 from ferdata.sources.files.matching import whole_number
 from ferdata.sources.idle_options import refuse_labels
@@ -103,9 +103,7 @@ def _meaning(by_label: Mapping[str, str], order: Sequence[str]) -> Meaning:
     spelling: dict[str, str] = {}
     for name in order:
         spelling.setdefault(name_key(name), printable(name))
-    # Words for one expression are one class, as where two tables were joined; but who has calm and neutral means two.
-    apart = {"calm"} if {"calm", "neutral"} <= spelling.keys() else set()
-    meant = {key: (key not in apart and canonical_name(name)) or name for key, name in spelling.items()}
+    meant = dict(zip(spelling, meanings([*spelling.values()]), strict=True))
     names = list(dict.fromkeys(meant.values()))
     classes = union_classes(names)
     ids = dict(zip(names, map_ids(names, classes), strict=True))
