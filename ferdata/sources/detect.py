@@ -103,10 +103,11 @@ def _check_root(store: Store) -> None:
 
 def _check_source(found: Detection, source: str | None) -> None:
     if source is not None and found.layout.source != source:
+        own = ", or 'table' for classes of your own," if found.tables else ""
         by_files = f" (its labels are in {shorten(sorted(found.files.values()))})" if found.files else ""
         raise LayoutError(
             f"{found.root}: {found.layout} found, which is {SOURCES[found.layout.source]}, expected {SOURCES[source]}; "
-            f"use source {found.layout.source!r} or give another folder{by_files}"
+            f"use source {found.layout.source!r}{own} or give another folder{by_files}"
         )
 
 

@@ -102,9 +102,9 @@ def test_arrays_and_pillow_images_keep_every_pixel(tmp_path: Path) -> None:
 def test_a_record_is_kept_with_its_image(tmp_path: Path) -> None:
     """Known keys are columns, all others go along; soft labels are in the order of the names that are given."""
     rows = [
-        (np.full((8, 8), 9 * number, np.uint8), number % 3, {
+        (np.full((8, 8), 9 * number, np.uint8), np.float64(number % 3), {
             "split": ("train", "dev")[number % 2], "sequence": f"clip{number}", "soft_labels": [0.5, 0.25, 0.25],
-            "frame": number, "tags": np.array([1, 2]),
+            "frame": number, "tags": np.array([1, 2]), "age": float("nan"), "valence": np.float32("nan"),
         })
         for number in range(6)
     ]  # fmt: skip
@@ -249,10 +249,11 @@ def test_images_go_through_the_disk_and_not_through_memory(tmp_path: Path) -> No
 
 def test_hugging_face_data_sets_are_taken_without_decoding(drawn: Path, tmp_path: Path) -> None:
     """Files come through as they are stored, in memory or on the disk, and numbers by the names of their feature."""
-    datasets = pytest.importorskip("datasets")
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed: pip install -e '.[datasets-test]'")
     features = datasets.Features(
         {"picture": datasets.Image(), "label": datasets.ClassLabel(names=["bored", "joy", "anger"]),
-         "gender": datasets.ClassLabel(names=["f", "m"]), "person": datasets.Value("string")}
+         "gender": datasets.ClassLabel(names=["f", "m"]), "person": datasets.Value("string"),
+         "taken": datasets.Value("timestamp[s]")}
     )  # fmt: skip
     paths = sorted((drawn / "images").iterdir())[:8]
 
@@ -260,7 +261,13 @@ def test_hugging_face_data_sets_are_taken_without_decoding(drawn: Path, tmp_path
         images = [
             str(path) if number % 2 else {"bytes": path.read_bytes(), "path": None} for number, path in enumerate(part)
         ]
-        columns = {"picture": images, "label": labels, "gender": [0, 1] * 2, "person": ["a", "a", "b", "b"]}
+        columns = {
+            "picture": images,
+            "label": labels,
+            "gender": [0, 1] * 2,
+            "person": ["a", "a", "b", "b"],
+            "taken": [0] * 4,
+        }
         return datasets.Dataset.from_dict(columns, features=features)
 
     parts = datasets.DatasetDict({"train": made(paths[:4], [0, 1, 2, 0]), "validation": made(paths[4:], [1, 1, 2, -1])})
@@ -276,9 +283,11 @@ def test_hugging_face_data_sets_are_taken_without_decoding(drawn: Path, tmp_path
     found = contents(tmp_path / "out")
     assert {pixels for pixels, _, _ in found.values()} < same
     assert {record["person"] for _, _, record in found.values()} == {"a", "b"}
+    records = ferdata.ShardDataset(tmp_path / "out", split="val", fields=("images", "records"))
+    assert {records[place][1]["extra"]["gender"] for place in range(3)} == {"f", "m"}
 
     parts["train"].select([0, 2]).to_parquet(tmp_path / "hub/data/train-00000-of-00001.parquet")  # those with bytes
     again = sharded(tmp_path / "hub", tmp_path / "parquet")
     assert again.class_counts == {"train": {"Anger": 1, "bored": 1}}
-    with pytest.raises(OptionError, match="columns label, gender, person found, expected one with images"):
+    with pytest.raises(OptionError, match="columns label, gender, person, taken found, expected one with images"):
         sharded(parts["train"].remove_columns(["picture"]), tmp_path / "none")

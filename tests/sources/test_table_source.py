@@ -324,6 +324,19 @@ def test_splits_are_read_from_folders_and_from_names_of_tables(tmp_path: Path) -
     assert any("my_test.csv is test, my_train.csv is train" in note for note in found.notes)
 
 
+def test_tables_in_split_folders_name_the_images_beside_them(tmp_path: Path) -> None:
+    """As Hugging Face's image folders do: one name in two folders is two images, each of its own split."""
+    for split, label in (("train", "sad"), ("test", "joy")):
+        put(tmp_path / split / "1.jpg")
+        put(tmp_path / split / "metadata.csv", f"file_name,label\n1.jpg,{label}\n")
+
+    for named in (None, "test/metadata.csv,train/metadata.csv"):
+        found = scanned(tmp_path, table=named)
+        assert {(item.path, item.split, item.source_label) for item in found.items} == {
+            ("test/1.jpg", "test", "joy"), ("train/1.jpg", "train", "sad"),
+        }  # fmt: skip
+
+
 def test_which_table_is_asked_where_there_are_several(tmp_path: Path) -> None:
     """Two that name images and labels may differ; one that does not is no doubt."""
     small(tmp_path, "path,label\nimages/a.jpg,sad\n")

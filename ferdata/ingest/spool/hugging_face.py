@@ -13,7 +13,7 @@ from ferdata.sources.files.text_tables import role_columns, split_word
 
 __all__ = ["is_hugging_face", "iter_hugging_face"]
 
-_WRITTEN = frozenset(("Value", "ClassLabel", "List", "LargeList", "Sequence"))
+_WRITTEN = ("string", "large_string", "int", "uint", "float", "bool")
 
 
 def is_hugging_face(source: Any) -> bool:
@@ -66,5 +66,5 @@ def _named(value: Any, names: list[str] | None) -> Any:
 
 
 def _is_written(kind: Any) -> bool:
-    """Tell whether a column holds values that can be written down with an image."""
-    return type(kind).__name__ in _WRITTEN
+    """Tell whether a column holds text, numbers, or lists of them, which can be written down with an image."""
+    return str(getattr(getattr(kind, "feature", kind), "dtype", "")).startswith(_WRITTEN)

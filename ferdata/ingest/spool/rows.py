@@ -84,10 +84,11 @@ def _row(parts: Any, *, has_names: bool) -> SpoolRow:
 
 
 def _label(label: Any, *, has_names: bool) -> str | None:
-    if label is None or isinstance(label, str):
-        return label
+    if _is_missing(label) or isinstance(label, str):
+        return label if isinstance(label, str) else None
     try:
-        number = None if isinstance(label, (bool, np.bool_)) else operator.index(label)
+        whole = int(label) if isinstance(label, float) and label.is_integer() else label  # beside gaps, in pandas
+        number = None if isinstance(label, (bool, np.bool_)) else operator.index(whole)
     except TypeError:
         number = None
     if number is None:
@@ -104,7 +105,7 @@ def _values(record: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     for name, value in record.items():
-        if value is None:
+        if _is_missing(value):
             continue
         if name == "split":
             if (split := split_word(str(value))) is None:
@@ -132,6 +133,10 @@ def _numbers(name: str, value: Any) -> Any:
     except (TypeError, ValueError) as error:
         expected = "a number" if name in _NUMBERS else "numbers"
         raise OptionError(f"{name} {value!r} found, expected {expected}") from error
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, (float, np.floating)) and bool(np.isnan(value)))
 
 
 def _plain(value: Any) -> Any:

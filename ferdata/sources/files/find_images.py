@@ -38,23 +38,27 @@ def is_absolute(path: str) -> bool:
 class ImageFinder:
     """Finds images below a root.
 
-    A path means the file of this name below one of the places where paths can start; else, the one image below the
-    first of these whose path ends so, or ends it: a bare name is found in any folder, a path of another machine by its
-    end.
+    A path means the file of this name below the source, or below the folder of its table; else, the one image below the
+    source whose path ends so, or ends it: a bare name is found in any folder, a path of another machine by its end.
     """
 
-    def __init__(self, store: Store, starts: Sequence[str]) -> None:
-        """Look for images below ``starts``, folders relative to the store's root, the first of them first."""
-        self._store, self._starts = store, list(dict.fromkeys(starts))
+    def __init__(self, store: Store, source: str) -> None:
+        """Look for images below a folder relative to the store's root; the root may hold others, at absolute paths."""
+        self._store, self._source = store, source
         self._folders: dict[str, NameIndex | None] = {}
         self._num_rows: dict[str, int] = {}
         self._by_name: dict[str, str | tuple[str, ...]] = {}
         self._by_stem: dict[str, str | tuple[str, ...]] = {}
 
-    def find(self, written: str) -> list[str]:
-        """Return what a path can mean, relative to the store's root: nothing, one image, or several that are alike."""
+    def find(self, written: str, beside: str) -> list[str]:
+        """Return what a path can mean, relative to the store's root: nothing, one image, or several that are alike.
+
+        Args:
+            written: The path.
+            beside: The folder of its table, relative to the root.
+        """
         path = plain_path(written)
-        for place in self._places(path):
+        for place in self._places(path, beside):
             if found := self._at(place):
                 return found
         return self._by_end(path)
@@ -65,9 +69,9 @@ class ImageFinder:
         names = ((folder, name) for folder in holding for name in self._index(folder) or ())
         return sum(is_image(name) and below(folder, name) not in used for folder, name in names)
 
-    def _places(self, path: str) -> Iterator[str]:
+    def _places(self, path: str, beside: str) -> Iterator[str]:
         if not is_absolute(path):
-            yield from (posixpath.normpath(below(start, path)) for start in self._starts)
+            yield from (posixpath.normpath(below(start, path)) for start in dict.fromkeys((self._source, beside)))
         elif path.startswith(f"{self._store.root.rstrip('/')}/"):
             yield path[len(self._store.root.rstrip("/")) + 1 :]
 
@@ -95,10 +99,10 @@ class ImageFinder:
         return self._num_rows[path]
 
     def _by_end(self, path: str) -> list[str]:
-        """Return the images whose path below a start ends with ``path``, or that it ends with, folder and all."""
+        """Return the images whose path below the source ends with ``path``, or that it ends with, folder and all."""
         *folders, name = _key(path).split("/")
         if not self._by_name:
-            self._by_name = _grouped((_key(name_of(found)), found) for found in self._walk(self._starts[0]))
+            self._by_name = _grouped((_key(name_of(found)), found) for found in self._walk(self._source))
         if name not in self._by_name and not is_image(name) and not self._by_stem:
             every = chain.from_iterable(map(_several, self._by_name.values()))
             self._by_stem = _grouped((stem_of(_key(name_of(found))), found) for found in every)
@@ -111,7 +115,7 @@ class ImageFinder:
         Of a row without folders the name alone counts. Folders of two splits are never the same.
         """
         whole = _key(self._store.path(found)).split("/")[:-1]
-        num_below = found[len(self._starts[0]) :].strip("/").count("/")
+        num_below = found[len(self._source) :].strip("/").count("/")
         shared = sum(
             1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(folders[::-1], whole[::-1], strict=False))
         )

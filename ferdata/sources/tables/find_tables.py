@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError
-from ferdata.sources.files.listing import Tree, name_of, shorten, split_in
+from ferdata.sources.files.listing import Tree, is_within, name_of, shorten, split_in, split_of
 from ferdata.sources.files.text_tables import is_table
 from ferdata.sources.parquet.detector import parquet_files
-from ferdata.sources.tables.rows import Table, is_parquet, open_tables
+from ferdata.sources.tables.rows import Table, open_tables
 from ferdata.store import Store
 
 __all__ = ["TableOfSplit", "absolute", "find_tables"]
@@ -38,7 +38,7 @@ def find_tables(store: Store, named: Sequence[str], asked: Mapping[str, str]) ->
         AmbiguousLayoutError: If there are several and nothing says which one is meant.
     """
     tables = [_named(store, path, asked) for path in named] or _look(store, asked)
-    found = [TableOfSplit(table=table, split=split_in(_told(table))) for table in tables]
+    found = [TableOfSplit(table=table, split=split_in(_told(table, store))) for table in tables]
     without = [each.table.where for each in found if each.split is None]
     if without and len(without) < len(found):
         raise AmbiguousLayoutError(
@@ -53,8 +53,10 @@ def absolute(store: Store) -> Store:
     return Store(os.path.abspath(store.root)) if store.is_local else store
 
 
-def _told(table: Table) -> str:
-    return table.path if is_parquet(table.path) else name_of(table.path)
+def _told(table: Table, source: Store) -> str:
+    """Return what of a table's path can tell its split: its name, and folders below that of the source."""
+    inside = is_within(table.where, source.root)
+    return table.where[len(source.root) :].strip("/") if inside else name_of(table.path)
 
 
 def _named(store: Store, path: str, asked: Mapping[str, str]) -> Table:
@@ -74,7 +76,8 @@ def _named(store: Store, path: str, asked: Mapping[str, str]) -> Table:
 def _look(store: Store, asked: Mapping[str, str]) -> list[Table]:
     """Return the tables in a folder: those of text, or else those of parquet, which may lie deeper."""
     tree = Tree(store)
-    texts = tree.folder().paths(is_table)
+    splits = [name for name in tree.folder().dirs if split_of(name)]
+    texts = tree.folder().paths(is_table) or [path for name in splits for path in tree.folder(name).paths(is_table)]
     opened = open_tables(store, texts or parquet_files(tree, ""), asked)
     tables = [found for found in opened if isinstance(found, Table)]
     if not tables:
@@ -85,8 +88,8 @@ def _look(store: Store, asked: Mapping[str, str]) -> list[Table]:
             f"{store}: {f'{shorten(texts)} found, none with a column for' if texts else 'no table found that names'} "
             "images and labels, expected one (csv, tsv or parquet); name it with table="
         )
-    splits = [split_in(table.path) for table in tables]
-    if texts and len(tables) > 1 and (None in splits or len(set(splits)) < len(splits)):
+    of_splits = {split_in(table.path) for table in tables} - {None}
+    if texts and len(tables) > max(1, len(of_splits)):
         raise AmbiguousLayoutError(
             f"{store}: {shorten([table.path for table in tables])} found, which all name images and labels, "
             "expected one table, or one for each split; name it with table="

@@ -47,15 +47,9 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     meaning = find_meaning(found.labels, options, where)
     folders = [each.table.store.root for each in tables if each.table.has_images]
     root = Store(common_root(store, [*found.folders, *folders]))
-    starts = [_within(root, store.root)]
-    starts += [
-        _within(root, folder)
-        for each in tables
-        if is_within(folder := each.table.where.rpartition("/")[0], root.root) and is_within(folder, store.root)
-    ]
     options = options if meaning.has_expressions else replace(options, keep_non_emotion=True)
     builder = LayoutScan(root, replace(detection, root=root.root), options, classes=meaning.classes)
-    reader = _Reader(builder, ImageFinder(root, starts), meaning, options)
+    reader = _Reader(builder, ImageFinder(root, _within(root, store.root)), meaning, options)
     for each in tables:
         reader.read(each, splits_by_folder=_are_folders_splits(found))
     reader.finish(found.rows, store)
@@ -88,12 +82,13 @@ class _Reader:
                 f"{table.where}: a column of soft labels found, expected to know of which classes; "
                 "name them in its order with class_names="
             )
-        inside = "/".join(filter(None, (_within(self._builder.store, table.store.root), table.path)))
+        inside = _within(self._builder.store, table.where)
+        beside = inside.rpartition("/")[0]
         for number, cells in table.rows():
             row = Row(number, cells, table.columns)
             written = row.text("path")
             own = f"{inside}#{number}"
-            found = [own] if table.has_images else self._find(written) if written is not None else []
+            found = [own] if table.has_images else self._find(written, beside) if written is not None else []
             split = _split(each, row, written, splits_by_folder=splits_by_folder)
             verdict = self._judge(table, row, found, split)
             if self._builder.passes(verdict, written or own, split=split or "", row=number):
@@ -117,8 +112,8 @@ class _Reader:
             are = "is" if beside == 1 else "are"
             self._builder.notes.append(f"Images beside those that are read: {beside:,} {are} in no row, and left out.")
 
-    def _find(self, written: str) -> list[str]:
-        found = self._finder.find(written)
+    def _find(self, written: str, beside: str) -> list[str]:
+        found = self._finder.find(written, beside)
         self._num_looked_for += 1
         if not found:
             self._not_found.append(written)
@@ -183,9 +178,9 @@ def _split(each: TableOfSplit, row: Row, written: str | None, *, splits_by_folde
     return each.split or by_folder or "train"
 
 
-def _within(root: Store, folder: str) -> str:
-    """Return a folder's path relative to a root that holds it."""
-    return folder[len(root.root.rstrip("/")) :].strip("/")
+def _within(root: Store, path: str) -> str:
+    """Return a path relative to a root; if it lies outside, the root's own."""
+    return path[len(root.root.rstrip("/")) :].strip("/") if is_within(path, root.root) else ""
 
 
 def _are_folders_splits(found: Survey) -> bool:
