@@ -227,7 +227,7 @@ def test_balanced_splits_have_as_many_of_each_class() -> None:
     found = counts(by_person)
     assert len(set(found["val"])) == 1 and found["val"][0] > 0
     assert skipped == {"balance": 90 - sum(map(sum, found.values()))} and skipped["balance"] > 0
-    assert f"{found['val'][0]} to {found['val'][0]} of each class" in notes[0]
+    assert f", {found['val'][0]} of each class" in notes[0]
 
 
 def test_trainings_on_more_and_more_of_train_share_their_val_split() -> None:

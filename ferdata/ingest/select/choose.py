@@ -245,9 +245,10 @@ class _Choice:
                 f", in {len(np.unique(groups[cut])):,} of {len(np.unique(groups[train])):,} groups "
                 f"by {self._asked.group_by}"
             )
+        least, most = f"{numbers.min():,}", f"{numbers.max():,}"
+        of_each = least if least == most else f"{least} to {most}"
         self.notes.append(
-            f"{name}: {what}{len(cut):,} of {len(train):,} train images, "
-            f"{numbers.min():,} to {numbers.max():,} of each class{grouped}."
+            f"{name}: {what}{len(cut):,} of {len(train):,} train images, {of_each} of each class{grouped}."
         )
 
     def _note_shared(self, official: list[str], groups: np.ndarray) -> None:
