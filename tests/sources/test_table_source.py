@@ -4,14 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from trees_rafdb import jpeg_bytes, names_of, parquet_file, put, reasons
+from trees_rafdb import names_of, put, reasons
 
 from ferdata.errors import AmbiguousLayoutError, FerdataError, LayoutError, OptionError, SourceError
 from ferdata.labels import AFFECTNET_7
-from ferdata.sources import Scan, ScanOptions, read_image, scan_source
+from ferdata.sources import Scan, ScanOptions, scan_source
 from ferdata.synth import write_synthetic
 
 Rows = list[list[str]]
@@ -355,45 +353,3 @@ def test_which_table_is_asked_where_there_are_several(tmp_path: Path) -> None:
     put(tmp_path / "faces/sad/1.jpg")
     with pytest.raises(OptionError, match="class_names asked for, but folder says itself"):
         scan_source("folder", str(tmp_path / "faces"), ScanOptions(class_names="a,b"))
-
-
-def test_a_parquet_table_of_paths_is_a_table(tmp_path: Path) -> None:
-    """Pandas writes gaps as NaN and whole numbers beside them as fractions."""
-    small(tmp_path, "x")
-    (tmp_path / "labels.csv").unlink()
-    columns = {
-        "path": ["images/a.jpg", "images/b.jpg", None, "images/d.jpg"],
-        "emotion": pa.array(["sad", "joy", "sad", None]).dictionary_encode(),
-        "subject": [3.0, float("nan"), 1.0, 1.0],
-        "box": [[1.0, 1.0, 5.0, 5.0], None, None, None],
-        "lighting": ["dark", None, "x", "x"],
-        "score": [0.25, float("nan"), 1.0, 1.0],
-    }
-    pq.write_table(pa.table(columns), tmp_path / "faces.parquet")
-
-    found = scanned(tmp_path)
-
-    assert names_of(found) == ["Sad", "Happy"]
-    assert [(item.person, item.box, item.extra) for item in found.items] == [
-        ("3", (1, 1, 5, 5), {"lighting": "dark", "score": 0.25}),
-        (None, None, None),
-    ]
-    assert [(reject.row, reject.reason) for reject in found.rejects] == [(2, "bad_row"), (3, "label_missing")]
-
-
-def test_parquet_files_with_images_may_have_classes_of_their_own(tmp_path: Path) -> None:
-    """The names that the ``datasets`` library stores count, whatever they are; so does the type of an image column."""
-    for split, labels in (("train", [0, 1, 2, 0]), ("validation", [2, None])):
-        parquet_file(tmp_path / f"data/{split}-00000-of-00001.parquet", labels, names=("bored", "anger", "joy"))
-        path = tmp_path / f"data/{split}-00000-of-00001.parquet"
-        table = pq.read_table(path)
-        renamed = table.rename_columns(["picture" if name == "image" else name for name in table.column_names])
-        pq.write_table(renamed.replace_schema_metadata(table.schema.metadata), path)
-
-    found = scanned(tmp_path)
-
-    assert (found.classes, found.items.splits()) == (("Happy", "Anger", "bored"), ["train", "val"])
-    assert names_of(found) == ["bored", "Anger", "Happy", "bored", "Happy"]
-    assert [item.source_label for item in found.items][:2] == ["bored", "anger"]
-    assert read_image(found.root, found.items[3].path) == jpeg_bytes(3)
-    assert reasons(found) == [("data/validation-00000-of-00001.parquet#1", "label_missing")]

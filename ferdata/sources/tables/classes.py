@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError, OptionError
-from ferdata.labels import canonical_name, map_ids, meanings, name_key, name_numbers, plain_name, union_classes
+from ferdata.labels import canonical_name, meanings, name_key, name_numbers, plain_name, union_classes
 from ferdata.sources.files.listing import natural_key, printable, shorten
 from ferdata.sources.files.matching import whole_number
 from ferdata.sources.idle_options import refuse_labels
@@ -104,15 +104,10 @@ def _meaning(by_label: Mapping[str, str], order: Sequence[str]) -> Meaning:
     for name in order:
         spelling.setdefault(name_key(name), printable(name))
     meant = dict(zip(spelling, meanings([*spelling.values()]), strict=True))
-    names = list(dict.fromkeys(meant.values()))
-    classes = union_classes(names)
-    ids = dict(zip(names, map_ids(names, classes), strict=True))
-    called = {key: ids[name] for key, name in meant.items()}
-    has_known = any(canonical_name(name) for name in names)
     return Meaning(
-        classes=classes,
-        by_label={label: classes[called[name_key(name)]] for label, name in by_label.items()},
-        has_expressions=has_known,
+        classes=union_classes([*meant.values()]),
+        by_label={label: meant[name_key(name)] for label, name in by_label.items()},
+        has_expressions=any(map(canonical_name, meant.values())),
     )
 
 

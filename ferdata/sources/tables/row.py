@@ -84,8 +84,8 @@ class Row:
     def extra(self) -> dict[str, Any]:
         """Return the values of all other columns that can be written down, by the names of these."""
         found = {name: _plain(self.cells[number]) for name, number in self.columns.extras.items()}
-        if isinstance(text := self.get(_EXTRA), str):
-            found |= json.loads(text)
+        if (text := self.text(_EXTRA)) is not None:
+            found |= _object(text)
         return {name: value for name, value in found.items() if value is not None}
 
 
@@ -94,6 +94,15 @@ def text_of(value: Any) -> str | None:
     if value is None:
         return None
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip() or None
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Return a JSON object, or the text itself under the name of its role where it is none."""
+    try:
+        found = json.loads(text, parse_constant=int)  # fails for NaN, which is no JSON
+    except (ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else {_EXTRA: text}
 
 
 def _plain(value: Any) -> Any:
