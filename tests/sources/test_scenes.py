@@ -35,12 +35,12 @@ def caers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_totals_add_up_to_what_was_published() -> None:
-    """70,000 images; 958 and 436 frames, of which 891 and 431 have a face that was found."""
-    sums = [
-        sum(sum(of.values()) for of in release.splits.values() if not isinstance(of, int))
-        for release in (CAERS_FULL, SFEW_SCENES, SFEW_FACES)
-    ]
-    assert sums == [70_000, 958 + 436, 891 + 431]
+    """70,000 images; 891 and 431 faces of 958 and 436 frames, which were counted class by class for faces alone."""
+    caers, faces = (
+        [sum(of.values()) for of in release.splits.values() if not isinstance(of, int)]
+        for release in (CAERS_FULL, SFEW_FACES)
+    )
+    assert (sum(caers), faces, list(SFEW_SCENES.splits.values())) == (70_000, [891, 431], [958, 436])
 
 
 def test_caers_is_read_by_name_though_a_class_is_called_otherwise_in_test(caers: Path) -> None:

@@ -4,6 +4,7 @@ In: a portrait and its place in the tree. Out: a :class:`Drawing`.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ferdata.labels import ALPHABETICAL_7
 from ferdata.sources.class_folders.detector import FOLDER_LAYOUTS
@@ -49,10 +50,9 @@ def _with_test(folders: Mapping[str, str], image: PlannedImage, content: bytes) 
     return ((f"{folders[image.split]}/{called}/{name}", content), *unlabelled)
 
 
+_ALIGNED = Recipe(layout=SFEW_ALIGNED, draw=_draw_sfew_aligned, folders=(), first_number=1, has_bad_row=True)
 SCENE_TREES: Mapping[str, Recipe] = {
     _CAERS.name: Recipe(layout=_CAERS, draw=_draw_caers, folders=(), first_number=1),
-    _SFEW.name: Recipe(layout=_SFEW, draw=_draw_sfew, folders=(), first_number=1, has_bad_row=True),
-    SFEW_ALIGNED.name: Recipe(
-        layout=SFEW_ALIGNED, draw=_draw_sfew_aligned, folders=(), first_number=1, has_bad_row=True
-    ),
+    _SFEW.name: replace(_ALIGNED, layout=_SFEW, draw=_draw_sfew, weights=_ALIGNED.totals()),
+    SFEW_ALIGNED.name: _ALIGNED,
 }
