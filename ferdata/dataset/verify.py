@@ -197,7 +197,7 @@ def _check_samples(
             errors.append(str(error))
             continue
         if expected_rows is not None:
-            found = {**sample.record, "key": sample.key, "label": sample.label}
+            found = {**dict.fromkeys(RARE_FIELDS), **sample.record, "key": sample.key, "label": sample.label}
             errors += [
                 f"{where}: sample {position} has {name} {found[name]!r}, expected {expected!r} as in {SAMPLES_NAME}; "
                 "run 'shard --fresh'"

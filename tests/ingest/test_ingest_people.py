@@ -1,12 +1,18 @@
 """Persons, sequences and soft labels on their way from a source to a batch."""
 
 import csv
+import re
+import shutil
 from collections import Counter
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from forging import forge_file
 from ingest_sources import jpeg, options, samples
 
 import ferdata
@@ -112,6 +118,32 @@ def test_records_exports_and_other_codecs_carry_them(people: Path, tmp_path: Pat
         listed = list(csv.DictReader(file))
     assert [row["person"] or None for row in listed] == rows.column("person").to_pylist()
     assert [row["soft_labels"] for row in listed] == [str(one or "") for one in rows.column("soft_labels").to_pylist()]
+
+
+@pytest.mark.parametrize(
+    ("number", "column", "value", "text"),
+    [
+        (1, "person", "somebody", r"has person 'S001 .* expected 'somebody'"),
+        (1, "person", None, r"has person 'S001 .* expected None"),
+        (8, "person", "somebody", r"has person None, expected 'somebody'"),
+        (3, "soft_labels", [0.25, 0.5, 0.25], r"has soft_labels \[.*\], expected \[0.25, 0.5, 0.25\]"),
+    ],
+)
+def test_what_table_and_shards_say_differently_is_found(
+    people: Path, tmp_path: Path, number: int, column: str, value: object, text: str
+) -> None:
+    """Whoever reads a shard alone must see the same people."""
+    root = shutil.copytree(people, tmp_path / "set")
+    rows = read_samples(Store(str(root)), ferdata.read_index(root))
+    values = rows.column(column).to_pylist()
+    values[rows.column("key").to_pylist().index(f"item_{number}")] = value
+    place = rows.column_names.index(column)
+    file = BytesIO()
+    pq.write_table(rows.set_column(place, column, pa.array(values, rows.column(column).type)), file)
+    forge_file(root, "samples.parquet", file.getvalue())
+
+    [error] = ferdata.verify(root, deep=True, num_workers=1).errors
+    assert re.search(text, error)
 
 
 @pytest.mark.parametrize("field", ["person", "sequence"])
