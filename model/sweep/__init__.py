@@ -1,0 +1,1 @@
+"""Many runs of the trainer, compared: grids and searches over its settings."""
