@@ -162,6 +162,7 @@ ARRAY = np.zeros((8, 8, 3), np.uint8)
         ((ARRAY, "sad", "train"), "item 1: a str found as record, expected a dict"),
         ((ARRAY, "sad", {"split": "fold"}), "item 1: split 'fold' found, expected train, val or test"),
         ((ARRAY, "sad", {"box": 3}), "item 1: box 3 found, expected numbers"),
+        ((ARRAY, "sad", {"soft_labels": [1.0]}), r"item 1: soft_labels found, expected to know of which.*class_names="),
         ((ARRAY, "sad", {"when": object()}), "item 1: record when found .*expected values that JSON has"),
     ],
 )

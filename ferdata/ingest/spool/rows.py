@@ -16,6 +16,7 @@ from ferdata.errors import OptionError
 from ferdata.ingest.spool.encode import encode
 from ferdata.ingest.spool.hugging_face import is_hugging_face, iter_hugging_face
 from ferdata.sources.files.text_tables import split_word
+from ferdata.sources.options import ScanOptions
 
 __all__ = ["SpoolRow", "iter_spool_rows"]
 
@@ -39,19 +40,22 @@ class SpoolRow:
     values: Mapping[str, Any]
 
 
-def iter_spool_rows(source: Any, *, has_names: bool) -> Iterator[SpoolRow]:
+def iter_spool_rows(source: Any, scan: ScanOptions) -> Iterator[SpoolRow]:
     """Yield every row.
 
     Args:
         source: What was given.
-        has_names: Whether there are names for numbers.
+        scan: Whose ``class_names`` or ``labels`` say what numbers stand for.
 
     Raises:
         OptionError: If something of a row is not what it should be, with the number of the row, from 0.
     """
     for number, parts in enumerate(_iter_parts(source)):
         try:
-            yield _row(parts, has_names=has_names)
+            row = _row(parts, has_names=scan.class_names is not None or scan.labels is not None)
+            if "soft_labels" in row.values and scan.class_names is None:
+                raise OptionError("soft_labels found, expected to know of which classes; name them with class_names=")
+            yield row
         except OptionError as error:
             raise OptionError(f"src: item {number:,}: {error}") from error
 

@@ -85,9 +85,8 @@ def spooled(options: IngestOptions, *, on_tick: Callable[[int], None]) -> Iterat
 
 
 def _fill(writer: "_Writer", options: IngestOptions, on_tick: Callable[[int], None]) -> None:
-    has_names = options.scan.class_names is not None or options.scan.labels is not None
     try:
-        for row in iter_spool_rows(options.src, has_names=has_names):
+        for row in iter_spool_rows(options.src, options.scan):
             _add(writer, row, options.out)
             if writer.num_rows % _TICK_ROWS == 0:
                 on_tick(writer.num_rows)
