@@ -104,7 +104,7 @@ class OpenSplit:
     @property
     def root(self) -> str:
         """The folder or URL, or all of them, for people."""
-        return ", ".join(self.roots)
+        return ", ".join(str(Store(root)) for root in self.roots)
 
     @property
     def names(self) -> tuple[str, ...]:
