@@ -10,13 +10,11 @@ import numpy as np
 from ferdata.errors import OptionError
 from ferdata.mixing import MIXES
 from ferdata.setting import either
-from ferdata.stream.order.mixed import epoch_counts
+from ferdata.stream.order.mixed import MOST_DRAWS, epoch_counts
 from ferdata.stream.order.partition import Extent
 from ferdata.stream.sets import OpenSplit
 
 __all__ = ["check_drawable", "set_draws"]
-
-_MOST_DRAWS = 1 << 31
 
 
 def set_draws(
@@ -47,8 +45,8 @@ def set_draws(
         return None
     if draws is not None and mix != "weights":
         raise OptionError(f"draws: {draws} found, but with mix {mix} the sets tell how long an epoch is; leave it out")
-    if draws is not None and not 0 < draws <= _MOST_DRAWS:
-        raise OptionError(f"draws: {draws} found, expected 1 to {_MOST_DRAWS:,}")
+    if draws is not None and not 0 < draws <= MOST_DRAWS:
+        raise OptionError(f"draws: {draws} found, expected 1 to {MOST_DRAWS:,}")
     sizes = extent.set_sizes
     for one, size in zip(opened.sets, sizes, strict=True):
         if not size:
@@ -58,7 +56,7 @@ def set_draws(
         if not count:
             raise OptionError(
                 f"{one.where}: its share is none of the {sum(counts):,} samples of an epoch, expected one at least; "
-                "give it a larger weight, or raise draws"
+                f"give it a larger weight{', or raise draws' if mix == 'weights' else ''}"
             )
     return counts
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ferdata.errors import OptionError
 from ferdata.stream.order.mixed import Interleaved, Passes, epoch_counts
 from ferdata.stream.order.sequence import (
     OrderOptions,
@@ -61,6 +62,13 @@ def test_an_epoch_is_as_long_as_its_mix_says(
 ) -> None:
     """A set of 70 and one of 40: the length is stated before anything is read, the same on every machine."""
     assert epoch_counts(mix, (70, 40, 9)[: len(shares)], shares, draws) == expected
+
+
+def test_an_epoch_that_would_never_end_is_refused() -> None:
+    """A weight that lacks some zeros makes an epoch of years, and numbers that do not fit."""
+    for weight in (1e-9, 1e-300):
+        with pytest.raises(OptionError, match=r"mix: largest with weights .* makes an epoch of [\d,]+ samples"):
+            epoch_counts("largest", (70, 40), (weight, 1.0), None)
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=5), st.data())

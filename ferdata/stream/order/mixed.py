@@ -9,9 +9,13 @@ from functools import lru_cache
 
 import numpy as np
 
+from ferdata.errors import OptionError
 from ferdata.stream.order.permutation import IndexSequence
 
-__all__ = ["Interleaved", "Passes", "apportion", "epoch_counts"]
+__all__ = ["MOST_DRAWS", "Interleaved", "Passes", "apportion", "epoch_counts"]
+
+MOST_DRAWS = 1 << 31
+"""Samples of an epoch of a mix: a place among them times their number is computed in 64 bits."""
 
 
 def apportion(fractions: Sequence[float], total: int) -> np.ndarray:
@@ -31,13 +35,21 @@ def epoch_counts(mix: str, sizes: Sequence[int], weights: Sequence[float], draws
         sizes: Samples of each set, at least 1.
         weights: Of each set, above 0.
         draws: For ``weights``: samples in all; None for as many as the sets have together.
+
+    Raises:
+        OptionError: If they are more than an epoch may have.
     """
     fractions = np.array(weights, np.float64) / np.sum(weights)
     if mix == "weights":
         return tuple(apportion(fractions.tolist(), int(np.sum(sizes)) if draws is None else draws).tolist())
     lasts = np.array(sizes) / fractions
     ending = int(np.argmin(lasts) if mix == "smallest" else np.argmax(lasts))
-    exact = np.round(sizes[ending] * fractions / fractions[ending], 6)
+    exact = np.round(sizes[ending] * (fractions / fractions[ending]), 6)
+    if not exact.sum() <= MOST_DRAWS:
+        raise OptionError(
+            f"mix: {mix} with weights {list(weights)} makes an epoch of {exact.sum():,.0f} samples, expected at most "
+            f"{MOST_DRAWS:,}; give weights that are less apart, or use mix weights"
+        )
     counts = np.floor(exact) if mix == "smallest" else np.ceil(exact)
     return tuple(counts.astype(np.int64).tolist())
 
