@@ -17,9 +17,10 @@ from torch.utils.data import IterableDataset, get_worker_info
 from ferdata.errors import OptionError, StateError, WorkerError
 from ferdata.mixing import Roots
 from ferdata.stream.memory.handoff import WorkerSlots, forget_ended
+from ferdata.stream.options import StreamOptions, passing_on
 from ferdata.stream.order.ranks import find_rank
 from ferdata.stream.order.windows import Checked, due, sort_samples
-from ferdata.stream.source import BatchSource, StreamOptions, takes_stream_options
+from ferdata.stream.source import BatchSource
 from ferdata.stream.state import Position
 from ferdata.stream.workers.worker import ShardPool
 from ferdata.stream.workers.workers import CAN_SHARE
@@ -27,7 +28,7 @@ from ferdata.stream.workers.workers import CAN_SHARE
 __all__ = ["ShardBatches"]
 
 
-@takes_stream_options
+@passing_on(BatchSource)
 class ShardBatches(IterableDataset[Any]):
     """Iterable: the batches of a :class:`ferdata.Loader` for a ``DataLoader`` with ``batch_size=None``.
 

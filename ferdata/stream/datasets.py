@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from ferdata.mixing import Roots
 from ferdata.stream.batch import SampleTable, batch_maker, check_fields
 from ferdata.stream.fitting import REFUSE
+from ferdata.stream.options import SampleOptions, passing_on
 from ferdata.stream.order.ranks import find_rank
 from ferdata.stream.order.sequence import OrderOptions, check_whole_number, rank_order
 from ferdata.stream.sets import open_split
@@ -160,6 +161,7 @@ class ShardDataset(Dataset[Any]):
         return pool
 
 
+@passing_on(ShardDataset)
 class IterableShardDataset(IterableDataset[Any]):
     """Iterable: samples in the loader's own order, assigned to ranks and ``DataLoader`` workers, each once.
 
@@ -193,32 +195,15 @@ class IterableShardDataset(IterableDataset[Any]):
         self,
         root: Roots,
         *,
-        split: str = "train",
         shuffle: str | bool = "window",
         seed: int = 0,
-        indices: Sequence[int] | np.ndarray | None = None,
-        where: str | None = None,
-        fields: Sequence[str] = ("images", "labels"),
-        as_dict: bool = False,
         transform: BatchTransform | Callable[[torch.Tensor], Any] | None = None,
         window_samples: int = 2048,
         rank: int | None = None,
         world_size: int | None = None,
-        resize: str | int = REFUSE,
-        classes: Sequence[str] | None = None,
+        **options: Unpack[SampleOptions],
     ) -> None:
-        self._samples = ShardDataset(
-            root,
-            split=split,
-            indices=indices,
-            where=where,
-            fields=fields,
-            as_dict=as_dict,
-            transform=transform,
-            seed=seed,
-            resize=resize,
-            classes=classes,
-        )
+        self._samples = ShardDataset(root, transform=transform, seed=seed, **options)
         if isinstance(shuffle, bool):
             shuffle = "window" if shuffle else "none"
         self._order = OrderOptions(

@@ -22,16 +22,17 @@ from ferdata.stream.device.resident import DevicePipeline, DeviceSplit, decodes_
 from ferdata.stream.memory.payloads import decodes_payloads, payload_sizes
 from ferdata.stream.memory.resident import ResidentSplit
 from ferdata.stream.metrics import LoaderMetrics
+from ferdata.stream.options import StreamOptions, passing_on
 from ferdata.stream.order.sequence import check_whole_number
 from ferdata.stream.pipeline import Pipeline
-from ferdata.stream.source import BatchSource, StreamOptions, takes_stream_options
+from ferdata.stream.source import BatchSource
 from ferdata.stream.state import EpochState, Position
 from ferdata.stream.workers.workers import choose_kind
 
 __all__ = ["Loader"]
 
 
-@takes_stream_options
+@passing_on(BatchSource)
 class Loader:
     """Streams one split of a data set, batch by batch; iterate it once per epoch, like a ``DataLoader``.
 

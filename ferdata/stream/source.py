@@ -4,10 +4,9 @@ In: a data set folder and the options of an order. Out: a rank's partition, colu
 values. Costs the columns of the sample table; no shard is opened.
 """
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypedDict, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,34 +27,7 @@ from ferdata.stream.state import Identity, Position
 from ferdata.stream.transforms import BatchContext, BatchTransform, as_batch_transform, check_transformed
 from ferdata.stream.where import find_extent
 
-KindT = TypeVar("KindT", bound=type)
-
-__all__ = ["BatchSource", "StreamOptions", "takes_stream_options"]
-
-
-class StreamOptions(TypedDict, total=False):
-    """The keyword arguments of :class:`BatchSource`, for whatever passes them on; ``Loader`` explains them."""
-
-    split: str
-    indices: Sequence[int] | np.ndarray | None
-    where: str | None
-    batch_size: int
-    shuffle: str | bool
-    seed: int
-    fields: Sequence[str]
-    as_dict: bool
-    sampling: str | Mapping[str, float]
-    draws: int | None
-    drop_last: bool | None
-    window_samples: int | None
-    memory_bytes: int
-    rank: int | None
-    world_size: int | None
-    transform: BatchTransform | Callable[[torch.Tensor], torch.Tensor] | None
-    verify: str
-    mix: str | None
-    resize: str | int
-    classes: Sequence[str] | None
+__all__ = ["BatchSource"]
 
 
 class BatchSource:
@@ -172,11 +144,3 @@ class BatchSource:
                 f"{self.opened.where}: {self.partition.total} samples found, expected at least batch_size x world_size "
                 f"= {self.order.batch_size} x {self.partition.world_size}; use a smaller batch_size or drop_last=False"
             )
-
-
-def takes_stream_options(kind: KindT) -> KindT:
-    """Let ``help`` and completion show the stream options that a class takes by ``Unpack``, with their defaults."""
-    own, passed = (dict(inspect.signature(one).parameters) for one in (kind, BatchSource))
-    own = {name: each for name, each in own.items() if each.kind is not inspect.Parameter.VAR_KEYWORD}
-    kind.__signature__ = inspect.Signature([*(passed | own).values()])  # type: ignore[attr-defined]
-    return kind

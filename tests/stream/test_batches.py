@@ -15,9 +15,10 @@ from streams import Truth, corrupt, make_truth, shard_of
 from torch.utils.data import DataLoader
 
 from ferdata.errors import OptionError, ShardCorruptError, StateError
-from ferdata.stream import HorizontalFlip, Loader, ShardBatches
+from ferdata.stream import HorizontalFlip, IterableShardDataset, Loader, ShardBatches, ShardDataset
 from ferdata.stream.memory import handoff
-from ferdata.stream.source import BatchSource, StreamOptions
+from ferdata.stream.options import SampleOptions, StreamOptions
+from ferdata.stream.source import BatchSource
 
 SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "indices"), "seed": 3}
 
@@ -210,13 +211,22 @@ def test_a_stateful_loader_resumes_within_an_epoch(truth: Truth, num_workers: in
     assert np.concatenate(whole).size == 296
 
 
-def test_every_option_that_is_passed_on_is_shown_with_its_default_and_explained() -> None:
-    """What help and completion show of a loader is made, and a TypedDict is a second list of the same names."""
-    passed = inspect.signature(BatchSource).parameters
-    assert [*StreamOptions.__annotations__] == [name for name in passed if name != "root"]
-    for kind in (Loader, ShardBatches):
-        shown = inspect.signature(kind).parameters
-        assert {name: each for name, each in shown.items() if name in passed} == passed
-    assert all(f"\n    {name}: " in (inspect.getdoc(Loader) or "") for name in inspect.signature(Loader).parameters)
+@pytest.mark.parametrize(
+    ("kind", "to", "options"),
+    [
+        (Loader, BatchSource, StreamOptions),
+        (ShardBatches, BatchSource, StreamOptions),
+        (IterableShardDataset, ShardDataset, SampleOptions),
+    ],
+)
+def test_every_option_that_is_passed_on_is_shown_with_its_default(kind: Any, to: Any, options: Any) -> None:
+    """What help and completion show of it is made, and a TypedDict is a second list of the same names."""
+    shown, passed = inspect.signature(kind).parameters, inspect.signature(to).parameters
+    assert {name: shown[name] for name in passed} == dict(passed)
+    assert {*options.__annotations__} <= {*passed}
+    assert options is SampleOptions or {*options.__annotations__} == {*passed} - {"root"}
+    assert not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in shown.values())
+    text = inspect.getdoc(Loader if kind is ShardBatches else kind) or ""
+    assert all(f"\n    {name}: " in text for name in shown)
     with pytest.raises(TypeError, match="'batchsize'"):
-        ShardBatches("shards", batchsize=3)  # type: ignore[call-arg]
+        kind("shards", batchsize=3)
