@@ -76,9 +76,17 @@ def _check_there(folder: str, source: str) -> None:
     raise OptionError(
         f"{folder}: no such folder, expected the images of {source}; {obtain}, "
         "or name the folder with --src. "
-        f"To try ferdata without it: {program} synth {drawn} {there} --count 2000, "
+        f"To try ferdata without it: {program} synth {drawn} {there} --count {_drawn_count(drawn)}, "
         f"then {program} shard {drawn} --src {there}"
     )
+
+
+def _drawn_count(source: str) -> int:
+    """Return how many images to draw of a data set: enough to try with, and no more than it has."""
+    from ferdata.synth.trees.recipes import RECIPES
+
+    totals = next(recipe for recipe in RECIPES.values() if recipe.layout.source == source).totals()
+    return min(2000, sum(map(sum, totals.values())))
 
 
 def show_ingest(summary: "IngestSummary") -> None:

@@ -118,7 +118,7 @@ def test_an_unknown_codec_names_those_that_the_verb_has(shards: Path, tmp_path: 
     )
 
 
-@pytest.mark.parametrize("source", ["affectnet", "rafdb", "folder"])
+@pytest.mark.parametrize("source", ["affectnet", "rafdb", "jaffe", "folder"])
 def test_the_way_to_try_it_without_a_source_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     """A hint that fails is worse than none: faces are never drawn as plain class folders."""
     monkeypatch.chdir(tmp_path)
