@@ -314,6 +314,13 @@ def test_splits_are_read_from_folders_and_from_names_of_tables(tmp_path: Path) -
     assert [item.split for item in found.items] == ["train"] * 3
     assert any("Warning: 2 of 3 paths have a folder called train or val" in note for note in found.notes)
 
+    here, there = tmp_path / "test/set", "/home/test/x"  # folders above all images tell nothing
+    put(here / "images/1.jpg")
+    put(here / "all.csv", f"path,label\n{here}/images/1.jpg,sad\n")
+    assert [item.split for item in scanned(here).items] == ["train"]
+    put(here / "all.csv", f"path,label\n{there}/images/1.jpg,sad\n")
+    assert [item.split for item in scanned(here).items] == ["train"]
+
     (tmp_path / "all.csv").unlink()
     put(tmp_path / "my_train.csv", "path,label\ntrain/1.jpg,sad\n")
     put(tmp_path / "my_test.csv", "path,label\nvalid/2.jpg,happy\n")

@@ -17,7 +17,6 @@ from ferdata.sources.options import LABEL_ORDERS, ScanOptions
 __all__ = ["Meaning", "find_meaning", "parse_class_names"]
 
 _MOST_CLASSES = 1000
-_MOST_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,19 +44,15 @@ def parse_class_names(names: str | Sequence[str] | Mapping[int, str] | None) -> 
         parts = [f"{number}:{name}" for number, name in names.items()]
     else:
         parts = names.split(",") if isinstance(names, str) else [str(name) for name in names or ()]
-    numbered = [
-        (number, name)
-        for part in parts
-        if (number := whole_number((found := part.partition(":"))[0])) is not None and (name := found[2])
-    ]
-    plain = [plain_name(name) for name in ([name for _, name in numbered] or parts)]
-    numbers = [number for number, _ in numbered]
-    if not all(plain) or any(len(set(each)) < len(parts) for each in (list(map(name_key, plain)), numbers or plain)):
+    pairs = [(whole_number(number), name) for number, _, name in (part.partition(":") for part in parts)]
+    numbered = {number: plain_name(name) for number, name in pairs if number is not None and name}
+    plain = [*numbered.values()] or [plain_name(part) for part in parts]
+    if not all(plain) or len(set(map(name_key, plain))) < len(parts):
         raise OptionError(
             f"class_names: {shorten(parts)} found, expected different names, in the order of "
             "their numbers (neutral,happy,sad), or each with its number (1:happy,2:sad)"
         )
-    return dict(zip(numbers, plain, strict=True)) if numbers else tuple(plain)
+    return numbered or tuple(plain)
 
 
 def find_meaning(counts: Mapping[str, int], options: ScanOptions, where: str) -> Meaning:

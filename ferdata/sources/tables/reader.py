@@ -42,7 +42,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     """
     store, asked = absolute(store), parse_columns(options.columns)
     tables = find_tables(store, options.tables(), asked)
-    found = survey(tables)
+    found = survey(tables, store.root)
     where = tables[0].table.where if len(tables) == 1 else str(store)
     meaning = find_meaning(found.labels, options, where)
     folders = [each.table.store.root for each in tables if each.table.has_images]
@@ -51,7 +51,7 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
     builder = LayoutScan(root, replace(detection, root=root.root), options, classes=meaning.classes)
     reader = _Reader(builder, ImageFinder(root, _within(root, store.root)), meaning, options)
     for each in tables:
-        reader.read(each, splits_by_folder=_are_folders_splits(found))
+        reader.read(each, splits_below=store.root if found.are_folders_splits else None)
     reader.finish(found.rows, store)
     builder.notes += _note_columns(tables, asked)
     builder.notes += _note_splits(tables, found)
@@ -68,10 +68,14 @@ class _Reader:
         self._soft_names = names if isinstance(names, tuple) else tuple(names[number] for number in sorted(names))
         self._times: Counter[str] = Counter()
         self._not_found: list[str] = []
-        self._num_looked_for = 0
+        self._num_missing = self._num_looked_for = 0
 
-    def read(self, each: TableOfSplit, *, splits_by_folder: bool) -> None:
+    def read(self, each: TableOfSplit, *, splits_below: str | None) -> None:
         """Accept, skip or reject every row of a table.
+
+        Args:
+            each: The table.
+            splits_below: The source, if folders of paths below it tell the splits.
 
         Raises:
             LayoutError: If it has soft labels and nothing says of which classes.
@@ -89,7 +93,7 @@ class _Reader:
             written = row.text("path")
             own = f"{inside}#{number}"
             found = [own] if table.has_images else self._find(written, beside) if written is not None else []
-            split = _split(each, row, written, splits_by_folder=splits_by_folder)
+            split = _split(each, row, written, splits_below)
             verdict = self._judge(table, row, found, split)
             if self._builder.passes(verdict, written or own, split=split or "", row=number):
                 self._accept(table, row, found[0], split or "", verdict.label)
@@ -100,10 +104,10 @@ class _Reader:
         Raises:
             SourceError: If no row finds its image, or most labels are not classes.
         """
-        if self._num_looked_for and len(self._not_found) == self._num_looked_for:
+        if self._num_looked_for and self._num_missing == self._num_looked_for:
             raise SourceError(
                 f"{src}: none of {self._num_looked_for:,} rows finds its image, expected for instance "
-                f"{shorten(self._not_found[:_MOST_SHOWN])} in it; give the folder that paths start from with src=, "
+                f"{shorten(self._not_found)} in it; give the folder that paths start from with src=, "
                 "and unpack archives first"
             )
         self._builder.stop_if_most_labels_invalid(num_rows, "names of classes, or numbers that have one")
@@ -115,12 +119,12 @@ class _Reader:
     def _find(self, written: str, beside: str) -> list[str]:
         found = self._finder.find(written, beside)
         self._num_looked_for += 1
-        if not found:
+        self._num_missing += not found
+        if not found and len(self._not_found) < _MOST_SHOWN:
             self._not_found.append(written)
-        elif len(found) == 1:
+        if len(found) == 1:
             self._times[found[0]] += 1
-        if len(found) == 1 and not found[0].endswith(plain_path(written).lstrip("/")):
-            self._builder.repairs["name_matched"] += 1
+            self._builder.repairs["name_matched"] += not found[0].endswith(plain_path(written).lstrip("/"))
         return found
 
     def _judge(self, table: Table, row: Row, found: Sequence[str], split: str | None) -> Verdict:
@@ -169,23 +173,18 @@ class _Reader:
         )
 
 
-def _split(each: TableOfSplit, row: Row, written: str | None, *, splits_by_folder: bool) -> str | None:
+def _split(each: TableOfSplit, row: Row, written: str | None, splits_below: str | None) -> str | None:
     """Return a row's split: of its column, its table or its path's folders; None where its cell is empty."""
     if "split" in each.table.columns.roles:
         word = row.text("split")
         return split_word(word) if word is not None else None
-    by_folder = split_of_path(plain_path(written)) if splits_by_folder and written else None
+    by_folder = split_of_path(plain_path(written), splits_below) if splits_below is not None and written else None
     return each.split or by_folder or "train"
 
 
 def _within(root: Store, path: str) -> str:
     """Return a path relative to a root; if it lies outside, the root's own."""
     return path[len(root.root.rstrip("/")) :].strip("/") if is_within(path, root.root) else ""
-
-
-def _are_folders_splits(found: Survey) -> bool:
-    """Tell whether every path names its split by a folder."""
-    return bool(found.path_splits) and None not in found.path_splits
 
 
 def _note_columns(tables: Sequence[TableOfSplit], asked: Mapping[str, str]) -> list[str]:
@@ -198,7 +197,7 @@ def _note_columns(tables: Sequence[TableOfSplit], asked: Mapping[str, str]) -> l
 
 
 def _note_splits(tables: Sequence[TableOfSplit], found: Survey) -> list[str]:
-    if _are_folders_splits(found):
+    if found.are_folders_splits:
         return [f"Splits are read from the folders in paths: {', '.join(sorted(filter(None, found.path_splits)))}."]
     by_name = [each for each in tables if each.split is not None and "split" not in each.table.columns.roles]
     if by_name:

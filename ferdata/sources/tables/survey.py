@@ -30,16 +30,23 @@ class Survey:
         labels: Label as written -> rows.
         path_splits: Split that a path names by one of its folders, or None -> rows without another split.
         folders: Folders of absolute paths that exist on this machine.
+        has_foreign: There are absolute paths that do not lie in the source.
     """
 
     rows: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     path_splits: Counter[str | None] = field(default_factory=Counter)
     folders: set[str] = field(default_factory=set)
+    has_foreign: bool = False
+
+    @property
+    def are_folders_splits(self) -> bool:
+        """Whether every path names its split by a folder; one that is above all images of another place tells none."""
+        return None not in self.path_splits and len(self.path_splits) > self.has_foreign
 
 
-def survey(tables: Sequence[TableOfSplit]) -> Survey:
-    """Count what stands in tables.
+def survey(tables: Sequence[TableOfSplit], source: str) -> Survey:
+    """Count what stands in the tables of a source, whose whole path is given.
 
     Raises:
         LayoutError: If a column of splits holds words that name none.
@@ -59,12 +66,13 @@ def survey(tables: Sequence[TableOfSplit]) -> Survey:
             if path and is_absolute(path) and (folder := path.rpartition("/")[0]) not in tried:
                 tried.add(folder)
                 found.folders |= {folder} if os.path.isdir(folder) else set()
+                found.has_foreign |= not is_within(path, source)
             if "split" in roles:
                 word = text_of(cells[roles["split"]])
                 if word is not None and split_word(word) is None and len(unknown) < _MOST_SHOWN_SPLITS:
                     unknown[word] += 1
             elif each.split is None and path:
-                found.path_splits[split_of_path(path)] += 1
+                found.path_splits[split_of_path(path, source)] += 1
         if unknown:
             raise LayoutError(
                 f"{table.where}: column of splits with {shorten(list(unknown))} found, expected train, val and test in "
@@ -73,9 +81,10 @@ def survey(tables: Sequence[TableOfSplit]) -> Survey:
     return found
 
 
-def split_of_path(path: str) -> str | None:
-    """Return the split that the last folder called like one names, or None."""
-    return next((split for part in reversed(path.split("/")[:-1]) if (split := split_of(part))), None)
+def split_of_path(path: str, source: str) -> str | None:
+    """Return the split that the last folder called like one names, below the source if it lies there, or None."""
+    folders = (path[len(source) :] if is_within(path, source) else path).split("/")[:-1]
+    return next((split for part in reversed(folders) if (split := split_of(part))), None)
 
 
 def common_root(store: Store, folders: Sequence[str]) -> str:
