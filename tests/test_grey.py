@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from train_helpers import small_options
 
 import ferdata
+from ferdata.dataset.info import shard_command
 from ferdata.ingest import ingest
 from ferdata.randomness import Stream
 from ferdata.stream import BatchContext
@@ -62,6 +63,8 @@ def test_files_become_grey_shards_and_come_out_the_same_everywhere(source: Path,
         ferdata.Loader(out, num_workers=1, resident=True, **order),
         DataLoader(ferdata.ShardBatches(out, **order), batch_size=None),
     ]
+    if codec == "compact":
+        loaders += [ferdata.Loader(out, num_workers=workers, decode="device", **order) for workers in (0, 1)]
     for loader in loaders:
         batches = list(loader)
         assert sum(len(batch.path) for batch in batches) >= 30
@@ -72,6 +75,7 @@ def test_files_become_grey_shards_and_come_out_the_same_everywhere(source: Path,
     pixels = np.stack([truth[one.path] for one in ferdata.ShardDataset(out, fields=fields)]).astype(float)
     assert (index.mean, index.std) == (pytest.approx((pixels.mean(),)), pytest.approx((pixels.std(),)))
 
+    assert "--channels 1" in shard_command(index, "again")
     assert ferdata.verify(out, deep=True, num_workers=1).ok
     ferdata.recode(out, out=tmp_path / "raw", codec="raw", num_workers=1)
     ferdata.export(tmp_path / "raw", to="folder", out=tmp_path / "pictures", num_workers=1)

@@ -19,7 +19,7 @@ from ferdata.synth import write_synthetic
 __all__ = ["builtin_shards", "cache_folder", "find_shards", "has_shards"]
 
 USUAL_FOLDERS = tuple(f"shards/{source}" for source in SOURCES)
-BUILTIN_VERSION = 2
+BUILTIN_VERSION = 3
 """Part of the folder's name; raised when the drawing of the faces or the shard format changes."""
 
 

@@ -80,7 +80,7 @@ def _scale(figure: Figure, values: Mapping[str, Any]) -> None:
         for scale in (axes.xaxis, axes.yaxis):
             scale.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 2 or value == 0 else f"{value:g}")
         axes.tick_params(axis="x", rotation=30)
-        axes.legend(fontsize=7.5, frameon=False)
+        axes.legend(loc="best", fontsize=7.5, frameon=False)
 
 
 def _ingest(figure: Figure, values: Mapping[str, Any]) -> None:

@@ -240,7 +240,7 @@ def plot_quality(result: Mapping[str, Any], path: Path) -> None:
         first.plot(distances, values["quantiles"], **_style(way, number))
     first.set(xscale="log", xlabel="distance in the epoch, samples", ylabel="share of neighbours that are nearer")
     first.set_title("Neighbours of a shard")
-    first.legend(fontsize=8)
+    first.legend(loc="best", fontsize=8)
     for axes, stored in zip(others, STORED, strict=True):
         for number, (way, shares) in enumerate(values["longer_runs"][stored].items()):
             shown = [share if share > 0 else np.nan for share in shares]

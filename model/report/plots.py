@@ -156,7 +156,8 @@ def style_axes(axes: Axes, *, title: str, x_label: str, percent: bool = False) -
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     handles, _ = axes.get_legend_handles_labels()
     if handles:
-        axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)
+        # named, since matplotlib warns if it takes a second to find the default's place, as on a busy machine
+        axes.legend(loc="best", frameon=False, fontsize=8.5, labelcolor=INK)
 
 
 def _draw_loss(axes: Axes, steps: list[Mapping[str, Any]], epochs: list[Mapping[str, Any]], *, label: str) -> None:

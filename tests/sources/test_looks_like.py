@@ -13,12 +13,12 @@ from ferdata.synth import RECIPES, write_synthetic
 
 @pytest.mark.parametrize(
     "name",
-    [name for name, each in RECIPES.items() if each.layout.source != "table" and each.layout.evidence != "names"],
+    [name for name, each in RECIPES.items() if each.layout.source != "table"],
 )
 def test_class_folders_that_are_a_data_set_are_called_so(tmp_path: Path, name: str) -> None:
     """Whoever types ``shard folder`` for it gets its name and its source, as an error or in a note."""
     source = RECIPES[name].layout.source
-    write_synthetic(source, str(tmp_path), count=14, size=32, layout=name, num_workers=1)
+    write_synthetic(source, str(tmp_path), count=14, size=48, layout=name, num_workers=1)
 
     try:
         told = " ".join(scan_source("folder", str(tmp_path), ScanOptions(num_workers=1)).notes)
