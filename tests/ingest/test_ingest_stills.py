@@ -85,3 +85,17 @@ def test_votes_become_soft_labels_of_the_table(made: Made) -> None:
         if values is not None:
             assert len(values) == len(classes) and sum(values) == pytest.approx(1)
             assert values[row["label"]] == max(values) > 0.5
+
+
+def test_images_that_are_enlarged_are_said_to_be(tmp_path: Path) -> None:
+    """Rows of 48 px at the default size take 22 times the memory; at their own size there is nothing to say."""
+    write_synthetic("fer2013", str(tmp_path / "tree"), count=14, num_workers=1)
+
+    notes = {}
+    for size in (48, 224):
+        options = ferdata.IngestOptions(
+            source="fer2013", src=str(tmp_path / "tree"), out=str(tmp_path / str(size)), size=size, num_workers=1
+        )
+        notes[size] = [note for note in ferdata.shard(options).notes if "have 48 x 48 pixels" in note]
+
+    assert not notes[48] and "size=224 makes them take 22 times the memory" in notes[224][0]

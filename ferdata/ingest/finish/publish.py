@@ -164,11 +164,16 @@ def _write_rejects(conversion: Conversion, plan: Sequence[ShardPlan], parts: Seq
 
 def _notes(conversion: Conversion, outcome: Outcome) -> list[str]:
     notes = []
+    side, size = conversion.scan.side, conversion.options.transform.size
     if unusual := outcome.repairs.get("unusual_size"):
-        side = conversion.scan.side
         notes.append(
             f"{unusual:,} images are not of {side} x {side} pixels, the size of {conversion.scan.layout}; "
             "they were accepted."
+        )
+    if side is not None and side < size:
+        notes.append(
+            f"The images of {conversion.scan.layout} have {side} x {side} pixels; size={size} makes them take "
+            f"{(size / side) ** 2:,.0f} times the memory and shows nothing more: size={side} keeps them as they are."
         )
     if conversion.options.transform.channels != 1 and 0 < len(outcome.table) == outcome.repairs.get(GREY_TO_RGB):
         notes.append("All images are grey; with channels=1 a batch of them takes a third of the memory.")
