@@ -231,8 +231,10 @@ def resize_of(options: TrainOptions) -> str | int:
 
     Those of one size are resized on the device, a batch at a time.
     """
+    if options.size is None or len(options.roots) == 1:
+        return REFUSE
     sizes = {read_index(Store(root)).spec.shape[1:] for root in options.roots}
-    return REFUSE if options.size is None or len(sizes) == 1 else options.size
+    return REFUSE if len(sizes) == 1 else options.size
 
 
 def open_evaluation(
@@ -250,8 +252,11 @@ def open_evaluation(
 
     Of several sets, those that have the split are read one after the other; all of them know the same classes.
     """
+    roots = options.roots
+    if len(roots) > 1:
+        roots = tuple(root for root in roots if split in read_index(Store(root)).splits)
     return Loader(
-        [root for root in options.roots if split in read_index(Store(root)).splits],
+        roots,
         split=split,
         classes=classes,
         resize=resize,
