@@ -17,6 +17,7 @@ from ferdata.sources.label_tables import DERIVED_TABLES, check_tables, is_derive
 from ferdata.sources.layout import SOURCES, Asked, Detection
 from ferdata.sources.layouts import LAYOUTS
 from ferdata.sources.tables.detector import TABLE
+from ferdata.sources.tables.rows import is_parquet
 from ferdata.sources.unread import DERIVED_FOLDERS, LOOPS, note_unread
 from ferdata.sources.unrecognised import advise_on_images
 from ferdata.store import Store, StrPath
@@ -42,7 +43,7 @@ def detect_layout(root: StrPath, *, source: str | None = None, labels: str | Non
         AmbiguousLayoutError: If there are several, or one that can be read in several ways.
     """
     tree, asked = Tree(Store(root)), Asked(source=source, labels=labels)
-    _check_root(tree.store)
+    _check_root(tree.store, source)
     if source == TABLE.source:  # any data set could have a table, and this one is asked for
         return Detection(layout=TABLE, root=tree.store.root)
     found = _layout_at(tree, "", asked)
@@ -93,11 +94,13 @@ def _is_label_file(name: str) -> bool:
     return lower.endswith(_LABEL_ENDINGS) or (lower.endswith(".txt") and ("label" in lower or "annot" in lower))
 
 
-def _check_root(store: Store) -> None:
+def _check_root(store: Store, source: str | None) -> None:
     if not store.exists():
         raise LayoutError(f"{store}: no such folder, expected the folder the data set was unpacked to; check the path")
     if not store.is_dir():
         advice = "unpack first and give the folder" if is_archive(str(store)) else "give the folder it lies in"
+        if source == TABLE.source and (is_table(str(store)) or is_parquet(str(store))):
+            advice += f", and table={store}"
         raise LayoutError(f"{store}: a file found, expected the folder of a data set; {advice}")
 
 
