@@ -14,7 +14,7 @@ from make_dataset import make_dataset
 from train_helpers import small_dataset
 from verbs import run_verb
 
-from ferdata import Loader
+from ferdata import Loader, describe
 from ferdata.errors import FerdataError, StoreError
 from ferdata.shown import printable, shown, without_credentials
 from ferdata.store import Store
@@ -139,9 +139,9 @@ def test_a_token_in_an_address_stays_at_its_end(tmp_path: Path) -> None:
     assert Store("a?b").path("c") == "a?b/c"
 
 
-def test_several_folders_are_refused_by_an_error_of_ours(tmp_path: Path) -> None:
+def test_several_folders_are_refused_by_an_error_of_ours_where_one_is_read(tmp_path: Path) -> None:
     """A TypeError of os.fspath names neither the argument nor a way out."""
     make_dataset(tmp_path)
 
     with pytest.raises(FerdataError, match="a list found, expected one folder or URL; name one data set at a time"):
-        Loader([str(tmp_path), str(tmp_path)])  # type: ignore[arg-type]
+        describe([str(tmp_path), str(tmp_path)])  # type: ignore[arg-type]
