@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from ferdata.training import convert, load_run
     from ferdata.training.evaluation.evaluate import evaluate
     from ferdata.training.evaluation.options import EvaluateOptions
+    from ferdata.training.prediction.options import PredictOptions
+    from ferdata.training.prediction.predict import predict
 
 __version__ = "0.1.0"
 
@@ -69,6 +71,7 @@ __all__ = [
     "Normalize",
     "OptionError",
     "PerSample",
+    "PredictOptions",
     "RandomResizedCrop",
     "ScanOptions",
     "ShardBatches",
@@ -91,6 +94,7 @@ __all__ = [
     "load_run",
     "make_codec",
     "open_dataset",
+    "predict",
     "preview",
     "read_index",
     "recode",
@@ -102,6 +106,7 @@ __all__ = [
 _HOMES = {
     "EvaluateOptions": "ferdata.training.evaluation.options",
     "IngestOptions": "ferdata.ingest",
+    "PredictOptions": "ferdata.training.prediction.options",
     "ScanOptions": "ferdata.sources.options",
     "SplitOptions": "ferdata.ingest.split_options",
     "TransformOptions": "ferdata.images.transform",
@@ -111,6 +116,7 @@ _HOMES = {
     "export": "ferdata.dataset.export",
     "load_run": "ferdata.training",
     "make_codec": "ferdata.format",
+    "predict": "ferdata.training.prediction.predict",
     "preview": "ferdata.dataset.preview",
     "read_index": "ferdata.format",
     "recode": "ferdata.dataset.recode",

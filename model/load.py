@@ -1,22 +1,37 @@
 """A trained network out of a checkpoint alone: no shards, no settings.
 
-In: a run's folder, or a checkpoint of one. Out: a module that takes images as they come out of a decoder.
+In: a run's folder, or a checkpoint of one. Out: a module that takes images as they come out of a decoder, and pictures
+and files as well.
 """
 
 import os
+from collections.abc import Iterable
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from ferdata.errors import OptionError, TrainError
+from ferdata.images.transform import Transform
 from ferdata.stream import BatchContext, Normalize
 from ferdata.training.nets.augment import Resize
 from ferdata.training.nets.initial_weights import load_weights
 from ferdata.training.nets.networks import FerNetwork, build_network
 from ferdata.training.run.checkpoint import Checkpoint, find_checkpoint
 
-__all__ = ["TrainedNetwork", "load_run"]
+if TYPE_CHECKING:
+    from ferdata.training.prediction.prediction import Prediction
+
+__all__ = ["Picture", "TrainedNetwork", "load_run"]
+
+Picture = Image.Image | str | os.PathLike[str]
+"""A picture of Pillow's, or the path of an image file."""
+
+_KINDS = (Image.Image, str, os.PathLike)
+_BATCH_SIZE = 128
 
 _NO_CONTEXT = BatchContext(seed=0, epoch=0, rank=0, positions=np.zeros(0, np.int64))
 
@@ -76,6 +91,48 @@ class TrainedNetwork(nn.Module):
         logits, values = self._run(images)
         probabilities = logits.float().softmax(1)
         return (probabilities,) if values is None else (probabilities, values.float())
+
+    def predict(self, images: Picture | Iterable[Picture] | torch.Tensor) -> "list[Prediction]":
+        """Return what the network says of pictures of any size and mode, each by itself.
+
+        A file, or a picture of Pillow's, goes through the very transform that made the shards the network was trained
+        on, turned as its EXIF data asks for; a face is not looked for, nor cut out.
+
+        Args:
+            images: A picture, a path, or several; or uint8 ``[N, C, H, W]``, as a loader gives them.
+
+        Returns:
+            One prediction for each, in the same order.
+
+        Raises:
+            ImageRejectedError: If one cannot be decoded.
+            StoreError: If a file cannot be read.
+            OptionError: If something else was given.
+
+        Example:
+            >>> found = ferdata.load_run("runs/first").predict("face.jpg")
+            >>> found[0].label in found[0].probabilities
+            True
+        """
+        from ferdata.training.prediction.predictor import Predictor
+
+        predictor = Predictor([self])
+        if isinstance(images, torch.Tensor):
+            return predictor.answer([images.to(next(self.parameters()).device)])
+        several = iter([images] if isinstance(images, _KINDS) else images)
+        found: list[Prediction] = []
+        while some := list(islice(several, _BATCH_SIZE)):
+            found += predictor([predictor.pixels(image) for image in some])
+        return found
+
+    def shard_transform(self) -> Transform:
+        """Return what made the pixels of the shards it was trained on.
+
+        Raises:
+            OptionError: If the checkpoint does not say, or it was another version's.
+        """
+        settings = self.transform.get("settings")
+        return Transform.of(settings if isinstance(settings, dict) else {}, where="predict: the run's checkpoint")
 
     def _run(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != len(self.mean):

@@ -29,6 +29,7 @@ __all__ = [
     "Json",
     "Level",
     "LocalOut",
+    "MaybeFileOut",
     "Out",
     "OutOrUsual",
     "Picture",
@@ -179,6 +180,15 @@ Picture = Annotated[
     str,
     typer.Option(
         "--out", metavar="FILE", help="Write the PNG to this file; - for standard output.", callback=_file("--out")
+    ),
+]
+MaybeFileOut = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        help="Write the table to this file (csv); - for standard output.",
+        callback=_file("--out"),
     ),
 ]
 FileOut = Annotated[str, typer.Option("--out", metavar="FILE", help="Write to this file.", callback=_file("--out"))]

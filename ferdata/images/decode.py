@@ -40,6 +40,7 @@ __all__ = [
     "ImageTooLargeError",
     "ImageUnsupportedError",
     "decode",
+    "decoded_of",
 ]
 
 
@@ -165,6 +166,33 @@ def decode(data: bytes, *, max_pixels: int, where: str) -> Decoded:
         ) from error
 
 
+def decoded_of(image: Image.Image, *, max_pixels: int, where: str) -> Decoded:
+    """Return a picture that Pillow has opened, with the orientation that it brings along.
+
+    Args:
+        image: Of any mode; it is loaded, if it is not yet.
+        max_pixels: Larger pictures are refused.
+        where: What it is called in error texts.
+
+    Raises:
+        ImageCorruptError: If it cannot be loaded.
+        ImageTooLargeError: If there are more than ``max_pixels``.
+    """
+    try:
+        _check_size(*image.size, max_pixels)
+        image.load()
+    except _TooManyPixelsError as error:
+        raise ImageTooLargeError(f"{where}: {error} found, expected at most {max_pixels:,}; shrink it") from error
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise ImageCorruptError(
+            f"{where}: {type(error).__name__}: {error}, expected an intact image; open it again"
+        ) from error
+    # Pillow turns TIFF upright while loading it.
+    is_upright = image.format == TIFF.plugin
+    turned, repairs = (1, ()) if is_upright else _orientation(*_exif_and_xmp(image, image.format == GIF.plugin))
+    return Decoded(size=image.size, orientation=turned, repairs=repairs, image=image)
+
+
 class _TooManyPixelsError(Exception):
     """A picture is larger than the guard allows."""
 
@@ -206,7 +234,7 @@ def _decode_with_pillow(data: bytes, found: ImageFormat, max_pixels: int) -> Dec
     image.load()
     repairs: tuple[str, ...] = ("first_page",) if found in _PAGED_FORMATS and _has_more_pages(plain, found) else ()
     if tiff_orientation is None:
-        exif, xmp = (remarks.exif, remarks.xmp) if found is PNG else _exif_and_xmp(image, found)
+        exif, xmp = (remarks.exif, remarks.xmp) if found is PNG else _exif_and_xmp(image, found is GIF)
         turned, more = _orientation(exif, xmp)
         return Decoded(size=image.size, orientation=turned, repairs=repairs + more, image=image)
     if tiff_orientation not in TURNS:
@@ -237,8 +265,8 @@ def _orientation(exif: bytes, xmp: bytes) -> tuple[int, tuple[str, ...]]:
     return turned, () if is_sound else ("exif_unreadable",)  # a damaged EXIF block does not harm the pixels
 
 
-def _exif_and_xmp(image: Image.Image, found: ImageFormat) -> tuple[bytes, bytes]:
-    if found is GIF:  # newer versions of Pillow find XMP there, which no viewer minds
+def _exif_and_xmp(image: Image.Image, is_gif: bool) -> tuple[bytes, bytes]:
+    if is_gif:  # newer versions of Pillow find XMP there, which no viewer minds
         return b"", b""
     exif, xmp = image.info.get("exif"), image.info.get("xmp")
     return exif if isinstance(exif, bytes) else b"", xmp if isinstance(xmp, bytes) else b""

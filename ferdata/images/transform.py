@@ -8,9 +8,9 @@ import hashlib
 import json
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 import numpy as np
 from PIL import Image
@@ -19,12 +19,14 @@ from ferdata.errors import OptionError
 from ferdata.images.colours import GREY_TO_RGB, to_grey, to_rgb
 from ferdata.images.decode import (
     TURNS,
+    Decoded,
     DecoderMissingError,
     ImageCorruptError,
     ImageRejectedError,
     ImageTooLargeError,
     ImageUnsupportedError,
     decode,
+    decoded_of,
 )
 from ferdata.sample import SourceItem, TensorSpec
 from ferdata.setting import Setting, check_settings, either
@@ -145,6 +147,26 @@ class Transform:
         self.spec = TensorSpec(dtype="uint8", shape=(options.channels, options.size, options.size))
         self._resample = RESAMPLE[options.resample]
 
+    @classmethod
+    def of(cls, settings: Mapping[str, object], *, where: str) -> Self:
+        """Return the transform whose :meth:`settings` these are.
+
+        Args:
+            settings: As an index or a checkpoint has them.
+            where: The file they are from, for the message.
+
+        Raises:
+            OptionError: If they are another version's, or incomplete.
+        """
+        names = sorted(cls(TransformOptions()).settings().keys() - {"version"})
+        if settings.get("version") != TRANSFORM_VERSION or not set(names) <= settings.keys():
+            raise OptionError(
+                f"{where}: settings of a transform {dict(settings)} found, expected those of version "
+                f"{TRANSFORM_VERSION}: {', '.join(names)}; make the shards again with this ferdata, and train on them"
+            )
+        values: dict[str, Any] = {name: settings[name] for name in names}
+        return cls(TransformOptions(**values | {"background": tuple(values["background"])}))
+
     def fingerprint(self) -> str:
         """Return 32 hex digits over every setting that changes a pixel, and :data:`TRANSFORM_VERSION`."""
         return hashlib.blake2b(json.dumps(self.settings(), sort_keys=True).encode(), digest_size=16).hexdigest()
@@ -172,11 +194,32 @@ class Transform:
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return self._apply(data, item)
+            return self._apply(decode(data, max_pixels=self.options.max_pixels, where=item.path), item)
 
-    def _apply(self, data: bytes, item: SourceItem) -> Transformed:
+    def apply_to_image(self, image: Image.Image, item: SourceItem) -> Transformed:
+        """Return the tensor of a picture of Pillow's, of any mode, by the same way as that of a file.
+
+        Raises:
+            ImageRejectedError: As :meth:`apply`.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self._apply(decoded_of(image, max_pixels=self.options.max_pixels, where=item.path), item)
+
+    def upright(self, data: bytes, where: str) -> Image.Image:
+        """Return a file's picture whole, in RGB, turned as EXIF asks for, in its own size.
+
+        Raises:
+            ImageRejectedError: As :meth:`apply`.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            decoded = decode(data, max_pixels=self.options.max_pixels, where=where)
+            image, _ = to_rgb(decoded.to_image(), self.options.background, where=where)
+        return image.transpose(TURNS[decoded.orientation]) if decoded.orientation in TURNS else image
+
+    def _apply(self, decoded: Decoded, item: SourceItem) -> Transformed:
         options = self.options
-        decoded = decode(data, max_pixels=options.max_pixels, where=item.path)
         width, height = decoded.size
         left, top, box, repairs = 0, 0, item.box, list(decoded.repairs)
         if options.crop == "box" and box is not None:

@@ -86,8 +86,10 @@ class Ensemble:
         self._kept = [[number for number, place in enumerate(each) if place != NO_CLASS] for each in match.columns]
         self._places = [[place for place in each if place != NO_CLASS] for each in match.columns]
 
-    def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Answer for images uint8 ``[N, 3, H, W]``.
+    def __call__(
+        self, images: torch.Tensor | Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Answer for images uint8 ``[N, C, H, W]``: the same ones for all networks, or as each of them takes them.
 
         Returns:
             Mean probabilities float ``[N, classes]``; the class chosen, int64 ``[N]``; what each network chose by
@@ -95,10 +97,12 @@ class Ensemble:
         """
         each: list[torch.Tensor] = []
         feelings: list[torch.Tensor] = []
+        batches = [images] * len(self._networks) if isinstance(images, torch.Tensor) else images
+        num_images = len(batches[0])
         with torch.inference_mode():
-            for network, kept, places in zip(self._networks, self._kept, self._places, strict=True):
-                answered, *values = network.answers(images)
-                of_network = answered.new_zeros(len(images), self._num_classes)
+            for network, batch, kept, places in zip(self._networks, batches, self._kept, self._places, strict=True):
+                answered, *values = network.answers(batch)
+                of_network = answered.new_zeros(num_images, self._num_classes)
                 of_network[:, places] = answered[:, kept]
                 each.append(of_network / of_network.sum(1, keepdim=True).clamp_min(torch.finfo(answered.dtype).tiny))
                 feelings += values

@@ -1,0 +1,114 @@
+"""Networks, each with the transform of the shards it was trained on, asked about pictures of any kind.
+
+In: bytes of image files, or pictures of Pillow's. Out: a :class:`Prediction` each. A picture goes through a transform
+once, however many networks share it.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ferdata.errors import OptionError
+from ferdata.images.transform import Transform, Transformed
+from ferdata.labels import union_classes
+from ferdata.sample import SourceItem
+from ferdata.sources.files.image_bytes import read_image
+from ferdata.store import folder_and_name
+from ferdata.training.evaluation.ensemble import ClassMatch, Ensemble
+from ferdata.training.load import Picture, TrainedNetwork
+from ferdata.training.prediction.prediction import Prediction
+
+__all__ = ["Pixels", "Predictor"]
+
+Pixels = tuple[np.ndarray, ...]
+"""One picture as uint8 ``[C, H, W]``, once for each transform that the networks have between them."""
+
+
+class Predictor:
+    """One network or an ensemble, with what its pictures go through.
+
+    Args:
+        networks: In evaluation mode, on one device.
+
+    Attributes:
+        classes: Of all networks, in the order of the probabilities.
+
+    Raises:
+        OptionError: If a network does not say how its pictures were made.
+    """
+
+    def __init__(self, networks: Sequence[TrainedNetwork]) -> None:
+        classes = [network.classes for network in networks]
+        match = ClassMatch.of(union_classes(*classes), classes, all_classes=True)
+        self.classes = match.classes
+        self._ensemble = Ensemble(networks, match, vote=False)
+        self._device = next(networks[0].parameters()).device
+        transforms = [network.shard_transform() for network in networks]
+        self._transforms = list({each.fingerprint(): each for each in transforms}.values())
+        fingerprints = [each.fingerprint() for each in self._transforms]
+        self._used = [fingerprints.index(each.fingerprint()) for each in transforms]
+
+    def pixels(self, picture: Picture) -> Pixels:
+        """Return the pixels of a picture of Pillow's, or of the image file at a path.
+
+        Raises:
+            ImageRejectedError: As :meth:`pixels_of_file`.
+            StoreError: If the file cannot be read.
+            OptionError: If it is neither.
+        """
+        if isinstance(picture, Image.Image):
+            return self.pixels_of_image(picture, "image")
+        if not isinstance(picture, (str, os.PathLike)):
+            raise OptionError(
+                f"images: a {type(picture).__name__} found, expected a path or a picture of Pillow's; "
+                "make one of an array by PIL.Image.fromarray"
+            )
+        store, name = folder_and_name(os.fspath(picture))
+        return self.pixels_of_file(read_image(store.root, name), os.fspath(picture))
+
+    def pixels_of_file(self, data: bytes, where: str) -> Pixels:
+        """Return the pixels of an image file, as a data set made of it has them.
+
+        Raises:
+            ImageRejectedError: If it is none, or damaged; ``error.reason`` says which in a word.
+        """
+        return self._through(lambda transform, item: transform.apply(data, item), where)
+
+    def pixels_of_image(self, image: Image.Image, where: str) -> Pixels:
+        """Return the pixels of a picture of Pillow's, turned as its EXIF data asks for.
+
+        Raises:
+            ImageRejectedError: As :meth:`pixels_of_file`.
+        """
+        return self._through(lambda transform, item: transform.apply_to_image(image, item), where)
+
+    def upright(self, data: bytes, where: str) -> Image.Image:
+        """Return the picture of an image file whole, in RGB and upright.
+
+        Raises:
+            ImageRejectedError: As :meth:`pixels_of_file`.
+        """
+        return self._transforms[0].upright(data, where)
+
+    def __call__(self, pictures: Sequence[Pixels]) -> list[Prediction]:
+        """Answer for some pictures at once."""
+        if not pictures:
+            return []
+        batches = [torch.from_numpy(np.stack(column)).to(self._device) for column in zip(*pictures, strict=True)]
+        return self.answer([batches[number] for number in self._used])
+
+    def answer(self, batches: Sequence[torch.Tensor]) -> list[Prediction]:
+        """Answer for pictures uint8 ``[N, C, H, W]`` on the networks' device, one batch for each network."""
+        probabilities, _, _, feelings = self._ensemble(batches)
+        values = [None] * len(probabilities) if feelings is None else map(tuple, feelings.tolist())
+        return [
+            Prediction.of(dict(zip(self.classes, row, strict=True)), felt)
+            for row, felt in zip(probabilities.tolist(), values, strict=True)
+        ]
+
+    def _through(self, made: Callable[[Transform, SourceItem], Transformed], where: str) -> Pixels:
+        item = SourceItem(key="picture", path=where, split="test", label=0, source_label="")
+        return tuple(made(transform, item).pixels for transform in self._transforms)
