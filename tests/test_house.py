@@ -36,6 +36,7 @@ ROOMS = [
     {"ferdata.stream"},
     {"ferdata.plan"},
     {"model"},
+    {"ferdata.audit"},
     {"ferdata_bench"},
     {"ferdata.console", "ferdata.__main__"},
     {"cli"},

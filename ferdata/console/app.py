@@ -20,6 +20,7 @@ VERBS = {
     "synth": "Draw synthetic faces as a source tree in the data set's true layout.",
     "info": "Say what a data set holds.",
     "verify": "Check every checksum and every count.",
+    "audit": "Find copies, leaks, suspicious labels and outliers, and show them on one page.",
     "plan": "Measure this machine and say which codec and how many workers suit a data set here.",
     "preview": "Draw a contact sheet with class names.",
     "export": "Get the samples out as plain tars or pictures.",

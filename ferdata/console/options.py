@@ -24,6 +24,7 @@ from ferdata.store import write_file_at
 
 __all__ = [
     "FileOut",
+    "Findings",
     "Folder",
     "Given",
     "Json",
@@ -192,6 +193,15 @@ MaybeFileOut = Annotated[
     ),
 ]
 FileOut = Annotated[str, typer.Option("--out", metavar="FILE", help="Write to this file.", callback=_file("--out"))]
+Findings = Annotated[
+    str | None,
+    typer.Option(
+        "--csv",
+        metavar="FILE",
+        help="Write every finding to this file; - for standard output.",
+        callback=_file("--csv"),
+    ),
+]
 Out = Annotated[str, typer.Option(metavar="DIR", help="Write to this folder or URL.", callback=_out_folder)]
 LocalOut = Annotated[
     str, typer.Option("--out", metavar="DIR", help="Write everything to this folder.", callback=_local_folder)

@@ -5,6 +5,7 @@ In: summaries and reports. Out: lines on a terminal.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -27,7 +28,7 @@ from ferdata.shown import printable, shown, without_credentials
 if TYPE_CHECKING:
     from ferdata.ingest import IngestProgress
 
-__all__ = ["class_table", "console", "counting_bar", "ingest_bar", "pairs", "say", "show_note", "size"]
+__all__ = ["class_table", "console", "counting_bar", "ingest_bar", "pairs", "phases_bar", "say", "show_note", "size"]
 
 
 class _Screen(Console):
@@ -83,11 +84,18 @@ def ingest_bar() -> Iterator[Callable[["IngestProgress"], None]]:
 
 
 @contextmanager
+def phases_bar(first: str = "starting") -> Iterator[Callable[[str, int, int], None]]:
+    """Show one bar for anything that counts in several phases (what goes on, done, total)."""
+    with _bar() as bar:
+        task = bar.add_task(first, total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+
+
+@contextmanager
 def counting_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show one bar for anything that counts (done, total)."""
-    with _bar() as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    with phases_bar(what) as show:
+        yield partial(show, what)
 
 
 def say(text: str) -> None:

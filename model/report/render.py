@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
 
 from ferdata.images.colours import to_picture
 from ferdata.program import as_typed
 from ferdata.shown import shown
 
-__all__ = ["TEMPLATES", "render_page"]
+__all__ = ["TEMPLATES", "picture_bytes", "render_page"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 """Where ``base.html``, which every page extends, and the style sheet are."""
@@ -52,8 +53,9 @@ def _finalized(value: Any) -> Any:
     return shown(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
-def _data_url(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def _data_url(picture: bytes) -> str:
+    kind = "jpeg" if picture.startswith(b"\xff\xd8") else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 def _formatted(value: float | None, spec: str) -> str:
@@ -72,8 +74,13 @@ def _setting(value: Any) -> str:
 
 def _thumbnail(image: np.ndarray) -> bytes:
     """Return a PNG of at most 192 px of an image uint8 ``[3, H, W]`` or ``[1, H, W]``."""
-    picture = to_picture(image)
-    picture.thumbnail((192, 192))
+    return picture_bytes(to_picture(image), 192, "PNG")
+
+
+def picture_bytes(picture: Image.Image, side: int, kind: str) -> bytes:
+    """Return a picture of at most ``side`` px as an image file."""
+    picture = picture.copy()
+    picture.thumbnail((side, side))
     buffer = BytesIO()
-    picture.save(buffer, format="PNG")
+    picture.save(buffer, format=kind, quality=82)
     return buffer.getvalue()
