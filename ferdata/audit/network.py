@@ -74,8 +74,9 @@ def out_of_fold_probabilities(survey: Survey, options: AuditOptions, say: Say) -
 
 def deal_folds(groups: np.ndarray, seed: int) -> np.ndarray:
     """Return the fold of every sample, int64 ``[N]``, the same for samples of one group, int64 ``[N]``."""
-    folds: np.ndarray = np.random.default_rng((seed, len(groups))).permutation(int(groups.max()) + 1) % FOLDS
-    return folds[groups]
+    of_group = np.random.default_rng((seed, len(groups))).permutation(int(groups.max()) + 1) % FOLDS
+    folds: np.ndarray = of_group[groups]
+    return folds
 
 
 def _network(channels: int, classes: int) -> nn.Module:

@@ -153,7 +153,7 @@ def test_wrong_labels_are_listed_first(tmp_path: Path) -> None:
     images = TransformOptions(size=24)
     ingest(IngestOptions(source="folder", src=str(tmp_path / "tree"), out=str(tmp_path / "set"), transform=images))
 
-    found = audit(AuditOptions(shards=tmp_path / "set", near=False, steps=40, num_workers=1))
+    found = audit(AuditOptions(shards=tmp_path / "set", near=False, steps=25, num_workers=2))
 
     listed = findings_of(found)["suspicious-label"]
     assert {Path(path).name for path in listed[: len(wrong)]} == wrong
@@ -181,7 +181,8 @@ def test_what_cannot_be_audited_is_said(tmp_path: Path) -> None:
     index = make_dataset(tmp_path / "empty", samples={})
     with pytest.raises(OptionError, match=r"empty: no samples found, expected some to look at; shard a source"):
         audit(AuditOptions(shards=tmp_path / "empty"))
-    write_index(Store(str(tmp_path / "empty")), replace(index, spec=TensorSpec(dtype="uint8", shape=(7, 4, 4))))
+    spec = TensorSpec(dtype="uint8", shape=(7, 4, 4))
+    write_index(Store(str(tmp_path / "empty")), replace(index, spec=spec, mean=(0.0,) * 7, std=(1.0,) * 7))
     with pytest.raises(OptionError, match=r"tensors of \[7, 4, 4\] found, expected \[3, H, W\] or \[1, H, W\]"):
         audit(AuditOptions(shards=tmp_path / "empty"))
 
