@@ -21,6 +21,7 @@ from ferdata.errors import OptionError, ShardMissingError
 from ferdata.format import write_index
 from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
+from ferdata.ingest.split_options import SplitOptions
 from ferdata.sample import TensorSpec
 from ferdata.store import Store
 from ferdata.synth import write_synthetic
@@ -99,6 +100,24 @@ def test_the_table_names_samples_by_split_key_and_path(found: Audit) -> None:
         assert keys[f"{row['split']}/{row['key']}"] == row["path"]
         assert row["other"] == "" or row["other"] in keys
         assert float(row["score"]) >= 0
+
+
+def test_what_the_table_names_is_left_out_by_shard(found: Audit, place: tuple[Path, Planted], tmp_path: Path) -> None:
+    """A second audit of the data set without it finds no copies any more."""
+    folder, _ = place
+    (tmp_path / "findings.csv").write_text(found.to_csv())
+    named = {row.sample for finding in found.findings for row in finding.rows}
+    images, splits = TransformOptions(size=SIZE), SplitOptions(exclude=str(tmp_path / "findings.csv"))
+    summary = ingest(
+        IngestOptions(
+            source="affectnet", src=str(folder / "tree"), out=str(tmp_path / "set"), transform=images, splits=splits
+        )
+    )
+
+    again = audit(AuditOptions(shards=tmp_path / "set", labels=False, num_workers=1))
+
+    assert summary.accepted == len(found.survey) - len(named)
+    assert not [finding.name for finding in again.findings if finding.section == "Copies" and finding.rows]
 
 
 def test_the_figures_are_those_of_the_data_set(found: Audit) -> None:
