@@ -216,7 +216,9 @@ class Transform:
             warnings.simplefilter("ignore")
             decoded = decode(data, max_pixels=self.options.max_pixels, where=where)
             image, _ = to_rgb(decoded.to_image(), self.options.background, where=where)
-        return image.transpose(TURNS[decoded.orientation]) if decoded.orientation in TURNS else image
+        turned = image.transpose(TURNS[decoded.orientation]) if decoded.orientation in TURNS else image
+        turned.info = {}  # its EXIF data would turn whatever is cut out of it once more
+        return turned
 
     def _apply(self, decoded: Decoded, item: SourceItem) -> Transformed:
         options = self.options

@@ -29,6 +29,24 @@ class PredictOptions:
     runs: Sequence[StrPath]
     source: StrPath
     out: StrPath | None = None
+    faces: Annotated[bool, Setting("Look for faces, and answer for each of them.", "Faces")] = False
+    margin: Annotated[
+        float,
+        Setting(
+            "Cut a square so much larger than the longer side of a face's box; 0.15 gives what AffectNet's cuts show.",
+            "Faces",
+            least=0,
+            most=4,
+        ),
+    ] = 0.15
+    align: Annotated[bool, Setting("Turn each face so that its eyes are level.", "Faces")] = False
+    min_score: Annotated[
+        float, Setting("Leave out faces that the detector is less sure of.", "Faces", least=0, most=1)
+    ] = 0.4
+    face_side: Annotated[
+        int,
+        Setting("Look for faces in pictures shrunk to this longer side; fewer pixels are faster.", "Faces", least=32),
+    ] = 640
     batch_size: Annotated[int, Setting("Take so many pictures at a time.", "Machine", least=1)] = 128
     device: Annotated[str, Setting("Compute on this device: auto, cpu, cuda or cuda:<n>.", "Machine")] = "auto"
 

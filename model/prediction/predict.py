@@ -5,7 +5,9 @@ is a row with a reason.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from ferdata.errors import OptionError, StoreError
 from ferdata.images.transform import ImageRejectedError
@@ -19,11 +21,14 @@ from ferdata.training.prediction.predictor import Pixels, Predictor
 from ferdata.training.prediction.result import PredictResult, Row
 from ferdata.training.run.process_group import find_device
 
+if TYPE_CHECKING:
+    from ferdata.training.prediction.faces import FaceCutter
+
 __all__ = ["predict"]
 
 
 def predict(options: PredictOptions, *, progress: Progress | None = None) -> PredictResult:
-    """Say of each image what it shows.
+    """Say of each image what it shows, or of each face in it.
 
     A file goes through exactly the transform that made the shards a run was trained on. Several runs answer together,
     by the mean of their probabilities.
@@ -46,36 +51,57 @@ def predict(options: PredictOptions, *, progress: Progress | None = None) -> Pre
     names = tuple(map(str, options.runs))
     predictor = Predictor([load_run(run).to(device) for run in names])
     root, paths, notes = _find(str(options.source))
+    cutter = _cutter(options) if options.faces else None
     rows: list[Row] = []
+    done = 0
     remaining = iter(paths)
     while some := list(islice(remaining, options.batch_size)):
-        rows += _predict_some(predictor, root, some)
+        rows += _predict_some(predictor, root, some, cutter)
+        done += len(some)
         if progress is not None:
-            progress(len(rows), len(paths))
+            progress(done, len(paths))
     result = PredictResult(
-        runs=names, source=str(options.source), classes=predictor.classes, rows=tuple(rows), notes=tuple(notes)
+        runs=names,
+        source=str(options.source),
+        classes=predictor.classes,
+        rows=tuple(rows),
+        has_faces=options.faces,
+        notes=tuple(notes),
     )
     if options.out is not None:
         write_file_at(str(options.out), result.to_csv().encode())
     return result
 
 
-def _predict_some(predictor: Predictor, root: str, paths: list[str]) -> list[Row]:
-    made = [_read(predictor, root, path) for path in paths]
-    answers = iter(predictor([each for each in made if not isinstance(each, Row)]))
-    return [
-        each if isinstance(each, Row) else Row(path=path, prediction=next(answers))
-        for path, each in zip(paths, made, strict=True)
-    ]
+def _cutter(options: PredictOptions) -> "FaceCutter":
+    from ferdata.training.prediction.faces import FaceCutter
+
+    return FaceCutter(
+        min_score=options.min_score, longest_side=options.face_side, margin=options.margin, align=options.align
+    )
 
 
-def _read(predictor: Predictor, root: str, path: str) -> Pixels | Row:
-    try:
-        return predictor.pixels_of_file(read_image(root, path), path)
-    except ImageRejectedError as error:
-        return Row(path=path, reason=error.reason, error=str(error))
-    except StoreError as error:
-        return Row(path=path, reason="image_unreadable", error=str(error))
+def _predict_some(predictor: Predictor, root: str, paths: list[str], cutter: "FaceCutter | None") -> list[Row]:
+    rows: list[Row] = []
+    pixels: list[Pixels] = []
+    for path in paths:
+        try:
+            data = read_image(root, path)
+            if cutter is None:
+                pixels.append(predictor.pixels_of_file(data, path))
+                rows.append(Row(path=path))
+                continue
+            found = cutter(predictor.upright(data, path))
+            pixels += [predictor.pixels_of_image(cut, path) for _, cut in found]
+            rows += [Row(path=path, face=face) for face, _ in found]
+            if not found:
+                rows.append(Row(path=path, reason="no_face", error=f"{path}: no face found"))
+        except ImageRejectedError as error:
+            rows.append(Row(path=path, reason=error.reason, error=str(error)))
+        except StoreError as error:
+            rows.append(Row(path=path, reason="image_unreadable", error=str(error)))
+    answers = iter(predictor(pixels))
+    return [row if row.reason else replace(row, prediction=next(answers)) for row in rows]
 
 
 def _find(source: str) -> tuple[str, list[str], list[str]]:

@@ -4,25 +4,30 @@ import csv
 import io
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ferdata.training.prediction.prediction import Prediction
 
-__all__ = ["PredictResult", "Row"]
+if TYPE_CHECKING:
+    from ferdata.training.prediction.faces import Face
+
+__all__ = ["PredictResult", "Row", "figures_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One picture.
+    """One picture, or one face of it.
 
     Attributes:
         path: Of its file, below the folder that was asked about.
-        prediction: None if it could not be read.
+        face: The face, if faces were looked for.
+        prediction: None if it could not be read, or no face was found.
         reason: Why not, in a word, as ``rejects.csv`` of a data set has it.
         error: The same as a sentence.
     """
 
     path: str
+    face: "Face | None" = None
     prediction: Prediction | None = None
     reason: str = ""
     error: str = ""
@@ -31,7 +36,8 @@ class Row:
         """Return plain values."""
         if self.prediction is None:
             return {"path": self.path, "reason": self.reason, "error": self.error}
-        return {"path": self.path, **self.prediction.to_json()}
+        face = {} if self.face is None else {"box": list(self.face.box), "score": self.face.score}
+        return {"path": self.path, **face, **self.prediction.to_json()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +48,8 @@ class PredictResult:
         runs: The runs.
         source: What they were asked about.
         classes: Names, in the order of the table's columns.
-        rows: One for each picture, in the order of their names.
+        rows: One for each picture, or each face of it, in the order of their names, the largest face first.
+        has_faces: Whether faces were looked for.
         notes: Sentences for the user.
     """
 
@@ -50,6 +57,7 @@ class PredictResult:
     source: str
     classes: tuple[str, ...]
     rows: tuple[Row, ...]
+    has_faces: bool = False
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -63,23 +71,19 @@ class PredictResult:
         }
 
     def to_csv(self) -> str:
-        """Return the table: path, label, the probability of each class, valence, arousal, and why there is none."""
+        """Return the table: path, box, label, probabilities, valence, arousal, and why there are none."""
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(["path", "label", *self.classes, "valence", "arousal", "reason"])
+        box = ["x", "y", "width", "height", "score"] if self.has_faces else []
+        writer.writerow(["path", *box, "label", *self.classes, "valence", "arousal", "reason"])
         for row in self.rows:
-            found = row.prediction
-            numbers = (
-                [None] * (len(self.classes) + 2)
-                if found is None
-                else [*(found.probabilities[name] for name in self.classes), found.valence, found.arousal]
-            )
-            figures = ["" if value is None else f"{value:.6f}" for value in numbers]
-            writer.writerow([row.path, "" if found is None else found.label, *figures, row.reason])
+            place = [] if row.face is None else [*(f"{edge:.1f}" for edge in row.face.box), f"{row.face.score:.3f}"]
+            figures = figures_of(row.prediction, self.classes)
+            writer.writerow([row.path, *(place or [""] * len(box)), *figures, row.reason])
         return buffer.getvalue()
 
     def describe(self) -> str:
-        """Return a line for each class: its probability in one picture, or how often it was found in several."""
+        """Return a line for each class: its probability in one face, or how often it was found in several."""
         found = [row.prediction for row in self.rows if row.prediction is not None]
         if len(self.rows) == 1 and found:
             return _describe_one(found[0])
@@ -89,8 +93,17 @@ class PredictResult:
             f"{name:<{width}}  {counts[name]:>8,}  {counts[name] / len(found):>6.1%}" for name in self.classes if found
         ]
         reasons = Counter(row.reason for row in self.rows if row.reason)
-        lines += [f"{count:,} of {len(self.rows):,} images: {reason}" for reason, count in sorted(reasons.items())]
+        num_images = len({row.path for row in self.rows})
+        lines += [f"{count:,} of {num_images:,} images: {reason}" for reason, count in sorted(reasons.items())]
         return "\n".join(lines)
+
+
+def figures_of(found: Prediction | None, classes: tuple[str, ...]) -> list[str]:
+    """Return label, the probability of each class, valence and arousal as cells of a table; empty without any."""
+    if found is None:
+        return [""] * (len(classes) + 3)
+    numbers = [*(found.probabilities[name] for name in classes), found.valence, found.arousal]
+    return [found.label, *("" if value is None else f"{value:.6f}" for value in numbers)]
 
 
 def _describe_one(found: Prediction) -> str:
