@@ -79,7 +79,7 @@ class Converted:
         return f"{head}\ntakes images, uint8 [N, {shape}]; gives {' and '.join(self.outputs)}\nclasses: {classes}"
 
 
-def convert(run: StrPath, out: StrPath, *, to: str | None = None) -> Converted:
+def convert(run: StrPath, out: StrPath, *, to: str | None = None, network: nn.Module | None = None) -> Converted:
     """Write a run's best network in a form that needs no ferdata.
 
     ``onnx`` and ``torch-export`` take uint8 images of the network's own size, normalise them, and give softmax
@@ -91,6 +91,7 @@ def convert(run: StrPath, out: StrPath, *, to: str | None = None) -> Converted:
         run: The run's folder, or a checkpoint.
         out: The file to write; one that is there is replaced once the new one has been checked.
         to: One of ``FORMS``; None: what the file's ending says.
+        network: What was given to ``train`` as an object, see :func:`load_run`.
 
     Raises:
         OptionError: If the form is unknown, or needs a package that is not installed.
@@ -102,10 +103,10 @@ def convert(run: StrPath, out: StrPath, *, to: str | None = None) -> Converted:
         ('probabilities',)
     """
     form = _form(str(out), to)
-    network = load_run(run)
+    trained = load_run(run, network=network)
     writer, reader = _WAYS[form]
     try:
-        data = writer(network)
+        data = writer(trained)
     except (OptionError, TrainError):
         raise
     except Exception as error:  # torch's exporters raise whatever a network of somebody else's lets them
@@ -113,15 +114,15 @@ def convert(run: StrPath, out: StrPath, *, to: str | None = None) -> Converted:
             f"{run}: its network cannot be written as {form} ({_first_line(error)}), expected one that torch can "
             f"export; use another form: {either([name for name in FORMS if name != form])}"
         ) from error
-    difference = _difference(network, reader(data, network), form)
+    difference = _difference(trained, reader(data, trained), form)
     write_file_at(str(out), data)
     return Converted(
         path=str(out),
         form=form,
         num_bytes=len(data),
-        classes=network.classes,
-        shape=_shape(network),
-        outputs=() if form == "weights" else _outputs(network),
+        classes=trained.classes,
+        shape=_shape(trained),
+        outputs=() if form == "weights" else _outputs(trained),
         difference=difference,
     )
 
@@ -222,15 +223,15 @@ def _from_program(data: bytes, network: TrainedNetwork) -> Answers:
 
 def _to_weights(network: TrainedNetwork) -> bytes:
     buffer = io.BytesIO()
-    torch.save(network.network.state_dict(), buffer)
+    torch.save(network.network.bare.state_dict(), buffer)
     return buffer.getvalue()
 
 
 def _from_weights(data: bytes, network: TrainedNetwork) -> Answers:
     emptied = copy.deepcopy(network)
-    for tensor in emptied.network.state_dict().values():
+    for tensor in emptied.network.bare.state_dict().values():
         tensor.zero_()
-    emptied.network.load_state_dict(torch.load(io.BytesIO(data), weights_only=True))
+    emptied.network.bare.load_state_dict(torch.load(io.BytesIO(data), weights_only=True))
     return emptied.answers
 
 

@@ -14,7 +14,7 @@ from torchmetrics import Metric
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from ferdata.stream import IGNORED_LABEL, BatchContext, BatchTransform, Loader
-from ferdata.training.nets.networks import FerNetwork
+from ferdata.training.nets.interface import ExpressionNetwork
 from ferdata.training.options import TrainOptions
 from ferdata.training.report.scores import Mistake, SplitScores, scores_from_confusion
 from ferdata.training.run.process_group import Ranks
@@ -72,7 +72,7 @@ class SplitMetric(Metric):
 
 
 def evaluate(
-    network: FerNetwork,
+    network: ExpressionNetwork,
     loader: Loader,
     *,
     transform: BatchTransform,
@@ -109,7 +109,7 @@ def evaluate(
                 own.update(logits, labels, values, torch.where(is_own[:, None], actual, torch.nan))
             if num_mistakes:
                 mistakes = _surest([*mistakes, *_mistakes(batch, logits, num_mistakes)], num_mistakes)
-    scores, *others = (_scores(each, has_values=network.va_head is not None) for each in (metric, *of_sets))
+    scores, *others = (_scores(each, has_values=network.has_valence_arousal) for each in (metric, *of_sets))
     gathered = [mistake for part in ranks.gather(mistakes) for mistake in part] if num_mistakes else []
     return Evaluation(
         scores=scores,

@@ -18,8 +18,10 @@ from ferdata.errors import OptionError, TrainError
 from ferdata.images.transform import Transform
 from ferdata.stream import BatchContext, Normalize
 from ferdata.training.nets.augment import Resize
+from ferdata.training.nets.designs import is_own
 from ferdata.training.nets.initial_weights import load_weights
-from ferdata.training.nets.networks import FerNetwork, build_network
+from ferdata.training.nets.interface import ExpressionNetwork
+from ferdata.training.nets.networks import build_network
 from ferdata.training.run.checkpoint import Checkpoint, find_checkpoint
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class TrainedNetwork(nn.Module):
 
     def __init__(
         self,
-        network: FerNetwork,
+        network: ExpressionNetwork,
         *,
         classes: tuple[str, ...],
         size: tuple[int, int],
@@ -84,7 +86,7 @@ class TrainedNetwork(nn.Module):
     @property
     def has_valence_arousal(self) -> bool:
         """Whether there is a head for them."""
-        return self.network.va_head is not None
+        return self.network.has_valence_arousal
 
     def answers(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return probabilities ``[N, classes]`` and, with such a head, valence and arousal ``[N, 2]``."""
@@ -146,14 +148,17 @@ class TrainedNetwork(nn.Module):
         return outputs
 
 
-def load_run(run: str | os.PathLike[str]) -> TrainedNetwork:
+def load_run(run: str | os.PathLike[str], *, network: nn.Module | None = None) -> TrainedNetwork:
     """Return the best network of a run, ready for use on the CPU, from its checkpoint alone.
 
     Args:
         run: The run's folder (its best weights, else its last ones), or a checkpoint.
+        network: The network, where it was given to ``train`` as an object; it takes over the weights. One that was
+            trained as ``<module>:<name>`` is made by that code, which must be importable.
 
     Raises:
         TrainError: If there is no checkpoint, or it is damaged or another program's.
+        OptionError: If the code of somebody's own network is not there, or gives another network.
 
     Example:
         >>> network = ferdata.load_run("runs/first")
@@ -164,22 +169,27 @@ def load_run(run: str | os.PathLike[str]) -> TrainedNetwork:
     path = find_checkpoint(run)
     checkpoint = Checkpoint.read(path)
     kind, normalisation = checkpoint.network, checkpoint.normalisation
+    if network is not None and not is_own(kind.name):
+        raise OptionError(f"network: one given for {path}, which holds {kind.name}, expected none; leave it out")
     try:
-        network = build_network(
+        built = build_network(
             kind.name,
             size=kind.size,
             num_classes=len(checkpoint.classes),
             channels=kind.channels,
             dropout=kind.dropout,
             valence_arousal=kind.valence_arousal,
+            given=network,
         )
+    except OptionError:
+        raise
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise TrainError(
             f"{path}: {error}, expected what ferdata writes of a network; take another checkpoint of the run"
         ) from error
-    load_weights(network, checkpoint, str(path))
+    load_weights(built, checkpoint, str(path))
     trained = TrainedNetwork(
-        network,
+        built,
         classes=checkpoint.classes,
         size=kind.size,
         mean=normalisation.mean,

@@ -13,13 +13,11 @@ from ferdata.mixing import MIXES, Roots, split_weights
 from ferdata.parallel import check_workers
 from ferdata.place import expand
 from ferdata.setting import Setting, check_settings
-from ferdata.shown import printable
 from ferdata.store import StrPath
-from ferdata.training.nets.designs import TIMM_PREFIX, find_design
+from ferdata.training.checks import check_combination
+from ferdata.training.nets.designs import BACKBONE, OBJECT_PREFIX, find_design
 
-__all__ = ["AUGMENTATIONS", "TrainOptions"]
-
-AUGMENTATIONS = ("flip", "crop", "color")
+__all__ = ["TrainOptions"]
 
 SMALL_IMAGE = 100
 """From this side on, a network as large as mod4 is worth its time."""
@@ -30,9 +28,6 @@ _RENAMED = {"deal": "assign"}
 _BY_SIZE = "mod4; basic1 for images under 100 px"
 _BY_DESIGN = "the network's own"
 
-_LONGEST_NAME = 200
-"""Bytes of a run's name: file systems take 255, and temporary files are named after it."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainOptions:
@@ -42,6 +37,7 @@ class TrainOptions:
         shards: Folder or URL of a data set, a list of several, or a dict of several and their weights, which is kept as
             a list and ``set_weights``; may be None only with ``resume``.
         set_weights: Weight of each of several sets.
+        freeze: A pattern of parameters' names, several comma-separated, or ``backbone``, which True stands for.
         va_weight: Weight of the loss of valence and arousal.
         memory_bytes: Bound of each loader's ring.
         checkpoint_steps: Write a checkpoint every so many steps, beside the one after every epoch; 0 for never.
@@ -53,19 +49,29 @@ class TrainOptions:
     model: Annotated[
         str | None,
         Setting(
-            "Train this network: basic1, basic2, mod1, mod2, mod3, new1, mod4 or timm:<name>.", "Network", none=_BY_SIZE
+            "Train basic1, basic2, mod1, mod2, mod3, new1, mod4, timm:<name>, or your own network, <module>:<name>.",
+            "Network",
+            none=_BY_SIZE,
         ),
     ] = None
     pretrained: Annotated[bool, Setting("Start a timm:<name> network with its published weights.", "Network")] = False
     init_from: Annotated[
         StrPath | None,
         Setting(
-            "Start with the weights of this run or checkpoint; classes are matched by name.", "Network", none="fresh"
+            "Start with the weights of this run or checkpoint, classes matched by name; or of another program's file.",
+            "Network",
+            none="fresh",
         ),
     ] = None
-    freeze: Annotated[bool, Setting("Train the last layers only, and leave the backbone as it starts.", "Network")] = (
-        False
-    )
+    freeze: Annotated[
+        str | None,
+        Setting(
+            "Leave as it starts: backbone, all but the last layers; or what a pattern of names matches, body.0.*.",
+            "Network",
+            none="nothing",
+            metavar="NAMES",
+        ),
+    ] = None
     dropout: Annotated[
         float | None,
         Setting(
@@ -118,6 +124,16 @@ class TrainOptions:
         str, Setting("Step with this optimizer.", "Optimization", choices=("adam", "adamw", "sgd"))
     ] = "adamw"
     lr: Annotated[float, Setting("Let the learning rate rise to this.", "Optimization")] = 1e-3
+    lr_factors: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Multiply the learning rate of some parameters, comma-separated: backbone=0.1, or by a pattern of names, "
+            "as in body.0.*=0.01; the first that matches counts.",
+            "Optimization",
+            none="one rate for all",
+            metavar="NAMES=FACTOR",
+        ),
+    ] = ()
     momentum: Annotated[
         float | None,
         Setting(
@@ -230,52 +246,14 @@ class TrainOptions:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, expand(getattr(self, name)))
         self._take_sets()
+        freeze: Any = self.freeze  # runs of an earlier version wrote a truth value
+        if isinstance(freeze, bool):
+            object.__setattr__(self, "freeze", BACKBONE if freeze else None)
         if self.model is not None:
             find_design(self.model)
         check_settings(self)
         check_workers(self.num_workers, least=0)
-        for name in ("va_weight", "checkpoint_steps"):
-            if not getattr(self, name) >= 0:
-                raise OptionError(f"{name}: {getattr(self, name)} found, expected at least 0")
-        if not self.lr > 0:
-            raise OptionError(f"lr: {self.lr} found, expected above 0")
-        unknown = [name for name in self.augment if name not in AUGMENTATIONS]
-        if unknown or len(set(self.augment)) != len(self.augment):
-            raise OptionError(
-                f"augment: {', '.join(self.augment)} found, expected each of {', '.join(AUGMENTATIONS)} at most once"
-            )
-        for name in ("out", "resume", "init_from"):
-            if "://" in (getattr(self, name) or ""):
-                raise OptionError(
-                    f"{name}: {getattr(self, name)} found, expected a local folder, since a run is written to all the "
-                    "time; copy the run's folder there or from there"
-                )
-        if self.name is not None and not _is_folder_name(self.name):
-            num_bytes = len(os.fsencode(self.name))
-            raise OptionError(
-                f"name: {self.name[:40]!r} of {num_bytes} bytes found, expected 1 to {_LONGEST_NAME}, as the name of a "
-                f"folder in {self.out}: without separators and control characters, and not . or .."
-            )
-        if self.freeze and not (self.init_from or self.pretrained):
-            raise OptionError(
-                "freeze: a backbone with fresh weights would stay random, expected init_from or pretrained with it"
-            )
-        if self.class_weights and self.sampling not in (None, "uniform"):
-            raise OptionError(
-                f"class_weights with sampling {self.sampling!r}: two remedies for rare classes found, which together "
-                "weigh them twice, expected one; leave one out (class weights alone take every sample once an epoch)"
-            )
-        if self.va_weight != 1.0 and not self.valence_arousal:
-            raise OptionError(
-                f"va_weight: {self.va_weight} found without a head that it weighs, expected valence_arousal with it"
-            )
-        if self.pretrained and self.model is not None and not self.model.startswith(TIMM_PREFIX):
-            raise OptionError(
-                f"pretrained: the report's {self.model} has no published weights, expected timm:<name>; "
-                "use init_from=RUN"
-            )
-        if self.init_from and self.pretrained:
-            raise OptionError("init_from and pretrained: both found, expected one source of weights")
+        check_combination(self)
 
     def _take_sets(self) -> None:
         """Keep what ``shards`` names as a text, or as a tuple of them and a tuple of their weights."""
@@ -308,6 +286,11 @@ class TrainOptions:
         """Name of the network; to be asked once it is chosen."""
         assert self.model is not None
         return self.model
+
+    @property
+    def short_name(self) -> str:
+        """Name of the network as a part of a folder's."""
+        return self.model_name.removeprefix(OBJECT_PREFIX).replace(":", "-").replace("/", "-")
 
     @property
     def loss_reduction(self) -> str:
@@ -345,7 +328,8 @@ class TrainOptions:
         """
         try:
             settings = {_RENAMED.get(name, name): value for name, value in record.items()}
-            return cls(**{**settings, "augment": tuple(settings["augment"])})
+            listed = {"augment": tuple(settings["augment"]), "lr_factors": tuple(settings.get("lr_factors", ()))}
+            return cls(**{**settings, **listed})
         except (KeyError, TypeError, AttributeError) as error:
             raise TrainError(
                 f"{where}: {error}, expected the settings of this version of ferdata; start a new run"
@@ -354,8 +338,3 @@ class TrainOptions:
 
 def _located(path: StrPath) -> str:
     return os.fspath(path) if "://" in os.fspath(path) else os.path.abspath(path)
-
-
-def _is_folder_name(name: str) -> bool:
-    is_within = "/" not in name and "\\" not in name and name.strip() not in ("", ".", "..")
-    return is_within and printable(name) == name and len(os.fsencode(name)) <= _LONGEST_NAME

@@ -14,8 +14,9 @@ from ferdata.randomness import Stream
 from ferdata.stream import BatchContext, BatchTransform
 from ferdata.training.data import StepBatch
 from ferdata.training.nets.dropout import dropout_mask, sample_keys
+from ferdata.training.nets.interface import ExpressionNetwork
+from ferdata.training.nets.layers import freeze, keep_still
 from ferdata.training.nets.losses import concordance_loss, cross_entropy_sum
-from ferdata.training.nets.networks import FerNetwork
 from ferdata.training.nets.optim import learning_rate, make_optimizer
 from ferdata.training.options import TrainOptions
 from ferdata.training.run.process_group import Ranks
@@ -42,7 +43,7 @@ class Stepper:
 
     def __init__(
         self,
-        network: FerNetwork,
+        network: ExpressionNetwork,
         options: TrainOptions,
         ranks: Ranks,
         *,
@@ -55,8 +56,8 @@ class Stepper:
         network.to(ranks.device)
         if options.channels_last:
             network.to(memory_format=torch.channels_last)
-        if options.freeze:
-            network.body.requires_grad_(False)
+        if options.freeze is not None:
+            freeze(network, options.freeze)
         if ranks.world_size > 1 and ranks.device.type == "cuda":
             # statistics of the batch and not of the rank; torch has this on GPUs only
             torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
@@ -65,7 +66,7 @@ class Stepper:
         self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=options.amp == "fp16")
         self.options, self.ranks, self.total_steps, self._transform = options, ranks, total_steps, transform
         self._weights = None if weights is None else weights.to(ranks.device)
-        self._wrapped = ranks.wrap(network)
+        self._wrapped = ranks.wrap(network, some_unused=network.gives_more)
         self._run = torch.compile(self._wrapped) if options.compile else self._wrapped
 
     def step(self, batch: StepBatch, number: int) -> torch.Tensor:
@@ -98,11 +99,11 @@ class Stepper:
     def _begin(self, number: int) -> None:
         options = self.options
         self.network.train()
-        if options.freeze:
-            self.network.body.eval()
+        if options.freeze is not None:
+            keep_still(self.network)
         rate = learning_rate(options, number, self.total_steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("factor", 1.0)
         # a backbone's own random layers depend on the step alone, so that a resumed run draws as the uninterrupted one
         seed = np.random.SeedSequence(Stream.TRAINING_STEPS.seed(options.seed, number, self.ranks.rank))
         torch.manual_seed(int(seed.generate_state(1)[0]))
@@ -139,7 +140,7 @@ class Stepper:
         mask = None
         if self.network.dropout.probability > 0:
             keys = sample_keys(context.seed, context.epoch, context.positions).to(images.device, non_blocking=True)
-            mask = dropout_mask(keys, self.network.head.in_features, self.network.dropout.probability)
+            mask = dropout_mask(keys, self.network.num_features, self.network.dropout.probability)
         return run_network(run, images, self._transform, context, self.options, mask)
 
 

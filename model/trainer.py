@@ -5,12 +5,13 @@ the step alone, so a run that was stopped anywhere and resumed ends in the same 
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from ferdata.errors import OptionError, ShardMissingError, WorkerError
 from ferdata.format import DatasetIndex
@@ -19,6 +20,7 @@ from ferdata.stream import Loader
 from ferdata.stream.sets import open_split
 from ferdata.training.data import TrainData, open_evaluation, resize_of
 from ferdata.training.nets.augment import evaluation_transform, training_transform
+from ferdata.training.nets.designs import OBJECT_PREFIX
 from ferdata.training.nets.initial_weights import load_weights, make_network
 from ferdata.training.nets.losses import class_weights
 from ferdata.training.nets.optim import learning_rate
@@ -33,7 +35,7 @@ from ferdata.training.run.folder import RunLog, keep_run, make_run, open_run
 from ferdata.training.run.memory import take_step
 from ferdata.training.run.notes import Notes, opening_notes
 from ferdata.training.run.process_group import Ranks, join_ranks
-from ferdata.training.run.progress import EpochStatus, StepStatus, TrainProgress
+from ferdata.training.run.progress import EpochCallback, EpochStatus, StepStatus, TrainProgress
 from ferdata.training.run.result import TrainResult
 from ferdata.training.run.resumption import resumed_options
 from ferdata.training.run.stopping import StopSignal
@@ -53,7 +55,12 @@ NUM_MISTAKES = 27
 
 
 def train(
-    options: TrainOptions, *, progress: TrainProgress | None = None, given: Collection[str] | None = None
+    options: TrainOptions,
+    *,
+    progress: TrainProgress | None = None,
+    given: Collection[str] | None = None,
+    network: nn.Module | None = None,
+    callbacks: Sequence[EpochCallback] = (),
 ) -> TrainResult:
     """Train a network and measure it; under ``torchrun``, together with the other processes.
 
@@ -61,6 +68,9 @@ def train(
         options: Everything that can be set.
         progress: Told how it goes, on the first rank.
         given: Names of the settings that a resumed run was asked for. None: all that are not the defaults.
+        network: A network of your own, in place of ``options.model``: it takes float ``[N, C, H, W]`` and returns
+            logits ``[N, classes]``, or (logits, valence and arousal ``[N, 2]``). Its weights change in place.
+        callbacks: Called on the first rank after every epoch, see :class:`EpochCallback`.
 
     Returns:
         The figures of the best weights (by validation accuracy; the last ones where there is no ``val`` split).
@@ -68,6 +78,11 @@ def train(
     Raises:
         OptionError: If a setting does not fit the data or the machine.
         TrainError: If the loss is not finite, memory is full, a run does not fit, or the run was asked to stop.
+
+    Example:
+        >>> mine = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(8))
+        >>> ferdata.training.train(TrainOptions(shards="shards/affectnet", epochs=1), network=mine).model
+        'network=Sequential'
     """
     resumed: Path | None = None
     epochs_before: int | None = None
@@ -76,11 +91,11 @@ def train(
         resumed, saved = open_run(options.resume)
         options = replace(resumed_options(options, saved.located(), str(resumed), given), resume=None)
         epochs_before = saved.epochs
-    options = options.resolved(min(_open_index(options, resumed).spec.shape[1:]))
+    options = _named(options, network).resolved(min(_open_index(options, resumed).spec.shape[1:]))
     ranks = join_ranks(options.device)
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
-        trainer = _Trainer(options, ranks, stop, progress, resumed, epochs_before, stack)
+        trainer = _Trainer(options, ranks, stop, progress, resumed, epochs_before, stack, network, callbacks)
         stack.enter_context(ranks.watched(trainer.checkpointer.how_to_go_on))
         for epoch in range(trainer.state.epoch, options.epochs):
             trainer.train_epoch(epoch)
@@ -100,9 +115,12 @@ class _Trainer:
         resumed: Path | None,
         epochs_before: int | None,
         stack: ExitStack,
+        given: nn.Module | None,
+        callbacks: Sequence[EpochCallback],
     ) -> None:
         self.options, self.ranks, self.stop = options, ranks, stop
         self.progress = progress if ranks.is_first else None
+        self.callbacks = callbacks if ranks.is_first else ()
         self.data = TrainData(options, ranks)
         stack.callback(self.data.loader.close)
         self.index = self.data.loader.index
@@ -114,7 +132,11 @@ class _Trainer:
             stack.callback(self.val.close)
 
         self.network, origin = make_network(
-            options, shape=self.index.spec.shape, classes=self.index.classes, resumes=resumed is not None
+            options,
+            shape=self.index.spec.shape,
+            classes=self.index.classes,
+            resumes=resumed is not None,
+            given=given,
         )
         self.stepper = Stepper(
             self.network,
@@ -227,6 +249,10 @@ class _Trainer:
         self.checkpointer.save(LAST_NAME, state)
         if self.progress is not None:
             self.progress.on_epoch(status)
+        for callback in self.callbacks:
+            self.network.eval()
+            with torch.no_grad():
+                callback(self.network.bare, epoch, self.path)
         self.notes.tell(note)
         self._stop_if_asked()
 
@@ -315,6 +341,18 @@ class _Trainer:
         wish = torch.tensor([float(self.stop.requested)], device=self.ranks.device)
         if float(self.ranks.sum(wish)) > 0:
             raise self.checkpointer.stopped(self.state, self.total_steps)
+
+
+def _named(options: TrainOptions, network: nn.Module | None) -> TrainOptions:
+    """Return the settings with what stands for a network that was given as an object."""
+    if network is None or (options.model or "").startswith(OBJECT_PREFIX):
+        return options
+    if options.model is not None:
+        raise OptionError(
+            f"network: one given beside model={options.model}, expected one of the two; leave one out, and go on with "
+            "a run as it was begun"
+        )
+    return replace(options, model=f"{OBJECT_PREFIX}{type(network).__name__}")
 
 
 def _open_index(options: TrainOptions, resumed: Path | None) -> DatasetIndex:

@@ -14,7 +14,7 @@ from make_dataset import make_dataset
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ferdata.training import EpochStatus, StepStatus, TrainOptions
-from ferdata.training.nets.networks import FerNetwork
+from ferdata.training.nets.interface import ExpressionNetwork
 from ferdata.training.run.checkpoint import Checkpoint, NetworkRecord, Normalisation
 from ferdata.training.run.folder import read_metrics
 from ferdata.training.run.train_state import TrainState
@@ -44,13 +44,13 @@ def small_options(shards: str | Mapping[str, float], out: Path, **settings: Any)
 
 
 def small_checkpoint(
-    network: FerNetwork, classes: tuple[str, ...], *, name: str = "basic1", size: int = 32, step: int = 0
+    network: ExpressionNetwork, classes: tuple[str, ...], *, name: str = "basic1", size: int = 32, step: int = 0
 ) -> Checkpoint:
     """Return a checkpoint of a network that no run has trained."""
     return Checkpoint(
-        model=network.state_dict(),
+        model=network.bare.state_dict(),
         network=NetworkRecord(
-            name=name, size=(size, size), channels=3, dropout=0.0, valence_arousal=network.va_head is not None
+            name=name, size=(size, size), channels=3, dropout=0.0, valence_arousal=network.has_valence_arousal
         ),
         classes=classes,
         normalisation=Normalisation(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),

@@ -82,7 +82,7 @@ def run_study(options: StudyOptions, folder: Path, *, say: Callable[[str], None]
         ways = {
             SCRATCH: scratch,
             PRETRAINED: replace(scratch, init_from=start, name=f"pretrained-{seed}"),
-            FROZEN: replace(scratch, init_from=start, freeze=True, name=f"frozen-{seed}"),
+            FROZEN: replace(scratch, init_from=start, freeze="backbone", name=f"frozen-{seed}"),
         }
         for way, settings in ways.items():
             result = train(settings)

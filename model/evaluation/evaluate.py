@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from ferdata.errors import OptionError
 from ferdata.format import DatasetIndex, read_index
@@ -32,7 +33,9 @@ SHOWN_MISTAKES = 27
 """As many are kept as a page shows, whatever is asked for in pictures."""
 
 
-def evaluate(options: EvaluateOptions, *, progress: Progress | None = None) -> EvaluationResult:
+def evaluate(
+    options: EvaluateOptions, *, progress: Progress | None = None, networks: Mapping[str, nn.Module] | None = None
+) -> EvaluationResult:
     """Measure runs on a data set, each sample once.
 
     Labels and predictions meet by the names of their classes. A sample whose class no run knows is left out of the
@@ -42,6 +45,7 @@ def evaluate(options: EvaluateOptions, *, progress: Progress | None = None) -> E
     Args:
         options: What to do.
         progress: Called with (samples done, samples).
+        networks: Run -> what was given to ``train`` as an object, see :func:`load_run`.
 
     Raises:
         OptionError: If a split is not there, runs and data set have no class in common, or nothing is left to measure.
@@ -54,11 +58,11 @@ def evaluate(options: EvaluateOptions, *, progress: Progress | None = None) -> E
     """
     device = find_device(options.device)
     names = tuple(map(str, options.runs))
-    networks = [load_run(run).to(device) for run in names]
+    loaded = [load_run(run, network=(networks or {}).get(run)).to(device) for run in names]
     index = read_index(Store(options.shards))
     splits = _choose_splits(options, index.splits)
-    match = ClassMatch.of(index.classes, [network.classes for network in networks], all_classes=options.all_classes)
-    ensemble = Ensemble(networks, match, vote=options.vote)
+    match = ClassMatch.of(index.classes, [network.classes for network in loaded], all_classes=options.all_classes)
+    ensemble = Ensemble(loaded, match, vote=options.vote)
     total, done = sum(index.num_samples(split) for split in splits), 0
     found: dict[str, SplitEvaluation] = {}
     for split in splits:
@@ -76,7 +80,7 @@ def evaluate(options: EvaluateOptions, *, progress: Progress | None = None) -> E
         source=index.source,
         classes=match.classes,
         splits=found,
-        notes=(*_class_notes(match, index, splits), *_transform_notes(names, networks, index)),
+        notes=(*_class_notes(match, index, splits), *_transform_notes(names, loaded, index)),
     )
     if options.out is None:
         return result

@@ -1,13 +1,29 @@
-"""The designs of the report's networks, and how many features each makes of an image: arithmetic, without torch."""
+"""Which networks there are, the designs of the report's, and how many features they make of an image; no torch."""
 
 from dataclasses import dataclass
 
 from ferdata.errors import OptionError
 
-__all__ = ["KERNEL", "MODEL_NAMES", "TIMM_PREFIX", "Design", "feature_map", "find_design", "smallest_size"]
+__all__ = [
+    "BACKBONE",
+    "KERNEL",
+    "MODEL_NAMES",
+    "OBJECT_PREFIX",
+    "TIMM_PREFIX",
+    "Design",
+    "feature_map",
+    "find_design",
+    "is_own",
+    "smallest_size",
+]
 
 KERNEL = 5
+BACKBONE = "backbone"
+"""Stands for all parameters but those of the last layers."""
+
 TIMM_PREFIX = "timm:"
+OBJECT_PREFIX = "network="
+"""What the name of a network begins with that was given as an object; the name of its class follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,22 +61,32 @@ DESIGNS: dict[str, Design] = {
 }
 
 MODEL_NAMES: tuple[str, ...] = tuple(DESIGNS)
-"""The report's networks, smallest first; ``timm:<name>`` is allowed beside them."""
+"""The report's networks, smallest first; ``timm:<name>`` and ``<module>:<name>`` are allowed beside them."""
 
-_TIMM_DESIGN = Design(momentum=0.9)
+_OTHER_DESIGN = Design(momentum=0.9)
 
 
 def find_design(name: str) -> Design:
-    """Return the design of a network, also of one of timm's.
+    """Return the design of a network, also of one of timm's or of somebody's own.
 
     Raises:
         OptionError: If the name is unknown.
     """
-    if name.startswith(TIMM_PREFIX):
-        return _TIMM_DESIGN
+    if name.startswith(TIMM_PREFIX) or is_own(name):
+        return _OTHER_DESIGN
     if name not in DESIGNS:
-        raise OptionError(f"model: {name!r} found, expected one of {', '.join(MODEL_NAMES)}, or timm:<name>")
+        raise OptionError(
+            f"model: {name!r} found, expected one of {', '.join(MODEL_NAMES)}, or timm:<name>, or <module>:<name> of "
+            "your own code"
+        )
     return DESIGNS[name]
+
+
+def is_own(name: str) -> bool:
+    """Tell whether a network is somebody's own: ``<module>:<name>``, or given as an object."""
+    parts = name.partition(":")
+    is_path = all(word.isidentifier() for side in parts[::2] for word in side.split("."))
+    return name.startswith(OBJECT_PREFIX) or (is_path and not name.startswith(TIMM_PREFIX) and parts[1] != "")
 
 
 def feature_map(name: str, size: tuple[int, int]) -> tuple[int, int, int]:

@@ -1,55 +1,26 @@
-"""The weights a network starts with: fresh, or another run's: the body as it is, the head row by row, by class name.
+"""The weights a network starts with: fresh, another run's (the head row by row, by class name), or another program's.
 
-In: settings, and a checkpoint. Out: the network, and what became of each row of its head.
+In: settings, and a file. Out: the network, and what became of each row of its head.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 
 import torch
+from torch import nn
 
 from ferdata.errors import TrainError
-from ferdata.labels import canonical_name
-from ferdata.training.nets.designs import TIMM_PREFIX, feature_map
+from ferdata.training.nets.adapting import adapted_weight
+from ferdata.training.nets.designs import TIMM_PREFIX, feature_map, is_own
+from ferdata.training.nets.foreign_weights import open_weights, take_by_name
+from ferdata.training.nets.heads import HeadMap, map_head
+from ferdata.training.nets.interface import ExpressionNetwork
 from ferdata.training.nets.networks import FerNetwork, build_network
 from ferdata.training.options import TrainOptions
 from ferdata.training.run.checkpoint import Checkpoint, find_checkpoint
 from ferdata.training.run.memory import is_out_of_memory
 
-__all__ = ["HeadMap", "Start", "load_weights", "make_network", "map_head", "start_from"]
-
-
-_GREY, _COLOUR = 1, 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadMap:
-    """Which row of the old head each class of the new one starts with.
-
-    Attributes:
-        rows: For each new class, the old class's number; None where it is renewed.
-        old: Names of the old classes.
-        new: Names of the new classes.
-    """
-
-    rows: tuple[int | None, ...]
-    old: tuple[str, ...]
-    new: tuple[str, ...]
-
-    def describe(self) -> str:
-        """Return one sentence on what became of the head."""
-        renewed = [name for name, row in zip(self.new, self.rows, strict=True) if row is None]
-        dropped = [name for number, name in enumerate(self.old) if number not in self.rows]
-        if not renewed and not dropped and self.rows == tuple(range(len(self.old))):
-            return f"head kept: the same {len(self.old)} classes in the same order"
-        if len(renewed) == len(self.new):
-            return f"head renewed: none of {', '.join(self.new)} was known to the other run"
-        taken = [(number, row) for number, row in enumerate(self.rows) if row is not None]
-        parts = [f"{len(taken)} rows {'kept' if all(number == row for number, row in taken) else 'permuted'} by name"]
-        parts += [f"renewed: {', '.join(renewed)}"] if renewed else []
-        parts += [f"dropped: {', '.join(dropped)}"] if dropped else []
-        return f"head: {'; '.join(parts)}"
+__all__ = ["Start", "load_weights", "make_network", "start_from"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +41,13 @@ class Start:
 
 
 def make_network(
-    options: TrainOptions, *, shape: Sequence[int], classes: Sequence[str], resumes: bool
-) -> tuple[FerNetwork, str | None]:
+    options: TrainOptions,
+    *,
+    shape: Sequence[int],
+    classes: Sequence[str],
+    resumes: bool,
+    given: nn.Module | None = None,
+) -> tuple[ExpressionNetwork, str | None]:
     """Return the network with the weights it starts with, and a sentence on them where they are another run's.
 
     Args:
@@ -79,6 +55,7 @@ def make_network(
         shape: ``[C, H, W]`` of the shards' images.
         classes: Names of the classes.
         resumes: Whether a checkpoint's weights will take their place anyway.
+        given: The network, where it is somebody's object.
 
     Raises:
         OptionError: If the network does not fit the images.
@@ -95,6 +72,7 @@ def make_network(
             dropout=options.dropout,
             valence_arousal=options.valence_arousal,
             pretrained=options.pretrained and not resumes,
+            given=given,
         )
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -107,14 +85,12 @@ def make_network(
     if options.init_from is None or resumes:
         return network, None
     source = find_checkpoint(options.init_from)
-    start = start_from(network, Checkpoint.read(source), classes, str(source))
-    return network, f"started from {source}: {start.describe()}"
-
-
-def map_head(old: Sequence[str], new: Sequence[str]) -> HeadMap:
-    """Match classes by name; ``Happiness`` and ``happy`` are the same class."""
-    numbers = {_plain(name): number for number, name in enumerate(old)}
-    return HeadMap(rows=tuple(numbers.get(_plain(name)) for name in new), old=tuple(old), new=tuple(new))
+    found = open_weights(source)
+    if isinstance(found, Checkpoint) and isinstance(network, FerNetwork) and not is_own(found.network.name):
+        start = start_from(network, found, classes, str(source)).describe()
+    else:
+        start = take_by_name(network, found, classes, str(source))
+    return network, f"started from {source}: {start}"
 
 
 def start_from(network: FerNetwork, checkpoint: Checkpoint, classes: Sequence[str], where: str) -> Start:
@@ -144,7 +120,7 @@ def start_from(network: FerNetwork, checkpoint: Checkpoint, classes: Sequence[st
         weight, shape = checkpoint.model.get(name), mine[name].shape
         if weight is not None and name == "head.weight":
             shape = weight.shape[:1] + shape[1:]  # which of its rows are taken is another matter
-        found = None if weight is None else _adapted(weight, shape, old_map, network.flattened)
+        found = None if weight is None else adapted_weight(weight, shape, old_map, network.flattened)
         if found is None:
             differing.append(name)
             continue
@@ -169,55 +145,15 @@ def start_from(network: FerNetwork, checkpoint: Checkpoint, classes: Sequence[st
     return Start(head=head, adapted=tuple(adapted))
 
 
-def _adapted(
-    weight: torch.Tensor, shape: torch.Size, old: tuple[int, int, int] | None, new: tuple[int, int, int] | None
-) -> tuple[torch.Tensor, str] | None:
-    """Return a weight in another shape, and what was done to it; None if it is another layer's.
-
-    Args:
-        weight: Of the other run's network.
-        shape: Of this one's.
-        old: What its first linear layer reads, ``[C, H, W]``; None for averages.
-        new: What this one's reads.
-    """
-    if weight.shape == shape:
-        return weight, ""
-    if weight.ndim != len(shape) or weight.shape[:1] + weight.shape[2:] != shape[:1] + shape[2:]:
-        return None
-    if weight.ndim == 4 and (weight.shape[1], shape[1]) == (_GREY, _COLOUR):
-        return weight.expand(shape) / _COLOUR, f"spread over {_COLOUR} channels"
-    if weight.ndim == 4 and (weight.shape[1], shape[1]) == (_COLOUR, _GREY):
-        return weight.sum(1, keepdim=True), f"summed over {_COLOUR} channels"
-    if weight.ndim == 2 and old and new and old[0] == new[0] and (weight.shape[1], shape[1]) == (prod(old), prod(new)):
-        rows, columns = (_overlap(old[axis], new[axis]) for axis in (1, 2))
-        resized = rows @ weight.reshape(-1, *old) @ columns.T
-        return resized.flatten(1), f"resized from {old[1]} x {old[2]} cells to {new[1]} x {new[2]}"
-    return None
-
-
-def _overlap(old: int, new: int) -> torch.Tensor:
-    """Return float ``[new, old]``, the part of each old cell that each new one covers if both divide the same length.
-
-    What is summed over an even image stays the same, since every column adds up to one.
-    """
-    edges, others = torch.arange(new + 1) * old / new, torch.arange(old + 1.0)
-    ends = torch.minimum(edges[1:, None], others[1:])
-    return (ends - torch.maximum(edges[:-1, None], others[:-1])).clamp(min=0)
-
-
-def load_weights(network: FerNetwork, checkpoint: Checkpoint, where: str) -> None:
+def load_weights(network: ExpressionNetwork, checkpoint: Checkpoint, where: str) -> None:
     """Load all weights of a checkpoint of the very same network.
 
     Raises:
         TrainError: If it is another network's.
     """
     try:
-        network.load_state_dict(checkpoint.model)
+        network.bare.load_state_dict(checkpoint.model)
     except RuntimeError as error:
         raise TrainError(
             f"{where}: weights of another network found ({str(error).splitlines()[0]}); use the run's own settings"
         ) from error
-
-
-def _plain(name: str) -> str:
-    return (canonical_name(name) or name.strip()).lower()

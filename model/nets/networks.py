@@ -1,4 +1,4 @@
-"""The networks: seven small ones of the report this project grew from, and any of timm's.
+"""The networks: seven small ones of the report this project grew from, any of timm's, and anybody's own.
 
 In: a name, the image size, the classes. Out: a module of a body (images to features), dropout, and heads.
 """
@@ -10,13 +10,15 @@ from torch import nn
 
 from ferdata.errors import OptionError
 from ferdata.optional import needs
-from ferdata.training.nets.designs import KERNEL, TIMM_PREFIX, Design, feature_map, find_design
+from ferdata.training.nets.designs import KERNEL, TIMM_PREFIX, Design, feature_map, find_design, is_own
 from ferdata.training.nets.dropout import SampleDropout
+from ferdata.training.nets.interface import ExpressionNetwork
+from ferdata.training.nets.own import make_own
 
 __all__ = ["FerNetwork", "build_network"]
 
 
-class FerNetwork(nn.Module):
+class FerNetwork(ExpressionNetwork):
     """A body that turns images into features, and heads that read expression, and valence and arousal, off them.
 
     Args:
@@ -40,7 +42,7 @@ class FerNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.body = body
-        self.flattened = flattened
+        self.flattened, self.num_features, self.has_valence_arousal = flattened, num_features, valence_arousal
         self.dropout = SampleDropout(dropout)
         self.head = nn.Linear(num_features, num_classes)
         self.va_head = nn.Linear(num_features, 2) if valence_arousal else None
@@ -48,19 +50,14 @@ class FerNetwork(nn.Module):
     def forward(
         self, images: torch.Tensor, mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return logits float ``[N, classes]``, and valence and arousal float ``[N, 2]`` in [-1, 1] with such a head.
-
-        Args:
-            images: float ``[N, C, H, W]``.
-            mask: bool ``[N, num_features]``, see :func:`model.nets.dropout.dropout_mask`.
-        """
+        """Return logits float ``[N, classes]``; with such a head, valence and arousal ``[N, 2]`` in [-1, 1]."""
         features = self.dropout(self.body(images), mask)
         return self.head(features), None if self.va_head is None else torch.tanh(self.va_head(features))
 
     @property
-    def num_parameters(self) -> int:
-        """Number of trainable and frozen parameters."""
-        return sum(parameter.numel() for parameter in self.parameters())
+    def heads(self) -> tuple[str, ...]:
+        """The heads there are."""
+        return ("head", "va_head") if self.has_valence_arousal else ("head",)
 
 
 def build_network(
@@ -72,21 +69,28 @@ def build_network(
     dropout: float | None = None,
     valence_arousal: bool = False,
     pretrained: bool = False,
-) -> FerNetwork:
+    given: nn.Module | None = None,
+) -> ExpressionNetwork:
     """Return a network with fresh weights from torch's current random state.
 
     Args:
-        name: One of ``MODEL_NAMES``, or ``timm:<name>``.
+        name: One of ``MODEL_NAMES``, ``timm:<name>``, or ``<module>:<name>`` of somebody's own code.
         size: Height and width of the images.
         num_classes: Classes.
         channels: Channels of the images.
         dropout: Share of features left out; None for the design's own.
         valence_arousal: Whether to add the second head.
         pretrained: Load timm's own weights.
+        given: A network of somebody's own, with the weights it has; ``name`` then says what it is called.
 
     Raises:
-        OptionError: If the name is unknown, the images are too small, or timm is not installed.
+        OptionError: If the name is unknown, the images are too small, timm is not installed, or somebody's own code
+            makes no such network.
     """
+    if given is not None or is_own(name):
+        return make_own(
+            name, given, size=size, num_classes=num_classes, channels=channels, valence_arousal=valence_arousal
+        )
     design = find_design(name)
     flattened = None
     if name.startswith(TIMM_PREFIX):

@@ -3,17 +3,18 @@
 import math
 
 import torch
-from torch import nn
 
 from ferdata.training.nets.designs import find_design
+from ferdata.training.nets.interface import ExpressionNetwork
+from ferdata.training.nets.layers import parameter_groups
 from ferdata.training.options import TrainOptions
 
 __all__ = ["learning_rate", "make_optimizer"]
 
 
-def make_optimizer(network: nn.Module, options: TrainOptions, device: torch.device) -> torch.optim.Optimizer:
+def make_optimizer(network: ExpressionNetwork, options: TrainOptions, device: torch.device) -> torch.optim.Optimizer:
     """Return the optimizer of everything that is not frozen."""
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    parameters = parameter_groups(network, options.lr_factors)
     if options.optimizer == "sgd":
         momentum = find_design(options.model_name).momentum if options.momentum is None else options.momentum
         return torch.optim.SGD(parameters, lr=options.lr, momentum=momentum, weight_decay=options.weight_decay)

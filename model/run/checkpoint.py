@@ -29,6 +29,9 @@ __all__ = [
     "NetworkRecord",
     "Normalisation",
     "find_checkpoint",
+    "foreign_file",
+    "is_ours",
+    "read_archive",
 ]
 
 CHECKPOINT_VERSION = 3
@@ -115,7 +118,19 @@ class Checkpoint:
         Raises:
             TrainError: If the file is missing, damaged, of another version or program, or holds less than is needed.
         """
-        record = _read_record(path)
+        record = read_archive(path)
+        if not is_ours(record):
+            raise foreign_file(path, describe_record(record))
+        return cls.of(record, path, to_resume=to_resume)
+
+    @classmethod
+    def of(cls, record: dict[str, Any], path: Path, *, to_resume: bool = False) -> Self:
+        """Return what was read from a file.
+
+        Raises:
+            TrainError: If it is of another version, damaged, or holds less than is needed.
+        """
+        _check_version(record, path)
         missing = [name for name in (*_WEIGHTS, *(_TO_RESUME if to_resume else ())) if name not in record]
         if missing:
             kind = "weights alone, as in best.pt, " if not set(_WEIGHTS) & set(missing) else "a record "
@@ -152,22 +167,33 @@ def find_checkpoint(run: str | os.PathLike[str]) -> Path:
     return found[0]
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def read_archive(path: Path) -> Any:
+    """Return what is in a file of torch's that holds tensors and plain values, ours or another program's.
+
+    Raises:
+        TrainError: If it is missing, damaged or something else.
+    """
     try:
         if found := describe_file(path):
-            raise _foreign(path, found)
+            raise foreign_file(path, found)
         _check_bytes(path)
-        record: Any = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise TrainError(
             f"{path}: no such checkpoint, expected one of a run that has trained for a while; check the path"
         ) from error
     except pickle.UnpicklingError as error:
-        raise _foreign(path, "more than tensors and plain values") from error
+        raise foreign_file(path, "more than tensors and plain values") from error
     except _UNREADABLE as error:
         raise _unusable(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
-    if not isinstance(record, dict) or not ("ferdata" in record or {"standing", "dataset"} <= set(record)):
-        raise _foreign(path, describe_record(record))
+
+
+def is_ours(record: Any) -> bool:
+    """Tell whether it was ferdata that wrote what was read from a file."""
+    return isinstance(record, dict) and ("ferdata" in record or {"standing", "dataset"} <= set(record))
+
+
+def _check_version(record: dict[str, Any], path: Path) -> None:
     version = record.get("version")
     if version == 2 and isinstance(record.get("standing"), dict):
         record["state"] = {**record["standing"], "notes": record.get("notes", []), "advised": record.get("advised", [])}
@@ -177,7 +203,6 @@ def _read_record(path: Path) -> dict[str, Any]:
             f"{path}: a checkpoint of {writer} (version {version}) found, expected version {CHECKPOINT_VERSION}; "
             "go on with the ferdata that wrote it, or train again with this one"
         )
-    return record
 
 
 def _check_bytes(path: Path) -> None:
@@ -201,10 +226,11 @@ def _channels(normalisation: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
     return {name: tuple(map(float, normalisation[name])) for name in ("mean", "std")}
 
 
-def _foreign(path: Path, found: str) -> TrainError:
+def foreign_file(path: Path, found: str) -> TrainError:
+    """Return the error for a file that no run wrote."""
     return TrainError(
         f"{path}: {found} found, expected a checkpoint that ferdata wrote; name the folder of a run, or its best.pt "
-        "(published weights come with model=timm:NAME pretrained=True)"
+        "(published weights come with model=timm:NAME pretrained=True, a state_dict of another program with init_from=)"
     )
 
 

@@ -39,7 +39,7 @@ class Checkpointer:
         Raises:
             TrainError: If weights are not finite, which never reach the disk.
         """
-        weights = self._stepper.network.state_dict()
+        weights = self._stepper.network.bare.state_dict()
         if not all(bool(value.isfinite().all()) for value in weights.values() if value.is_floating_point()):
             raise self.diverged(f"weights that are not finite after step {state.step}", state.step)
         self._ranks.from_first(lambda: self._checkpoint(state, to_resume=name == LAST_NAME).write(self._folder / name))
@@ -106,7 +106,7 @@ class Checkpointer:
         stepper, index, options = self._stepper, self._loader.index, self._options
         normalise = Normalize.of(index)
         return Checkpoint(
-            model=stepper.network.state_dict(),
+            model=stepper.network.bare.state_dict(),
             network=NetworkRecord(
                 name=options.model_name,
                 size=options.input_size(index.spec.shape),

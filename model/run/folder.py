@@ -47,10 +47,7 @@ def make_run(options: TrainOptions, ranks: Ranks, *, source: str) -> Path:
     Raises:
         TrainError: If a run of that name is there already.
     """
-    name = (
-        options.name
-        or f"{options.model_name.replace(':', '-').replace('/', '-')}-{source}-{time.strftime('%Y%m%d-%H%M%S')}"
-    )
+    name = options.name or f"{options.short_name}-{source}-{time.strftime('%Y%m%d-%H%M%S')}"
     path = Path(options.out) / name
     if options.name is None:
         while path.exists():

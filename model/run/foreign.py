@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
-__all__ = ["describe_file", "describe_record"]
+__all__ = ["SAFETENSORS", "describe_file", "describe_record"]
+
+SAFETENSORS = "a safetensors file"
 
 _MAGIC = {
     b"\x89HDF": "an HDF5 file, as Keras writes",
@@ -37,7 +39,7 @@ def describe_file(path: Path) -> str | None:
             else f"a zip archive of something else ({names[0][:60]!r} in it)"
         )
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size:
-        return "a safetensors file"
+        return SAFETENSORS
     return next((text for magic, text in _MAGIC.items() if head.startswith(magic)), None)
 
 

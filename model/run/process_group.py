@@ -131,11 +131,17 @@ class Ranks:
                 f"expected all of them until the end; see what killed it (memory, a scheduler), then {advice()}"
             ) from error
 
-    def wrap(self, network: nn.Module) -> nn.Module:
-        """Return the network so that a backward pass averages gradients over ranks."""
+    def wrap(self, network: nn.Module, *, some_unused: bool = False) -> nn.Module:
+        """Return the network so that a backward pass averages gradients over ranks.
+
+        Args:
+            network: The network.
+            some_unused: Whether parts of it get no gradients, which would be waited for.
+        """
         if self.world_size == 1:
             return network
-        return DistributedDataParallel(network, device_ids=[self.device.index] if self.device.type == "cuda" else None)
+        devices = [self.device.index] if self.device.type == "cuda" else None
+        return DistributedDataParallel(network, device_ids=devices, find_unused_parameters=some_unused)
 
     def without_sync(self, network: nn.Module) -> AbstractContextManager[Any]:
         """Return a block in which backward passes keep gradients to this rank."""

@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from torch import nn
 
 from ferdata.program import as_typed
 from ferdata.training.report.scores import SplitScores
 
-__all__ = ["EpochStatus", "RichProgress", "StepStatus", "TrainProgress"]
+__all__ = ["EpochCallback", "EpochStatus", "RichProgress", "StepStatus", "TrainProgress"]
 
 _VAL_FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "loss", "ccc", "rmse")
 
@@ -86,6 +88,22 @@ class TrainProgress(Protocol):
 
     def on_note(self, text: str) -> None:
         """Take a sentence for the user."""
+
+
+class EpochCallback(Protocol):
+    """What is done with the network after each epoch: pictures, figures of one's own, copies of weights."""
+
+    def __call__(self, network: nn.Module, epoch: int, run: Path) -> None:
+        """Look at the network, which is in evaluation mode, without gradients, on the run's device.
+
+        It is called on the first rank, when the epoch's figures and checkpoints are on the disk. What it changes in the
+        network, the run goes on with, but not one that is resumed from here. It must not wait for other ranks.
+
+        Args:
+            network: The network; a module of somebody's own as it was given.
+            epoch: Which one has ended, counted from 0.
+            run: The run's folder.
+        """
 
 
 class RichProgress:

@@ -10,7 +10,8 @@ from train_helpers import small_checkpoint
 
 from ferdata.errors import TrainError
 from ferdata.labels import AFFECTNET_7, AFFECTNET_8, RAFDB_BASIC
-from ferdata.training.nets.initial_weights import map_head, start_from
+from ferdata.training.nets.heads import map_head
+from ferdata.training.nets.initial_weights import start_from
 from ferdata.training.nets.networks import FerNetwork, build_network
 from ferdata.training.run.checkpoint import Checkpoint, find_checkpoint
 

@@ -30,7 +30,11 @@ from ferdata.training.run.resumption import resumed_options
         ({"amp": "fp8"}, r"amp: 'fp8' found"),
         ({"augment": ("flip", "flip")}, r"augment: flip, flip found"),
         ({"augment": ("blur",)}, r"augment: blur found, expected each of flip, crop, color"),
-        ({"freeze": True}, r"freeze: .*stay random"),
+        ({"model": "basic1", "freeze": True}, r"freeze: .*stay random"),
+        ({"lr_factors": ("backbone",)}, r"lr_factors: 'backbone' found, expected names and a factor above 0"),
+        ({"lr_factors": ("body.*=0",)}, r"lr_factors: 'body.\*=0' found"),
+        ({"model": "nets:make", "dropout": 0.5}, r"dropout=0.5: found with nets:make, expected a network of ours"),
+        ({"model": "nets:make", "pretrained": True}, r"pretrained: found with nets:make"),
         ({"init_from": "a", "pretrained": True}, r"init_from and pretrained"),
         ({"limit": 0}, r"limit: 0 found"),
         ({"va_weight": 0.5}, r"va_weight: 0.5 found without a head that it weighs, expected valence_arousal with it"),
@@ -54,7 +58,15 @@ def test_a_setting_out_of_range_is_refused_by_name(setting: dict[str, object], t
 def test_settings_come_back_from_json_as_they_went() -> None:
     """A resumed run reads its settings from the folder; a value that changes on the way would change the run."""
     options = TrainOptions(
-        shards="s", model="mod3", sampling={"Happy": 1.0, "Fear": 2.5}, augment=("color",), size=96, momentum=0.8
+        shards="s",
+        model="mod3",
+        sampling={"Happy": 1.0, "Fear": 2.5},
+        augment=("color",),
+        size=96,
+        momentum=0.8,
+        init_from="/a",
+        freeze="body.0.*",
+        lr_factors=("backbone=0.1",),
     )
 
     record = json.loads(json.dumps(options.to_json()))
