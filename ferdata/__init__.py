@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from ferdata.training import convert, load_run
     from ferdata.training.evaluation.evaluate import evaluate
     from ferdata.training.evaluation.options import EvaluateOptions
+    from ferdata.training.explanation.explain import explain
+    from ferdata.training.explanation.options import ExplainOptions
     from ferdata.training.prediction.options import PredictOptions
     from ferdata.training.prediction.predict import predict
 
@@ -61,6 +63,7 @@ __all__ = [
     "ColorJitter",
     "Compose",
     "EvaluateOptions",
+    "ExplainOptions",
     "FerdataError",
     "HorizontalFlip",
     "IngestError",
@@ -90,6 +93,7 @@ __all__ = [
     "decode",
     "describe",
     "evaluate",
+    "explain",
     "export",
     "load_run",
     "make_codec",
@@ -105,6 +109,7 @@ __all__ = [
 
 _HOMES = {
     "EvaluateOptions": "ferdata.training.evaluation.options",
+    "ExplainOptions": "ferdata.training.explanation.options",
     "IngestOptions": "ferdata.ingest",
     "PredictOptions": "ferdata.training.prediction.options",
     "ScanOptions": "ferdata.sources.options",
@@ -113,6 +118,7 @@ _HOMES = {
     "convert": "ferdata.training",
     "describe": "ferdata.dataset.info",
     "evaluate": "ferdata.training.evaluation.evaluate",
+    "explain": "ferdata.training.explanation.explain",
     "export": "ferdata.dataset.export",
     "load_run": "ferdata.training",
     "make_codec": "ferdata.format",

@@ -136,7 +136,8 @@ class TrainedNetwork(nn.Module):
         settings = self.transform.get("settings")
         return Transform.of(settings if isinstance(settings, dict) else {}, where="predict: the run's checkpoint")
 
-    def _run(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def prepare(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images uint8 ``[N, C, H, W]`` as ``network`` takes them: resized and normalised, float."""
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != len(self.mean):
             raise OptionError(
                 f"images: {images.dtype} {list(images.shape)} found, expected torch.uint8 [N, {len(self.mean)}, H, W], "
@@ -144,7 +145,10 @@ class TrainedNetwork(nn.Module):
             )
         if tuple(images.shape[2:]) != self.size:
             images = self._resize(images, _NO_CONTEXT)
-        outputs: tuple[torch.Tensor, torch.Tensor | None] = self.network(self._normalise(images, _NO_CONTEXT))
+        return self._normalise(images, _NO_CONTEXT)
+
+    def _run(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        outputs: tuple[torch.Tensor, torch.Tensor | None] = self.network(self.prepare(images))
         return outputs
 
 

@@ -31,6 +31,7 @@ VERBS = {
     "train": ["--shards", "{tmp}/shards"],
     "convert": ["{tmp}/shards", "--out", "{tmp}/out.onnx"],
     "evaluate": ["{tmp}/shards", "--shards", "{tmp}/shards"],
+    "explain": ["{tmp}/shards"],
 }
 
 

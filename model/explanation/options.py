@@ -1,0 +1,57 @@
+"""What an explanation is asked to show. In: keyword arguments. Out: a frozen, checked :class:`ExplainOptions`."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from ferdata.errors import OptionError
+from ferdata.parallel import check_workers
+from ferdata.place import expand
+from ferdata.setting import Setting, check_settings
+from ferdata.store import StrPath
+
+__all__ = ["ExplainOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainOptions:
+    """What is shown of which network, on which images.
+
+    Attributes:
+        run: Folder of a run, or a checkpoint.
+
+    Example:
+        >>> ferdata.ExplainOptions(run="runs/first").split
+        'val'
+    """
+
+    run: StrPath
+    shards: Annotated[
+        StrPath | None,
+        Setting(
+            "Look at the data set in this folder or URL.", none="the run's own, the first of several", metavar="DIR"
+        ),
+    ] = None
+    split: Annotated[str, Setting("Look at this split.")] = "val"
+    out: Annotated[
+        StrPath | None, Setting("Write the page to this folder.", none="explain in the run's folder", metavar="DIR")
+    ] = None
+    limit: Annotated[
+        int | None, Setting("Look at so many samples, evenly spaced over the split.", none="all of them", least=1)
+    ] = None
+    examples: Annotated[int, Setting("Show so many of the surest hits and mistakes of each class.", least=0)] = 2
+    faces: Annotated[int, Setting("Show feature maps of so many faces.", least=1, most=32)] = 4
+    grid: Annotated[int, Setting("Cover cells of a grid of so many by so many.", least=2, most=32)] = 6
+    batch_size: Annotated[int, Setting("Take so many samples at a time.", "Machine", least=1)] = 128
+    device: Annotated[str, Setting("Compute on this device: auto, cpu, cuda or cuda:<n>.", "Machine")] = "auto"
+    num_workers: Annotated[
+        int | None,
+        Setting("Start this many loader processes.", "Machine", none="one per core, at most 8", flag="--workers"),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        check_workers(self.num_workers, least=0)
+        if self.shards is not None:
+            object.__setattr__(self, "shards", expand(self.shards))
+        if self.out is not None and "://" in str(self.out):
+            raise OptionError(f"out: {self.out} found, expected a local folder; name one")
