@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from ferdata.training.explanation.result import Layer
-from ferdata.training.nets.networks import FerNetwork
+from ferdata.training.nets.interface import ExpressionNetwork
 
-__all__ = ["activations", "first_filters", "last_maps", "list_layers", "spatial_convolutions"]
+__all__ = ["activations", "answer", "first_filters", "last_maps", "list_layers", "spatial_convolutions"]
 
 
-def list_layers(network: FerNetwork, image: torch.Tensor) -> tuple[Layer, ...]:
+def list_layers(network: ExpressionNetwork, image: torch.Tensor) -> tuple[Layer, ...]:
     """Return every layer in the order in which an image float ``[1, C, H, W]`` meets it, each once.
 
     Parameters that no layer holds (a class token, say) are a last row of their own.
@@ -33,7 +33,7 @@ def list_layers(network: FerNetwork, image: torch.Tensor) -> tuple[Layer, ...]:
     return (*rows.values(), *([Layer(name="others", kind="", shape=(), parameters=rest)] if rest else []))
 
 
-def spatial_convolutions(network: FerNetwork, image: torch.Tensor) -> dict[str, nn.Conv2d]:
+def spatial_convolutions(network: ExpressionNetwork, image: torch.Tensor) -> dict[str, nn.Conv2d]:
     """Return the convolutions that make maps of more than one cell of an image, by name, in order."""
     found: dict[str, nn.Conv2d] = {}
 
@@ -45,7 +45,7 @@ def spatial_convolutions(network: FerNetwork, image: torch.Tensor) -> dict[str, 
     return found
 
 
-def last_maps(network: FerNetwork, image: torch.Tensor) -> tuple[str, nn.Module] | None:
+def last_maps(network: ExpressionNetwork, image: torch.Tensor) -> tuple[str, nn.Module] | None:
     """Return the layer that ends the last convolution's maps: its normalisation and activation, if they are layers."""
     ends: list[tuple[str, nn.Module]] = []
     shape: torch.Size | None = None
@@ -64,7 +64,7 @@ def last_maps(network: FerNetwork, image: torch.Tensor) -> tuple[str, nn.Module]
     return ends[-1] if ends else None
 
 
-def activations(network: FerNetwork, images: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
+def activations(network: ExpressionNetwork, images: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
     """Return what layers make of images float ``[N, C, H, W]``: name -> float ``[N, channels, h, w]``, on the CPU."""
     found: dict[str, torch.Tensor] = {}
     modules = dict(network.named_modules())
@@ -75,6 +75,25 @@ def activations(network: FerNetwork, images: torch.Tensor, names: Sequence[str])
         lambda name, _, output: found.setdefault(name, output.float().cpu()),
     )
     return found
+
+
+def answer(network: ExpressionNetwork, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return logits float ``[N, classes]``, and what the layer that gives them reads, float ``[N, features]``.
+
+    Of somebody else's network whose last layer is unknown, the logits themselves are the features.
+    """
+    read: list[torch.Tensor] = []
+    heads = network.heads[:1]
+    handles = [
+        network.bare.get_submodule(name).register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+        for name in heads
+    ]
+    try:
+        logits: torch.Tensor = network(images)[0]
+    finally:
+        for handle in handles:
+            handle.remove()
+    return logits, (read[-1] if read else logits).flatten(1)
 
 
 def first_filters(convolutions: Mapping[str, nn.Conv2d]) -> torch.Tensor | None:

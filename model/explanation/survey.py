@@ -15,6 +15,7 @@ from ferdata.parallel import Progress
 from ferdata.stream import Loader
 from ferdata.training.evaluation.ensemble import NO_CLASS, ClassMatch
 from ferdata.training.explanation.embedding import MOST_EMBEDDED, Projector
+from ferdata.training.explanation.layers import answer
 from ferdata.training.explanation.occlusion import REGIONS, find_scheme, grid_masks, region_masks
 from ferdata.training.explanation.options import ExplainOptions
 from ferdata.training.explanation.result import Covering
@@ -148,9 +149,8 @@ class _Pass:
         with torch.inference_mode():
             self._sum_up(images, labels)
             prepared = self._network.prepare(images)
-            features = self._network.network.body(prepared)
-            head = self._network.network.head
-            plain = head(features).float().softmax(1).cpu().numpy()
+            logits, features = answer(self._network.network, prepared)
+            plain = logits.float().softmax(1).cpu().numpy()
             self._by_cell.append(self._covered(prepared, labels, plain, self._grid.__getitem__, len(self._grid)))
             masks = self._masks(landmarks, (images.shape[2], images.shape[3]))
             has_regions = np.array([each is not None for each in masks])

@@ -15,7 +15,7 @@ from verbs import refusal, run_verb
 
 import ferdata
 from ferdata.training import train
-from ferdata.training.explanation.layers import last_maps, list_layers, spatial_convolutions
+from ferdata.training.explanation.layers import answer, last_maps, list_layers, spatial_convolutions
 from ferdata.training.explanation.occlusion import REGIONS, region_masks
 from ferdata.training.explanation.result import Explanation
 from ferdata.training.nets.networks import build_network
@@ -153,6 +153,8 @@ def test_convolutions_are_found_by_type_wherever_they_are() -> None:
 
     assert [*spatial_convolutions(network, image)] == ["body.stage.a.0"]
     assert last_maps(network, image)[0] == "body.stage.a.1"
+    logits, features = answer(network, image)
+    assert features.shape == (1, 4) and torch.equal(network.head(features), logits)
     layers = list_layers(network, image)
     assert [each.name for each in layers][:3] == ["body.stage.a.0", "body.stage.a.1", "body.squeeze"]
     assert layers[-1].name == "others" and layers[-1].parameters == 5 + 84
