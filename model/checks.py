@@ -37,6 +37,11 @@ def check_combination(options: "TrainOptions") -> None:
         raise OptionError(
             f"va_weight: {options.va_weight} found without a head that it weighs, expected valence_arousal with it"
         )
+    if options.mixup and options.valence_arousal:
+        raise OptionError(
+            f"mixup: {options.mixup} found with valence_arousal, expected one of the two, since of a mixed face "
+            "nobody knows the values; leave one out"
+        )
 
 
 def _check_numbers(options: "TrainOptions") -> None:

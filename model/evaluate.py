@@ -101,7 +101,7 @@ def evaluate(
         for batch in loader:
             actual = torch.stack([batch.valence, batch.arousal], 1)
             context = BatchContext(seed=0, epoch=0, rank=ranks.rank, positions=np.arange(len(batch.images)))
-            logits, values = run_network(network, batch.images, transform, context, options, None)
+            logits, values = run_network(network, transform(batch.images, context), options, None)
             metric.update(logits, batch.labels, values, actual)
             for number, own in enumerate(of_sets):
                 is_own = batch.set_index == number

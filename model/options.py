@@ -176,6 +176,25 @@ class TrainOptions:
     label_smoothing: Annotated[
         float, Setting("Spread this share of the target over all classes.", "Optimization", least=0, most=0.99)
     ] = 0.0
+    focal: Annotated[
+        float,
+        Setting("Let samples count less the surer they are right: focal loss of this gamma.", "Optimization", least=0),
+    ] = 0.0
+    mixup: Annotated[
+        float,
+        Setting(
+            "Mix images in pairs, and their labels, by shares drawn from Beta(this, this).", "Optimization", least=0
+        ),
+    ] = 0.0
+    ema: Annotated[
+        float,
+        Setting(
+            "Measure and keep an average of the weights, of which each step leaves this share; 0.999 is usual.",
+            "Optimization",
+            least=0,
+            most=0.999999,
+        ),
+    ] = 0.0
 
     device: Annotated[str, Setting("Train on this device: auto, cpu, cuda or cuda:<n>.", "Machine")] = "auto"
     amp: Annotated[str, Setting("Compute in this mixed precision.", "Machine", choices=("off", "bf16", "fp16"))] = "off"

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torchvision.transforms import v2
 
 from ferdata.errors import OptionError
 from ferdata.randomness import Stream
@@ -16,7 +18,7 @@ from ferdata.training.data import StepBatch
 from ferdata.training.nets.dropout import dropout_mask, sample_keys
 from ferdata.training.nets.interface import ExpressionNetwork
 from ferdata.training.nets.layers import freeze, keep_still
-from ferdata.training.nets.losses import concordance_loss, cross_entropy_sum
+from ferdata.training.nets.losses import concordance_loss, cross_entropy_sum, focal_sum
 from ferdata.training.nets.optim import learning_rate, make_optimizer
 from ferdata.training.options import TrainOptions
 from ferdata.training.run.process_group import Ranks
@@ -34,6 +36,7 @@ class Stepper:
         options: The run's settings.
         ranks: This process among those of the run.
         transform: Augments and normalises.
+        num_classes: Classes.
         weights: float ``[classes]``, weights of the classes' losses, or None.
         total_steps: Steps of the whole run, for the learning rate.
 
@@ -48,6 +51,7 @@ class Stepper:
         ranks: Ranks,
         *,
         transform: BatchTransform,
+        num_classes: int,
         weights: torch.Tensor | None,
         total_steps: int,
     ) -> None:
@@ -62,12 +66,24 @@ class Stepper:
             # statistics of the batch and not of the rank; torch has this on GPUs only
             torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         self.network = network
+        self.averaged = (
+            AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=True)  # type: ignore[no-untyped-call]
+            if options.ema
+            else None
+        )
+        self._mixup = v2.MixUp(alpha=options.mixup, num_classes=num_classes) if options.mixup else None
         self.optimizer = make_optimizer(network, options, ranks.device)
         self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=options.amp == "fp16")
         self.options, self.ranks, self.total_steps, self._transform = options, ranks, total_steps, transform
         self._weights = None if weights is None else weights.to(ranks.device)
         self._wrapped = ranks.wrap(network, some_unused=network.gives_more)
         self._run = torch.compile(self._wrapped) if options.compile else self._wrapped
+
+    @property
+    def measured(self) -> ExpressionNetwork:
+        """The network that is measured and kept: the average of the weights, if there is one."""
+        averaged: Any = self.averaged
+        return self.network if averaged is None else averaged.module
 
     def step(self, batch: StepBatch, number: int) -> torch.Tensor:
         """Take a step and return float64 ``[3]``: this rank's part of the mean loss, samples right, samples.
@@ -90,7 +106,7 @@ class Stepper:
         """Do a step with one micro-batch (uint8 ``[n, 3, H, W]``), without other ranks; only to see whether it fits."""
         self._begin(0)
         context = BatchContext(seed=0, epoch=0, rank=0, positions=np.arange(len(images)))
-        logits, values = self._forward(self.network, images, context)
+        logits, values = self._forward(self.network, self._transform(images, context), context)
         loss = logits.float().sum() + (0 if values is None else values.float().sum())
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._end()
@@ -112,13 +128,18 @@ class Stepper:
     def _end(self) -> None:
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.network)
 
     def _backward(self, micro_batch: StepBatch) -> torch.Tensor:
         """Add a micro-batch's gradients; return its part of the step's outcome."""
         options, ranks = self.options, self.ranks
         context = BatchContext(seed=options.seed, epoch=micro_batch.epoch, rank=0, positions=micro_batch.positions)
-        logits, values = self._forward(self._run, micro_batch.images, context)
-        total = cross_entropy_sum(logits, micro_batch.labels, weights=self._weights, smoothing=options.label_smoothing)
+        inputs, labels = self._transform(micro_batch.images, context), micro_batch.labels
+        if self._mixup is not None:  # draws what the step's own seed gives
+            inputs, labels = self._mixup(inputs, labels)
+        logits, values = self._forward(self._run, inputs, context)
+        total = self._expression_loss(logits, labels)
         expression = total / options.batch_size
         loss = total if options.loss_reduction == "sum" else expression
         logged = expression.detach()
@@ -134,21 +155,25 @@ class Stepper:
             [logged.double(), correct.double(), torch.full_like(logged, len(micro_batch.labels)).double()]
         )
 
+    def _expression_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        weights, smoothing = self._weights, self.options.label_smoothing
+        if self.options.focal:
+            return focal_sum(logits, labels, weights=weights, smoothing=smoothing, gamma=self.options.focal)
+        return cross_entropy_sum(logits, labels, weights=weights, smoothing=smoothing)
+
     def _forward(
-        self, run: Callable[..., Any], images: torch.Tensor, context: BatchContext
+        self, run: Callable[..., Any], inputs: torch.Tensor, context: BatchContext
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         mask = None
         if self.network.dropout.probability > 0:
-            keys = sample_keys(context.seed, context.epoch, context.positions).to(images.device, non_blocking=True)
+            keys = sample_keys(context.seed, context.epoch, context.positions).to(inputs.device, non_blocking=True)
             mask = dropout_mask(keys, self.network.num_features, self.network.dropout.probability)
-        return run_network(run, images, self._transform, context, self.options, mask)
+        return run_network(run, inputs, self.options, mask)
 
 
 def run_network(
     run: Callable[..., Any],
-    images: torch.Tensor,
-    transform: BatchTransform,
-    context: BatchContext,
+    inputs: torch.Tensor,
     options: TrainOptions,
     mask: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -156,15 +181,12 @@ def run_network(
 
     Args:
         run: The network, however it is wrapped.
-        images: uint8 ``[N, 3, H, W]``.
-        transform: Normalises, and augments in training.
-        context: Where the samples stand.
+        inputs: Normalised images, float ``[N, 3, H, W]``.
         options: The run's settings.
         mask: Which features dropout leaves; None outside training.
     """
-    inputs = transform(images, context)
     if options.channels_last:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(images.device.type, _AMP_TYPES.get(options.amp), enabled=options.amp != "off"):
+    with torch.autocast(inputs.device.type, _AMP_TYPES.get(options.amp), enabled=options.amp != "off"):
         logits, values = run(inputs, mask)
     return logits, values

@@ -22,6 +22,7 @@ from ferdata.training.data import TrainData, open_evaluation, resize_of
 from ferdata.training.nets.augment import evaluation_transform, training_transform
 from ferdata.training.nets.designs import OBJECT_PREFIX
 from ferdata.training.nets.initial_weights import load_weights, make_network
+from ferdata.training.nets.interface import ExpressionNetwork
 from ferdata.training.nets.losses import class_weights
 from ferdata.training.nets.optim import learning_rate
 from ferdata.training.options import TrainOptions
@@ -143,6 +144,7 @@ class _Trainer:
             options,
             ranks,
             transform=training_transform(options, self.index),
+            num_classes=len(self.index.classes),
             weights=class_weights(self.data.class_counts) if options.class_weights else None,
             total_steps=self.total_steps,
         )
@@ -221,7 +223,7 @@ class _Trainer:
         """Measure the network on the val split, and keep its weights."""
         clock = self.clock
         self.state = state = self.state.timed(clock)
-        val = None if self.val is None else self._evaluate(self.val, "val")
+        val = None if self.val is None else self._evaluate(self.stepper.measured, self.val, "val")
         status = EpochStatus(
             epoch=epoch,
             epochs=self.options.epochs,
@@ -250,9 +252,9 @@ class _Trainer:
         if self.progress is not None:
             self.progress.on_epoch(status)
         for callback in self.callbacks:
-            self.network.eval()
+            network = self.stepper.measured.eval()
             with torch.no_grad():
-                callback(self.network.bare, epoch, self.path)
+                callback(network.bare, epoch, self.path)
         self.notes.tell(note)
         self._stop_if_asked()
 
@@ -271,7 +273,8 @@ class _Trainer:
         for split in self.index.splits:
             self._stop_if_asked()
             with self._open(split) as loader:
-                evaluation = self._evaluate(loader, split, num_mistakes=NUM_MISTAKES if split == main_split else 0)
+                wanted = NUM_MISTAKES if split == main_split else 0
+                evaluation = self._evaluate(self.network, loader, split, num_mistakes=wanted)
             scores[split] = evaluation.scores
             set_scores |= {split: evaluation.by_set} if evaluation.by_set else {}
             mistakes += evaluation.mistakes
@@ -322,9 +325,9 @@ class _Trainer:
             resident=resident,
         )
 
-    def _evaluate(self, loader: Loader, split: str, num_mistakes: int = 0) -> Evaluation:
+    def _evaluate(self, network: ExpressionNetwork, loader: Loader, split: str, num_mistakes: int = 0) -> Evaluation:
         evaluation = evaluate(
-            self.network,
+            network,
             loader,
             transform=self.eval_transform,
             options=self.options,

@@ -71,7 +71,15 @@ def measure_throughput(options: TrainOptions, *, steps: int, rounds: int) -> Thr
     ranks = join_ranks(options.device)
     network, _ = make_network(options, shape=index.spec.shape, classes=index.classes, resumes=False)
     transform, total_steps = training_transform(options, index), steps * (rounds + 1)
-    stepper = Stepper(network, options, ranks, transform=transform, weights=None, total_steps=total_steps)
+    stepper = Stepper(
+        network,
+        options,
+        ranks,
+        transform=transform,
+        num_classes=len(index.classes),
+        weights=None,
+        total_steps=total_steps,
+    )
     data = TrainData(options, ranks)
     try:
         batches = _endless(data)

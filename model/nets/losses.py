@@ -1,4 +1,4 @@
-"""Losses: cross-entropy as a sum that the caller divides, and concordance for valence and arousal.
+"""Losses: cross-entropy and focal loss as sums that the caller divides, and concordance for valence and arousal.
 
 In: a network's outputs and the targets. Out: scalars with gradients. Padding rows and samples without values count for
 nothing; masks are multiplied and not indexed with, so that a GPU is never waited for.
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from ferdata.stream import IGNORED_LABEL
 
-__all__ = ["class_weights", "concordance_loss", "cross_entropy_sum"]
+__all__ = ["class_weights", "concordance_loss", "cross_entropy_sum", "focal_sum"]
 
 
 def class_weights(counts: Sequence[float]) -> torch.Tensor:
@@ -30,11 +30,33 @@ def cross_entropy_sum(
 ) -> torch.Tensor:
     """Return the sum of the (weighted) cross-entropies over the rows that are no padding.
 
-    A sum and not a mean, so that micro-batches and ranks add up to exactly the whole batch's loss.
+    A sum and not a mean, so that micro-batches and ranks add up to exactly the whole batch's loss. Labels are int64
+    ``[N]``, or shares of the classes, float ``[N, classes]``.
     """
     return functional.cross_entropy(
         logits.float(), labels, weight=weights, reduction="sum", ignore_index=IGNORED_LABEL, label_smoothing=smoothing
     )
+
+
+def focal_sum(
+    logits: torch.Tensor, labels: torch.Tensor, *, weights: torch.Tensor | None, smoothing: float, gamma: float
+) -> torch.Tensor:
+    """Return the sum of the focal losses ``-w (1 - p)^gamma log p`` (Lin et al. 2017, equations 4 and 5).
+
+    Where a label is shares of several classes (smoothed, mixed), it is that of each class times its share; with gamma 0
+    it is :func:`cross_entropy_sum`, which takes the same.
+    """
+    log_p = logits.float().log_softmax(1)
+    num_classes = log_p.shape[1]
+    known = torch.ones_like(log_p[:, :1])
+    if labels.ndim == 1:
+        known = (labels != IGNORED_LABEL)[:, None].float()
+        labels = functional.one_hot(labels.clamp(min=0), num_classes)
+    shares = (labels.float() * (1 - smoothing) + smoothing / num_classes) * known
+    # at p = 1 the slope of a root is infinite, and times log p it is not a number
+    rest = (-log_p.expm1()).clamp(min=torch.finfo(torch.float32).eps)
+    losses = -shares * rest**gamma * log_p
+    return (losses if weights is None else losses * weights).sum()
 
 
 def concordance_loss(predicted: torch.Tensor, actual: torch.Tensor) -> torch.Tensor:

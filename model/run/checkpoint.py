@@ -82,6 +82,7 @@ class Checkpoint:
         optimizer: State of the optimizer; None, as the next two, in weights that no run goes on from (``best.pt``).
         scaler: State of the scale of the gradients.
         loader: State of the loader: which sample is next.
+        averaged: The average of the weights, where a run keeps one; ``best.pt`` holds it as ``model``.
     """
 
     model: Mapping[str, torch.Tensor]
@@ -94,6 +95,7 @@ class Checkpoint:
     optimizer: dict[str, Any] | None = None
     scaler: dict[str, Any] | None = None
     loader: dict[str, Any] | None = None
+    averaged: dict[str, Any] | None = None
 
     def write(self, path: Path) -> None:
         """Write the file; the one that was there stays until the new one is on the disk.
@@ -146,7 +148,7 @@ class Checkpoint:
                 transform=dict(record["transform"]),
                 dataset=record["dataset"],
                 state=TrainState(**record["state"]),
-                **{name: dict(record[name]) for name in _TO_RESUME if name in record},
+                **{name: dict(record[name]) for name in (*_TO_RESUME, "averaged") if name in record},
             )
         except (TypeError, ValueError, LookupError, AttributeError) as error:
             raise _unusable(path, str(error)) from error

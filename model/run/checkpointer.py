@@ -60,6 +60,8 @@ class Checkpointer:
         try:
             self._stepper.optimizer.load_state_dict(checkpoint.optimizer)
             self._stepper.scaler.load_state_dict(checkpoint.scaler)
+            if self._stepper.averaged is not None:
+                self._stepper.averaged.load_state_dict(checkpoint.averaged or {})
         except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise TrainError(
@@ -106,7 +108,7 @@ class Checkpointer:
         stepper, index, options = self._stepper, self._loader.index, self._options
         normalise = Normalize.of(index)
         return Checkpoint(
-            model=stepper.network.bare.state_dict(),
+            model=(stepper.network if to_resume else stepper.measured).bare.state_dict(),
             network=NetworkRecord(
                 name=options.model_name,
                 size=options.input_size(index.spec.shape),
@@ -122,4 +124,5 @@ class Checkpointer:
             optimizer=stepper.optimizer.state_dict() if to_resume else None,
             scaler=stepper.scaler.state_dict() if to_resume else None,
             loader=self._loader.state_dict() if to_resume else None,
+            averaged=stepper.averaged.state_dict() if to_resume and stepper.averaged is not None else None,
         )

@@ -100,7 +100,7 @@ class EpochCallback(Protocol):
         network, the run goes on with, but not one that is resumed from here. It must not wait for other ranks.
 
         Args:
-            network: The network; a module of somebody's own as it was given.
+            network: The network, with averaged weights if the run keeps them; somebody's own module as it was given.
             epoch: Which one has ended, counted from 0.
             run: The run's folder.
         """

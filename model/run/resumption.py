@@ -54,8 +54,8 @@ def resumed_options(
         kept["name"] = folder.name
     if "out" in wanted and Path(wanted["out"]).absolute() == folder.parent:
         kept["out"] = wanted["out"]
-    # a concordance is that of a micro-batch, so other micro-batches make another loss with valence and arousal
-    free = [name for name in MACHINE_FIELDS if name != "accumulate" or not saved.valence_arousal]
+    # a concordance is that of a micro-batch, and images are mixed within one: others make another loss
+    free = [name for name in MACHINE_FIELDS if name != "accumulate" or not (saved.valence_arousal or saved.mixup)]
     clashing = [
         f"{name}={value!r} found, expected {name}={kept[name]!r}"
         for name, value in wanted.items()

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from torchvision.ops import sigmoid_focal_loss
 
-from ferdata.training.nets.losses import class_weights, concordance_loss, cross_entropy_sum
+from ferdata.training.nets.losses import class_weights, concordance_loss, cross_entropy_sum, focal_sum
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -35,6 +36,36 @@ def test_padding_rows_count_for_nothing() -> None:
     assert float(cross_entropy_sum(logits, labels, weights=None, smoothing=0)) == pytest.approx(
         float(functional.cross_entropy(logits[:2], labels[:2], reduction="sum"))
     )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_focal_loss_of_gamma_zero_is_cross_entropy(weighted: bool, smoothing: float, mixed: bool) -> None:
+    """With all that goes with it: class weights, smoothed and mixed labels, padding."""
+    torch.manual_seed(0)
+    logits, labels = torch.randn(12, 5), torch.arange(12) % 5
+    labels[3] = labels[3] if mixed else -100
+    targets = 0.3 * functional.one_hot(labels) + 0.7 * functional.one_hot(labels.roll(1)) if mixed else labels
+    weights = torch.tensor([0.5, 1.0, 2.0, 0.25, 3.0]) if weighted else None
+
+    found = focal_sum(logits, targets, weights=weights, smoothing=smoothing, gamma=0)
+
+    expected = cross_entropy_sum(logits, targets, weights=weights, smoothing=smoothing)
+    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_focal_loss_of_two_classes_is_torchvision_s_and_finite_where_the_network_is_certain() -> None:
+    """A softmax over (0, x) is a sigmoid of x; the slope of a root at zero is infinite."""
+    logits, labels = torch.linspace(-4, 4, 9), torch.arange(9) % 2
+    expected = sigmoid_focal_loss(logits, labels.float(), alpha=-1, gamma=2, reduction="sum")
+
+    found = focal_sum(torch.stack([torch.zeros(9), logits], 1), labels, weights=None, smoothing=0, gamma=2)
+
+    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+    certain = torch.tensor([[200.0, 0.0]], requires_grad=True)
+    focal_sum(certain, torch.tensor([0]), weights=None, smoothing=0, gamma=0.5).backward()
+    assert certain.grad is not None and certain.grad.isfinite().all()
 
 
 def test_class_weights_are_inverse_frequencies_with_a_mean_of_one_over_samples() -> None:
