@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from ferdata.training.explanation.options import ExplainOptions
     from ferdata.training.prediction.options import PredictOptions
     from ferdata.training.prediction.predict import predict
+    from ferdata.training.prediction.predict_video import predict_video
 
 __version__ = "0.1.0"
 
@@ -99,6 +100,7 @@ __all__ = [
     "make_codec",
     "open_dataset",
     "predict",
+    "predict_video",
     "preview",
     "read_index",
     "recode",
@@ -123,6 +125,7 @@ _HOMES = {
     "load_run": "ferdata.training",
     "make_codec": "ferdata.format",
     "predict": "ferdata.training.prediction.predict",
+    "predict_video": "ferdata.training.prediction.predict_video",
     "preview": "ferdata.dataset.preview",
     "read_index": "ferdata.format",
     "recode": "ferdata.dataset.recode",

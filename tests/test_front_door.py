@@ -15,8 +15,9 @@ import ferdata
 from ferdata.errors import OptionError
 from ferdata.ingest.target import check_apart
 from ferdata.stream import FIELDS
-from ferdata.synth import write_synthetic
+from ferdata.synth import draw_face, write_synthetic
 from ferdata.training import TrainOptions, train
+from ferdata.training.prediction.frames import writing
 
 
 def imported_for_types() -> set[str]:
@@ -99,6 +100,9 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
         name="first",
     )
     train(options)
+    with writing(str(folder / "clip.mp4"), (48, 48)) as write:
+        for number in range(5):
+            write(draw_face(number, number, 48).image, number / 10)
     return folder
 
 

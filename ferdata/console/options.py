@@ -188,7 +188,7 @@ MaybeFileOut = Annotated[
     typer.Option(
         "--out",
         metavar="FILE",
-        help="Write the table to this file (csv); - for standard output.",
+        help="Write the table to this file (csv; an mp4 file of a video); - for standard output.",
         callback=_file("--out"),
     ),
 ]

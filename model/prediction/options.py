@@ -7,9 +7,10 @@ from typing import Annotated
 from ferdata.errors import OptionError
 from ferdata.place import expand
 from ferdata.setting import Setting, check_settings
-from ferdata.store import StrPath
+from ferdata.sources.files.listing import is_image_at
+from ferdata.store import Store, StrPath, folder_and_name
 
-__all__ = ["PredictOptions"]
+__all__ = ["PredictOptions", "is_video"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +19,8 @@ class PredictOptions:
 
     Attributes:
         runs: Folders of runs, or checkpoints; several are an ensemble.
-        source: An image, or a folder of images.
-        out: The table to write, ``-`` for standard output.
+        source: An image, a folder of images, or a video.
+        out: The table to write, ``-`` for standard output; of a video also one that ends in ``.mp4``.
 
     Example:
         >>> ferdata.PredictOptions(runs=["runs/first"], source="photographs").batch_size
@@ -47,6 +48,9 @@ class PredictOptions:
         int,
         Setting("Look for faces in pictures shrunk to this longer side; fewer pixels are faster.", "Faces", least=32),
     ] = 640
+    smoothing: Annotated[
+        float, Setting("Average over about so many seconds of a video to both sides; 0 for none.", "Videos", least=0)
+    ] = 0.2
     batch_size: Annotated[int, Setting("Take so many pictures at a time.", "Machine", least=1)] = 128
     device: Annotated[str, Setting("Compute on this device: auto, cpu, cuda or cuda:<n>.", "Machine")] = "auto"
 
@@ -55,3 +59,11 @@ class PredictOptions:
         if isinstance(self.runs, str) or not self.runs:
             raise OptionError(f"runs: {self.runs!r} found, expected a list of one run or more")
         object.__setattr__(self, "source", expand(self.source))
+
+
+def is_video(source: StrPath) -> bool:
+    """Tell whether a path is neither a folder's nor an image's."""
+    if Store(source).is_dir():
+        return False
+    store, name = folder_and_name(str(source))
+    return not is_image_at(store, "", name)

@@ -24,7 +24,7 @@ from ferdata.training.run.process_group import find_device
 if TYPE_CHECKING:
     from ferdata.training.prediction.faces import FaceCutter
 
-__all__ = ["predict"]
+__all__ = ["cutter_of", "predict"]
 
 
 def predict(options: PredictOptions, *, progress: Progress | None = None) -> PredictResult:
@@ -51,7 +51,7 @@ def predict(options: PredictOptions, *, progress: Progress | None = None) -> Pre
     names = tuple(map(str, options.runs))
     predictor = Predictor([load_run(run).to(device) for run in names])
     root, paths, notes = _find(str(options.source))
-    cutter = _cutter(options) if options.faces else None
+    cutter = cutter_of(options) if options.faces else None
     rows: list[Row] = []
     done = 0
     remaining = iter(paths)
@@ -73,7 +73,8 @@ def predict(options: PredictOptions, *, progress: Progress | None = None) -> Pre
     return result
 
 
-def _cutter(options: PredictOptions) -> "FaceCutter":
+def cutter_of(options: PredictOptions) -> "FaceCutter":
+    """Return what finds faces and cuts them out as these options say."""
     from ferdata.training.prediction.faces import FaceCutter
 
     return FaceCutter(

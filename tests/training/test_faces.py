@@ -16,7 +16,8 @@ from ferdata.images.transform import Transform, TransformOptions
 from ferdata.synth import draw_face
 from ferdata.training import load_run
 from ferdata.training.nets.networks import build_network
-from ferdata.training.prediction.faces import FaceFinder, cut_face, overlap
+from ferdata.training.prediction.boxes import overlap
+from ferdata.training.prediction.faces import FaceFinder, cut_face
 
 SIDE, PLACES = 120, ((20, 60), (190, 30))
 

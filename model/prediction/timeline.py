@@ -1,0 +1,138 @@
+"""What a video shows over time: a row for every face of every frame, as a table, in words, and drawn on the frames."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image, ImageDraw
+
+from ferdata.dataset.lettering import load_font, with_font
+from ferdata.training.prediction.prediction import Prediction
+from ferdata.training.prediction.result import figures_of
+
+if TYPE_CHECKING:
+    from ferdata.training.prediction.faces import Face
+
+__all__ = ["Moment", "Timeline", "annotate"]
+
+_MOST_TOLD = 10
+_COLORS = ("#2f6fde", "#e8762c", "#1b998b", "#b5179e")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """One face in one frame.
+
+    Attributes:
+        frame: Its number, from 0.
+        seconds: When it is shown.
+        track: Whose face it is: the same number as long as it is followed.
+        face: The face; None if frames were taken whole.
+        prediction: Smoothed over the moments of its track.
+    """
+
+    frame: int
+    seconds: float
+    track: int
+    face: "Face | None"
+    prediction: Prediction
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        face = {} if self.face is None else {"box": list(self.face.box), "score": self.face.score}
+        record = {"frame": self.frame, "seconds": self.seconds, "track": self.track}
+        return record | face | self.prediction.to_json()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """What runs say of a video.
+
+    Attributes:
+        runs: The runs.
+        source: The video.
+        classes: Names, in the order of the table's columns.
+        moments: In the order of the frames; in a frame, the largest face first.
+        num_frames: Of all frames, with and without faces.
+        frames_per_second: At which they were looked at.
+        notes: Sentences for the user.
+        files: What was written.
+    """
+
+    runs: tuple[str, ...]
+    source: str
+    classes: tuple[str, ...]
+    moments: tuple[Moment, ...]
+    num_frames: int
+    frames_per_second: float
+    notes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    def by_track(self) -> dict[int, list[Moment]]:
+        """Return the moments of each face, the one that is seen longest first."""
+        found: dict[int, list[Moment]] = {}
+        for moment in self.moments:
+            found.setdefault(moment.track, []).append(moment)
+        return dict(sorted(found.items(), key=lambda pair: (-len(pair[1]), pair[0])))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return {
+            "runs": list(self.runs),
+            "source": self.source,
+            "classes": list(self.classes),
+            "num_frames": self.num_frames,
+            "frames_per_second": self.frames_per_second,
+            "moments": [moment.to_json() for moment in self.moments],
+            "notes": list(self.notes),
+        }
+
+    def to_csv(self) -> str:
+        """Return the table: frame, seconds, track, box, label, probabilities, valence, arousal."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        box = ["x", "y", "width", "height", "score"] if any(each.face for each in self.moments) else []
+        writer.writerow(["frame", "seconds", "track", *box, "label", *self.classes, "valence", "arousal"])
+        for each in self.moments:
+            place = [] if each.face is None else [*(f"{edge:.1f}" for edge in each.face.box), f"{each.face.score:.3f}"]
+            figures = figures_of(each.prediction, self.classes)
+            writer.writerow([each.frame, f"{each.seconds:.3f}", each.track, *place, *figures])
+        return buffer.getvalue()
+
+    def describe(self) -> str:
+        """Return a line for each of the faces that are seen longest, and what was written."""
+        seen = len({moment.frame for moment in self.moments})
+        lines = [
+            f"{self.num_frames:,} frames at {self.frames_per_second:,.1f} frames/s, "
+            f"{seen / max(1, self.num_frames):.1%} with a face"
+        ]
+        for track, moments in list(self.by_track().items())[:_MOST_TOLD]:
+            counts = Counter(moment.prediction.label for moment in moments)
+            shares = ", ".join(f"{name} {count / len(moments):.0%}" for name, count in counts.most_common())
+            lines.append(f"face {track}, {moments[0].seconds:.1f} to {moments[-1].seconds:.1f} s: {shares}")
+        if (more := len(self.by_track()) - _MOST_TOLD) > 0:
+            lines.append(f"and {more:,} faces that are seen for less long")
+        return "\n".join([*lines, *(f"wrote {file}" for file in self.files)])
+
+
+def annotate(image: Image.Image, moments: Sequence[Moment]) -> Image.Image:
+    """Return a frame with a box around each face, and what it shows."""
+    drawn = image.copy()
+    pen = ImageDraw.Draw(drawn)
+    for moment in moments:
+        color = _COLORS[moment.track % len(_COLORS)]
+        found = moment.prediction
+        x, y, width, height = moment.face.box if moment.face is not None else (0, 0, *image.size)
+        line = max(1, round(max(width, height) / 80))
+        pen.rectangle((x, y, x + width - 1, y + height - 1), outline=color, width=line)
+        felt = "" if found.valence is None else f"  v {found.valence:+.1f} a {found.arousal:+.1f}"
+        text, font_path = with_font(f"{found.label} {found.probabilities[found.label]:.0%}{felt}")
+        font = load_font(font_path, max(10, round(max(width, height) / 10)))
+        left, _, right, bottom = pen.textbbox((0, 0), text, font=font)
+        top = y - bottom - 4 if y >= bottom + 4 else y + line
+        pen.rectangle((x, top, x + right - left + 6, top + bottom + 4), fill=color)
+        pen.text((x + 3, top + 1), text, fill="white", font=font)
+    return drawn

@@ -1,0 +1,149 @@
+"""Videos: a face that changes its expression on a known timeline is found, followed and read."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from train_helpers import small_options
+from verbs import refusal, run_verb
+
+import ferdata
+from ferdata.synth import draw_face
+from ferdata.synth.face.face import render
+from ferdata.synth.face.framing import crop_camera
+from ferdata.synth.face.people import sample_portrait
+from ferdata.training import train
+from ferdata.training.prediction.frames import Video, writing
+from ferdata.training.prediction.tracks import Tracker, smooth
+
+CLASSES = {"Happy": 1, "Sad": 2, "Anger": 6}
+TIMELINE = ("Happy", "Anger", "Sad")
+SIDE, FPS = 120, 10
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that has seen a few hundred drawn faces of three expressions, and knows three in four."""
+    root = tmp_path_factory.mktemp("run")
+    for name, label in CLASSES.items():
+        for number in range(150):
+            path = root / "source" / "train" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draw_face(label, 1000 + number, 48).image.save(path, compress_level=1)
+    ferdata.shard(
+        ferdata.IngestOptions(source="folder", src=root / "source", out=root / "s", size=48, num_workers=1, val=0.1)
+    )
+    return Path(train(small_options(str(root / "s"), root, epochs=6, name="r", lr=2e-3)).run)
+
+
+def frames(seed: int = 24) -> list[Image.Image]:
+    """Three seconds of one person, a second for each expression, shown in its various ways, moving to the right."""
+    rest = sample_portrait(0, seed)
+    found = []
+    for number in range(len(TIMELINE) * FPS):
+        label = CLASSES[TIMELINE[number // FPS]]
+        portrait = replace(rest, label=label, expression=sample_portrait(label, seed + number // 3).expression)
+        picture = Image.new("RGB", (321, 240), (120, 110, 100))
+        picture.paste(render(portrait, crop_camera(portrait, SIDE)).image, (20 + 5 * number, 60))
+        found.append(picture)
+    return found
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    with writing(str(path), (321, 240)) as write:
+        for number, image in enumerate(frames()):
+            write(image, number / FPS)
+    return path
+
+
+def test_the_timeline_of_a_drawn_video_is_recovered(run: Path, clip: Path, tmp_path: Path) -> None:
+    """It is one face throughout, found in 95 frames of 100, and read as it was drawn in 80 of 100 of these."""
+    printed = run_verb(
+        "predict", run, clip, "--faces", "--out", tmp_path / "t.mp4", "--json", tmp_path / "t.json", "--device", "cpu"
+    )
+
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
+    assert len(rows) >= 0.95 * 30 and {row["track"] for row in rows} == {"0"}
+    right = [row["label"] == TIMELINE[int(row["frame"]) // FPS] for row in rows]
+    assert np.mean(right) >= 0.8
+    for row in rows:
+        assert float(row["seconds"]) == pytest.approx(int(row["frame"]) / FPS, abs=0.002)
+        assert float(row["x"]) + float(row["width"]) / 2 == pytest.approx(20 + 5 * int(row["frame"]) + SIDE / 2, abs=12)
+        assert sum(float(row[name]) for name in CLASSES) == pytest.approx(1, abs=1e-5)
+    assert printed.startswith("30 frames at ") and f"wrote {tmp_path / 't.png'}" in printed.replace("\n", " ")
+    assert json.loads((tmp_path / "t.json").read_text())["num_frames"] == 30
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.csv", "t.json", "t.mp4", "t.png"]
+    drawn = list(Video(str(tmp_path / "t.mp4")))
+    assert [round(frame.seconds, 2) for frame in drawn] == [number / FPS for number in range(30)]
+    assert drawn[0].image.size == (320, 240)
+    changed = np.abs(np.asarray(drawn[5].image, int) - np.asarray(frames()[5].crop((0, 0, 320, 240)), int)).max(2) > 60
+    assert changed[:, :40].sum() < 60 and changed.sum() > 300  # a box around the face, and nothing elsewhere
+
+
+def test_frames_may_be_taken_whole(run: Path, clip: Path) -> None:
+    """As of clips that were cut to faces before: one track, no detector; without smoothing each frame stands alone."""
+    options = ferdata.PredictOptions(runs=[run], source=clip, smoothing=0, batch_size=7, device="cpu")
+
+    timeline = ferdata.predict_video(options)
+
+    wanted = ferdata.load_run(run).predict(frame.image for frame in Video(str(clip)))
+    assert [moment.frame for moment in timeline.moments] == list(range(30))
+    for moment, one in zip(timeline.moments, wanted, strict=True):
+        assert moment.prediction.probabilities == pytest.approx(one.probabilities, abs=1e-5)
+        assert (moment.track, moment.face) == (0, None)
+
+
+def test_what_is_no_video_is_refused(run: Path, clip: Path, tmp_path: Path) -> None:
+    """In a line, before anything is written."""
+    (tmp_path / "notes.txt").write_text("nothing to see")
+    assert "expected an image, a folder of images, or a video that FFmpeg decodes" in refusal(
+        "predict", run, tmp_path / "notes.txt"
+    )
+    assert "No such file or directory, expected an image" in refusal("predict", run, tmp_path / "gone.mp4")
+    assert "expected a local file that ends in .csv" in refusal("predict", run, clip, "--out", tmp_path / "t.txt")
+    assert "which is the video itself" in refusal("predict", run, clip, "--out", clip)
+    assert clip.stat().st_size > 1000
+
+
+def test_a_damaged_video_is_told_as_far_as_it_goes(run: Path, clip: Path, tmp_path: Path) -> None:
+    """And a note says how far that is: a timeline that merely ends looks like a short film."""
+    data = bytearray(clip.read_bytes())
+    data[len(data) * 4 // 10 : len(data) * 6 // 10] = bytes(len(data) * 6 // 10 - len(data) * 4 // 10)
+    (tmp_path / "hurt.mp4").write_bytes(data)
+
+    timeline = ferdata.predict_video(ferdata.PredictOptions(runs=[run], source=tmp_path / "hurt.mp4", device="cpu"))
+
+    assert 0 < timeline.num_frames < 30 and len(timeline.moments) == timeline.num_frames
+    assert timeline.notes[0].startswith(f"Only the first {timeline.num_frames} of 30 frames can be read: ")
+
+
+def test_a_face_keeps_its_number_while_it_is_followed() -> None:
+    """Two that move, one that is lost for a moment, one that is gone for longer and comes back as another."""
+    follow = Tracker(longest_gap=0.5)
+
+    assert follow(0.0, [(0, 0, 10, 10), (50, 0, 10, 10)]) == [0, 1]
+    assert follow(0.1, [(48, 1, 10, 10), (2, 0, 10, 10)]) == [1, 0]
+    assert follow(0.2, [(3, 0, 10, 10)]) == [0]
+    assert follow(0.5, [(4, 0, 10, 10), (47, 1, 10, 10)]) == [0, 1]
+    assert follow(0.6, [(100, 100, 9, 9)]) == [2]
+    assert follow(5.0, []) == []
+    assert follow(5.1, [(100, 100, 9, 9)]) == [3]
+
+
+def test_smoothing_is_the_mean_by_distance_in_time() -> None:
+    """To both sides, whatever the frame rate, so that a change stays where it is."""
+    seconds = np.array([0.0, 0.1, 0.25, 0.3, 1.0])
+    values = np.array([[0.0, 1.0], [1.0, 0.0], [0.5, 0.5], [0.2, 0.8], [1.0, 0.0]])
+    weights = np.exp(-np.abs(seconds[:, None] - seconds) / 0.2)
+
+    found = smooth(seconds, values, scale=0.2)
+
+    np.testing.assert_allclose(found, weights @ values / weights.sum(1, keepdims=True), rtol=1e-12)
+    np.testing.assert_allclose(found.sum(1), 1)
+    assert smooth(seconds, values, scale=0) is values
