@@ -141,6 +141,17 @@ def _loader(
         num_workers=1,
         workers="thread",
         shuffle=shuffle,
+        sampling=_class_weights(survey, samples) if shuffle else "uniform",
         seed=options.seed,
         transform=Compose([Shrink(), *transform, Normalize.of(survey.index)]),
     )
+
+
+def _class_weights(survey: Survey, samples: np.ndarray) -> dict[str, float]:
+    """Return weights halfway between uniform and balanced sampling.
+
+    Without any, networks never learn rare classes and contradict all of their labels; with balanced sampling, the few
+    wrong labels among theirs are seen so often that they are learnt (docs/audit.md).
+    """
+    names, counts = np.unique(survey.labels[samples], return_counts=True)
+    return {survey.index.classes[name]: float(count) ** 0.5 for name, count in zip(names, counts, strict=True)}
