@@ -17,7 +17,7 @@ from torch import nn
 from ferdata.errors import OptionError
 from ferdata.format import DatasetIndex, read_index
 from ferdata.parallel import Progress
-from ferdata.store import Store
+from ferdata.store import Store, StrPath
 from ferdata.stream import Loader, ShardDataset
 from ferdata.training.evaluation.ensemble import NO_CLASS, ClassMatch, Ensemble
 from ferdata.training.evaluation.options import EvaluateOptions
@@ -34,7 +34,7 @@ SHOWN_MISTAKES = 27
 
 
 def evaluate(
-    options: EvaluateOptions, *, progress: Progress | None = None, networks: Mapping[str, nn.Module] | None = None
+    options: EvaluateOptions, *, progress: Progress | None = None, networks: Mapping[StrPath, nn.Module] | None = None
 ) -> EvaluationResult:
     """Measure runs on a data set, each sample once.
 
@@ -58,7 +58,8 @@ def evaluate(
     """
     device = find_device(options.device)
     names = tuple(map(str, options.runs))
-    loaded = [load_run(run, network=(networks or {}).get(run)).to(device) for run in names]
+    given = {str(run): network for run, network in (networks or {}).items()}
+    loaded = [load_run(run, network=given.get(run)).to(device) for run in names]
     index = read_index(Store(options.shards))
     splits = _choose_splits(options, index.splits)
     match = ClassMatch.of(index.classes, [network.classes for network in loaded], all_classes=options.all_classes)

@@ -117,7 +117,7 @@ def test_a_network_given_as_an_object_is_given_again_to_go_on(shards: str, tmp_p
     assert int(right) == sum(result.scores["val"].confusion[k][k] for k in range(8))
     assert convert(run, tmp_path / "w.pt", network=own_networks.Plain(8)).difference == 0
     options = ferdata.EvaluateOptions(runs=[str(run)], shards=shards, splits=("val",), num_workers=0)
-    evaluated = ferdata.evaluate(options, networks={str(run): own_networks.Plain(8)})
+    evaluated = ferdata.evaluate(options, networks={run: own_networks.Plain(8)})
     assert evaluated.splits["val"].scores.confusion == result.scores["val"].confusion
     with pytest.raises(TrainError, match="weights of another network found"):
         load_run(run, network=own_networks.TwoHeads(8))
