@@ -254,6 +254,9 @@ class TrainOptions:
             none="a new run",
         ),
     ] = None
+    watch: Annotated[
+        bool, Setting("Draw feature maps of two faces after every epoch, as a film strip on the run's page.", "Run")
+    ] = False
     seed: Annotated[
         int,
         Setting("Draw weights, order, augmentation and dropout from this seed.", "Run", least=0, most=(1 << 63) - 1),

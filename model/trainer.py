@@ -46,6 +46,7 @@ from ferdata.training.step import Stepper
 with needs("train", "training", "tensorboard"):
     from ferdata.training.evaluate import Evaluation, evaluate
     from ferdata.training.report.write import write_report
+    from ferdata.training.run.film import Film
 
 __all__ = ["train"]
 
@@ -157,6 +158,8 @@ class _Trainer:
             RunLog(self.path, active=ranks.is_first, first_step=self.state.step, first_epoch=self.state.epoch)
         )
 
+        if options.watch and ranks.is_first:
+            self.callbacks = (*self.callbacks, Film(options, self.index, ranks.device))
         self.notes = Notes(self.state, self.progress)
         steps = {"step": self.state.step, "steps_per_epoch": self.data.steps_per_epoch}
         opening = opening_notes(options, self.index, world_size=ranks.world_size, epochs_before=epochs_before, **steps)

@@ -13,12 +13,13 @@ from ferdata.images.colours import to_picture
 from ferdata.training.explanation.result import FeatureMaps
 from ferdata.training.report.plots import INK, PLAIN_TEXT, TRAIN_COLOR, VAL_COLOR, new_figure, png_bytes
 
-__all__ = ["draw_cover", "draw_embedding", "draw_filters", "draw_heat", "draw_maps", "draw_signed"]
+__all__ = ["draw_cover", "draw_embedding", "draw_filters", "draw_frame", "draw_heat", "draw_maps", "draw_signed"]
 
 _HEAT = LinearSegmentedColormap.from_list("ferdata-heat", ["#2a1045", "#8a1c6a", "#e2553b", "#f9b233", "#fff6c9"])
 _MAPS = LinearSegmentedColormap.from_list("ferdata-maps", ["#0d1b3d", "#1f4fae", "#5b9bf0", "#d6e4fb", "#ffffff"])
 _SIGNED = LinearSegmentedColormap.from_list("ferdata-signed", [TRAIN_COLOR, "#ffffff", VAL_COLOR])
 _SIDE = 168
+_FRAME_SIDE = 64
 _FILTER_SIDE = 56
 _MOST_FILTERS = 64
 _GAP = 4
@@ -66,6 +67,17 @@ def draw_maps(faces: np.ndarray, maps: FeatureMaps) -> bytes:
         pictures = [to_picture(face).convert("RGB"), *(_picture(_MAPS(channel)[..., :3]) for channel in channels)]
         rows.append([picture.resize((side, side), _sharp(picture, side)) for picture in pictures])
     return _tiled(rows)
+
+
+def draw_frame(faces: np.ndarray, maps: Sequence[np.ndarray]) -> bytes:
+    """Return faces uint8 ``[N, C, H, W]`` in a row, and below a row a channel of maps ``[N, channels, h, w]``."""
+    rows = [[to_picture(face).convert("RGB") for face in faces]]
+    for each in maps:
+        low, high = each.min((0, 2, 3)), each.max((0, 2, 3))
+        share = (each - low[:, None, None]) / np.maximum(high - low, 1e-12)[:, None, None]
+        rows += [[_picture(_MAPS(one)[..., :3]) for one in channel] for channel in share.transpose(1, 0, 2, 3)]
+    side = _FRAME_SIDE
+    return _tiled([[picture.resize((side, side), _sharp(picture, side)) for picture in row] for row in rows])
 
 
 def draw_filters(filters: np.ndarray) -> bytes:

@@ -33,7 +33,7 @@ def list_layers(network: ExpressionNetwork, image: torch.Tensor) -> tuple[Layer,
     return (*rows.values(), *([Layer(name="others", kind="", shape=(), parameters=rest)] if rest else []))
 
 
-def spatial_convolutions(network: ExpressionNetwork, image: torch.Tensor) -> dict[str, nn.Conv2d]:
+def spatial_convolutions(network: nn.Module, image: torch.Tensor) -> dict[str, nn.Conv2d]:
     """Return the convolutions that make maps of more than one cell of an image, by name, in order."""
     found: dict[str, nn.Conv2d] = {}
 
@@ -64,15 +64,18 @@ def last_maps(network: ExpressionNetwork, image: torch.Tensor) -> tuple[str, nn.
     return ends[-1] if ends else None
 
 
-def activations(network: ExpressionNetwork, images: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Return what layers make of images float ``[N, C, H, W]``: name -> float ``[N, channels, h, w]``, on the CPU."""
+def activations(network: nn.Module, images: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Return what layers make of images float ``[N, C, H, W]``: name -> float ``[N, channels, h, w]``, on the CPU.
+
+    Copies: an activation that works in place would change them.
+    """
     found: dict[str, torch.Tensor] = {}
     modules = dict(network.named_modules())
     _watch(
         network,
         ((name, modules[name]) for name in names),
         images,
-        lambda name, _, output: found.setdefault(name, output.float().cpu()),
+        lambda name, _, output: found.setdefault(name, output.float().cpu().clone()),
     )
     return found
 

@@ -13,6 +13,7 @@ from ferdata.training.report.plots import draw_confusion, draw_curves
 from ferdata.training.report.render import TEMPLATES, render_page
 from ferdata.training.report.scores import Mistake, SplitScores
 from ferdata.training.run.disk import naming, write_json
+from ferdata.training.run.film import read_film
 from ferdata.training.run.folder import read_environment, read_metrics
 from ferdata.training.run.result import TrainResult
 
@@ -48,6 +49,7 @@ def write_report(
         curves=curves,
         confusion=confusion,
         mistakes=mistakes,
+        film=read_film(path, options.epochs) if options.watch else [],
         settings=options.to_json(),
         environment=read_environment(path),
     )

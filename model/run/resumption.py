@@ -23,6 +23,7 @@ MACHINE_FIELDS = (
     "compile",
     "accumulate",
     "checkpoint_steps",
+    "watch",
     "epochs",
 )
 """What may differ between a run and its resumption: where it runs, and how long, but not what is computed."""
