@@ -24,7 +24,8 @@ class AuditOptions:
         steps: Training steps of each of the networks that judge labels; None: by the number of samples.
 
     Example:
-        >>> ferdata.AuditOptions(shards="shards/affectnet", labels=False).per_class
+        >>> from ferdata.audit import AuditOptions
+        >>> AuditOptions(shards="shards/affectnet", labels=False).per_class
         12
     """
 

@@ -123,7 +123,8 @@ def audit(options: AuditOptions, *, say: Say = lambda what, done, total: None) -
         ShardMissingError, ShardCorruptError: If it is missing or damaged.
 
     Example:
-        >>> found = ferdata.audit.audit(ferdata.audit.AuditOptions(shards="shards/affectnet", labels=False))
+        >>> from ferdata.audit import AuditOptions, audit
+        >>> found = audit(AuditOptions(shards="shards/affectnet", labels=False))
         >>> [finding.name for finding in found.findings][:2]
         ['copy-across-splits', 'copy-under-two-labels']
     """
