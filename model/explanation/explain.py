@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from ferdata.format import read_index
 from ferdata.optional import needs
@@ -30,12 +31,15 @@ _MOST_LAYERS = 6
 _MOST_CHANNELS = 10
 
 
-def explain(options: ExplainOptions, *, progress: Progress | None = None) -> Explanation:
+def explain(
+    options: ExplainOptions, *, progress: Progress | None = None, network: nn.Module | None = None
+) -> Explanation:
     """Show what a run's best network looks at, and write a page.
 
     Args:
         options: What to show.
         progress: Called with (samples done, samples).
+        network: What was trained, if it was given as an object; it takes the weights of the run.
 
     Raises:
         OptionError: If the split is not there, run and data set have no class in common, or a package is missing.
@@ -50,33 +54,33 @@ def explain(options: ExplainOptions, *, progress: Progress | None = None) -> Exp
     with needs("explain", "explain", "captum", "sklearn"), needs("train", "explain", "matplotlib", "jinja2"):
         from ferdata.training.explanation.write import write_explanation
     device = find_device(options.device)
-    network = load_run(options.run).to(device)
-    for module in network.modules():
+    trained = load_run(options.run, network=network).to(device)
+    for module in trained.modules():
         if hasattr(module, "inplace"):
             vars(module)["inplace"] = False  # a map that is looked at must not be overwritten by the layer behind it
     shards = str(options.shards) if options.shards is not None else open_run(options.run)[1].roots[0]
     index = read_index(Store(shards))
-    found = survey(network, options, shards, index, device, progress)
+    found = survey(trained, options, shards, index, device, progress)
     images = ShardDataset(shards, split=options.split)
     faces = _stored(images, found.indices[_first_of_classes(found.labels, options.faces)])
-    blank = network.prepare(torch.from_numpy(faces[:1]).to(device))
-    convolutions = spatial_convolutions(network.network, blank)
-    filters, cam_layer = first_filters(convolutions), last_maps(network.network, blank)
+    blank = trained.prepare(torch.from_numpy(faces[:1]).to(device))
+    convolutions = spatial_convolutions(trained.network, blank)
+    filters, cam_layer = first_filters(convolutions), last_maps(trained.network, blank)
     result = Explanation(
         run=str(options.run),
         shards=shards,
         source=index.source,
         split=options.split,
-        classes=network.classes,
+        classes=trained.classes,
         keys=found.keys,
         labels=found.labels,
         probabilities=found.probabilities,
-        layers=list_layers(network.network, blank),
+        layers=list_layers(trained.network, blank),
         cam_layer=cam_layer[0] if cam_layer else None,
         filters=None if filters is None else filters.numpy(),
         faces=faces,
-        maps=_feature_maps(network, torch.from_numpy(faces).to(device), [*convolutions]),
-        examples=_examples(network, found, images, cam_layer[1] if cam_layer else None, options, device),
+        maps=_feature_maps(trained, torch.from_numpy(faces).to(device), [*convolutions]),
+        examples=_examples(trained, found, images, cam_layer[1] if cam_layer else None, options, device),
         regions=found.regions,
         grid=found.grid,
         mean_faces=found.mean_faces,
@@ -121,7 +125,7 @@ def _examples(
     network: TrainedNetwork,
     found: Survey,
     images: ShardDataset,
-    layer: torch.nn.Module | None,
+    layer: nn.Module | None,
     options: ExplainOptions,
     device: torch.device,
 ) -> tuple[Example, ...]:

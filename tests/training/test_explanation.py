@@ -161,6 +161,28 @@ def test_convolutions_are_found_by_type_wherever_they_are() -> None:
     assert sum(each.parameters for each in layers) == network.num_parameters
 
 
+def test_a_network_that_was_given_is_given_again(planted: tuple[Path, Path], tmp_path: Path) -> None:
+    """What its last layer reads is found in it too."""
+
+    def make() -> torch.nn.Module:
+        layers = (
+            torch.nn.Conv2d(3, 4, 3),
+            torch.nn.ReLU(inplace=True),
+            torch.nn.AdaptiveAvgPool2d(2),
+            torch.nn.Flatten(),
+        )
+        return torch.nn.Sequential(*layers, torch.nn.Linear(16, 8))
+
+    run = train(small_options(str(planted[0]), tmp_path, epochs=1, model=None), network=make()).run
+    options = ferdata.ExplainOptions(run=run, limit=12, grid=2, examples=1, num_workers=0)
+
+    found = ferdata.explain(options, network=make())
+
+    assert found.cam_layer == "module.1" and found.layers[-1].name == "module.4" and found.layers[-1].shape == (8,)
+    with pytest.raises(ferdata.OptionError, match="network="):
+        ferdata.explain(options)
+
+
 def test_regions_cover_their_landmarks_and_not_each_other() -> None:
     """Of 68 points, and of the 5 that RAF-DB has; other numbers of points are none."""
     masks = region_masks(landmarks(), (40, 40), 68)
