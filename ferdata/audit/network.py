@@ -4,7 +4,9 @@ In: a survey. Out: class probabilities of every sample. Costs about the same for
 steps is bounded, and each sample is judged once.
 """
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from torch.nn import functional
 
 from ferdata.audit.options import AuditOptions, Say
 from ferdata.audit.survey import Survey
-from ferdata.audit.threads import each_in_a_thread
+from ferdata.audit.threads import one_thread_each
 from ferdata.stream import BatchContext, Compose, HorizontalFlip, Loader, Normalize, RandomResizedCrop
 from ferdata.training.run.process_group import find_device
 
@@ -50,7 +52,7 @@ def out_of_fold_probabilities(survey: Survey, options: AuditOptions, say: Say) -
     in_split = survey.splits == survey.index.splits.index(split)
     folds = deal_folds(survey.groups, options.seed)
     steps = options.steps or int(np.clip(_EPOCHS * in_split.sum() / _BATCH, _LEAST_STEPS, _MOST_STEPS))
-    taken = [0] * FOLDS
+    taken, stopped = [0] * FOLDS, threading.Event()
     torch.manual_seed(options.seed)
     shape = (survey.index.spec.shape[0], len(survey.index.classes))
     networks = [_network(*shape).to(device) for _ in range(FOLDS)]
@@ -58,6 +60,8 @@ def out_of_fold_probabilities(survey: Survey, options: AuditOptions, say: Say) -
 
     def judge(fold: int) -> None:
         def tell(step: int) -> None:
+            if stopped.is_set():
+                raise CancelledError  # or Ctrl-C would wait for the last step
             taken[fold] = step
             say("training small networks", sum(taken), FOLDS * steps)
 
@@ -67,8 +71,12 @@ def out_of_fold_probabilities(survey: Survey, options: AuditOptions, say: Say) -
             if len(wanted):
                 probabilities[wanted] = _judge(networks[fold], survey, options, name, wanted)
 
-    for _ in each_in_a_thread(judge, range(FOLDS), num_threads=min(FOLDS, options.resolved_workers())):
-        pass
+    with one_thread_each(), ThreadPoolExecutor(min(FOLDS, options.resolved_workers())) as pool:
+        try:
+            for future in [pool.submit(judge, fold) for fold in range(FOLDS)]:
+                future.result()
+        finally:
+            stopped.set()  # before the pool waits for its threads
     return probabilities
 
 

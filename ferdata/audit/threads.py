@@ -5,13 +5,14 @@ took eight times as long on two threads as on one.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
 from ferdata.parallel import iterate_in_threads
 
-__all__ = ["each_in_a_thread"]
+__all__ = ["each_in_a_thread", "one_thread_each"]
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
@@ -21,9 +22,16 @@ def each_in_a_thread(
     function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], *, num_threads: int
 ) -> Iterator[ResultT]:
     """Yield ``function(task)`` for every task, whose operations compute in its own thread."""
+    with one_thread_each():
+        yield from iterate_in_threads(function, tasks, num_threads=num_threads)
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Have operations compute in the thread that calls them."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield from iterate_in_threads(function, tasks, num_threads=num_threads)
+        yield
     finally:
         torch.set_num_threads(before)

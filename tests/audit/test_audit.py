@@ -4,6 +4,8 @@ import csv
 import json
 import re
 import shutil
+import signal
+import threading
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -177,6 +179,27 @@ def test_wrong_labels_are_listed_first(tmp_path: Path) -> None:
     listed = findings_of(found)["suspicious-label"]
     assert {Path(path).name for path in listed[: len(wrong)]} == wrong
     assert len(listed) <= 18
+
+
+def test_an_interrupt_ends_the_training_at_once(place: tuple[Path, Planted]) -> None:
+    """Threads cannot be killed; whoever stops an audit must not wait for hours of steps."""
+    folder, _ = place
+    told = threading.Event()
+
+    def interrupt(what: str, done: int, total: int) -> None:
+        if what == "training small networks" and not told.is_set():
+            told.set()
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        audit(AuditOptions(shards=folder / "shards", near=False, steps=10**6, num_workers=2), say=interrupt)
+
+    assert not [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name and not _ends(thread)]
+
+
+def _ends(thread: threading.Thread) -> bool:
+    thread.join(20)
+    return not thread.is_alive()
 
 
 def test_the_command_writes_page_table_and_figures(place: tuple[Path, Planted], tmp_path: Path) -> None:
