@@ -52,6 +52,11 @@ def _bench(size: int, count: int) -> tuple[str, ...]:
     return ("cli.py", "bench-loader", *settings, "--json", "{json}")
 
 
+def _rivals(size: int, count: int) -> tuple[str, ...]:
+    settings = ("--size", str(size), "--count", str(count), "--workers", "8", "--sweep", "workers")
+    return ("cli.py", "bench-loader", *settings, "--against", "ffcv-raw,ffcv-jpg,memmap", "--json", "{json}")
+
+
 _MOD4 = ("--model", "mod4", "--batch-size", "8", "--workers", "1", "--steps", "3", "--rounds", "3")
 _SCRIPT = ("--work", "{work}", "--json", "{json}")
 _BENCH_QUICK = ("--count", "48", "--batch-size", "8", "--against", "memmap")
@@ -78,6 +83,16 @@ CATALOG: Sequence[Entry] = (
         question="And at 100 px, where the cost of handling a sample counts more than its bytes?",
         arguments=_bench(100, 12000),
         quick=_BENCH_QUICK,
+    ),
+    *(
+        Entry(
+            name=f"rivals-{size}",
+            title=f"By the number of workers, beside the fastest others, {size} px",
+            question=f"What do FFCV and a memory map reach with as many workers at {size} px?",
+            arguments=_rivals(size, count),
+            quick=_BENCH_QUICK,
+        )
+        for size, count in ((224, 8192), (100, 12000))
     ),
     Entry(
         name="scale",

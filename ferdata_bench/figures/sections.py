@@ -83,6 +83,18 @@ def bench_section(values: Values) -> list[str]:
     return lines
 
 
+def rivals_section(values: Values) -> list[str]:
+    """Images per second of each contender by its number of workers."""
+    result = BenchResult.from_json(dict(values))
+    rates = {(row.name, row.workers): row for row in result.rows if row.sweep in (None, "workers")}
+    counts = sorted({workers for _, workers in rates})
+    names = sorted({name for name, _ in rates}, key=lambda name: -rates[name, counts[-1]].images_per_second)
+    rows = [[name, *(rate(rates[name, count].images_per_second) for count in counts)] for name in names]
+    head = " | ".join(["contender", *(f"{count} worker{'s' if count > 1 else ''}" for count in counts)])
+    lines = [*table(head, rows, text_columns=1), "", f"Copy ceiling: {rate(result.ceilings['copy'])} images/s."]
+    return [*lines, *(f"- {note}" for note in result.notes)]
+
+
 def bench_command(values: Values) -> str:
     """Return the command that a ``bench-loader`` file was made with, from its conditions."""
     conditions = values["conditions"]
@@ -313,6 +325,8 @@ SECTIONS: dict[str, Callable[[Values], list[str]]] = {
     "bars": bars_section,
     "bench-224": bench_section,
     "bench-100": bench_section,
+    "rivals-224": rivals_section,
+    "rivals-100": rivals_section,
     "scale": scale_section,
     "ingest": ingest_section,
     "pipeline": pipeline_section,

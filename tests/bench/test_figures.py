@@ -192,6 +192,26 @@ def test_a_file_without_its_machine_is_told_so() -> None:
     ]
 
 
+def test_rates_stand_by_the_number_of_workers(tmp_path: Path) -> None:
+    """The fastest with the most workers first; a sweep over anything else does not belong there."""
+    values = _bench()
+    row = values["rows"][0]
+    values["rows"] = [
+        row,
+        row | {"name": "ffcv-raw", "images_per_second": 66_000.0},
+        *(row | {"workers": 1, "sweep": "workers", "name": name, "images_per_second": rate}
+          for name, rate in (("memmap", 5_300.0), ("ffcv-raw", 41_000.0))),
+        row | {"sweep": "batch-size", "batch_size": 32, "images_per_second": 1.0},
+    ]  # fmt: skip
+    (tmp_path / "rivals-224.json").write_text(json.dumps(values))
+
+    text = page.render(tmp_path)
+
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert table[0] == "| contender | 1 worker | 2 workers |"
+    assert table[2:4] == ["| ffcv-raw | 41,000 | 66,000 |", "| memmap | 5,300 | 9,200 |"]
+
+
 def test_a_bar_that_is_missed_is_named(tmp_path: Path) -> None:
     """The page is no advertisement: the sentence follows from the figures."""
     _write(tmp_path, bars=_bars(0.5))
