@@ -103,7 +103,7 @@ types = dict(zip(_undo.arg_names, ["*u8", "*i64", "*u8", "*u8", "i64", *["i32"] 
 block = {"BLOCK": 1024, "ROWS": 8, "COLUMNS": 256}
 ones = {"channels": 1, "height": 1, "width": 1, "num_values": 1, "words": 1}
 for constants in (block, block | ones):
-    source = ASTSource(_undo, types | dict.fromkeys(constants, "constexpr"), constants)  # by place: its name has changed
+    source = ASTSource(_undo, types | dict.fromkeys(constants, "constexpr"), constants)  # its name has changed
     print("cubin" in triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm)
 """
     assert run(script, tmp_path, TRITON_INTERPRET="0").split() == ["True", "True"]
