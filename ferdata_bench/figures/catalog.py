@@ -53,7 +53,7 @@ def _bench(size: int, count: int) -> tuple[str, ...]:
 
 
 def _rivals(size: int, count: int) -> tuple[str, ...]:
-    settings = ("--size", str(size), "--count", str(count), "--workers", "8", "--sweep", "workers")
+    settings = ("--size", str(size), "--count", str(count), "--workers", "2", "--sweep", "workers")
     return ("cli.py", "bench-loader", *settings, "--against", "ffcv-raw,ffcv-jpg,memmap", "--json", "{json}")
 
 
