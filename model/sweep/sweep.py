@@ -29,8 +29,8 @@ __all__ = ["OnRun", "sweep"]
 
 SPEC_NAME = "sweep.json"
 _TICK_SECONDS = 0.1
-_MACHINE = ("device", "num_workers", "memory_bytes", "resident", "shards")
-"""Settings that may differ where a sweep goes on; the data set's own identity is looked after by each run."""
+_MACHINE = ("device", "num_workers", "memory_bytes", "resident")
+"""Settings that may differ where a sweep goes on. Not the data set: runs that are finished would be of another one."""
 
 OnRun = Callable[[Finished | None, int, int], None]
 """Called with a run that has ended, the runs that have ended, and how many there are; with None as a sweep begins."""

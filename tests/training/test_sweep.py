@@ -137,6 +137,8 @@ def test_a_grid_is_extended_and_another_sweep_is_refused(shards: str, tmp_path: 
     assert "loss" in wider.failed[0].problem and "1e+30" in wider.failed[0].name
     with pytest.raises(OptionError, match=r"another sweep found .*train"):
         sweep(read_spec(None, vary=["lr=1e-3"], train=settings(shards, epochs=2)), out)
+    with pytest.raises(OptionError, match=r"another sweep found .*train"):
+        sweep(read_spec(None, vary=["lr=1e-3"], train=settings(f"{shards}-of-others")), out)
     with pytest.raises(TrainError, match=r"all 1 runs failed, .*the first one said: .*loss nan"):
         sweep(read_spec(None, vary=["lr=1e30"], train=settings(shards)), tmp_path / "t")
 
