@@ -9,6 +9,7 @@ from ferdata.parallel import check_workers
 from ferdata.place import expand
 from ferdata.setting import Setting, check_settings
 from ferdata.store import StrPath
+from ferdata.training.settings import BatchSize, Device, LoaderWorkers
 
 __all__ = ["EvaluateOptions"]
 
@@ -44,12 +45,9 @@ class EvaluateOptions:
         ),
     ] = None
     pictures: Annotated[int, Setting("Write so many of the surest mistakes of a split as pictures.", least=0)] = 100
-    batch_size: Annotated[int, Setting("Take so many samples at a time.", "Machine", least=1)] = 128
-    device: Annotated[str, Setting("Compute on this device: auto, cpu, cuda or cuda:<n>.", "Machine")] = "auto"
-    num_workers: Annotated[
-        int | None,
-        Setting("Start this many loader processes.", "Machine", none="one per core, at most 8", flag="--workers"),
-    ] = None
+    batch_size: BatchSize = 128
+    device: Device = "auto"
+    num_workers: LoaderWorkers = None
 
     def __post_init__(self) -> None:
         check_settings(self)

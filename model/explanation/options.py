@@ -8,6 +8,7 @@ from ferdata.parallel import check_workers
 from ferdata.place import expand
 from ferdata.setting import Setting, check_settings
 from ferdata.store import StrPath
+from ferdata.training.settings import BatchSize, Device, LoaderWorkers
 
 __all__ = ["ExplainOptions"]
 
@@ -41,12 +42,9 @@ class ExplainOptions:
     examples: Annotated[int, Setting("Show so many of the surest hits and mistakes of each class.", least=0)] = 2
     faces: Annotated[int, Setting("Show feature maps of so many faces.", least=1, most=32)] = 4
     grid: Annotated[int, Setting("Cover cells of a grid of so many by so many.", least=2, most=32)] = 6
-    batch_size: Annotated[int, Setting("Take so many samples at a time.", "Machine", least=1)] = 128
-    device: Annotated[str, Setting("Compute on this device: auto, cpu, cuda or cuda:<n>.", "Machine")] = "auto"
-    num_workers: Annotated[
-        int | None,
-        Setting("Start this many loader processes.", "Machine", none="one per core, at most 8", flag="--workers"),
-    ] = None
+    batch_size: BatchSize = 128
+    device: Device = "auto"
+    num_workers: LoaderWorkers = None
 
     def __post_init__(self) -> None:
         check_settings(self)

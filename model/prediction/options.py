@@ -9,6 +9,7 @@ from ferdata.place import expand
 from ferdata.setting import Setting, check_settings
 from ferdata.sources.files.listing import is_image_at
 from ferdata.store import Store, StrPath, folder_and_name
+from ferdata.training.settings import BatchSize, Device
 
 __all__ = ["PredictOptions", "is_video"]
 
@@ -51,8 +52,8 @@ class PredictOptions:
     smoothing: Annotated[
         float, Setting("Average over about so many seconds of a video to both sides; 0 for none.", "Videos", least=0)
     ] = 0.2
-    batch_size: Annotated[int, Setting("Take so many pictures at a time.", "Machine", least=1)] = 128
-    device: Annotated[str, Setting("Compute on this device: auto, cpu, cuda or cuda:<n>.", "Machine")] = "auto"
+    batch_size: BatchSize = 128
+    device: Device = "auto"
 
     def __post_init__(self) -> None:
         check_settings(self)
