@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test fresh lint bench bench-check bench-record bench-docs gpu soak clean
+.PHONY: setup demo test fresh lint bench bench-check bench-record bench-docs gpu soak docs clean
 
 setup: $(VENV)/.ready
 
@@ -45,6 +45,11 @@ bench-record: setup
 # It says which packages are missing and how to carry them; nothing is downloaded.
 gpu:
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m ferdata_bench.gpu
+
+# The documents as a site, in build/site; every link is checked.
+docs: setup
+	@$(BIN)/python -c "import material, mkdocstrings" 2>/dev/null || { echo "installing MkDocs into $(VENV)"; $(BIN)/python -m pip install -qq -e '.[docs]'; }
+	$(BIN)/python tools/site.py
 
 soak: setup
 	$(BIN)/python -m pytest -m slow

@@ -133,6 +133,14 @@ def test_the_page_on_loading_runs_from_top_to_bottom(examples: Path, monkeypatch
         exec(block, names)
 
 
+def test_the_page_of_the_package_shows_every_public_name() -> None:
+    """What is public and on no page is found by nobody."""
+    page = (Path(ferdata.__file__).parents[1] / "docs" / "api.md").read_text()
+    assert sorted(re.findall(r"^::: ferdata\.(\w+)$", page, re.MULTILINE)) == [
+        each for each in dir(ferdata) if each != "__version__"
+    ]
+
+
 def test_the_page_on_loading_names_every_field() -> None:
     """A field that no page names is found by nobody."""
     page = (Path(ferdata.__file__).parents[1] / "docs" / "loading.md").read_text()

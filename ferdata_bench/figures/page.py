@@ -23,7 +23,7 @@ QUICK_WARNING = "**From a quick run of tens of images: these figures mean nothin
 
 HEAD = """# Benchmarks
 
-This page is made by `make bench-docs` from the files in [figures](figures); edit nothing here. Every table comes with
+This page is made by `make bench-docs` from the files in `docs/figures`; edit nothing here. Every table comes with
 the command that made it and with the conditions that its file holds; if the machine or versions are missing, the page
 says so. Rates are medians; *spread* is the best minus the worst run, as a fraction of the median. What is compared was
 measured in one run, in turns, so that the machine's drift affects all alike. A *ceiling* is the best that the machine

@@ -72,3 +72,11 @@ print(codes, *{{"torch", "torchvision", "pyarrow", "matplotlib"}} & {{*sys.modul
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert done.stdout == f"{[0, 0, 2, *[0, 2] * len(VERBS)]}\n" and not done.stderr
+
+
+def test_the_page_of_commands_says_what_the_options_say() -> None:
+    """An option that was added or renamed leaves the page behind: run tools/commands.py."""
+    made = subprocess.run(
+        [sys.executable, "tools/commands.py", "-"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert made == (ROOT / "docs" / "commands.md").read_text()
