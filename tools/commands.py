@@ -22,8 +22,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "commands.md"
 HEAD = """# Commands
 
 Every verb of `python cli.py` (or `ferdata`, or `python -m ferdata`) and every option. `tools/commands.py` makes this
-page from the options themselves; a verb's `--help` shows the same in a terminal. Exit codes: 0 done, 1 an error that one
-line explains, 2 wrong usage.
+page from the options themselves; a verb's `--help` shows the same in a terminal. Exit codes: 0 done, 1 an error that
+one line explains, 2 wrong usage.
 """
 
 
