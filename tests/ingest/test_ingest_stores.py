@@ -4,12 +4,7 @@ Always against a stand-in (``objects://``), and against a real S3 server where m
 ``pip install -e '.[s3-test]'``.
 """
 
-import importlib.util
 import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,31 +22,16 @@ from ferdata.ingest.write import shards
 from ferdata.ingest.write.parts import PARTS_FOLDER
 from ferdata.store import Store
 from ferdata.synth import write_synthetic
+from ferdata_bench.network.s3 import S3Server, environment
 
-HAS_S3 = all(importlib.util.find_spec(name) for name in ("s3fs", "moto", "flask", "flask_cors"))
+HAS_S3 = S3Server.is_installed()
 
 
 @pytest.fixture(scope="module")
 def s3_server() -> Iterator[str]:
     """The address of an S3 server in a process of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    code = f"from moto.server import main; main(['-H', '127.0.0.1', '-p', '{port}'])"
-    server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert server.poll() is None and time.monotonic() < deadline, "the S3 server does not start"
-                time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
+    with S3Server() as server:
+        yield server.url
 
 
 @pytest.fixture(
@@ -62,13 +42,7 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(selection, "SMALL_SHARD_BYTES", SMALL_SHARD_BYTES)
     if request.param == "objects":
         return f"objects://{tmp_path}/bucket"
-    settings = {
-        "AWS_ENDPOINT_URL": request.getfixturevalue("s3_server"),
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    for name, value in settings.items():
+    for name, value in environment(request.getfixturevalue("s3_server")).items():
         monkeypatch.setenv(name, value)
     url = f"s3://bucket-{os.getpid()}-{abs(hash(request.node.name)) % 10**8}"
     Store(url).make_dir()
