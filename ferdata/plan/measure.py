@@ -21,7 +21,7 @@ from ferdata.plan.timing import now
 from ferdata.plan.trial_sets import SampleSet
 from ferdata.store import Store
 from ferdata.stream.memory.ring import HELD_BATCHES
-from ferdata.stream.order.sequence import RUN_BYTES, RUNS_PER_WINDOW, WINDOW_SAMPLES
+from ferdata.stream.order.sequence import LEAST_WINDOW_SAMPLES, default_window, run_within
 from ferdata.stream.pipeline import choose_sizes
 
 __all__ = [
@@ -59,7 +59,7 @@ def make_ring(row_bytes: int, *, memory_bytes: int) -> np.ndarray:
 
 def ring_bytes(row_bytes: int) -> int:
     """Return what a loader with default settings keeps in memory for its ring."""
-    window_batches = WINDOW_SAMPLES // BATCH_SIZE
+    window_batches = LEAST_WINDOW_SAMPLES // BATCH_SIZE
     sizes = choose_sizes(window_batches, batch_size=BATCH_SIZE, row_bytes=row_bytes, num_workers=1, is_local=True)
     return (sizes.ahead + HELD_BATCHES) * BATCH_SIZE * row_bytes
 
@@ -76,7 +76,8 @@ def decode_rate(sample: SampleSet, ring: np.ndarray, *, num_processes: int, seco
 
 def _ring_job(root: Path, index: DatasetIndex, ring: np.ndarray) -> Job:
     row_bytes = index.spec.num_bytes
-    run = max(1, min(RUN_BYTES // row_bytes, WINDOW_SAMPLES // RUNS_PER_WINDOW))
+    stored_bytes = max(1, sum(info.num_bytes for info in index.shards) // index.num_samples())
+    run = run_within(default_window(stored_bytes), stored_bytes)
     job_runs = max(1, JOB_BYTES // row_bytes // run)
 
     def job(rank: int, num_processes: int) -> Callable[[], float]:

@@ -72,7 +72,7 @@ class Loader:
             None: those of the data set, or of all sets by name.
         drop_last: Leave out what does not fill a batch on every rank; None: True when shuffling.
         window_samples: Samples that are mixed together; rounded to whole batches and bounded by ``memory_bytes``. None:
-            2,048.
+            as many as 32 runs of up to 8 MiB in a shard hold, at least 2,048 and at most 16,384.
         memory_bytes: Upper bound of the ring: two windows and a few batches.
         rank: This process's rank; None: from ``torch.distributed``, else ``RANK``, else 0, looked up again when an
             epoch begins.

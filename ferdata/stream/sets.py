@@ -147,6 +147,11 @@ class OpenSplit:
         """Samples of all sets."""
         return int(self.shard_sizes.sum())
 
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the shards for each sample, on average."""
+        return max(1, sum(info.num_bytes for _, info in self.shards) // max(1, self.num_samples))
+
     def table(self, columns: Sequence[str]) -> pa.Table:
         """Return columns of ``samples.parquet`` for all samples, in the order of their indices."""
         tables = [one.table(columns, len(self.index.classes)) for one in self.sets]

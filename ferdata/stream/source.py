@@ -97,7 +97,7 @@ class BatchSource:
             drop_last=drop_last,
             window_samples=window_samples,
             max_window_batches=window_batches_within(memory_bytes, batch_size=batch_size, row_bytes=row_bytes),
-            row_bytes=row_bytes,
+            stored_bytes=opened.stored_bytes,
             set_draws=counts,
         )
         self.given_rank = (rank, world_size)

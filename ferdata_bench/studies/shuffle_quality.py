@@ -23,7 +23,8 @@ from ferdata.labels import AFFECTNET_8
 from ferdata.plan.conditions import describe_machine
 from ferdata.sources.affectnet.totals import AFFECTNET_TRAIN
 from ferdata.sources.rafdb.totals import RAFDB_TRAIN
-from ferdata.stream.order.sequence import RUN_BYTES, RUNS_PER_WINDOW, WINDOW_SAMPLES, OrderOptions, rank_order
+from ferdata.stream.memory.ring import window_batches_within
+from ferdata.stream.order.sequence import OrderOptions, order_options, rank_order
 
 __all__ = ["QualityOptions", "main", "measure_quality", "plot_quality"]
 
@@ -33,6 +34,8 @@ DATA_SETS: Mapping[str, tuple[int, ...]] = {
 }
 STORED = ("as ingest writes", "sorted by class")
 PERMUTATION = "true permutation"
+COMPACT_RATIO = 2.62
+"""How many times smaller ``compact`` makes photographs (docs/codecs.md): runs are sized as they are stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,9 @@ class QualityOptions:
 
     Attributes:
         data_set: Whose class counts to take: ``affectnet`` or ``rafdb``.
-        size: Side of the images in pixels; it decides how many neighbours are read together.
+        size: Side of the images in pixels.
+        stored_bytes: Bytes of a sample in its shard, which decide how many neighbours are read together; None: as
+            ``compact`` stores photographs of this size.
         batch_size: Samples of a batch.
         spans: Windows to try, in samples; the loader's default is always among them.
         epochs: Epochs measured and put together.
@@ -51,8 +56,9 @@ class QualityOptions:
 
     data_set: str = "affectnet"
     size: int = 224
+    stored_bytes: int | None = None
     batch_size: int = 128
-    spans: tuple[int, ...] = (512, WINDOW_SAMPLES, 8192, 32768)
+    spans: tuple[int, ...] = (512, 2048, 8192, 32768)
     epochs: int = 4
     seed: int = 0
     shard_bytes: int = 128 << 20
@@ -144,13 +150,27 @@ RUN_LENGTHS = range(1, 41)
 def _ways(options: QualityOptions) -> dict[str, OrderOptions | None]:
     """Return the ways to shuffle by name; None stands for a permutation that is none of the loader's making."""
     row_bytes = 3 * options.size**2
-    ways: dict[str, OrderOptions | None] = {}
-    for span in sorted({WINDOW_SAMPLES, *options.spans}):
-        window = span // options.batch_size * options.batch_size
-        run = max(1, min(RUN_BYTES // row_bytes, window // RUNS_PER_WINDOW))
-        ways[f"window of {window:,}"] = OrderOptions(
-            seed=options.seed, batch_size=options.batch_size, window_samples=window, run_samples=run, drop_last=False
+    limits: dict[int | None, int] = {
+        None: window_batches_within(1 << 30, batch_size=options.batch_size, row_bytes=row_bytes),  # the loader's
+        **{span: span // options.batch_size for span in options.spans},
+    }
+    orders = [
+        order_options(
+            shuffle="window",
+            seed=options.seed,
+            batch_size=options.batch_size,
+            weights=None,
+            draws=None,
+            drop_last=False,
+            window_samples=span,
+            max_window_batches=most_batches,
+            stored_bytes=options.stored_bytes or max(1, int(row_bytes / COMPACT_RATIO)),
         )
+        for span, most_batches in limits.items()
+    ]
+    ways: dict[str, OrderOptions | None] = {
+        f"window of {order.window_samples:,}": order for order in sorted(orders, key=lambda order: order.window_samples)
+    }
     whole = replace(next(order for order in ways.values() if order is not None), shuffle="full", run_samples=1)
     return ways | {"full": whole, PERMUTATION: None}
 

@@ -12,7 +12,7 @@ from ferdata.stream import Loader
 from ferdata_bench.studies import shuffle_quality
 from ferdata_bench.studies.shuffle_quality import QualityOptions, main, measure_quality
 
-SMALL = QualityOptions(data_set="rafdb", batch_size=32, spans=(64,), epochs=2, seed=1)
+SMALL = QualityOptions(data_set="rafdb", batch_size=32, spans=(64, 2048), epochs=2, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +57,17 @@ def test_the_default_window_over_shards_of_ingest_gives_the_labels_of_a_permutat
 def test_what_is_measured_is_what_the_loader_does(tmp_path: Path) -> None:
     """The options of the order come from here and from the loader; where they part, the figures mean nothing."""
     make_dataset(tmp_path, size=64, samples={"train": 40}, codec="raw")
-    order = Loader(tmp_path, num_workers=0, batch_size=32, drop_last=False, seed=1, memory_bytes=8 << 30).order
-    ways = shuffle_quality._ways(QualityOptions(size=64, batch_size=32, seed=1))
-    assert ways["window of 2,048"] == order
+    loader = Loader(tmp_path, num_workers=0, batch_size=32, drop_last=False, seed=1)
+    stored_bytes = loader.index.shards[0].num_bytes // 40
+    ways = shuffle_quality._ways(QualityOptions(size=64, batch_size=32, seed=1, stored_bytes=stored_bytes, spans=(64,)))
+    assert loader.order in ways.values() and f"window of {loader.order.window_samples:,}" in ways
 
 
 def test_figures_table_and_picture_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What the documentation shows comes from these files."""
     assert main(["--out", str(tmp_path / "out"), "--data-set", "rafdb", "--epochs", "2"]) == 0
     table = (tmp_path / "out/shuffle.md").read_text()
-    assert capsys.readouterr().out == table and table.count("\n") == 2 + 2 * 6
+    assert capsys.readouterr().out == table and table.count("\n") == 2 + 2 * 7
     values = json.loads((tmp_path / "out/shuffle.json").read_text())
     assert values["samples"] == 12271 and values["conditions"]["batch_size"] == 128
     assert (tmp_path / "out/shuffle.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

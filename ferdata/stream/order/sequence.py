@@ -29,13 +29,16 @@ __all__ = [
     "rank_order",
     "remaining_samples",
     "check_whole_number",
+    "default_window",
+    "run_within",
 ]
 
-RUN_BYTES = 4 << 20
-"""Neighbouring samples of about this size in total are read together: a seek costs little beside 4 MiB."""
+RUN_BYTES = 8 << 20
+"""Neighbouring samples of at most this size, as stored, are read together: a request costs little beside 8 MiB."""
 RUNS_PER_WINDOW = 32
-"""A window mixes at least this many runs, so that small images are shuffled as well as large ones."""
-WINDOW_SAMPLES = 2048
+"""A window mixes at least this many runs: with half as many, those of a batch would meet again three times as often."""
+LEAST_WINDOW_SAMPLES, MOST_WINDOW_SAMPLES = 2048, 16384
+"""A window has room for its runs within these bounds."""
 
 PADDING = -1
 """The index of a row that only fills a batch."""
@@ -112,13 +115,16 @@ def order_options(
     drop_last: bool | None,
     window_samples: int | None,
     max_window_batches: int,
-    row_bytes: int,
+    stored_bytes: int,
     set_draws: tuple[int, ...] | None = None,
 ) -> OrderOptions:
-    """Turn a loader's arguments into the order's options, the same on every machine: states can be loaded anywhere."""
+    """Turn a loader's arguments into the order's options, the same on every machine: states can be loaded anywhere.
+
+    ``stored_bytes`` are those that a sample takes in its shard, on average.
+    """
     if isinstance(shuffle, bool):
         shuffle = "window" if shuffle else "none"
-    wanted = WINDOW_SAMPLES if window_samples is None else window_samples
+    wanted = default_window(stored_bytes) if window_samples is None else window_samples
     if wanted < 1:
         raise OptionError(f"window_samples: {wanted} found, expected at least 1")
     window = batch_size * max(1, min(wanted // batch_size, max_window_batches))
@@ -127,12 +133,22 @@ def order_options(
         seed=seed,
         batch_size=batch_size,
         window_samples=window,
-        run_samples=max(1, min(RUN_BYTES // row_bytes, window // RUNS_PER_WINDOW)),
+        run_samples=run_within(window, stored_bytes),
         weights=weights,
         draws=draws,
         drop_last=shuffle != "none" if drop_last is None else drop_last,
         set_draws=set_draws,
     )
+
+
+def default_window(stored_bytes: int) -> int:
+    """Return how many samples of so many bytes, as stored, are mixed together."""
+    return max(LEAST_WINDOW_SAMPLES, min(RUNS_PER_WINDOW * (RUN_BYTES // stored_bytes), MOST_WINDOW_SAMPLES))
+
+
+def run_within(window_samples: int, stored_bytes: int) -> int:
+    """Return how many neighbours are read together for a window."""
+    return max(1, min(RUN_BYTES // stored_bytes, window_samples // RUNS_PER_WINDOW))
 
 
 def check_whole_number(name: str, value: int) -> int:
