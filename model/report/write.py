@@ -33,9 +33,9 @@ def write_report(
         mistakes: Of the main split, surest first.
     """
     curves = draw_curves(read_metrics(path))
-    main = result.scores[result.main_split]
-    title = f"{result.main_split}: {main.accuracy:.1%} of {main.samples:,} right"
-    confusion = draw_confusion(result.confusion, result.classes, title=title)
+    held_out = [split for split in ("val", "test") if split in result.scores]
+    splits = held_out if len(held_out) > 1 else [result.main_split]
+    confusions = {split: _draw_confusion(result, split) for split in splits}
     height, width = options.input_size(index.spec.shape)
     page = render_page(
         TEMPLATES / "run.html",
@@ -47,17 +47,25 @@ def write_report(
         cards=_cards(result),
         rows=_rows(result),
         curves=curves,
-        confusion=confusion,
+        confusions=confusions,
+        turned={split: _draw_confusion(result, split, by="predicted") for split in held_out if len(held_out) > 1},
         mistakes=mistakes,
         film=read_film(path, options.epochs) if options.watch else [],
         settings=options.to_json(),
         environment=read_environment(path),
     )
     store = Store(path)
+    confusion = confusions[result.main_split]
     for name, data in (("curves.png", curves), ("confusion.png", confusion), ("report.html", page.encode())):
         with naming(path / name), store.write_atomic(name) as file:
             file.write(data)
     write_json(path / "result.json", result.to_json())
+
+
+def _draw_confusion(result: TrainResult, split: str, *, by: str = "actual") -> bytes:
+    scores = result.scores[split]
+    title = f"{split}: {scores.accuracy:.1%} of {scores.samples:,} right"
+    return draw_confusion(scores.confusion, result.classes, title=title, by=by)
 
 
 def _rows(result: TrainResult) -> list[tuple[str, SplitScores]]:

@@ -1,5 +1,6 @@
 """A run from its settings to its report: what is computed, what is written, and that figures are exact."""
 
+import base64
 import copy
 import json
 import re
@@ -54,6 +55,22 @@ def test_a_run_s_folder_holds_all_that_was_promised(full_run: tuple[TrainResult,
     for name in ("curves.png", "confusion.png"):
         with Image.open(run / name) as picture:
             assert min(picture.size) > 400
+
+
+def test_the_page_shows_val_beside_test_either_way_round(full_run: tuple[TrainResult, Recorder]) -> None:
+    """What is chosen on val is to be told from what holds on test too; the picture beside the page is val's by row."""
+    run = Path(full_run[0].run)
+    page = (run / "report.html").read_text()
+
+    shown = [
+        f"{split}, share of the {side}; {what} on the diagonal"
+        for side, what in (("row", "recall"), ("column", "precision"))
+        for split in ("val", "test")
+    ]
+    at = [page.index(text) for text in shown]
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)" alt="confusion', page)
+    assert at == sorted(at) and len({*pictures}) == len(pictures) == 4
+    assert base64.b64decode(pictures[0]) == (run / "confusion.png").read_bytes()
 
 
 def test_result_json_has_the_keys_of_the_command_line_s_contract(full_run: tuple[TrainResult, Recorder]) -> None:
