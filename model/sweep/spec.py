@@ -109,6 +109,9 @@ def read_spec(
 ) -> SweepSpec:
     """Return a spec out of a file and of what was typed beside it, which counts where both say something.
 
+    A setting of the run that others start from, typed with one value, is a fixed one of all such runs if anything else
+    is varied.
+
     Args:
         source: A TOML file, or the name of a sweep that comes with the package; None for none.
         vary: Texts such as ``lr=1e-3,1e-4``, ``batch-size=16,32``, ``dropout=0..0.7`` or ``lr=1e-5..1e-2:log``.
@@ -125,12 +128,21 @@ def read_spec(
     """
     record = _read(source) if source is not None else {}
     fixed = {**_section(record, "train"), **(train or {})}
-    varied = {**_section(record, "vary", ranges=True), **dict(_typed(text) for text in vary)}
+    typed = dict(_typed(text) for text in vary)
+    varied = {**_section(record, "vary", ranges=True), **typed}
+    single = [
+        name
+        for name, values in typed.items()
+        if name.startswith(PRETRAIN) and not isinstance(values, Range) and len(values) == 1
+    ]
+    first = {PRETRAIN + name: value for name, value in _section(record, "pretrain").items()}
+    if len(varied) > len(single):
+        first |= {name: varied.pop(name)[0] for name in single}
     listed = record.get("seeds", [0])
     return SweepSpec(
         train={name: value for name, value in fixed.items() if name not in varied},
         vary=varied,
-        pretrain=_section(record, "pretrain"),
+        pretrain={name.removeprefix(PRETRAIN): value for name, value in first.items() if name not in varied},
         seeds=tuple(range(seeds) if seeds is not None else range(listed) if isinstance(listed, int) else listed),
         trials=trials if trials is not None else record.get("trials"),
         title=str(record.get("title", "")),
@@ -183,7 +195,7 @@ def _typed(text: str) -> tuple[str, Values]:
 
 def _values(setting: str, text: str) -> Values:
     low, dots, high = text.partition("..")
-    if not dots:
+    if not dots or not _is_number(setting):  # a path may lead upwards
         return tuple(dict.fromkeys(_value(setting, each.strip()) for each in text.split(",")))
     high, _, scale = high.partition(":")
     ends = [_value(setting, each.strip()) for each in (low, high)]
@@ -205,6 +217,11 @@ def _option(setting: str) -> Option | None:
         names = sorted({*_OPTIONS, _SHARDS}.difference(_OWN))
         raise OptionError(f"vary: {plain!r} found, expected one of {', '.join(names)}")
     return _OPTIONS.get(plain)
+
+
+def _is_number(setting: str) -> bool:
+    option = _option(setting)
+    return option is not None and not {int, float}.isdisjoint(get_args(option.type) or (option.type,))
 
 
 def _value(setting: str, value: Any) -> Any:

@@ -8,21 +8,24 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ferdata.errors import OptionError, TrainError
+from ferdata.errors import FerdataError, OptionError, TrainError
+from ferdata.format import read_index
 from ferdata.lock import hold_lock
+from ferdata.shown import without_credentials
 from ferdata.store import Store, StrPath
+from ferdata.training.options import TrainOptions
 from ferdata.training.run.disk import read_json, write_json
 from ferdata.training.run.process_group import find_device
 from ferdata.training.sweep.process import RunProcess
 from ferdata.training.sweep.result import Finished, Group, SweepResult
 from ferdata.training.sweep.search import Tried, importance, next_settings
-from ferdata.training.sweep.spec import SweepSpec
+from ferdata.training.sweep.spec import PRETRAIN, SweepSpec
 from ferdata.training.sweep.trials import Trial, grid, pretraining, read_result, trials_of
 
 __all__ = ["OnRun", "sweep"]
@@ -92,6 +95,7 @@ def sweep(spec: SweepSpec, out: StrPath, *, jobs: int | None = None, on_run: OnR
                 f"{out}: all {len(result.failed)} runs failed, expected some to end; the first one said: "
                 f"{result.failed[0].problem}"
             )
+        _keep_spec(folder, spec)  # shards may have been written anew while runs went on
         from ferdata.training.sweep.write import write_sweep
 
         write_sweep(result, folder)
@@ -128,10 +132,13 @@ def _devices(name: str) -> list[str | None]:
 def _keep_spec(folder: Path, spec: SweepSpec) -> None:
     """Write the spec; one that is there may differ in values, seeds and machine: finished runs stay what they are.
 
+    What each data set is stands beside it, since a path may come to hold another one.
+
     Raises:
-        OptionError: If it is another sweep's.
+        OptionError: If it is another sweep's, or a data set is not the one it was.
     """
     record = json.loads(json.dumps(spec.to_json(), default=str))
+    data = _fingerprints(spec)
     path = folder / SPEC_NAME
     if path.is_file():
         before = read_json(path, what="the spec of a sweep")
@@ -149,7 +156,29 @@ def _keep_spec(folder: Path, spec: SweepSpec) -> None:
             raise OptionError(
                 f"{folder}: a search in other ranges found ({before['vary']}), expected the same; choose another out="
             )
-    write_json(path, record)
+        known = before.get("data", {})
+        if rewritten := [root for root, now in data.items() if known.get(root, now) != now]:
+            raise OptionError(
+                f"{folder}: {rewritten[0]} holds another data set than the sweep began with (fingerprint "
+                f"{data[rewritten[0]]} found, expected {known[rewritten[0]]}), so that runs could not be compared; "
+                "choose another out=, or write those shards again"
+            )
+        data = known | data
+    write_json(path, record | {"data": data})
+
+
+def _fingerprints(spec: SweepSpec) -> dict[str, str]:
+    """Return the fingerprint of every data set of a sweep, by its folder or URL.
+
+    One that cannot be read is left out: the runs that need it will say so.
+    """
+    named = [spec.train.get("shards"), *spec.vary.get("shards", ())]
+    named += [spec.pretrain.get("shards"), *spec.vary.get(f"{PRETRAIN}shards", ())]
+    found = {}
+    for root in (root for each in named for root in TrainOptions(shards=each).roots):
+        with suppress(FerdataError):
+            found[without_credentials(root)] = read_index(Store(root)).fingerprint
+    return found
 
 
 class _Runner:

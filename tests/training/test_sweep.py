@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,6 +47,15 @@ def test_values_have_the_type_of_their_setting() -> None:
     found = read_spec(None, vary=["lr=1e-5..1e-2:log", "limit=100..1000"], trials=3)
     assert found.vary["lr"] == Range(low=1e-5, high=1e-2, is_log=True)
     assert found.vary["limit"] == Range(low=100, high=1000, is_whole=True)
+
+
+def test_what_is_typed_of_the_run_before_counts_before_what_the_file_says() -> None:
+    """One value is a fixed setting, several are varied; a folder may lie above this one."""
+    spec = read_spec("report-pretraining", vary=["pretrain.shards=../rafdb", "pretrain.lr=1e-3,1e-4"])
+
+    assert spec.pretrain["shards"] == "../rafdb" and "lr" not in spec.pretrain
+    assert [*spec.vary] == ["pretrain.epochs", "pretrain.lr"]
+    assert read_spec(None, vary=["pretrain.epochs=5"]).vary == {"pretrain.epochs": (5,)}
 
 
 @pytest.mark.parametrize(
@@ -141,6 +151,26 @@ def test_a_grid_is_extended_and_another_sweep_is_refused(shards: str, tmp_path: 
         sweep(read_spec(None, vary=["lr=1e-3"], train=settings(f"{shards}-of-others")), out)
     with pytest.raises(TrainError, match=r"all 1 runs failed, .*the first one said: .*loss nan"):
         sweep(read_spec(None, vary=["lr=1e30"], train=settings(shards)), tmp_path / "t")
+
+
+def test_shards_that_were_written_anew_are_another_data_set(tmp_path: Path) -> None:
+    """Under the same path: finished runs are of the images that were there before, and no table may mix the two."""
+    place = tmp_path / "s"
+    small_dataset(place, train=40, val=8)
+    spec = read_spec(None, vary=["lr=1e-3"], train=settings(str(place)))
+    sweep(spec, tmp_path / "out")
+    shutil.rmtree(place)
+    small_dataset(place, train=40, val=8)
+    again = sweep(spec, tmp_path / "out")  # the very same images
+
+    shutil.rmtree(place)
+    small_dataset(place, train=48, val=8)
+    with pytest.raises(
+        OptionError, match=r"s holds another data set than the sweep began with \(fingerprint \w+ found"
+    ):
+        sweep(spec, tmp_path / "out")
+
+    assert again.groups[0].mean is not None
 
 
 def test_runs_start_from_a_run_that_is_varied_too(shards: str, tmp_path: Path) -> None:
