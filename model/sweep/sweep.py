@@ -25,7 +25,7 @@ from ferdata.training.run.process_group import find_device
 from ferdata.training.sweep.process import RunProcess
 from ferdata.training.sweep.result import Finished, Group, SweepResult
 from ferdata.training.sweep.search import Tried, importance, next_settings
-from ferdata.training.sweep.spec import PRETRAIN, SweepSpec
+from ferdata.training.sweep.spec import PRETRAIN, Range, SweepSpec
 from ferdata.training.sweep.trials import Trial, grid, pretraining, read_result, trials_of
 
 __all__ = ["OnRun", "sweep"]
@@ -172,8 +172,10 @@ def _fingerprints(spec: SweepSpec) -> dict[str, str]:
 
     One that cannot be read is left out: the runs that need it will say so.
     """
-    named = [spec.train.get("shards"), *spec.vary.get("shards", ())]
-    named += [spec.pretrain.get("shards"), *spec.vary.get(f"{PRETRAIN}shards", ())]
+    named = [spec.train.get("shards"), spec.pretrain.get("shards")]
+    for name, values in spec.vary.items():
+        if name.removeprefix(PRETRAIN) == "shards" and not isinstance(values, Range):
+            named += values
     found = {}
     for root in (root for each in named for root in TrainOptions(shards=each).roots):
         with suppress(FerdataError):
