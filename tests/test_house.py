@@ -30,6 +30,7 @@ ROOMS = [
         )
     },
     {"ferdata.images", "ferdata.format"},
+    {"ferdata.cache"},
     {"ferdata.sources"},
     {"ferdata.synth"},
     {"ferdata.ingest", "ferdata.dataset"},

@@ -30,8 +30,10 @@ __all__ = [
     "FileInfo",
     "ShardInfo",
     "check_file",
+    "parse_index",
     "read_file",
     "read_index",
+    "read_index_text",
     "write_file",
     "write_index",
 ]
@@ -168,9 +170,18 @@ def read_index(root: Store | StrPath) -> DatasetIndex:
         ('Happy', 208, (3, 32, 32))
     """
     store = root if isinstance(root, Store) else Store(root)
-    where = store.path(INDEX_NAME)
+    return parse_index(read_index_text(store), store.path(INDEX_NAME))
+
+
+def read_index_text(store: Store) -> bytes:
+    """Return the bytes of ``index.json``.
+
+    Raises:
+        ShardMissingError: If there is none.
+        ShardCorruptError: If it is too large to be one.
+    """
     try:
-        data = _read_sound(
+        return _read_sound(
             store, INDEX_NAME, _MOST_INDEX_BYTES, lambda data: data.endswith(_tail(data[: len(data) - len(_tail(b""))]))
         )
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -178,6 +189,14 @@ def read_index(root: Store | StrPath) -> DatasetIndex:
             f"{store}: no {INDEX_NAME} found, expected a folder that 'shard' has finished; "
             "run 'shard' (it resumes), or check the path"
         ) from error
+
+
+def parse_index(data: bytes, where: str) -> DatasetIndex:
+    """Return the index of a data set from the bytes of ``index.json``, which errors call ``where``.
+
+    Raises:
+        ShardCorruptError: If it is damaged, of another format version, or says what no data set can be.
+    """
     if not data.startswith(b'{\n "format": "ferdata",'):
         raise ShardCorruptError(
             f"{where}: not an index that ferdata wrote, expected the folder of a ferdata data set; check the path"

@@ -1,0 +1,140 @@
+"""Cached sets by name: the folder of a data set in a cache folder, one for every index that its origin ever had.
+
+In: a cache folder and a data set's URL. Out: a :class:`CachedSet`. Costs one request, for the index, which says whether
+the set is still the same.
+"""
+
+import os
+import re
+import warnings
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from ferdata.cache.cached_set import CachedSet
+from ferdata.cache.claims import open_claims
+from ferdata.cache.room import CLAIMS_NAME, PARTIAL, Room
+from ferdata.errors import IngestError, OptionError, StoreError
+from ferdata.format import INDEX_NAME, parse_index, read_index_text
+from ferdata.lock import hold_lock
+from ferdata.place import expand
+from ferdata.store import Store, StrPath
+
+__all__ = ["CachePlace", "cache_bytes", "find_cached_set", "open_cached_set"]
+
+_DIGITS = (8, 16)
+"""Of the index's XXH64, in the folder's name; more where two indexes begin alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class CachePlace:
+    """Where a data set is cached, for those in other processes that read it.
+
+    Attributes:
+        cache: The cache folder.
+        folder: The set's folder in it.
+        origin: Folder or URL of the data set.
+        max_bytes: Most bytes of the cache folder.
+    """
+
+    cache: str
+    folder: str
+    origin: str
+    max_bytes: int | None
+
+    def open(self) -> CachedSet:
+        """Return the cached set; no request is made."""
+        store = Store(self.folder)
+        name = INDEX_NAME if store.exists(INDEX_NAME) else INDEX_NAME + PARTIAL
+        return _opened(self, store.read(name))
+
+
+def cache_bytes(cache_gb: float | None) -> int | None:
+    """Return a cache's limit in bytes.
+
+    Raises:
+        OptionError: If it is none.
+    """
+    if cache_gb is None:
+        return None
+    if not cache_gb > 0:
+        raise OptionError(f"cache_gb: {cache_gb} found, expected more than 0; leave it out for no limit")
+    return int(cache_gb * 1e9)
+
+
+def find_cached_set(cache: StrPath, origin: Store, *, max_bytes: int | None = None) -> tuple[CachePlace, bytes]:
+    """Return where a data set is cached, and the text of its index, which is asked of the origin.
+
+    Raises:
+        ShardMissingError, ShardCorruptError, StoreError: If the origin has no sound index.
+        StoreError: If nothing can be written there, and it holds nothing of this set.
+    """
+    cache = os.path.abspath(expand(os.fsdecode(cache)))
+    text = read_index_text(origin)
+    digest = re.search(rb'"xxh64": "([0-9a-f]{16})"\s*}\s*$', text)
+    assert digest is not None, "a sound index ends with its checksum"
+    for digits in _DIGITS:
+        folder = os.path.join(cache, f"{_plain_name(origin.root)}-{digest[1].decode()[:digits]}")
+        if _index_text(folder) in (None, text):
+            break
+    try:
+        os.makedirs(folder, exist_ok=True)
+        if _index_text(folder) is None:
+            with Store(folder).write_atomic(INDEX_NAME + PARTIAL) as file:
+                file.write(text)
+    except (OSError, StoreError) as error:
+        if _index_text(folder) is None:
+            found = getattr(error, "strerror", None) or "it cannot be written"
+            raise StoreError(
+                f"{cache}: {found}, and nothing of {origin} in it, expected a folder to write to; choose another cache"
+            ) from error
+    return CachePlace(cache, folder, origin.root, max_bytes), text
+
+
+def open_cached_set(cache: StrPath, origin: Store, *, max_bytes: int | None = None) -> CachedSet:
+    """Return the copy of a data set in a cache folder, which is made if there is none.
+
+    Args:
+        cache: The cache folder.
+        origin: The data set.
+        max_bytes: Most bytes of all sets in the cache folder; None for no limit.
+    """
+    return _opened(*find_cached_set(cache, origin, max_bytes=max_bytes))
+
+
+def _opened(place: CachePlace, text: bytes) -> CachedSet:
+    origin, index = Store(place.origin), parse_index(text, os.path.join(place.folder, INDEX_NAME))
+    obstacle = None
+    try:
+        claims = open_claims(os.path.join(place.folder, CLAIMS_NAME))
+        common = open_claims(os.path.join(place.cache, CLAIMS_NAME))
+        alone = ExitStack()
+        if not claims.between_processes:
+            alone.enter_context(hold_lock(Store(place.folder)))
+        return CachedSet(place.folder, origin, index, claims, Room(place.cache, common, place.max_bytes), alone)
+    except OSError as error:
+        obstacle = error.strerror
+    except IngestError:
+        obstacle = "another process writes there, and there are no locks here that two could share"
+    warnings.warn(
+        f"{place.folder}: {obstacle}; what is in this cache is read, and nothing is added to it", stacklevel=2
+    )
+    return CachedSet(place.folder, origin, index, None, None)
+
+
+def _index_text(folder: str) -> bytes | None:
+    """Return the index that a folder is of, None if there is none that is sound."""
+    for name in (INDEX_NAME, INDEX_NAME + PARTIAL):
+        try:
+            with open(os.path.join(folder, name), "rb") as file:
+                text = file.read()
+            parse_index(text, name)
+        except Exception:  # damaged, half-written: as none
+            continue
+        return text
+    return None
+
+
+def _plain_name(root: str) -> str:
+    """Return the last part of a folder or URL, as a name that is safe for any file system."""
+    last = root.partition("?")[0].rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+    return re.sub(r"[^\w.-]+", "_", last).lstrip(".")[:100] or "set"
