@@ -31,12 +31,12 @@ _MOST_MAPPED = 1 << 13
 class ShardPool:
     """The shards of one split, each opened once; fills rows from any sample indices.
 
-    What is kept of a shard is its mapping and where its samples begin. Only the most recently used shards hold a
-    descriptor as well.
+    What is kept of a shard is its mapping and where its samples begin. As many as half of this process's limit allows,
+    the most recently used ones, hold a descriptor as well.
 
     Args:
         opened: The split.
-        max_open: Most shards that hold a descriptor.
+        max_open: Most shards that hold a descriptor, of which this process has only so many.
         reading: int64 ``[1]``: where the number of the shard being read is noted, for whoever finds this process dead.
         are_payloads: Copy payloads as they are, to the bytes of ``out`` that ``rows`` say, in place of decoding.
     """
@@ -45,7 +45,7 @@ class ShardPool:
         self,
         opened: OpenSplit,
         *,
-        max_open: int = 256,
+        max_open: int = _MOST_MAPPED,
         reading: np.ndarray | None = None,
         are_payloads: bool = False,
     ) -> None:
