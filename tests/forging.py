@@ -13,7 +13,7 @@ import numpy as np
 import xxhash
 import zstandard
 
-from ferdata.format import DatasetIndex, read_index, write_index
+from ferdata.format import DatasetIndex, ShardTable, read_index, write_index
 from ferdata.format.container.frame_tar import seek_table
 from ferdata.store import Store
 
@@ -35,7 +35,7 @@ def forge(root: Path, name: str, data: bytes) -> DatasetIndex:
         else info
         for info in index.shards
     ]
-    forged = dataclasses.replace(index, shards=tuple(shards))
+    forged = dataclasses.replace(index, shards=ShardTable.of(shards))
     write_index(Store(str(root)), forged)
     return forged
 
@@ -76,7 +76,7 @@ def rewrite_index(root: Path, change: Callable[[dict], object]) -> None:
 def forge_file(root: Path, name: str, data: bytes) -> None:
     """Replace a file beside the shards, and make the index true of it."""
     (root / name).write_bytes(data)
-    entry = {"name": name, "num_bytes": len(data), "xxh64": xxhash.xxh64_hexdigest(data)}
+    entry = {"name": name, "num_bytes": len(data), "xxh64": xxhash.xxh64_hexdigest(data), "parts_xxh64": []}
     rewrite_index(
         root, lambda record: record.update(files=[entry if info["name"] == name else info for info in record["files"]])
     )

@@ -22,6 +22,7 @@ from ferdata.format import (
     Sample,
     ShardInfo,
     ShardReader,
+    ShardTable,
     ShardWriter,
     json_bytes_for,
     make_codec,
@@ -167,7 +168,7 @@ def make_dataset(
             write_samples(store, pa.Table.from_pylist(rows, SAMPLES_SCHEMA)),
             write_file(store, REJECTS_NAME, b"split,key,path,row,reason,detail\n"),
         ),
-        shards=tuple(shards),
+        shards=ShardTable.of(shards),
         summary={"accepted": len(rows), "skipped": {}, "rejected": {}},
     )
     write_index(store, index)

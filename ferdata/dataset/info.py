@@ -96,7 +96,7 @@ def describe(root: StrPath) -> DatasetDescription:
     """
     store = Store(root)
     index = read_index(store)
-    samples, num_bytes = index.num_samples(), sum(info.num_bytes for info in index.shards)
+    samples, num_bytes = index.num_samples(), index.shards.num_bytes
     return DatasetDescription(
         root=store.root,
         source=index.source,
@@ -109,7 +109,7 @@ def describe(root: StrPath) -> DatasetDescription:
         classes=list(index.classes),
         counts=dict(index.counts),
         samples={split: index.num_samples(split) for split in index.splits},
-        shards={split: sum(info.split == split for info in index.shards) for split in index.splits},
+        shards={split: len(index.shards.of_split(split)) for split in index.splits},
         num_bytes=num_bytes,
         bytes_per_image=num_bytes / samples if samples else 0.0,
         ratio=samples * index.spec.num_bytes / num_bytes if samples else 0.0,

@@ -12,6 +12,7 @@ from ferdata.format import (
     Codec,
     DatasetIndex,
     ShardInfo,
+    ShardTable,
     ShardWriter,
     make_codec,
     read_file,
@@ -95,11 +96,14 @@ def recode(
         )
         for name, data in files.items():
             write_file(target, name, data)
-        bytes_in, bytes_out = sum(i.num_bytes for i in index.shards), sum(i.num_bytes for i in shards)
-        summary = {**index.summary, "bytes_out": bytes_out}
-        write_index(target, replace(recoded, shards=tuple(shards), summary=summary))
+        table = ShardTable.of(shards)
+        write_index(target, replace(recoded, shards=table, summary={**index.summary, "bytes_out": table.num_bytes}))
     return RecodeReport(
-        out=target.root, codec=codec, samples=index.num_samples(), bytes_in=bytes_in, bytes_out=bytes_out
+        out=target.root,
+        codec=codec,
+        samples=index.num_samples(),
+        bytes_in=index.shards.num_bytes,
+        bytes_out=table.num_bytes,
     )
 
 

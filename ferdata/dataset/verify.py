@@ -18,12 +18,12 @@ from ferdata.format import (
     SAMPLES_NAME,
     DatasetIndex,
     FileInfo,
+    SamplesFile,
     ShardInfo,
     ShardReader,
     channel_moments,
     check_file,
     read_index,
-    read_samples,
     shard_copy,
 )
 from ferdata.parallel import Progress, map_in_threads
@@ -134,7 +134,9 @@ def _check_rows(store: Store, index: DatasetIndex) -> tuple[pa.Table | None, lis
     """Return the sample table, where its rows stand as the index says, and what is wrong with it."""
     where, errors = store.path(SAMPLES_NAME), []
     try:
-        rows = read_samples(store, index)
+        samples = SamplesFile(store, index)
+        rows = samples.read()
+        samples.check_parts()
     except FerdataError as error:
         return None, [str(error)]
     labels, shards, positions, frames = (

@@ -13,6 +13,7 @@ from ferdata.format.index import (
     DatasetIndex,
     FileInfo,
     ShardInfo,
+    ShardTable,
     check_file,
     parse_index,
     read_file,
@@ -27,7 +28,7 @@ from ferdata.format.writer import ShardWriter, WrittenShard
 from ferdata.lazy import lazily
 
 if TYPE_CHECKING:
-    from ferdata.format.samples import SAMPLES_SCHEMA, read_samples, write_samples
+    from ferdata.format.samples import SAMPLES_SCHEMA, SamplesFile, read_samples, write_samples
 
 __all__ = [
     "CODECS",
@@ -43,8 +44,10 @@ __all__ = [
     "FileInfo",
     "Sample",
     "SampleMembers",
+    "SamplesFile",
     "ShardInfo",
     "ShardReader",
+    "ShardTable",
     "ShardWriter",
     "WrittenShard",
     "channel_moments",
@@ -68,5 +71,5 @@ __all__ = [
 ]
 
 __getattr__ = lazily(  # whoever has no use for the table need not wait for pyarrow
-    __name__, {"ferdata.format.samples": ["SAMPLES_SCHEMA", "read_samples", "write_samples"]}
+    __name__, {"ferdata.format.samples": ["SAMPLES_SCHEMA", "SamplesFile", "read_samples", "write_samples"]}
 )

@@ -6,10 +6,10 @@ without it there is no data set.
 
 import json
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
-from typing import IO, Any, Self
+from typing import IO, Any
 
 import xxhash
 
@@ -17,7 +17,7 @@ from ferdata.errors import ShardCorruptError, ShardMissingError
 from ferdata.format.codecs import Codec, codec_from_json
 from ferdata.format.container import SampleMembers
 from ferdata.format.schema import INDEX_NAME, REJECTS_NAME, SAMPLES_NAME, check_record
-from ferdata.format.writer import WrittenShard
+from ferdata.format.shard_table import ShardInfo, ShardTable
 from ferdata.sample import TensorSpec
 from ferdata.store import Store, StrPath
 
@@ -29,6 +29,7 @@ __all__ = [
     "DatasetIndex",
     "FileInfo",
     "ShardInfo",
+    "ShardTable",
     "check_file",
     "parse_index",
     "read_file",
@@ -42,34 +43,18 @@ FORMAT_VERSION = 3
 
 _CHUNK_BYTES = 8 << 20
 
-_MOST_INDEX_BYTES = 1 << 26
-"""Some 200,000 shards; parsed, it takes twenty times its size at worst."""
+_MOST_INDEX_BYTES = 1 << 27
+"""Some two million shards; parsed, it takes twenty times its size at worst."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileInfo:
-    """One file beside the shards: name, size and XXH64 (hex)."""
+    """One file beside the shards: name, size and XXH64 (hex), and those of its parts if it is read in parts."""
 
     name: str
     num_bytes: int
     xxh64: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardInfo:
-    """One shard: file name, split, samples, size, XXH64 (hex) of the file and of its tail, checked at opening."""
-
-    name: str
-    split: str
-    samples: int
-    num_bytes: int
-    xxh64: str
-    tail_xxh64: str
-
-    @classmethod
-    def of(cls, written: WrittenShard, *, name: str, split: str) -> Self:
-        """Return the entry of a shard that was just written."""
-        return cls(name=name, split=split, **asdict(written))
+    parts_xxh64: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,16 +90,15 @@ class DatasetIndex:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     files: tuple[FileInfo, ...]
-    shards: tuple[ShardInfo, ...]
+    shards: ShardTable
     summary: Mapping[str, Any] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     def __repr__(self) -> str:
         samples = ", ".join(f"{split} {self.num_samples(split):,}" for split in self.splits)
-        num_bytes = sum(info.num_bytes for info in self.shards)
         return (
             f"DatasetIndex({self.source}, layout {self.source_layout}): {samples}; {self.describe_samples()}; "
-            f"{len(self.shards):,} shards, {num_bytes / 1e6:,.1f} MB"
+            f"{len(self.shards):,} shards, {self.shards.num_bytes / 1e6:,.1f} MB"
         )
 
     def describe_samples(self) -> str:
@@ -145,16 +129,28 @@ class DatasetIndex:
 
     def num_samples(self, split: str | None = None) -> int:
         """Return the number of samples of one split, or of all."""
-        return sum(info.samples for info in self.shards if split in (None, info.split))
+        return sum(sum(counted) for name, counted in self.counts.items() if split in (None, name))
 
 
 def write_index(store: Store, index: DatasetIndex) -> None:
     """Write ``index.json`` atomically; its last member is the XXH64 of all the text before it."""
-    record = {"format": "ferdata", **asdict(index), "codec": index.codec.to_json()}
+    record = {"format": "ferdata"} | {each.name: getattr(index, each.name) for each in fields(index)}
+    record |= {"codec": index.codec.to_json(), "spec": asdict(index.spec), "files": [*map(asdict, index.files)]}
+    del record["shards"]
     body = json.dumps(record, indent=1, ensure_ascii=True, default=list)
-    data = body[: body.rindex("\n}")].encode("ascii")
+    data = (body[: body.rindex("\n}")] + _shards_text(index)).encode("ascii")
     with store.write_atomic(INDEX_NAME) as file:
         file.write(data + _tail(data))
+
+
+def _shards_text(index: DatasetIndex) -> str:
+    """Return the last member, a column a line: there may be a million shards."""
+    splits = index.shards.to_json(index.splits).items()
+    texts = [
+        f'  "{split}": {{\n' + ",\n".join(f'   "{name}": {json.dumps(values)}' for name, values in columns.items())
+        for split, columns in splits
+    ]
+    return ',\n "shards": {\n' + ",\n".join(f"{text}\n  }}" for text in texts) + "\n }"
 
 
 def read_index(root: Store | StrPath) -> DatasetIndex:
@@ -228,16 +224,20 @@ def parse_index(data: bytes, where: str) -> DatasetIndex:
 
 
 def _index(record: dict[str, Any]) -> DatasetIndex:
+    codec = codec_from_json(record["codec"])
     return DatasetIndex(
         **_known(DatasetIndex, record)
         | {
-            "codec": codec_from_json(record["codec"]),
+            "codec": codec,
             "spec": TensorSpec(dtype=record["spec"]["dtype"], shape=tuple(record["spec"]["shape"])),
             "classes": tuple(record["classes"]),
             "mean": tuple(record["mean"]),
             "std": tuple(record["std"]),
-            "files": tuple(FileInfo(**_known(FileInfo, info)) for info in record["files"]),
-            "shards": tuple(ShardInfo(**_known(ShardInfo, info)) for info in record["shards"]),
+            "files": tuple(
+                FileInfo(**_known(FileInfo, info) | {"parts_xxh64": tuple(info["parts_xxh64"])})
+                for info in record["files"]
+            ),
+            "shards": ShardTable.from_json(record["shards"], codec.container.ending),
         }
     )
 
@@ -261,11 +261,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def write_file(store: Store, name: str, data: bytes) -> FileInfo:
-    """Write a small file atomically and return its entry for the index."""
+def write_file(store: Store, name: str, data: bytes, *, part_ends: Sequence[int] = ()) -> FileInfo:
+    """Write a small file atomically and return its entry for the index, with the XXH64 of parts that end there."""
     with store.write_atomic(name) as file:
         file.write(data)
-    return FileInfo(name=name, num_bytes=len(data), xxh64=xxhash.xxh64_hexdigest(data))
+    starts, view = (0, *part_ends)[:-1], memoryview(data)
+    parts = tuple(xxhash.xxh64_hexdigest(view[start:end]) for start, end in zip(starts, part_ends, strict=True))
+    return FileInfo(name=name, num_bytes=len(data), xxh64=xxhash.xxh64_hexdigest(data), parts_xxh64=parts)
 
 
 def read_file(store: Store, info: FileInfo) -> bytes:

@@ -25,13 +25,13 @@ __all__ = ["REJECTS_HEAD", "check_apart", "clear", "find_unlisted", "new_data_se
 REJECTS_HEAD = ("split", "key", "path", "row", "reason", "detail")
 """Columns of ``rejects.csv``."""
 
-_SHARD = re.compile(r"[A-Za-z0-9_]+-\d{6}\.tar(\.zst)?")
+_SHARD = re.compile(r"[A-Za-z0-9_]+-\d{6,9}\.tar(\.zst)?")
 _BESIDE = (SAMPLES_NAME, REJECTS_NAME)
 _LEFTOVER = re.compile(rf"({'|'.join(map(re.escape, (INDEX_NAME, *_BESIDE)))}|{_SHARD.pattern})\.partial-\d+")
 _CLEARING = f"{PARTS_FOLDER}/clearing"
 _PART = re.compile(rf"((settings|shards|{_SHARD.pattern})\.json|clearing)(\.partial-\d+)?|{_SHARD.pattern}\.partial")
 _RECORD = re.compile(rf"{_SHARD.pattern}\.json")
-_LISTED = re.compile(rf'"name": "({_SHARD.pattern})"')
+_LISTED = re.compile(r'"([A-Za-z0-9_]+)":\s*\{\s*"number":\s*\[([\d,\s]*)')
 
 
 def check_apart(src: StrPath, out: StrPath) -> None:
@@ -178,7 +178,12 @@ def _listed(store: Store, found: _Found) -> set[str]:
     data = store.read(INDEX_NAME)
     if b'"format": "ferdata"' not in data[:64]:
         raise _foreign(store, [INDEX_NAME])
-    return {match[1] for match in _LISTED.finditer(data.decode("ascii", "replace"))}
+    return {
+        codec.shard_name(split, int(number))
+        for split, numbers in _LISTED.findall(data.decode("ascii", "replace"))
+        for number in re.findall(r"\d{1,9}", numbers)
+        for codec in CODECS.values()
+    }
 
 
 def _named_by_table(store: Store, found: _Found) -> set[str]:

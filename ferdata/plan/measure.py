@@ -76,7 +76,7 @@ def decode_rate(sample: SampleSet, ring: np.ndarray, *, num_processes: int, seco
 
 def _ring_job(root: Path, index: DatasetIndex, ring: np.ndarray) -> Job:
     row_bytes = index.spec.num_bytes
-    stored_bytes = max(1, sum(info.num_bytes for info in index.shards) // index.num_samples())
+    stored_bytes = max(1, index.shards.num_bytes // index.num_samples())
     run = run_within(default_window(stored_bytes), stored_bytes)
     job_runs = max(1, JOB_BYTES // row_bytes // run)
 

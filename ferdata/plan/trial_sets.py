@@ -24,6 +24,7 @@ from ferdata.format import (
     Sample,
     ShardInfo,
     ShardReader,
+    ShardTable,
     ShardWriter,
     read_samples,
     write_file,
@@ -107,7 +108,7 @@ def write_sample_sets(store: Store, index: DatasetIndex, work: Path) -> dict[str
         shards = [part[place] for part in parts]
         bytes_per_image = sum(info.num_bytes for info in shards) / sum(info.samples for info in shards)
         if is_stored := codec == index.codec:
-            bytes_per_image = sum(info.num_bytes for info in index.shards) / index.num_samples()
+            bytes_per_image = index.shards.num_bytes / index.num_samples()
         sets[codec.name] = SampleSet(
             root=work / codec.name,
             index=_write_index(work / codec.name, index, codec, shards),
@@ -237,6 +238,6 @@ def _write_index(root: Path, index: DatasetIndex, codec: Codec, shards: list[Sha
     table = pa.table({name: (columns | empty)[name] for name in SAMPLES_SCHEMA.names})
     counts = [len(position)] + [0] * (len(index.classes) - 1)
     files = (write_samples(store, table), write_file(store, REJECTS_NAME, b""))
-    repeated = replace(index, codec=codec, shards=tuple(shards), counts={"train": counts}, files=files)
+    repeated = replace(index, codec=codec, shards=ShardTable.of(shards), counts={"train": counts}, files=files)
     write_index(store, repeated)
     return repeated

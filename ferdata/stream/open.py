@@ -9,7 +9,7 @@ from html import escape
 
 import pyarrow as pa
 
-from ferdata.format import DatasetIndex, read_index, read_samples
+from ferdata.format import DatasetIndex, SamplesFile, read_index
 from ferdata.store import Store, StrPath
 from ferdata.stream.datasets import ShardDataset
 from ferdata.stream.transforms import Normalize
@@ -43,7 +43,7 @@ class OpenDataset(Mapping[str, ShardDataset]):
     def table(self, split: str | None = None) -> pa.Table:
         """Return the rows of ``samples.parquet``, of one split or of all, in the order of the samples."""
         rows = slice(0, self.index.num_samples()) if split is None else self.index.rows(split)
-        return read_samples(self._store, self.index).slice(rows.start, rows.stop - rows.start)
+        return SamplesFile(self._store, self.index).read(None, rows.start, rows.stop)
 
     def __getitem__(self, split: str) -> ShardDataset:
         if split not in self.index.splits:

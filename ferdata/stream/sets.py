@@ -22,10 +22,11 @@ from ferdata.format import (
     BodyDecoder,
     DatasetIndex,
     FileInfo,
+    SamplesFile,
     ShardInfo,
     ShardReader,
+    ShardTable,
     read_index,
-    read_samples,
 )
 from ferdata.labels import map_ids, union_classes
 from ferdata.mixing import Roots, set_names
@@ -36,7 +37,7 @@ from ferdata.stream.fitting import REFUSE, FittedReader, common_spec
 __all__ = ["OpenSplit", "SetSplit", "ShardOpener", "open_split"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class SetSplit:
     """The split of one data set.
 
@@ -57,10 +58,10 @@ class SetSplit:
         """What errors call it."""
         return f"{Store(self.root)} {self.split}"
 
-    @property
-    def shards(self) -> list[ShardInfo]:
+    @cached_property
+    def shards(self) -> ShardTable:
         """Its shards."""
-        return [info for info in self.index.shards if info.split == self.split]
+        return self.index.shards.of_split(self.split)
 
     def union_labels(self, labels: np.ndarray) -> np.ndarray:
         """Return labels of its own, ``[n]``, as those of all sets."""
@@ -69,8 +70,7 @@ class SetSplit:
     def table(self, columns: Sequence[str], num_classes: int) -> pa.Table:
         """Return columns of its samples, with labels as those of all sets."""
         rows = self.index.rows(self.split)
-        table = read_samples(Store(self.root), self.index, sorted({"split", *columns}))
-        table = table.slice(rows.start, rows.stop - rows.start)
+        table = SamplesFile(Store(self.root), self.index).read(sorted({"split", *columns}), rows.start, rows.stop)
         if self.labels is not None:
             for name in {"label", "soft_labels"}.intersection(table.column_names):
                 column = table.column(name).combine_chunks()
@@ -122,14 +122,9 @@ class OpenSplit:
         return all(Store(root).is_local for root in self.roots)
 
     @cached_property
-    def shards(self) -> list[tuple[int, ShardInfo]]:
-        """Every shard, with the number of its set."""
-        return [(number, info) for number, one in enumerate(self.sets) for info in one.shards]
-
-    @cached_property
     def shard_sizes(self) -> np.ndarray:
         """int64 ``[shards]``, samples per shard."""
-        return np.array([info.samples for _, info in self.shards], np.int64)
+        return np.concatenate([one.shards.samples for one in self.sets])
 
     @cached_property
     def set_starts(self) -> np.ndarray:
@@ -150,16 +145,24 @@ class OpenSplit:
     @property
     def stored_bytes(self) -> int:
         """Bytes of the shards for each sample, on average."""
-        return max(1, sum(info.num_bytes for _, info in self.shards) // max(1, self.num_samples))
+        return max(1, sum(one.shards.num_bytes for one in self.sets) // max(1, self.num_samples))
 
     def table(self, columns: Sequence[str]) -> pa.Table:
         """Return columns of ``samples.parquet`` for all samples, in the order of their indices."""
         tables = [one.table(columns, len(self.index.classes)) for one in self.sets]
         return tables[0] if len(tables) == 1 else pa.concat_tables(tables)
 
+    def shard(self, number: int) -> tuple[int, ShardInfo]:
+        """Return a shard, with the number of its set."""
+        for each, shards in enumerate(one.shards for one in self.sets):
+            if number < len(shards):
+                return each, shards[number]
+            number -= len(shards)
+        raise IndexError(number)
+
     def shard_name(self, number: int) -> str:
         """Return what people call a shard: its file, with its folder where there are several."""
-        each, info = self.shards[number]
+        each, info = self.shard(number)
         return info.name if len(self.sets) == 1 else f"{Store(self.sets[each].root)}/{info.name}"
 
 
@@ -176,7 +179,7 @@ class ShardOpener:
 
     def open(self, number: int, decoders: Sequence[BodyDecoder | None] | None = None) -> ShardReader:
         """Return the reader of a shard, whose rows are those of a batch."""
-        each, info = self._opened.shards[number]
+        each, info = self._opened.shard(number)
         index, decode = self._opened.sets[each].index, None if decoders is None else decoders[each]
         if index.spec == self._opened.index.spec:
             return ShardReader(self._stores[each], info, index, decode=decode)
@@ -276,7 +279,7 @@ def _joined(sets: Sequence[SetSplit], classes: tuple[str, ...], spec: TensorSpec
         mean=mean,
         std=std,
         files=(FileInfo(name=SAMPLES_NAME, num_bytes=0, xxh64=identity),),
-        shards=tuple(info for index in indexes for info in index.shards),
+        shards=ShardTable.joined(index.shards for index in indexes),
     )
 
 

@@ -22,6 +22,7 @@ from ferdata.format import (
     FileInfo,
     ShardInfo,
     ShardReader,
+    ShardTable,
     ShardWriter,
     json_bytes_for,
     make_codec,
@@ -80,7 +81,7 @@ def tile(pixels: np.ndarray, out: Path, *, count: int, codec: str, samples_per_s
         mean=mean,
         std=std,
         files=_files(store, pa.Table.from_pylist(rows, SAMPLES_SCHEMA)),
-        shards=tuple(shards),
+        shards=ShardTable.of(shards),
         summary=_summary(count),
     )
     write_index(store, index)
@@ -90,7 +91,7 @@ def first_shards(root: Path, out: Path, *, pixels: np.ndarray, num_shards: int) 
     """Make ``out`` the first shards of ``root``, tiled from ``pixels``, by links; return its number of images."""
     index = read_index(Store(root))
     shards = index.shards[:num_shards]
-    count = sum(info.samples for info in shards)
+    count = int(shards.samples.sum())
     if has_shards(out):
         return count
     store = Store(out)

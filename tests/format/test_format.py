@@ -19,6 +19,7 @@ from ferdata.format import (
     DatasetIndex,
     ShardInfo,
     ShardReader,
+    ShardTable,
     ShardWriter,
     json_bytes_for,
     make_codec,
@@ -56,7 +57,7 @@ def one_shard(
         mean=(),
         std=(),
         files=(),
-        shards=(info,),
+        shards=ShardTable.of([info]),
     )
     return ShardReader(store, info, index)
 

@@ -1,6 +1,7 @@
 """Shards without ferdata: programs and libraries that aren't ours, a reader made from FORMAT.md, golden files."""
 
 import io
+import itertools
 import json
 import os
 import re
@@ -174,18 +175,36 @@ class StrangersReader:
         assert data[-33:] == b',\n "xxh64": "%s"\n}\n' % xxhash.xxh64_hexdigest(data[:-33]).encode()
         self.index = json.loads(data)
         assert self.index["format_version"] == 3
-        for info in self.index["files"] + self.index["shards"]:
+        ending = {"zstd": ".tar.zst", "raw": ".tar"}[self.index["codec"]["name"]]
+        self.shards = [
+            {**dict(zip(columns, row, strict=True)), "name": f"{split}-{row[0]:06d}{ending}"}
+            for split, columns in self.index["shards"].items()
+            for row in zip(*columns.values(), strict=True)
+        ]
+        for info in self.index["files"] + self.shards:
             content = (root / info["name"]).read_bytes()
             assert (len(content), xxhash.xxh64_hexdigest(content)) == (info["num_bytes"], info["xxh64"])
+        self._check_parts((root / "samples.parquet").read_bytes())
         self.json_bytes = self.index["json_bytes"]
         self.body_bytes = int(np.prod(self.index["spec"]["shape"]))
         self.head_bytes = 2048 + self.json_bytes + 128
         self.label_digits = len(str(len(self.index["classes"]) - 1))
 
+    def _check_parts(self, data: bytes) -> None:
+        footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")  # section 4
+        metadata, ends = pq.read_metadata(io.BytesIO(data)), [0]
+        for group in range(metadata.num_row_groups):
+            for column in range(metadata.num_columns):
+                ends.append((ends[-1] or 4) + metadata.row_group(group).column(column).total_compressed_size)
+        assert ends[-1] == footer
+        ends.append(len(data))
+        hashes = [xxhash.xxh64_hexdigest(data[start:end]) for start, end in itertools.pairwise(ends)]
+        assert hashes == next(info for info in self.index["files"] if info["name"] == "samples.parquet")["parts_xxh64"]
+
     def samples(self) -> list[tuple[str, int, dict, np.ndarray]]:
         read = {"zstd": self._compressed, "raw": self._uncompressed}[self.index["codec"]["name"]]
         found = []
-        for info in self.index["shards"]:
+        for info in self.shards:
             for head, body in read((self.root / info["name"]).read_bytes(), info["samples"], info["tail_xxh64"]):
                 found.append(self._sample(head, body))
         return found

@@ -43,7 +43,7 @@ def test_members_that_are_not_known_are_left_alone(tmp_path: Path) -> None:
             record["codec"],
             record["spec"],
             record["files"][0],
-            record["shards"][1],
+            record["shards"]["train"],
             record["summary"],
         ):
             place["extra"] = {"a": 1}
@@ -132,6 +132,11 @@ WRONG = [
     ("counts.train.0", -1, r"counts.train\[0\]: -1 found"),
     ("counts.train.0", 77, "counts.train: .*expected a sum of 5, the samples of its shards"),
     ("counts.test", [0] * 7, "counts.test: .*expected 8 numbers, one per class"),
+    (
+        "counts.test",
+        [0] * 8,
+        r"shards: \['train', 'val'\] found, expected columns for each of .*'test'\], in this order",
+    ),
     ("mean", [None, 1, 2], r"mean\[0\]: None found, expected a number from 0 to 255"),
     ("mean", [1.0], "mean: .*expected 3 numbers, one per channel"),
     ("std.1", -0.5, r"std\[1\]: -0.5 found"),
@@ -141,33 +146,37 @@ WRONG = [
     ("files", [], "files: .*expected an array of 2 to 2 values"),
     ("files.0.xxh64", "x", r"files\[0\].xxh64: 'x' found, expected 16 lower-case"),
     ("files.1.name", "samples.parquet", "files: .*found, expected samples.parquet and rejects.csv"),
-    ("shards.0", 7, r"shards\[0\]: 7 found, expected an object"),
-    ("shards.0.name", 5, r"shards\[0\].name: 5 found, expected a shard's name"),
-    ("shards.0.samples", "abc", r"shards\[0\].samples: 'abc' found, expected a whole number"),
-    ("shards.0.samples", 10**12, r"shards\[0\].samples: 1000000000000 found"),
-    ("shards.0.samples", 10**6, r"shards\[0\].samples: 1000000 found, expected no more than its bytes hold"),
-    ("shards.0.num_bytes", None, r"shards\[0\].num_bytes: None found"),
-    ("shards.0.tail_xxh64", 0, r"shards\[0\].tail_xxh64: 0 found"),
+    ("files.0.parts_xxh64", None, r"files\[0\].parts_xxh64: None found, expected an array"),
+    ("files.0.parts_xxh64", ["0" * 15], r"files\[0\].parts_xxh64\[0\]: .*expected 16 lower-case"),
+    ("shards", 7, "shards: 7 found, expected an object"),
+    ("shards.train", [], r"shards.train: \[\] found, expected an object"),
+    ("shards.train.number", "01", "shards.train.number: '01' found, expected an array"),
+    ("shards.train.number", [0, 10**9], r"shards.train.number\[1\]: 1000000000 found, expected a whole number"),
+    ("shards.train.samples.0", "abc", r"shards.train.samples\[0\]: 'abc' found, expected a whole number"),
+    ("shards.train.samples.1", True, r"shards.train.samples\[1\]: True found, expected a whole number"),
+    ("shards.train.samples.0", 10**12, r"shards.train.samples\[0\]: 1000000000000 found"),
+    (
+        "shards.train.samples.0",
+        10**6,
+        r"shards.train.samples\[0\]: 1000000 found, expected no more than its bytes hold",
+    ),
+    ("shards.train.samples", [5], "shards.train: .*'samples': 1, .* found, expected columns of one length"),
+    ("shards.train.num_bytes.0", None, r"shards.train.num_bytes\[0\]: None found"),
+    ("shards.train.tail_xxh64.1", 0, r"shards.train.tail_xxh64\[1\]: 0 found"),
+    ("shards.train.xxh64.1", "0" * 15 + "A", r"shards.train.xxh64\[1\]: .*expected 16 lower-case"),
+    ("shards.train.xxh64.1", "0" * 15 + "\u0660", r"shards.train.xxh64\[1\]: .*expected 16 lower-case"),
     # Names that lead elsewhere
     (
         "files.1.name",
         "../evil.txt",
         r"files\[1\].name: '../evil.txt' found, expected one of samples.parquet, rejects.csv",
     ),
-    ("shards.0.name", "../train-000000.tar.zst", r"shards\[0\].name: .*expected a shard's name"),
-    ("shards.0.name", "train-000000.tar.zst\n", r"shards\[0\].name: .*expected a shard's name"),
-    ("shards.0.name", "\0", r"shards\[0\].name: .*expected a shard's name"),
-    ("shards.0.name", "train-000000.tar", r"shards\[0\].name: .*expected train-<6 digits>.tar.zst"),
-    ("shards.0.name", "val-000000.tar.zst", r"shards\[0\].name: .*expected train-<6 digits>.tar.zst"),
-    ("shards.0.split", "..", r"shards\[0\].split: '..' found, expected a split's name"),
-    ("shards.0.split", "test", r"shards\[0\].split: 'test' found, expected one of the splits in counts"),
+    ("shards", {"..": {}}, r"shards: the name '..': '..' found, expected a split's name"),
+    ("shards", {}, r"shards: \[\] found, expected columns for each of \['train', 'val'\], in this order"),
     ("counts", {"..": [0] * 8}, "counts: the name '..': '..' found, expected a split's name"),
     # Order
-    (
-        "shards.1.name",
-        "train-000000.tar.zst",
-        r"shards\[1\].name: .*expected every shard once, in the order of splits and numbers",
-    ),
+    ("shards.train.number", [0, 0], r"shards.train.number\[1\]: 0 found, expected every shard once, in the order of"),
+    ("shards.train.number", [7, 2], r"shards.train.number\[1\]: 2 found, expected every shard once, in the order of"),
 ]
 
 
@@ -193,9 +202,10 @@ def test_a_member_that_no_data_set_can_have_is_named(tmp_path: Path, path: str, 
         "counts",
         "mean",
         "shards",
-        "shards.0.samples",
-        "shards.2.tail_xxh64",
+        "shards.train.samples",
+        "shards.val.tail_xxh64",
         "files.1.xxh64",
+        "files.1.parts_xxh64",
     ],
 )
 def test_a_member_that_is_missing_is_named(tmp_path: Path, path: str) -> None:
@@ -219,10 +229,14 @@ def test_shards_listed_twice_left_out_or_out_of_order_are_found(tmp_path: Path) 
     """Labels and pixels are matched by the order of the index alone."""
     make_dataset(tmp_path, **SMALL)
     shards = json.loads((tmp_path / "index.json").read_bytes())["shards"]
-    for changed in ([shards[0], *shards], shards[1:], shards[::-1], [shards[0], shards[2], shards[1]], []):
-        rewrite_index(tmp_path, lambda record, changed=changed: record.update(shards=changed))
-        with pytest.raises(ShardCorruptError, match=f"{tmp_path}/index.json: (shards|counts)"):
+    for order in ([0, 0, 1], [1], [1, 0], []):
+        changed = {name: [values[place] for place in order] for name, values in shards["train"].items()}
+        rewrite_index(tmp_path, lambda record, changed=changed: record["shards"].update(train=changed))
+        with pytest.raises(ShardCorruptError, match=f"{tmp_path}/index.json: (shards|counts).train"):
             read_index(Store(str(tmp_path)))
+    rewrite_index(tmp_path, lambda record: record.update(shards={"val": shards["val"], "train": shards["train"]}))
+    with pytest.raises(ShardCorruptError, match=f"{tmp_path}/index.json: shards: .*in this order"):
+        read_index(Store(str(tmp_path)))
     rewrite_index(tmp_path, lambda record: record.update(shards=shards))
     assert len(read_index(Store(str(tmp_path))).shards) == 3
 
@@ -234,11 +248,7 @@ def test_nothing_is_written_outside_the_folder_that_was_named(tmp_path: Path) ->
     before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
     changes = [
         put("files.1.name", "../evil.txt"),
-        lambda record: (
-            put("shards.0.split", "..")(record),
-            record["counts"].update({"..": record["counts"].pop("train")}),
-        ),
-        put("shards.0.name", "../../train-000000.tar.zst"),
+        lambda record: [record[name].update({"../..": record[name].pop("train")}) for name in ("shards", "counts")],
     ]
     original = (tmp_path / "set" / "index.json").read_bytes()
     for change in changes:

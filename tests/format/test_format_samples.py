@@ -193,7 +193,7 @@ def test_more_rows_than_the_file_has_bytes_for_are_refused(tmp_path: Path) -> No
 
     def claim(record: dict) -> None:
         record["counts"]["train"][0] += 500_000 - sum(record["counts"]["train"])
-        record["shards"][0].update(samples=500_000, num_bytes=1 << 40)
+        record["shards"]["train"].update(samples=[500_000], num_bytes=[1 << 40])
 
     rewrite_index(tmp_path, claim)
     with pytest.raises(ShardCorruptError, match=r"500,000 rows in [0-9,]+ bytes found"):

@@ -14,7 +14,7 @@ from typing import NoReturn
 import pyarrow as pa
 
 from ferdata.errors import SourceError
-from ferdata.format.index import REJECTS_NAME, DatasetIndex, FileInfo, write_file, write_index
+from ferdata.format.index import REJECTS_NAME, DatasetIndex, FileInfo, ShardTable, write_file, write_index
 from ferdata.format.samples import write_samples
 from ferdata.images.colours import GREY_TO_RGB
 from ferdata.ingest.conversion import Conversion
@@ -101,7 +101,7 @@ def publish(
         mean=outcome.mean,
         std=outcome.std,
         files=files,
-        shards=outcome.shards,
+        shards=ShardTable.of(outcome.shards),
         summary=lasting.for_index(),
     )
     write_index(store, index)

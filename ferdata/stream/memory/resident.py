@@ -153,7 +153,7 @@ def resident_bytes(index: DatasetIndex, split: str, samples: int) -> int:
     """Return about how many bytes some samples of a split take in memory, without opening a shard."""
     if held_codec(index.codec).is_copy:
         return samples * index.spec.num_bytes
-    stored = sum(info.num_bytes for info in index.shards if info.split == split)
+    stored = index.shards.of_split(split).num_bytes
     return stored * samples // max(1, index.num_samples(split))
 
 
