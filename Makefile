@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test fresh lint bench bench-check bench-record bench-docs gpu soak docs clean
+.PHONY: setup demo test fresh lint bench bench-check bench-record bench-docs gpu soak docs wheels clean
 
 setup: $(VENV)/.ready
 
@@ -50,6 +50,11 @@ gpu:
 docs: setup
 	@$(BIN)/python -c "import material, mkdocstrings" 2>/dev/null || { echo "installing MkDocs into $(VENV)"; $(BIN)/python -m pip install -qq -e '.[docs]'; }
 	$(BIN)/python tools/site.py
+
+# What is published, into dist: an sdist, and wheels with the kernels inside for x86-64 and ARM.
+wheels: setup
+	@$(BIN)/python -c "import auditwheel, build, twine, ziglang" 2>/dev/null || { echo "installing Zig's compiler and build into $(VENV)"; $(BIN)/python -m pip install -qq -e '.[wheels]'; }
+	$(BIN)/python tools/wheels.py
 
 soak: setup
 	$(BIN)/python -m pytest -m slow

@@ -25,6 +25,7 @@ setup(
             depends=[f"{KERNELS}/_native.h"],
             extra_compile_args=["/O2", "/std:c11"] if os.name == "nt" else ["-O3", "-std=c11", "-fvisibility=hidden"],
             optional=True,
+            py_limited_api=True,  # no Python.h at all: one library for every version
         )
     ],
 )

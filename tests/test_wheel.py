@@ -1,5 +1,6 @@
 """The wheel, installed in an environment of its own: all that runs is in it, whatever lies in the current folder."""
 
+import json
 import os
 import subprocess
 import sys
@@ -49,6 +50,10 @@ def test_the_demo_runs_from_the_wheel_beside_files_of_our_names(ferdata: Path, t
     run(ferdata, "demo", "--quick", "--out", "demo", cwd=tmp_path, home=tmp_path)
 
     assert (tmp_path / "demo" / "report.html").stat().st_size > 10_000
+    (model,) = (tmp_path / "demo" / "runs").iterdir()
+    face = next((tmp_path / "demo" / "source").rglob("*.jpg"))
+    answer = run(ferdata, "predict", model, face, "--json", "-", cwd=tmp_path, home=tmp_path)
+    assert abs(sum(json.loads(answer)["images"][0]["probabilities"].values()) - 1) < 1e-4
     origin = run(
         ferdata.with_name("python"),
         "-c",
