@@ -39,6 +39,13 @@ def sweep(
     jobs: Annotated[
         int | None, typer.Option(help="Train so many runs at once.", min=1, show_default="one a GPU, or one")
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="local|ray",
+            help="Train in processes here, or on a Ray cluster (RAY_ADDRESS, or one on this machine).",
+        ),
+    ] = "local",
     shards: Shards = None,
     out: Annotated[str, typer.Option(metavar="DIR", help="Write everything to this folder.")] = "sweeps/sweep",
     json_file: Json = None,
@@ -65,7 +72,7 @@ def sweep(
                 line = f"{done}/{total} {shown(finished.settings)}, seed {finished.seed}: {came}"
                 console.print(line, highlight=False, soft_wrap=True)
 
-        result = run(plan, out, jobs=jobs, on_run=tell)
+        result = run(plan, out, jobs=jobs, engine=engine, on_run=tell)
     write_json(json_file, result.to_json())
     best = result.groups[0]
     spread = f" (standard deviation {best.spread:.1%})" if len(best.runs) > 1 else ""

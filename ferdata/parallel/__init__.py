@@ -7,7 +7,7 @@ flight. Nothing is left running when a call ends, however it ends.
 from ferdata.parallel.cores import check_workers, crowding, usable_cores
 from ferdata.parallel.memory import available_memory, physical_memory
 from ferdata.parallel.process_pool import Beat, map_in_processes, run_tasks
-from ferdata.parallel.ray_cluster import run_tasks_on_ray
+from ferdata.parallel.ray_cluster import ray_cluster, run_tasks_on_ray
 from ferdata.parallel.small_files import FILES_PER_JOB, read_in_order
 from ferdata.parallel.threads import Progress, iterate_in_threads, map_in_threads
 
@@ -22,6 +22,7 @@ __all__ = [
     "map_in_processes",
     "map_in_threads",
     "physical_memory",
+    "ray_cluster",
     "read_in_order",
     "run_tasks",
     "run_tasks_on_ray",

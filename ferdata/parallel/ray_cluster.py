@@ -1,11 +1,12 @@
-"""The same tasks on a Ray cluster: the one ``RAY_ADDRESS`` names, or one started here for as long as it takes.
+"""Work on a Ray cluster: the one ``RAY_ADDRESS`` names, or one started here for as long as it takes.
 
 In: a function and tasks. Out: results as they come. Progress moves shard by shard. Every node must see the folders or
 URLs by the same names and have ferdata installed; the bytes are those of the local pool.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ferdata.optional import needs
 from ferdata.parallel.bounded import ResultT, TaskT
 from ferdata.parallel.process_pool import Beat
 
-__all__ = ["run_tasks_on_ray"]
+__all__ = ["ray_cluster", "run_tasks_on_ray"]
 
 
 TICK_SECONDS = 0.5
@@ -40,13 +41,30 @@ def run_tasks_on_ray(
         OptionError: If Ray is not installed.
         WorkerError: If the cluster cannot be reached, or loses a task for good.
     """
+    with ray_cluster(num_workers, where=where, advice=advice) as ray:
+        _run(ray, work, tasks, on_result=on_result, on_tick=on_tick)
+
+
+@contextmanager
+def ray_cluster(num_workers: int, *, where: str, advice: str = "") -> Iterator[Any]:
+    """Connect to a cluster, or start one here, for as long as the context is open; yields the package ray.
+
+    Args:
+        num_workers: Cores of a cluster that is started here.
+        where: What the work is, for the error.
+        advice: What to do if the cluster gives up.
+
+    Raises:
+        OptionError: If Ray is not installed.
+        WorkerError: If the cluster cannot be reached, or loses a task for good.
+    """
     with needs("ray", "engine ray", instead=", or use engine=local"):
         import ray
     started = not ray.is_initialized()
     try:
         if started:
             _connect(ray, num_workers)
-        _run(ray, work, tasks, on_result=on_result, on_tick=on_tick)
+        yield ray
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, FerdataError):
             raise error.cause from error

@@ -11,11 +11,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ferdata.errors import FerdataError, IngestError
 from ferdata.lock import hold_lock
@@ -24,11 +24,65 @@ from ferdata.store import Store
 from ferdata.training.options import TrainOptions
 from ferdata.training.sweep.trials import Trial
 
-__all__ = ["RunProcess"]
+__all__ = ["Run", "RunProcess", "Start", "least_used", "start_here"]
 
 LOGS_NAME = "logs"
-_STOP_SECONDS = 120.0
+STOP_SECONDS = 120.0
+TICK_SECONDS = 0.1
 _TRAINER = "ferdata.training.trainer"
+
+
+class Run(Protocol):
+    """A run that goes on, wherever it does."""
+
+    @property
+    def trial(self) -> Trial:
+        """Which run it is."""
+
+    @property
+    def device(self) -> str | None:
+        """Where it was told to compute; None for its own setting."""
+
+    def is_done(self) -> bool:
+        """Tell whether it has ended."""
+
+    def problem(self) -> str | None:
+        """Return why a run that has ended failed, None if it did not."""
+
+    def ask_to_stop(self) -> None:
+        """Have it save and stop."""
+
+    def wait(self) -> None:
+        """Wait until a run that was asked to stop has; one that does not goes on from its checkpoint another time."""
+
+
+Start = Callable[[Trial, Sequence[Run], int], Run]
+"""Starts a run; called with the trial, the runs that go on, and how many share the machine."""
+
+
+def start_here(out: Path, devices: Sequence[str | None]) -> Start:
+    """Return what starts runs in processes of this machine, on its devices in turns.
+
+    Args:
+        out: The sweep's folder.
+        devices: Where to compute; None for the runs' own setting.
+    """
+
+    def start(trial: Trial, running: Sequence[Run], share: int) -> Run:
+        device = least_used(devices, [run.device for run in running])
+        return RunProcess(trial, out, device=device, share=share)
+
+    return start
+
+
+def least_used(devices: Sequence[str | None], used: Sequence[str | None]) -> str | None:
+    """Return the device with the fewest runs on it, the first of several.
+
+    Example:
+        >>> least_used(["cuda:0", "cuda:1", "cuda:2"], ["cuda:0", "cuda:2", "cuda:0"])
+        'cuda:1'
+    """
+    return min(devices, key=used.count)
 
 
 class RunProcess:
@@ -74,7 +128,7 @@ class RunProcess:
 
     def wait(self) -> None:
         """Wait until a run that was asked to stop has; one that does not is killed, and goes on from its checkpoint."""
-        self._process.join(_STOP_SECONDS)
+        self._process.join(STOP_SECONDS)
         self._process.kill()
         self._process.join()
 
@@ -112,7 +166,7 @@ def _train(settings: dict[str, Any], log: str, threads: int, end: Connection) ->
 def _alone(folder: Path) -> Iterator[None]:
     """Wait for the same run of a sweep that was killed: it notices, but needs a moment to save and stop."""
     with contextlib.ExitStack() as stack:
-        deadline = time.monotonic() + _STOP_SECONDS
+        deadline = time.monotonic() + STOP_SECONDS
         while True:
             try:
                 stack.enter_context(hold_lock(Store(folder)))

@@ -17,21 +17,23 @@ import torch
 from ferdata.errors import FerdataError, OptionError, TrainError
 from ferdata.format import read_index
 from ferdata.lock import hold_lock
+from ferdata.parallel import ray_cluster, usable_cores
+from ferdata.setting import either
 from ferdata.shown import without_credentials
 from ferdata.store import Store, StrPath
 from ferdata.training.options import TrainOptions
 from ferdata.training.run.disk import read_json, write_json
 from ferdata.training.run.process_group import find_device
-from ferdata.training.sweep.process import RunProcess
+from ferdata.training.sweep.process import TICK_SECONDS, Run, Start, start_here
 from ferdata.training.sweep.result import Finished, Group, SweepResult
 from ferdata.training.sweep.search import Tried, importance, next_settings
 from ferdata.training.sweep.spec import PRETRAIN, Range, SweepSpec
 from ferdata.training.sweep.trials import Trial, grid, pretraining, read_result, trials_of
 
-__all__ = ["OnRun", "sweep"]
+__all__ = ["ENGINES", "OnRun", "sweep"]
 
 SPEC_NAME = "sweep.json"
-_TICK_SECONDS = 0.1
+ENGINES = ("local", "ray")
 _MACHINE = ("device", "num_workers", "memory_bytes", "resident")
 """Settings that may differ where a sweep goes on. Not the data set: runs that are finished would be of another one."""
 
@@ -39,7 +41,9 @@ OnRun = Callable[[Finished | None, int, int], None]
 """Called with a run that has ended, the runs that have ended, and how many there are; with None as a sweep begins."""
 
 
-def sweep(spec: SweepSpec, out: StrPath, *, jobs: int | None = None, on_run: OnRun | None = None) -> SweepResult:
+def sweep(
+    spec: SweepSpec, out: StrPath, *, jobs: int | None = None, engine: str = "local", on_run: OnRun | None = None
+) -> SweepResult:
     """Train all combinations of a sweep and compare them; a sweep that was killed goes on with the same call.
 
     Each run has a folder in ``out/runs`` and resumes at its exact sample. A grid may be extended: further values or
@@ -49,13 +53,16 @@ def sweep(spec: SweepSpec, out: StrPath, *, jobs: int | None = None, on_run: OnR
     Args:
         spec: What to run.
         out: Folder of the sweep, new or of the same sweep.
-        jobs: Runs at once. None: one a GPU, or one.
+        jobs: Runs at once. None: one a GPU, or one (of a cluster: one a node).
+        engine: ``local``, or ``ray``: the cluster that ``RAY_ADDRESS`` names, or one on this machine. Its nodes must
+            see the folder and the data by the same names and have ferdata installed.
         on_run: Told how it goes.
 
     Raises:
         OptionError: If a setting is not the trainer's, a combination is impossible, or another sweep is in the folder.
         IngestError: If the sweep is running already.
         TrainError: If every run failed.
+        WorkerError: If the cluster cannot be reached.
 
     Example:
         >>> spec = read_spec(None, vary=["lr=1e-3,1e-4"], train={"shards": "shards/affectnet", "epochs": 1})
@@ -63,16 +70,18 @@ def sweep(spec: SweepSpec, out: StrPath, *, jobs: int | None = None, on_run: OnR
         {'lr': 0.001}
     """
     folder = Path(out).absolute()
-    devices = _devices(str(spec.train.get("device", "auto")))
-    jobs = len(devices) if jobs is None else jobs
-    if jobs < 1:
+    if jobs is not None and jobs < 1:
         raise OptionError(f"jobs: {jobs} found, expected at least 1")
+    if engine not in ENGINES:
+        raise OptionError(f"engine: {engine!r} found, expected {either(ENGINES)}")
     combinations = grid(spec) if spec.trials is None else []
     planned = [trial for settings in combinations for trial in trials_of(spec, settings, folder)]
     with ExitStack() as stack:
         stack.enter_context(hold_lock(Store(folder)))
         _keep_spec(folder, spec)
-        runner = _Runner(folder, devices, jobs, on_run, total=len(planned) or (spec.trials or 0) * len(spec.seeds))
+        jobs, start = _workplace(stack, engine, folder, jobs, str(spec.train.get("device", "auto")))
+        total = len(planned) or (spec.trials or 0) * len(spec.seeds)
+        runner = _Runner(folder, start, jobs, on_run, total=total)
         stack.callback(runner.close)
         groups: list[Group] = []
         if spec.trials is None:
@@ -120,6 +129,19 @@ def _tried(group: Group) -> Tried:
 
 def _ranked(groups: Sequence[Group]) -> tuple[Group, ...]:
     return tuple(sorted(groups, key=lambda group: -1.0 if group.mean is None else group.mean, reverse=True))
+
+
+def _workplace(stack: ExitStack, engine: str, folder: Path, jobs: int | None, device: str) -> tuple[int, Start]:
+    """Return how many runs go on at once, and what starts one; a cluster is let go when the stack is closed."""
+    if engine == "local":
+        devices = _devices(device)
+        return jobs or len(devices), start_here(folder, devices)
+    from ferdata.training.sweep.on_ray import jobs_of_cluster, start_on_ray
+
+    cores = max(jobs or 1, usable_cores())
+    ray = stack.enter_context(ray_cluster(cores, where=str(folder), advice="the same command goes on"))
+    jobs = jobs or jobs_of_cluster(ray, device)
+    return jobs, start_on_ray(ray, folder, jobs=jobs, device=device)
 
 
 def _devices(name: str) -> list[str | None]:
@@ -184,13 +206,11 @@ def _fingerprints(spec: SweepSpec) -> dict[str, str]:
 
 
 class _Runner:
-    """Runs trials, so many at once, each on its device."""
+    """Runs trials, so many at once."""
 
-    def __init__(
-        self, folder: Path, devices: Sequence[str | None], jobs: int, on_run: OnRun | None, *, total: int
-    ) -> None:
-        self._folder, self._devices, self._jobs, self._on_run, self._total = folder, devices, jobs, on_run, total
-        self._running: list[RunProcess] = []
+    def __init__(self, folder: Path, start: Start, jobs: int, on_run: OnRun | None, *, total: int) -> None:
+        self._folder, self._start, self._jobs, self._on_run, self._total = folder, start, jobs, on_run, total
+        self._running: list[Run] = []
         self._done = 0
         self._tell(None)
 
@@ -218,35 +238,30 @@ class _Runner:
                 waiting, again, is_alone = again, deque(), True
             jobs = 1 if is_alone else self._jobs
             while waiting and len(self._running) < jobs:
-                self._running.append(self._start(waiting.popleft(), share=jobs))
-            for process in [each for each in self._running if each.is_done()]:
-                self._running.remove(process)
-                problem = process.problem()
-                result = read_result(self._folder, process.trial) if problem is None else None
+                self._running.append(self._start(waiting.popleft(), self._running, jobs))
+            for run in [each for each in self._running if each.is_done()]:
+                self._running.remove(run)
+                problem = run.problem()
+                result = read_result(self._folder, run.trial) if problem is None else None
                 if problem is not None and "memory" in problem and jobs > 1:
-                    again.append(process.trial)
+                    again.append(run.trial)
                     continue
                 problem = problem or (None if result else "it left no figures")
                 if problem is not None and not counts:
                     raise TrainError(
-                        f"{self._folder}: the run {process.trial.name}, which others start from, failed: {problem}"
+                        f"{self._folder}: the run {run.trial.name}, which others start from, failed: {problem}"
                     )
-                self._end(ended, process.trial, result, problem, counts=counts)
-            time.sleep(_TICK_SECONDS if self._running else 0)
+                self._end(ended, run.trial, result, problem, counts=counts)
+            time.sleep(TICK_SECONDS if self._running else 0)
         return [ended[trial.name] for trial in trials]
 
     def close(self) -> None:
         """Have runs that go on save and stop."""
-        for process in self._running:
-            process.ask_to_stop()
-        for process in self._running:
-            process.wait()
+        for run in self._running:
+            run.ask_to_stop()
+        for run in self._running:
+            run.wait()
         self._running.clear()
-
-    def _start(self, trial: Trial, *, share: int) -> RunProcess:
-        used = [process.device for process in self._running]
-        device = min(self._devices, key=used.count)
-        return RunProcess(trial, self._folder, device=device, share=share)
 
     def _end(self, ended: dict[str, Finished], trial: Trial, result: Any, problem: str | None, *, counts: bool) -> None:
         ended[trial.name] = Finished(

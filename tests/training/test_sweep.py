@@ -15,6 +15,7 @@ from train_helpers import small_dataset
 from verbs import refusal, run_verb
 
 from ferdata.errors import OptionError, TrainError
+from ferdata.training.sweep.process import least_used
 from ferdata.training.sweep.search import importance, next_settings
 from ferdata.training.sweep.spec import REPORT_SPECS, Range, read_spec
 from ferdata.training.sweep.sweep import sweep
@@ -93,26 +94,30 @@ def table(out: Path) -> list[dict[str, str]]:
     return [{name: value for name, value in line.items() if name != "images_per_second"} for line in lines]
 
 
+TWO, TWELVE = ("lr=1e-2,1e-3",), ("lr=1e-2,1e-3", "batch-size=8,16,20")
+
+
 @pytest.mark.parametrize(
-    ("vary", "kills"),
+    ("vary", "kills", "engine"),
     [
-        (("lr=1e-2,1e-3",), (signal.SIGKILL,)),
-        pytest.param(
-            ("lr=1e-2,1e-3", "batch-size=8,16,20"), (signal.SIGINT, signal.SIGKILL), marks=pytest.mark.slow, id="12"
-        ),
+        (TWO, (signal.SIGKILL,), "local"),
+        pytest.param(TWELVE, (signal.SIGINT, signal.SIGKILL), "local", marks=pytest.mark.slow, id="12"),
+        pytest.param(TWO, (signal.SIGINT, signal.SIGKILL), "ray", marks=pytest.mark.slow, id="ray"),
     ],
 )
 def test_a_sweep_that_was_killed_ends_in_the_table_of_an_undisturbed_one(
-    vary: tuple[str, ...], kills: tuple[int, ...], shards: str, tmp_path: Path
+    vary: tuple[str, ...], kills: tuple[int, ...], engine: str, shards: str, tmp_path: Path
 ) -> None:
     """Its runs notice, save and stop, so that nobody trains beside the next attempt; a finished one is not repeated."""
+    if engine == "ray":
+        pytest.importorskip("ray")
     varied = [part for each in vary for part in ("--vary", each)]
     arguments = ["sweep", "--shards", shards, *map(str, FIXED), *varied, "--seeds", "2", "--jobs", "2"]
     run_verb(*arguments, "--out", tmp_path / "whole")
 
     for number, how in enumerate(kills):
         process = subprocess.Popen(
-            [sys.executable, "-m", "ferdata", *arguments, "--out", str(tmp_path / "cut")],
+            [sys.executable, "-m", "ferdata", *arguments, "--engine", engine, "--out", str(tmp_path / "cut")],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -122,7 +127,7 @@ def test_a_sweep_that_was_killed_ends_in_the_table_of_an_undisturbed_one(
             time.sleep(0.05)
         process.send_signal(how)
         assert process.wait(60) != 0
-    run_verb(*arguments, "--out", tmp_path / "cut")
+    run_verb(*arguments, "--engine", engine, "--out", tmp_path / "cut")
 
     assert table(tmp_path / "cut") == table(tmp_path / "whole")
     groups = json.loads((tmp_path / "cut" / "result.json").read_text())["groups"]
@@ -132,6 +137,38 @@ def test_a_sweep_that_was_killed_ends_in_the_table_of_an_undisturbed_one(
         assert group["mean"] == pytest.approx(sum(run["result"]["accuracy"]["val"] for run in group["runs"]) / 2)
     assert "What each setting does" in (tmp_path / "cut" / "sweep.html").read_text()
     assert list((tmp_path / "cut" / "tensorboard").glob("*/events.out.tfevents.*"))
+
+
+def test_on_ray_the_runs_are_those_of_this_machine(shards: str, tmp_path: Path) -> None:
+    """A cluster is a way to be faster, not another sweep; a run that fails there is told as here."""
+    pytest.importorskip("ray")
+
+    on_ray = sweep(read_spec(None, vary=["lr=1e-3,1e30"], train=settings(shards)), tmp_path / "r", jobs=2, engine="ray")
+
+    here = sweep(read_spec(None, vary=["lr=1e-3"], train=settings(shards)), tmp_path / "here")
+    assert on_ray.groups[0].mean == here.groups[0].mean
+    assert "loss" in on_ray.failed[0].problem and on_ray.groups[1].mean is None
+
+
+def test_without_ray_a_sweep_says_how_to_get_it(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = read_spec(None, vary=["lr=1e-3"], train=settings(shards))
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(OptionError, match=r"pip install 'ferdata\[ray\]', or use engine=local"):
+        sweep(spec, tmp_path, engine="ray")
+    with pytest.raises(OptionError, match="engine: 'spark' found, expected local or ray"):
+        sweep(spec, tmp_path, engine="spark")
+
+
+def test_runs_take_the_device_with_the_fewest() -> None:
+    """In turns at first; later the one that a short run has left."""
+    gpus = ["cuda:0", "cuda:1", "cuda:2"]
+    used: list[str | None] = []
+    for _ in range(6):
+        used.append(least_used(gpus, used))
+
+    assert used == gpus * 2
+    assert least_used(gpus, ["cuda:0", "cuda:0", "cuda:2", "cuda:2", "cuda:1"]) == "cuda:1"
+    assert least_used([None], [None, None]) is None
 
 
 def test_a_grid_is_extended_and_another_sweep_is_refused(shards: str, tmp_path: Path) -> None:
