@@ -1,8 +1,8 @@
-"""Builds what is published, into ``dist``: an sdist, and for each kind of Linux machine a wheel with the kernels inside.
+"""Builds what is published, into ``dist``: an sdist, and a wheel with the kernels inside for each kind of machine.
 
 Zig's C compiler, which comes as a Python package, compiles for an old glibc and for other processors. The kernels know
-no Python, so that one wheel serves every version. Metadata and symbols are then checked; ``tests/test_wheel.py`` installs
-and runs a wheel, and ``tools/arm.sh`` runs the kernels' tests on ARM, under QEMU.
+no Python, so that one wheel serves every version. Metadata and symbols are then checked; ``tests/test_wheel.py``
+installs and runs a wheel, and ``tools/arm.sh`` runs the kernels' tests on ARM, under QEMU.
 """
 
 import os
