@@ -7,40 +7,35 @@ and no rename: a prefix without objects does not exist, and a file exists once i
 import contextlib
 import os
 import shutil
-import stat
 import tempfile
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from functools import cached_property
+from typing import IO, Any, TypeVar
 
 import fsspec
 
 from ferdata import remote
 from ferdata.errors import FerdataError, OptionError, ShardMissingError, StoreError
+from ferdata.mapping import open_regular
 from ferdata.optional import how_to_reach
 from ferdata.place import expand, is_standard_output, write_in_place, writes_in_place
 from ferdata.shown import shown, without_credentials
 
 __all__ = [
-    "OPEN_FLAGS",
     "Entry",
     "Store",
     "StrPath",
     "folder_and_name",
     "is_folder",
     "join",
-    "open_regular",
     "write_file_at",
 ]
 
+T = TypeVar("T")
+
 StrPath = str | os.PathLike[str]
 """What every public function takes for a folder: a path as text or as an object, or an fsspec URL."""
-
-_HTTP = ("http://", "https://")
-
-OPEN_FLAGS: int = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
-"""Of files that are read: one that turns out to be a pipe is not waited for, and bytes stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +49,42 @@ class Entry:
 
 def join(root: str, *parts: str) -> str:
     """Join path parts below a local root or an fsspec URL; a web address keeps its query (``?token=``) at the end."""
-    root, mark, query = root.partition("?") if root.startswith(_HTTP) else (root, "", "")
+    root, mark, query = root.partition("?") if root.startswith(remote.HTTP) else (root, "", "")
     return "/".join([root.rstrip("/") or "/", *(part.strip("/") for part in parts if part)]) + mark + query
 
 
 class Store:
-    """A folder, local or behind an fsspec URL, addressed by paths relative to it."""
+    """A folder, local or behind an fsspec URL, addressed by paths relative to it; for any number of threads.
 
-    def __init__(self, root: StrPath) -> None:
+    Args:
+        root: The folder or URL.
+        patience: How long a service behind a URL may be gone, and what reading from it has met; None: what this process
+            reads with.
+    """
+
+    def __init__(self, root: StrPath, *, patience: remote.Patience | None = None) -> None:
         if not isinstance(root, (str, os.PathLike)):
             raise OptionError(
                 f"{root!r}: a {type(root).__name__} found, expected one folder or URL; name one data set at a time"
             )
         self.root = os.fsdecode(root)
+        self.patience = patience or remote.usual_patience()
         self.is_local = "://" not in self.root or self.root.startswith("file://")
         if self.is_local:
             self.root = expand(self.root.removeprefix("file://"))
         self._has_secret = without_credentials(self.root) != self.root
+        self._is_http = self.root.startswith(remote.HTTP)
         self._fs: Any
-        self._fs, self._base = (None, self.root) if self.is_local else _open_fs(self.root)
+        self._fs, self._base = (None, self.root) if self.is_local else self._open_fs(to_read=True)
+        if not self.is_local:
+            self._remote = (
+                remote.Web(self._fs, self.patience, str(self))
+                if self._is_http
+                else remote.Objects(self._fs, self.patience)
+            )
 
-    def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
-        return Store, (self.root,)
+    def __reduce__(self) -> tuple[Callable[..., "Store"], tuple[str, remote.Patience]]:
+        return _with_patience, (self.root, self.patience)
 
     def __str__(self) -> str:
         return shown(self.root)
@@ -89,15 +98,14 @@ class Store:
         if self._fs is None:
             return os.path.exists(self.path(relative))
         with self._reading(relative):
-            ask = remote.http_exists if self._is_http else type(self._fs).exists
-            return bool(remote.persistently(lambda: ask(self._fs, self._fresh(relative))))
+            return self._persist(relative, lambda: self._remote.exists(self._key(relative)))
 
     def is_dir(self, relative: str = "") -> bool:
         """Tell whether a folder exists."""
         if self._fs is None:
             return os.path.isdir(self.path(relative))
         with self._reading(relative):
-            return bool(remote.persistently(lambda: self._fs.isdir(self._fresh(relative))))
+            return bool(self._persist(relative, lambda: self._fs.isdir(self._fresh(relative))))
 
     def num_bytes(self, relative: str) -> int:
         """Return the size of a file."""
@@ -105,7 +113,7 @@ class Store:
             with self._reading(relative):
                 if self._fs is None:
                     return os.stat(self.path(relative)).st_size
-                return remote.persistently(lambda: self._size(relative))
+                return self._persist(relative, lambda: self._remote.size(self._key(relative)))
         except FileNotFoundError as error:
             raise ShardMissingError(
                 f"{self.path(relative)}: no such file; check the folder or write it again"
@@ -127,7 +135,7 @@ class Store:
                     entries = [Entry(e.name, is_folder(e), None) for e in found]
             else:
                 with self._reading(relative):
-                    entries = remote.persistently(lambda: [*self._iter_remote(relative)])
+                    entries = self._persist(relative, lambda: [*self._iter_remote(relative)])
         except FileNotFoundError as error:
             if missing_ok:
                 return []
@@ -145,12 +153,15 @@ class Store:
             elif not is_dir and not found["name"].endswith("/") and found.get("size"):
                 raise NotADirectoryError(base)  # an empty object is how some tools mark a folder
 
-    def read(self, relative: str, *, is_fresh: bool = False, max_bytes: int | None = None) -> bytes:
+    def read(
+        self, relative: str, *, is_fresh: bool = False, is_new: bool = False, max_bytes: int | None = None
+    ) -> bytes:
         """Return all bytes of one file.
 
         Args:
             relative: The file.
             is_fresh: Bypass any caches on the way.
+            is_new: Do that over a new connection.
             max_bytes: Refuse a larger local file. Behind a URL, asking for the size would be a second request.
 
         Raises:
@@ -164,12 +175,25 @@ class Store:
                             f"{self.path(relative)}: {size:,} bytes found, expected at most {max_bytes:,}; remove it"
                         )
                     return file.read()
-            return remote.persistently(lambda: self._fetch(relative, None, is_fresh))[0]
+            return self._persist(relative, lambda: self._fetch(relative, None, is_fresh=is_fresh, is_new=is_new))
 
-    def read_range(self, relative: str, start: int, stop: int, *, is_fresh: bool = False) -> bytes:
+    def read_range(
+        self, relative: str, start: int, stop: int, *, is_fresh: bool = False, is_new: bool = False
+    ) -> bytes:
         """Return the bytes ``[start, stop)`` of one file, fewer only at its end; behind a URL as one range request.
 
-        Transient failures and incomplete answers of a remote store are retried.
+        Transient failures and incomplete answers of a remote store are waited out, as long as :attr:`patience` lasts.
+
+        Args:
+            relative: The file.
+            start: First byte.
+            stop: The byte after the last.
+            is_fresh: Bypass any caches on the way, as bytes that arrived do not fit their checksum.
+            is_new: Do that over a new connection.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            StoreError: If it cannot be read, or ``patience.end()`` was called meanwhile.
         """
         with self._reading(relative):
             if self._fs is None:
@@ -178,36 +202,21 @@ class Store:
                     return file.read(stop - start)
             if start >= stop:
                 return b""
-            data, is_whole = remote.persistently(lambda: self._fetch(relative, (start, stop), is_fresh))
-        if is_whole:
-            warnings.warn(
-                f"{self}: this server sends whole files instead of parts, which is slow; "
-                "use one that supports HTTP ranges",
-                stacklevel=2,
-            )
+            part = start, stop
+            return self._persist(relative, lambda: self._fetch(relative, part, is_fresh=is_fresh, is_new=is_new))
+
+    def _persist(self, relative: str, ask: Callable[[], T]) -> T:
+        return self.patience.persist(ask, self.path(relative))
+
+    def _fetch(self, relative: str, part: tuple[int, int] | None, *, is_fresh: bool, is_new: bool) -> bytes:
+        """Ask once for a file or a part of it."""
+        data = self._remote.read(self._key(relative), part, is_fresh=is_fresh or is_new, is_new=is_new)
+        if part is not None and len(data) != part[1] - part[0]:
+            left = max(0, min(part[1], self._remote.size(self._key(relative))) - part[0])
+            if len(data) != left:
+                raise remote.IncompleteAnswerError(f"{len(data):,} bytes arrived, expected {left:,}")
+        self.patience.arrived(len(data), is_again=is_fresh or is_new)
         return data
-
-    def _fetch(self, relative: str, part: tuple[int, int] | None, is_fresh: bool) -> tuple[bytes, bool]:
-        """Ask once for a file or a part of it; return it, and whether a web server sent the whole file."""
-        start, stop = part or (0, None)
-        is_whole = False
-        if self._is_http:
-            data, is_whole = remote.http_read(self._fs, self._key(relative), start, stop, is_fresh=is_fresh)
-        else:
-            if is_fresh:
-                self._fs.invalidate_cache()
-            data = bytes(self._fs.cat_file(self._key(relative), start=start or None, end=stop))
-        if (
-            stop is not None
-            and len(data) != stop - start
-            and len(data) != (left := max(0, min(stop, self._size(relative)) - start))
-        ):
-            raise remote.IncompleteAnswerError(f"{len(data):,} bytes arrived, expected {left:,}")
-        return data, is_whole
-
-    def _size(self, relative: str) -> int:
-        key = self._fresh(relative)
-        return remote.http_size(self._fs, key) if self._is_http else int(self._fs.size(key))
 
     def make_dir(self, relative: str = "") -> None:
         """Make a folder and its parents if they do not exist; does nothing in object stores, which have none."""
@@ -215,7 +224,7 @@ class Store:
             if self._fs is None:
                 os.makedirs(self.path(relative), exist_ok=True)
             else:
-                self._fs.makedirs(self._key(relative), exist_ok=True)
+                self._writer.makedirs(self._key(relative), exist_ok=True)
 
     def remove(self, relative: str) -> None:
         """Remove a file, or a folder and everything in it, if it exists."""
@@ -226,8 +235,8 @@ class Store:
                 path = self.path(relative)
                 shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.remove(path)
             else:
-                self._fs.invalidate_cache()
-                self._fs.rm(self._key(relative), recursive=True)
+                self._writer.invalidate_cache()
+                self._writer.rm(self._key(relative), recursive=True)
 
     def remove_empty_dir(self, relative: str) -> None:
         """Remove a folder if it is empty; object stores have no folders, so nothing happens there."""
@@ -242,7 +251,7 @@ class Store:
                 file.write(data)
         else:
             with self._writing(relative):
-                self._fs.pipe_file(self._key(relative), data)
+                self._writer.pipe_file(self._key(relative), data)
 
     @contextlib.contextmanager
     def write_atomic(self, relative: str) -> Iterator[IO[bytes]]:
@@ -262,7 +271,7 @@ class Store:
                     yield file
                     file.flush()
                 with self._writing(relative):
-                    self._fs.put_file(file.name, self._key(relative))
+                    self._writer.put_file(file.name, self._key(relative))
             return
         target = self.path(relative)
         temporary = f"{target}.partial-{os.getpid()}"
@@ -287,9 +296,10 @@ class Store:
                 raise
             raise self._unwritable(relative, error) from self._cause(error)
 
-    @property
-    def _is_http(self) -> bool:
-        return self.root.startswith(_HTTP)
+    @cached_property
+    def _writer(self) -> Any:
+        """The file system as its library makes it: uploads that fail are its affair."""
+        return self._open_fs(to_read=False)[0]
 
     def _key(self, relative: str) -> str:
         return join(self._base, relative)
@@ -298,6 +308,20 @@ class Store:
         """Return fsspec's name for a file after forgetting cached listings: other processes may have written since."""
         self._fs.invalidate_cache(self._key(relative))
         return self._key(relative)
+
+    def _open_fs(self, *, to_read: bool) -> tuple[Any, str]:
+        """Return a file system, and what it calls the folder."""
+        configured = fsspec.config.conf.get(self.root.partition("://")[0], {})
+        options = remote.reading_options(self.root, configured) if to_read else {}
+        try:
+            fs, base = fsspec.core.url_to_fs(self.root, **options)
+        except (ImportError, ValueError) as error:
+            raise StoreError(f"{self.root}: {error}; {how_to_reach(self.root)}") from self._cause(error)
+        except Exception as error:  # some kinds of address call their server at once
+            raise StoreError(
+                f"{self.root}: {remote.reason(error)}, expected an address that answers; check it and try again"
+            ) from self._cause(error)
+        return fs, base
 
     @contextlib.contextmanager
     def _reading(self, relative: str) -> Iterator[None]:
@@ -311,8 +335,10 @@ class Store:
                 raise
             raise FileNotFoundError(without_credentials(str(error))) from None
         except self._failures as error:
-            found, cause = f"{self.path(relative)}: {remote.reason(error)}", self._cause(error)
-            raise StoreError(f"{found}, expected a file that can be read; {remote.advice(error)}") from cause
+            last = (error.__cause__ or error) if isinstance(error, remote.PatienceEndedError) else error
+            advice = remote.advice(error) if last is error else str(error)
+            found, cause = f"{self.path(relative)}: {remote.reason(last)}", self._cause(last)
+            raise StoreError(f"{found}, expected a file that can be read; {advice}") from cause
 
     @contextlib.contextmanager
     def _writing(self, relative: str) -> Iterator[None]:
@@ -328,7 +354,7 @@ class Store:
         except self._failures as error:
             raise self._unwritable(relative, error) from self._cause(error)
 
-    def _cause(self, error: Exception) -> Exception | None:
+    def _cause(self, error: BaseException) -> BaseException | None:
         """Return what a traceback may show as the cause: errors of other libraries repeat the address as it is."""
         return None if self._has_secret else error
 
@@ -348,21 +374,6 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
-
-
-def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
-    """Open a file, as an opener for :func:`open`: never wait, as a pipe without a writer does; refuse what may not end.
-
-    Raises:
-        StoreError: If it is not a regular file.
-    """
-    descriptor = os.open(path, flags | OPEN_FLAGS)
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        found = "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
-        raise StoreError(f"{path}: {found} found, expected a regular file; remove it")
-    return descriptor
 
 
 def write_file_at(path: str, data: bytes) -> None:
@@ -385,15 +396,5 @@ def folder_and_name(path: str) -> tuple[Store, str]:
     return Store(folder or slash or "."), name
 
 
-def _open_fs(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    try:
-        fs, base = fsspec.core.url_to_fs(url, **(remote.request_options() if url.startswith(_HTTP) else {}))
-    except (ImportError, ValueError) as error:
-        raise StoreError(f"{url}: {error}; {how_to_reach(url)}") from (
-            None if without_credentials(url) != url else error
-        )
-    except Exception as error:  # some kinds of address call their server at once
-        raise StoreError(
-            f"{url}: {remote.reason(error)}, expected an address that answers; check it and try again"
-        ) from (None if without_credentials(url) != url else error)
-    return fs, base
+def _with_patience(root: str, patience: remote.Patience) -> Store:
+    return Store(root, patience=patience)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import xxhash
 
 from ferdata.cache.ranges import Ranges
-from ferdata.store import OPEN_FLAGS
+from ferdata.mapping import OPEN_FLAGS
 
 __all__ = ["RECORD_BYTES", "Journal", "Record", "append", "file_digest", "make", "opened", "records", "write_at"]
 

@@ -8,7 +8,7 @@ import json
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import IO, Any
 
 import xxhash
@@ -18,6 +18,7 @@ from ferdata.format.codecs import Codec, codec_from_json
 from ferdata.format.container import SampleMembers
 from ferdata.format.schema import INDEX_NAME, REJECTS_NAME, SAMPLES_NAME, check_record
 from ferdata.format.shard_table import ShardInfo, ShardTable
+from ferdata.remote import until_sound
 from ferdata.sample import TensorSpec
 from ferdata.store import Store, StrPath
 
@@ -179,7 +180,7 @@ def read_index_text(store: Store) -> bytes:
     try:
         return _read_sound(
             store, INDEX_NAME, _MOST_INDEX_BYTES, lambda data: data.endswith(_tail(data[: len(data) - len(_tail(b""))]))
-        )
+        )[0]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ShardMissingError(
             f"{store}: no {INDEX_NAME} found, expected a folder that 'shard' has finished; "
@@ -278,7 +279,9 @@ def read_file(store: Store, info: FileInfo) -> bytes:
         ShardCorruptError: If it is not what the index says.
     """
     try:
-        data = _read_sound(store, info.name, info.num_bytes, lambda data: xxhash.xxh64_hexdigest(data) == info.xxh64)
+        data, facts = _read_sound(
+            store, info.name, info.num_bytes, lambda data: xxhash.xxh64_hexdigest(data) == info.xxh64
+        )
     except FileNotFoundError as error:
         raise ShardMissingError(
             f"{store.path(info.name)}: no such file, expected it beside {INDEX_NAME}; copy the whole folder"
@@ -286,22 +289,24 @@ def read_file(store: Store, info: FileInfo) -> bytes:
     if xxhash.xxh64_hexdigest(data) != info.xxh64:
         raise ShardCorruptError(
             f"{store.path(info.name)}: its XXH64 is not the one in {INDEX_NAME}; copy it again or run 'shard --fresh'"
+            f"{facts}"
         )
     return data
 
 
-def _read_sound(store: Store, name: str, most_bytes: int, is_sound: Callable[[bytes], bool]) -> bytes:
-    """Return a file; what came from a URL and is not sound is asked for once more, past any cache."""
-    if store.is_local and (num_bytes := store.num_bytes(name)) > most_bytes:  # before memory is asked for
+def _read_sound(store: Store, name: str, most_bytes: int, is_sound: Callable[[bytes], bool]) -> tuple[bytes, str]:
+    """Return a file, and what to say of it if it is not sound, however often it was fetched."""
+    if not store.is_local:
+        return until_sound(partial(store.read, name), is_sound)
+    if (num_bytes := store.num_bytes(name)) > most_bytes:  # before memory is asked for
         raise ShardCorruptError(
             f"{store.path(name)}: {num_bytes:,} bytes found, expected at most {most_bytes:,}; copy it again"
         )
-    data = store.read(name)
-    return data if store.is_local or is_sound(data) else store.read(name, is_fresh=True)
+    return store.read(name), ""
 
 
 def check_file(store: Store, info: FileInfo | ShardInfo, *, copy: IO[bytes] | None = None) -> None:
-    """Compare a file's size and XXH64 with the index; one behind a URL is fetched twice before it is called damaged.
+    """Compare a file's size and XXH64 with the index; one behind a URL is fetched anew before it is called damaged.
 
     Args:
         store: The data set's folder.
@@ -318,23 +323,22 @@ def check_file(store: Store, info: FileInfo | ShardInfo, *, copy: IO[bytes] | No
             f"{where}: {num_bytes:,} bytes found, expected {info.num_bytes:,} as {INDEX_NAME} says; "
             "copy it again or run 'shard --fresh'"
         )
-    digest = _read_through(store, info.name, num_bytes, copy)
-    if digest != info.xxh64 and not store.is_local:
-        digest = _read_through(store, info.name, num_bytes, copy, is_fresh=True)
+    read = partial(_read_through, store, info.name, num_bytes, copy)
+    digest, facts = (read(), "") if store.is_local else until_sound(read, lambda found: found == info.xxh64)
     if digest != info.xxh64:
         raise ShardCorruptError(
             f"{where}: XXH64 {digest} found, expected {info.xxh64} as {INDEX_NAME} says; "
-            "copy it again or run 'shard --fresh'"
+            f"copy it again or run 'shard --fresh'{facts}"
         )
 
 
-def _read_through(store: Store, name: str, num_bytes: int, copy: IO[bytes] | None, **options: bool) -> str:
+def _read_through(store: Store, name: str, num_bytes: int, copy: IO[bytes] | None, **how: bool) -> str:
     """Return the XXH64 of a file, which is read in large pieces, and copy it."""
     digest = xxhash.xxh64()
     if copy is not None:
         copy.seek(0)
     for start in range(0, num_bytes, _CHUNK_BYTES):
-        data = store.read_range(name, start, min(num_bytes, start + _CHUNK_BYTES), **options)
+        data = store.read_range(name, start, min(num_bytes, start + _CHUNK_BYTES), **how)
         digest.update(data)
         if copy is not None:
             copy.write(data)

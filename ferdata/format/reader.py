@@ -12,7 +12,7 @@ import numpy as np
 
 from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format.codecs import BodyDecoder
-from ferdata.format.container import BodyJob, MappedBodies, OpenShard, open_shard_file, shard_copy
+from ferdata.format.container import BodyJob, MappedBodies, OpenShard, RemoteFile, open_shard_file, shard_copy
 from ferdata.format.index import DatasetIndex, ShardInfo, check_file
 from ferdata.format.kernels.native import load
 from ferdata.store import Store
@@ -76,7 +76,7 @@ class ShardReader:
                     f"expected {info.num_bytes:,} as index.json says; "
                     "copy or write the shard again"
                 )
-            self._shard = self._twice(self._open)
+            self._shard = self._soundly(self._open)
             self._bodies = self._mapped_bodies()
         except BaseException:
             self.close()
@@ -179,7 +179,7 @@ class ShardReader:
             raise self._wrong_positions(positions)
         num_bytes = 0
         for begin, end in _runs(positions):
-            num_bytes += self._twice(partial(self._decode_run, int(positions[begin]), out, rows[begin:end]))
+            num_bytes += self._soundly(partial(self._decode_run, int(positions[begin]), out, rows[begin:end]))
         if self._file.is_remote:
             self._file.rest()  # or every open shard would keep its last stretch
         return num_bytes
@@ -243,7 +243,7 @@ class ShardReader:
         """
         try:
             for begin, end in _runs(positions, most=_RUN_SAMPLES):
-                self._twice(partial(self._put_run, int(positions[begin]), begin, end, put))
+                self._soundly(partial(self._put_run, int(positions[begin]), begin, end, put))
         finally:
             self._file.check_unchanged()
 
@@ -279,7 +279,7 @@ class ShardReader:
         return self._parsed_head(position)[2]
 
     def _parsed_head(self, position: int) -> tuple[str, int, dict[str, Any]]:
-        head = self._twice(partial(self.read_head, position))
+        head = self._soundly(partial(self.read_head, position))
         return self.members.parse_head(head, int(self._shard.body_bytes[position]), self._where)
 
     def __iter__(self) -> Iterator[Sample]:
@@ -305,15 +305,14 @@ class ShardReader:
             return OptionError(f"{self._where}: {text}; correct the caller")
         return OptionError(f"{self._where}: positions out of order found, expected ascending ones; correct the caller")
 
-    def _twice(self, read: Callable[[], T]) -> T:
-        """Return what ``read`` does; if a checksum does not fit what came from a URL, from bytes fetched once more."""
+    def _soundly(self, read: Callable[[], T]) -> T:
+        """Return what ``read`` does; if a checksum does not fit what came from a URL, from bytes fetched anew."""
         try:
             return read()
         except ShardCorruptError:
-            if not self._file.is_remote:
+            if not isinstance(self._file, RemoteFile):
                 raise
-        with self._file.fetched_anew():
-            return read()
+        return self._file.fetched_anew(read)
 
     def _expect_run(self, first: int, count: int) -> int:
         """Have neighbouring samples from position ``first`` on read in one go; return their bytes."""

@@ -5,7 +5,7 @@ from ferdata.format.container.container import Container, ContainerWriter, OpenS
 from ferdata.format.container.frame_tar import frame_tar
 from ferdata.format.container.members import SampleMembers, json_bytes_for
 from ferdata.format.container.plain_tar import PLAIN_TAR
-from ferdata.format.container.shard_file import open_shard_file, shard_copy
+from ferdata.format.container.shard_file import RemoteFile, open_shard_file, shard_copy
 from ferdata.format.container.tar import END_OF_TAR
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "ContainerWriter",
     "MappedBodies",
     "OpenShard",
+    "RemoteFile",
     "SampleMembers",
     "frame_tar",
     "json_bytes_for",

@@ -8,17 +8,22 @@ import ctypes
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator
-from typing import IO, Any
+from collections.abc import Callable, Iterator
+from typing import IO, Any, TypeVar
 
 import numpy as np
+import xxhash
 
 from ferdata.errors import FerdataError, ShardCorruptError, ShardMissingError, StoreError
 from ferdata.format.kernels.native import Kernels, load
-from ferdata.mapping import ANONYMOUS, CAN_MAP_OVER, map_over
-from ferdata.store import OPEN_FLAGS, Store, open_regular
+from ferdata.mapping import ANONYMOUS, CAN_MAP_OVER, OPEN_FLAGS, map_over, open_regular, read_at
+from ferdata.remote import refetched
+from ferdata.store import Store
 
 __all__ = ["LocalFile", "RemoteFile", "ShardFile", "open_shard_file", "shard_copy"]
+
+
+T = TypeVar("T")
 
 
 class _GuardedMap(mmap.mmap):
@@ -116,7 +121,7 @@ class LocalFile:
         if self._view is not None:
             return self._view[start : start + num_bytes]
         try:
-            data = _read_at(self.descriptor, num_bytes, start)
+            data = read_at(self.descriptor, num_bytes, start)
         except OSError as error:
             raise StoreError(
                 f"{self.where}: {error.strerror}, expected bytes that can be read; check the disk"
@@ -133,10 +138,6 @@ class LocalFile:
             return bytes(self.view(start, num_bytes))
         finally:
             self.check_unchanged()
-
-    def fetched_anew(self) -> contextlib.AbstractContextManager[None]:
-        """Return a context without effect: a file's bytes are what they are."""
-        return contextlib.nullcontext()
 
     def rest(self) -> None:
         """Close the file and keep it mapped: descriptors are few, and mapping it again costs page faults."""
@@ -157,13 +158,6 @@ class LocalFile:
         """Close the file; it stays mapped as long as a view of it is alive."""
         self.rest()
         self._view, self._map, self.array = memoryview(b""), None, None
-
-
-def _read_at(descriptor: int, num_bytes: int, start: int) -> bytes:
-    if hasattr(os, "pread"):
-        return os.pread(descriptor, num_bytes, start)
-    os.lseek(descriptor, start, os.SEEK_SET)  # Windows; the file is one thread's
-    return os.read(descriptor, num_bytes)
 
 
 def _guarded_map(fd: int, num_bytes: int) -> _GuardedMap | None:
@@ -190,7 +184,8 @@ class RemoteFile:
         self.where = store.path(name)
         self.num_bytes = store.num_bytes(name)
         self._start, self._ahead = 0, memoryview(b"")
-        self._is_fresh = False
+        self._how: dict[str, bool] = {}
+        self._seen: dict[tuple[int, int], set[bytes]] = {}
 
     def check_unchanged(self) -> None:
         """Object stores replace whole objects; the checksums of what arrives must do."""
@@ -207,15 +202,28 @@ class RemoteFile:
             return self._ahead[offset : offset + num_bytes]
         return self._fetch(start, num_bytes)
 
-    @contextlib.contextmanager
-    def fetched_anew(self) -> Iterator[None]:
-        """Let go of what was fetched; in the block, bytes are asked for past any cache."""
-        self.rest()
-        self._is_fresh = True
+    def fetched_anew(self, read: Callable[[], T]) -> T:
+        """Return what ``read`` does with bytes that are asked for past any cache, and if need be over a new connection.
+
+        Raises:
+            ShardCorruptError: As ``read`` does with both; its text says whether the same bytes arrived.
+        """
+        self._seen = {(self._start, len(self._ahead)): {xxhash.xxh64_digest(self._ahead)}} if self._ahead else {}
         try:
-            yield
+            try:
+                return self._read_again(read, is_fresh=True)
+            except ShardCorruptError:
+                return self._read_again(read, is_new=True)
+        except ShardCorruptError as error:
+            is_same = all(len(digests) == 1 for digests in self._seen.values())
+            raise ShardCorruptError(f"{error}{refetched(is_same=is_same)}") from error
         finally:
-            self._is_fresh = False
+            self._how, self._seen = {}, {}
+
+    def _read_again(self, read: Callable[[], T], **how: bool) -> T:
+        self.rest()
+        self._how = how
+        return read()
 
     def read(self, start: int, num_bytes: int) -> bytes:
         """Return a copy of the bytes ``[start, start + num_bytes)``."""
@@ -233,12 +241,13 @@ class RemoteFile:
 
     def _fetch(self, start: int, num_bytes: int) -> memoryview:
         try:
-            options = {"is_fresh": True} if self._is_fresh else {}
-            data = self._store.read_range(self._name, max(0, start), start + num_bytes, **options)
+            data = self._store.read_range(self._name, max(0, start), start + num_bytes, **self._how)
         except FileNotFoundError as error:
             raise ShardMissingError(
                 f"{self.where}: the file has gone while it was being read; write it again"
             ) from error
+        if self._how:
+            self._seen.setdefault((start, num_bytes), set()).add(xxhash.xxh64_digest(data))
         if start < 0 or len(data) != num_bytes:
             raise ShardCorruptError(
                 f"{self.where}: {len(data):,} bytes arrived, expected {num_bytes:,}; copy or write the shard again"

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from ferdata.errors import FerdataError
+from ferdata.mapping import OPEN_FLAGS
 from ferdata.parallel import FILES_PER_JOB, read_in_order
 from ferdata.sources.affectnet.values import NUM_LANDMARK_VALUES, Annotation, clean_score
 from ferdata.sources.files.listing import below, iter_names
 from ferdata.sources.files.matching import plain_reason
-from ferdata.store import OPEN_FLAGS, Store
+from ferdata.store import Store
 
 __all__ = ["KINDS", "AnnotationIndex", "index_annotations", "parse_npy", "read_annotations"]
 

@@ -1,0 +1,47 @@
+"""Files of any other service, through its fsspec file system: object stores and what else there is.
+
+In: a name and a range. Out: its bytes. Costs a request; those of asynchronous file systems end when they are told to.
+"""
+
+from typing import Any
+
+from ferdata.remote.patience import Patience
+
+__all__ = ["Objects"]
+
+
+class Objects:
+    """A service, for any number of threads; see :class:`ferdata.remote.web.Web`, which has the same methods.
+
+    Args:
+        fs: Its file system; what it would try several times by itself it tries once from now on.
+        patience: What ends waiting.
+    """
+
+    def __init__(self, fs: Any, patience: Patience) -> None:
+        self._fs, self._patience = fs, patience
+        if "s3" in fs.protocol:  # what others call so may be something else
+            fs.retries = 1
+
+    def read(self, name: str, part: tuple[int, int] | None, *, is_fresh: bool, is_new: bool) -> bytes:
+        """Return the bytes ``[start, stop)`` of a file, or all of it; through another client if ``is_new``."""
+        start, stop = part or (None, None)
+        fs = self._fs
+        if is_new:
+            fs = type(fs)(*fs.storage_args, **{**fs.storage_options, "skip_instance_cache": True})
+        elif is_fresh:
+            fs.invalidate_cache()
+        self._patience.asked()
+        if not fs.async_impl:
+            return bytes(fs.cat_file(name, start=start or None, end=stop))
+        return bytes(self._patience.wait_for(fs._cat_file(name, start=start or None, end=stop), fs.loop))
+
+    def size(self, name: str) -> int:
+        """Return the size of a file, not from a listing that was kept: other processes may have written since."""
+        self._fs.invalidate_cache(name)
+        return int(self._fs.size(name))
+
+    def exists(self, name: str) -> bool:
+        """Tell whether there is a file, or a folder that holds any."""
+        self._fs.invalidate_cache(name)
+        return bool(self._fs.exists(name))
