@@ -124,7 +124,7 @@ class Patience:
         self._asked: set[Future[Any]] = set()
         self._counts = RemoteCounts()
         self._gone_since: float | None = None
-        self._is_told = self._has_answered = False
+        self._is_over = self._is_told = self._has_answered = False
 
     def persist(self, ask: Callable[[], T], where: str) -> T:
         """Return what a service answers; wait and ask again while it fails in a way that may pass.
@@ -136,19 +136,19 @@ class Patience:
             where: What is asked for, for what a person is told.
 
         Raises:
-            StoreError: If :meth:`end` was called.
+            StoreError: If :meth:`interrupt` or :meth:`end` was called.
             PatienceEndedError: Once patience ends; its cause is the last failure.
         """
-        begun = time.monotonic()
+        begun, ended = time.monotonic(), self._ended
         since: float | None = None
         pause, attempts = FIRST_PAUSE_SECONDS, 0
         while True:
-            self.check(where)
+            self.check(where, ended)
             attempts += 1
             try:
                 answer = ask()
             except Exception as error:
-                self.check(where)
+                self.check(where, ended)
                 if not is_passing(error) or (is_unknown_host(error) and not self._has_answered):
                     raise
                 now = time.monotonic()
@@ -165,17 +165,17 @@ class Patience:
             else:
                 self._note_answer(where)
                 return answer
-            self._ended.wait(min(left, pause * (0.5 + random.random())))
+            ended.wait(min(left, pause * (0.5 + random.random())))
             pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
             self._count(retries=1)
 
     def wait_for(self, asked: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
-        """Wait for a coroutine on a file system's own thread; :meth:`end` and Ctrl-C end it."""
+        """Wait for a coroutine on a file system's own thread; :meth:`interrupt`, :meth:`end` and Ctrl-C end it."""
         future = asyncio.run_coroutine_threadsafe(asked, loop)
         with self._lock:
             self._asked.add(future)
         try:
-            if self._ended.is_set():  # before it could be seen among those that were asked
+            if self._is_over:  # before it could be seen among those that were asked
                 future.cancel()
             return future.result()
         except CancelledError as error:
@@ -203,20 +203,28 @@ class Patience:
 
     def end(self) -> None:
         """End all that is being read or waited for, at once, and let nothing else begin."""
-        self._ended.set()
+        self._is_over = True
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """End all that is being read or waited for now, at once; what is asked for later is read."""
         with self._lock:
+            ended, self._ended = self._ended, threading.Event()
             asked = [*self._asked]
+        ended.set()
         for future in asked:
             future.cancel()
 
-    def check(self, where: str) -> None:
-        """See that reading was not ended.
+    def check(self, where: str, ended: threading.Event | None = None) -> None:
+        """See that reading was not ended, neither all of it nor what waits for this event.
 
         Raises:
             StoreError: If it was.
         """
-        if self._ended.is_set():
-            raise StoreError(f"{where}: reading was ended while it was waited for, as its loader was closed")
+        if self._is_over or (ended is not None and ended.is_set()):
+            raise StoreError(
+                f"{where}: reading was ended while it was waited for, expected to be of use; make a new loader"
+            )
 
     def _note_failure(self, since: float, now: float, error: Exception, where: str) -> float:
         """Note a failure; return since when nothing has been answered, and tell of it if that is long ago."""

@@ -50,6 +50,7 @@ class ShardDataset(Dataset[Any]):
         seed: Seed of such transforms.
         resize: As for :class:`ferdata.Loader`.
         classes: Likewise.
+        patience: Likewise.
 
     Example:
         >>> dataset = ferdata.ShardDataset("shards/affectnet", split="val", transform=lambda image: image.float() / 255)
@@ -72,8 +73,9 @@ class ShardDataset(Dataset[Any]):
         seed: int = 0,
         resize: str | int = REFUSE,
         classes: Sequence[str] | None = None,
+        patience: float | None = None,
     ) -> None:
-        self._opened = opened = open_split(root, split, resize=resize, classes=classes)
+        self._opened = opened = open_split(root, split, resize=resize, classes=classes, patience=patience)
         self.index, self.split = opened.index, split
         self.fields = check_fields(fields)
         self._as_dict, self._seed = as_dict, check_whole_number("seed", seed)

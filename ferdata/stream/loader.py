@@ -93,6 +93,8 @@ class Loader:
         verify: For ``raw`` and ``compact``, ``"first"`` verifies what this loader has not read before, and in every
             epoch another 64th, so that later changes are found within 64 epochs; ``"always"`` verifies everything.
             Other codecs are always verified.
+        patience: How many seconds a service behind a URL may be gone before iterating fails; meanwhile it is asked
+            again, with growing pauses. None: 120, or what ``--patience`` said.
 
     Raises:
         OptionError: If an option is out of range, there are too few samples for one batch on every rank, or what is to
@@ -211,6 +213,7 @@ class Loader:
         return ShardDataset(
             self._source.opened.roots,
             resize=self._source.resize,
+            patience=self._source.opened.patience.seconds,
             classes=self.classes,
             split=self.split,
             indices=self._source.partition.extent.indices,

@@ -6,6 +6,8 @@ In: counts that the loader keeps as it runs. Out: a frozen snapshot.
 import time
 from dataclasses import dataclass
 
+from ferdata.remote import Patience, RemoteCounts
+
 __all__ = ["LoaderMetrics", "Meter"]
 
 
@@ -24,6 +26,7 @@ class LoaderMetrics:
         ring_occupancy: Fraction of the slots that are being filled, ready, or held by the consumer.
         window_samples: Samples that are mixed together: how far the shuffle reaches.
         copied_batches: Batches handed out in fresh memory because the consumer kept more than the ring allows.
+        remote: What reading from behind URLs has met: requests, retries, seconds of outage.
     """
 
     images: int
@@ -36,12 +39,18 @@ class LoaderMetrics:
     ring_occupancy: float
     window_samples: int
     copied_batches: int
+    remote: RemoteCounts
 
 
 class Meter:
-    """The running counts behind a :class:`LoaderMetrics`."""
+    """The running counts behind a :class:`LoaderMetrics`.
 
-    def __init__(self) -> None:
+    Args:
+        patience: What services behind URLs are read with.
+    """
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
         self.restart()
 
     def restart(self) -> None:
@@ -52,6 +61,7 @@ class Meter:
         self.busy_seconds = 0.0
         self.bytes_read = 0
         self.copied_batches = 0
+        self._remote_before = self._patience.counts()
 
     def snapshot(self, *, num_workers: int, ring_slots: int, ring_free: int, window_samples: int) -> LoaderMetrics:
         """Return the current counts."""
@@ -67,4 +77,5 @@ class Meter:
             ring_occupancy=1 - ring_free / ring_slots if ring_slots else 0.0,
             window_samples=window_samples,
             copied_batches=self.copied_batches,
+            remote=self._patience.counts() - self._remote_before,
         )

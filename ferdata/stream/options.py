@@ -27,6 +27,7 @@ class SampleOptions(TypedDict, total=False):
     fields: Sequence[str]
     as_dict: bool
     resize: str | int
+    patience: float | None
     classes: Sequence[str] | None
 
 

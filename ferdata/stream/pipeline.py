@@ -95,7 +95,7 @@ class Pipeline:
         payloads: np.ndarray | None = None,
     ) -> None:
         index, order = source.index, source.order
-        self._source, self._order, self.meter = source, order, Meter()
+        self._source, self._order, self.meter = source, order, Meter(source.opened.patience)
         row_bytes, is_shared = index.spec.num_bytes, num_workers > 0 and kind == "process"
         # of the longest epoch there may be: there may be fewer ranks when one begins
         most_batches = replace(source.partition, rank=0, world_size=1).num_batches()
@@ -184,6 +184,7 @@ class Pipeline:
     def close(self) -> None:
         """Stop the workers and unlock the ring; batches that are still held stay valid."""
         self._prefetcher = self._prefetched_for = None
+        self._source.opened.patience.end()
         self.workers.close()
         self._records.close()
         if self._resident is not None:

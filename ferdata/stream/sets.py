@@ -7,7 +7,7 @@ shards are opened when they are read.
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +30,7 @@ from ferdata.format import (
 )
 from ferdata.labels import map_ids, union_classes
 from ferdata.mixing import Roots, set_names
+from ferdata.remote import Patience, usual_patience
 from ferdata.sample import TensorSpec
 from ferdata.store import Store, StrPath
 from ferdata.stream.fitting import REFUSE, FittedReader, common_spec
@@ -45,6 +46,7 @@ class SetSplit:
         root: Its folder, whole, or URL.
         index: Its index.
         split: The split.
+        patience: How long its service may be gone, and what reading it has met; all sets of a split have the same.
         labels: int16 ``[classes]``: which label each of its own is among the classes of all sets; None where the same.
     """
 
@@ -52,6 +54,12 @@ class SetSplit:
     index: DatasetIndex
     split: str
     labels: np.ndarray | None
+    patience: Patience = field(compare=False)
+
+    @property
+    def store(self) -> Store:
+        """Its folder."""
+        return Store(self.root, patience=self.patience)
 
     @property
     def where(self) -> str:
@@ -70,7 +78,7 @@ class SetSplit:
     def table(self, columns: Sequence[str], num_classes: int) -> pa.Table:
         """Return columns of its samples, with labels as those of all sets."""
         rows = self.index.rows(self.split)
-        table = SamplesFile(Store(self.root), self.index).read(sorted({"split", *columns}), rows.start, rows.stop)
+        table = SamplesFile(self.store, self.index).read(sorted({"split", *columns}), rows.start, rows.stop)
         if self.labels is not None:
             for name in {"label", "soft_labels"}.intersection(table.column_names):
                 column = table.column(name).combine_chunks()
@@ -133,6 +141,11 @@ class OpenSplit:
         return np.cumsum([0, *sizes[:-1]], dtype=np.int64)
 
     @property
+    def patience(self) -> Patience:
+        """What all of them are read with."""
+        return self.sets[0].patience
+
+    @property
     def set_shards(self) -> tuple[int, ...]:
         """How many shards are each set's."""
         return tuple(len(one.shards) for one in self.sets)
@@ -171,7 +184,7 @@ class ShardOpener:
 
     def __init__(self, opened: OpenSplit) -> None:
         self._opened = opened
-        self._stores = [Store(root) for root in opened.roots]
+        self._stores = [one.store for one in opened.sets]
 
     def decoders(self) -> list[BodyDecoder]:
         """Return a decoder for each set, for all shards that one thread reads."""
@@ -187,7 +200,12 @@ class ShardOpener:
 
 
 def open_split(
-    roots: Roots, split: str, *, resize: str | int = REFUSE, classes: Sequence[str] | None = None
+    roots: Roots,
+    split: str,
+    *,
+    resize: str | int = REFUSE,
+    classes: Sequence[str] | None = None,
+    patience: float | None = None,
 ) -> OpenSplit:
     """Return a split, whose folders stay valid if the process changes its own.
 
@@ -196,6 +214,7 @@ def open_split(
         split: ``train``, ``val`` or ``test``.
         resize: Height and width that every image is resized to; ``refuse``: sets of other sizes are refused.
         classes: Names that labels are to be indices into; None: those of the set, or of all sets by name.
+        patience: How many seconds a service behind a URL may be gone; None: as long as this process waits.
 
     Raises:
         OptionError: If a set has no such split, is named twice or has another class, or the tensors do not fit.
@@ -204,7 +223,8 @@ def open_split(
     if isinstance(roots, Mapping):
         raise OptionError("shards: weights found, expected a folder or a list; Loader and ShardBatches take weights")
     listed: Sequence[Any] = roots if isinstance(roots, list | tuple) else [roots]
-    found = [_open(root, split) for root in listed]
+    waits = Patience(usual_patience().seconds if patience is None else patience)
+    found = [_open(root, split, waits) for root in listed]
     if not found:
         raise OptionError("shards: no data set found, expected the folder of one, or of several")
     stores, indexes = zip(*found, strict=True)
@@ -216,14 +236,14 @@ def open_split(
     united = tuple(classes) if classes is not None else names.pop() if len(names) == 1 else None
     united = united or union_classes(*(index.classes for index in indexes))
     sets = tuple(
-        SetSplit(root=store.root, index=index, split=split, labels=_label_map(index.classes, united))
+        SetSplit(root=store.root, index=index, split=split, labels=_label_map(index.classes, united), patience=waits)
         for store, index in found
     )
     return OpenSplit(sets=sets, split=split, index=_joined(sets, united, spec))
 
 
-def _open(root: StrPath, split: str) -> tuple[Store, DatasetIndex]:
-    store = Store(root)
+def _open(root: StrPath, split: str, patience: Patience) -> tuple[Store, DatasetIndex]:
+    store = Store(root, patience=patience)
     index = read_index(store)
     if split not in index.splits:
         raise OptionError(f"split: {split!r} found, expected one of {', '.join(index.splits)} ({store})")

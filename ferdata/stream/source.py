@@ -70,9 +70,10 @@ class BatchSource:
         mix: str | None = None,
         resize: str | int = REFUSE,
         classes: Sequence[str] | None = None,
+        patience: float | None = None,
     ) -> None:
         roots, set_weights = split_weights(root)
-        self.opened = opened = open_split(roots, split, resize=resize, classes=classes)
+        self.opened = opened = open_split(roots, split, resize=resize, classes=classes, patience=patience)
         self.index, self.split, self.resize = opened.index, split, resize
         batch_size, seed = check_whole_number("batch_size", batch_size), check_whole_number("seed", seed)
         if batch_size < 1:

@@ -135,7 +135,7 @@ class DevicePipeline:
         self._source, self._split = source, split
         self._records = ShardPool(source.opened)
         self._is_closed = False
-        self.meter = Meter()
+        self.meter = Meter(source.opened.patience)
 
     @property
     def resident_bytes(self) -> int:

@@ -196,7 +196,7 @@ class _Threads:
     def __init__(self, work: Work, count: int) -> None:
         self.jobs: queue.SimpleQueue[JobRecord | None] = queue.SimpleQueue()
         self.acks: queue.SimpleQueue[Ack] = queue.SimpleQueue()
-        self._plan = work.plan
+        self._plan, self._patience = work.plan, work.opened.patience
         readers = [JobReader(work, number) for number in range(count)]
         self._threads = [
             threading.Thread(target=self._serve, args=(reader,), name=_NAME, daemon=True) for reader in readers
@@ -225,6 +225,7 @@ class _Threads:
 
     def leave(self) -> None:
         """End with the interpreter: a thread that lets go of files while memory is freed around it corrupts both."""
+        self._patience.end()
         self.end()
         self.join(_SECONDS_TO_LEAVE)
 
