@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ferdata.dataset.export import export
+    from ferdata.dataset.fetch import fetch
     from ferdata.dataset.info import describe
     from ferdata.dataset.preview import preview
     from ferdata.dataset.recode import recode
@@ -96,6 +97,7 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "fetch",
     "load_run",
     "make_codec",
     "open_dataset",
@@ -122,6 +124,7 @@ _HOMES = {
     "evaluate": "ferdata.training.evaluation.evaluate",
     "explain": "ferdata.training.explanation.explain",
     "export": "ferdata.dataset.export",
+    "fetch": "ferdata.dataset.fetch",
     "load_run": "ferdata.training",
     "make_codec": "ferdata.format",
     "predict": "ferdata.training.prediction.predict",

@@ -9,8 +9,9 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import xxhash
 
@@ -85,14 +86,16 @@ class CachedSet(SetFiles):
         self._refused_until = 0.0
         self._mutex = threading.Lock()
 
-    def use(self, numbers: range) -> None:
-        """Keep files from being removed for want of room, until :meth:`close` or the end of the process."""
-        if self._claims is None or not numbers:
+    def use(self, numbers: Sequence[int]) -> None:
+        """Keep files (ascending) from being removed for want of room, until :meth:`close` or the process's end."""
+        if self._claims is None:
             return
-        waiting = patience()
-        while not self._claims.share(USE + numbers.start, USE + numbers.stop):
-            next(waiting)
-        self._uses.append((USE + numbers.start, USE + numbers.stop))
+        ends = [place for place, number in enumerate(numbers, 1) if numbers[place : place + 1] != [number + 1]]
+        for start, end in pairwise([0, *ends]):
+            bounds, waiting = (USE + numbers[start], USE + numbers[end - 1] + 1), patience()
+            while not self._claims.share(*bounds):
+                next(waiting)
+            self._uses.append(bounds)
         self._claims.touch()
 
     def close(self) -> None:

@@ -28,9 +28,9 @@ class SetFiles:
 
     def __init__(self, folder: str, index: DatasetIndex) -> None:
         self.folder, self.index = folder, index
-        sizes = [info.num_bytes for info in index.files] + [info.num_bytes for info in index.shards]
-        self.num_files = len(sizes)
-        self.starts = np.cumsum([0, *sizes], dtype=np.int64)
+        self.num_files = len(index.files) + len(index.shards)
+        sizes = np.concatenate([[0], [info.num_bytes for info in index.files], index.shards.sizes])
+        self.starts = np.cumsum(sizes, dtype=np.int64)
         self._whole: set[int] = set()
         self._journals: dict[int, Journal] = {}
         self._first_missing = 0
@@ -38,6 +38,15 @@ class SetFiles:
     def number(self, name: str) -> int:
         """Return the number of a file."""
         return next(number for number in range(self.num_files) if self.info(number).name == name)
+
+    def numbers(self, split: str | None = None) -> list[int]:
+        """Return the numbers of the tables and of the shards of one split, or of all."""
+        tables = len(self.index.files)
+        if split is None:
+            return [*range(self.num_files)]
+        before = self.index.splits[: self.index.splits.index(split)]
+        first = tables + sum(len(self.index.shards.of_split(each)) for each in before)
+        return [*range(tables), *range(first, first + len(self.index.shards.of_split(split)))]
 
     def info(self, number: int) -> FileInfo | ShardInfo:
         """Return what the index says of a file."""
@@ -63,6 +72,10 @@ class SetFiles:
         if is_whole:  # not what was cut, or is something else of that name
             self._whole.add(number)
         return is_whole
+
+    def is_begun(self, number: int) -> bool:
+        """Tell whether a file, or room for it, is there."""
+        return self.is_whole(number) or os.path.exists(self.path(number) + PARTIAL)
 
     def lost(self, number: int) -> None:
         """Forget what is known of a file that is no longer where it was."""

@@ -39,6 +39,7 @@ __all__ = [
     "Shards",
     "Workers",
     "check_codec",
+    "local_folder",
     "names",
     "one_of",
     "spread",
@@ -144,10 +145,15 @@ def _plot_file(path: str | None) -> str | None:
     return check_file(path, option="--plot")
 
 
-def _local_folder(path: str) -> str:
-    if "://" in path:
-        raise OptionError(f"--out {path}: a URL found, expected a local folder; name one")
-    return check_folder(path, option="--out")
+def local_folder(option: str) -> Callable[[str], str]:
+    """Return a check of a folder that is to be written and may not be a URL."""
+
+    def checked(path: str) -> str:
+        if "://" in path:
+            raise OptionError(f"{option} {path}: a URL found, expected a local folder; name one")
+        return check_folder(path, option=option)
+
+    return checked
 
 
 def _out_folder(path: str | None) -> str | None:
@@ -204,7 +210,7 @@ Findings = Annotated[
 ]
 Out = Annotated[str, typer.Option(metavar="DIR", help="Write to this folder or URL.", callback=_out_folder)]
 LocalOut = Annotated[
-    str, typer.Option("--out", metavar="DIR", help="Write everything to this folder.", callback=_local_folder)
+    str, typer.Option("--out", metavar="DIR", help="Write everything to this folder.", callback=local_folder("--out"))
 ]
 OutOrUsual = Annotated[
     str | None,

@@ -121,6 +121,12 @@ class ShardTable(Sequence[ShardInfo]):
         return column
 
     @property
+    def sizes(self) -> np.ndarray:
+        """int64 ``[shards]``, bytes of each."""
+        column: np.ndarray = self._rows["num_bytes"].copy()
+        return column
+
+    @property
     def num_bytes(self) -> int:
         """Bytes of all of them."""
         return int(self._rows["num_bytes"].sum())

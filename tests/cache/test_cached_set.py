@@ -191,7 +191,7 @@ def test_the_bound_holds_and_what_fits_stays(tmp_path: Path, origin: Path) -> No
     index = read_index(origin)
     most = 2 * max(info.num_bytes for info in index.shards) + sum(info.num_bytes for info in index.files) + 5000
     cached = open_cached_set(tmp_path, Store(origin), max_bytes=most)
-    cached.use(range(cached.num_files))
+    cached.use(cached.numbers())
     line = Line(origin)
     with pytest.warns(UserWarning, match=f"the cache is full, {most:,} bytes"):
         kept = [cached.fetch_whole(number, line) for number in range(cached.num_files)]
@@ -209,7 +209,7 @@ def test_what_nobody_uses_goes_first(tmp_path: Path, origin: Path) -> None:
     used, old = (open_cached_set(tmp_path / "cache", Store(origin)) for _ in range(2))
     del old
     used.fetch_whole(used.number(SHARD))
-    used.use(range(used.num_files))
+    used.use(used.numbers())
     most = used.num_bytes(used.number(SHARD)) + 30_000
     other = open_cached_set(tmp_path / "cache", Store(tmp_path / "other"), max_bytes=most)
     with pytest.warns(UserWarning, match="full"):
