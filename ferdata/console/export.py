@@ -15,7 +15,11 @@ def export(
     folder: Folder,
     out: Out,
     to: Annotated[
-        str, typer.Option(help="Write plain WebDataset tars (tar), or class folders of PNG files (folder).")
+        str,
+        typer.Option(
+            help="Write plain WebDataset tars (tar), class folders of PNG files (folder), or Parquet files with a "
+            "card, as Hugging Face's datasets reads them (datasets)."
+        ),
     ] = "tar",
     num_workers: Workers = None,
     json_file: Json = None,

@@ -1,4 +1,4 @@
-"""Gives a data set's samples back in forms that need no ferdata: plain WebDataset tars, or PNG files in class folders.
+"""Gives a data set's samples back in forms that need no ferdata: plain tars, PNG files in class folders, or Parquet.
 
 In: shards of any codec. Out: files with exactly the pixels of the tensors. Memory: one sample per thread.
 """
@@ -7,15 +7,16 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from io import BytesIO, StringIO
+from dataclasses import asdict, dataclass, replace
+from io import StringIO
 from typing import IO, Any, Self
 
-import numpy as np
-
+from ferdata.dataset.hugging_face import card, known_columns, parquet_name, write_parquet
 from ferdata.errors import OptionError
 from ferdata.format import CODECS, END_OF_TAR, DatasetIndex, ShardInfo, read_index, read_samples, read_whole
-from ferdata.images.colours import to_picture
+from ferdata.format.reader import Sample
+from ferdata.format.samples import SamplesFile
+from ferdata.images.colours import to_png
 from ferdata.lock import check_vacant, hold_lock
 from ferdata.parallel import Progress, map_in_threads
 from ferdata.sample import RARE_FIELDS
@@ -23,12 +24,10 @@ from ferdata.store import Store, StrPath
 
 __all__ = ["EXPORT_FORMS", "ExportReport", "export"]
 
-EXPORT_FORMS = ("tar", "folder")
+EXPORT_FORMS = ("tar", "folder", "datasets")
 CLASSES_NAME = "classes.txt"
 LABELS_NAME = "labels.csv"
-
-_PNG_LEVEL = 1
-"""zlib level of PNG files: a tenth larger than the default's, and three times as fast to write."""
+CARD_NAME = "README.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +52,18 @@ def export(
 
     ``tar``: ``<split>-<6 digits>.tar`` with the members ``.cls``, ``.json`` and ``.npy`` of every sample, and
     ``classes.txt``, whose line n is the name of class n. ``folder``: ``<split>/<class>/<key>.png`` and ``labels.csv``.
+    ``datasets``: ``data/<split>-<number>-of-<count>.parquet`` and a card, as Hugging Face's ``load_dataset`` reads
+    them.
 
     Args:
         root: Folder or URL of the data set.
-        to: ``tar`` or ``folder``.
+        to: ``tar``, ``folder`` or ``datasets``.
         out: Folder or URL to write to; new, or empty.
         num_workers: Threads, over shards; one per core where None.
         progress: Called with (shards done, shards) after every shard.
 
     Raises:
-        OptionError: If ``to`` is neither, ``out`` holds anything, or the tensors are no pictures.
+        OptionError: If ``to`` is none of them, ``out`` holds anything, or the tensors are no pictures.
         IngestError: If another run is writing there.
         StoreError: If ``out`` cannot be written.
         ShardCorruptError: If a sample cannot be read; what this run has written until then is removed.
@@ -76,7 +77,7 @@ def export(
         raise OptionError(f"to: {to!r} found, expected one of {', '.join(EXPORT_FORMS)}")
     store, target = Store(root), Store(out)
     index = read_index(store)
-    if to == "folder" and (len(index.spec.shape) != 3 or index.spec.shape[0] not in (1, 3)):
+    if to != "tar" and (len(index.spec.shape) != 3 or index.spec.shape[0] not in (1, 3)):
         raise OptionError(
             f"{store}: tensors of {list(index.spec.shape)} found, expected [3, H, W] or [1, H, W] for PNG; "
             "export to tar"
@@ -91,13 +92,21 @@ def export(
         def write_pictures(info: ShardInfo) -> tuple[int, int]:
             return info.samples, _write_pictures(store, output, index, info, names)
 
+        def write_table(info: ShardInfo) -> tuple[int, int]:
+            return 1, _write_table(store, output, index, info, columns)
+
+        columns: list[str] = []
         if to == "folder":
             _make_folders(output, index, names)
-        written = map_in_threads(
-            write_tar if to == "tar" else write_pictures, index.shards, num_workers=num_workers, progress=progress
-        )
+        elif to == "datasets":
+            output.make_dir("data")
+            columns = known_columns(read_samples(store, index))
+        write = {"tar": write_tar, "folder": write_pictures, "datasets": write_table}[to]
+        written = map_in_threads(write, index.shards, num_workers=num_workers, progress=progress)
         if to == "folder":
             output.write(LABELS_NAME, _labels_csv(store, index, names))
+        elif to == "datasets":
+            output.write(CARD_NAME, card(index))
         else:
             output.write(CLASSES_NAME, "".join(f"{name}\n" for name in index.classes).encode())
     return ExportReport(
@@ -168,16 +177,26 @@ def _write_pictures(store: Store, output: _Output, index: DatasetIndex, info: Sh
     """Write one shard's samples as PNG files, and return their bytes."""
     num_bytes = 0
     for sample in read_whole(store, info, index):
-        data = _png(sample.pixels)
+        data = to_png(sample.pixels)
         output.write(_picture_path(info.split, names[sample.label], sample.key), data)
         num_bytes += len(data)
     return num_bytes
 
 
-def _png(pixels: np.ndarray) -> bytes:
-    buffer = BytesIO()
-    to_picture(pixels).save(buffer, "PNG", compress_level=_PNG_LEVEL)
-    return buffer.getvalue()
+def _write_table(store: Store, output: _Output, index: DatasetIndex, info: ShardInfo, columns: Sequence[str]) -> int:
+    """Write one shard as a Parquet file, and return its bytes."""
+    of_split = [each for each in index.shards if each.split == info.split]
+    number = of_split.index(info)
+    start = index.rows(info.split).start + sum(each.samples for each in of_split[:number])
+    rows = SamplesFile(store, index).read(columns, start, start + info.samples)
+    with output.write_atomic(parquet_name(info.split, number, len(of_split))) as file:
+        return write_parquet(file, _copied(read_whole(store, info, index)), rows, index)
+
+
+def _copied(samples: Iterator[Sample]) -> Iterator[Sample]:
+    """Yield samples in memory of their own."""
+    for sample in samples:
+        yield replace(sample, pixels=sample.pixels.copy())
 
 
 def _labels_csv(store: Store, index: DatasetIndex, names: Sequence[str]) -> bytes:

@@ -3,16 +3,20 @@
 In: a Pillow image. Out: one of mode ``RGB`` or ``L``, and names of repairs. Costs a pass over the pixels, if any.
 """
 
+from io import BytesIO
+
 import numpy as np
 from PIL import Image
 
 from ferdata.images.decode import ImageUnsupportedError
 
-__all__ = ["GREY_TO_RGB", "to_grey", "to_picture", "to_rgb"]
+__all__ = ["GREY_TO_RGB", "to_grey", "to_picture", "to_png", "to_rgb"]
 
 GREY_TO_RGB = "grey_to_rgb"
 """The repair that gives a grey image three channels."""
 
+_PNG_LEVEL = 1
+"""zlib level of PNG files: a tenth larger than the default's, and three times as fast to write."""
 _DEPTH_REDUCED = "depth_reduced"
 _ALPHA_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 _REPAIR_OF_MODE = {
@@ -107,3 +111,10 @@ def _deep_to_grey(values: np.ndarray, where: str) -> Image.Image:
 def to_picture(pixels: np.ndarray) -> Image.Image:
     """Return uint8 ``[3, H, W]`` or ``[1, H, W]`` as a picture of mode ``RGB`` or ``L``."""
     return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)) if len(pixels) == 3 else pixels[0])
+
+
+def to_png(pixels: np.ndarray) -> bytes:
+    """Return uint8 ``[3, H, W]`` or ``[1, H, W]`` as a PNG file."""
+    buffer = BytesIO()
+    to_picture(pixels).save(buffer, "PNG", compress_level=_PNG_LEVEL)
+    return buffer.getvalue()

@@ -3,9 +3,11 @@
 import csv
 import json
 import re
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import webdataset
 from make_dataset import CODECS, expected_key, expected_label, expected_pixels, expected_record, make_dataset
@@ -14,8 +16,10 @@ from torchvision.datasets import ImageFolder
 
 from ferdata.dataset.export import ExportReport, export
 from ferdata.errors import OptionError, ShardCorruptError, StoreError
+from ferdata.ingest import IngestOptions, ingest
 from ferdata.labels import AFFECTNET_8
 from ferdata.store import Store
+from ferdata.stream import ShardDataset, open_dataset
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -189,3 +193,69 @@ def test_an_export_that_is_interrupted_removes_its_own_files_and_no_others(tmp_p
 
     left = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*"))
     assert left == ["thesis", "thesis/chapter1.tex", "train", "train/Happy", "train/Happy/mine.png"]
+
+
+@pytest.fixture(scope="module")
+def for_hugging_face(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data set in ``shards`` that was exported to ``out``."""
+    folder = tmp_path_factory.mktemp("hugging_face")
+    make_dataset(folder / "shards", codec="compact", size=9)
+    report = export(str(folder / "shards"), to="datasets", out=str(folder / "out"), num_workers=2)
+    assert (report.files, report.samples) == (4, 52)
+    return folder
+
+
+def test_parquet_files_hold_every_image_and_its_labels(for_hugging_face: Path) -> None:
+    """What ``datasets`` knows of a column stands in the file's own metadata: class names would be lost without it."""
+    files = sorted((for_hugging_face / "out" / "data").iterdir())
+    assert [path.name for path in files] == [
+        *(f"train-{number:05d}-of-00003.parquet" for number in range(3)),
+        "val-00000-of-00001.parquet",
+    ]
+    rows = [row for path in files for row in pq.read_table(path).to_pylist()]
+    assert len(rows) == 52
+    for number, row in enumerate(rows):
+        image = np.asarray(Image.open(BytesIO(row["image"]["bytes"])))
+        np.testing.assert_array_equal(image.transpose(2, 0, 1), expected_pixels(number, 9))
+        assert (row["key"], row["label"]) == (expected_key(number), expected_label(number))
+    features = json.loads(pq.read_schema(files[0]).metadata[b"huggingface"])["info"]["features"]
+    assert features["label"] == {"names": list(AFFECTNET_8), "_type": "ClassLabel"}
+    assert "soft_labels" not in features  # the data set has none
+
+
+def test_hugging_face_reads_it_with_its_splits_and_classes(
+    for_hugging_face: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a hub, and without a word about the layout."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    loaded = datasets.load_dataset(str(for_hugging_face / "out"), cache_dir=str(for_hugging_face / "cache"))
+    assert {split: len(rows) for split, rows in loaded.items()} == {"train": 40, "val": 12}
+    assert loaded["val"].features["label"].names == list(AFFECTNET_8)
+    image = np.asarray(loaded["val"][3]["image"]).transpose(2, 0, 1)
+    np.testing.assert_array_equal(image, expected_pixels(43, 9))
+
+
+def test_what_was_exported_for_hugging_face_comes_back_to_the_bit(for_hugging_face: Path) -> None:
+    """Somebody gets only the copy; ``shard table`` makes the same data set of it."""
+    summary = ingest(
+        IngestOptions(source="table", src=for_hugging_face / "out", out=for_hugging_face / "back", size=9, seed=1)
+    )
+    assert summary.samples == {"train": 40, "val": 12}
+    for split in ("train", "val"):
+        there, back = (ShardDataset(for_hugging_face / name, split=split) for name in ("shards", "back"))
+        rows = open_dataset(for_hugging_face / "back").table(split)
+        assert back.classes == there.classes
+        start = 40 if split == "val" else 0
+        for (image, label), path in zip(back, rows.column("path").to_pylist(), strict=True):
+            number = (
+                start
+                + sum(
+                    len(pq.read_table(each))
+                    for each in sorted((for_hugging_face / "out" / "data").glob(f"{split}-*"))
+                    if each.name < path.split("/")[-1].partition("#")[0]
+                )
+                + int(path.partition("#")[2])
+            )
+            np.testing.assert_array_equal(image.numpy(), expected_pixels(number, 9))
+            assert label == expected_label(number)
