@@ -1,7 +1,7 @@
 """A data set in the form that Hugging Face's ``datasets`` reads: Parquet files of PNG images, and a card.
 
-In: samples and their rows of the table. Out: files that ``datasets.load_dataset(folder)`` opens with images, class names
-and splits, and that ``shard table`` takes back to the same pixels. The package itself is not needed for it.
+In: samples and their rows of the table. Out: files that ``datasets.load_dataset(folder)`` opens with images, class
+names and splits, and that ``shard table`` takes back to the same pixels. The package itself is not needed for it.
 """
 
 import json
@@ -79,8 +79,8 @@ def card(index: DatasetIndex) -> bytes:
     ]
     lines += [
         "",
-        "Written by `ferdata export --to datasets`. Images are lossless PNG of the pixels that networks were trained on. "
-        "They belong to the authors of the data set they come from: its terms hold for this copy too, and most of "
+        "Written by `ferdata export --to datasets`. Images are lossless PNG of the pixels that networks were trained "
+        "on. They belong to the authors of the data set they come from: its terms hold for this copy too, and most of "
         "them allow no publication.",
         "",
     ]
