@@ -100,7 +100,7 @@ class TrainData:
             )
         self.indices: np.ndarray | None = None
         if options.limit is not None and options.limit < samples:
-            labels = SampleTable(opened, ()).labels
+            labels = SampleTable(opened, ()).labels()
             self.indices = draw_stratified(labels, options.limit, Stream.TRAINING_LIMIT.seed(options.seed))
         if options.valence_arousal and samples:
             _require_values(opened, self.indices)

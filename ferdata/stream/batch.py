@@ -10,11 +10,10 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
 from ferdata.errors import OptionError
+from ferdata.stream.columns import Columns
 from ferdata.stream.sets import OpenSplit
 
 __all__ = ["FIELDS", "IGNORED_LABEL", "ReadRecords", "SampleTable", "batch_maker", "check_fields"]
@@ -68,6 +67,9 @@ of no points where there are none; ``records``, a list of N dicts.
 IGNORED_LABEL = -100
 """Label of a padding row: what torch's losses leave out by default."""
 
+_PADDING = {"labels": IGNORED_LABEL, "soft_labels": 0.0}
+"""What other fields have in a padding row follows from their type."""
+
 _DICT_NAMES = {"images": "pixel_values"}
 """What Hugging Face's vision models and ``Trainer`` call it."""
 
@@ -105,53 +107,36 @@ def _rebuild(fields: tuple[str, ...], values: tuple[Any, ...]) -> Any:
 
 
 class SampleTable:
-    """The columns of one split that batches are made from; 2 bytes per sample, more with V/A, keys or other columns.
-
-    Attributes:
-        labels: int16 ``[N]``.
-    """
+    """The columns of one split that batches are made from, see :class:`Columns`."""
 
     def __init__(self, opened: OpenSplit, fields: Sequence[str]) -> None:
-        columns = {name: column for name, column in _COLUMNS.items() if name in fields or name == "labels"}
-        table = opened.table([*columns.values()])
+        self._names = {name: column for name, column in _COLUMNS.items() if name in fields}
         self._set_starts = opened.set_starts
-        self._columns: dict[str, np.ndarray] = {}
-        self._texts: dict[str, pa.Array] = {}
-        for name, column in columns.items():
-            values = table.column(column).combine_chunks()
-            if pa.types.is_list(values.type):
-                self._soft = _SoftLabels(values, len(opened.index.classes))
-            elif pa.types.is_string(values.type):
-                self._texts[name] = values
-            elif pa.types.is_floating(values.type):
-                self._columns[name] = values.to_numpy(zero_copy_only=False).astype(np.float32)
-            else:
-                self._columns[name] = pc.fill_null(values, 0).to_numpy(zero_copy_only=False)
-        self.labels = self._columns["labels"]
+        self._columns = Columns(opened, self._names)
+        self.labels = self._columns.labels
+        """Returns all labels, ``[N]`` of any integer type."""
+        self.gather = self._columns.gather
+        """Returns a column's values for samples, without padding."""
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self._columns)
 
     def values(self, fields: Sequence[str], indices: np.ndarray, read_records: ReadRecords) -> dict[str, Any]:
         """Return every field but ``images`` for samples, int64 ``[N]``, -1 for padding; all of them can be sliced."""
         # NumPy gathers in a tenth of the time: torch takes some 20 µs for a call, however little there is to do.
         mask = indices >= 0
         padded = not mask.all()
+        rows = np.maximum(indices, 0) if padded else indices
         records = _records(indices, read_records) if any(name in _OF_RECORDS for name in fields) else []
         values: dict[str, Any] = {}
         for name in fields:
-            if name in self._texts:
-                texts = self._texts[name].take(pa.array(np.maximum(indices, 0))).to_pylist()
-                values[name] = [(text or "") if real else "" for text, real in zip(texts, mask.tolist(), strict=True)]
-            elif name == "soft_labels":
-                values[name] = torch.from_numpy(self._soft.of(indices, self.labels))
-            elif name in self._columns:
-                column = self._columns[name][indices]
+            if name in self._names:
+                column = self.gather(name, rows)
                 if name == "labels":
                     column = column.astype(np.int64)
                 if padded:
-                    column[~mask] = IGNORED_LABEL if name == "labels" else np.nan if column.dtype.kind == "f" else 0
-                values[name] = torch.from_numpy(column)
+                    column[~mask] = _PADDING.get(name, {"f": np.nan, "O": ""}.get(column.dtype.kind, 0))
+                values[name] = column.tolist() if column.dtype.kind == "O" else torch.from_numpy(column)
             elif name in _OF_RECORDS:
                 values[name] = _OF_RECORDS[name](records)
             elif name != "images":
@@ -164,25 +149,6 @@ class SampleTable:
         if name == "set_index":
             return np.searchsorted(self._set_starts, indices, side="right") - 1
         return indices.copy()
-
-
-class _SoftLabels:
-    """Soft labels where the source has them; 4 bytes a sample, and what is there."""
-
-    def __init__(self, column: pa.Array, num_classes: int) -> None:
-        has_any = column.is_valid().to_numpy(zero_copy_only=False)
-        self._rows = np.where(has_any, np.cumsum(has_any, dtype=np.int32) - 1, np.int32(-1))
-        self._values = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, num_classes)
-
-    def of(self, indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Return float32 ``[N, classes]``: one-hot of the label where the source has none, zeros on padding."""
-        found = np.zeros((len(indices), self._values.shape[1]), np.float32)
-        real = np.flatnonzero(indices >= 0)
-        rows = self._rows[indices[real]]
-        hard = real[rows < 0]
-        found[hard, labels[indices[hard]]] = 1
-        found[real[rows >= 0]] = self._values[rows[rows >= 0]]
-        return found
 
 
 def _records(indices: np.ndarray, read_records: ReadRecords) -> list[dict[str, Any]]:

@@ -80,7 +80,7 @@ class ShardDataset(Dataset[Any]):
         self.fields = check_fields(fields)
         self._as_dict, self._seed = as_dict, check_whole_number("seed", seed)
         self._table = SampleTable(opened, self.fields)
-        self._extent = find_extent(opened, self._table.labels, indices=indices, where=where)
+        self._extent = find_extent(opened, self._table, indices=indices, where=where)
         self.transform: Any = transform
         self._takes_context = transform is not None and takes_context(transform)
         self._epoch = torch.zeros((), dtype=torch.int64, device="cpu")
@@ -121,7 +121,7 @@ class ShardDataset(Dataset[Any]):
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
-        return len(self._extent.labels)
+        return len(self._extent)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_own": None}

@@ -70,7 +70,8 @@ class Loader:
             ``"refuse"``: sets of different sizes are an error.
         classes: Names that labels are to be indices into, all of the sets' own among them, such as those of a network;
             None: those of the data set, or of all sets by name.
-        drop_last: Leave out what does not fill a batch on every rank; None: True when shuffling.
+        drop_last: Leave out what does not fill a batch on every rank, other samples each epoch; False: the last batches
+            are shorter, and the same number on every rank to one row, which is then padding. None: True when shuffling.
         window_samples: Samples that are mixed together; rounded to whole batches and bounded by ``memory_bytes``. None:
             as many as 32 runs of up to 8 MiB in a shard hold, at least 2,048 and at most 16,384.
         memory_bytes: Upper bound of the ring: two windows and a few batches.
@@ -223,7 +224,7 @@ class Loader:
     @property
     def num_samples(self) -> int:
         """How many samples of the split are read."""
-        return len(self._source.partition.extent.labels)
+        return len(self._source.partition.extent)
 
     def class_counts(self) -> list[float]:
         """Return how many samples of each class an epoch has over all ranks, on average, if ``sampling`` is uniform."""

@@ -67,9 +67,8 @@ def check_drawable(weights: Sequence[float], opened: OpenSplit, extent: Extent) 
     Raises:
         OptionError: If one has none.
     """
-    starts = np.cumsum([0, *extent.set_sizes])
-    for one, start, stop in zip(opened.sets, starts, starts[1:], strict=False):
-        if not np.asarray(weights)[extent.labels[start:stop]].any():
+    for one, counts in zip(opened.sets, extent.class_counts, strict=True):
+        if not np.asarray(weights)[counts > 0].any():
             raise OptionError(
                 f"{one.where}: no sample of a class with a weight found, expected some; leave the set out"
             )

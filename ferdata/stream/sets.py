@@ -75,10 +75,22 @@ class SetSplit:
         """Return labels of its own, ``[n]``, as those of all sets."""
         return labels if self.labels is None else self.labels[labels]
 
-    def table(self, columns: Sequence[str], num_classes: int) -> pa.Table:
-        """Return columns of its samples, with labels as those of all sets."""
-        rows = self.index.rows(self.split)
-        table = SamplesFile(self.store, self.index).read(sorted({"split", *columns}), rows.start, rows.stop)
+    def table(
+        self,
+        columns: Sequence[str],
+        num_classes: int,
+        *,
+        rows: tuple[int, int] | None = None,
+        file: SamplesFile | None = None,
+    ) -> pa.Table:
+        """Return columns of its samples, or of ``[start, stop)`` of them, with labels as those of all sets.
+
+        A ``file`` that was opened before saves opening it; then nobody asks whether its rows are of this split.
+        """
+        own = self.index.rows(self.split)
+        start, stop = (own.start, own.stop) if rows is None else (own.start + rows[0], own.start + rows[1])
+        names = sorted({*columns} if file is not None else {"split", *columns})
+        table = (file or SamplesFile(self.store, self.index)).read(names, start, stop)
         if self.labels is not None:
             for name in {"label", "soft_labels"}.intersection(table.column_names):
                 column = table.column(name).combine_chunks()

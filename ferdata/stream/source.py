@@ -4,6 +4,7 @@ In: a data set folder and the options of an order. Out: a rank's partition, colu
 values. Costs the columns of the sample table; no shard is opened.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -28,6 +29,9 @@ from ferdata.stream.transforms import BatchContext, BatchTransform, as_batch_tra
 from ferdata.stream.where import find_extent
 
 __all__ = ["BatchSource"]
+
+_MANY = 1000
+"""Samples left out that are worth a sentence, if they are a hundredth of all."""
 
 
 class BatchSource:
@@ -83,10 +87,10 @@ class BatchSource:
         self.verify_always = verify == "always"
         self.fields, self._as_dict = check_fields(fields), as_dict
         self.table = SampleTable(opened, self.fields)
-        extent = find_extent(opened, self.table.labels, indices=indices, where=where)
+        extent = find_extent(opened, self.table, indices=indices, where=where)
         row_bytes = self.index.spec.num_bytes
         counts = set_draws(mix, set_weights, opened, extent, draws)
-        weights = class_weights(sampling, self.index.classes, extent.labels)
+        weights = class_weights(sampling, self.index.classes, extent.class_counts.sum(0))
         if counts is not None and weights is not None:
             check_drawable(weights, opened, extent)
         self.order = order_options(
@@ -140,8 +144,17 @@ class BatchSource:
         return Position.from_state(state, self.identity, self.partition.world_size)
 
     def _check_partition(self) -> None:
+        """Refuse a partition without a batch; say how many samples are left out, once, if they are many."""
         if self.partition.num_batches() == 0:
             raise OptionError(
                 f"{self.opened.where}: {self.partition.total} samples found, expected at least batch_size x world_size "
                 f"= {self.order.batch_size} x {self.partition.world_size}; use a smaller batch_size or drop_last=False"
+            )
+        left_out, total = self.partition.left_out, self.partition.total
+        if self.partition.rank == 0 and left_out >= max(_MANY, total / 100):
+            warnings.warn(
+                f"{self.opened.where}: {left_out:,} of {total:,} samples ({left_out / total:.1%}) do not fill a batch "
+                f"of {self.order.batch_size} on each of {self.partition.world_size:,} ranks and are left out of every "
+                "epoch, others each time; drop_last=False reads them too, and a smaller batch_size more of them",
+                stacklevel=5,
             )

@@ -11,6 +11,7 @@ import numpy as np
 from ferdata.condition import Condition
 from ferdata.errors import OptionError
 from ferdata.format import SAMPLES_SCHEMA
+from ferdata.stream.batch import SampleTable
 from ferdata.stream.order.partition import Extent
 from ferdata.stream.sets import OpenSplit
 
@@ -19,7 +20,7 @@ __all__ = ["find_extent"]
 
 def find_extent(
     opened: OpenSplit,
-    labels: np.ndarray,
+    table: SampleTable,
     *,
     indices: Sequence[int] | np.ndarray | None,
     where: str | None,
@@ -28,7 +29,7 @@ def find_extent(
 
     Args:
         opened: The split.
-        labels: ``[N]``, of all its samples.
+        table: Its columns.
         indices: Sample indices; None for all.
         where: A condition on the columns of ``samples.parquet``; None for none.
 
@@ -36,7 +37,7 @@ def find_extent(
         OptionError: If the indices are not sample indices of the split, the condition can't be understood,
             or no sample is left.
     """
-    extent = Extent.of(opened, labels, indices)
+    extent = Extent.of(opened, table, indices)
     if where is None:
         return extent
     condition = Condition(where, opened.index.classes, SAMPLES_SCHEMA.names)
@@ -45,6 +46,6 @@ def find_extent(
         found = found[np.isin(found, extent.indices)]
     if not len(found):
         raise OptionError(
-            f"where: {where!r} leaves none of the {len(extent.labels):,} samples of {opened.where}, expected some"
+            f"where: {where!r} leaves none of the {len(extent):,} samples of {opened.where}, expected some"
         )
-    return Extent.of(opened, labels, found)
+    return Extent.of(opened, table, found)

@@ -114,7 +114,7 @@ def test_class_names_are_told_apart_by_case_where_only_that_tells_them_apart(tmp
 
     def of(name: str) -> set[int]:
         where = f"label == {name!r}"
-        return {*find_extent(opened, dataset._table.labels, indices=None, where=where).labels.tolist()}
+        return {*find_extent(opened, dataset._table, indices=None, where=where).labels.tolist()}
 
     assert (of("Happy"), of("happy"), of("neutral")) == ({1}, {2}, {0})
     with pytest.raises(OptionError, match="no class 'HAPPY'"):

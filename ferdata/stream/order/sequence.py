@@ -168,7 +168,7 @@ class RankOrder:
 
     Whole windows of the sequence are assigned in rounds, one to each rank. What is left is cut into one smaller window
     per rank, all of the same size: whole batches only with ``drop_last``,
-    otherwise padded if the sequence does not divide.
+    otherwise as many samples on each rank, to one, and one row of padding where it is one less.
     """
 
     def __init__(
@@ -178,6 +178,7 @@ class RankOrder:
         self._seed = (options.seed, epoch, phase)
         self._rank, self._world_size = rank, world_size
         self._rounds, self._last = _cut(sequence.count, options, world_size)
+        self._bounds = _last_bounds(sequence.count, options, world_size)
         self._mixed: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
     def __len__(self) -> int:
@@ -199,9 +200,11 @@ class RankOrder:
         if self._mixed[0] != round_:
             number, window = round_ * self._world_size + self._rank, self._options.window_samples
             start, rows = number * window, window
+            stop = start + rows
             if round_ == self._rounds:
-                start, rows = self._rounds * self._world_size * window + self._rank * self._last, self._last
-            samples = self._sequence.part(min(start, self._sequence.count), min(start + rows, self._sequence.count))
+                start, rows = self._rounds * self._world_size * window, self._last
+                start, stop = (start + int(self._bounds[place]) for place in (self._rank, self._rank + 1))
+            samples = self._sequence.part(start, stop)
             if self._options.shuffle == "window":
                 samples = np.random.default_rng(Stream.WINDOWS.seed(*self._seed, number)).permutation(samples)
             self._mixed = round_, np.concatenate((samples, np.full(rows - len(samples), PADDING, np.int64)))
@@ -279,10 +282,16 @@ def _cut(total: int, options: OrderOptions, world_size: int) -> tuple[int, int]:
 
 def _samples_of_ranks(total: int, options: OrderOptions, world_size: int) -> np.ndarray:
     """Return how many rows of each rank are not padding, int64 ``[world_size]``."""
-    rounds, last = _cut(total, options, world_size)
-    left = total - rounds * options.window_samples * world_size
-    samples: np.ndarray = rounds * options.window_samples + np.clip(left - last * np.arange(world_size), 0, last)
+    rounds, _ = _cut(total, options, world_size)
+    samples: np.ndarray = rounds * options.window_samples + np.diff(_last_bounds(total, options, world_size))
     return samples
+
+
+def _last_bounds(total: int, options: OrderOptions, world_size: int) -> np.ndarray:
+    """Return where the last window of each rank begins among what whole windows leave, int64 ``[world_size + 1]``."""
+    rounds, last = _cut(total, options, world_size)
+    used = min(total - rounds * options.window_samples * world_size, last * world_size)
+    return np.arange(world_size + 1) * used // world_size
 
 
 class _Remaining:

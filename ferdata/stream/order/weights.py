@@ -16,7 +16,7 @@ __all__ = ["class_weights", "weighted_draws", "weights_of"]
 
 
 def class_weights(
-    sampling: str | Mapping[str, float], classes: Sequence[str], labels: np.ndarray
+    sampling: str | Mapping[str, float], classes: Sequence[str], counts: np.ndarray
 ) -> tuple[float, ...] | None:
     """Return each class's fraction of the draws, or None for uniform sampling.
 
@@ -24,12 +24,11 @@ def class_weights(
         sampling: ``uniform``, ``balanced`` (every class that has samples is drawn equally often), or class name ->
             weight.
         classes: Class names.
-        labels: int64 ``[N]``, the labels of the split.
+        counts: int64 ``[classes]``, samples of each.
 
     Raises:
         OptionError: If a name is unknown, a weight is negative, or a class without samples has a weight.
     """
-    counts = np.bincount(labels, minlength=len(classes))
     if sampling == "uniform":
         return None
     if sampling == "balanced":
