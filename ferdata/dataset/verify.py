@@ -23,6 +23,7 @@ from ferdata.format import (
     ShardReader,
     channel_moments,
     check_file,
+    open_copy,
     read_index,
     shard_copy,
 )
@@ -176,7 +177,7 @@ def _check_shard(store: Store, index: DatasetIndex, info: ShardInfo, rows: pa.Ta
     with shard_copy(store) as copy:
         errors = _check_file(store, info, copy)
         try:
-            with ShardReader(store, info, index, copy=copy) as reader:
+            with ShardReader(store, info, index, file=open_copy(copy, store.path(info.name))) as reader:
                 if deep:
                     errors += _check_samples(reader, store.path(info.name), rows, sums, squares)
         except FerdataError as error:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from ferdata.format.codecs import CODECS, BodyDecoder, Codec, make_codec
 from ferdata.format.codecs.compact import decode_member, kernel_notice
-from ferdata.format.container import END_OF_TAR, SampleMembers, json_bytes_for, shard_copy
+from ferdata.format.container import END_OF_TAR, FetchedFile, SampleMembers, json_bytes_for, open_copy, shard_copy
 from ferdata.format.index import (
     FORMAT_VERSION,
     INDEX_NAME,
@@ -41,6 +41,7 @@ __all__ = [
     "BodyDecoder",
     "Codec",
     "DatasetIndex",
+    "FetchedFile",
     "FileInfo",
     "Sample",
     "SampleMembers",
@@ -56,6 +57,7 @@ __all__ = [
     "json_bytes_for",
     "kernel_notice",
     "make_codec",
+    "open_copy",
     "parse_index",
     "read_file",
     "read_index",

@@ -6,15 +6,25 @@ In: sample positions. Out: uint8 rows. Costs the codec's decoding and a few micr
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import IO, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
 from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format.codecs import BodyDecoder
-from ferdata.format.container import BodyJob, MappedBodies, OpenShard, RemoteFile, open_shard_file, shard_copy
+from ferdata.format.container import (
+    BodyJob,
+    MappedBodies,
+    OpenShard,
+    RemoteFile,
+    ShardFile,
+    open_copy,
+    open_shard_file,
+    shard_copy,
+)
 from ferdata.format.index import DatasetIndex, ShardInfo, check_file
 from ferdata.format.kernels.native import load
+from ferdata.format.table import open_table
 from ferdata.store import Store
 
 __all__ = ["Sample", "ShardReader", "read_whole"]
@@ -45,7 +55,7 @@ class ShardReader:
         store: The data set's folder.
         info: The shard, as the index lists it.
         index: The data set's index.
-        copy: A file that the shard was copied to; None to read the shard where it is.
+        file: The shard's bytes, where somebody else has opened or fetched them; None to read the shard where it is.
         decode: The codec's decoder, where several readers of one thread share it; None for the reader's own.
 
     Raises:
@@ -59,15 +69,15 @@ class ShardReader:
         info: ShardInfo,
         index: DatasetIndex,
         *,
-        copy: IO[bytes] | None = None,
+        file: ShardFile | None = None,
         decode: BodyDecoder | None = None,
     ) -> None:
         self.info = info
-        self.members, self.spec = index.members, index.spec
+        self.members, self.spec, self._index = index.members, index.spec, index
         self._codec = index.codec
         self._where = store.path(info.name)
         self._decoder = decode or index.codec.decoder(index.spec)
-        self._file = open_shard_file(store, info.name, copy)
+        self._file = file or open_shard_file(store, info.name, info.num_bytes)
         self._bodies: MappedBodies | None = None
         try:
             if self._file.num_bytes != info.num_bytes:
@@ -83,14 +93,7 @@ class ShardReader:
             raise
 
     def _open(self) -> OpenShard:
-        shard = self._codec.container.open(self._file, self.members, self.info.samples, self.info.tail_xxh64)
-        expected = self._codec.body_bytes(self.members.spec)
-        if expected is not None and not (shard.body_bytes == expected).all():
-            raise ShardCorruptError(
-                f"{self._where}: bodies of {set(shard.body_bytes.tolist())} bytes found, expected {expected:,}; "
-                "write the shard again"
-            )
-        return shard
+        return open_table(self._file, self.info, self._index)
 
     def _mapped_bodies(self) -> MappedBodies | None:
         """Return the bodies as kernels take them, if the file is mapped."""
@@ -365,7 +368,7 @@ def read_whole(store: Store, info: ShardInfo, index: DatasetIndex, *, is_checked
     with shard_copy(store) as copy:
         if is_checked or copy is not None:
             check_file(store, info, copy=copy)
-        with ShardReader(store, info, index, copy=copy) as reader:
+        with ShardReader(store, info, index, file=open_copy(copy, store.path(info.name))) as reader:
             pixels = np.empty(index.spec.shape, np.uint8)
             for position in range(len(reader)):
                 yield reader.read(position, pixels)

@@ -60,7 +60,7 @@ def make_ring(row_bytes: int, *, memory_bytes: int) -> np.ndarray:
 def ring_bytes(row_bytes: int) -> int:
     """Return what a loader with default settings keeps in memory for its ring."""
     window_batches = LEAST_WINDOW_SAMPLES // BATCH_SIZE
-    sizes = choose_sizes(window_batches, batch_size=BATCH_SIZE, row_bytes=row_bytes, num_workers=1, is_local=True)
+    sizes = choose_sizes(window_batches, batch_size=BATCH_SIZE, row_bytes=row_bytes, num_workers=1)
     return (sizes.ahead + HELD_BATCHES) * BATCH_SIZE * row_bytes
 
 

@@ -4,7 +4,7 @@ In: samples as they are stored. Out: rows of one shape: grey ones have their cha
 bilinear with antialiasing, as ``shard`` resizes. Costs a fraction of a millisecond an image, in the workers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from ferdata.format import BodyDecoder, DatasetIndex, ShardInfo, ShardReader
 from ferdata.sample import TensorSpec
 from ferdata.store import Store
 
-__all__ = ["REFUSE", "FittedReader", "common_spec"]
+__all__ = ["REFUSE", "FittedReader", "common_spec", "fit_rows"]
 
 REFUSE = "refuse"
 _MOST_SIDE = 4096
@@ -78,16 +78,12 @@ class FittedReader(ShardReader):
         self, positions: np.ndarray, out: np.ndarray, rows: np.ndarray, *, verify: bool | np.ndarray = True
     ) -> int:
         """Decode the samples at ``positions`` into ``out[rows]``, uint8 ``[R, bytes of the spec]``; see the base."""
-        pixels = np.empty((min(_PIECE, len(positions)), self._stored.num_bytes), np.uint8)
-        num_bytes = 0
-        for first in range(0, len(positions), _PIECE):
-            part = slice(first, first + _PIECE)
-            own = np.arange(len(positions[part]))
+
+        def read(part: slice, pixels: np.ndarray, own: np.ndarray) -> int:
             due = verify if isinstance(verify, bool) else verify[part]
-            num_bytes += super().read_rows(positions[part], pixels, own, verify=due)
-            for image, row in zip(pixels, rows[part].tolist(), strict=False):
-                _fit(image.reshape(self._stored.shape), out[row].reshape(self.spec.shape))
-        return num_bytes
+            return super(FittedReader, self).read_rows(positions[part], pixels, own, verify=due)
+
+        return fit_rows(read, self._stored, self.spec, out, rows)
 
     def read_record(self, position: int) -> dict[str, Any]:
         """Return the record of one sample, its landmarks in pixels of the row."""
@@ -97,6 +93,32 @@ class FittedReader(ShardReader):
             points = (np.array(record["landmarks"], np.float64).reshape(-1, 2) + 0.5) * scale - 0.5
             record["landmarks"] = points.ravel().tolist()
         return record
+
+
+def fit_rows(
+    read: Callable[[slice, np.ndarray, np.ndarray], int],
+    stored: TensorSpec,
+    spec: TensorSpec,
+    out: np.ndarray,
+    rows: np.ndarray,
+) -> int:
+    """Bring samples to shape, some at a time.
+
+    Args:
+        read: Decodes some of them as they are stored into rows of scratch memory; returns bytes read.
+        stored: What they are stored as.
+        spec: What a row holds.
+        out: uint8 ``[R, bytes of the spec]``.
+        rows: int ``[n]``, the row each sample goes to.
+    """
+    pixels = np.empty((min(_PIECE, len(rows)), stored.num_bytes), np.uint8)
+    num_bytes = 0
+    for first in range(0, len(rows), _PIECE):
+        part = slice(first, first + _PIECE)
+        num_bytes += read(part, pixels, np.arange(len(rows[part])))
+        for image, row in zip(pixels, rows[part].tolist(), strict=False):
+            _fit(image.reshape(stored.shape), out[row].reshape(spec.shape))
+    return num_bytes
 
 
 def _fit(image: np.ndarray, out: np.ndarray) -> None:

@@ -15,6 +15,9 @@ import torch
 from ferdata.errors import ShardCorruptError
 from ferdata.format.codecs.codec import image_shape
 from ferdata.stream.device.transfer import Delivery, DeviceMover, PinnedRing
+from ferdata.stream.fetch.arena import PieceArena
+from ferdata.stream.fetch.fetcher import WINDOWS_AHEAD, Fetcher
+from ferdata.stream.fetch.pieces import PieceMemory
 from ferdata.stream.memory.payloads import PayloadRing
 from ferdata.stream.memory.resident import ResidentSplit
 from ferdata.stream.memory.ring import HELD_BATCHES, Ring
@@ -53,17 +56,18 @@ class Sizes:
     job_samples: int
 
 
-def choose_sizes(window_batches: int, *, batch_size: int, row_bytes: int, num_workers: int, is_local: bool) -> Sizes:
-    """Return how much to read at a time: at most two windows ahead, and never more than a window at a time.
-
-    What lies behind a URL is read a window at a time, since neighbours come with one request.
-    """
-    ahead = PORTIONS_AHEAD * window_batches
-    if is_local:
-        ahead = min(ahead, max(PORTIONS_AHEAD, AHEAD_BYTES // (batch_size * row_bytes)))
+def choose_sizes(window_batches: int, *, batch_size: int, row_bytes: int, num_workers: int) -> Sizes:
+    """Return how much to read at a time: at most two windows ahead, and never more than a window at a time."""
+    ahead = min(PORTIONS_AHEAD * window_batches, max(PORTIONS_AHEAD, AHEAD_BYTES // (batch_size * row_bytes)))
     portion = ahead // PORTIONS_AHEAD
     jobs = JOBS_PER_WORKER * max(1, num_workers)
     return Sizes(ahead, portion, min(portion * batch_size, max(1, ahead * batch_size // jobs)))
+
+
+def piece_memory(source: BatchSource, *, between_processes: bool) -> PieceMemory:
+    """Return memory for the pieces of so many windows as are fetched."""
+    window_bytes = source.order.window_samples * source.opened.stored_bytes
+    return PieceArena(WINDOWS_AHEAD * window_bytes, between_processes=between_processes)
 
 
 class Pipeline:
@@ -104,7 +108,6 @@ class Pipeline:
             batch_size=order.batch_size,
             row_bytes=row_bytes,
             num_workers=num_workers,
-            is_local=source.opened.is_local or resident is not None,
         )
         slots: Any = {
             "num_slots": sizes.ahead + HELD_BATCHES,
@@ -116,11 +119,15 @@ class Pipeline:
             if payloads is None
             else PayloadRing(sizes=payloads, spec=index.spec, **slots)
         )
+        self._fetcher: Fetcher | None = None
+        if resident is None and not source.opened.is_local:
+            self._fetcher = Fetcher(source.opened, piece_memory(source, between_processes=is_shared))
         plan = SharedPlan(
             region_samples=sizes.portion * order.batch_size,
             num_regions=4 * PORTIONS_AHEAD,  # those that end a window are short
             num_workers=max(1, num_workers),
             between_processes=is_shared,
+            is_fetched=self._fetcher is not None,
         )
         work = Work(
             opened=source.opened,
@@ -128,6 +135,7 @@ class Pipeline:
             plan=plan,
             resident=resident,
             are_payloads=payloads is not None,
+            sources=None if self._fetcher is None else self._fetcher.memory.sources(),
         )
         options: Any = {"num_workers": num_workers, "persistent": persistent}
         self.workers: Workers
@@ -137,6 +145,8 @@ class Pipeline:
             self.workers = ProcessWorkers(work, start_method=start_method, **options)
         else:
             self.workers = (ThreadWorkers if num_workers else Workers)(work, **options)
+        if self._fetcher is not None:
+            self._fetcher.wake = self.workers.wake
         shape = None if payloads is None else image_shape(index.spec)
         self._mover: DeviceMover | None = None
         if device.type != "cpu" or shape is not None:
@@ -186,6 +196,9 @@ class Pipeline:
         self._prefetcher = self._prefetched_for = None
         self._source.opened.patience.end()
         self.workers.close()
+        if self._fetcher is not None:
+            self._fetcher.close()
+            self.workers.wake()
         self._records.close()
         if self._resident is not None:
             self._resident.close()
@@ -200,12 +213,16 @@ class Pipeline:
             self.ring.reclaim()
             self.workers.begin()
             windows = partition.windows(start, ahead=self._reads_ahead)
+            if self._fetcher is not None:
+                self._fetcher.begin(start.epoch)
+                windows = self._fetcher.follow(windows)
             prefetcher = self._prefetcher = Prefetcher(
                 self._portions(windows),
                 self.ring,
                 self.workers,
                 job_samples=self._sizes.job_samples,
                 verify=self._checked.needs,
+                fetcher=self._fetcher,
             )
         else:
             self.workers.check_alive()
@@ -233,6 +250,8 @@ class Pipeline:
         finally:
             if is_current():
                 self.workers.finish()
+                if self._fetcher is not None and self._prefetched_for is None:
+                    self._fetcher.finish()
 
     def _portions(self, windows: Iterator[Window]) -> Iterator[Portion]:
         for window in windows:
@@ -241,9 +260,11 @@ class Pipeline:
     def _wait_for(self, filling: Filling, prefetcher: Prefetcher) -> None:
         """Take acknowledgements until the oldest portion is filled; an error is raised with its portion, not before."""
         start = time.perf_counter()
+        prefetcher.dispatch()
         while filling.missing and filling.error is None:
             for ack in self.workers.receive():
                 prefetcher.acknowledge(ack)
+            prefetcher.dispatch()
         if filling.error is not None:
             raise filling.error
         self._checked.note(filling.portion.samples)

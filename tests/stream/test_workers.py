@@ -186,20 +186,12 @@ def test_the_run_is_the_same_where_there_is_less_than_linux_has(
 
 
 @pytest.mark.parametrize(
-    ("window_batches", "size", "is_local", "expected"),
-    [
-        (16, 224, True, (8, 4, 256)),
-        (16, 100, True, (32, 16, 1024)),
-        (16, 512, True, (2, 1, 64)),
-        (16, 224, False, (32, 16, 1024)),
-        (1, 224, True, (2, 1, 64)),
-    ],
+    ("window_batches", "size", "expected"),
+    [(16, 224, (8, 4, 256)), (16, 100, (32, 16, 1024)), (16, 512, (2, 1, 64)), (1, 224, (2, 1, 64))],
 )
-def test_what_is_read_ahead_is_bounded_in_bytes(
-    window_batches: int, size: int, is_local: bool, expected: tuple[int, int, int]
-) -> None:
-    """A window is an order; only behind a URL it is what is asked for at once."""
-    sizes = choose_sizes(window_batches, batch_size=128, row_bytes=3 * size * size, num_workers=2, is_local=is_local)
+def test_what_is_read_ahead_is_bounded_in_bytes(window_batches: int, size: int, expected: tuple[int, int, int]) -> None:
+    """A window is an order, and needs no memory of its size."""
+    sizes = choose_sizes(window_batches, batch_size=128, row_bytes=3 * size * size, num_workers=2)
     assert (sizes.ahead, sizes.portion, sizes.job_samples) == expected
 
 

@@ -31,11 +31,13 @@ class Container:
         writer: Makes what writes one shard.
         open: Reads the table of a shard of so many samples, whose tail has that XXH64 (hex). Raises ShardCorruptError
             if table and file contradict each other, or are not those of this shard.
+        end_bytes: Returns how many bytes at the end of a shard of so many samples ``open`` reads, at most.
     """
 
     ending: str
     writer: Callable[[Put], "ContainerWriter"]
     open: Callable[[ShardFile, SampleMembers, int, str], "OpenShard"]
+    end_bytes: Callable[[int], int]
 
 
 class ContainerWriter(Protocol):

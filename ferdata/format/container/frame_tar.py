@@ -31,7 +31,8 @@ _MOST_END_BYTES = 2048
 
 def frame_tar(level: int, *, body_frame: MakeFrame | None = None) -> Container:
     """Return the container of compressed shards, written at a zstd level; ``body_frame`` may frame bodies instead."""
-    return Container(ending=".tar.zst", writer=partial(_FrameWriter, level, body_frame), open=_FrameShard)
+    writer = partial(_FrameWriter, level, body_frame)
+    return Container(ending=".tar.zst", writer=writer, open=_FrameShard, end_bytes=_end_bytes)
 
 
 class _FrameWriter:
@@ -69,8 +70,7 @@ class _FrameShard(OpenShard):
     def __init__(self, file: ShardFile, members: SampleMembers, samples: int, tail_xxh64: str) -> None:
         super().__init__(file, members)
         num_frames = 2 * samples + 1
-        table_bytes = _seek_table_bytes(num_frames)
-        most = table_bytes + _MOST_END_BYTES + CHECKSUM_BYTES
+        table_bytes, most = _seek_table_bytes(num_frames), _end_bytes(samples)
         data = file.read(max(0, file.num_bytes - most), min(file.num_bytes, most))
         frames = _parse_seek_table(
             data[-table_bytes:], num_frames=num_frames, file_bytes=file.num_bytes, where=file.where
@@ -108,6 +108,11 @@ def seek_table(frames: np.ndarray) -> bytes:
     """Return the skippable frame for ``frames``, uint32 ``[n, 2]`` of (stored bytes, inflated bytes)."""
     payload = np.ascontiguousarray(frames, "<u4").tobytes() + _SEEK_FOOTER.pack(len(frames), 0, SEEKABLE_MAGIC)
     return _SKIPPABLE_HEADER.pack(SKIPPABLE_MAGIC, len(payload)) + payload
+
+
+def _end_bytes(samples: int) -> int:
+    """Return the bytes of the last body's checksum, the end of the tar and the seek table, at most."""
+    return CHECKSUM_BYTES + _MOST_END_BYTES + _seek_table_bytes(2 * samples + 1)
 
 
 def _seek_table_bytes(num_frames: int) -> int:

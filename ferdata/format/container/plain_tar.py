@@ -16,7 +16,7 @@ from ferdata.format.container.members import SampleMembers
 from ferdata.format.container.shard_file import ShardFile
 from ferdata.format.container.tar import END_OF_TAR, TAR_BLOCK_BYTES, HeaderTemplate, pad_to_block
 
-__all__ = ["PLAIN_TAR", "body_table"]
+__all__ = ["PLAIN_TAR", "body_table", "checksum"]
 
 TABLE_NAME = "__table__"
 """webdataset skips members of the form ``__*__``."""
@@ -36,7 +36,7 @@ class _PlainWriter:
         """Append a sample."""
         self._put(padding + head)
         self._put(body)
-        self._entries.append((len(body), _checksum(body), _checksum(head)))
+        self._entries.append((len(body), checksum(body), checksum(head)))
 
     def close(self, padding: bytes) -> bytes:
         """Write the table and the end of the tar."""
@@ -50,8 +50,7 @@ class _PlainShard(OpenShard):
 
     def __init__(self, file: ShardFile, members: SampleMembers, samples: int, tail_xxh64: str) -> None:
         super().__init__(file, members)
-        content = _body_table_bytes(samples)
-        tail_bytes = TAR_BLOCK_BYTES + content + pad_to_block(content) + len(END_OF_TAR)
+        content, tail_bytes = _body_table_bytes(samples), _tail_bytes(samples)
         tail = file.read(max(0, file.num_bytes - tail_bytes), min(file.num_bytes, tail_bytes))
         content_bytes = tail[TAR_BLOCK_BYTES : TAR_BLOCK_BYTES + content]
         table = _parse_body_table(content_bytes, num_samples=samples, where=file.where)
@@ -76,7 +75,7 @@ class _PlainShard(OpenShard):
         """Return the head of a sample."""
         num_bytes = self._members.head_bytes
         head = self._file.read(int(self.starts[position]) - num_bytes, num_bytes)
-        if _checksum(head) != self._head_checksums[position]:
+        if checksum(head) != self._head_checksums[position]:
             raise self.mismatch(f"the head of sample {position}")
         return head
 
@@ -84,16 +83,12 @@ class _PlainShard(OpenShard):
         """Return the bodies of neighbouring samples, whose checksums fit."""
         bodies = super().bodies(first, count)
         for position, body in enumerate(bodies, first):
-            if _checksum(body) != self._checksums[position]:
+            if checksum(body) != self._checksums[position]:
                 raise self.mismatch(f"sample {position}")
         return bodies
 
 
-PLAIN_TAR = Container(ending=".tar", writer=_PlainWriter, open=_PlainShard)
-"""The container of uncompressed shards."""
-
-
-def _checksum(data: Any) -> int:
+def checksum(data: Any) -> int:
     """Return the low 32 bits of XXH64 (seed 0), as zstd's own content checksum takes them."""
     return xxhash.xxh64_intdigest(data) & 0xFFFFFFFF
 
@@ -113,6 +108,12 @@ def body_table(entries: np.ndarray) -> bytes:
         _TABLE_HEADER.pack(_TABLE_MAGIC, TABLE_VERSION, len(entries)) + np.ascontiguousarray(entries, "<u4").tobytes()
     )
     return content + struct.pack("<Q", xxhash.xxh64_intdigest(content))
+
+
+def _tail_bytes(samples: int) -> int:
+    """Return the bytes behind the last sample."""
+    content = _body_table_bytes(samples)
+    return TAR_BLOCK_BYTES + content + pad_to_block(content) + len(END_OF_TAR)
 
 
 def _body_table_bytes(num_samples: int) -> int:
@@ -135,3 +136,7 @@ def _parse_body_table(data: bytes, *, num_samples: int, where: str) -> np.ndarra
             "write the shard again"
         )
     return np.frombuffer(data, "<u4", 3 * num_samples, _TABLE_HEADER.size).reshape(-1, 3).astype(np.int64)
+
+
+PLAIN_TAR = Container(ending=".tar", writer=_PlainWriter, open=_PlainShard, end_bytes=_tail_bytes)
+"""The container of uncompressed shards."""

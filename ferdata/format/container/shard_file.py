@@ -20,7 +20,16 @@ from ferdata.mapping import ANONYMOUS, CAN_MAP_OVER, OPEN_FLAGS, map_over, open_
 from ferdata.remote import refetched
 from ferdata.store import Store
 
-__all__ = ["LocalFile", "RemoteFile", "ShardFile", "open_shard_file", "shard_copy"]
+__all__ = [
+    "FetchedFile",
+    "LocalFile",
+    "RemoteFile",
+    "ShardFile",
+    "fetch_range",
+    "open_copy",
+    "open_shard_file",
+    "shard_copy",
+]
 
 
 T = TypeVar("T")
@@ -179,10 +188,10 @@ class RemoteFile:
     array: np.ndarray | None = None
     descriptor = -1
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, num_bytes: int) -> None:
         self._store, self._name = store, name
         self.where = store.path(name)
-        self.num_bytes = store.num_bytes(name)
+        self.num_bytes = num_bytes
         self._start, self._ahead = 0, memoryview(b"")
         self._how: dict[str, bool] = {}
         self._seen: dict[tuple[int, int], set[bytes]] = {}
@@ -240,29 +249,91 @@ class RemoteFile:
     close = rest
 
     def _fetch(self, start: int, num_bytes: int) -> memoryview:
-        try:
-            data = self._store.read_range(self._name, max(0, start), start + num_bytes, **self._how)
-        except FileNotFoundError as error:
-            raise ShardMissingError(
-                f"{self.where}: the file has gone while it was being read; write it again"
-            ) from error
+        data = fetch_range(self._store, self._name, start, start + num_bytes, **self._how)
         if self._how:
             self._seen.setdefault((start, num_bytes), set()).add(xxhash.xxh64_digest(data))
-        if start < 0 or len(data) != num_bytes:
-            raise ShardCorruptError(
-                f"{self.where}: {len(data):,} bytes arrived, expected {num_bytes:,}; copy or write the shard again"
-            )
         return memoryview(data)
 
 
-ShardFile = LocalFile | RemoteFile
+def fetch_range(store: Store, name: str, start: int, stop: int, **how: bool) -> bytes:
+    """Return the bytes ``[start, stop)`` of a shard behind a URL; ``how`` as for :meth:`Store.read_range`.
+
+    Raises:
+        ShardMissingError: If there is no such file.
+        ShardCorruptError: If it is too short.
+    """
+    try:
+        data = store.read_range(name, max(0, start), stop, **how)
+    except FileNotFoundError as error:
+        raise ShardMissingError(
+            f"{store.path(name)}: no such file, though index.json lists it; check the folder or write it again"
+        ) from error
+    if start < 0 or len(data) != stop - start:
+        raise ShardCorruptError(
+            f"{store.path(name)}: {len(data):,} bytes arrived, expected {stop - start:,}; copy or write the shard again"
+        )
+    return data
 
 
-def open_shard_file(store: Store, name: str, copy: IO[bytes] | None = None) -> ShardFile:
-    """Open a shard wherever it is, or a copy of it."""
-    if copy is not None:
-        return LocalFile(copy.name, store.path(name))
-    return LocalFile(store.path(name), store.path(name)) if store.is_local else RemoteFile(store, name)
+class FetchedFile:
+    """A file of which the bytes from ``first`` on are in memory, where somebody else has fetched them.
+
+    Args:
+        where: What errors call it.
+        fetched: uint8 ``[n]``, its bytes ``[first, first + n)``.
+        first: Where they begin in the file.
+        num_bytes: Size of the file.
+    """
+
+    is_remote = False
+    descriptor = -1
+
+    def __init__(self, where: str, fetched: np.ndarray, *, first: int = 0, num_bytes: int | None = None) -> None:
+        self.where, self._fetched, self._first = where, fetched, first
+        self.num_bytes = len(fetched) if num_bytes is None else num_bytes
+        self.array: np.ndarray | None = None if first or num_bytes is not None else fetched
+
+    def check_unchanged(self) -> None:
+        """Do nothing: memory is not changed by others."""
+
+    def expect(self, start: int, num_bytes: int) -> None:
+        """Do nothing: it is here."""
+
+    def view(self, start: int, num_bytes: int) -> memoryview:
+        """Return the bytes ``[start, start + num_bytes)``."""
+        first = start - self._first
+        if first < 0 or first + num_bytes > len(self._fetched):
+            raise ShardCorruptError(
+                f"{self.where}: bytes {start:,} to {start + num_bytes:,} are not among the {len(self._fetched):,} from "
+                f"{self._first:,} on; copy or write the shard again"
+            )
+        return self._fetched[first : first + num_bytes].data
+
+    def read(self, start: int, num_bytes: int) -> bytes:
+        """Return a copy of the bytes ``[start, start + num_bytes)``."""
+        return bytes(self.view(start, num_bytes))
+
+    def rest(self) -> None:
+        """Do nothing: there is nothing to let go of."""
+
+    def wake(self) -> bool:
+        """Do nothing, as :meth:`rest`."""
+        return True
+
+    close = rest
+
+
+ShardFile = LocalFile | RemoteFile | FetchedFile
+
+
+def open_shard_file(store: Store, name: str, num_bytes: int) -> ShardFile:
+    """Open a shard where it is; behind a URL it is taken to have that many bytes."""
+    return LocalFile(store.path(name), store.path(name)) if store.is_local else RemoteFile(store, name, num_bytes)
+
+
+def open_copy(copy: IO[bytes] | None, where: str) -> LocalFile | None:
+    """Open a copy of a shard, if there is one, which errors call by the shard's name."""
+    return None if copy is None else LocalFile(copy.name, where)
 
 
 @contextlib.contextmanager

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ferdata.errors import OptionError
+from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format import CODECS, Codec, DatasetIndex, ShardReader
-from ferdata.format.held import HeldBodies, HeldReader, held_codec
+from ferdata.format.held import BodyReader, HeldBodies, held_codec
 from ferdata.parallel import available_memory, map_in_threads
 from ferdata.stream.order.windows import ShardMap
 from ferdata.stream.sets import OpenSplit, ShardOpener
@@ -139,11 +139,17 @@ class ResidentReader:
 
     def __init__(self, split: ResidentSplit) -> None:
         self._split = split
-        self._reader = HeldReader(split.bodies)
+        self._reader = BodyReader(split.bodies.codec, split.bodies.spec)
 
     def read_rows(self, samples: np.ndarray, out: np.ndarray, rows: np.ndarray, *, verify: bool | np.ndarray) -> int:
         """Decode samples into ``out[rows]``; return bytes read. There is nothing left to verify."""
-        return self._reader.read_rows(self._split.numbers(samples), out, rows)
+        numbers = self._split.numbers(samples)
+        bodies, rows = self._split.bodies.of(numbers), np.ascontiguousarray(rows, np.int64)
+
+        def damaged(number: int, error: ShardCorruptError) -> ShardCorruptError:
+            return ShardCorruptError(f"resident sample {numbers[number]}: {error}; write its shard again")
+
+        return self._reader.read_rows(bodies, out, rows, damaged=damaged, verify=False)
 
     def close(self) -> None:
         """Do nothing: the memory is the loader's."""

@@ -101,6 +101,12 @@ class SharedBytes:
                 if time.monotonic() > until:
                     break
 
+    def discard(self, start: int, end: int) -> None:
+        """Give the pages of a stretch, from one page's beginning to another's, back to the system, if it takes them."""
+        for advice in ("MADV_REMOVE", "MADV_DONTNEED"):  # of a file that is shared, and of this process's own memory
+            with contextlib.suppress(AttributeError, OSError):
+                self._mmap.madvise(getattr(mmap, advice), self._start + start, end - start)
+
     def map_again(self) -> None:
         """Map the memory again in a forked process: children may not inherit memory that a driver has page-locked."""
         self._inherited = self._mmap  # never unmapped: something else may be mapped there by now

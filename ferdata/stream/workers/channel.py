@@ -6,8 +6,10 @@ few, and has no lock. Whichever worker is idle takes the next job, so none waits
 """
 
 import builtins
+import contextlib
 import os
 import struct
+import threading
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -19,8 +21,8 @@ from ferdata.stream.workers.job import Ack, JobRecord
 
 __all__ = ["Channel"]
 
-_JOB = struct.Struct("<5q")
-_ACK = struct.Struct("<4q")
+_JOB = struct.Struct("<6q")
+_ACK = struct.Struct("<5q")
 _ERROR_BYTES = 3000
 """Keeps an acknowledgement with its error below PIPE_BUF (4,096 bytes): such writes are atomic, whoever else writes."""
 _PARENT_CHECK_SECONDS = 1.0
@@ -28,14 +30,16 @@ _PARENT_CHECK_SECONDS = 1.0
 
 
 class Channel:
-    """Two pipes: jobs to whichever worker is idle, acknowledgements back."""
+    """Two pipes: jobs to whichever worker is idle, acknowledgements back. A third wakes whoever waits for these."""
 
     def __init__(self) -> None:
         self._ends: dict[str, int] = {}
+        self._waking = threading.Lock()
         try:
             self._ends["jobs_out"], self._ends["jobs_in"] = os.pipe()
             self._ends["acks_out"], self._ends["acks_in"] = os.pipe()
-            for name in ("jobs_out", "jobs_in", "acks_out"):
+            self._ends["wakes_out"], self._ends["wakes_in"] = os.pipe()
+            for name in ("jobs_out", "jobs_in", "acks_out", "wakes_out", "wakes_in"):
                 os.set_blocking(self._ends[name], False)
         except OSError:
             self.close()
@@ -50,23 +54,35 @@ class Channel:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._ends = {name: handle.detach() for name, handle in state.items()}
+        self._waking = threading.Lock()
 
     def close(self, *names: str) -> None:
-        """Close these ends, or all: after a fork each side holds all four."""
+        """Close these ends, or all: after a fork each side holds all of them."""
         for name in names or list(self._ends):
-            end = self._ends.pop(name, None)
+            with self._waking if name == "wakes_in" else contextlib.nullcontext():
+                end = self._ends.pop(name, None)
+                if end is not None:
+                    os.close(end)
+
+    def wake(self) -> None:
+        """End the wait for acknowledgements, from any thread."""
+        with self._waking:  # once it is closed, the end's number may be another file's
+            end = self._ends.get("wakes_in")
             if end is not None:
-                os.close(end)
+                with contextlib.suppress(BlockingIOError):
+                    os.write(end, b"!")
 
     # The parent's side.
 
     def send(self, jobs: Sequence[JobRecord]) -> None:
         """Send jobs; what does not fit in the pipe follows when the next acknowledgements arrive."""
-        self._waiting.extend(_JOB.pack(job.portion, job.generation, job.start, job.count, job.verify) for job in jobs)
+        self._waiting.extend(
+            _JOB.pack(job.portion, job.generation, job.start, job.count, job.verify, job.is_fetched) for job in jobs
+        )
         self._push()
 
     def receive(self, seconds: float) -> list[Ack]:
-        """Return the acknowledgements that have arrived, waiting for the first of them at most so long.
+        """Return the acknowledgements that have arrived, waiting for the first of them at most so long, or until woken.
 
         Raises:
             EOFError: If no worker is left to send one.
@@ -75,7 +91,10 @@ class Channel:
         found = _read(end, 1 << 16)
         if found is None:
             # Looked up again: the end's number may be another file's once a thread has closed the channel.
-            found = _read(self._ends["acks_out"], 1 << 16) if wait([end], seconds) else None
+            ready = wait([end, self._ends["wakes_out"]], seconds)
+            if ready and ready != [end]:
+                _read(self._ends["wakes_out"], 1 << 16)
+            found = _read(self._ends["acks_out"], 1 << 16) if ready else None
         if found is None:
             return []
         if not found:
@@ -83,11 +102,11 @@ class Channel:
         self._rest += found
         acks, at = [], 0
         while at + _ACK.size <= len(self._rest):
-            portion, num_bytes, busy_ns, error_bytes = _ACK.unpack_from(self._rest, at)
+            portion, start, num_bytes, busy_ns, error_bytes = _ACK.unpack_from(self._rest, at)
             end = at + _ACK.size + error_bytes
             if end > len(self._rest):
                 break
-            acks.append(Ack(portion, num_bytes, busy_ns, _unpack_error(self._rest[at + _ACK.size : end])))
+            acks.append(Ack(portion, start, num_bytes, busy_ns, _unpack_error(self._rest[at + _ACK.size : end])))
             at = end
         self._rest = self._rest[at:]
         self._push()
@@ -108,7 +127,8 @@ class Channel:
 
     def jobs(self) -> Iterator[JobRecord]:
         """Yield jobs as they arrive, until the parent closes its end or is gone."""
-        self.close("jobs_in", "acks_out")
+        self._waking = threading.Lock()  # a fork may have come while a thread held it
+        self.close("jobs_in", "acks_out", "wakes_out", "wakes_in")
         fd, parent = self._ends["jobs_out"], os.getppid()
         while True:
             data = _read(fd, _JOB.size)
@@ -119,12 +139,15 @@ class Channel:
                 continue
             if not data:
                 return
-            yield JobRecord(*_JOB.unpack(data))
+            portion, generation, start, count, verify, is_fetched = _JOB.unpack(data)
+            yield JobRecord(portion, generation, start, count, verify, bool(is_fetched))
 
     def acknowledge(self, ack: Ack) -> None:
         """Tell the parent that a job is finished."""
         error = b"" if ack.error is None else _pack_error(ack.error)
-        os.write(self._ends["acks_in"], _ACK.pack(ack.portion, ack.num_bytes, ack.busy_ns, len(error)) + error)
+        os.write(
+            self._ends["acks_in"], _ACK.pack(ack.portion, ack.start, ack.num_bytes, ack.busy_ns, len(error)) + error
+        )
 
 
 def _read(fd: int, num_bytes: int) -> bytes | None:

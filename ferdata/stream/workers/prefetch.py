@@ -1,6 +1,7 @@
 """Prefetches portions: asks for them in order as slots become free, and knows which are filled.
 
-In: portions and a ring. Out: jobs for the workers, and the slots of what is filled. No processes, no clock.
+In: portions and a ring. Out: jobs for the workers, and the slots of what is filled. No processes, no clock. What lies
+behind a URL becomes a job once it was fetched.
 """
 
 from collections import deque
@@ -9,9 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ferdata.errors import FerdataError
+from ferdata.errors import FerdataError, ShardCorruptError
+from ferdata.stream.fetch.fetcher import Fetcher
+from ferdata.stream.fetch.parts import Located
 from ferdata.stream.memory.ring import Ring
-from ferdata.stream.order.windows import Portion, sort_samples
+from ferdata.stream.order.windows import VERIFY_ALL, Portion, Window, sort_samples
 from ferdata.stream.workers.job import Ack, JobRecord
 from ferdata.stream.workers.workers import Workers
 
@@ -39,6 +42,15 @@ class Filling:
     error: FerdataError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A job whose samples, int64 ``[n]``, are not there yet."""
+
+    job: JobRecord
+    window: Window
+    samples: np.ndarray
+
+
 class Prefetcher:
     """The portions on their way through the ring, epoch after epoch.
 
@@ -48,6 +60,7 @@ class Prefetcher:
         workers: Who fills them.
         job_samples: Most samples of a job.
         verify: Returns which checksums of samples to verify, see :meth:`ferdata.stream.order.windows.Checked.needs`.
+        fetcher: Fetches what lies behind a URL, and knows what does; None if nothing does.
     """
 
     def __init__(
@@ -58,12 +71,16 @@ class Prefetcher:
         *,
         job_samples: int,
         verify: Callable[[np.ndarray, int], int],
+        fetcher: Fetcher | None = None,
     ) -> None:
         self._portions = portions
         self._ring = ring
         self._workers = workers
         self._job_samples = job_samples
         self._verify = verify
+        self._fetcher, self._verifies_once = fetcher, fetcher is not None and fetcher.memory.verifies_once
+        self._waiting: deque[_Waiting] = deque()
+        self._reading: dict[int, tuple[_Waiting, Located]] = {}
         self._next = next(portions, None)
         self._filling: deque[Filling] = deque()
         self._first = 0
@@ -73,10 +90,34 @@ class Prefetcher:
         """Send jobs while there is room; of the next epoch only its first window's, which nobody may ever ask for."""
         while self._next is not None and not self._is_too_early(self._next) and self._send(self._next):
             self._next = next(self._portions, None)
+        self.dispatch()
+
+    def dispatch(self) -> None:
+        """Send the jobs whose samples were fetched since."""
+        if self._fetcher is None or not self._waiting:
+            return
+        jobs, waiting = [], self._waiting
+        self._waiting = deque()
+        for each in waiting:
+            try:
+                located = self._fetcher.locate(each.window, each.samples)
+            except FerdataError as error:
+                self._fail(each.job.portion, error)
+                continue
+            if located is None:
+                self._waiting.append(each)
+            else:
+                self._workers.plan.locate(each.job.start, located.columns)
+                self._reading[each.job.start] = each, located
+                jobs.append(each.job)
+        if jobs:
+            self._workers.send(jobs)
 
     def fillings(self, epoch: int) -> Iterator[Filling]:
         """Yield an epoch's portions; the caller waits until :attr:`Filling.missing` is 0, then takes the slots."""
         self._epoch = epoch
+        if self._fetcher is not None:
+            self._fetcher.now(epoch)
         self.fill()
         while self._filling and self._filling[0].portion.window.epoch == epoch:
             yield self._filling[0]
@@ -89,12 +130,38 @@ class Prefetcher:
 
     def acknowledge(self, ack: Ack) -> None:
         """Note that a job is finished."""
+        if ack.start in self._reading and not self._is_read(ack):
+            return
         filling = self._filling[ack.portion - self._first]
         filling.missing -= 1
         filling.num_bytes += ack.num_bytes
         filling.busy_ns += ack.busy_ns
-        if filling.error is None and isinstance(ack.error, FerdataError):
-            filling.error = ack.error
+        if isinstance(ack.error, FerdataError):
+            self._fail(ack.portion, ack.error)
+
+    def _parts(self, samples: np.ndarray) -> list[tuple[bool, int, int]]:
+        """Return which of ascending samples are fetched together, or read from local shards: a part is of one set."""
+        return [(False, 0, len(samples))] if self._fetcher is None else self._fetcher.parts(samples)
+
+    def _is_read(self, ack: Ack) -> bool:
+        """Tell whether a job with fetched samples is over: if these are damaged, they are fetched again."""
+        assert self._fetcher is not None
+        each, located = self._reading.pop(ack.start)
+        if isinstance(ack.error, ShardCorruptError):
+            try:
+                self._fetcher.refetch(located, ack.error)
+            except ShardCorruptError as error:
+                self._fail(ack.portion, error)
+                return True
+            self._waiting.appendleft(each)
+            return False
+        self._fetcher.release(located)
+        return True
+
+    def _fail(self, portion: int, error: FerdataError) -> None:
+        filling = self._filling[portion - self._first]
+        if filling.error is None:
+            filling.error = error
 
     def _is_too_early(self, portion: Portion) -> bool:
         """Tell whether a portion is of an epoch that nobody has asked for, and not of the next one's first window."""
@@ -112,11 +179,18 @@ class Prefetcher:
         samples, rows = sort_samples(portion.samples)
         start = plan.write(number % plan.num_regions, samples, self._ring.places(slots, portion.samples)[rows])
         verify, generation = self._verify(portion.samples, portion.window.epoch), plan.generation
-        size = self._job_samples
-        jobs = [
-            JobRecord(number, generation, start + first, min(size, len(samples) - first), verify)
-            for first in range(0, len(samples), size)
-        ]
-        self._filling.append(Filling(portion, deque(slots), len(jobs)))
+        jobs, count = [], 0
+        for is_fetched, begin, end in self._parts(samples):
+            if is_fetched and not self._verifies_once:
+                verify = VERIFY_ALL
+            for first in range(begin, end, self._job_samples):
+                stop = min(first + self._job_samples, end)
+                job = JobRecord(number, generation, start + first, stop - first, verify, is_fetched)
+                if is_fetched:
+                    self._waiting.append(_Waiting(job, portion.window, samples[first:stop]))
+                else:
+                    jobs.append(job)
+                count += 1
+        self._filling.append(Filling(portion, deque(slots), count))
         self._workers.send(jobs)
         return True

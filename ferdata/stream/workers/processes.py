@@ -52,7 +52,7 @@ class ProcessWorkers(Workers):
         super().__init__(work, num_workers=num_workers, persistent=persistent)
         self._start_method = start_method
         self._opened = work.opened
-        self._next_check = 0.0
+        self._next_check, self._is_woken = 0.0, False
         _instances.add(self)
 
     def check_alive(self) -> None:
@@ -122,8 +122,15 @@ class ProcessWorkers(Workers):
                 raise self._death(str(error)) from error
             if time.monotonic() >= self._next_check:  # others may be busy while one is dead
                 self.check_alive()
-            if acks:
+            if acks or self._is_woken:
+                self._is_woken = False
                 return acks
+
+    def wake(self) -> None:
+        """End a wait; see the base."""
+        self._is_woken, team = True, self._team
+        if team is not None:
+            team.channel.wake()
 
     def _stop(self) -> None:
         if self._team is not None:
@@ -182,7 +189,7 @@ class _Processes:
 
     def forget(self) -> None:
         """Close what a forked process inherited, and keep its end from waiting for what are not its children."""
-        self.channel.close("jobs_in", "acks_out")
+        self.channel.close("jobs_in", "acks_out", "wakes_out")
         for process in self.processes:
             process.join = _no_wait  # type: ignore[method-assign]
 

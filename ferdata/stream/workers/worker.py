@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from ferdata.format import ShardReader
+from ferdata.stream.fetch.pieces import PieceSources
+from ferdata.stream.fetch.reader import PieceReader
 from ferdata.stream.memory.resident import ResidentReader, ResidentSplit
 from ferdata.stream.memory.ring import SharedBytes
 from ferdata.stream.order.windows import ShardMap, due
@@ -144,6 +146,7 @@ class Work:
         plan: Where jobs point to.
         resident: The samples, if they are in memory; only threads share it.
         are_payloads: Whether the ring is for payloads as they are, not for pixels.
+        sources: Where samples are that were fetched; None if all shards are local.
     """
 
     opened: OpenSplit
@@ -151,6 +154,7 @@ class Work:
     plan: SharedPlan
     resident: ResidentSplit | None = None
     are_payloads: bool = False
+    sources: PieceSources | None = None
 
 
 class JobReader:
@@ -159,13 +163,14 @@ class JobReader:
     def __init__(self, work: Work, number: int) -> None:
         self._work, self._number = work, number
         self._pool: ShardPool | ResidentReader | None = None
+        self._pieces: PieceReader | None = None
         self._out: np.ndarray
 
     def read(self, job: JobRecord) -> Ack:
         """Fill a job's rows, unless its epoch has been abandoned; what goes wrong is in the acknowledgement."""
         plan = self._work.plan
         if job.generation != plan.generation:
-            return Ack(job.portion, 0, 0)
+            return Ack(job.portion, job.start, 0, 0)
         start = time.perf_counter_ns()
         entry = plan.worker_entry(self._number)
         try:
@@ -173,12 +178,18 @@ class JobReader:
                 self._open(entry)
             assert self._pool is not None
             samples, places = plan.read(job.start, job.count)
-            num_bytes = self._pool.read_rows(samples, self._out, places, verify=due(samples, job.verify))
+            verify = due(samples, job.verify)
+            if job.is_fetched:
+                assert self._pieces is not None
+                located = plan.located(job.start, job.count)
+                num_bytes = self._pieces.read_rows(samples, self._out, places, located, verify=verify)
+            else:
+                num_bytes = self._pool.read_rows(samples, self._out, places, verify=verify)
         except Exception as error:
-            return Ack(job.portion, 0, 0, error)
+            return Ack(job.portion, job.start, 0, 0, error)
         finally:
             entry[1] = -1
-        return Ack(job.portion, num_bytes, time.perf_counter_ns() - start)
+        return Ack(job.portion, job.start, num_bytes, time.perf_counter_ns() - start)
 
     def close(self) -> None:
         """Close the shards it opened."""
@@ -193,6 +204,8 @@ class JobReader:
         self._out = memory
         if not work.are_payloads:
             self._out = memory[: len(memory) // row_bytes * row_bytes].reshape(-1, row_bytes)
+        if work.sources is not None:
+            self._pieces = PieceReader(work.opened, work.sources, are_payloads=work.are_payloads)
         # The pool last of all: an interrupt may come before it.
         if work.resident is not None:
             self._pool = ResidentReader(work.resident)

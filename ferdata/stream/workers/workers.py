@@ -53,6 +53,7 @@ class Workers:
         self._jobs: deque[JobRecord] = deque()
         self._outstanding = 0
         self._is_closed = False
+        self._woken = threading.Event()
 
     def begin(self) -> None:
         """Begin an epoch: start workers if there are none, and wait for the jobs that an abandoned one left behind.
@@ -79,6 +80,8 @@ class Workers:
     def receive(self) -> list[Ack]:
         """Wait until jobs are finished and return what workers report of them, errors of ours included.
 
+        Nothing is returned if :meth:`wake` ended the wait.
+
         Raises:
             WorkerError: If a worker died.
             Exception: Whatever a bug of ours raised in a worker.
@@ -97,6 +100,10 @@ class Workers:
         Raises:
             WorkerError: If one did.
         """
+
+    def wake(self) -> None:
+        """End a wait in :meth:`receive`, from any thread."""
+        self._woken.set()
 
     def finish(self) -> None:
         """End an epoch; stop the workers unless they persist."""
@@ -131,7 +138,11 @@ class Workers:
         self._jobs.extend(jobs)
 
     def _receive(self) -> list[Ack]:
-        return [self._reader.read(self._jobs.popleft())]
+        if self._jobs:
+            return [self._reader.read(self._jobs.popleft())]
+        self._woken.wait()
+        self._woken.clear()
+        return []
 
     def _stop(self) -> None:
         """Let the workers end."""
@@ -166,7 +177,14 @@ class ThreadWorkers(Workers):
 
     def _receive(self) -> list[Ack]:
         assert self._team is not None
-        return [self._team.acks.get()]
+        ack = self._team.acks.get()
+        return [] if ack is None else [ack]
+
+    def wake(self) -> None:
+        """End a wait; see the base."""
+        team = self._team
+        if team is not None:
+            team.acks.put(None)
 
     def _stop(self) -> None:
         self._abandon()
@@ -195,7 +213,7 @@ class _Threads:
 
     def __init__(self, work: Work, count: int) -> None:
         self.jobs: queue.SimpleQueue[JobRecord | None] = queue.SimpleQueue()
-        self.acks: queue.SimpleQueue[Ack] = queue.SimpleQueue()
+        self.acks: queue.SimpleQueue[Ack | None] = queue.SimpleQueue()
         self._plan, self._patience = work.plan, work.opened.patience
         readers = [JobReader(work, number) for number in range(count)]
         self._threads = [
