@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ferdata.errors import OptionError
 from ferdata.shown import printable
 from ferdata.training.nets.designs import TIMM_PREFIX, is_own
+from ferdata.training.regions import Region
 
 if TYPE_CHECKING:
     from ferdata.training.options import TrainOptions
@@ -28,6 +29,8 @@ def check_combination(options: "TrainOptions") -> None:
     _check_numbers(options)
     _check_places(options)
     _check_start(options)
+    if options.region is not None:
+        Region.of(options.region)
     if options.class_weights and options.sampling not in (None, "uniform"):
         raise OptionError(
             f"class_weights with sampling {options.sampling!r}: two remedies for rare classes found, which together "

@@ -24,6 +24,7 @@ from ferdata.optional import needs
 from ferdata.setting import either
 from ferdata.store import StrPath, write_file_at
 from ferdata.training.load import TrainedNetwork, load_run
+from ferdata.training.regions import Region
 
 __all__ = ["FORMS", "Converted", "convert"]
 
@@ -55,6 +56,7 @@ class Converted:
         shape: Of the images it takes, uint8 ``[N, *shape]``; N is free.
         outputs: Their names, in order; none for bare weights.
         difference: The largest between an answer of the file and one of the network; at most 1e-5.
+        region: What its images must be covered but for, or at, by whoever asks it; None for nothing.
     """
 
     path: str
@@ -64,6 +66,7 @@ class Converted:
     shape: tuple[int, int, int]
     outputs: tuple[str, ...]
     difference: float
+    region: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the same as JSON-ready values."""
@@ -73,6 +76,10 @@ class Converted:
         """Return what a user of the file must know, in a few lines."""
         classes = ", ".join(f"{number} {name}" for number, name in enumerate(self.classes))
         head = f"{self.path}: {self.form}, {self.num_bytes / 1e6:,.1f} MB, answers as the run's within {TOLERANCE:g}"
+        if self.region is not None:
+            head += (
+                f"\nof images that show {Region.of(self.region)}, the rest in the mean colour: it covers nothing itself"
+            )
         if not self.outputs:
             return f"{head}\nclasses: {classes}"
         shape = ", ".join(map(str, self.shape))
@@ -124,6 +131,7 @@ def convert(run: StrPath, out: StrPath, *, to: str | None = None, network: nn.Mo
         shape=_shape(trained),
         outputs=() if form == "weights" else _outputs(trained),
         difference=difference,
+        region=trained.region,
     )
 
 
@@ -174,6 +182,7 @@ def _record(network: TrainedNetwork) -> dict[str, Any]:
         "mean": list(network.mean),
         "std": list(network.std),
         "transform": network.transform,
+        **({} if network.region is None else {"region": network.region}),
     }
 
 

@@ -21,10 +21,11 @@ from ferdata.stream.device.resident import decodes_itself, free_bytes
 from ferdata.stream.fitting import REFUSE
 from ferdata.stream.memory.resident import LEFT_TO_OTHERS, resident_bytes
 from ferdata.stream.sets import OpenSplit, open_split
+from ferdata.training.cover import Cover
 from ferdata.training.options import TrainOptions
 from ferdata.training.run.process_group import Ranks
 
-__all__ = ["StepBatch", "TrainData", "held_splits", "open_evaluation", "resize_of"]
+__all__ = ["StepBatch", "TrainData", "held_splits", "open_evaluation", "resize_of", "roots_with"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,13 +99,17 @@ class TrainData:
                 f"{opened.where}: {samples} samples found, expected at least batch_size={options.batch_size} "
                 f"for one step; use batch_size={max(1, samples // share) * share} or less"
             )
-        self.indices: np.ndarray | None = None
-        if options.limit is not None and options.limit < samples:
+        self.covers = _read_covers(options, index)
+        self.indices = self.covers["train"].among(None) if self.covers else None
+        left = samples if self.indices is None else len(self.indices)
+        if options.limit is not None and options.limit < left:
             labels = SampleTable(opened, ()).labels()
-            self.indices = draw_stratified(labels, options.limit, Stream.TRAINING_LIMIT.seed(options.seed))
+            labels = labels if self.indices is None else labels[self.indices]
+            drawn = draw_stratified(labels, options.limit, Stream.TRAINING_LIMIT.seed(options.seed))
+            self.indices = drawn if self.indices is None else self.indices[drawn]
         if options.valence_arousal and samples:
             _require_values(opened, self.indices)
-        self._limit, self._samples = options.limit, samples
+        self._limit, self._samples = options.limit, left
         self._splits = [one.index.splits for one in opened.sets]
         self._by_rows = options.assign == "rows"
         self._accumulate = options.accumulate
@@ -112,7 +117,8 @@ class TrainData:
         self._batch_size = options.batch_size
         self.rank_samples = options.batch_size // ranks.world_size
         self.micro_batch_size = self.rank_samples // options.accumulate
-        self._fields = ("images", "labels", *(("valence", "arousal") if options.valence_arousal else ()))
+        values = ("valence", "arousal") if options.valence_arousal else ()
+        self._fields = ("images", "labels", *values, *(("indices",) if self.covers else ()))
         num_samples = samples if self.indices is None else len(self.indices)
         self.held = held_splits(options.resident, index, num_samples, ranks.device)
         self.loader = Loader(
@@ -138,13 +144,15 @@ class TrainData:
 
     def describe(self) -> Iterator[str | None]:
         """Yield a sentence on each thing that is unlike all samples of one data set, streamed."""
-        yield from (self._describe_sets(), self._describe_limit(), self._describe_held())
+        yield self._describe_sets()
+        yield from (each.describe(split) for split, each in self.covers.items())
+        yield from (self._describe_limit(), self._describe_held())
 
     def _describe_limit(self) -> str | None:
         """Return one sentence on what a limit takes, or None without one."""
         if self._limit is None:
             return None
-        if self.indices is None:
+        if self.indices is None or self._limit >= self._samples:
             return f"limit {self._limit:,}: train holds {self._samples:,} samples, so all of it is trained on"
         return (
             f"trained on {len(self.indices):,} of {self._samples:,} train samples, "
@@ -180,8 +188,11 @@ class TrainData:
     def _own_part(self, batch: Any, step: int, epoch: int) -> StepBatch:
         values = torch.stack([batch.valence, batch.arousal], 1) if "valence" in self._fields else None
         positions = np.arange(step * self._batch_size, (step + 1) * self._batch_size)
+        images = self._own_rows(batch.images) if self._by_rows else batch.images
+        if self.covers:
+            images = self.covers["train"](images, self._own_rows(batch.indices) if self._by_rows else batch.indices)
         return StepBatch(
-            images=self._own_rows(batch.images) if self._by_rows else batch.images,
+            images=images,
             labels=self._own_rows(batch.labels) if self._by_rows else batch.labels,
             values=self._own_rows(values) if self._by_rows and values is not None else values,
             positions=self._own_rows(positions),
@@ -237,6 +248,20 @@ def resize_of(options: TrainOptions) -> str | int:
     return REFUSE if len(sizes) == 1 else options.size
 
 
+def roots_with(options: TrainOptions, split: str) -> tuple[str, ...]:
+    """Return the folders or URLs of the data sets that have a split."""
+    roots = options.roots
+    return roots if len(roots) == 1 else tuple(root for root in roots if split in read_index(Store(root)).splits)
+
+
+def _read_covers(options: TrainOptions, index: DatasetIndex) -> dict[str, Cover]:
+    """Return what covers each split, if anything is to be covered: what a split lacks is found before training."""
+    if options.region is None:
+        return {}
+    opened = {split: open_split(roots_with(options, split), split, resize=resize_of(options)) for split in index.splits}
+    return {split: Cover.read(options.region, each, index.mean) for split, each in opened.items()}
+
+
 def open_evaluation(
     options: TrainOptions,
     ranks: Ranks,
@@ -252,11 +277,8 @@ def open_evaluation(
 
     Of several sets, those that have the split are read one after the other; all of them know the same classes.
     """
-    roots = options.roots
-    if len(roots) > 1:
-        roots = tuple(root for root in roots if split in read_index(Store(root)).splits)
     return Loader(
-        roots,
+        roots_with(options, split),
         split=split,
         classes=classes,
         resize=resize,
@@ -264,7 +286,7 @@ def open_evaluation(
         batch_size=batch_size,
         num_workers=options.num_workers,
         shuffle="none",
-        fields=("images", "labels", "valence", "arousal", "mask", "keys", "set_index"),
+        fields=("images", "labels", "valence", "arousal", "mask", "keys", "set_index", "indices"),
         memory_bytes=options.memory_bytes,
         resident=resident,
         decode="host" if resident else options.decode,

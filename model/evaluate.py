@@ -14,6 +14,7 @@ from torchmetrics import Metric
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from ferdata.stream import IGNORED_LABEL, BatchContext, BatchTransform, Loader
+from ferdata.training.cover import Cover
 from ferdata.training.nets.interface import ExpressionNetwork
 from ferdata.training.options import TrainOptions
 from ferdata.training.report.scores import Mistake, SplitScores, scores_from_confusion
@@ -78,6 +79,7 @@ def evaluate(
     transform: BatchTransform,
     options: TrainOptions,
     ranks: Ranks,
+    cover: Cover | None = None,
     num_mistakes: int = 0,
 ) -> Evaluation:
     """Measure a network on a loader's split.
@@ -88,6 +90,7 @@ def evaluate(
         transform: Normalises.
         options: The run's settings.
         ranks: This process among those of the run; all of them must call this.
+        cover: Covers what the network is not to see.
         num_mistakes: Mistakes to keep.
     """
     network.eval()
@@ -99,6 +102,8 @@ def evaluate(
     loader.set_epoch(0)
     with torch.inference_mode():
         for batch in loader:
+            if cover is not None:
+                batch = batch._replace(images=cover(batch.images, batch.indices))
             actual = torch.stack([batch.valence, batch.arousal], 1)
             context = BatchContext(seed=0, epoch=0, rank=ranks.rank, positions=np.arange(len(batch.images)))
             logits, values = run_network(network, transform(batch.images, context), options, None)

@@ -48,6 +48,8 @@ class TrainedNetwork(nn.Module):
         mean: Per channel, of pixel values in [0, 255].
         std: Likewise.
         transform: ``fingerprint`` and ``settings`` (size, crop ...) of what made the pixels it was trained on.
+        region: What it was trained to see of a face, as ``train`` takes it; None for all. Images uint8 are taken as
+            they are, so they must be covered as in training; of files and pictures see :meth:`predict`.
     """
 
     def __init__(
@@ -59,10 +61,11 @@ class TrainedNetwork(nn.Module):
         mean: tuple[float, ...],
         std: tuple[float, ...],
         transform: dict[str, object],
+        region: str | None = None,
     ) -> None:
         super().__init__()
         self.network, self.classes, self.size = network, classes, size
-        self.mean, self.std, self.transform = mean, std, transform
+        self.mean, self.std, self.transform, self.region = mean, std, transform, region
         self._normalise, self._resize = Normalize(mean=mean, std=std), Resize(size[0])
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -109,7 +112,8 @@ class TrainedNetwork(nn.Module):
         Raises:
             ImageRejectedError: If one cannot be decoded.
             StoreError: If a file cannot be read.
-            OptionError: If something else was given.
+            OptionError: If something else was given; or a file or picture to a network that sees only a region, which
+                ``ferdata.predict`` finds with ``faces``.
 
         Example:
             >>> found = ferdata.load_run("runs/first").predict("face.jpg")
@@ -199,5 +203,6 @@ def load_run(run: str | os.PathLike[str], *, network: nn.Module | None = None) -
         mean=normalisation.mean,
         std=normalisation.std,
         transform=checkpoint.transform,
+        region=checkpoint.region,
     )
     return trained.eval()

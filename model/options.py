@@ -86,6 +86,15 @@ class TrainOptions:
     size: Annotated[
         int | None, Setting("Resize images to this side.", "Images", none="the shards' own", least=8, most=1 << 16)
     ] = None
+    region: Annotated[
+        str | None,
+        Setting(
+            "Show only this region of each face, by its landmarks: mouth, eyes, brows, nose, or several as in "
+            "eyes+brows; with no- before it, all but it.",
+            "Images",
+            none="the whole face",
+        ),
+    ] = None
     augment: Annotated[
         tuple[str, ...],
         Setting("Augment train images by these, comma-separated: flip, crop and color; none for nothing.", "Images"),

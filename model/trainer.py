@@ -159,7 +159,7 @@ class _Trainer:
         )
 
         if options.watch and ranks.is_first:
-            self.callbacks = (*self.callbacks, Film(options, self.index, ranks.device))
+            self.callbacks = (*self.callbacks, Film(options, self.index, self.data.covers, ranks.device))
         self.notes = Notes(self.state, self.progress)
         steps = {"step": self.state.step, "steps_per_epoch": self.data.steps_per_epoch}
         opening = opening_notes(options, self.index, world_size=ranks.world_size, epochs_before=epochs_before, **steps)
@@ -315,7 +315,8 @@ class _Trainer:
 
     def _open(self, split: str, *, resident: bool = False) -> Loader:
         # what is called accuracy on train is of images that were trained on
-        indices = self.data.indices if split == "train" else None
+        cover = self.data.covers.get(split)
+        indices = self.data.indices if split == "train" else None if cover is None else cover.among(None)
         size = self.data.micro_batch_size
         return open_evaluation(
             self.options,
@@ -335,6 +336,7 @@ class _Trainer:
             transform=self.eval_transform,
             options=self.options,
             ranks=self.ranks,
+            cover=self.data.covers.get(split),
             num_mistakes=num_mistakes,
         )
         if not math.isfinite(evaluation.scores.loss):

@@ -6,13 +6,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from make_dataset import make_dataset
+from PIL import Image
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+import ferdata
 from ferdata.training import EpochStatus, StepStatus, TrainOptions
 from ferdata.training.nets.interface import ExpressionNetwork
 from ferdata.training.run.checkpoint import Checkpoint, NetworkRecord, Normalisation
@@ -20,6 +24,10 @@ from ferdata.training.run.folder import read_metrics
 from ferdata.training.run.train_state import TrainState
 
 torch.set_num_threads(1)  # these networks are so small that threads cost more than they save
+
+CUE = (slice(20, 30), slice(10, 20))
+"""Rows and columns of the patch whose shade is the class: where the mouth is, and a cell of a grid of 4 by 4."""
+SHADES = {1: 250, 2: 5}
 
 CLOCKS = ("images_per_second", "data_wait_share", "seconds")
 
@@ -58,6 +66,48 @@ def small_checkpoint(
         dataset="x",
         state=TrainState(step=step),
     )
+
+
+def planted_landmarks() -> np.ndarray:
+    """Return 68 points of a face of 40 px, each region well apart from the others."""
+    points = np.zeros((68, 2))
+    for numbers, (left, top, right, bottom) in {
+        range(17): (1, 2, 38, 38), range(17, 22): (4, 2, 12, 3), range(22, 27): (20, 2, 28, 3),
+        range(27, 36): (24, 18, 28, 22), range(36, 42): (5, 9, 11, 11), range(42, 48): (21, 9, 27, 11),
+        range(48, 68): (12, 22, 18, 28),
+    }.items():  # fmt: skip
+        steps = np.linspace(0, 1, len(numbers))[:, None]
+        points[list(numbers)] = (left, top) + steps * ((right - left), (bottom - top))
+    return points - 0.5  # whole at the centres of pixels
+
+
+def planted_dataset(root: Path, *, without: int = 0) -> Path:
+    """Write noise of 40 px in which only a patch says which of two classes it is, and return the shards.
+
+    Args:
+        root: A folder for the source and the shards.
+        without: So many samples of each split have no landmarks.
+    """
+    generator = np.random.default_rng(0)
+    for split, count in {"train_set": 160, "val_set": 40}.items():
+        for part in ("images", "annotations"):
+            (root / "src" / split / part).mkdir(parents=True)
+        for number in range(count):
+            label = 1 + number % 2
+            pixels = generator.integers(60, 196, (40, 40, 3), np.uint8)
+            pixels[CUE] = SHADES[label]
+            buffer = BytesIO()
+            Image.fromarray(pixels).save(buffer, format="PNG")
+            (root / "src" / split / "images" / f"{number}.png").write_bytes(buffer.getvalue())
+            notes = root / "src" / split / "annotations"
+            for name, value in {"exp": str(label), "val": "0.1", "aro": "0.1"}.items():
+                np.save(notes / f"{number}_{name}.npy", value)
+            if number >= without:
+                np.save(notes / f"{number}_lnd.npy", planted_landmarks().reshape(-1))
+    ferdata.shard(
+        ferdata.IngestOptions(source="affectnet", src=root / "src", out=root / "shards", size=40, num_workers=1)
+    )
+    return root / "shards"
 
 
 class Recorder:

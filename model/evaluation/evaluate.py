@@ -19,6 +19,7 @@ from ferdata.format import DatasetIndex, read_index
 from ferdata.parallel import Progress
 from ferdata.store import Store, StrPath
 from ferdata.stream import Loader, ShardDataset
+from ferdata.training.cover import Cover, common_indices, open_covered, read_covers
 from ferdata.training.evaluation.ensemble import NO_CLASS, ClassMatch, Ensemble
 from ferdata.training.evaluation.options import EvaluateOptions
 from ferdata.training.evaluation.result import EvaluationResult, Predictions, SplitEvaluation
@@ -66,22 +67,27 @@ def evaluate(
     ensemble = Ensemble(loaded, match, vote=options.vote)
     total, done = sum(index.num_samples(split) for split in splits), 0
     found: dict[str, SplitEvaluation] = {}
+    left_out: list[str] = []
     for split in splits:
         parts = []
-        with _open(options, split, device) as loader:
+        covers = read_covers(loaded, options.shards, split)
+        indices = common_indices(covers)
+        left_out += [note for each in dict.fromkeys(covers) if each and (note := each.describe(split))]
+        with _open(options, split, device, indices) as loader:
             for batch in loader:
-                parts.append(_predict(ensemble, batch, match))
+                parts.append(_predict(ensemble, batch, match, covers))
                 done += len(parts[-1].keys)
                 if progress is not None:
                     progress(done, total)
-        found[split] = _conclude(options, split, _joined(parts), match)
+        shown = open_covered(options.shards, split, covers[0] if len({*covers}) == 1 else None, indices=indices)
+        found[split] = _conclude(options, split, _joined(parts), match, shown)
     result = EvaluationResult(
         runs=names,
         shards=str(options.shards),
         source=index.source,
         classes=match.classes,
         splits=found,
-        notes=(*_class_notes(match, index, splits), *_transform_notes(names, loaded, index)),
+        notes=(*_class_notes(match, index, splits), *_transform_notes(names, loaded, index), *left_out),
     )
     if options.out is None:
         return result
@@ -100,22 +106,24 @@ def _choose_splits(options: EvaluateOptions, present: Sequence[str]) -> tuple[st
     return tuple(dict.fromkeys(splits))
 
 
-def _open(options: EvaluateOptions, split: str, device: torch.device) -> Loader:
+def _open(options: EvaluateOptions, split: str, device: torch.device, indices: np.ndarray | None) -> Loader:
     return Loader(
         options.shards,
         split=split,
+        indices=indices,
         batch_size=options.batch_size,
         num_workers=options.num_workers,
         shuffle="none",
-        fields=("images", "labels", "valence", "arousal", "keys"),
+        fields=("images", "labels", "valence", "arousal", "keys", "indices"),
         device=device,
         rank=0,
         world_size=1,
     )
 
 
-def _predict(ensemble: Ensemble, batch: Any, match: ClassMatch) -> Predictions:
-    probabilities, predicted, by_run, feelings = ensemble(batch.images)
+def _predict(ensemble: Ensemble, batch: Any, match: ClassMatch, covers: Sequence[Cover | None]) -> Predictions:
+    seen = {each: batch.images if each is None else each(batch.images, batch.indices) for each in covers}
+    probabilities, predicted, by_run, feelings = ensemble([seen[each] for each in covers])
     labels = torch.tensor(match.labels, device=batch.labels.device)[batch.labels]
     return Predictions(
         keys=tuple(batch.keys),
@@ -139,7 +147,9 @@ def _joined(parts: Sequence[Predictions]) -> Predictions:
     )
 
 
-def _conclude(options: EvaluateOptions, split: str, found: Predictions, match: ClassMatch) -> SplitEvaluation:
+def _conclude(
+    options: EvaluateOptions, split: str, found: Predictions, match: ClassMatch, images: ShardDataset
+) -> SplitEvaluation:
     counts = found.actual != NO_CLASS
     if not counts.any():
         raise OptionError(
@@ -159,7 +169,7 @@ def _conclude(options: EvaluateOptions, split: str, found: Predictions, match: C
         calibration=calibrate(sure, predicted == actual),
         members=dict(zip(map(str, options.runs), by_run, strict=True)),
         predictions=found,
-        mistakes=_surest_mistakes(options, split, found),
+        mistakes=_surest_mistakes(options, found, images),
     )
 
 
@@ -173,11 +183,10 @@ def _moments(found: Predictions) -> np.ndarray | None:
     return moments
 
 
-def _surest_mistakes(options: EvaluateOptions, split: str, found: Predictions) -> tuple[Mistake, ...]:
+def _surest_mistakes(options: EvaluateOptions, found: Predictions, images: ShardDataset) -> tuple[Mistake, ...]:
     sure = found.probabilities[np.arange(len(found.keys)), found.predicted]
     wrong = np.flatnonzero((found.predicted != found.actual) & (found.actual != NO_CLASS))
     chosen = wrong[np.argsort(-sure[wrong], kind="stable")][: max(options.pictures, SHOWN_MISTAKES)]
-    images = ShardDataset(options.shards, split=split)
     return tuple(
         Mistake(
             key=found.keys[number],

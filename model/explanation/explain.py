@@ -16,11 +16,12 @@ from ferdata.optional import needs
 from ferdata.parallel import Progress
 from ferdata.store import Store
 from ferdata.stream import ShardDataset
+from ferdata.training.cover import open_covered, read_covers
 from ferdata.training.explanation.embedding import embed
 from ferdata.training.explanation.layers import activations, first_filters, last_maps, list_layers, spatial_convolutions
 from ferdata.training.explanation.options import ExplainOptions
 from ferdata.training.explanation.result import Example, Explanation, FeatureMaps
-from ferdata.training.explanation.survey import Survey, survey
+from ferdata.training.explanation.survey import Survey, check_split, survey
 from ferdata.training.load import TrainedNetwork, load_run
 from ferdata.training.run.folder import open_run
 from ferdata.training.run.process_group import find_device
@@ -60,8 +61,10 @@ def explain(
             vars(module)["inplace"] = False  # a map that is looked at must not be overwritten by the layer behind it
     shards = str(options.shards) if options.shards is not None else open_run(options.run)[1].roots[0]
     index = read_index(Store(shards))
-    found = survey(trained, options, shards, index, device, progress)
-    images = ShardDataset(shards, split=options.split)
+    check_split(options, shards, index)
+    (cover,) = read_covers([trained], shards, options.split)
+    found = survey(trained, options, shards, index, device, cover, progress)
+    images = open_covered(shards, options.split, cover)
     faces = _stored(images, found.indices[_first_of_classes(found.labels, options.faces)])
     blank = trained.prepare(torch.from_numpy(faces[:1]).to(device))
     convolutions = spatial_convolutions(trained.network, blank)

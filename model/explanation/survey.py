@@ -13,15 +13,16 @@ from ferdata.errors import OptionError
 from ferdata.format import DatasetIndex
 from ferdata.parallel import Progress
 from ferdata.stream import Loader
+from ferdata.training.cover import Cover, inside
 from ferdata.training.evaluation.ensemble import NO_CLASS, ClassMatch
 from ferdata.training.explanation.embedding import MOST_EMBEDDED, Projector
 from ferdata.training.explanation.layers import answer
-from ferdata.training.explanation.occlusion import REGIONS, find_scheme, grid_masks, region_masks
 from ferdata.training.explanation.options import ExplainOptions
 from ferdata.training.explanation.result import Covering
 from ferdata.training.load import TrainedNetwork
+from ferdata.training.regions import REGIONS, find_scheme, region_boxes
 
-__all__ = ["Survey", "survey"]
+__all__ = ["Survey", "check_split", "grid_masks", "survey"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,20 +60,18 @@ def survey(
     shards: str,
     index: DatasetIndex,
     device: torch.device,
+    cover: Cover | None,
     progress: Progress | None,
 ) -> Survey:
-    """Look at each sample once.
+    """Look at each sample once, covered if the network was trained so.
 
     Raises:
-        OptionError: If the split is not there, or the network knows none of its classes.
+        OptionError: If the network knows none of its classes.
     """
-    if options.split not in index.splits:
-        raise OptionError(
-            f"split: {options.split} found, expected one of {', '.join(index.splits)}, which {shards} has"
-        )
     to_class = _to_network(index.classes, network.classes)
-    stored = index.num_samples(options.split)
-    taken = np.unique(np.linspace(0, stored - 1, min(stored, options.limit or stored)).round().astype(np.int64))
+    usable = np.arange(index.num_samples(options.split)) if cover is None else cover.indices
+    stored = len(usable)
+    taken = usable[np.unique(np.linspace(0, stored - 1, min(stored, options.limit or stored)).round().astype(np.int64))]
     found = _Pass(network, options, device, stride=-(-len(taken) // MOST_EMBEDDED))
     with Loader(
         shards,
@@ -88,12 +87,13 @@ def survey(
     ) as loader:
         done = 0
         for batch in loader:
+            images = batch.images if cover is None else cover(batch.images, batch.indices)
             labels = to_class[batch.labels.cpu().numpy()]
             known = np.flatnonzero(labels != NO_CLASS)
             done += len(labels)
             if len(known):
                 found.add(
-                    batch.images[torch.from_numpy(known).to(device)],
+                    images[torch.from_numpy(known).to(device)],
                     labels[known],
                     [batch.keys[number] for number in known],
                     [batch.landmarks[number].cpu().numpy() for number in known],
@@ -106,7 +106,20 @@ def survey(
             f"{shards}: {options.split} has no sample of {', '.join(network.classes)}, which the run knows, "
             "expected some; name another split"
         )
-    return found.conclude(len(taken) - len(found.keys))
+    left_out = cover.describe(options.split) if cover is not None else None
+    return found.conclude(len(taken) - len(found.keys), left_out)
+
+
+def check_split(options: ExplainOptions, shards: str, index: DatasetIndex) -> None:
+    """See that the split is there.
+
+    Raises:
+        OptionError: If it is not.
+    """
+    if options.split not in index.splits:
+        raise OptionError(
+            f"split: {options.split} found, expected one of {', '.join(index.splits)}, which {shards} has"
+        )
 
 
 def _to_network(data: Sequence[str], network: Sequence[str]) -> np.ndarray:
@@ -114,6 +127,18 @@ def _to_network(data: Sequence[str], network: Sequence[str]) -> np.ndarray:
     match = ClassMatch.of(data, [network], all_classes=True)
     number = {column: place for place, column in enumerate(match.columns[0])}
     return np.array([number.get(column, NO_CLASS) for column in match.labels])
+
+
+def grid_masks(cells: int, size: tuple[int, int]) -> np.ndarray:
+    """Return what each cell of a grid covers, bool ``[cells * cells, H, W]``, row by row.
+
+    Example:
+        >>> grid_masks(2, (4, 6))[1].sum(0).tolist()
+        [0, 0, 0, 2, 2, 2]
+    """
+    rows, columns = (np.arange(side) * cells // side for side in size)
+    masks: np.ndarray = (rows[:, None] * cells + columns[None]) == np.arange(cells * cells)[:, None, None]
+    return masks
 
 
 class _Pass:
@@ -152,10 +177,8 @@ class _Pass:
             logits, features = answer(self._network.network, prepared)
             plain = logits.float().softmax(1).cpu().numpy()
             self._by_cell.append(self._covered(prepared, labels, plain, self._grid.__getitem__, len(self._grid)))
-            masks = self._masks(landmarks, (images.shape[2], images.shape[3]))
-            has_regions = np.array([each is not None for each in masks])
-            if has_regions.any():
-                covers = torch.from_numpy(np.stack([each for each in masks if each is not None], 1)).to(self._device)
+            has_regions, covers = self._masks(landmarks, (images.shape[2], images.shape[3]))
+            if covers is not None:
                 rows = torch.from_numpy(has_regions).to(self._device)
                 self._by_region.append(
                     self._covered(
@@ -179,14 +202,25 @@ class _Pass:
             self._sums = torch.zeros(shape, dtype=torch.float64)
         self._sums.index_add_(0, torch.from_numpy(labels), images.cpu().double())
 
-    def _masks(self, landmarks: Sequence[np.ndarray], stored: tuple[int, int]) -> list[np.ndarray | None]:
-        """Return each sample's regions at the network's size; all of one scheme, that of the first batch with any."""
+    def _masks(
+        self, landmarks: Sequence[np.ndarray], stored: tuple[int, int]
+    ) -> tuple[np.ndarray, torch.Tensor | None]:
+        """Return which samples have regions, bool ``[N]``, and these as masks, bool ``[regions, n, H, W]``.
+
+        They are of the network's size, and all of one scheme, that of the first batch with any.
+        """
         self._scheme = self._scheme or find_scheme(landmarks)
         if self._scheme is None:
-            return [None] * len(landmarks)
+            return np.zeros(len(landmarks), bool), None
         height, width = self._network.size
         scale = np.array([width / stored[1], height / stored[0]])
-        return [region_masks(each * scale, (height, width), self._scheme) for each in landmarks]
+        points = [(each + 0.5) * scale - 0.5 if len(each) == self._scheme else each[:0] for each in landmarks]
+        boxes = [region_boxes(points, [name]) for name in REGIONS[self._scheme]]
+        known = np.isfinite(np.concatenate(boxes, 1)).all((1, 2))
+        if not known.any():
+            return known, None
+        masks = [inside(torch.from_numpy(each[known]).to(self._device), (height, width)) for each in boxes]
+        return known, torch.stack(masks)
 
     def _covered(
         self,
@@ -207,7 +241,7 @@ class _Pass:
             found[0, :, column], found[1, :, column] = answers.argmax(1) == labels, answers[rows, labels]
         return found
 
-    def conclude(self, unknown: int) -> Survey:
+    def conclude(self, unknown: int, left_out: str | None) -> Survey:
         """Return what all batches come to."""
         labels, has_regions = np.concatenate(self._labels), np.concatenate(self._has_regions)
         classes = len(self._network.classes)
@@ -231,7 +265,7 @@ class _Pass:
             mean_faces=self._sums.numpy() / np.maximum(1, counts)[:, None, None, None],
             embedded=np.array(self._embedded),
             features=torch.cat(self._features),
-            notes=tuple(_notes(unknown, has_regions)),
+            notes=(*_notes(unknown, has_regions), *([f"{left_out}."] if left_out else ())),
         )
 
 

@@ -124,6 +124,16 @@ class FaceCutter:
         """Return the faces of an upright picture, the largest first, each with its cut."""
         return [(face, cut_face(image, face, margin=self._margin, align=self._align)) for face in self._finder(image)]
 
+    def points(self, image: Image.Image, face: Face) -> list[tuple[float, float]]:
+        """Return the points of a face of a picture in pixels of its cut, whole at their centres."""
+        points = np.array(face.points)
+        if self._align:
+            side, middle, (cosine, sine) = _square(face, self._margin)
+            turned = (points - middle) @ np.array([[cosine, -sine], [sine, cosine]]) + side / 2
+        else:
+            turned = points - _corners(image, face, self._margin)[:2]
+        return [(float(x), float(y)) for x, y in turned - 0.5]
+
 
 def cut_face(image: Image.Image, face: Face, *, margin: float, align: bool) -> Image.Image:
     """Return a face's part of an upright picture: a square around the middle of its box.
@@ -135,20 +145,30 @@ def cut_face(image: Image.Image, face: Face, *, margin: float, align: bool) -> I
         align: Turn it about the middle so that the eyes are level; what is beyond the picture is black then. Without,
             only what lies inside the picture is cut, as of a data set's boxes.
     """
-    x, y, width, height = face.box
-    side = max(1, round(max(width, height) * (1 + margin)))
-    middle = x + width / 2, y + height / 2
     if align:
-        cosine, sine = math.cos(math.radians(face.tilt)), math.sin(math.radians(face.tilt))
+        side, middle, (cosine, sine) = _square(face, margin)
         rotation = (
             cosine, -sine, middle[0] - side / 2 * (cosine - sine),
             sine, cosine, middle[1] - side / 2 * (cosine + sine),
         )  # fmt: skip
         return image.transform((side, side), Image.Transform.AFFINE, rotation, Image.Resampling.BILINEAR)
+    return image.crop(_corners(image, face, margin))
+
+
+def _square(face: Face, margin: float) -> tuple[int, tuple[float, float], tuple[float, float]]:
+    """Return the side of a face's square, its middle, and cosine and sine of the face's tilt."""
+    x, y, width, height = face.box
+    tilt = math.radians(face.tilt)
+    side = max(1, round(max(width, height) * (1 + margin)))
+    return side, (x + width / 2, y + height / 2), (math.cos(tilt), math.sin(tilt))
+
+
+def _corners(image: Image.Image, face: Face, margin: float) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of what of a face's square lies inside the picture."""
+    side, middle, _ = _square(face, margin)
     left, top = (math.floor(edge - side / 2 + 0.5) for edge in middle)
     first = min(max(left, 0), image.width - 1), min(max(top, 0), image.height - 1)
-    last = max(min(left + side, image.width), first[0] + 1), max(min(top + side, image.height), first[1] + 1)
-    return image.crop((*first, *last))
+    return *first, max(min(left + side, image.width), first[0] + 1), max(min(top + side, image.height), first[1] + 1)
 
 
 def _weights() -> Path:

@@ -92,8 +92,9 @@ def _predict_some(predictor: Predictor, root: str, paths: list[str], cutter: "Fa
                 pixels.append(predictor.pixels_of_file(data, path))
                 rows.append(Row(path=path))
                 continue
-            found = cutter(predictor.upright(data, path))
-            pixels += [predictor.pixels_of_image(cut, path) for _, cut in found]
+            picture = predictor.upright(data, path)
+            found = cutter(picture)
+            pixels += [predictor.pixels_of_image(cut, path, cutter.points(picture, face)) for face, cut in found]
             rows += [Row(path=path, face=face) for face, _ in found]
             if not found:
                 rows.append(Row(path=path, reason="no_face", error=f"{path}: no face found"))

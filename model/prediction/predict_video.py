@@ -91,7 +91,8 @@ def _look(
         tracks = [0] if cutter is None else tracker(frame.seconds, [face.box for face, _ in cuts if face])
         for (face, cut), track in zip(cuts, tracks, strict=True):
             moment = Moment(frame=frame.number, seconds=frame.seconds, track=track, face=face, prediction=_NOTHING)
-            waiting.append((moment, predictor.pixels_of_image(cut, f"frame {frame.number}")))
+            points = None if cutter is None or face is None else cutter.points(frame.image, face)
+            waiting.append((moment, predictor.pixels_of_image(cut, f"frame {frame.number}", points)))
         if len(waiting) >= options.batch_size:
             answer()
         done = frame.number + 1

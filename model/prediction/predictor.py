@@ -6,6 +6,7 @@ once, however many networks share it.
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,14 +18,19 @@ from ferdata.labels import union_classes
 from ferdata.sample import SourceItem
 from ferdata.sources.files.image_bytes import read_image
 from ferdata.store import folder_and_name
+from ferdata.training.cover import cover
 from ferdata.training.evaluation.ensemble import ClassMatch, Ensemble
 from ferdata.training.load import Picture, TrainedNetwork
 from ferdata.training.prediction.prediction import Prediction
+from ferdata.training.regions import Region, region_boxes
 
 __all__ = ["Pixels", "Predictor"]
 
 Pixels = tuple[np.ndarray, ...]
-"""One picture as uint8 ``[C, H, W]``, once for each transform that the networks have between them."""
+"""One picture as uint8 ``[C, H, W]``, once for each way that the networks have between them."""
+
+Points = Sequence[tuple[float, float]]
+"""Landmarks of a face, x and y in pixels of its picture."""
 
 
 class Predictor:
@@ -38,6 +44,8 @@ class Predictor:
 
     Raises:
         OptionError: If a network does not say how its pictures were made.
+
+    A network that sees only a region of a face is shown that; where it is, the landmarks of each picture must tell.
     """
 
     def __init__(self, networks: Sequence[TrainedNetwork]) -> None:
@@ -46,10 +54,10 @@ class Predictor:
         self.classes = match.classes
         self._ensemble = Ensemble(networks, match, vote=False)
         self._device = next(networks[0].parameters()).device
-        transforms = [network.shard_transform() for network in networks]
-        self._transforms = list({each.fingerprint(): each for each in transforms}.values())
-        fingerprints = [each.fingerprint() for each in self._transforms]
-        self._used = [fingerprints.index(each.fingerprint()) for each in transforms]
+        ways = [_Way(network.shard_transform(), network.region, network.mean) for network in networks]
+        self._ways = list({each.name: each for each in ways}.values())
+        names = [each.name for each in self._ways]
+        self._used = [names.index(each.name) for each in ways]
 
     def pixels(self, picture: Picture) -> Pixels:
         """Return the pixels of a picture of Pillow's, or of the image file at a path.
@@ -77,13 +85,19 @@ class Predictor:
         """
         return self._through(lambda transform, item: transform.apply(data, item), where)
 
-    def pixels_of_image(self, image: Image.Image, where: str) -> Pixels:
+    def pixels_of_image(self, image: Image.Image, where: str, landmarks: Points | None = None) -> Pixels:
         """Return the pixels of a picture of Pillow's, turned as its EXIF data asks for.
+
+        Args:
+            image: The picture.
+            where: What errors call it.
+            landmarks: Of the face in it, for networks that see only a region.
 
         Raises:
             ImageRejectedError: As :meth:`pixels_of_file`.
+            OptionError: If a network needs landmarks that are not there.
         """
-        return self._through(lambda transform, item: transform.apply_to_image(image, item), where)
+        return self._through(lambda transform, item: transform.apply_to_image(image, item), where, landmarks)
 
     def upright(self, data: bytes, where: str) -> Image.Image:
         """Return the picture of an image file whole, in RGB and upright.
@@ -91,7 +105,7 @@ class Predictor:
         Raises:
             ImageRejectedError: As :meth:`pixels_of_file`.
         """
-        return self._transforms[0].upright(data, where)
+        return self._ways[0].transform.upright(data, where)
 
     def __call__(self, pictures: Sequence[Pixels]) -> list[Prediction]:
         """Answer for some pictures at once."""
@@ -109,6 +123,39 @@ class Predictor:
             for row, felt in zip(probabilities.tolist(), values, strict=True)
         ]
 
-    def _through(self, made: Callable[[Transform, SourceItem], Transformed], where: str) -> Pixels:
-        item = SourceItem(key="picture", path=where, split="test", label=0, source_label="")
-        return tuple(made(transform, item).pixels for transform in self._transforms)
+    def _through(
+        self, made: Callable[[Transform, SourceItem], Transformed], where: str, landmarks: Points | None = None
+    ) -> Pixels:
+        flat = None if landmarks is None else [value for point in landmarks for value in point]
+        item = SourceItem(key="picture", path=where, split="test", label=0, source_label="", landmarks=flat)
+        return tuple(way.seen(made(way.transform, item), where) for way in self._ways)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What a picture goes through before a network: a transform, and covering all but a region."""
+
+    transform: Transform
+    region: str | None
+    mean: tuple[float, ...]
+
+    @property
+    def name(self) -> tuple[object, ...]:
+        return (self.transform.fingerprint(), self.region, self.mean if self.region else None)
+
+    def seen(self, picture: Transformed, where: str) -> np.ndarray:
+        if self.region is None:
+            return picture.pixels
+        points = np.zeros(0) if picture.landmarks is None else picture.landmarks
+        region = Region.of(self.region)
+        boxes = region_boxes([points.reshape(-1, 2)], region.names)
+        if not np.isfinite(boxes).all():
+            found = f"{len(points) // 2} landmarks" if len(points) else "no landmarks"
+            needed = (
+                "68, which no detector here finds; evaluate it on shards that have them"
+                if ("brows" in region.names)
+                else "those of a face that is found; pass faces=True"
+            )
+            raise OptionError(f"{where}: {found} found for a run that sees {region}, expected {needed}")
+        images, boxes_of_image = torch.from_numpy(picture.pixels)[None], torch.from_numpy(boxes)
+        return cover(images, boxes_of_image, region, self.mean)[0].numpy()

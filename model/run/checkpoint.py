@@ -83,6 +83,7 @@ class Checkpoint:
         scaler: State of the scale of the gradients.
         loader: State of the loader: which sample is next.
         averaged: The average of the weights, where a run keeps one; ``best.pt`` holds it as ``model``.
+        region: What it sees of a face, as it is typed; None for all of it.
     """
 
     model: Mapping[str, torch.Tensor]
@@ -96,6 +97,7 @@ class Checkpoint:
     scaler: dict[str, Any] | None = None
     loader: dict[str, Any] | None = None
     averaged: dict[str, Any] | None = None
+    region: str | None = None
 
     def write(self, path: Path) -> None:
         """Write the file; the one that was there stays until the new one is on the disk.
@@ -148,6 +150,7 @@ class Checkpoint:
                 transform=dict(record["transform"]),
                 dataset=record["dataset"],
                 state=TrainState(**record["state"]),
+                region=record.get("region"),
                 **{name: dict(record[name]) for name in (*_TO_RESUME, "averaged") if name in record},
             )
         except (TypeError, ValueError, LookupError, AttributeError) as error:

@@ -120,6 +120,7 @@ class Checkpointer:
             normalisation=Normalisation(mean=normalise.mean, std=normalise.std),
             transform={name: index.transform[name] for name in ("fingerprint", "settings")},
             dataset=index.fingerprint,
+            region=options.region,
             state=state,
             optimizer=stepper.optimizer.state_dict() if to_resume else None,
             scaler=stepper.scaler.state_dict() if to_resume else None,

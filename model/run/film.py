@@ -5,7 +5,7 @@ row. Costs one pass over two images an epoch.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from torch import nn
 from ferdata.format import DatasetIndex
 from ferdata.store import Store
 from ferdata.stream import BatchContext, Compose, Normalize, ShardDataset
+from ferdata.training.cover import Cover, open_covered
+from ferdata.training.data import resize_of, roots_with
 from ferdata.training.explanation.draw import draw_frame
 from ferdata.training.explanation.layers import activations, spatial_convolutions
 from ferdata.training.nets.augment import Resize
@@ -36,12 +38,19 @@ class Film:
     Args:
         options: The run's settings.
         index: Of its data set.
+        covers: What covers each split, if anything is covered.
         device: Where the network is.
     """
 
-    def __init__(self, options: TrainOptions, index: DatasetIndex, device: torch.device) -> None:
+    def __init__(
+        self, options: TrainOptions, index: DatasetIndex, covers: Mapping[str, Cover], device: torch.device
+    ) -> None:
         split = "val" if "val" in index.splits else "train"
-        self._faces = np.stack([*_of_different_classes(ShardDataset(options.roots[0], split=split))])
+        cover = covers.get(split)
+        indices = None if cover is None else cover.among(None)
+        roots = roots_with(options, split)
+        images = open_covered(roots, split, cover, indices=indices, resize=resize_of(options))
+        self._faces = np.stack([*_of_different_classes(images)])
         resize = [] if options.size is None else [Resize(options.size)]
         context = BatchContext(seed=0, epoch=0, rank=0, positions=np.arange(len(self._faces)))
         transform = Compose([*resize, Normalize.of(index)])

@@ -3,65 +3,28 @@
 import csv
 import json
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from train_helpers import small_checkpoint, small_dataset, small_options
+from train_helpers import CUE, planted_dataset, small_checkpoint, small_dataset, small_options
 from verbs import refusal, run_verb
 
 import ferdata
 from ferdata.training import train
 from ferdata.training.explanation.layers import answer, last_maps, list_layers, spatial_convolutions
-from ferdata.training.explanation.occlusion import REGIONS, region_masks
 from ferdata.training.explanation.result import Explanation
 from ferdata.training.nets.networks import build_network
-
-CUE = (slice(20, 30), slice(10, 20))
-"""Rows and columns of the patch whose shade is the class: where the mouth is, and a cell of a grid of 4 by 4."""
-SHADES = {1: 250, 2: 5}
-
-
-def landmarks() -> np.ndarray:
-    """Return 68 points of a face of 40 px, each region well apart from the others."""
-    points = np.zeros((68, 2))
-    for numbers, (left, top, right, bottom) in {
-        range(17): (1, 2, 38, 38), range(17, 22): (4, 2, 12, 3), range(22, 27): (20, 2, 28, 3),
-        range(27, 36): (24, 18, 28, 22), range(36, 42): (5, 9, 11, 11), range(42, 48): (21, 9, 27, 11),
-        range(48, 68): (12, 22, 18, 28),
-    }.items():  # fmt: skip
-        steps = np.linspace(0, 1, len(numbers))[:, None]
-        points[list(numbers)] = (left, top) + steps * ((right - left), (bottom - top))
-    return points
 
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Noise in which only a patch says which class it is: the shards, and a run that has learned it."""
     root = tmp_path_factory.mktemp("planted")
-    generator = np.random.default_rng(0)
-    for split, count in {"train_set": 160, "val_set": 40}.items():
-        for part in ("images", "annotations"):
-            (root / "src" / split / part).mkdir(parents=True)
-        for number in range(count):
-            label = 1 + number % 2
-            pixels = generator.integers(60, 196, (40, 40, 3), np.uint8)
-            pixels[CUE] = SHADES[label]
-            buffer = BytesIO()
-            Image.fromarray(pixels).save(buffer, format="PNG")
-            (root / "src" / split / "images" / f"{number}.png").write_bytes(buffer.getvalue())
-            notes = root / "src" / split / "annotations"
-            for name, value in {"exp": str(label), "val": "0.1", "aro": "0.1"}.items():
-                np.save(notes / f"{number}_{name}.npy", value)
-            np.save(notes / f"{number}_lnd.npy", landmarks().reshape(-1))
-    ferdata.shard(
-        ferdata.IngestOptions(source="affectnet", src=root / "src", out=root / "shards", size=40, num_workers=1)
-    )
-    run = train(small_options(str(root / "shards"), root, name="run", epochs=3, lr=3e-3, augment=())).run
-    return root / "shards", Path(run)
+    shards = planted_dataset(root)
+    run = train(small_options(str(shards), root, name="run", epochs=3, lr=3e-3, augment=())).run
+    return shards, Path(run)
 
 
 @pytest.fixture(scope="module")
@@ -181,17 +144,6 @@ def test_a_network_that_was_given_is_given_again(planted: tuple[Path, Path], tmp
     assert found.cam_layer == "module.1" and found.layers[-1].name == "module.4" and found.layers[-1].shape == (8,)
     with pytest.raises(ferdata.OptionError, match="network="):
         ferdata.explain(options)
-
-
-def test_regions_cover_their_landmarks_and_not_each_other() -> None:
-    """Of 68 points, and of the 5 that RAF-DB has; other numbers of points are none."""
-    masks = region_masks(landmarks(), (40, 40), 68)
-    assert masks.shape == (4, 40, 40) and (masks.sum(0) <= 1).all() and masks.any((1, 2)).all()
-    assert masks[3][25, 15] and masks[1][10, 8] and masks[1][10, 24] and not masks[1][10, 16]
-    five = np.array([(8, 11), (24, 11), (16, 18), (11, 27), (21, 27)], float)
-    assert region_masks(five, (32, 32), 5).shape[0] == len(REGIONS[5]) == 3
-    assert region_masks(landmarks()[:37], (40, 40), 68) is None
-    assert region_masks(landmarks() * np.nan, (40, 40), 68) is None
 
 
 def test_other_data_and_what_cannot_be_explained(planted: tuple[Path, Path], tmp_path: Path) -> None:
