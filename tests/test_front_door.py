@@ -3,8 +3,10 @@
 import ast
 import doctest
 import re
+import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,10 @@ def test_a_folder_is_text_or_a_path_or_a_url(tmp_path: Path) -> None:
         check_apart(root, root)
 
 
+PAGE = (Path(ferdata.__file__).parents[1] / "docs" / "frameworks.md").read_text()
+FRAMEWORKS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+
+
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the examples speak of: drawn faces, their shards, and a run on them."""
@@ -139,6 +145,30 @@ def test_the_page_of_the_package_shows_every_public_name() -> None:
     assert sorted(re.findall(r"^::: ferdata\.(\w+)$", page, re.MULTILINE)) == [
         each for each in dir(ferdata) if each != "__version__"
     ]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("part", FRAMEWORKS)
+def test_each_part_of_the_page_on_frameworks_runs(
+    part: str, examples: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is copied into a training script as it stands; where a framework is not installed, its part waits."""
+    for folder in ("shards", "runs", "data"):
+        (tmp_path / folder).symlink_to(examples / folder)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    [block] = re.findall(r"```python\n(.*?)```", FRAMEWORKS[part], re.DOTALL)
+    for package in re.findall(r"^(?:import|from) (\w+)", block, re.MULTILINE):
+        if find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    if "pipe:zstd" in block and shutil.which("zstd") is None:
+        pytest.skip("the zstd program is not installed")
+    names: dict[str, object] = {"__name__": "example"}
+    exec(compile(block, part, "exec"), names)
+    assert names.get("tracked", True)
+    loader = names.get("loader")
+    if isinstance(loader, ferdata.Loader):
+        loader.close()
 
 
 def test_the_page_on_loading_names_every_field() -> None:

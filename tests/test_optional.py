@@ -56,7 +56,7 @@ def run_without(packages: list[str], *command: str, cwd: Path) -> subprocess.Com
 
 def test_shards_and_the_loader_need_no_extra(tmp_path: Path) -> None:
     """A machine that only streams installs nothing that draws or trains; a stray import would be noticed there."""
-    extras = ("train", "bench", "timm", "sweep", "explain", "audit", "onnx", "video", "s3", "gcs", "ray")
+    extras = ("train", "bench", "timm", "sweep", "explain", "audit", "onnx", "video", "s3", "gcs", "ray", "lightning")
     optional = [name for each in extras for name in packages_of(each)]
 
     done = run_without(optional, "-c", BASE, cwd=tmp_path)

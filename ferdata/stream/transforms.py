@@ -225,7 +225,7 @@ class Normalize:
                 f"normalize: mean {self.mean}, std {self.std} found, expected as many of both and every std above 0"
             )
 
-    def __call__(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
+    def __call__(self, images: torch.Tensor, context: BatchContext | None = None) -> torch.Tensor:
         scale = torch.tensor([1 / value for value in self.std], dtype=torch.float32, device=images.device).view(
             -1, 1, 1
         )
