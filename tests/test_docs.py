@@ -20,7 +20,7 @@ FILES = [
 DOCS = [path for path in FILES if path.suffix == ".md"]
 OTHERS_OPTIONS = {"--nproc-per-node", "--max-restarts"}
 """Of torchrun."""
-OTHERS_MODULES = {"np", "torch", "v2"}
+OTHERS_MODULES = {"np", "torch", "v2", "wandb"}
 """As documents abbreviate them; what is in them is not ours to check."""
 
 ids = {"ids": lambda path: path.relative_to(ROOT).as_posix()}

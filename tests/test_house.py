@@ -35,7 +35,7 @@ ROOMS = [
     {"ferdata.synth"},
     {"ferdata.ingest", "ferdata.dataset"},
     {"ferdata.stream"},
-    {"ferdata.plan"},
+    {"ferdata.plan", "ferdata.lightning"},
     {"model"},
     {"ferdata.audit"},
     {"ferdata_bench"},
