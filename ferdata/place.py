@@ -16,6 +16,7 @@ __all__ = [
     "check_folder",
     "expand",
     "find_obstacle",
+    "is_folder_entry",
     "is_standard_output",
     "write_in_place",
     "writes_in_place",
@@ -142,3 +143,11 @@ def _cannot_make_files(folder: Path) -> str | None:
             return None
     except OSError as error:
         return f"{folder} found, which takes no files ({error.strerror or error})"
+
+
+def is_folder_entry(entry: os.DirEntry[str]) -> bool:
+    """Tell whether a name is a folder or a link to one; a link that cannot be followed (as one to itself) is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

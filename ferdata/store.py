@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import IO, Any, TypeVar
 
 import fsspec
@@ -19,7 +19,7 @@ from ferdata import remote
 from ferdata.errors import FerdataError, OptionError, ShardMissingError, StoreError
 from ferdata.mapping import open_regular
 from ferdata.optional import how_to_reach
-from ferdata.place import expand, is_standard_output, write_in_place, writes_in_place
+from ferdata.place import expand, is_folder_entry, is_standard_output, write_in_place, writes_in_place
 from ferdata.shown import shown, without_credentials
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "Store",
     "StrPath",
     "folder_and_name",
-    "is_folder",
     "join",
     "write_file_at",
 ]
@@ -83,8 +82,8 @@ class Store:
                 else remote.Objects(self._fs, self.patience)
             )
 
-    def __reduce__(self) -> tuple[Callable[..., "Store"], tuple[str, remote.Patience]]:
-        return _with_patience, (self.root, self.patience)
+    def __reduce__(self) -> tuple[Callable[..., "Store"], tuple[str]]:
+        return partial(Store, patience=self.patience), (self.root,)
 
     def __str__(self) -> str:
         return shown(self.root)
@@ -132,7 +131,7 @@ class Store:
         try:
             if self._fs is None:
                 with self._reading(relative), os.scandir(self.path(relative)) as found:
-                    entries = [Entry(e.name, is_folder(e), None) for e in found]
+                    entries = [Entry(e.name, is_folder_entry(e), None) for e in found]
             else:
                 with self._reading(relative):
                     entries = self._persist(relative, lambda: [*self._iter_remote(relative)])
@@ -175,7 +174,7 @@ class Store:
                             f"{self.path(relative)}: {size:,} bytes found, expected at most {max_bytes:,}; remove it"
                         )
                     return file.read()
-            return self._persist(relative, lambda: self._fetch(relative, None, is_fresh=is_fresh, is_new=is_new))
+            return bytes(self._persist(relative, lambda: self._fetch(relative, None, is_fresh=is_fresh, is_new=is_new)))
 
     def read_range(
         self, relative: str, start: int, stop: int, *, is_fresh: bool = False, is_new: bool = False
@@ -202,20 +201,33 @@ class Store:
                     return file.read(stop - start)
             if start >= stop:
                 return b""
-            part = start, stop
-            return self._persist(relative, lambda: self._fetch(relative, part, is_fresh=is_fresh, is_new=is_new))
+            return bytes(
+                self._persist(relative, lambda: self._fetch(relative, (start, stop), is_fresh=is_fresh, is_new=is_new))
+            )
+
+    def read_into(self, relative: str, start: int, room: memoryview, **how: bool) -> int:
+        """Fetch bytes of a remote file from ``start`` on into memory; return how many: fewer only at the file's end."""
+        part = start, start + len(room)
+        with self._reading(relative):
+            data = self._persist(relative, lambda: self._fetch(relative, part, room=room, **how))
+        if not isinstance(data, memoryview):
+            room[: len(data)] = data
+        return len(data)
 
     def _persist(self, relative: str, ask: Callable[[], T]) -> T:
         return self.patience.persist(ask, self.path(relative))
 
-    def _fetch(self, relative: str, part: tuple[int, int] | None, *, is_fresh: bool, is_new: bool) -> bytes:
+    def _fetch(
+        self, relative: str, part: tuple[int, int] | None, *, room: memoryview | None = None, **how: bool
+    ) -> bytes | memoryview:
         """Ask once for a file or a part of it."""
-        data = self._remote.read(self._key(relative), part, is_fresh=is_fresh or is_new, is_new=is_new)
+        is_again, is_new = any(how.values()), how.get("is_new", False)
+        data = self._remote.read(self._key(relative), part, is_fresh=is_again, is_new=is_new, room=room)
         if part is not None and len(data) != part[1] - part[0]:
             left = max(0, min(part[1], self._remote.size(self._key(relative))) - part[0])
             if len(data) != left:
                 raise remote.IncompleteAnswerError(f"{len(data):,} bytes arrived, expected {left:,}")
-        self.patience.arrived(len(data), is_again=is_fresh or is_new)
+        self.patience.arrived(len(data), is_again=is_again)
         return data
 
     def make_dir(self, relative: str = "") -> None:
@@ -368,14 +380,6 @@ class Store:
         return OSError if self._fs is None else Exception
 
 
-def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Tell whether a name is a folder or a link to one; a link that cannot be followed (as one to itself) is none."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
 def write_file_at(path: str, data: bytes) -> None:
     """Write one file, by its path or URL, and its folders; a link stays one, devices and pipes are written to."""
     store, name = folder_and_name(path)
@@ -394,7 +398,3 @@ def folder_and_name(path: str) -> tuple[Store, str]:
     """Return the folder of a file that a person names by its path or URL, and the file's name in it."""
     folder, slash, name = expand(path).rpartition("/")
     return Store(folder or slash or "."), name
-
-
-def _with_patience(root: str, patience: remote.Patience) -> Store:
-    return Store(root, patience=patience)

@@ -23,8 +23,19 @@ class Objects:
         if "s3" in fs.protocol:  # what others call so may be something else
             fs.retries = 1
 
-    def read(self, name: str, part: tuple[int, int] | None, *, is_fresh: bool, is_new: bool) -> bytes:
-        """Return the bytes ``[start, stop)`` of a file, or all of it; through another client if ``is_new``."""
+    def read(
+        self,
+        name: str,
+        part: tuple[int, int] | None,
+        *,
+        is_fresh: bool,
+        is_new: bool,
+        room: memoryview | None = None,
+    ) -> bytes | memoryview:
+        """Return the bytes ``[start, stop)`` of a file, or all of it; through another client if ``is_new``.
+
+        ``room`` is of no use here: these file systems give fresh memory.
+        """
         start, stop = part or (None, None)
         fs = self._fs
         if is_new:

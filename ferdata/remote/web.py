@@ -36,7 +36,15 @@ class Web:
         self._elsewhere: Any = None
         self._whole = WholeFiles(where)
 
-    def read(self, url: str, part: tuple[int, int] | None, *, is_fresh: bool, is_new: bool) -> bytes:
+    def read(
+        self,
+        url: str,
+        part: tuple[int, int] | None,
+        *,
+        is_fresh: bool,
+        is_new: bool,
+        room: memoryview | None = None,
+    ) -> bytes | memoryview:
         """Return the bytes ``[start, stop)`` of a file, fewer only at its end, or all of it.
 
         Args:
@@ -44,6 +52,7 @@ class Web:
             part: Its first byte, and the one after the last; None for all.
             is_fresh: Bypass any caches on the way.
             is_new: Do that over a new connection.
+            room: Memory for a part, which spares fresh memory for each.
 
         Raises:
             FileNotFoundError: If the server knows no such file.
@@ -51,7 +60,7 @@ class Web:
             StoreError: If the server sends whole files, and there is no room for one.
         """
         if part is not None:
-            return self._read_range(url, *part, is_fresh=is_fresh, is_new=is_new)
+            return self._read_range(url, *part, is_fresh=is_fresh, is_new=is_new, room=room)
 
         async def ask(fs: Any) -> bytes:
             async with self._answer(fs, "GET", url, _headers(is_fresh)) as answer:
@@ -60,14 +69,16 @@ class Web:
 
         return bytes(self._wait(ask, is_new=is_new))
 
-    def _read_range(self, url: str, start: int, stop: int, *, is_fresh: bool, is_new: bool) -> bytes:
+    def _read_range(
+        self, url: str, start: int, stop: int, *, is_fresh: bool, is_new: bool, room: memoryview | None
+    ) -> bytes | memoryview:
         if is_fresh:
             self._whole.forget(url)
         if (data := self._whole.read(url, start, stop)) is not None:
             return data
         wants_whole = False
 
-        async def ask(fs: Any) -> bytes | None:
+        async def ask(fs: Any) -> bytes | memoryview | None:
             nonlocal wants_whole
             headers = {} if wants_whole else {"Range": f"bytes={start}-{stop - 1}"}
             async with self._answer(fs, "GET", url, headers | _headers(is_fresh)) as answer:
@@ -78,7 +89,7 @@ class Web:
                     if answer.headers.get("Content-Encoding", "identity") != "identity":
                         wants_whole = True  # a range of compressed bytes, which cannot be undone
                         return None
-                    return _checked(await answer.read(), answer.headers.get("Content-Range", ""), start, stop)
+                    return _checked(await _body(answer, room), answer.headers.get("Content-Range", ""), start, stop)
                 with self._whole.fetching(url) as put:
                     async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
                         if put is None:
@@ -194,7 +205,20 @@ def _length(answer: Any) -> int | None:
     return int(length) if is_plain and length.isdecimal() else None
 
 
-def _checked(data: bytes, content_range: str, start: int, stop: int) -> bytes:
+async def _body(answer: Any, room: memoryview | None) -> bytes | memoryview:
+    """Return the body of an answer, in memory that is there already if it is given."""
+    if room is None:
+        return bytes(await answer.read())
+    end = 0
+    while chunk := await answer.content.readany():
+        if end + len(chunk) > len(room):
+            raise IncompleteAnswerError(f"more than {len(room):,} bytes arrived")
+        room[end : end + len(chunk)] = chunk
+        end += len(chunk)
+    return room[:end]
+
+
+def _checked(data: bytes | memoryview, content_range: str, start: int, stop: int) -> bytes | memoryview:
     """Return the bytes of a part if they are those that were asked for; at the end of a file there are fewer."""
     said = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", content_range.strip())
     first, last = (int(said[1]), int(said[2])) if said else (start, start + len(data) - 1)

@@ -249,28 +249,33 @@ class RemoteFile:
     close = rest
 
     def _fetch(self, start: int, num_bytes: int) -> memoryview:
-        data = fetch_range(self._store, self._name, start, start + num_bytes, **self._how)
+        data = fetch_range(self._store, self._name, start, start + num_bytes, None, **self._how)
         if self._how:
             self._seen.setdefault((start, num_bytes), set()).add(xxhash.xxh64_digest(data))
         return memoryview(data)
 
 
-def fetch_range(store: Store, name: str, start: int, stop: int, **how: bool) -> bytes:
-    """Return the bytes ``[start, stop)`` of a shard behind a URL; ``how`` as for :meth:`Store.read_range`.
+def fetch_range(store: Store, name: str, start: int, stop: int, room: memoryview | None = None, **how: bool) -> bytes:
+    """Return the bytes ``[start, stop)`` of a shard behind a URL, or nothing if they are in ``room``.
+
+    ``how`` they are asked for is as for :meth:`Store.read_range`.
 
     Raises:
         ShardMissingError: If there is no such file.
         ShardCorruptError: If it is too short.
     """
+    data = b""
     try:
-        data = store.read_range(name, max(0, start), stop, **how)
+        if room is None:
+            data = store.read_range(name, max(0, start), stop, **how)
+        num_bytes = len(data) if room is None else store.read_into(name, start, room, **how)
     except FileNotFoundError as error:
         raise ShardMissingError(
             f"{store.path(name)}: no such file, though index.json lists it; check the folder or write it again"
         ) from error
-    if start < 0 or len(data) != stop - start:
+    if start < 0 or num_bytes != stop - start:
         raise ShardCorruptError(
-            f"{store.path(name)}: {len(data):,} bytes arrived, expected {stop - start:,}; copy or write the shard again"
+            f"{store.path(name)}: {num_bytes:,} bytes arrived, expected {stop - start:,}; copy or write the shard again"
         )
     return data
 

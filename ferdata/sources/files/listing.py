@@ -13,7 +13,8 @@ from itertools import islice
 from ferdata.errors import FerdataError, StoreError
 from ferdata.images.formats import MAGIC_BYTES, starts_like_image
 from ferdata.labels import name_key
-from ferdata.store import Store, is_folder
+from ferdata.place import is_folder_entry
+from ferdata.store import Store
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -189,7 +190,7 @@ def iter_names(store: Store, relative: str = "") -> Iterator[tuple[str, bool]]:
         for item in found:
             name = item.name
             if not is_junk(name):
-                yield name, is_folder(item)
+                yield name, is_folder_entry(item)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,8 +50,9 @@ class PieceArena:
 
     def fill(self, place: Place, fetch: Fetch, *, is_damaged: bool = False) -> None:
         """Fetch a piece."""
-        data = fetch(place.piece.start, place.piece.stop)
-        self.memory.array()[place.offset : place.offset + len(data)] = np.frombuffer(data, np.uint8)
+        piece = place.piece
+        room = self.memory.array()[place.offset : place.offset + piece.num_bytes]
+        fetch(piece.start, piece.stop, room.data)
 
     def release(self, place: Place) -> None:
         """Make room; what lies beyond the bound is given back to the system."""

@@ -300,8 +300,8 @@ class Fetcher:
         number, info = self._opened.shard(place.piece.shard)
         store = self._stores[number]
 
-        def fetch(start: int, stop: int) -> bytes:
-            return fetch_range(store, info.name, start, stop, **_HOW[tries])
+        def fetch(start: int, stop: int, room: memoryview | None = None) -> bytes:
+            return fetch_range(store, info.name, start, stop, room, **_HOW[tries])
 
         self.memory.fill(place, fetch, is_damaged=tries > 0)
 

@@ -4,7 +4,7 @@ In: where samples stand in a shard. Out: a few large stretches of it that hold t
 memory that pieces are fetched into, which may be shared memory or a folder.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,8 +17,16 @@ PIECE_BYTES = 16 << 20
 GAP_BYTES = 256 << 10
 """What is not needed between two samples is fetched with them up to this size: less than a further request costs."""
 
-Fetch = Callable[[int, int], bytes]
-"""Returns the bytes ``[start, stop)`` of a piece's shard from where it lies: all of them, or an error. Takes long."""
+
+class Fetch(Protocol):
+    """Asks for bytes of a piece's shard where it lies; takes long."""
+
+    def __call__(self, start: int, stop: int, room: memoryview | None = None) -> bytes:
+        """Return the bytes ``[start, stop)``; nothing if they are in ``room``, which is that large.
+
+        Raises:
+            FerdataError: If not all of them can be had.
+        """
 
 
 @dataclass(frozen=True, slots=True)
