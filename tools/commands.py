@@ -7,15 +7,13 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, get_args, get_origin
 
 from typer.models import ArgumentInfo, OptionInfo
 
-from ferdata.console.app import VERBS
-from ferdata.console.options import spread
+from ferdata.console.app import VERBS, function_of
 
 PAGE = Path(__file__).parent.parent / "docs" / "commands.md"
 
@@ -38,12 +36,10 @@ def _lower(text: str) -> str:
 
 
 def _verb(verb: str) -> str:
-    word = verb.replace("-", "_")
-    function = spread(getattr(import_module(f"ferdata.console.{word}"), word))
     arguments: list[str] = []
     panels: dict[str, list[str]] = {}
     usage = [f"python cli.py {verb}"]
-    for name, parameter in inspect.signature(function).parameters.items():
+    for name, parameter in inspect.signature(function_of(verb)).parameters.items():
         if name == "context":
             continue
         kind, info = _annotated(parameter.annotation)

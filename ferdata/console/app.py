@@ -3,6 +3,7 @@
 In: the name of a verb. Out: a command whose options are made from what the function of that name in its file takes.
 """
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ import ferdata
 from ferdata.console.options import spread
 from ferdata.console.terminal import Verb
 
-__all__ = ["VERBS", "app"]
+__all__ = ["VERBS", "app", "function_of"]
 
 VERBS = {
     "shard": "Convert a folder of images to shards.",
@@ -37,6 +38,10 @@ VERBS = {
 }
 
 
+_LOCAL = ("synth", "convert", "demo")
+"""Verbs that read nothing from behind URLs."""
+
+
 class _Verbs(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Return the verb that was typed, loaded."""
@@ -44,10 +49,15 @@ class _Verbs(TyperGroup):
         return name, _load(name) if name else command, rest
 
 
-def _load(name: str) -> Any:
+def function_of(name: str) -> Callable[..., None]:
+    """Return the function that a verb is made of, whose parameters are its arguments and options."""
     word = name.replace("-", "_")
+    return spread(getattr(import_module(f"ferdata.console.{word}"), word), reads_urls=name not in _LOCAL)
+
+
+def _load(name: str) -> Any:
     verb = typer.Typer(add_completion=False, rich_markup_mode=app.rich_markup_mode)
-    verb.command(name, cls=Verb, help=VERBS[name])(spread(getattr(import_module(f"ferdata.console.{word}"), word)))
+    verb.command(name, cls=Verb, help=VERBS[name])(function_of(name))
     return typer.main.get_command(verb)
 
 

@@ -7,7 +7,7 @@ the files of ``--json`` at the end.
 import inspect
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
@@ -18,6 +18,7 @@ from ferdata.console.screen import console, show_note
 from ferdata.errors import OptionError
 from ferdata.parallel import check_workers, crowding
 from ferdata.place import check_file, check_folder, is_standard_output
+from ferdata.remote import PATIENCE_SECONDS, all_counts, be_patient
 from ferdata.setting import Option, build, either, options_of
 from ferdata.shown import without_credentials
 from ferdata.store import write_file_at
@@ -70,8 +71,11 @@ class Given(Generic[Options]):
         return build(self.kind, self.values | values)
 
 
-def spread(verb: Callable[..., None]) -> Callable[..., None]:
-    """Return a verb as a function that typer makes a command of: with an option for each setting that it is given."""
+def spread(verb: Callable[..., None], *, reads_urls: bool) -> Callable[..., None]:
+    """Return a verb as a function that typer makes a command of: with an option for each setting that it is given.
+
+    One that reads what lies behind URLs has ``--patience`` too, and ends with a note on what had to be asked for again.
+    """
     parameters = dict(inspect.signature(verb).parameters)
     given = {
         name: get_args(each.annotation)[0] for name, each in parameters.items() if get_origin(each.annotation) is Given
@@ -83,7 +87,13 @@ def spread(verb: Callable[..., None]) -> Callable[..., None]:
         for name, kind in given.items():
             own = {option.name: values.pop(option.name) for option in options[name]}
             values[name] = Given(kind, own, tuple(field.name for field in fields(kind) if field.name in typed))
-        verb(**values)
+        if reads_urls:
+            be_patient(values.pop("patience"))
+        try:
+            verb(**values)
+        finally:
+            if mended := str(all_counts()):
+                show_note(mended)
 
     shown = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     for name, parameter in parameters.items():
@@ -92,6 +102,9 @@ def spread(verb: Callable[..., None]) -> Callable[..., None]:
             if name in given
             else [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
         )
+    if reads_urls:
+        kind = inspect.Parameter.KEYWORD_ONLY
+        shown.append(inspect.Parameter("patience", kind, default=PATIENCE_SECONDS, annotation=_Patience))
     run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in shown}
     return run
@@ -225,6 +238,12 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", help="Start this many worker processes.", show_default="one per core", callback=_workers),
 ]
+_Patience = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS", help="Wait so long for a service behind a URL that is gone, asking again, before giving up."
+    ),
+]
 Folder = Annotated[str, typer.Argument(metavar="DIR", help="The folder or URL of a finished data set.")]
 Shards = Annotated[
     str | None,
@@ -275,6 +294,8 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def write_json(path: str | None, figures: dict[str, Any]) -> None:
-    """Write a verb's figures where ``--json`` says."""
+    """Write a verb's figures where ``--json`` says, and what reading from behind URLs has met if there was any."""
     if path is not None:
+        if (counts := all_counts()).requests:
+            figures = {**figures, "remote": asdict(counts)}
         write_file_at(path, (json.dumps(without_credentials(figures), indent=1) + "\n").encode())

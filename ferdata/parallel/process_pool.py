@@ -22,6 +22,7 @@ import numpy as np
 
 from ferdata.errors import WorkerError
 from ferdata.parallel.bounded import ResultT, TaskT, result_of, results_in_order, submit_quietly
+from ferdata.remote import be_patient, usual_patience
 
 __all__ = ["Beat", "map_in_processes", "run_tasks"]
 
@@ -111,7 +112,8 @@ def _process_pool(
     Raises:
         WorkerError: If a worker is killed.
     """
-    with ProcessPoolExecutor(num_workers, _CONTEXT, initializer=_start_worker, initargs=(os.getpid(), begin)) as pool:
+    begun_with = os.getpid(), usual_patience().seconds, begin
+    with ProcessPoolExecutor(num_workers, _CONTEXT, initializer=_start_worker, initargs=begun_with) as pool:
         try:
             yield pool
         except BrokenProcessPool as error:
@@ -122,7 +124,8 @@ def _process_pool(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_worker(parent: int, begin: Callable[[], None] | None) -> None:
+def _start_worker(parent: int, patience: float, begin: Callable[[], None] | None) -> None:
+    be_patient(patience)
     # Ctrl-C reaches every process of the terminal; only the parent may answer it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ferdata.parallel.bounded import ResultT, TaskT, results_in_order
 from ferdata.parallel.cores import check_workers, usable_cores
+from ferdata.remote import usual_patience
 
 __all__ = ["Progress", "iterate_in_threads", "map_in_threads"]
 
@@ -41,9 +42,15 @@ def map_in_threads(
 def iterate_in_threads(
     function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], *, num_threads: int
 ) -> Iterator[ResultT]:
-    """Yield ``function(task)`` for every task, in order, with a few tasks per thread in flight."""
+    """Yield ``function(task)`` for every task, in order, with a few tasks per thread in flight.
+
+    Ctrl-C ends what they wait for behind URLs, too.
+    """
     with ThreadPoolExecutor(num_threads) as pool:
         try:
             yield from results_in_order(pool, function, tasks, max_in_flight=_TASKS_PER_THREAD * num_threads)
+        except KeyboardInterrupt:
+            usual_patience().interrupt()
+            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -3,6 +3,7 @@
 In: an error of whatever library speaks to the service. Out: a decision, or one line without the address.
 """
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -21,6 +22,11 @@ _PASSING_NAMES = {
     "ClientPayloadError",
     "ServerTimeoutError",
     "HTTPClientError",  # botocore
+    "EndpointConnectionError",
+    "ConnectTimeoutError",
+    "ProxyConnectionError",
+    "ServiceRequestError",  # Azure
+    "ServiceResponseError",
     "IncompleteReadError",
     "ResponseStreamingError",
     "HTTPException",  # http.client
@@ -28,6 +34,8 @@ _PASSING_NAMES = {
     "ChunkedEncodingError",  # requests
 }
 """Connection errors that are not an OSError; by name, since the libraries may not be installed."""
+_ADDRESS = re.compile(r'(?: (?:to|on|for)(?: the)? endpoint URL:?)? "?\w+://[^\s"]*"?')
+"""What libraries say of where it happened; whoever shows a reason says that by itself."""
 _LASTING = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
 
 
@@ -39,7 +47,7 @@ def is_passing(error: BaseException) -> bool:
     """Tell whether what failed so may succeed a moment later."""
     if (status := _status(error)) is not None:
         return status in PASSING
-    if isinstance(error, _LASTING) or any(isinstance(each, ssl.SSLCertVerificationError) for each in _chain(error)):
+    if isinstance(error, _LASTING) or any(isinstance(each, ssl.SSLCertVerificationError) for each in _origins(error)):
         return False
     return isinstance(error, (OSError, EOFError)) or any(
         kind.__name__ in _PASSING_NAMES for kind in type(error).__mro__
@@ -48,7 +56,7 @@ def is_passing(error: BaseException) -> bool:
 
 def is_unknown_host(error: BaseException) -> bool:
     """Tell whether the host's name is unknown: mistyped, unless it has answered before."""
-    return any(isinstance(each, socket.gaierror) and each.errno == socket.EAI_NONAME for each in _chain(error))
+    return any(isinstance(each, socket.gaierror) and each.errno == socket.EAI_NONAME for each in _origins(error))
 
 
 def reason(error: BaseException) -> str:
@@ -62,7 +70,7 @@ def reason(error: BaseException) -> str:
             return f"{code}(HTTP {status}) {message}".strip().rstrip(".")
         if (status := _own_status(each)) is not None:
             return f"HTTP {status} {getattr(each, 'message', '')}".strip().rstrip(".")
-    lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
+    lines = _ADDRESS.sub("", str(getattr(error, "strerror", None) or error)).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__
 
 
@@ -104,3 +112,13 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             return
         yield each
         each = each.__cause__
+
+
+def _origins(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what was being handled when it was raised: what the operating system said is among them."""
+    each: BaseException | None = error
+    for _ in range(12):
+        if each is None:
+            return
+        yield each
+        each = each.__cause__ or each.__context__

@@ -6,6 +6,7 @@ answer is good; otherwise the time the service takes to come back, of which a pe
 
 import asyncio
 import logging
+import math
 import os
 import random
 import threading
@@ -50,7 +51,7 @@ class RemoteCounts:
         requests: Ranges and files that were asked for, every attempt.
         fetched_bytes: Bytes of them that arrived.
         retries: Attempts that failed and were made again.
-        refetched: Ranges and files that arrived, did not fit their checksum, and were asked for again.
+        refetched: Ranges and files that arrived, and were fetched anew as a checksum in them did not fit.
         outage_seconds: Time during which every attempt failed.
     """
 
@@ -72,7 +73,7 @@ class RemoteCounts:
         if self.retries:
             words.append(f"{self.retries:,} of {self.requests:,} requests failed and were made again")
         if self.refetched:
-            words.append(f"{self.refetched:,} ranges or files did not fit their checksum and were fetched again")
+            words.append(f"{self.refetched:,} ranges or files were fetched again, as a checksum did not fit")
         if self.outage_seconds >= 1:
             words.append(f"{self.outage_seconds:,.0f} s of outage")
         return ", ".join(words)
@@ -157,9 +158,10 @@ class Patience:
                 gone = now - min(since, self._note_failure(since, now, error, where))
                 if gone >= self.seconds:
                     self._note_answer(where, is_good=False)
+                    times = "once" if attempts == 1 else f"{attempts:,} times"
                     raise PatienceEndedError(
-                        f"it failed {attempts:,} times in {gone:,.0f} s: try again once the service has recovered, or "
-                        "allow for longer outages with patience="
+                        f"it failed {times} in {gone:,.0f} s: try again once the service has recovered, or allow for "
+                        "longer outages with patience="
                     ) from error
                 left = self.seconds - gone
             else:
@@ -230,11 +232,11 @@ class Patience:
         """Note a failure; return since when nothing has been answered, and tell of it if that is long ago."""
         with self._lock:
             self._gone_since = gone_since = since if self._gone_since is None else self._gone_since
-            is_news = not self._is_told and now - gone_since >= min(TELL_SECONDS, self.seconds)
+            is_news = not self._is_told and TELL_SECONDS <= now - gone_since < self.seconds
             self._is_told |= is_news
         if is_news:
-            left = max(0.0, self.seconds - (now - gone_since))
-            _log.warning(shown(f"{where}: {reason(error)}; waiting up to {left:,.0f} s for it to come back"))
+            left = math.ceil(self.seconds - (now - gone_since))
+            _log.warning(shown(f"{where}: {reason(error)}; waiting up to {left:,} s for it to come back"))
         return gone_since
 
     def _note_answer(self, where: str, *, is_good: bool = True) -> None:

@@ -90,17 +90,18 @@ class Web:
                         wants_whole = True  # a range of compressed bytes, which cannot be undone
                         return None
                     return _checked(await _body(answer, room), answer.headers.get("Content-Range", ""), start, stop)
-                with self._whole.fetching(url) as put:
-                    async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
-                        if put is None:
-                            break  # somebody else is at it: this answer is of no use
-                        put(chunk)
+                await self._whole.take(url, answer.content.iter_chunked(_CHUNK_BYTES))
                 return None
 
         data = self._wait(ask, is_new=is_new)
         if data is None and wants_whole:
             data = self._wait(ask, is_new=is_new)
-        return self._whole.wait_for(url, start, stop, self._patience.check) if data is None else data
+        if data is None:
+            size = self._whole.wait_for(url, self._patience.check)
+            data = self._whole.read(url, start, min(stop, size))
+        if data is None:
+            raise IncompleteAnswerError("the whole file arrived, and was let go of for others")
+        return bytes(data)
 
     def size(self, url: str) -> int:
         """Return the size of a file.
@@ -108,8 +109,10 @@ class Web:
         Raises:
             FileNotFoundError: If the server knows no such file.
         """
+        if (size := self._whole.size(url)) is not None:
+            return size
 
-        async def ask(fs: Any) -> int:
+        async def ask(fs: Any) -> int | None:
             async with self._answer(fs, "HEAD", url, {}) as answer:
                 if (size := _length(answer)) is not None and answer.status == 200:
                     return size
@@ -119,10 +122,12 @@ class Web:
                 if answer.status in (206, 416) and total.isdecimal():
                     return int(total)
                 answer.raise_for_status()
-                size = _length(answer)
-                return len(await answer.read()) if size is None else size
+                if (size := _length(answer)) is None:
+                    await self._whole.take(url, answer.content.iter_chunked(_CHUNK_BYTES))
+                return size
 
-        return int(self._wait(ask))
+        size = self._wait(ask)
+        return self._whole.wait_for(url, self._patience.check) if size is None else int(size)
 
     def exists(self, url: str) -> bool:
         """Tell whether a server has anything at an address."""

@@ -12,7 +12,7 @@ import threading
 import warnings
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import IO
 
 from ferdata.errors import StoreError
@@ -53,13 +53,25 @@ class WholeFiles:
             self._files.move_to_end(url)
             return read_at(found[0].fileno(), stop - start, start)
 
-    def wait_for(self, url: str, start: int, stop: int, check: Callable[[str], None]) -> bytes:
-        """Return a part of a file that somebody fetches.
+    def size(self, url: str) -> int | None:
+        """Return the size of a file; None if it is not here."""
+        with self._turn:
+            found = self._files.get(url)
+            return None if found is None else found[1]
+
+    async def take(self, url: str, pieces: AsyncIterator[bytes]) -> None:
+        """Keep the pieces of a file, unless somebody else is fetching it: then these are of no use."""
+        with self._fetching_alone(url) as put:
+            async for piece in pieces:
+                if put is None:
+                    break
+                put(piece)
+
+    def wait_for(self, url: str, check: Callable[[str], None]) -> int:
+        """Wait for a file that somebody fetches; return its size.
 
         Args:
             url: The file.
-            start: First byte.
-            stop: The byte after the last.
             check: Called with the file now and then; what it raises ends waiting.
 
         Raises:
@@ -69,12 +81,17 @@ class WholeFiles:
             while url in self._fetching:
                 check(url)
                 self._turn.wait(_CHECK_SECONDS)
-        if (data := self.read(url, start, stop)) is None:
+        if (size := self.size(url)) is None:
             raise IncompleteAnswerError("the whole file was asked for, and did not arrive")
-        return data
+        return size
+
+    def forget(self, url: str) -> None:
+        """Let go of a file, which is to be fetched again."""
+        with self._turn:
+            _let_go(self._files, url)
 
     @contextlib.contextmanager
-    def fetching(self, url: str) -> Iterator[Put | None]:
+    def _fetching_alone(self, url: str) -> Iterator[Put | None]:
         """Give what takes the pieces of a file; None if somebody else fetches it.
 
         Raises:
@@ -102,11 +119,6 @@ class WholeFiles:
             with self._turn:
                 self._fetching.discard(url)
                 self._turn.notify_all()
-
-    def forget(self, url: str) -> None:
-        """Let go of a file, which is to be fetched again."""
-        with self._turn:
-            _let_go(self._files, url)
 
     def _keep(self, url: str, file: IO[bytes]) -> None:
         """Keep a file, and let go of those that were not read for longest."""

@@ -191,9 +191,11 @@ class Upstream:
             return refusal(502)
         status, headers = int(said.line.split(" ")[1]), dict(said.headers)
         length, pieces = read_body(reader, said, is_answer=True)
+        is_last = said.line.startswith("HTTP/1.0") or headers.get("connection", "").lower() == "close"
         if head.line.startswith("HEAD ") or status in (204, 304):
             length, pieces = int(headers.get("content-length", 0)), _one(b"")
-        is_last = said.line.startswith("HTTP/1.0") or headers.get("connection", "").lower() == "close"
+            if is_last:
+                await self.close()
         for name in ("content-length", "transfer-encoding", "connection", "keep-alive"):
             headers.pop(name, None)
         return Answer(status, headers, length, self._until_closed(pieces) if is_last or length is None else pieces)

@@ -67,6 +67,7 @@ class Network:
         if order == "behave":
             self.conduct = Conduct(**details)
             self.faults = deque(self.conduct.faults)
+            self.times.clear()
             return {"url": f"http://127.0.0.1:{self.port}"}
         if order == "outage":
             if details["kind"] not in OUTAGES:

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from ferdata.errors import FerdataError, IngestError
 from ferdata.lock import hold_lock
 from ferdata.parallel import usable_cores
+from ferdata.remote import be_patient, usual_patience
 from ferdata.store import Store
 from ferdata.training.options import TrainOptions
 from ferdata.training.sweep.trials import Trial
@@ -103,7 +104,7 @@ class RunProcess:
         threads = max(1, usable_cores() // share)
         context = _context()
         end, self._asked = context.Pipe(duplex=False)
-        arguments = (options.to_json(), str(self._log), threads, end)
+        arguments = (options.to_json(), str(self._log), threads, usual_patience().seconds, end)
         self._process = context.Process(target=_train, args=arguments, name=trial.name)
         self._process.start()
         end.close()
@@ -141,7 +142,7 @@ def _context() -> Any:
     return context
 
 
-def _train(settings: dict[str, Any], log: str, threads: int, end: Connection) -> None:
+def _train(settings: dict[str, Any], log: str, threads: int, patience: float, end: Connection) -> None:
     """Train, and say into the log how it went; the end of the pipe asks the run to stop."""
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C reaches the sweep alone, which stops its runs in order
@@ -153,6 +154,7 @@ def _train(settings: dict[str, Any], log: str, threads: int, end: Connection) ->
     from ferdata.training.trainer import train
 
     torch.set_num_threads(threads)
+    be_patient(patience)
     threading.Thread(target=_stop_at_end, args=(end,), daemon=True).start()
     try:
         with _alone(Path(log).parent):

@@ -44,6 +44,13 @@ def test_every_verb_has_help(verb: str) -> None:
     assert VERBS[verb] in shown(verb)
 
 
+def test_verbs_that_read_urls_say_how_long_they_wait() -> None:
+    """One option, made in one place; a verb that reads none does not have it."""
+    having = {verb for verb in VERBS if "--patience" in shown(verb)}
+
+    assert having == {*VERBS} - {"synth", "convert", "demo"}
+
+
 @pytest.mark.parametrize("start", [["cli.py"], ["-m", "ferdata"]])
 def test_the_program_is_the_same_however_it_is_started(start: list[str], tmp_path: Path) -> None:
     """And hints name it as it was started."""
