@@ -32,6 +32,9 @@ STOPS = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGHUP": "the end of its ter
 _OPTION = re.compile(r"(?<=[ (])([a-z_]+)=('[^']*'|(?:[^\s,;:.)]|[:.](?=\S))*)")
 """An option in a text, with its value; none where a text begins: a path stands there, which may be called so."""
 
+_SOURCE = re.compile(r"\bsource '([a-z0-9]+)'")
+"""A data set's source as Python names it, which is a verb's first argument."""
+
 _state: dict[str, Any] = {"program": "ferdata", "flags": None, "signal": None}
 
 
@@ -101,8 +104,8 @@ def stopped_by() -> int | None:
 def as_typed(text: str, *, leading: bool = False) -> str:
     """Return a text with options called what the caller knows them by.
 
-    Texts are written for Python: ``use a smaller size=, or resume=False``. In a verb, these are ``--size`` and
-    ``--fresh``.
+    Texts are written for Python: ``use a smaller size=, resume=False, or source 'folder'``. In a verb, these are
+    ``--size``, ``--fresh`` and ``shard folder``.
 
     Args:
         text: What is to be shown.
@@ -114,6 +117,7 @@ def as_typed(text: str, *, leading: bool = False) -> str:
     where, colon, rest = text.partition(":")
     if leading and colon and all(name in flags for name in where.split(" and ")):
         text = " and ".join(flags[name][0] for name in where.split(" and ")) + colon + rest
+    text = _SOURCE.sub(r"shard \1", text)
     return _OPTION.sub(lambda found: _typed(flags.get(found[1]), found[2]) or found[0], text)
 
 

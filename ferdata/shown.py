@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["HIDDEN", "printable", "shown", "without_credentials"]
+__all__ = ["HIDDEN", "counted", "printable", "shown", "without_credentials"]
 
 HIDDEN = "***"
 """Stands where credentials stood."""
@@ -35,6 +35,16 @@ def without_credentials(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [without_credentials(part) for part in value]
     return value
+
+
+def counted(number: int, one: str, several: str) -> str:
+    """Return a number with the words that go with it.
+
+    Example:
+        >>> counted(1, "image is", "images are"), counted(1200, "image is", "images are")
+        ('1 image is', '1,200 images are')
+    """
+    return f"{number:,} {one if number == 1 else several}"
 
 
 def printable(text: str, *, keep: str = "") -> str:

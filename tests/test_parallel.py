@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from ferdata.parallel import map_in_processes, usable_cores
+from ferdata import console
+from ferdata.parallel import map_in_processes, openmp, usable_cores
 from ferdata.parallel.bounded import results_in_order
 
 ALL = len(os.sched_getaffinity(0))
@@ -127,3 +128,14 @@ def test_what_c_libraries_say_in_a_worker_does_not_reach_the_terminal(capfd: pyt
     assert list(map_in_processes(_complain, [0, 1], num_workers=1, where="here")) == [47, 48]
 
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_program_of_ours_has_threads_that_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that spin take a core that others work on; a quota is no more threads; what a person has set stays."""
+    monkeypatch.setattr("ferdata.console.terminal.run_program", lambda app: None)
+    monkeypatch.setattr(openmp, "usable_cores", lambda: 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    for given, policy in ({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"):
+        monkeypatch.setattr(os, "environ", dict(given))
+        console.main()
+        assert os.environ == {"OMP_WAIT_POLICY": policy, "OMP_NUM_THREADS": "1"}

@@ -1,7 +1,7 @@
 """One operation of torch a thread, many threads. In: a function and tasks. Out: results, in order.
 
-Operations this small, divided among cores, wait for each other: on two cores that others use too, a training step
-took eight times as long on two threads as on one.
+Threads that each divided their operations among all cores would be more than cores, and wait for each other. How the
+threads of one operation wait is decided once for every verb, in ``ferdata/parallel/openmp.py``.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -12,5 +12,8 @@ def main() -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the imports below run, Ctrl-C just ends the process
     from ferdata.console.app import app
     from ferdata.console.terminal import run_program
+    from ferdata.parallel import let_threads_sleep
+
+    let_threads_sleep()  # before a verb imports torch
 
     run_program(app)

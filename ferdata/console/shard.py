@@ -14,6 +14,7 @@ from ferdata.errors import OptionError
 from ferdata.format import CODECS, kernel_notice, make_codec
 from ferdata.ingest.options import DEFAULT_CODEC, IngestOptions
 from ferdata.program import as_typed, command_line
+from ferdata.shown import counted
 from ferdata.sources.layout import DATA_SETS, DRAWN, SOURCES
 from ferdata.store import Store
 
@@ -134,6 +135,7 @@ def _leaks(summary: "IngestSummary") -> str:
         return "none"
     examples = "; ".join(" = ".join(pair) for pair in summary.leak_examples[:2])
     return (
-        f"{summary.leaked_images:,} images are in more than one split, byte for byte ({examples}); "
+        f"{counted(summary.leaked_images, 'image is', 'images are')} in more than one split, byte for byte "
+        f"({examples}); "
         "--drop-leaks takes them out of train"
     )

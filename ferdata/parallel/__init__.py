@@ -6,6 +6,7 @@ flight. Nothing is left running when a call ends, however it ends.
 
 from ferdata.parallel.cores import check_workers, crowding, usable_cores
 from ferdata.parallel.memory import available_memory, physical_memory
+from ferdata.parallel.openmp import let_threads_sleep
 from ferdata.parallel.process_pool import Beat, map_in_processes, run_tasks
 from ferdata.parallel.ray_cluster import ray_cluster, run_tasks_on_ray
 from ferdata.parallel.small_files import FILES_PER_JOB, read_in_order
@@ -19,6 +20,7 @@ __all__ = [
     "check_workers",
     "crowding",
     "iterate_in_threads",
+    "let_threads_sleep",
     "map_in_processes",
     "map_in_threads",
     "physical_memory",

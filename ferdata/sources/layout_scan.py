@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from ferdata.errors import SourceError
 from ferdata.labels import AFFECTNET_ALL, NON_EMOTIONS, choose_classes, soft_labels
+from ferdata.shown import counted
 from ferdata.sources.completeness import compare_totals, count_items
 from ferdata.sources.files.matching import whole_number
 from ferdata.sources.layout import Detection, Release
@@ -78,7 +79,7 @@ class LayoutScan(ScanBuilder):
         """Note the images that stand in several rows; ``times`` counts the rows of each."""
         if repeated := sum(count > 1 for count in times.values()):
             self.notes.append(
-                f"{where}: {repeated:,} images stand in several rows; "
+                f"{where}: {counted(repeated, 'image stands', 'images stand')} in several rows; "
                 "every row is kept, later ones with the line number in the key."
             )
 

@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 
-from ferdata.format import read_index
+from ferdata.mixing import weighted
 from ferdata.parallel import usable_cores
-from ferdata.store import Store
-from ferdata.training.data import StepBatch, TrainData
+from ferdata.stream.sets import open_split
+from ferdata.training.data import StepBatch, TrainData, resize_of
 from ferdata.training.nets.augment import training_transform
 from ferdata.training.nets.initial_weights import make_network
 from ferdata.training.options import TrainOptions
@@ -65,7 +65,7 @@ def measure_throughput(options: TrainOptions, *, steps: int, rounds: int) -> Thr
         rounds: Rounds that count.
     """
     assert options.shards is not None
-    index = read_index(Store(options.roots[0]))
+    index = open_split(options.roots, "train", resize=resize_of(options)).index
     height, width = index.spec.shape[1:]
     options = options.resolved(min(height, width))
     ranks = join_ranks(options.device)
@@ -154,7 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m ferdata_bench.studies.waiting", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("--shards", required=True)
+    parser.add_argument("--shards", required=True, action="append", help="several, with weights, as train takes them")
     parser.add_argument("--model")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--size", type=int)
@@ -168,7 +168,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = vars(parser.parse_args())
     path, steps, rounds = given.pop("json"), given.pop("steps"), given.pop("rounds")
-    result = asdict(measure_throughput(TrainOptions(**given), steps=steps, rounds=rounds))
+    result = asdict(
+        measure_throughput(TrainOptions(**given | {"shards": weighted(given["shards"])}), steps=steps, rounds=rounds)
+    )
     text = json.dumps(result, indent=1)
     print(text)
     if path is not None:

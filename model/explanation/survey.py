@@ -12,6 +12,7 @@ import torch
 from ferdata.errors import OptionError
 from ferdata.format import DatasetIndex
 from ferdata.parallel import Progress
+from ferdata.shown import counted
 from ferdata.stream import Loader
 from ferdata.training.cover import Cover, inside
 from ferdata.training.evaluation.ensemble import NO_CLASS, ClassMatch
@@ -272,10 +273,12 @@ class _Pass:
 def _notes(unknown: int, has_regions: np.ndarray) -> list[str]:
     notes = []
     if unknown:
-        notes.append(f"{unknown:,} samples are of classes that the run does not know, and are left out.")
+        samples = counted(unknown, "sample is", "samples are")
+        notes.append(f"{samples} of classes that the run does not know, and left out.")
     missing = int((~has_regions).sum())
     if missing == len(has_regions):
         notes.append("No sample has landmarks (68 or 5 points), so parts of the face are covered by a grid alone.")
     elif missing:
-        notes.append(f"{missing:,} samples have no landmarks, and are left out where regions are covered.")
+        samples = counted(missing, "sample without landmarks is", "samples without landmarks are")
+        notes.append(f"{samples} left out where regions are covered.")
     return notes

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ferdata.errors import OptionError, StoreError
 from ferdata.images.transform import ImageRejectedError
 from ferdata.parallel import Progress
+from ferdata.shown import counted
 from ferdata.sources.files.image_bytes import read_image
 from ferdata.sources.files.listing import below, is_image_at, iter_names, leads_up, natural_key
 from ferdata.store import Store, folder_and_name, write_file_at
@@ -119,7 +120,8 @@ def _find(source: str) -> tuple[str, list[str], list[str]]:
     if not images:
         raise OptionError(f"{source}: {len(found):,} files and no image found, expected some; name another folder")
     others = len(found) - len(images)
-    return store.root, images, [f"{others:,} files that are no images are left out."] if others else []
+    left_out = counted(others, "file that is no image is", "files that are no images are")
+    return store.root, images, [f"{left_out} left out."] if others else []
 
 
 def _walk(store: Store, folder: str) -> Iterator[tuple[str, bool]]:

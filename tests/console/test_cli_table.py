@@ -29,7 +29,7 @@ def test_numbers_are_asked_about_by_flags(tmp_path: Path) -> None:
     assert "--class-names neutral,happy,sad" in asked and "--labels affectnet|rafdb|fer2013" in asked
     assert f"--table {tmp_path}/labels.csv" in refusal("shard", "table", "--src", tmp_path / "labels.csv")
     assert "put images there, and a csv" in refusal("shard", "table", "--src", tmp_path / "gone")
-    assert "read labels.csv with source 'table' and --table labels.csv" in _with_image(tmp_path)
+    assert "read labels.csv with shard table and --table labels.csv" in _with_image(tmp_path)
 
 
 def _with_image(root: Path) -> str:

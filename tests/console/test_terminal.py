@@ -277,6 +277,7 @@ def test_hints_are_in_the_callers_words(monkeypatch: pytest.MonkeyPatch) -> None
         said = "a/lr=1: --size 64 (or --size), --lr 0.1; --fresh, --group-by '(a b)': x=3, --workers 2."
         assert as_typed(text) == as_typed(text, leading=True) == said
         assert as_typed("num_workers and lr: 0", leading=True) == "--workers and --lr: 0"
+        assert as_typed("read a.csv with source 'table'") == "read a.csv with shard table"
         assert as_typed("lr=1: 0", leading=True) == "lr=1: 0"  # a folder may be called so
         note_program("/opt/x/cli.py")
         assert go_on("runs/a") == "python /opt/x/cli.py train --resume runs/a"

@@ -89,7 +89,7 @@ def test_the_same_bytes_under_two_labels_of_one_split_are_reported(tmp_path: Pat
 
     found = [note for note in summary.notes if "different labels" in note]
     assert [note.split(";")[0] for note in found] == [
-        "Warning: 1 images are, byte for byte, in one split under different labels "
+        "Warning: 1 image is, byte for byte, in one split under different labels "
         "(such as train/train_happy_0 = train/train_angry_0)"
     ]
     assert summary.leaked_images == 0

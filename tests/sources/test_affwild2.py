@@ -159,7 +159,7 @@ def test_a_video_in_two_splits_goes_with_its_expressions(tmp_path: Path) -> None
     found = scanned(tmp_path)
 
     assert [(item.split, item.valence) for item in found.items] == [("train", 0.5)]
-    assert any("1 videos are in train and in val; their expressions decide" in note for note in found.notes)
+    assert any("1 video is in train and in val; their expressions decide" in note for note in found.notes)
 
 
 def test_frames_of_a_video_are_evenly_spaced(tmp_path: Path) -> None:

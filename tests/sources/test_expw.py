@@ -133,7 +133,7 @@ def test_every_odd_row_has_a_reason(own: Path) -> None:
     assert reasons(cropped) == sorted([*odd.values(), ("image/origin/nobody.jpg", "label_missing")])
     assert found.repairs["box_invalid"] == 1 and len(found.items) == 42
     assert found.items[41].key == f"{found.items[0].key}_row{len(lines) + len(odd) + 1}"
-    assert any(note.startswith("label/label.lst: 1 images stand in several rows") for note in found.notes)
+    assert any(note.startswith("label/label.lst: 1 image stands in several rows") for note in found.notes)
 
 
 def test_another_table_with_as_many_numbers_is_no_list_of_faces(own: Path) -> None:

@@ -175,7 +175,7 @@ def test_folders_of_images_may_take_their_votes_from_the_table(tmp_path: Path, f
     assert {item.key: item.label for item in other.items} == {key: labels[key] for key in labels if key not in again}
     assert again <= {f"{rows[0].split(',')[1][:-4]}_row{len(rows) + 1}"}
     assert {reason for _, reason in reasons(found)} >= {"image_missing", "no_face"}
-    assert any("1 images stand in several rows" in note for note in found.notes)
+    assert any("1 image stands in several rows" in note for note in found.notes)
 
 
 def test_odd_votes_are_rejected(own: Path) -> None:

@@ -93,7 +93,7 @@ def test_kaggle_repeated_rows_are_kept_with_the_line_number_in_the_key(tmp_path:
         "train_anger_image0000000",
         "train_anger_image0000000_row18",
     ]
-    assert any("1 images stand in several rows" in note for note in found.notes)
+    assert any("1 image stands in several rows" in note for note in found.notes)
 
 
 def test_kaggle_sources_that_do_not_fit_stop(tmp_path: Path) -> None:

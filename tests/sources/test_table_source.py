@@ -158,7 +158,7 @@ def test_rows_that_cannot_be_used_are_rejected_by_name(tmp_path: Path) -> None:
         ("train_images_a_row11", (3, 3, 9, 9)),
     ]
     assert [item.extra for item in found.items] == [None, {"note": "again"}]
-    assert any("1 images stand in several rows" in note for note in found.notes)
+    assert any("1 image stands in several rows" in note for note in found.notes)
     assert any("Images beside those that are read: 1 is in no row" in note for note in found.notes)
     assert scanned(tmp_path).repairs["box_invalid"] == 1
 

@@ -17,7 +17,7 @@ from ferdata.synth import draw_face
 from ferdata.training import load_run
 from ferdata.training.nets.networks import build_network
 from ferdata.training.prediction.boxes import overlap
-from ferdata.training.prediction.faces import FaceFinder, cut_face
+from ferdata.training.prediction.faces import FaceCutter, FaceFinder, cut_face
 
 SIDE, PLACES = 120, ((20, 60), (190, 30))
 
@@ -83,6 +83,18 @@ def test_an_aligned_face_has_level_eyes(finder: FaceFinder) -> None:
         aligned = cut_face(tilted, face, margin=1.0, align=True)
 
         assert abs(finder(aligned)[0].tilt) < 6 and aligned.width == aligned.height
+
+
+@pytest.mark.parametrize("align", [False, True])
+def test_the_points_of_a_face_are_where_they_are_in_its_cut(align: bool) -> None:
+    """A mouth that is to be shown or hidden is found by them: the detector finds them there again."""
+    cutter = FaceCutter(min_score=0.4, longest_side=640, margin=0.6, align=align)
+    tilted = scene().rotate(10, Image.Resampling.BILINEAR, fillcolor=(120, 110, 100))
+
+    face, cut = cutter(tilted)[0]
+
+    again = FaceFinder()(cut)[0]
+    assert np.abs(np.array(cutter.points(tilted, face)) + 0.5 - again.points).max() < 0.05 * face.box[3]
 
 
 def test_a_face_at_the_edge_is_cut_as_far_as_it_is_there(finder: FaceFinder) -> None:

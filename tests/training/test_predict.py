@@ -151,7 +151,7 @@ def test_what_cannot_be_read_is_a_row_with_a_reason(source: Path, colour: Path, 
     assert [image["path"] for image in record["images"]] == ["a.jpg", "inner/cut.jpg"]
     assert record["images"][1]["reason"] == "image_corrupt" and "inner/cut.jpg: " in record["images"][1]["error"]
     assert (tmp_path / "t.csv").read_text().splitlines()[2] == "inner/cut.jpg,,,,,,image_corrupt"
-    assert "1 files that are no images are left out" in printed and "1 of 2 images: image_corrupt" in printed
+    assert "1 file that is no image is left out" in printed and "1 of 2 images: image_corrupt" in printed
 
 
 def test_an_image_prints_its_probabilities(source: Path, colour: Path) -> None:

@@ -26,6 +26,7 @@ from ferdata.ingest.target import REJECTS_HEAD, without_root
 from ferdata.ingest.write.parts import PARTS_FOLDER, PartRecord
 from ferdata.ingest.write.shards import WrittenParts
 from ferdata.sample import RARE_FIELDS
+from ferdata.shown import counted
 from ferdata.sources.files.listing import natural_key
 from ferdata.sources.scan import Scan
 
@@ -167,8 +168,8 @@ def _notes(conversion: Conversion, outcome: Outcome) -> list[str]:
     side, size = conversion.scan.side, conversion.options.transform.size
     if unusual := outcome.repairs.get("unusual_size"):
         notes.append(
-            f"{unusual:,} images are not of {side} x {side} pixels, the size of {conversion.scan.layout}; "
-            "they were accepted."
+            f"{counted(unusual, 'image is', 'images are')} not of {side} x {side} pixels, the size of "
+            f"{conversion.scan.layout}; {'it was' if unusual == 1 else 'they were'} accepted."
         )
     if side is not None and side < size:
         notes.append(
@@ -179,29 +180,31 @@ def _notes(conversion: Conversion, outcome: Outcome) -> list[str]:
         notes.append("All images are grey; with channels=1 a batch of them takes a third of the memory.")
     if undecoded := outcome.rejected.get("decoder_missing"):
         notes.append(
-            f"Warning: {undecoded:,} images need a decoder that is not installed; {REJECTS_NAME} says which and how. "
+            f"Warning: {counted(undecoded, 'image needs', 'images need')} a decoder that is not "
+            f"installed; {REJECTS_NAME} says which and how. "
             "Once it is there, write the data set again with resume=False."
         )
     people, sequences, soft = (outcome.table.column(name) for name in RARE_FIELDS)
     known = [
-        f"{len(column.drop_null().unique()):,} different {what} are named"
-        for column, what in ((people, "people"), (sequences, "sequences"))
+        f"{counted(len(column.drop_null().unique()), f'{one} is', f'different {several} are')} named"
+        for column, one, several in ((people, "person", "people"), (sequences, "sequence", "sequences"))
         if column.null_count < len(column)
     ]
     if has_soft := len(soft) - soft.null_count:
-        known.append(f"{has_soft:,} images have soft labels")
+        known.append(f"{counted(has_soft, 'image has', 'images have')} soft labels")
     notes += [f"{'; '.join(known)}."] if known else []
     if outcome.leaks.images:
         first, second = outcome.leaks.examples[0]
         advice = "" if conversion.options.splits.drop_leaks else "; drop_leaks=True leaves out the copies in train"
         notes.append(
-            f"{outcome.leaks.images:,} images are, byte for byte, in more than one split "
+            f"{counted(outcome.leaks.images, 'image is', 'images are')}, byte for byte, in more than one split "
             f"(such as {first} = {second}){advice}."
         )
     if outcome.relabelled.images:
         first, second = outcome.relabelled.examples[0]
         notes.append(
-            f"Warning: {outcome.relabelled.images:,} images are, byte for byte, in one split under different labels "
-            f"(such as {first} = {second}); all are kept: correct their labels, or remove the copies."
+            f"Warning: {counted(outcome.relabelled.images, 'image is', 'images are')}, byte for byte, in one split "
+            f"under different labels (such as {first} = {second}); all are kept: correct their labels, or remove the "
+            "copies."
         )
     return notes

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ferdata.labels import canonical_name, union_classes
+from ferdata.shown import counted
 from ferdata.sources.files.frames import evenly_spaced, frame_number
 from ferdata.sources.files.listing import below, iter_names, list_folder, natural_key, shorten, sort_names
 from ferdata.sources.files.matching import KeyMaker, floats, stem_of, whole_number
@@ -141,8 +142,8 @@ def _videos(store: Store, detection: Detection) -> tuple[Mapping[str, _Video], l
     notes = []
     if moved:
         notes.append(
-            f"Warning: {len(moved):,} videos are in train and in val; their expressions decide, else train: "
-            f"{shorten(moved)}."
+            f"Warning: {counted(len(moved), 'video is', 'videos are')} in train and in val; their expressions "
+            f"decide, else train: {shorten(moved)}."
         )
     ordered = sorted(videos, key=lambda name: (videos[name].split == "val", natural_key(name)))
     return {name: videos[name] for name in ordered}, notes

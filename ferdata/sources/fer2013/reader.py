@@ -7,6 +7,7 @@ every pixel, about 0.1 ms an image, and memory for a few megabytes of the table.
 from collections.abc import Iterator
 
 from ferdata.labels import FER2013, canonical_name
+from ferdata.shown import counted
 from ferdata.sources.files.listing import shorten
 from ferdata.sources.files.matching import whole_number
 from ferdata.sources.files.pixel_rows import find_pixel_table, iter_pixel_rows, pixel_values
@@ -48,7 +49,8 @@ def scan(store: Store, detection: Detection, options: ScanOptions) -> Scan:
         )
         if blank:
             builder.notes.append(
-                f"Warning: {len(blank):,} images are of one grey value all over ({shorten(blank)}); they are kept."
+                f"Warning: {counted(len(blank), 'image is', 'images are')} of one grey value all over "
+                f"({shorten(blank)}); {'it is' if len(blank) == 1 else 'they are'} kept."
             )
     return builder.finish()
 

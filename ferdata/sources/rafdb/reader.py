@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ferdata.labels import map_ids
+from ferdata.shown import counted
 from ferdata.sources.files.listing import Folder, below, list_folder
 from ferdata.sources.files.matching import NameIndex, stem_of
 from ferdata.sources.files.text_tables import iter_lines
@@ -162,7 +163,8 @@ def _note_repeats(rows: Sequence[ListRow], builder: LayoutScan) -> None:
     if repeated:
         differ = sum(len(set(found)) > 1 for found in repeated)
         builder.notes.append(
-            f"{len(repeated):,} images stand in several rows of the label list ({sum(map(len, repeated)):,} rows), "
+            f"{counted(len(repeated), 'image stands', 'images stand')} in several rows of the label list "
+            f"({sum(map(len, repeated)):,} rows), "
             f"{differ:,} of them with different labels; every row is kept, later ones with the line number in the key."
         )
 
