@@ -78,6 +78,8 @@ class Stepper:
         self._weights = None if weights is None else weights.to(ranks.device)
         self._wrapped = ranks.wrap(network, some_unused=network.gives_more)
         self._run = torch.compile(self._wrapped) if options.compile else self._wrapped
+        # two numbers add up to the same, however they are laid out
+        self._is_settled = ranks.world_size <= 2
 
     @property
     def measured(self) -> ExpressionNetwork:
@@ -92,9 +94,11 @@ class Stepper:
             batch: This rank's part of the batch.
             number: The step's number in the run, counted from 0.
         """
+        micro_batches = batch.micro_batches(self.options.accumulate)
+        if not self._is_settled:
+            self._settle(micro_batches[0].images)
         self._begin(number)
         outcome = torch.zeros(3, dtype=torch.float64, device=self.ranks.device)
-        micro_batches = batch.micro_batches(self.options.accumulate)
         for micro_batch in micro_batches[:-1]:
             with self.ranks.without_sync(self._wrapped):
                 outcome += self._backward(micro_batch)
@@ -105,12 +109,27 @@ class Stepper:
     def rehearse(self, images: torch.Tensor) -> None:
         """Do a step with one micro-batch (uint8 ``[n, 3, H, W]``), without other ranks; only to see whether it fits."""
         self._begin(0)
-        context = BatchContext(seed=0, epoch=0, rank=0, positions=np.arange(len(images)))
-        logits, values = self._forward(self.network, self._transform(images, context), context)
-        loss = logits.float().sum() + (0 if values is None else values.float().sum())
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._pass_through(self.network, images)
         self._end()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def _settle(self, images: torch.Tensor) -> None:
+        """Have gradients take the order in memory that they keep: torch finds it in a first backward pass.
+
+        What more than two ranks add up depends in its last bits on where it lies, so that without this the first step
+        after a resume would not be the uninterrupted run's.
+        """
+        self.network.eval()  # statistics of batches stay as they are
+        self._pass_through(self._run, images)
+        self.optimizer.zero_grad(set_to_none=True)
+        self._is_settled = True
+
+    def _pass_through(self, run: Callable[..., Any], images: torch.Tensor) -> None:
+        """Compute some gradients."""
+        context = BatchContext(seed=0, epoch=0, rank=0, positions=np.arange(len(images)))
+        logits, values = self._forward(run, self._transform(images, context), context)
+        loss = logits.float().sum() + (0 if values is None else values.float().sum())
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def _begin(self, number: int) -> None:
         options = self.options

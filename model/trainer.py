@@ -28,7 +28,7 @@ from ferdata.training.nets.optim import learning_rate
 from ferdata.training.options import TrainOptions
 from ferdata.training.report.scores import Mistake, SplitScores
 from ferdata.training.report.waiting import advise
-from ferdata.training.run.attempts import AUTO, find_resume
+from ferdata.training.run.attempts import AUTO, Attempt, find_attempt
 from ferdata.training.run.checkpoint import BEST_NAME, LAST_NAME, Checkpoint
 from ferdata.training.run.checkpointer import Checkpointer
 from ferdata.training.run.clock import WaitClock
@@ -88,7 +88,9 @@ def train(
     """
     resumed: Path | None = None
     epochs_before: int | None = None
-    options, given = find_resume(options.located(), given)
+    options = options.located()
+    attempt = find_attempt(options)
+    options, given = attempt.settings(options, given)
     if options.resume not in (None, AUTO):
         resumed, saved = open_run(options.resume)
         options = replace(resumed_options(options, saved.located(), str(resumed), given), resume=None)
@@ -97,7 +99,7 @@ def train(
     ranks = join_ranks(options.device)
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
-        trainer = _Trainer(options, ranks, stop, progress, resumed, epochs_before, stack, network, callbacks)
+        trainer = _Trainer(options, ranks, stop, progress, attempt, resumed, epochs_before, stack, network, callbacks)
         stack.enter_context(ranks.watched(trainer.checkpointer.how_to_go_on))
         for epoch in range(trainer.state.epoch, options.epochs):
             trainer.train_epoch(epoch)
@@ -114,6 +116,7 @@ class _Trainer:
         ranks: Ranks,
         stop: StopSignal,
         progress: TrainProgress | None,
+        attempt: Attempt,
         resumed: Path | None,
         epochs_before: int | None,
         stack: ExitStack,
@@ -149,11 +152,11 @@ class _Trainer:
             weights=class_weights(self.data.class_counts) if options.class_weights else None,
             total_steps=self.total_steps,
         )
-        self.path = resumed or ranks.from_first(lambda: make_run(options, ranks, source=self.index.source))
+        self.path = resumed or ranks.from_first(lambda: make_run(options, ranks, attempt, source=self.index.source))
         self.checkpointer = Checkpointer(self.path, self.stepper, self.data.loader, options, ranks)
         self.state = TrainState()
         if resumed is not None:
-            self._load()
+            self._load(attempt)
         self.log = stack.enter_context(
             RunLog(self.path, active=ranks.is_first, first_step=self.state.step, first_epoch=self.state.epoch)
         )
@@ -163,6 +166,11 @@ class _Trainer:
         self.notes = Notes(self.state, self.progress)
         steps = {"step": self.state.step, "steps_per_epoch": self.data.steps_per_epoch}
         opening = opening_notes(options, self.index, world_size=ranks.world_size, epochs_before=epochs_before, **steps)
+        if attempt.begun is not None:
+            at = (
+                f"goes on at step {self.state.step} of {self.total_steps}" if resumed else "begins again: no checkpoint"
+            )
+            self.notes.tell(f"{self.path}: {at}, {ranks.world_size} rank{'s' * (ranks.world_size > 1)}")
         for note in (origin, *self.data.describe(), *opening):
             if note is not None:
                 self.notes.add(note)
@@ -304,14 +312,14 @@ class _Trainer:
             write_report(self.path, result, self.options, self.index, mistakes)
         return result
 
-    def _load(self) -> None:
+    def _load(self, attempt: Attempt) -> None:
         self.state, steps = self.checkpointer.load(self.data.steps_per_epoch), self.data.steps_per_epoch
         if self.state.step > self.total_steps:
             raise OptionError(
                 f"epochs: {self.options.epochs} found, but {self.path} has trained {self.state.step / steps:.3g} "
                 f"already, expected at least {-(-self.state.step // steps)}; pass epochs="
             )
-        self.ranks.from_first(lambda: keep_run(self.path, self.options, self.ranks))
+        self.ranks.from_first(lambda: keep_run(self.path, self.options, self.ranks, attempt))
 
     def _open(self, split: str, *, resident: bool = False) -> Loader:
         # what is called accuracy on train is of images that were trained on

@@ -18,7 +18,15 @@ FILES = [
     if path.is_file()
 ]
 DOCS = [path for path in FILES if path.suffix == ".md"]
-OTHERS_OPTIONS = {"--nproc-per-node", "--max-restarts"}
+OTHERS_OPTIONS = {
+    "--standalone",
+    "--nnodes",
+    "--nproc-per-node",
+    "--max-restarts",
+    "--rdzv-backend",
+    "--rdzv-endpoint",
+    "--rdzv-id",
+}
 """Of torchrun."""
 OTHERS_MODULES = {"np", "torch", "v2", "wandb"}
 """As documents abbreviate them; what is in them is not ours to check."""

@@ -22,6 +22,7 @@ from ferdata.training.nets.interface import ExpressionNetwork
 from ferdata.training.run.checkpoint import Checkpoint, NetworkRecord, Normalisation
 from ferdata.training.run.folder import read_metrics
 from ferdata.training.run.train_state import TrainState
+from ferdata.training.step import Stepper
 
 torch.set_num_threads(1)  # these networks are so small that threads cost more than they save
 
@@ -155,6 +156,29 @@ def train_until_killed(options: TrainOptions, folder: Path, *, step: int) -> Non
     )
     killed = subprocess.run([sys.executable, str(script), json.dumps(options.to_json())], check=False, timeout=120)
     assert killed.returncode == -signal.SIGKILL
+
+
+def kill_at(who: int | str, step: int) -> None:
+    """Have this rank killed, as the kernel does it, before a step of the run, or while the checkpoint of it is written.
+
+    Args:
+        who: The rank, or ``write``.
+        step: Counted from 0; of a checkpoint, how many steps it holds.
+    """
+    take, save = Stepper.step, torch.save
+
+    def step_or_die(self: Stepper, batch: Any, number: int) -> Any:
+        if str(who) == os.environ["RANK"] and number == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return take(self, batch, number)
+
+    def half_of(record: dict[str, Any], file: Any) -> None:
+        save(record, file)
+        if who == "write" and "optimizer" in record and record["state"]["step"] == step:
+            file.truncate(file.tell() // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Stepper.step, torch.save = step_or_die, half_of  # type: ignore[method-assign]
 
 
 def launch_two(work: Callable[..., None], *arguments: Any, run_id: str = "two", max_restarts: int = 0) -> None:

@@ -1,65 +1,90 @@
 """Which run to go on with if none is named: an earlier attempt's of the same torchrun, or the newest unfinished one.
 
-In: settings and the environment torchrun sets. Out: a run's folder, or None. Every rank finds the same before the ranks
-have met.
+In: settings, and what torchrun says of itself. Out: a run's folder, or None, as the first rank sees it.
 """
 
-import os
-import socket
+import itertools
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ferdata.errors import TrainError
 from ferdata.training.options import TrainOptions
 from ferdata.training.run.checkpoint import LAST_NAME
 from ferdata.training.run.disk import read_json
+from ferdata.training.run.meeting import first_says, is_unique, launch_name, restarts
 
-__all__ = ["AUTO", "attempt", "find_begun", "find_resume", "launch"]
+__all__ = ["AUTO", "Attempt", "find_attempt"]
 
 AUTO = "auto"
 """What ``resume`` is set to where the run is to be found."""
 
-
-def attempt() -> int:
-    """Return how often torchrun has started this run's processes again."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+_calls = itertools.count()
 
 
-def launch() -> str | None:
-    """Return what all attempts of one torchrun have in common, and nothing else has; None without torchrun."""
-    name = os.environ.get("TORCHELASTIC_RUN_ID")
-    # torchrun calls its runs "none" where nobody named them; the process that starts every attempt is what they share
-    return f"{socket.gethostname()}:{os.getppid()}" if name == "none" else name
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What was begun already of a run that nobody named.
 
-
-def find_resume(options: TrainOptions, given: Collection[str] | None) -> tuple[TrainOptions, Collection[str] | None]:
-    """Return the settings, and the names asked for, with ``resume`` filled in where a run is to be gone on with.
-
-    What an earlier attempt began was begun by the same command, so nothing in it can clash.
+    Attributes:
+        launch: What the same call of every attempt of one torchrun writes down of itself; None without torchrun.
+        begun: The run to go on with; None where a new one is to begin.
+        has_checkpoint: Whether it came to a checkpoint; it is begun again in its folder if not.
+        same_command: Whether this very command began it.
     """
-    if options.resume not in (None, AUTO):
-        return options, given
-    begun, same_command = find_begun(options)
-    if begun is None or not (begun / LAST_NAME).is_file():
-        return options, given
-    return replace(options, resume=str(begun)), () if same_command else given
+
+    launch: str | None = None
+    begun: Path | None = None
+    has_checkpoint: bool = False
+    same_command: bool = False
+
+    def settings(
+        self, options: TrainOptions, given: Collection[str] | None
+    ) -> tuple[TrainOptions, Collection[str] | None]:
+        """Return the settings, and the names asked for, with ``resume`` filled in where a run is to be gone on with.
+
+        What an earlier attempt began was begun by the same command, so nothing in it can clash.
+        """
+        if self.begun is None or not self.has_checkpoint:
+            return options, given
+        return replace(options, resume=str(self.begun)), () if self.same_command else given
 
 
-def find_begun(options: TrainOptions) -> tuple[Path | None, bool]:
-    """Return the run to go on with, and whether it is of this very command; (None, False) where a new one is to begin.
+def find_attempt(options: TrainOptions) -> Attempt:
+    """Return what was begun already; every rank, and every call in the same order, must ask.
+
+    A run that ``options`` name is not looked for, nor is one that has another name than they say.
 
     Args:
-        options: With ``resume`` None, or :data:`AUTO`.
+        options: With ``resume`` None, or :data:`AUTO`, or the folder of a run.
     """
+    number = next(_calls)
+
+    def look() -> dict[str, Any]:
+        launch = None if (name := launch_name()) is None else f"{name}/{number}"
+        begun, same_command = _find(options, launch) if options.resume in (None, AUTO) else (None, False)
+        return {
+            "launch": launch,
+            "begun": None if begun is None else str(begun),
+            "has_checkpoint": begun is not None and (begun / LAST_NAME).is_file(),
+            "same_command": same_command,
+        }
+
+    said = first_says(look)
+    return Attempt(**(said | {"begun": None if said["begun"] is None else Path(said["begun"])}))
+
+
+def _find(options: TrainOptions, launch: str | None) -> tuple[Path | None, bool]:
+    """Return the run to go on with, and whether this very command began it; (None, False) where there is none."""
     folders = [Path(options.out) / options.name] if options.name is not None else _children(Path(options.out))
     runs = sorted((folder for folder in folders if (folder / "config.json").is_file()), key=_begun_at, reverse=True)
-    if attempt() > 0:
+    if launch is not None and (is_unique() or restarts()):
         for run in runs:
-            if _value(run / "environment.json", "launch") == launch():
+            if _value(run / "environment.json", "launch") == launch:
                 return run, True
     if options.resume == AUTO:
-        return next((run for run in runs if not _is_finished(run)), None), False
+        return next((run for run in runs if options.name is not None or not _is_finished(run)), None), False
     return None, False
 
 

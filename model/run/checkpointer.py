@@ -55,6 +55,7 @@ class Checkpointer:
         path = self._folder / LAST_NAME
         checkpoint = Checkpoint.read(path, to_resume=True)
         assert checkpoint.optimizer is not None and checkpoint.scaler is not None and checkpoint.loader is not None
+        self._check_ranks(path, checkpoint.loader.get("world_size"))
         self._loader.load_state_dict(checkpoint.loader)
         load_weights(self._stepper.network, checkpoint, str(path))
         try:
@@ -73,6 +74,14 @@ class Checkpointer:
         if state.best_epoch >= 0:
             self._steps[BEST_NAME] = (state.best_epoch + 1) * steps_per_epoch
         return state
+
+    def _check_ranks(self, path: Path, found: object) -> None:
+        if self._options.assign == "windows" and found != self._ranks.world_size:
+            raise TrainError(
+                f"{path}: a run of {found} ranks that read windows of their own found, expected one of "
+                f"{self._ranks.world_size}, as there are now; go on with {found} (runs with assign=rows go on with "
+                "any number)"
+            )
 
     def diverged(self, found: str, step: int) -> TrainError:
         """Return the error for figures that are not finite after ``step`` steps; it names the last good checkpoint.

@@ -23,7 +23,7 @@ from ferdata.errors import OptionError, TrainError
 from ferdata.parallel import usable_cores
 from ferdata.store import Store
 from ferdata.training.options import TrainOptions
-from ferdata.training.run.attempts import find_begun, launch
+from ferdata.training.run.attempts import Attempt
 from ferdata.training.run.checkpoint import Checkpoint
 from ferdata.training.run.disk import json_line, naming, read_json, write_json
 from ferdata.training.run.process_group import Ranks
@@ -36,12 +36,13 @@ METRICS_NAME = "metrics.jsonl"
 EVENTS_NAME = "tensorboard"
 
 
-def make_run(options: TrainOptions, ranks: Ranks, *, source: str) -> Path:
+def make_run(options: TrainOptions, ranks: Ranks, attempt: Attempt, *, source: str) -> Path:
     """Make the folder of a new run and write its settings.
 
     Args:
         options: The settings.
         ranks: The processes of the run.
+        attempt: What was begun of it already, which is begun again.
         source: Name of the data set, for the run's name.
 
     Raises:
@@ -52,16 +53,16 @@ def make_run(options: TrainOptions, ranks: Ranks, *, source: str) -> Path:
     if options.name is None:
         while path.exists():
             path = path.with_name(f"{path.name}-again")
-    begun, _ = find_begun(options)  # it ended before its first checkpoint, or it would be gone on with
-    path = begun or path
-    if begun is None and path.exists() and (not path.is_dir() or any(path.iterdir())):
+    path = attempt.begun or path
+    if attempt.begun is None and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise TrainError(
             f"{path}: a run of this name is there already, expected a new name; "
             f"choose another, or go on with resume={path}"
         )
     Store(path).make_dir()
+    _tidy(path)
     write_json(path / CONFIG_NAME, options.to_json() | {"resume": None})
-    write_json(path / ENVIRONMENT_NAME, _environment(ranks))
+    write_json(path / ENVIRONMENT_NAME, _environment(ranks, attempt))
     return path
 
 
@@ -90,14 +91,23 @@ def open_run(run: str | os.PathLike[str]) -> tuple[Path, TrainOptions]:
         raise TrainError(f"{config}: {error}; put back a copy or start a new run") from error
 
 
-def keep_run(path: Path, options: TrainOptions, ranks: Ranks) -> Path:
-    """Write the settings a run goes on with, so that the next resume knows them; its machine, if that file is gone."""
+def keep_run(path: Path, options: TrainOptions, ranks: Ranks, attempt: Attempt) -> Path:
+    """Write the settings a run goes on with, so that the next resume knows them, and who does; return its folder."""
+    _tidy(path)
     write_json(path / CONFIG_NAME, options.to_json())
     try:
-        read_environment(path)
+        environment = read_environment(path)
     except TrainError:
-        write_json(path / ENVIRONMENT_NAME, _environment(ranks))
+        environment = _environment(ranks, attempt)
+    write_json(path / ENVIRONMENT_NAME, environment | {"launch": attempt.launch})
     return path
+
+
+def _tidy(path: Path) -> None:
+    """Remove what a killed run had half written."""
+    for file in path.glob("*.partial-*"):
+        with naming(file):
+            file.unlink()
 
 
 def read_environment(path: Path) -> dict[str, Any]:
@@ -137,7 +147,8 @@ class RunLog:
 
         self._lines = open(path / METRICS_NAME, "a", encoding="utf-8", buffering=1)  # noqa: SIM115, closed with the log
         with naming(path / EVENTS_NAME):
-            self._events = SummaryWriter(str(path / EVENTS_NAME), purge_step=first_step if first_step else None)
+            purge = first_step if (path / EVENTS_NAME).exists() else None
+            self._events = SummaryWriter(str(path / EVENTS_NAME), purge_step=purge)
 
     def __enter__(self) -> Self:
         return self
@@ -227,7 +238,7 @@ def _numbers(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, floa
             yield f"{prefix}/{name}", float(value)
 
 
-def _environment(ranks: Ranks) -> dict[str, Any]:
+def _environment(ranks: Ranks, attempt: Attempt) -> dict[str, Any]:
     on_gpu = ranks.device.type == "cuda"
     return {
         "ferdata": ferdata.__version__,
@@ -240,7 +251,7 @@ def _environment(ranks: Ranks) -> dict[str, Any]:
         "torch_threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(ranks.device) if on_gpu else "cpu",
         "world_size": ranks.world_size,
-        "launch": launch(),
+        "launch": attempt.launch,
         "command": sys.argv,
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "commit": _commit(),

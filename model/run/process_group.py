@@ -15,12 +15,10 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from ferdata.errors import FerdataError, OptionError, TrainError
-from ferdata.training.run.attempts import attempt
+from ferdata.training.run.meeting import meet, restarts_left
 
 __all__ = ["FollowingError", "Ranks", "find_device", "is_first_process", "join_ranks"]
 
@@ -126,9 +124,12 @@ class Ranks:
             reason = re.sub(r"^\[\S*\] ", "", text.splitlines()[0] if text else "")[:120]
             if self.world_size == 1 or not any(part in text.lower() for part in _LOST_RANK):
                 raise
+            left = restarts_left()
+            again = f"torchrun starts all of them again ({left} more times at most): the run goes on"
+            then = again if left else f"then {advice()}"
             raise TrainError(
                 f"rank {self.rank} of {self.world_size}: another rank of this run ended without a word ({reason}), "
-                f"expected all of them until the end; see what killed it (memory, a scheduler), then {advice()}"
+                f"expected all of them until the end; see what killed it (memory, a scheduler), {then}"
             ) from error
 
     def wrap(self, network: nn.Module, *, some_unused: bool = False) -> nn.Module:
@@ -170,12 +171,13 @@ def join_ranks(device: str) -> Ranks:
         torch.cuda.set_device(chosen)
     if not joined and world_size > 1:
         on_gpu = chosen.type == "cuda"
-        meeting: dict[str, Any] = {}
-        if attempt() > 0 and os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
-            # torchrun's store still holds the last attempt's addresses, and waiting for those processes never ends
-            store, rank, size = next(rendezvous("env://"))
-            meeting = {"store": PrefixStore(f"attempt-{attempt()}", store), "rank": rank, "world_size": size}
-        dist.init_process_group("nccl" if on_gpu else "gloo", device_id=chosen if on_gpu else None, **meeting)
+        dist.init_process_group(
+            "nccl" if on_gpu else "gloo",
+            store=meet(),
+            rank=int(os.environ["RANK"]),
+            world_size=world_size,
+            device_id=chosen if on_gpu else None,
+        )
         # not after each run: the same processes cannot meet a second time under the names torchrun gave them
         atexit.register(_leave)
         joined = True
