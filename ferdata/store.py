@@ -75,18 +75,22 @@ class Store:
         self._is_http = self.root.startswith(remote.HTTP)
         self._fs: Any
         self._fs, self._base = (None, self.root) if self.is_local else self._open_fs(to_read=True)
+        # Behind a URL the errors are those of the service's own library: no credentials, no such host, access denied.
+        self._failures: type[Exception] = OSError if self.is_local else Exception
         if not self.is_local:
-            self._remote = (
-                remote.Web(self._fs, self.patience, str(self))
-                if self._is_http
-                else remote.Objects(self._fs, self.patience)
-            )
+            kind: Any = partial(remote.Web, where=str(self)) if self._is_http else remote.Objects
+            self._remote: remote.Web | remote.Objects = kind(self._fs, self.patience)
 
     def __reduce__(self) -> tuple[Callable[..., "Store"], tuple[str]]:
         return partial(Store, patience=self.patience), (self.root,)
 
     def __str__(self) -> str:
         return shown(self.root)
+
+    @property
+    def sends_whole_files(self) -> bool:
+        """Whether a server was found to send whole files where parts are asked for."""
+        return not self.is_local and self._remote.sends_whole_files
 
     def path(self, relative: str = "") -> str:
         """Return the full path or URL of a relative path."""
@@ -373,11 +377,6 @@ class Store:
     def _unwritable(self, relative: str, error: Exception) -> StoreError:
         found = f"{self.path(relative)}: {remote.reason(error)}"
         return StoreError(f"{found}, expected a place with room that can be written; choose another")
-
-    @property
-    def _failures(self) -> type[Exception]:
-        # Behind a URL the errors are those of the service's own library: no credentials, no such host, access denied.
-        return OSError if self._fs is None else Exception
 
 
 def write_file_at(path: str, data: bytes) -> None:

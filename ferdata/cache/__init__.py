@@ -3,8 +3,29 @@
 In: a folder, a data set's URL, ranges of its files. Out: an ordinary data set, or the part of it that was asked for.
 """
 
-from ferdata.cache.cached_set import CacheCounts, CachedSet, Fetch
-from ferdata.cache.folder import CachePlace, cache_bytes, open_cached_set
+from ferdata.cache.cached_file import CachedFile
+from ferdata.cache.cached_set import CachedSet, Fetch
+from ferdata.cache.folder import (
+    CachePlace,
+    cache_options,
+    find_cached_set,
+    open_cached_set,
+    use_cache,
+    usual_cache,
+)
+from ferdata.cache.kept_files import CacheCounts
 from ferdata.cache.room import PARTIAL
 
-__all__ = ["PARTIAL", "CacheCounts", "CachePlace", "CachedSet", "Fetch", "cache_bytes", "open_cached_set"]
+__all__ = [
+    "PARTIAL",
+    "CacheCounts",
+    "CachePlace",
+    "CachedFile",
+    "CachedSet",
+    "Fetch",
+    "cache_options",
+    "find_cached_set",
+    "open_cached_set",
+    "use_cache",
+    "usual_cache",
+]

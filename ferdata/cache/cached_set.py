@@ -9,48 +9,26 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-
-import xxhash
+from collections.abc import Callable, Iterator
 
 from ferdata.cache.claims import Claims, patience
-from ferdata.cache.partial_file import Record, append, file_digest, make, opened, records, write_at
+from ferdata.cache.kept_files import GRID_BYTES, KeptFiles
+from ferdata.cache.partial_file import make, opened, write_at
 from ferdata.cache.room import PARTIAL, USE, Room, Stored, drop
-from ferdata.cache.set_files import SetFiles
 from ferdata.errors import ShardCorruptError, ShardMissingError, StoreError
 from ferdata.format import INDEX_NAME, DatasetIndex
 from ferdata.store import Store
 
-__all__ = ["CacheCounts", "CachedSet", "Fetch"]
+__all__ = ["CachedSet", "Fetch"]
 
 Fetch = Callable[[str, int, int, bool], bytes | memoryview]
 """Returns the bytes ``[start, stop)`` of a file of the origin, past any cache on the way if the last argument says."""
 
-_WHOLE = 1 << 62
-"""From here on, a byte of the claims stands for the journal of each file."""
-_TOUCH_SECONDS = 30.0
 _REFUSED_SECONDS = 10.0
 """After a file did not fit, none is tried for this long: looking for room costs a look at every file."""
 
 
-@dataclass(slots=True)
-class CacheCounts:
-    """What one process did with a cached set.
-
-    Attributes:
-        fetched_bytes: Bytes that it fetched into the cache.
-        repaired: Times that bytes in the cache were found damaged and fetched again.
-        is_full: Whether bytes could not be kept for want of room.
-    """
-
-    fetched_bytes: int = 0
-    repaired: int = 0
-    is_full: bool = False
-
-
-class CachedSet(SetFiles):
+class CachedSet(KeptFiles):
     """One data set in a cache folder, as one process sees it; its methods may be called by many threads.
 
     Args:
@@ -59,10 +37,7 @@ class CachedSet(SetFiles):
         index: Its index.
         claims: Claims in its folder; None if nothing may be written there.
         room: The room there is for it; None likewise.
-        alone: What keeps other processes out, where there are no claims between processes; ended by :meth:`close`.
-
-    Attributes:
-        counts: What was done.
+        alone: What keeps other processes out, where there are no claims between processes.
     """
 
     def __init__(
@@ -74,36 +49,10 @@ class CachedSet(SetFiles):
         room: Room | None,
         alone: contextlib.ExitStack | None = None,
     ) -> None:
-        super().__init__(folder, index)
-        self.origin = origin
-        self._claims, self._room, self._alone = claims, room, alone
-        self.counts = CacheCounts()
+        super().__init__(folder, origin, index, claims, alone)
+        self._room = room
         self._found: set[int] = set()
-        self._doubts: dict[int, int] = {}
-        self._uses: list[tuple[int, int]] = []
-        self._touched = 0.0
-        self._touched_files: set[int] = set()
         self._refused_until = 0.0
-        self._mutex = threading.Lock()
-
-    def use(self, numbers: Sequence[int]) -> None:
-        """Keep files (ascending) from being removed for want of room, until :meth:`close` or the process's end."""
-        if self._claims is None:
-            return
-        ends = [place for place, number in enumerate(numbers, 1) if numbers[place : place + 1] != [number + 1]]
-        for start, end in pairwise([0, *ends]):
-            bounds, waiting = (USE + numbers[start], USE + numbers[end - 1] + 1), patience()
-            while not self._claims.share(*bounds):
-                next(waiting)
-            self._uses.append(bounds)
-        self._claims.touch()
-
-    def close(self) -> None:
-        """End this use of its files."""
-        while self._uses and self._claims is not None:
-            self._claims.unshare(*self._uses.pop())
-        if self._alone is not None:
-            self._alone.close()
 
     def ensure(
         self,
@@ -112,7 +61,6 @@ class CachedSet(SetFiles):
         stop: int,
         fetch: Fetch | None = None,
         *,
-        check: Callable[[], None] = lambda: None,
         is_fresh: bool = False,
     ) -> bool:
         """Have the bytes ``[start, stop)`` of a file in the cache; return whether there is room for them.
@@ -124,112 +72,57 @@ class CachedSet(SetFiles):
             start: First byte.
             stop: The byte after the last.
             fetch: Fetches missing bytes; None to ask the origin.
-            check: Called while waiting; may raise.
             is_fresh: Fetch past any cache on the way.
 
         Raises:
             StoreError, ShardMissingError: If they cannot be fetched.
         """
         self._touch(number)
-        waiting = patience()
+        waiting, ended = patience(), self.origin.patience.ended
         while missing := [] if self.is_whole(number) else self.missing(number, start, stop):
-            if not self._can_keep(number):
+            if not self.begin(number):
                 return False
             was_ours = [self._fill(number, *gap, fetch or self._ask, is_fresh) for gap in missing]
             if not any(was_ours):
-                check()
-                next(waiting)
+                self._wait(number, waiting, ended)
         if self.is_whole(number) or self._doubts.get(number, 0) > 1 or self.missing(number, 0, self.num_bytes(number)):
             return True
         with contextlib.suppress(ShardCorruptError, StoreError):  # each of its samples is verified when it is read
             self.complete(number)
-        return self.holds(number, start, stop) or self.ensure(number, start, stop, fetch, check=check, is_fresh=True)
+        return self.holds(number, start, stop) or self.ensure(number, start, stop, fetch, is_fresh=True)
 
-    def fetch_whole(
-        self,
-        number: int,
-        fetch: Fetch | None = None,
-        *,
-        check: Callable[[], None] = lambda: None,
-        step: int = 8 << 20,
-    ) -> bool:
+    def fetch_whole(self, number: int, fetch: Fetch | None = None, *, step: int = 8 << 20) -> bool:
         """Have all of a file in the cache, verified; return whether there is room for it.
 
         Raises:
             ShardCorruptError: If the origin's file is not what the index says.
             StoreError, ShardMissingError: If it cannot be fetched, or the cache cannot be written.
         """
-        waiting = patience()
+        waiting, ended = patience(), self.origin.patience.ended
         while not self.is_whole(number):
-            if not self.num_bytes(number) and not self._can_keep(number):
+            if not self.num_bytes(number) and not self.begin(number):
                 return False
             for start in range(0, self.num_bytes(number), step):
                 is_fresh, stop = self._doubts.get(number, 0) > 0, min(self.num_bytes(number), start + step)
-                if not self.ensure(number, start, stop, fetch, check=check, is_fresh=is_fresh):
+                if not self.ensure(number, start, stop, fetch, is_fresh=is_fresh):
                     return False
             self.complete(number)
-            check()
-            if not self.is_whole(number):
-                next(waiting)  # another thread or process is completing it
+            if not self.is_whole(number):  # another thread or process is completing it
+                self._wait(number, waiting, ended)
         return True
 
-    def complete(self, number: int) -> None:
-        """Give a file of which all ranges are there its name, if it is what the index says.
-
-        Otherwise ranges that are not what arrived are forgotten or, if all are, the whole file.
-
-        Raises:
-            ShardCorruptError: If it was fetched twice and still is not what the index says.
-            StoreError: If the system does not let it have its name.
-        """
-        info, claims, path = self.info(number), self._claims, self.path(number)
-        bounds = self._bounds(number)
-        if claims is None or not claims.take(*bounds):
-            return  # whoever has a claim on any of it comes here next
-        try:
-            with contextlib.suppress(FileNotFoundError), opened(path + PARTIAL) as descriptor:
-                # one that was killed while it did this has left a file without a journal
-                is_cut = os.fstat(descriptor).st_size == info.num_bytes
-                if not is_cut and self.look(number, descriptor).ranges.num_bytes < info.num_bytes:
-                    return
-                if file_digest(descriptor, 0, info.num_bytes) != int(info.xxh64, 16):
-                    if not is_cut:
-                        self._forget(number, descriptor)
-                    return
-                os.ftruncate(descriptor, info.num_bytes)
-                os.fsync(descriptor)
-                os.replace(path + PARTIAL, path)
-        except OSError as error:
-            self._doubts[number] = 2
-            raise StoreError(
-                f"{path}{PARTIAL}: {error.strerror}, expected to name it {info.name}; check the disk, and run it again"
-            ) from error
-        finally:
-            claims.release(*bounds)
-        if self.is_whole(number):
-            self._journals.pop(number, None)
-            self.finish()
-
-    def finish(self) -> bool:
-        """Make the folder a data set once all its files are whole; return whether they are."""
-        while self._first_missing < self.num_files and self.is_whole(self._first_missing):
-            self._first_missing += 1
-        if self._first_missing < self.num_files:
-            return False
-        index = os.path.join(self.folder, INDEX_NAME)
-        with contextlib.suppress(FileNotFoundError):  # another process was first
-            os.replace(index + PARTIAL, index)
-        return True
-
-    def repair(self, number: int, start: int, stop: int, seen: tuple[int, int], fetch: Fetch | None = None) -> bool:
+    def repair(
+        self, number: int, start: int, stop: int, fetch: Fetch | None = None, *, seen: tuple[int, int] | None = None
+    ) -> bool:
         """Fetch damaged bytes again, past any cache on the way; of a whole file, all of it.
 
         Args:
             number: The file.
             start: First byte of what is damaged.
             stop: The byte after the last.
-            seen: Device and inode of the file that was read; if it is another by now, somebody else repaired it.
             fetch: Fetches bytes; None to ask the origin.
+            seen: Device and inode of the file that was read; if it is another by now, somebody else repaired it. None
+                if that is not known.
 
         Returns:
             Whether the bytes in the cache are others now.
@@ -240,7 +133,7 @@ class CachedSet(SetFiles):
         with self._claims.holding(*bounds):
             try:
                 with opened(self.path(number), os.O_RDONLY) as descriptor:
-                    if _identity(descriptor) != seen:
+                    if seen not in (None, _identity(descriptor)):
                         return True
                 drop(self.path(number))
                 self.lost(number)
@@ -254,8 +147,14 @@ class CachedSet(SetFiles):
         self._doubts[number] = 1
         return self.fetch_whole(number, fetch)
 
-    def _bounds(self, number: int) -> tuple[int, int]:
-        return int(self.starts[number]), int(self.starts[number + 1])
+    def _wait(self, number: int, waiting: Iterator[None], ended: threading.Event) -> None:
+        """Wait a little for somebody else.
+
+        Raises:
+            StoreError: If reading from the origin was ended meanwhile.
+        """
+        self.origin.patience.check(self.path(number), ended)
+        next(waiting)
 
     def _ask(self, name: str, start: int, stop: int, is_fresh: bool) -> bytes:
         try:
@@ -265,8 +164,8 @@ class CachedSet(SetFiles):
                 f"{self.origin.path(name)}: no such file, though {INDEX_NAME} lists it; write the data set again"
             ) from error
 
-    def _can_keep(self, number: int) -> bool:
-        """See that there is a file to write to; return whether there is."""
+    def begin(self, number: int) -> bool:
+        """Have a file to keep bytes in, or room for it; return whether there is."""
         path, num_bytes = self.path(number), self.num_bytes(number)
         if self._room is None:
             return False
@@ -303,10 +202,16 @@ class CachedSet(SetFiles):
         return False
 
     def _fill(self, number: int, start: int, stop: int, fetch: Fetch, is_fresh: bool) -> bool:
-        """Fetch and keep missing bytes; return whether nobody else is doing so."""
+        """Fetch and keep missing bytes, or those of them that nobody else fetches; return whether there were any."""
         assert self._claims is not None
         info, place = self.info(number), self._bounds(number)[0]
-        if not self._claims.take(place + start, place + stop):
+        second, last = -(-(start + 1) // GRID_BYTES) * GRID_BYTES, (stop - 1) // GRID_BYTES * GRID_BYTES
+        # of all, or without the first or the last square, which a neighbour may have as well
+        for first, end in ((start, stop), (second, stop), (start, last), (second, last)):
+            if first < end and self._claims.take(place + first, place + end):
+                start, stop = first, end
+                break
+        else:
             return False
         try:
             for begin, end in self.missing(number, start, stop):  # somebody may have been faster
@@ -316,50 +221,10 @@ class CachedSet(SetFiles):
                         f"{self.origin.path(info.name)}: {len(data):,} bytes of {begin:,} to {end:,} arrived, expected "
                         f"{end - begin:,}; copy or write the shard again"
                     )
-                self._keep(number, begin, end, data)
+                self.keep(number, begin, end, data)
         finally:
             self._claims.release(place + start, place + stop)
         return True
-
-    def _keep(self, number: int, start: int, stop: int, data: bytes | memoryview) -> None:
-        assert self._claims is not None
-        info = self.info(number)
-        try:
-            with opened(self.path(number) + PARTIAL) as descriptor:
-                write_at(descriptor, start, data)
-                record = Record(start, stop, xxhash.xxh64_intdigest(data))
-                with self._claims.holding(_WHOLE + number, _WHOLE + number + 1):
-                    append(descriptor, info.num_bytes, int(info.xxh64, 16), record)
-        except FileNotFoundError:
-            return  # somebody removed the cache; it is begun again
-        except OSError as error:
-            raise StoreError(
-                f"{self.path(number)}{PARTIAL}: {error.strerror}, expected to keep {stop - start:,} bytes there; check "
-                "the disk, or choose another cache"
-            ) from error
-        with self._mutex:
-            self.counts.fetched_bytes += stop - start
-
-    def _forget(self, number: int, descriptor: int) -> None:
-        """Forget the ranges of a file that are not what arrived; all of them, if that does not say which are wrong."""
-        info = self.info(number)
-        seed = int(info.xxh64, 16)
-        found = records(descriptor, info.num_bytes, seed)
-        sound = [each for each in found if file_digest(descriptor, each.start, each.stop) == each.digest]
-        if len(sound) == len(found) and self._doubts.get(number):
-            self._doubts[number] += 1
-            raise ShardCorruptError(
-                f"{self.origin.path(info.name)}: fetched twice, and its XXH64 was not {info.xxh64} as {INDEX_NAME} "
-                "says, expected what was written; write the data set again"
-            )
-        os.ftruncate(descriptor, info.num_bytes)
-        self._journals.pop(number, None)
-        if len(sound) < len(found):
-            self.counts.repaired += 1
-            for each in sound:
-                append(descriptor, info.num_bytes, seed, each)
-            return
-        self._doubts[number] = self._doubts.get(number, 0) + 1
 
     def _unused(self) -> Iterator[Stored]:
         """Yield files of this set that nobody uses; each is claimed until the next is asked for."""
@@ -381,19 +246,6 @@ class CachedSet(SetFiles):
                 "more: free some room, or choose another cache",
                 stacklevel=2,
             )
-
-    def _touch(self, number: int) -> None:
-        """Note that a file is used, once, and that the set is, now and then."""
-        now = time.monotonic()
-        if self._claims is None:
-            return
-        if now - self._touched > _TOUCH_SECONDS:
-            self._touched = now
-            self._claims.touch()
-        if number not in self._touched_files:
-            self._touched_files.add(number)
-            with contextlib.suppress(OSError):
-                os.utime(self.path(number), ns=(time.time_ns(), os.stat(self.path(number)).st_mtime_ns))
 
 
 def _identity(descriptor: int) -> tuple[int, int]:

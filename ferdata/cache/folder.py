@@ -14,12 +14,14 @@ from ferdata.cache.cached_set import CachedSet
 from ferdata.cache.claims import open_claims
 from ferdata.cache.room import CLAIMS_NAME, PARTIAL, Room
 from ferdata.errors import IngestError, OptionError, StoreError
-from ferdata.format import INDEX_NAME, parse_index, read_index_text
+from ferdata.format import INDEX_NAME, DatasetIndex, parse_index, read_index_text
 from ferdata.lock import hold_lock
 from ferdata.place import expand
 from ferdata.store import Store, StrPath
 
-__all__ = ["CachePlace", "cache_bytes", "find_cached_set", "open_cached_set"]
+__all__ = ["CachePlace", "cache_options", "find_cached_set", "open_cached_set", "use_cache", "usual_cache"]
+
+_usual: tuple[StrPath | None, float | None] = (None, None)
 
 _DIGITS = (8, 16)
 """Of the index's XXH64, in the folder's name; more where two indexes begin alike."""
@@ -32,28 +34,46 @@ class CachePlace:
     Attributes:
         cache: The cache folder.
         folder: The set's folder in it.
-        origin: Folder or URL of the data set.
         max_bytes: Most bytes of the cache folder.
     """
 
     cache: str
     folder: str
-    origin: str
     max_bytes: int | None
 
-    def open(self) -> CachedSet:
-        """Return the cached set; no request is made."""
-        store = Store(self.folder)
-        name = INDEX_NAME if store.exists(INDEX_NAME) else INDEX_NAME + PARTIAL
-        return _opened(self, store.read(name))
+    def open(self, origin: Store, index: DatasetIndex) -> CachedSet:
+        """Return the cached set, which is filled from there; no request is made."""
+        return _opened(self, origin, index)
 
 
-def cache_bytes(cache_gb: float | None) -> int | None:
-    """Return a cache's limit in bytes.
+def use_cache(cache: StrPath | None, cache_gb: float | None = None) -> None:
+    """Have loaders of this process keep what lies behind URLs in a folder where nothing else is said.
 
     Raises:
-        OptionError: If it is none.
+        OptionError: If the limit is none.
     """
+    global _usual
+    _bytes(cache_gb)
+    _usual = cache, cache_gb
+
+
+def cache_options(cache: StrPath | None, cache_gb: float | None) -> tuple[StrPath | None, int | None]:
+    """Return where a loader keeps what lies behind URLs, and how many bytes at most, given what it was told.
+
+    Raises:
+        OptionError: If the limit is none.
+    """
+    if cache is None:
+        cache, cache_gb = _usual[0], _usual[1] if cache_gb is None else cache_gb
+    return cache, _bytes(cache_gb)
+
+
+def usual_cache() -> tuple[StrPath | None, float | None]:
+    """Return what :func:`use_cache` was told."""
+    return _usual
+
+
+def _bytes(cache_gb: float | None) -> int | None:
     if cache_gb is None:
         return None
     if not cache_gb > 0:
@@ -61,8 +81,8 @@ def cache_bytes(cache_gb: float | None) -> int | None:
     return int(cache_gb * 1e9)
 
 
-def find_cached_set(cache: StrPath, origin: Store, *, max_bytes: int | None = None) -> tuple[CachePlace, bytes]:
-    """Return where a data set is cached, and the text of its index, which is asked of the origin.
+def find_cached_set(cache: StrPath, origin: Store, *, max_bytes: int | None = None) -> tuple[CachePlace, DatasetIndex]:
+    """Return where a data set is cached, and its index, which is asked of the origin.
 
     Raises:
         ShardMissingError, ShardCorruptError, StoreError: If the origin has no sound index.
@@ -70,6 +90,7 @@ def find_cached_set(cache: StrPath, origin: Store, *, max_bytes: int | None = No
     """
     cache = os.path.abspath(expand(os.fsdecode(cache)))
     text = read_index_text(origin)
+    index = parse_index(text, origin.path(INDEX_NAME))
     digest = re.search(rb'"xxh64": "([0-9a-f]{16})"\s*}\s*$', text)
     assert digest is not None, "a sound index ends with its checksum"
     for digits in _DIGITS:
@@ -87,7 +108,7 @@ def find_cached_set(cache: StrPath, origin: Store, *, max_bytes: int | None = No
             raise StoreError(
                 f"{cache}: {found}, and nothing of {origin} in it, expected a folder to write to; choose another cache"
             ) from error
-    return CachePlace(cache, folder, origin.root, max_bytes), text
+    return CachePlace(cache, folder, max_bytes), index
 
 
 def open_cached_set(cache: StrPath, origin: Store, *, max_bytes: int | None = None) -> CachedSet:
@@ -98,11 +119,11 @@ def open_cached_set(cache: StrPath, origin: Store, *, max_bytes: int | None = No
         origin: The data set.
         max_bytes: Most bytes of all sets in the cache folder; None for no limit.
     """
-    return _opened(*find_cached_set(cache, origin, max_bytes=max_bytes))
+    place, index = find_cached_set(cache, origin, max_bytes=max_bytes)
+    return place.open(origin, index)
 
 
-def _opened(place: CachePlace, text: bytes) -> CachedSet:
-    origin, index = Store(place.origin), parse_index(text, os.path.join(place.folder, INDEX_NAME))
+def _opened(place: CachePlace, origin: Store, index: DatasetIndex) -> CachedSet:
     obstacle = None
     try:
         claims = open_claims(os.path.join(place.folder, CLAIMS_NAME))

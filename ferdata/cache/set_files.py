@@ -41,12 +41,15 @@ class SetFiles:
 
     def numbers(self, split: str | None = None) -> list[int]:
         """Return the numbers of the tables and of the shards of one split, or of all."""
-        tables = len(self.index.files)
         if split is None:
             return [*range(self.num_files)]
+        first = self.first_shard(split)
+        return [*range(len(self.index.files)), *range(first, first + len(self.index.shards.of_split(split)))]
+
+    def first_shard(self, split: str) -> int:
+        """Return the number of the first shard of a split."""
         before = self.index.splits[: self.index.splits.index(split)]
-        first = tables + sum(len(self.index.shards.of_split(each)) for each in before)
-        return [*range(tables), *range(first, first + len(self.index.shards.of_split(split)))]
+        return len(self.index.files) + sum(len(self.index.shards.of_split(each)) for each in before)
 
     def info(self, number: int) -> FileInfo | ShardInfo:
         """Return what the index says of a file."""

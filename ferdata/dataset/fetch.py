@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ferdata.cache import CachedSet, cache_bytes, open_cached_set
+from ferdata.cache import CachedSet, cache_options, open_cached_set
 from ferdata.errors import OptionError, ShardCorruptError, StoreError
 from ferdata.format import check_file
 from ferdata.parallel import Progress, iterate_in_threads
@@ -79,7 +79,7 @@ def fetch(
         >>> report.is_whole, report.samples, ferdata.verify(report.folder).ok
         (True, 240, True)
     """
-    origin, max_bytes = Store(root), cache_bytes(cache_gb)
+    origin, max_bytes = Store(root), cache_options(cache, cache_gb)[1]
     cached = open_cached_set(cache, origin, max_bytes=max_bytes)
     index = cached.index
     if split is not None and split not in index.splits:
@@ -141,7 +141,7 @@ def _check_whole(cached: CachedSet, numbers: list[int]) -> None:
         try:
             check_file(Store(cached.folder), cached.info(number))
         except ShardCorruptError:
-            cached.repair(number, 0, cached.num_bytes(number), (status.st_dev, status.st_ino))
+            cached.repair(number, 0, cached.num_bytes(number), seen=(status.st_dev, status.st_ino))
 
     for _ in iterate_in_threads(check, numbers, num_threads=CONNECTIONS):
         pass

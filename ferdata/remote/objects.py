@@ -18,6 +18,8 @@ class Objects:
         patience: What ends waiting.
     """
 
+    sends_whole_files = False
+
     def __init__(self, fs: Any, patience: Patience) -> None:
         self._fs, self._patience = fs, patience
         if "s3" in fs.protocol:  # what others call so may be something else

@@ -127,6 +127,11 @@ class Patience:
         self._gone_since: float | None = None
         self._is_over = self._is_told = self._has_answered = False
 
+    @property
+    def ended(self) -> threading.Event:
+        """What is set once all that is being waited for now is to end."""
+        return self._ended
+
     def persist(self, ask: Callable[[], T], where: str) -> T:
         """Return what a service answers; wait and ask again while it fails in a way that may pass.
 

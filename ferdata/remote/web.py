@@ -36,6 +36,11 @@ class Web:
         self._elsewhere: Any = None
         self._whole = WholeFiles(where)
 
+    @property
+    def sends_whole_files(self) -> bool:
+        """Whether the server sent a whole file where a part was asked for."""
+        return self._whole.has_come
+
     def read(
         self,
         url: str,

@@ -44,6 +44,11 @@ class WholeFiles:
         self._is_told = False
         weakref.finalize(self, _let_go_of_all, self._files)
 
+    @property
+    def has_come(self) -> bool:
+        """Whether the server sent one where a part was asked for."""
+        return self._is_told
+
     def read(self, url: str, start: int, stop: int) -> bytes | None:
         """Return the bytes ``[start, stop)`` of a file, fewer at its end; None if it is not here."""
         with self._turn:

@@ -40,7 +40,7 @@ class Columns:
         for one, start in zip(opened.sets, opened.set_starts.tolist(), strict=True):
             file, inner = None, [one.index.num_samples(one.split)]
             if inner[0] > WHOLE_ROWS:
-                file, rows = SamplesFile(one.store, one.index), one.index.rows(one.split)
+                file, rows = SamplesFile(one.tables, one.index), one.index.rows(one.split)
                 groups = file.group_ends[(file.group_ends > rows.start) & (file.group_ends < rows.stop)]
                 inner = [*(groups - rows.start).tolist(), *inner]
             ends += [start + end for end in inner]

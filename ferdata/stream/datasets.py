@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from ferdata.mixing import Roots
+from ferdata.store import StrPath
 from ferdata.stream.batch import SampleTable, batch_maker, check_fields
 from ferdata.stream.fitting import REFUSE
 from ferdata.stream.options import SampleOptions, passing_on
@@ -51,6 +52,8 @@ class ShardDataset(Dataset[Any]):
         resize: As for :class:`ferdata.Loader`.
         classes: Likewise.
         patience: Likewise.
+        cache: Likewise.
+        cache_gb: Likewise.
 
     Example:
         >>> dataset = ferdata.ShardDataset("shards/affectnet", split="val", transform=lambda image: image.float() / 255)
@@ -74,8 +77,12 @@ class ShardDataset(Dataset[Any]):
         resize: str | int = REFUSE,
         classes: Sequence[str] | None = None,
         patience: float | None = None,
+        cache: StrPath | None = None,
+        cache_gb: float | None = None,
     ) -> None:
-        self._opened = opened = open_split(root, split, resize=resize, classes=classes, patience=patience)
+        self._opened = opened = open_split(
+            root, split, resize=resize, classes=classes, patience=patience, cache=cache, cache_gb=cache_gb
+        )
         self.index, self.split = opened.index, split
         self.fields = check_fields(fields)
         self._as_dict, self._seed = as_dict, check_whole_number("seed", seed)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ferdata.errors import OptionError
 from ferdata.format import BodyDecoder, DatasetIndex, ShardInfo, ShardReader
+from ferdata.format.container import ShardFile
 from ferdata.sample import TensorSpec
 from ferdata.store import Store
 
@@ -65,13 +66,21 @@ class FittedReader(ShardReader):
         info: The shard.
         index: The data set's index.
         spec: What a row holds.
+        file: As for :class:`ferdata.format.ShardReader`.
         decode: As for :class:`ferdata.format.ShardReader`.
     """
 
     def __init__(
-        self, store: Store, info: ShardInfo, index: DatasetIndex, *, spec: TensorSpec, decode: BodyDecoder | None = None
+        self,
+        store: Store,
+        info: ShardInfo,
+        index: DatasetIndex,
+        *,
+        spec: TensorSpec,
+        file: ShardFile | None = None,
+        decode: BodyDecoder | None = None,
     ) -> None:
-        super().__init__(store, info, index, decode=decode)
+        super().__init__(store, info, index, file=file, decode=decode)
         self._stored, self.spec = index.spec, spec
 
     def read_rows(

@@ -96,6 +96,8 @@ class Loader:
             Other codecs are always verified.
         patience: How many seconds a service behind a URL may be gone before iterating fails; meanwhile it is asked
             again, with growing pauses. None: 120, or what ``--patience`` said.
+        cache: A folder in which what lies behind a URL is kept, for later epochs, other processes and other runs.
+        cache_gb: Most gigabytes of that folder; what nobody uses goes, least recently used first. None: no limit.
 
     Raises:
         OptionError: If an option is out of range, there are too few samples for one batch on every rank, or what is to
@@ -215,6 +217,8 @@ class Loader:
             self._source.opened.roots,
             resize=self._source.resize,
             patience=self._source.opened.patience.seconds,
+            cache=self._source.cache,
+            cache_gb=self._source.cache_gb,
             classes=self.classes,
             split=self.split,
             indices=self._source.partition.extent.indices,

@@ -11,6 +11,7 @@ from typing import TypedDict, TypeVar
 import numpy as np
 import torch
 
+from ferdata.store import StrPath
 from ferdata.stream.transforms import BatchTransform
 
 __all__ = ["SampleOptions", "StreamOptions", "passing_on"]
@@ -28,6 +29,8 @@ class SampleOptions(TypedDict, total=False):
     as_dict: bool
     resize: str | int
     patience: float | None
+    cache: StrPath | None
+    cache_gb: float | None
     classes: Sequence[str] | None
 
 

@@ -17,6 +17,7 @@ from ferdata.format.codecs.codec import image_shape
 from ferdata.stream.device.transfer import Delivery, DeviceMover, PinnedRing
 from ferdata.stream.fetch.arena import PieceArena
 from ferdata.stream.fetch.fetcher import WINDOWS_AHEAD, Fetcher
+from ferdata.stream.fetch.kept import PieceCache
 from ferdata.stream.fetch.pieces import PieceMemory
 from ferdata.stream.memory.payloads import PayloadRing
 from ferdata.stream.memory.resident import ResidentSplit
@@ -67,7 +68,8 @@ def choose_sizes(window_batches: int, *, batch_size: int, row_bytes: int, num_wo
 def piece_memory(source: BatchSource, *, between_processes: bool) -> PieceMemory:
     """Return memory for the pieces of so many windows as are fetched."""
     window_bytes = source.order.window_samples * source.opened.stored_bytes
-    return PieceArena(WINDOWS_AHEAD * window_bytes, between_processes=between_processes)
+    arena = PieceArena(WINDOWS_AHEAD * window_bytes, between_processes=between_processes)
+    return PieceCache(source.opened, arena) if any(one.place for one in source.opened.sets) else arena
 
 
 class Pipeline:

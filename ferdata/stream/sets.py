@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
+from ferdata.cache import CachedFile, CachedSet, CachePlace, cache_options, find_cached_set
 from ferdata.errors import OptionError
 from ferdata.format import (
     CODECS,
@@ -47,6 +48,7 @@ class SetSplit:
         index: Its index.
         split: The split.
         patience: How long its service may be gone, and what reading it has met; all sets of a split have the same.
+        place: Where it is cached; None if it is not.
         labels: int16 ``[classes]``: which label each of its own is among the classes of all sets; None where the same.
     """
 
@@ -55,11 +57,33 @@ class SetSplit:
     split: str
     labels: np.ndarray | None
     patience: Patience = field(compare=False)
+    place: CachePlace | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_cached"}
+
+    @property
+    def cached(self) -> CachedSet | None:
+        """What this process has in the cache, if it is cached."""
+        if self.place is None:
+            return None
+        known: tuple[int, CachedSet] | None = self.__dict__.get("_cached")
+        if known is None or known[0] != os.getpid():
+            known = self.__dict__["_cached"] = os.getpid(), self.place.open(self.store, self.index)
+        return known[1]
 
     @property
     def store(self) -> Store:
         """Its folder."""
         return Store(self.root, patience=self.patience)
+
+    @property
+    def tables(self) -> Store:
+        """The folder that its tables are read from: that of the cache, once they are there."""
+        cached = self.cached
+        if cached is not None and cached.fetch_whole(cached.number(SAMPLES_NAME)):
+            return Store(cached.folder)
+        return self.store
 
     @property
     def where(self) -> str:
@@ -90,7 +114,7 @@ class SetSplit:
         own = self.index.rows(self.split)
         start, stop = (own.start, own.stop) if rows is None else (own.start + rows[0], own.start + rows[1])
         names = sorted({*columns} if file is not None else {"split", *columns})
-        table = (file or SamplesFile(self.store, self.index)).read(names, start, stop)
+        table = (file or SamplesFile(self.tables, self.index)).read(names, start, stop)
         if self.labels is not None:
             for name in {"label", "soft_labels"}.intersection(table.column_names):
                 column = table.column(name).combine_chunks()
@@ -185,6 +209,14 @@ class OpenSplit:
             number -= len(shards)
         raise IndexError(number)
 
+    def cached_shard(self, number: int) -> tuple[CachedSet, int] | None:
+        """Return the cached set that a shard is of, and its number there; None if it is not cached."""
+        for one in self.sets:
+            if number < len(one.shards):
+                return None if (cached := one.cached) is None else (cached, cached.first_shard(self.split) + number)
+            number -= len(one.shards)
+        raise IndexError(number)
+
     def shard_name(self, number: int) -> str:
         """Return what people call a shard: its file, with its folder where there are several."""
         each, info = self.shard(number)
@@ -206,9 +238,11 @@ class ShardOpener:
         """Return the reader of a shard, whose rows are those of a batch."""
         each, info = self._opened.shard(number)
         index, decode = self._opened.sets[each].index, None if decoders is None else decoders[each]
+        cached = self._opened.cached_shard(number)
+        file = None if cached is None else CachedFile(*cached)
         if index.spec == self._opened.index.spec:
-            return ShardReader(self._stores[each], info, index, decode=decode)
-        return FittedReader(self._stores[each], info, index, spec=self._opened.index.spec, decode=decode)
+            return ShardReader(self._stores[each], info, index, file=file, decode=decode)
+        return FittedReader(self._stores[each], info, index, spec=self._opened.index.spec, file=file, decode=decode)
 
 
 def open_split(
@@ -218,6 +252,8 @@ def open_split(
     resize: str | int = REFUSE,
     classes: Sequence[str] | None = None,
     patience: float | None = None,
+    cache: StrPath | None = None,
+    cache_gb: float | None = None,
 ) -> OpenSplit:
     """Return a split, whose folders stay valid if the process changes its own.
 
@@ -227,6 +263,8 @@ def open_split(
         resize: Height and width that every image is resized to; ``refuse``: sets of other sizes are refused.
         classes: Names that labels are to be indices into; None: those of the set, or of all sets by name.
         patience: How many seconds a service behind a URL may be gone; None: as long as this process waits.
+        cache: A folder to keep what lies behind a URL in; None: as :func:`ferdata.cache.use_cache` said, if it did.
+        cache_gb: Most gigabytes of it; None for no limit.
 
     Raises:
         OptionError: If a set has no such split, is named twice or has another class, or the tensors do not fit.
@@ -236,30 +274,46 @@ def open_split(
         raise OptionError("shards: weights found, expected a folder or a list; Loader and ShardBatches take weights")
     listed: Sequence[Any] = roots if isinstance(roots, list | tuple) else [roots]
     waits = Patience(usual_patience().seconds if patience is None else patience)
-    found = [_open(root, split, waits) for root in listed]
+    cache_to = cache_options(cache, cache_gb)
+    found = [_open(root, split, waits, *cache_to) for root in listed]
     if not found:
         raise OptionError("shards: no data set found, expected the folder of one, or of several")
-    stores, indexes = zip(*found, strict=True)
+    stores, indexes, _ = zip(*found, strict=True)
     for number, store in enumerate(stores):
         if store.root in [other.root for other in stores[:number]]:
             raise OptionError(f"shards: {store} found twice, expected each set once; give it a larger weight")
-    spec = common_spec([(str(store), index.spec) for store, index in found], resize)
+    spec = common_spec([(str(store), index.spec) for store, index, _ in found], resize)
     names = {index.classes for index in indexes}
     united = tuple(classes) if classes is not None else names.pop() if len(names) == 1 else None
     united = united or union_classes(*(index.classes for index in indexes))
     sets = tuple(
-        SetSplit(root=store.root, index=index, split=split, labels=_label_map(index.classes, united), patience=waits)
-        for store, index in found
+        SetSplit(
+            root=store.root,
+            index=index,
+            split=split,
+            labels=_label_map(index.classes, united),
+            patience=waits,
+            place=place,
+        )
+        for store, index, place in found
     )
+    for one in sets:
+        if (cached := one.cached) is not None:
+            cached.use(cached.numbers(split))
     return OpenSplit(sets=sets, split=split, index=_joined(sets, united, spec))
 
 
-def _open(root: StrPath, split: str, patience: Patience) -> tuple[Store, DatasetIndex]:
-    store = Store(root, patience=patience)
-    index = read_index(store)
+def _open(
+    root: StrPath, split: str, patience: Patience, cache: StrPath | None, max_bytes: int | None
+) -> tuple[Store, DatasetIndex, CachePlace | None]:
+    store, place = Store(root, patience=patience), None
+    if cache is None or store.is_local:
+        index = read_index(store)
+    else:
+        place, index = find_cached_set(cache, store, max_bytes=max_bytes)
     if split not in index.splits:
         raise OptionError(f"split: {split!r} found, expected one of {', '.join(index.splits)} ({store})")
-    return (Store(os.path.abspath(store.root)) if store.is_local else store), index
+    return (Store(os.path.abspath(store.root)) if store.is_local else store), index, place
 
 
 def _spread(column: pa.Array, labels: np.ndarray, num_classes: int) -> pa.Array:

@@ -14,6 +14,7 @@ import torch
 
 from ferdata.errors import OptionError
 from ferdata.mixing import Roots, split_weights
+from ferdata.store import StrPath
 from ferdata.stream.batch import SampleTable, batch_maker, check_fields
 from ferdata.stream.fitting import REFUSE
 from ferdata.stream.memory.resident import SplitReader
@@ -47,6 +48,8 @@ class BatchSource:
         order: Options of the order.
         partition: What this rank reads.
         identity: What a state belongs to.
+        cache: Where what lies behind URLs is kept.
+        cache_gb: Most gigabytes of it.
         verify_always: Whether raw pixels are verified at every read.
     """
 
@@ -75,10 +78,15 @@ class BatchSource:
         resize: str | int = REFUSE,
         classes: Sequence[str] | None = None,
         patience: float | None = None,
+        cache: StrPath | None = None,
+        cache_gb: float | None = None,
     ) -> None:
         roots, set_weights = split_weights(root)
-        self.opened = opened = open_split(roots, split, resize=resize, classes=classes, patience=patience)
+        self.opened = opened = open_split(
+            roots, split, resize=resize, classes=classes, patience=patience, cache=cache, cache_gb=cache_gb
+        )
         self.index, self.split, self.resize = opened.index, split, resize
+        self.cache, self.cache_gb = cache, cache_gb
         batch_size, seed = check_whole_number("batch_size", batch_size), check_whole_number("seed", seed)
         if batch_size < 1:
             raise OptionError(f"batch_size: {batch_size} found, expected at least 1")

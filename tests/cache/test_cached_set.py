@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from make_dataset import make_dataset
 
-from ferdata.cache import PARTIAL, CachedSet, open_cached_set
+from ferdata.cache import PARTIAL, CachedSet, cache_options, open_cached_set, use_cache
 from ferdata.dataset.verify import verify
 from ferdata.errors import OptionError, ShardCorruptError, StoreError
 from ferdata.format import INDEX_NAME, read_index
@@ -119,7 +119,7 @@ def test_damage_is_fetched_again(tmp_path: Path, origin: Path, when: str) -> Non
     path.write_bytes(data)
     seen = path.stat().st_dev, path.stat().st_ino
 
-    assert cached.repair(number, 2000, 3000, seen, line)
+    assert cached.repair(number, 2000, 3000, line, seen=seen)
     cached.fetch_whole(number, line)
 
     assert Path(cached.path(number)).read_bytes() == (origin / SHARD).read_bytes()
@@ -254,11 +254,20 @@ def test_a_full_disk_ends_keeping_and_nothing_else(
     assert not line.asked
 
 
-def test_a_limit_is_a_number_above_zero() -> None:
+def test_a_limit_is_a_number_above_zero(tmp_path: Path) -> None:
     """0 would be read as none or as no limit."""
-    from ferdata.cache import cache_bytes
-
-    assert cache_bytes(None) is None
-    assert cache_bytes(1.5) == 1_500_000_000
+    assert cache_options(tmp_path, None) == (tmp_path, None)
+    assert cache_options(tmp_path, 1.5) == (tmp_path, 1_500_000_000)
     with pytest.raises(OptionError, match="cache_gb: 0 found"):
-        cache_bytes(0)
+        cache_options(tmp_path, 0)
+
+
+def test_what_a_process_is_told_is_for_those_who_are_told_nothing(tmp_path: Path) -> None:
+    """A verb has many loaders, and one --cache."""
+    try:
+        use_cache(tmp_path, 2)
+        assert cache_options(None, None) == (tmp_path, 2 * 10**9)
+        assert cache_options(tmp_path / "own", None) == (tmp_path / "own", None)
+    finally:
+        use_cache(None)
+    assert cache_options(None, None) == (None, None)

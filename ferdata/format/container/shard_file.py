@@ -109,6 +109,14 @@ class LocalFile:
                 f"{self.where}: the file was changed while it was being read; "
                 "write shards to a new folder and then swap folders"
             )
+        self.check_readable()
+
+    def check_readable(self) -> None:
+        """Raise if bytes were used that could not be read, and were zeros.
+
+        Raises:
+            ShardCorruptError: If so.
+        """
         if self._map is not None and self._map.is_cut:
             raise ShardCorruptError(
                 f"{self.where}: bytes of it could not be read, expected all {self.num_bytes:,}; "
@@ -249,10 +257,13 @@ class RemoteFile:
     close = rest
 
     def _fetch(self, start: int, num_bytes: int) -> memoryview:
-        data = fetch_range(self._store, self._name, start, start + num_bytes, None, **self._how)
+        data = self._ask(start, start + num_bytes, self._how)
         if self._how:
             self._seen.setdefault((start, num_bytes), set()).add(xxhash.xxh64_digest(data))
         return memoryview(data)
+
+    def _ask(self, start: int, stop: int, how: dict[str, bool]) -> bytes:
+        return fetch_range(self._store, self._name, start, stop, None, **how)
 
 
 def fetch_range(store: Store, name: str, start: int, stop: int, room: memoryview | None = None, **how: bool) -> bytes:

@@ -70,6 +70,13 @@ class PieceSources(Protocol):
     def array(self, source: int) -> np.ndarray:
         """Return all bytes of a source, uint8 ``[n]``, mapped; those of places that were filled are there."""
 
+    def check(self, source: int) -> None:
+        """Call this once bytes of a source were used.
+
+        Raises:
+            ShardCorruptError: If they could not be read, and were zeros.
+        """
+
 
 class PieceMemory(Protocol):
     """Where pieces live from before they are fetched until nobody reads them any more.
@@ -79,8 +86,8 @@ class PieceMemory(Protocol):
     fetches the same bytes.
 
     Attributes:
-        verifies_once: Whether a sample whose checksum was verified need not be verified whenever it is read: what
-            arrives over the network anew each time must be.
+        verifies_once: As it is now, whether a sample whose checksum was verified need not be verified whenever it is
+            read: what arrives over the network anew each time must be.
     """
 
     verifies_once: bool

@@ -60,6 +60,7 @@ class PieceReader:
             due = verify if isinstance(verify, bool) else verify[part]
             memory = self._sources.array(int(sources[begin]))
             num_bytes += self._read(memory, samples[part], out, rows[part], located[:, part], due)
+            self._sources.check(int(sources[begin]))
         return num_bytes
 
     def _read(

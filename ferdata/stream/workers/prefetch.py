@@ -78,7 +78,7 @@ class Prefetcher:
         self._workers = workers
         self._job_samples = job_samples
         self._verify = verify
-        self._fetcher, self._verifies_once = fetcher, fetcher is not None and fetcher.memory.verifies_once
+        self._fetcher = fetcher
         self._waiting: deque[_Waiting] = deque()
         self._reading: dict[int, tuple[_Waiting, Located]] = {}
         self._next = next(portions, None)
@@ -181,7 +181,7 @@ class Prefetcher:
         verify, generation = self._verify(portion.samples, portion.window.epoch), plan.generation
         jobs, count = [], 0
         for is_fetched, begin, end in self._parts(samples):
-            if is_fetched and not self._verifies_once:
+            if self._fetcher is not None and is_fetched and not self._fetcher.memory.verifies_once:
                 verify = VERIFY_ALL
             for first in range(begin, end, self._job_samples):
                 stop = min(first + self._job_samples, end)

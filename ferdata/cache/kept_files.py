@@ -1,0 +1,254 @@
+"""The files of a cached set as they are kept: ranges are written down as they come, and whole files get their names.
+
+In: bytes in their places. Out: files that are what the index says, and a data set once all of them are there.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import xxhash
+
+from ferdata.cache.claims import Claims, patience
+from ferdata.cache.partial_file import Record, append, file_digest, opened, records, write_at
+from ferdata.cache.room import PARTIAL, USE
+from ferdata.cache.set_files import SetFiles
+from ferdata.errors import ShardCorruptError, StoreError
+from ferdata.format import INDEX_NAME, DatasetIndex
+from ferdata.mapping import read_at
+from ferdata.store import Store
+
+__all__ = ["GRID_BYTES", "CacheCounts", "KeptFiles"]
+
+GRID_BYTES = 1 << 16
+"""Readers of samples ask for whole squares of this size, so that no gap is left between what they ask for."""
+_WHOLE = 1 << 62
+"""From here on, a byte of the claims stands for the journal of each file."""
+_TOUCH_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class CacheCounts:
+    """What one process did with a cached set.
+
+    Attributes:
+        fetched_bytes: Bytes that it fetched into the cache.
+        repaired: Times that bytes in the cache were found damaged and fetched again.
+        is_full: Whether bytes could not be kept for want of room.
+    """
+
+    fetched_bytes: int = 0
+    repaired: int = 0
+    is_full: bool = False
+
+
+class KeptFiles(SetFiles):
+    """Files of a set that this process may write, if it has claims; its methods may be called by many threads.
+
+    Args:
+        folder: The set's folder.
+        origin: Where it comes from.
+        index: Its index.
+        claims: Claims in its folder; None if nothing may be written there.
+        alone: What keeps other processes out, where there are no claims between processes; ended by :meth:`close`.
+
+    Attributes:
+        counts: What was done.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        origin: Store,
+        index: DatasetIndex,
+        claims: Claims | None,
+        alone: contextlib.ExitStack | None,
+    ) -> None:
+        super().__init__(folder, index)
+        self.origin = origin
+        self._claims, self._alone = claims, alone
+        self.counts = CacheCounts()
+        self._doubts: dict[int, int] = {}
+        self._uses: list[tuple[int, int]] = []
+        self._touched = 0.0
+        self._touched_files: set[int] = set()
+        self._mutex, self._process = threading.Lock(), os.getpid()
+
+    def use(self, numbers: Sequence[int]) -> None:
+        """Keep files (ascending) from being removed for want of room, until :meth:`close` or the process's end."""
+        if self._claims is None:
+            return
+        ends = [place for place, number in enumerate(numbers, 1) if numbers[place : place + 1] != [number + 1]]
+        for start, end in pairwise([0, *ends]):
+            bounds, waiting = (USE + numbers[start], USE + numbers[end - 1] + 1), patience()
+            while not self._claims.share(*bounds):
+                next(waiting)
+            self._uses.append(bounds)
+        self._claims.touch()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End this use of its files."""
+        if os.getpid() != self._process:
+            return  # they are used by the process that this one was forked from
+        while self._uses and self._claims is not None:
+            self._claims.unshare(*self._uses.pop())
+        if self._alone is not None:
+            self._alone.close()
+
+    def around(self, number: int, start: int, stop: int) -> tuple[int, int]:
+        """Return the whole squares that hold the bytes ``[start, stop)`` of a file; all of it if there are no parts."""
+        if self.origin.sends_whole_files:
+            return 0, self.num_bytes(number)
+        return start // GRID_BYTES * GRID_BYTES, min(self.num_bytes(number), -(-stop // GRID_BYTES) * GRID_BYTES)
+
+    def kept_bytes(self, number: int) -> int:
+        """Return how many bytes of a file are there, as far as this process has seen."""
+        if self.is_whole(number):
+            return self.num_bytes(number)
+        journal = self._journals.get(number)
+        return 0 if journal is None else journal.ranges.num_bytes
+
+    def expect(self, number: int, start: int, stop: int) -> None:
+        """Ask the system to read bytes of a whole file, if they are on the disk alone."""
+        if hasattr(os, "posix_fadvise"):
+            with contextlib.suppress(OSError), opened(self.path(number), os.O_RDONLY) as descriptor:
+                os.posix_fadvise(descriptor, start, stop - start, os.POSIX_FADV_WILLNEED)
+
+    def read(self, number: int, start: int, stop: int) -> bytes:
+        """Return bytes that are there.
+
+        Raises:
+            ShardCorruptError: If they are not.
+            StoreError: If the disk cannot give them.
+        """
+        path = self.path(number)
+        for each in (path, path + PARTIAL, path):  # it may be completed meanwhile
+            try:
+                with opened(each, os.O_RDONLY) as descriptor:
+                    data = read_at(descriptor, stop - start, start)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise StoreError(
+                    f"{each}: {error.strerror}, expected bytes that can be read; check the disk, or remove the cache"
+                ) from error
+            if len(data) == stop - start:
+                return data
+        self.lost(number)
+        raise ShardCorruptError(f"{path}: its bytes are gone, expected those that were kept; leave a cache as it is")
+
+    def keep(self, number: int, start: int, stop: int, data: bytes | memoryview) -> None:
+        """Write a range and its record; the caller has a claim on it.
+
+        Raises:
+            StoreError: If the disk does not take it.
+        """
+        assert self._claims is not None
+        info = self.info(number)
+        try:
+            with opened(self.path(number) + PARTIAL) as descriptor:
+                write_at(descriptor, start, data)
+                record = Record(start, stop, xxhash.xxh64_intdigest(data))
+                with self._claims.holding(_WHOLE + number, _WHOLE + number + 1):
+                    append(descriptor, info.num_bytes, int(info.xxh64, 16), record)
+        except FileNotFoundError:
+            return  # somebody removed the cache; it is begun again
+        except OSError as error:
+            raise StoreError(
+                f"{self.path(number)}{PARTIAL}: {error.strerror}, expected to keep {stop - start:,} bytes there; check "
+                "the disk, or choose another cache"
+            ) from error
+        with self._mutex:
+            self.counts.fetched_bytes += stop - start
+
+    def complete(self, number: int) -> None:
+        """Give a file of which all ranges are there its name, if it is what the index says.
+
+        Otherwise ranges that are not what arrived are forgotten or, if all are, the whole file.
+
+        Raises:
+            ShardCorruptError: If it was fetched twice and still is not what the index says.
+            StoreError: If the system does not let it have its name.
+        """
+        info, claims, path = self.info(number), self._claims, self.path(number)
+        bounds = self._bounds(number)
+        if claims is None or not claims.take(*bounds):
+            return  # whoever has a claim on any of it comes here next
+        try:
+            with contextlib.suppress(FileNotFoundError), opened(path + PARTIAL) as descriptor:
+                # one that was killed while it did this has left a file without a journal
+                is_cut = os.fstat(descriptor).st_size == info.num_bytes
+                if not is_cut and self.look(number, descriptor).ranges.num_bytes < info.num_bytes:
+                    return
+                if file_digest(descriptor, 0, info.num_bytes) != int(info.xxh64, 16):
+                    if not is_cut:
+                        self._forget(number, descriptor)
+                    return
+                os.ftruncate(descriptor, info.num_bytes)
+                os.fsync(descriptor)
+                os.replace(path + PARTIAL, path)
+        except OSError as error:
+            self._doubts[number] = 2
+            raise StoreError(
+                f"{path}{PARTIAL}: {error.strerror}, expected to name it {info.name}; check the disk, and run it again"
+            ) from error
+        finally:
+            claims.release(*bounds)
+        if self.is_whole(number):
+            self._journals.pop(number, None)
+            self.finish()
+
+    def _forget(self, number: int, descriptor: int) -> None:
+        """Forget the ranges of a file that are not what arrived; all of them, if that does not say which are wrong."""
+        info = self.info(number)
+        seed = int(info.xxh64, 16)
+        found = records(descriptor, info.num_bytes, seed)
+        sound = [each for each in found if file_digest(descriptor, each.start, each.stop) == each.digest]
+        if len(sound) == len(found) and self._doubts.get(number):
+            self._doubts[number] += 1
+            raise ShardCorruptError(
+                f"{self.origin.path(info.name)}: fetched twice, and its XXH64 was not {info.xxh64} as {INDEX_NAME} "
+                "says, expected what was written; write the data set again"
+            )
+        os.ftruncate(descriptor, info.num_bytes)
+        self._journals.pop(number, None)
+        if len(sound) < len(found):
+            self.counts.repaired += 1
+            for each in sound:
+                append(descriptor, info.num_bytes, seed, each)
+            return
+        self._doubts[number] = self._doubts.get(number, 0) + 1
+
+    def finish(self) -> bool:
+        """Make the folder a data set once all its files are whole; return whether they are."""
+        while self._first_missing < self.num_files and self.is_whole(self._first_missing):
+            self._first_missing += 1
+        if self._first_missing < self.num_files:
+            return False
+        index = os.path.join(self.folder, INDEX_NAME)
+        with contextlib.suppress(FileNotFoundError):  # another process was first
+            os.replace(index + PARTIAL, index)
+        return True
+
+    def _bounds(self, number: int) -> tuple[int, int]:
+        return int(self.starts[number]), int(self.starts[number + 1])
+
+    def _touch(self, number: int) -> None:
+        """Note that a file is used, once, and that the set is, now and then."""
+        now = time.monotonic()
+        if self._claims is None:
+            return
+        if now - self._touched > _TOUCH_SECONDS:
+            self._touched = now
+            self._claims.touch()
+        if number not in self._touched_files:
+            self._touched_files.add(number)
+            with contextlib.suppress(OSError):
+                os.utime(self.path(number), ns=(time.time_ns(), os.stat(self.path(number)).st_mtime_ns))

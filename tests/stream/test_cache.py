@@ -1,0 +1,202 @@
+"""A loader with a cache: what was fetched once is not asked for again, by anybody on the machine, and stays right."""
+
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from make_dataset import expected_pixels, make_dataset
+from webserver import WebServer, serve
+
+from ferdata.cache import PARTIAL
+from ferdata.errors import StoreError
+from ferdata.stream import Loader, ShardBatches, ShardDataset
+
+SIZE, SAMPLES = 24, 100
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of five shards of each codec, some 35 kB each."""
+    folder = tmp_path_factory.mktemp("origin")
+    samples = {"train": SAMPLES, "val": 12}
+    for codec in ("raw", "zstd", "compact"):
+        make_dataset(folder / codec, codec=codec, size=SIZE, samples=samples, samples_per_shard=20)
+    return folder
+
+
+@pytest.fixture
+def web(origin: Path) -> Iterator[WebServer]:
+    """A server of it."""
+    with serve(origin) as server:
+        yield server
+
+
+def epoch(loader: Loader) -> list[int]:
+    """Read an epoch, check every pixel, and return the indices in their order."""
+    seen: list[int] = []
+    for batch in loader:
+        for image, number in zip(batch.images.numpy(), batch.indices.tolist(), strict=True):
+            assert np.array_equal(image, expected_pixels(number, SIZE))
+            seen.append(number)
+    return seen
+
+
+def options(cache: Path, **more: Any) -> dict[str, Any]:
+    return {"batch_size": 10, "fields": ("images", "indices"), "cache": cache, "seed": 5, "drop_last": False} | more
+
+
+@pytest.mark.parametrize("codec", ["raw", "zstd", "compact"])
+@pytest.mark.parametrize("workers", [{"num_workers": 0}, {"num_workers": 2}, {"num_workers": 2, "workers": "thread"}])
+def test_the_second_epoch_makes_no_request(
+    tmp_path: Path, origin: Path, web: WebServer, codec: str, workers: dict[str, Any]
+) -> None:
+    """Whoever rents a machine pays for the bucket once."""
+    with Loader(origin / codec, **options(tmp_path), **workers) as loader:
+        expected = [epoch(loader) for _ in range(3)]
+    with Loader(f"{web.url}/{codec}", **options(tmp_path), **workers) as loader:
+        orders = [epoch(loader)]
+        assert web.of_shards()
+        orders += [epoch(loader) for _ in range(2)]
+        assert not web.asked
+    assert orders == expected
+    with Loader(f"{web.url}/{codec}", **options(tmp_path), **workers) as loader:
+        assert epoch(loader) == expected[0]
+    assert [path for _, path, _ in web.asked] == [f"/{codec}/index.json"]
+
+
+def bytes_asked(web: WebServer) -> Counter[str]:
+    """Return how many bytes of each shard were asked for since the last call."""
+    counted: Counter[str] = Counter()
+    for _, path, asked in web.of_shards():
+        first, last = asked.removeprefix("bytes=").split("-")
+        counted[path] += int(last) + 1 - int(first)
+    return counted
+
+
+def read_rank(url: str, cache: Path, rank: int, start: Any) -> None:
+    start.wait()
+    with Loader(url, **options(cache), num_workers=1, rank=rank, world_size=2) as loader:
+        epoch(loader)
+        epoch(loader)
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no locks that two share")
+def test_two_ranks_fetch_each_byte_once(tmp_path: Path, origin: Path, web: WebServer) -> None:
+    """Eight ranks of one machine are not to ask a bucket for eight times the data."""
+    methods = multiprocessing.get_context("fork")
+    start = methods.Event()
+    ranks = [methods.Process(target=read_rank, args=(f"{web.url}/compact", tmp_path, rank, start)) for rank in range(2)]
+    [rank.start() for rank in ranks]
+    start.set()
+    [rank.join(60) for rank in ranks]
+
+    assert [rank.exitcode for rank in ranks] == [0, 0]
+    shards = sorted((origin / "compact").glob("train-*"))
+    assert bytes_asked(web) == {f"/compact/{shard.name}": shard.stat().st_size for shard in shards}
+
+
+@pytest.mark.parametrize("codec", ["raw", "compact"])
+@pytest.mark.parametrize("name", ["", PARTIAL])
+def test_damage_in_the_cache_is_repaired(tmp_path: Path, origin: Path, web: WebServer, codec: str, name: str) -> None:
+    """A disk that loses a bit costs a request, not a run."""
+    first = {"indices": range(0, 60)} if name else {}  # of the fourth shard and the fifth, nothing
+    with Loader(f"{web.url}/{codec}", **options(tmp_path, **first), num_workers=0) as loader:
+        epoch(loader)
+    shard = next(tmp_path.glob(f"{codec}-*/train-000001.tar*"))
+    if name:
+        shard = shard.rename(f"{shard}{PARTIAL}")
+    data = bytearray(shard.read_bytes())
+    for place in range(3000, len(data) - 3000, 1000):
+        data[place] ^= 16
+    shard.write_bytes(data)
+    web.asked.clear()
+    with Loader(f"{web.url}/{codec}", **options(tmp_path, **first), num_workers=1) as loader:
+        epoch(loader)
+        assert web.of_shards()
+        epoch(loader)
+    assert not web.of_shards()
+    assert (
+        next(tmp_path.glob(f"{codec}-*/train-000001.tar*")).read_bytes()
+        == (origin / codec / shard.name.removesuffix(PARTIAL)).read_bytes()
+    )
+
+
+def test_a_file_that_is_cut_is_repaired(tmp_path: Path, origin: Path, web: WebServer) -> None:
+    """Pages that are gone read as zeros, which are pixels too; later epochs verify only some."""
+    with Loader(f"{web.url}/raw", **options(tmp_path), num_workers=1) as loader:
+        epoch(loader)
+        shard = next(tmp_path.glob("raw-*/train-000002.tar"))
+        os.truncate(shard, 5000)
+        epoch(loader)
+    assert shard.read_bytes() == (origin / "raw" / shard.name).read_bytes()
+
+
+def test_what_does_not_fit_is_fetched_every_time_and_the_rest_is_kept(
+    tmp_path: Path, origin: Path, web: WebServer
+) -> None:
+    """A cache of half the set saves half of the requests, in every epoch."""
+    sizes = [path.stat().st_size for path in (origin / "raw").glob("train-*")]
+    most = (3 * max(sizes) + 20_000) / 1e9
+    with Loader(f"{web.url}/raw", **options(tmp_path, cache_gb=most), num_workers=1) as loader:
+        with pytest.warns(UserWarning, match="the cache is full"):
+            epoch(loader)
+        asked = []
+        for _ in range(2):
+            web.asked.clear()
+            epoch(loader)
+            asked.append({path for _, path, _ in web.of_shards()})
+    assert 1 < len(asked[0]) < len(sizes)
+    assert asked[0] == asked[1]
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) <= most * 1e9
+
+
+def test_another_data_set_at_the_same_address_is_not_mixed_with_the_old_one(tmp_path: Path) -> None:
+    """Half of each would pass every checksum of a sample."""
+    with serve(tmp_path) as web:
+        for samples in (40, 60):
+            make_dataset(tmp_path / "set", codec="raw", size=SIZE, samples={"train": samples}, samples_per_shard=20)
+            with Loader(f"{web.url}/set", **options(tmp_path / "cache"), num_workers=0) as loader:
+                assert sorted(epoch(loader)) == [*range(samples)]
+    assert len([*(tmp_path / "cache").glob("set-*")]) == 2
+
+
+def test_every_reader_takes_a_cache(tmp_path: Path, origin: Path, web: WebServer) -> None:
+    """Map-style data sets and DataLoaders too, records, and what is loaded into memory."""
+    url, kept = f"{web.url}/compact", {"cache": tmp_path}
+    data = ShardDataset(url, **kept)
+    assert [np.array_equal(data[number][0].numpy(), expected_pixels(number, SIZE)) for number in (3, 77)] == [True] * 2
+    batches = ShardBatches(url, batch_size=10, fields=("images", "indices"), drop_last=False, **kept)
+    for batch in batches:
+        assert np.array_equal(batch.images[0].numpy(), expected_pixels(int(batch.indices[0]), SIZE))
+    with Loader(url, **options(tmp_path), num_workers=1, resident=True) as loader:
+        epoch(loader)
+    web.asked.clear()
+    with Loader(url, **options(tmp_path, fields=("images", "indices", "records")), num_workers=1) as loader:
+        epoch(loader)
+    assert not web.of_shards()
+    assert len({path.name for path in tmp_path.glob("compact-*/train-*.tar.zst")}) == 5
+
+
+def test_a_server_without_ranges_sends_each_shard_once(tmp_path: Path, origin: Path, web: WebServer) -> None:
+    """Its whole shards are what a cache wants."""
+    web.ranges = False
+    with pytest.warns(UserWarning, match="sends whole files"):
+        loader = Loader(f"{web.url}/raw", **options(tmp_path), num_workers=2)
+    first = epoch(loader)
+    asked = Counter(path for _, path, _ in web.of_shards())
+    assert len(epoch(loader)) == len(first)
+    loader.close()
+    assert not web.of_shards()
+    assert asked == {f"/raw/train-{number:06d}.tar": 1 for number in range(5)}
+
+
+def test_a_cache_that_is_no_folder_is_named(tmp_path: Path, web: WebServer) -> None:
+    """Before anything is fetched but the index."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="in it, expected a folder to write to; choose another cache"):
+        Loader(f"{web.url}/raw", **options(tmp_path / "file"))
