@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from ferdata.training.evaluation.options import EvaluateOptions
     from ferdata.training.explanation.explain import explain
     from ferdata.training.explanation.options import ExplainOptions
+    from ferdata.training.prediction.live import predict_live
     from ferdata.training.prediction.options import PredictOptions
     from ferdata.training.prediction.predict import predict
     from ferdata.training.prediction.predict_video import predict_video
@@ -102,6 +103,7 @@ __all__ = [
     "make_codec",
     "open_dataset",
     "predict",
+    "predict_live",
     "predict_video",
     "preview",
     "read_index",
@@ -128,6 +130,7 @@ _HOMES = {
     "load_run": "ferdata.training",
     "make_codec": "ferdata.format",
     "predict": "ferdata.training.prediction.predict",
+    "predict_live": "ferdata.training.prediction.live",
     "predict_video": "ferdata.training.prediction.predict_video",
     "preview": "ferdata.dataset.preview",
     "read_index": "ferdata.format",

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from PIL import Image
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import ferdata
+from ferdata.images.transform import Transform, TransformOptions
 from ferdata.training import EpochStatus, StepStatus, TrainOptions
 from ferdata.training.nets.interface import ExpressionNetwork
+from ferdata.training.nets.networks import build_network
 from ferdata.training.run.checkpoint import Checkpoint, NetworkRecord, Normalisation
 from ferdata.training.run.folder import read_metrics
 from ferdata.training.run.train_state import TrainState
@@ -67,6 +70,20 @@ def small_checkpoint(
         dataset="x",
         state=TrainState(step=step),
     )
+
+
+def untrained_run(folder: Path, *classes: str, seed: int = 0) -> Path:
+    """Write a checkpoint of a small network that nobody has trained, which answers about pictures; return its path."""
+    torch.manual_seed(seed)
+    network = build_network(
+        "basic1", size=(32, 32), num_classes=len(classes), channels=3, dropout=0.0, valence_arousal=True
+    )
+    transform = Transform(TransformOptions(size=40))
+    record = {"settings": transform.settings(), "fingerprint": transform.fingerprint()}
+    path = folder / f"run{seed}" / "best.pt"
+    path.parent.mkdir(parents=True)
+    replace(small_checkpoint(network, classes), transform=record).write(path)
+    return path
 
 
 def planted_landmarks() -> np.ndarray:

@@ -31,7 +31,7 @@ VERBS = {
     "train": "Train a network on shards, and write a report of the run.",
     "sweep": "Train over varied settings, and compare the runs.",
     "evaluate": "Measure one run or an ensemble on a data set, which may be another than theirs.",
-    "predict": "Say what an image, each image of a folder, or each moment of a video shows.",
+    "predict": "Say what an image, each image of a folder, each moment of a video, or a camera shows.",
     "explain": "Show on one page what a run's network looks at.",
     "convert": "Write a run's network as ONNX, as an exported program of torch's, or as bare weights.",
     "demo": "Run all of the above on built-in synthetic faces, and end in a report with pictures.",

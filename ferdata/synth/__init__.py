@@ -5,7 +5,8 @@ the real data set reads unchanged. Costs about 3 ms of one core an image at 224 
 """
 
 from ferdata.synth.face.face import DrawnFace, draw_face
+from ferdata.synth.film import FilmFrame, draw_film
 from ferdata.synth.trees.recipes import RECIPES
 from ferdata.synth.trees.write import SyntheticSummary, write_synthetic
 
-__all__ = ["RECIPES", "DrawnFace", "SyntheticSummary", "draw_face", "write_synthetic"]
+__all__ = ["RECIPES", "DrawnFace", "FilmFrame", "SyntheticSummary", "draw_face", "draw_film", "write_synthetic"]

@@ -9,7 +9,7 @@ from ferdata.parallel import check_workers
 from ferdata.place import expand
 from ferdata.setting import Setting, check_settings
 from ferdata.store import StrPath
-from ferdata.training.settings import BatchSize, Device, LoaderWorkers
+from ferdata.training.settings import BatchSize, Device, LoaderWorkers, Vote
 
 __all__ = ["EvaluateOptions"]
 
@@ -32,9 +32,7 @@ class EvaluateOptions:
     splits: Annotated[
         tuple[str, ...], Setting("Measure these splits, comma-separated.", none="val and test, as there are")
     ] = ()
-    vote: Annotated[
-        bool, Setting("Let several runs vote for a class, in place of the mean of their probabilities.")
-    ] = False
+    vote: Vote = False
     all_classes: Annotated[
         bool, Setting("Keep the probabilities of classes that the data set does not have, as mistakes they may make.")
     ] = False

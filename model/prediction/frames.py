@@ -18,7 +18,9 @@ from ferdata.optional import needs
 with needs("video", "predict of a video", "matplotlib"):
     import av
 
-__all__ = ["Frame", "Video", "writing"]
+__all__ = ["DECODE_ERRORS", "Frame", "Video", "decoded", "opened", "writing"]
+
+DECODE_ERRORS = (av.FFmpegError, OSError)
 
 _TICKS = 1000
 """A written frame's time is in milliseconds."""
@@ -47,38 +49,55 @@ class Video:
     def __init__(self, path: str) -> None:
         self._path = path
         self.notes: list[str] = []
-        with self._opened() as (_, stream):
-            self.num_frames = int(stream.frames)
+        with self._opened() as container:
+            self.num_frames = int(container.streams.video[0].frames)
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield every frame; a file that is damaged from somewhere on ends there, with a note."""
-        with self._opened() as (container, stream):
-            stream.thread_type = "AUTO"
+        with self._opened() as container:
             done, why = 0, ""
             try:
-                for number, frame in enumerate(container.decode(stream)):
-                    done = number + 1
-                    seconds = float(frame.time) if frame.time is not None else number / float(stream.average_rate or 25)
-                    yield Frame(number, seconds, _upright(frame))
+                for frame in decoded(container):
+                    done = frame.number + 1
+                    yield frame
             except av.FFmpegError as error:
                 why = str(error.strerror)
             missing = f" of {self.num_frames:,}" if done < self.num_frames else ""
             if why or missing:
                 self.notes = [f"Only the first {done:,}{missing} frames can be read: {why or 'it ends there'}."]
 
-    @contextmanager
-    def _opened(self) -> Iterator[tuple[Any, Any]]:
-        try:
-            container = av.open(self._path)
-        except (av.FFmpegError, OSError) as error:
-            raise OptionError(
-                f"{self._path}: {error.strerror}, expected an image, a folder of images, or a video that FFmpeg "
-                "decodes; check the path"
-            ) from error
-        with container:
-            if not container.streams.video:
-                raise OptionError(f"{self._path}: no pictures found in it, expected a video; name another file")
-            yield container, container.streams.video[0]
+    def _opened(self) -> Any:
+        return opened(self._path, expected="an image, a folder of images, or a video that FFmpeg decodes")
+
+
+def opened(path: str, *, expected: str, patience_seconds: float | None = None) -> Any:
+    """Open what FFmpeg reads, as a container of PyAV's.
+
+    Args:
+        path: A file, or an address.
+        expected: What it should be, for the message.
+        patience_seconds: How long the network may keep it waiting; None: for ever.
+
+    Raises:
+        OptionError: If it cannot be opened, or has no pictures.
+    """
+    try:
+        container = av.open(path, timeout=patience_seconds)
+    except DECODE_ERRORS as error:
+        raise OptionError(f"{path}: {error.strerror}, expected {expected}; check the path") from error
+    if not container.streams.video:
+        container.close()
+        raise OptionError(f"{path}: no pictures found in it, expected a video; name another file")
+    return container
+
+
+def decoded(container: Any) -> Iterator[Frame]:
+    """Yield every frame of a container that :func:`opened` gave."""
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    for number, frame in enumerate(container.decode(stream)):
+        seconds = float(frame.time) if frame.time is not None else number / float(stream.average_rate or 25)
+        yield Frame(number, seconds, _upright(frame))
 
 
 class _Write(Protocol):

@@ -17,7 +17,7 @@ from ferdata.sources.files.image_bytes import read_image
 from ferdata.sources.files.listing import below, is_image_at, iter_names, leads_up, natural_key
 from ferdata.store import Store, folder_and_name, write_file_at
 from ferdata.training.load import load_run
-from ferdata.training.prediction.options import PredictOptions
+from ferdata.training.prediction.options import STILL_SIDE, PredictOptions
 from ferdata.training.prediction.predictor import Pixels, Predictor
 from ferdata.training.prediction.result import PredictResult, Row
 from ferdata.training.run.process_group import find_device
@@ -25,14 +25,14 @@ from ferdata.training.run.process_group import find_device
 if TYPE_CHECKING:
     from ferdata.training.prediction.faces import FaceCutter
 
-__all__ = ["cutter_of", "predict"]
+__all__ = ["cutter_of", "predict", "predictor_of"]
 
 
 def predict(options: PredictOptions, *, progress: Progress | None = None) -> PredictResult:
     """Say of each image what it shows, or of each face in it.
 
     A file goes through exactly the transform that made the shards a run was trained on. Several runs answer together,
-    by the mean of their probabilities.
+    by the mean of their probabilities, or by vote.
 
     Args:
         options: What to do.
@@ -48,11 +48,9 @@ def predict(options: PredictOptions, *, progress: Progress | None = None) -> Pre
         >>> round(sum(result.rows[0].prediction.probabilities.values()), 3)
         1.0
     """
-    device = find_device(options.device)
-    names = tuple(map(str, options.runs))
-    predictor = Predictor([load_run(run).to(device) for run in names])
+    predictor = predictor_of(options)
     root, paths, notes = _find(str(options.source))
-    cutter = cutter_of(options) if options.faces else None
+    cutter = cutter_of(options, side=STILL_SIDE) if options.faces else None
     rows: list[Row] = []
     done = 0
     remaining = iter(paths)
@@ -62,7 +60,7 @@ def predict(options: PredictOptions, *, progress: Progress | None = None) -> Pre
         if progress is not None:
             progress(done, len(paths))
     result = PredictResult(
-        runs=names,
+        runs=tuple(map(str, options.runs)),
         source=str(options.source),
         classes=predictor.classes,
         rows=tuple(rows),
@@ -74,12 +72,21 @@ def predict(options: PredictOptions, *, progress: Progress | None = None) -> Pre
     return result
 
 
-def cutter_of(options: PredictOptions) -> "FaceCutter":
-    """Return what finds faces and cuts them out as these options say."""
+def predictor_of(options: PredictOptions) -> Predictor:
+    """Return the runs that these options name, on their device."""
+    device = find_device(options.device)
+    return Predictor([load_run(run).to(device) for run in map(str, options.runs)], vote=options.vote)
+
+
+def cutter_of(options: PredictOptions, *, side: int) -> "FaceCutter":
+    """Return what finds faces and cuts them out as these options say; in pictures of this side if they do not say."""
     from ferdata.training.prediction.faces import FaceCutter
 
     return FaceCutter(
-        min_score=options.min_score, longest_side=options.face_side, margin=options.margin, align=options.align
+        min_score=options.min_score,
+        longest_side=options.face_side or side,
+        margin=options.margin,
+        align=options.align,
     )
 
 

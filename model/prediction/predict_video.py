@@ -15,15 +15,15 @@ from ferdata.errors import OptionError, StoreError
 from ferdata.parallel import Progress
 from ferdata.place import is_standard_output
 from ferdata.store import write_file_at
-from ferdata.training.load import load_run
 from ferdata.training.prediction.frames import Video, writing
 from ferdata.training.prediction.options import PredictOptions
-from ferdata.training.prediction.predict import cutter_of
+from ferdata.training.prediction.overlay import annotate
+from ferdata.training.prediction.predict import predictor_of
 from ferdata.training.prediction.prediction import Prediction
 from ferdata.training.prediction.predictor import Pixels, Predictor
-from ferdata.training.prediction.timeline import Moment, Timeline, annotate
-from ferdata.training.prediction.tracks import Tracker, smooth
-from ferdata.training.run.process_group import find_device
+from ferdata.training.prediction.timeline import Moment, Timeline
+from ferdata.training.prediction.tracks import smooth
+from ferdata.training.prediction.watch import Watcher
 
 __all__ = ["predict_video"]
 
@@ -53,14 +53,12 @@ def predict_video(options: PredictOptions, *, progress: Progress | None = None) 
     """
     _check_out(options)
     video = Video(str(options.source))
-    device = find_device(options.device)
-    names = tuple(map(str, options.runs))
-    predictor = Predictor([load_run(run).to(device) for run in names])
+    predictor = predictor_of(options)
     began = time.perf_counter()
     moments, num_frames = _look(options, video, predictor, progress)
     elapsed = time.perf_counter() - began
     timeline = Timeline(
-        runs=names,
+        runs=tuple(map(str, options.runs)),
         source=str(options.source),
         classes=predictor.classes,
         moments=_smoothed(moments, predictor.classes, options.smoothing),
@@ -75,8 +73,7 @@ def _look(
     options: PredictOptions, video: Video, predictor: Predictor, progress: Progress | None
 ) -> tuple[list[Moment], int]:
     """Return what is said of every face of every frame by itself, and the number of frames."""
-    cutter = cutter_of(options) if options.faces else None
-    tracker = Tracker()
+    watcher = Watcher(options, predictor)
     waiting: list[tuple[Moment, Pixels]] = []
     moments: list[Moment] = []
     done = 0
@@ -87,12 +84,9 @@ def _look(
         waiting.clear()
 
     for frame in video:
-        cuts = [(None, frame.image)] if cutter is None else cutter(frame.image)
-        tracks = [0] if cutter is None else tracker(frame.seconds, [face.box for face, _ in cuts if face])
-        for (face, cut), track in zip(cuts, tracks, strict=True):
+        for track, face in watcher.sights(frame):
             moment = Moment(frame=frame.number, seconds=frame.seconds, track=track, face=face, prediction=_NOTHING)
-            points = None if cutter is None or face is None else cutter.points(frame.image, face)
-            waiting.append((moment, predictor.pixels_of_image(cut, f"frame {frame.number}", points)))
+            waiting.append((moment, watcher.pixels(frame, face)))
         if len(waiting) >= options.batch_size:
             answer()
         done = frame.number + 1
@@ -113,18 +107,11 @@ def _smoothed(moments: Sequence[Moment], classes: tuple[str, ...], scale: float)
         places[moment.track].append(place)
     found = list(moments)
     for track in places.values():
-        each = [moments[place].prediction for place in track]
-        rows = [[*(one.probabilities[name] for name in classes), *_feelings(one)] for one in each]
+        rows = np.array([moments[place].prediction.row() for place in track])
         times = np.array([moments[place].seconds for place in track])
-        for place, row in zip(track, smooth(times, np.array(rows), scale=scale).tolist(), strict=True):
-            probabilities = dict(zip(classes, row, strict=False))
-            feelings = (row[-2], row[-1]) if len(row) > len(classes) else None
-            found[place] = replace(moments[place], prediction=Prediction.of(probabilities, feelings))
+        for place, row in zip(track, smooth(times, rows, scale=scale).tolist(), strict=True):
+            found[place] = replace(moments[place], prediction=Prediction.of_row(classes, row))
     return tuple(found)
-
-
-def _feelings(found: Prediction) -> tuple[float, ...]:
-    return () if found.valence is None or found.arousal is None else (found.valence, found.arousal)
 
 
 def _check_out(options: PredictOptions) -> None:

@@ -6,7 +6,7 @@ once, however many networks share it.
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ class Predictor:
 
     Args:
         networks: In evaluation mode, on one device.
+        vote: Let them choose the class by vote, in place of the mean of their probabilities.
 
     Attributes:
         classes: Of all networks, in the order of the probabilities.
@@ -48,11 +49,11 @@ class Predictor:
     A network that sees only a region of a face is shown that; where it is, the landmarks of each picture must tell.
     """
 
-    def __init__(self, networks: Sequence[TrainedNetwork]) -> None:
+    def __init__(self, networks: Sequence[TrainedNetwork], *, vote: bool = False) -> None:
         classes = [network.classes for network in networks]
         match = ClassMatch.of(union_classes(*classes), classes, all_classes=True)
         self.classes = match.classes
-        self._ensemble = Ensemble(networks, match, vote=False)
+        self._ensemble, self._vote = Ensemble(networks, match, vote=vote), vote
         self._device = next(networks[0].parameters()).device
         ways = [_Way(network.shard_transform(), network.region, network.mean) for network in networks]
         self._ways = list({each.name: each for each in ways}.values())
@@ -116,12 +117,14 @@ class Predictor:
 
     def answer(self, batches: Sequence[torch.Tensor]) -> list[Prediction]:
         """Answer for pictures uint8 ``[N, C, H, W]`` on the networks' device, one batch for each network."""
-        probabilities, _, _, feelings = self._ensemble(batches)
-        values = [None] * len(probabilities) if feelings is None else map(tuple, feelings.tolist())
-        return [
-            Prediction.of(dict(zip(self.classes, row, strict=True)), felt)
-            for row, felt in zip(probabilities.tolist(), values, strict=True)
-        ]
+        probabilities, chosen, choices, feelings = self._ensemble(batches)
+        votes = torch.zeros_like(probabilities)
+        if self._vote:
+            votes.scatter_add_(1, choices, torch.ones_like(choices, dtype=votes.dtype))
+        rows = [probabilities, votes, *([] if feelings is None else [feelings])]
+        found = [Prediction.of_row(self.classes, row) for row in torch.cat(rows, 1).tolist()]
+        # the ensemble's own choice, which is what evaluate counts: a tie is decided in its own precision
+        return [replace(each, label=self.classes[place]) for each, place in zip(found, chosen.tolist(), strict=True)]
 
     def _through(
         self, made: Callable[[Transform, SourceItem], Transformed], where: str, landmarks: Points | None = None

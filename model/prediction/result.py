@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ferdata.training.prediction.prediction import Prediction
 
 if TYPE_CHECKING:
-    from ferdata.training.prediction.faces import Face
+    from ferdata.training.prediction.detector import Face
 
 __all__ = ["PredictResult", "Row", "figures_of"]
 

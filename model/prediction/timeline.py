@@ -1,25 +1,20 @@
-"""What a video shows over time: a row for every face of every frame, as a table, in words, and drawn on the frames."""
+"""What a video shows over time: a row for every face of every frame, as a table and in words."""
 
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageDraw
-
-from ferdata.dataset.lettering import load_font, with_font
 from ferdata.training.prediction.prediction import Prediction
 from ferdata.training.prediction.result import figures_of
 
 if TYPE_CHECKING:
-    from ferdata.training.prediction.faces import Face
+    from ferdata.training.prediction.detector import Face
 
-__all__ = ["Moment", "Timeline", "annotate"]
+__all__ = ["Moment", "Timeline"]
 
 _MOST_TOLD = 10
-_COLORS = ("#2f6fde", "#e8762c", "#1b998b", "#b5179e")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,23 +111,3 @@ class Timeline:
         if (more := len(self.by_track()) - _MOST_TOLD) > 0:
             lines.append(f"and {more:,} faces that are seen for less long")
         return "\n".join([*lines, *(f"wrote {file}" for file in self.files)])
-
-
-def annotate(image: Image.Image, moments: Sequence[Moment]) -> Image.Image:
-    """Return a frame with a box around each face, and what it shows."""
-    drawn = image.copy()
-    pen = ImageDraw.Draw(drawn)
-    for moment in moments:
-        color = _COLORS[moment.track % len(_COLORS)]
-        found = moment.prediction
-        x, y, width, height = moment.face.box if moment.face is not None else (0, 0, *image.size)
-        line = max(1, round(max(width, height) / 80))
-        pen.rectangle((x, y, x + width - 1, y + height - 1), outline=color, width=line)
-        felt = "" if found.valence is None else f"  v {found.valence:+.1f} a {found.arousal:+.1f}"
-        text, font_path = with_font(f"{found.label} {found.probabilities[found.label]:.0%}{felt}")
-        font = load_font(font_path, max(10, round(max(width, height) / 10)))
-        left, _, right, bottom = pen.textbbox((0, 0), text, font=font)
-        top = y - bottom - 4 if y >= bottom + 4 else y + line
-        pen.rectangle((x, top, x + right - left + 6, top + bottom + 4), fill=color)
-        pen.text((x + 3, top + 1), text, fill="white", font=font)
-    return drawn

@@ -3,30 +3,37 @@
 In: boxes of every frame; times and values of a track. Out: numbers of tracks; smoothed values.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ferdata.training.prediction.boxes import SAME_FACE, Box, overlap
 
-__all__ = ["Tracker", "smooth"]
+__all__ = ["RunningMeans", "Tracker", "smooth"]
 
 
 class Tracker:
     """Numbers the faces of a video, so that one that moves little between frames keeps its number.
 
     Args:
-        longest_gap: Seconds for which a face may be lost and still be the same one.
+        longest_gap: Seconds for which a face may be lost and still be the same one; one that the frame before had is
+            not lost, however long ago that was.
     """
 
     def __init__(self, *, longest_gap: float = 0.5) -> None:
         self._gap = longest_gap
         self._last: dict[int, tuple[float, Box]] = {}
+        self._before = 0.0
 
     def __call__(self, seconds: float, boxes: Sequence[Box]) -> list[int]:
         """Return the number of each box of a frame; a box goes to the track whose last box it overlaps most."""
         # an hour's film has thousands of faces, of which few are still there
-        last = {number: box for number, (seen, box) in self._last.items() if seconds - seen <= self._gap}
+        last = {
+            number: box
+            for number, (seen, box) in self._last.items()
+            if seconds - seen <= self._gap or seen == self._before
+        }
+        self._before = seconds
         pairs = sorted(
             ((overlap(box, one), number, place) for number, one in last.items() for place, box in enumerate(boxes)),
             key=lambda pair: (-pair[0], pair[1:]),
@@ -64,3 +71,28 @@ def smooth(seconds: np.ndarray, values: np.ndarray, *, scale: float) -> np.ndarr
     both = before + after - weighted
     smoothed: np.ndarray = both[:, :-1] / both[:, -1:]
     return smoothed
+
+
+class RunningMeans:
+    """Means over the past of each track, weighted as :func:`smooth` does.
+
+    Args:
+        scale: In seconds; 0 leaves the values as they are.
+    """
+
+    def __init__(self, *, scale: float) -> None:
+        self._scale = scale
+        self._last: dict[int, tuple[float, np.ndarray, float]] = {}
+
+    def __call__(self, seconds: float, values: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+        """Return the means of the tracks of one moment; float ``[K]`` each, as the values."""
+        if self._scale <= 0:
+            return dict(values)
+        now: dict[int, tuple[float, np.ndarray, float]] = {}
+        for track, value in values.items():
+            then, total, weight = self._last.get(track, (seconds, np.zeros_like(value), 0.0))
+            fading = float(np.exp((then - seconds) / self._scale))
+            now[track] = (seconds, value + fading * total, 1.0 + fading * weight)
+        self._last |= now
+        self._last = {track: each for track, each in self._last.items() if seconds - each[0] <= 5 * self._scale}
+        return {track: total / weight for track, (_, total, weight) in now.items()}

@@ -2,22 +2,19 @@
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from train_helpers import small_checkpoint
+from train_helpers import untrained_run
 from verbs import run_verb
 
-from ferdata.images.transform import Transform, TransformOptions
 from ferdata.synth import draw_face
 from ferdata.training import load_run
-from ferdata.training.nets.networks import build_network
 from ferdata.training.prediction.boxes import overlap
-from ferdata.training.prediction.faces import FaceCutter, FaceFinder, cut_face
+from ferdata.training.prediction.detector import Face
+from ferdata.training.prediction.faces import FaceCutter, FaceFinder, FaceFollower, cut_face
 
 SIDE, PLACES = 120, ((20, 60), (190, 30))
 
@@ -29,15 +26,7 @@ def finder() -> FaceFinder:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that no run has trained, with a transform that its pictures go through."""
-    torch.manual_seed(0)
-    network = build_network("basic1", size=(32, 32), num_classes=2, channels=3, dropout=0.0, valence_arousal=True)
-    transform = Transform(TransformOptions(size=40))
-    path = tmp_path_factory.mktemp("run") / "best.pt"
-    made = small_checkpoint(network, ("Happy", "Sad"))
-    record = {"settings": transform.settings(), "fingerprint": transform.fingerprint()}
-    replace(made, transform=record).write(path)
-    return path
+    return untrained_run(tmp_path_factory.mktemp("run"), "Happy", "Sad")
 
 
 def scene() -> Image.Image:
@@ -132,3 +121,42 @@ def test_each_face_is_a_row(run: Path, finder: FaceFinder, tmp_path: Path) -> No
         assert float(row["valence"]) == pytest.approx(one.valence, abs=1e-5)
     assert "1 of 2 images: no_face" in printed
     assert len(json.loads((tmp_path / "t.json").read_text())["images"][0]["box"]) == 4
+
+
+@pytest.mark.parametrize("side", [90, 420])
+def test_faces_are_found_whatever_they_show_and_however_close_they_are(finder: FaceFinder, side: int) -> None:
+    """Wide open mouths included, which the network does not see in a large face: it sees the picture smaller too."""
+    for label in range(8):
+        picture = Image.new("RGB", (640, 480), (120, 110, 100))
+        picture.paste(draw_face(label, 3, side).image, (100, 40))
+
+        (face,) = finder(picture)
+
+        assert overlap((*face.box[:2], *[max(face.box[2:])] * 2), (100, 40, side, side)) > 0.42
+
+
+def test_a_film_is_searched_only_now_and_then(finder: FaceFinder) -> None:
+    """In between, faces are looked for around their places; whoever comes is found within half a second, or at once."""
+    searched: list[float] = []
+
+    class Counting(FaceFinder):
+        def __call__(self, image: Image.Image) -> list[Face]:
+            searched.append(now)
+            return super().__call__(image)
+
+    follow = FaceFollower(Counting())
+    for number in range(12):
+        now = number / 10
+        picture = Image.new("RGB", (340, 240), (120, 110, 100))
+        picture.paste(draw_face(2, 2, SIDE).image, (20 + 4 * number, 60))
+        if number >= 7:
+            picture.paste(draw_face(5, 5, SIDE).image, (200, 30))
+        boxes = [face.box for face in follow(picture, now)]
+        assert len(boxes) == (1 if number < 10 else 2)
+        whole = [face.box for face in finder(picture)]
+        assert all(max(overlap(box, other) for other in whole) > 0.75 for box in boxes)
+
+    assert searched == [0.0, 0.5, 1.0]
+    now = 1.2
+    assert follow(Image.new("RGB", (340, 240)), now) == [] and searched[-1] == now  # both are lost: it looks again
+    assert finder.around(scene(), finder(scene())[:1] * 2)[0] is not None and finder.around(scene(), []) == []

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from train_helpers import small_dataset, small_options
+from train_helpers import small_dataset, small_options, untrained_run
 from verbs import refusal, run_verb
 
 import ferdata
@@ -17,6 +17,7 @@ from ferdata.errors import OptionError
 from ferdata.images.transform import ImageCorruptError, Transform, TransformOptions
 from ferdata.synth import draw_face
 from ferdata.training import load_run, train
+from ferdata.training.prediction.frames import writing
 
 CLASSES = {"Happy": 1, "Sad": 2}
 
@@ -135,6 +136,38 @@ def test_several_runs_take_each_their_own_pixels(source: Path, colour: Path, gre
     by_name = {row["path"]: [float(row[name]) for name in ("Happy", "Sad")] for row in rows}
     np.testing.assert_allclose([by_name[file.name] for file in files], np.mean(each, 0), atol=2e-6)
     assert {row["label"] for row in rows} <= set(CLASSES) and {row["valence"] + row["reason"] for row in rows} == {""}
+
+
+def test_several_runs_vote_as_when_they_are_evaluated(source: Path, tmp_path: Path) -> None:
+    """The class that most of them choose, in images and videos: two that are fairly sure outvote a very sure one."""
+    shards = tmp_path / "s"
+    ferdata.shard(ferdata.IngestOptions(source="folder", src=source, out=shards, num_workers=1, size=40))
+    runs = [untrained_run(tmp_path, "Happy", "Sad", seed=seed) for seed in (0, 2, 5)]
+    wanted = {}
+    for vote in (False, True):
+        data = ferdata.ShardDataset(shards, split="val", fields=("images", "path"))
+        told = ferdata.evaluate(
+            ferdata.EvaluateOptions(runs=runs, shards=shards, splits=("val",), vote=vote, num_workers=0)
+        )
+        labels = [("Happy", "Sad")[number] for number in told.splits["val"].predictions.predicted]
+        wanted[vote] = {data[number].path: label for number, label in enumerate(labels)}
+
+        found = ferdata.predict(ferdata.PredictOptions(runs=runs, source=source / "val", vote=vote))
+
+        assert {f"val/{row.path}": row.prediction.label for row in found.rows} == wanted[vote]
+        for row in found.rows:
+            assert (row.prediction.votes is not None) == vote
+            assert not vote or sum(row.prediction.votes.values()) == len(runs)
+    assert wanted[True] != wanted[False]
+
+    with writing(str(tmp_path / "clip.mp4"), (60, 60)) as write:
+        for number in range(4):
+            write(draw_face(1, number, 60).image, number / 4)
+    for vote, label in ((False, "Sad"), (True, "Happy")):
+        timeline = ferdata.predict_video(
+            ferdata.PredictOptions(runs=runs, source=tmp_path / "clip.mp4", vote=vote, device="cpu")
+        )
+        assert [moment.prediction.label for moment in timeline.moments] == [label] * 4
 
 
 def test_what_cannot_be_read_is_a_row_with_a_reason(source: Path, colour: Path, tmp_path: Path) -> None:

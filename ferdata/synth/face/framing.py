@@ -8,9 +8,9 @@ import numpy as np
 from ferdata.synth.face.geometry import Camera
 from ferdata.synth.face.people import Portrait
 
-__all__ = ["aligned_camera", "crop_camera", "face_box", "photo_camera"]
+__all__ = ["BOX_UNITS", "aligned_camera", "crop_camera", "face_box", "photo_camera"]
 
-_BOX_UNITS = 2.35
+BOX_UNITS = 2.35
 """Side of a face box in face units."""
 
 
@@ -41,7 +41,7 @@ def photo_camera(portrait: Portrait, face: int) -> Camera:
     # Some faces stand so close to an edge that their box reaches over it.
     x = box * 0.46 + (width - box * 0.92) * dice[3]
     y = box * 0.40 + (height - box * 0.98) * 0.8 * dice[4]
-    return _camera(portrait, width, height, box / _BOX_UNITS, x, y)
+    return _camera(portrait, width, height, box / BOX_UNITS, x, y)
 
 
 def face_box(landmarks: np.ndarray) -> tuple[int, int, int, int]:
