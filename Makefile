@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test fresh lint bench bench-check bench-record bench-docs gpu soak docs wheels clean
+.PHONY: setup demo test fresh lint bench bench-check bench-record bench-docs gpu reproduce soak docs wheels clean
 
 setup: $(VENV)/.ready
 
@@ -55,6 +55,11 @@ docs: setup
 wheels: setup
 	@$(BIN)/python -c "import auditwheel, build, twine, ziglang" 2>/dev/null || { echo "installing Zig's compiler and build into $(VENV)"; $(BIN)/python -m pip install -qq -e '.[wheels]'; }
 	$(BIN)/python tools/wheels.py
+
+# The toy commands of docs/reproduce.md, with one table and picture of all sweeps: an hour on two busy cores. It goes on where it
+# stopped. ONLY=dropout runs the commands that hold this word.
+reproduce: setup
+	$(BIN)/python -m ferdata_bench.studies.reproduce --out reproduce $(if $(ONLY),--only $(ONLY))
 
 soak: setup
 	$(BIN)/python -m pytest -m slow
