@@ -1,7 +1,7 @@
 """The write half from end to end: scan, select, write shards in processes, finish. A killed run resumes.
 
-In: :class:`IngestOptions`. Out: a data set folder and an :class:`IngestSummary`. Memory: the item table and a few
-samples a worker.
+In: :class:`IngestOptions`. Out: a data set folder and an :class:`IngestSummary`. Memory: some 500 bytes an item
+and a few samples a worker.
 """
 
 import time
@@ -29,7 +29,6 @@ from ferdata.ingest.write.shards import UnlistedError, named, unlisted_error, wr
 from ferdata.lock import hold_lock
 from ferdata.program import stopped
 from ferdata.sources import scan_source
-from ferdata.sources.items import ItemTable
 from ferdata.sources.scan import Scan
 
 __all__ = ["ingest", "ingest_scan"]
@@ -84,7 +83,6 @@ def ingest_scan(
     scan: Scan, options: IngestOptions, *, progress: ProgressCallback | None = None, scan_seconds: float = 0.0
 ) -> IngestSummary:
     """Convert the items of a scan; like :func:`ingest` without its first step."""
-    scan = replace(scan, items=ItemTable(scan.items.table.combine_chunks()))
     try:
         started = time.monotonic()
         conversion = Conversion(scan=scan, options=options)

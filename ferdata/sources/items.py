@@ -1,6 +1,6 @@
 """The items of a source as a table.
 
-In: what a source reader found. Out: columns that cost about 100 bytes per item, so that a million items fit in memory.
+In: what a source reader found. Out: columns, in memory or on the disk.
 """
 
 import json
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from ferdata.sample import SourceItem
+from ferdata.sources.spill import SpilledTable
 
 __all__ = ["ITEM_SCHEMA", "ItemTable"]
 
@@ -37,8 +38,9 @@ ITEM_SCHEMA = pa.schema(
 class ItemTable:
     """Source items as columns; behaves as a read-only sequence of :class:`SourceItem`."""
 
-    def __init__(self, table: pa.Table) -> None:
-        self.table = table.cast(ITEM_SCHEMA)
+    def __init__(self, table: pa.Table, spilled: SpilledTable | None = None) -> None:
+        self.table = table.cast(ITEM_SCHEMA).unify_dictionaries()
+        self._spilled = spilled
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -53,7 +55,24 @@ class ItemTable:
 
     def take(self, positions: "np.ndarray | Sequence[int]") -> "ItemTable":
         """Return the items at ``positions``, in that order."""
-        return ItemTable(self.table.take(pa.array(positions, pa.int64())))
+        return ItemTable(self.rows(positions))
+
+    def rows(self, positions: "np.ndarray | Sequence[int]", columns: Sequence[str] | None = None) -> pa.Table:
+        """Return all columns or some of the items at ``positions``, in that order, in memory of their own."""
+        wanted, table = np.asarray(positions, np.int64), self.table.select(columns or self.table.column_names)
+        # From each chunk alone: of texts and lists in several, pyarrow makes one copy of all before it takes any.
+        batches, order = table.to_batches(), np.argsort(wanted, kind="stable")
+        ends = np.cumsum([0, *map(len, batches)], dtype=np.int64)
+        cuts = np.searchsorted(wanted[order], ends).tolist()
+        parts = [
+            batch.take(pa.array(wanted[order[start:stop]] - first))
+            for batch, first, start, stop in zip(batches, ends.tolist(), cuts, cuts[1:], strict=False)
+            if stop > start
+        ]
+        found = pa.Table.from_batches(parts, table.schema).combine_chunks().take(pa.array(np.argsort(order)))
+        if self._spilled is not None:
+            self._spilled.rest()
+        return found
 
     def labels(self) -> np.ndarray:
         """Return int64 ``[len]``, the class index of every item."""

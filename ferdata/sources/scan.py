@@ -1,6 +1,6 @@
 """What a scan of a source tree gives: items, rejects, counts and notes; and the builder that readers fill.
 
-In: the rows a reader finds. Out: a :class:`Scan`, columnar and bounded. Costs about 1 µs a row and 100 bytes an item.
+In: the rows a reader finds. Out: a :class:`Scan`, columnar and bounded. Costs about 1 µs and 100 bytes a row: its key.
 """
 
 import json
@@ -17,11 +17,14 @@ from ferdata.sample import soft_labels_problem
 from ferdata.sources.files.listing import printable
 from ferdata.sources.files.matching import KeyMaker
 from ferdata.sources.items import ITEM_SCHEMA, ItemTable
+from ferdata.sources.spill import Spill
 
 __all__ = ["Reject", "Scan", "ScanBuilder", "Verdict", "judge_image", "rejected"]
 
 _MAX_DETAIL_CHARS = 1000
 _ROWS_AT_ONCE = 8192
+_BATCHES_IN_MEMORY = 4
+"""The rows of more wait on the disk: an item with landmarks takes 700 bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +122,7 @@ class ScanBuilder:
         self.is_automatic = False
         self._columns: list[list[Any]] = [[] for _ in ITEM_SCHEMA]
         self._batches: list[pa.RecordBatch] = []
+        self._spill: Spill | None = None
 
     def passes(self, verdict: Verdict, path: str, *, split: str, row: int | None = None, key: str = "") -> bool:
         """Tell whether a row is accepted; one that is not is written down as a reject or counted as a skip."""
@@ -184,7 +188,8 @@ class ScanBuilder:
             SourceError: If soft labels are not one probability per class.
         """
         self._flush()
-        table = pa.Table.from_batches(self._batches, schema=_PLAIN_SCHEMA)
+        spilled = None if self._spill is None else self._spill.finish()
+        table = pa.Table.from_batches(self._batches, schema=_PLAIN_SCHEMA) if spilled is None else spilled.table
         soft = table.column("soft_labels").drop_null()
         lengths, values = pc.list_value_length(soft).to_numpy(), pc.list_flatten(soft).to_numpy()
         if problem := soft_labels_problem(lengths, values, len(classes)):
@@ -194,7 +199,7 @@ class ScanBuilder:
             layout=layout,
             root=root,
             classes=tuple(classes),
-            items=ItemTable(table),
+            items=ItemTable(table, spilled),
             rejects=self.rejects,
             skipped=dict(+self.skipped),
             repairs=dict(+self.repairs),
@@ -206,6 +211,10 @@ class ScanBuilder:
             columns = dict(zip(ITEM_SCHEMA.names, self._columns, strict=True))
             self._batches.append(pa.RecordBatch.from_pydict(columns, schema=_PLAIN_SCHEMA))
             self._columns = [[] for _ in ITEM_SCHEMA]
+        if len(self._batches) > _BATCHES_IN_MEMORY or self._spill is not None:
+            self._spill = self._spill or Spill(_PLAIN_SCHEMA)
+            while self._batches:
+                self._spill.add(self._batches.pop(0))
 
 
 _PLAIN_SCHEMA = pa.schema(

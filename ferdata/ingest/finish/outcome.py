@@ -80,7 +80,7 @@ def gather(
     shards = tuple(part.shard for part in parts if part.shard.samples)
     codes = _joined([np.full(info.samples, splits.index(info.split)) for info in shards], np.int64)
     shared = [name for name in items.table.column_names if name in SAMPLES_SCHEMA.names and name != "split"]
-    columns = items.table.select(shared).take(pa.array(order))
+    columns = items.rows(order, shared)
     table = pa.table(
         {name: columns.column(name) for name in columns.column_names}
         | {
@@ -118,7 +118,7 @@ def gather(
 
 def _box_columns(items: ItemTable, order: np.ndarray, is_cropped: bool) -> list[np.ndarray]:
     """Return float32 ``[n]`` for each side of the boxes, 0 where there is none; no column if boxes do not matter."""
-    boxes = items.table.column("box").take(pa.array(order))
+    boxes = items.rows(order, ["box"]).column("box")
     if not is_cropped or boxes.null_count == len(boxes):
         return []
     sides = np.zeros((len(boxes), _BOX_SIDES), np.float32)

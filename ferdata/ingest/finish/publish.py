@@ -155,9 +155,8 @@ def _write_rejects(conversion: Conversion, plan: Sequence[ShardPlan], parts: Seq
     for shard, part in zip(plan, parts, strict=True):
         if not part.rejects:
             continue
-        found = conversion.scan.items.table.select(["key", "path"]).take(
-            pa.array(shard.positions[[number for number, _, _ in part.rejects]])
-        )
+        rejected = shard.positions[[number for number, _, _ in part.rejects]]
+        found = conversion.scan.items.rows(rejected, ["key", "path"])
         for item, (_, reason, detail) in zip(found.to_pylist(), part.rejects, strict=True):
             writer.writerow((shard.split, item["key"], item["path"], "", reason, detail))
     return write_file(conversion.store, REJECTS_NAME, text.getvalue().encode("utf-8", "backslashreplace"))
