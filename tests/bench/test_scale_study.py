@@ -1,0 +1,33 @@
+"""The study of scale: every term at toy size, and the model against figures that can be worked out by hand."""
+
+from pathlib import Path
+
+import pytest
+
+from ferdata_bench.studies.scale import TERMS, draw_index, draw_table, main, model, open_index, open_table
+
+
+@pytest.mark.parametrize("term", ["order", "checked", "items"])
+def test_a_tiny_study_runs_to_its_end(term: str, tmp_path: Path) -> None:
+    """A command of the documents that no longer runs cannot be repeated by anybody."""
+    found = TERMS[term][0](3000, tmp_path)
+
+    assert found and all(value >= 0 for value in found.values())
+
+
+def test_indexes_and_tables_are_drawn_and_opened(tmp_path: Path) -> None:
+    """Another process opens them, so that what drawing them took does not count."""
+    assert draw_index(3000, tmp_path / "a")["shards"] == 4 and open_index(str(tmp_path / "a"))["open_seconds"] > 0
+    assert draw_table(3000, tmp_path / "b")["bytes_per_row"] > 10 and open_table(str(tmp_path / "b"))["groups"] == 1
+
+
+def test_the_model_is_what_one_works_out_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
+    """Photographs of 51,800 bytes: runs of 160 of them, windows of 40 batches."""
+    found = model(images=1e6, ranks=10, image_bytes=51_800, rate=1000)
+
+    assert found["rank_runs"] == 1e5 / 160 and found["rank_windows"] == 1e5 / (40 * 128)
+    assert found["epoch_hours"] == pytest.approx(100 / 3600)
+    assert found["rank_megabytes_per_second"] == pytest.approx(51.8)
+    assert found["all_runs_per_second"] == pytest.approx(62.5)
+    assert main(["model", "--images", "1e6"]) == 0
+    assert "rank_samples" in capsys.readouterr().out
