@@ -196,10 +196,7 @@ class LiveView:
 
     def _look(self, ask: Callable[[Frame], list[Moment]]) -> None:
         for frame, taken in self._until_stopped(self._frames):
-            moments = ask(frame)
-            self._num_with_face += bool(moments)
-            self._labels.update(moment.prediction.label for moment in moments[:1])
-            self._said.put((frame, taken, moments))
+            self._said.put((frame, taken, ask(frame)))
 
     def _show(self) -> None:
         for frame, taken, moments in self._until_stopped(self._said):
@@ -209,6 +206,8 @@ class LiveView:
                 picture = simplejpeg.encode_jpeg(drawn, _QUALITY, colorsubsampling="420")
             self._pictures.put(picture)
             self._latency.note(time.perf_counter() - taken)
+            self._num_with_face += bool(moments)
+            self._labels.update(moment.prediction.label for moment in moments[:1])
 
     def _until_stopped(self, items: Iterable[Any]) -> Iterable[Any]:
         for item in items:
