@@ -53,6 +53,8 @@ def use_cache(cache: StrPath | None, cache_gb: float | None = None) -> None:
         OptionError: If the limit is none.
     """
     global _usual
+    if cache is None and cache_gb is not None:
+        raise OptionError(f"cache_gb: {cache_gb} found without a cache, expected both; name a folder, or leave it out")
     _bytes(cache_gb)
     _usual = cache, cache_gb
 

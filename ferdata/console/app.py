@@ -41,6 +41,9 @@ VERBS = {
 _LOCAL = ("synth", "convert", "demo")
 """Verbs that read nothing from behind URLs."""
 
+_WITH_LOADERS = ("bench-loader", "train", "sweep", "evaluate", "explain")
+"""Verbs that read data sets by loaders, which may have a cache."""
+
 
 class _Verbs(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
@@ -52,7 +55,8 @@ class _Verbs(TyperGroup):
 def function_of(name: str) -> Callable[..., None]:
     """Return the function that a verb is made of, whose parameters are its arguments and options."""
     word = name.replace("-", "_")
-    return spread(getattr(import_module(f"ferdata.console.{word}"), word), reads_urls=name not in _LOCAL)
+    verb = getattr(import_module(f"ferdata.console.{word}"), word)
+    return spread(verb, reads_urls=name not in _LOCAL, has_loaders=name in _WITH_LOADERS)
 
 
 def _load(name: str) -> Any:

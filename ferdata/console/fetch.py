@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import ferdata
-from ferdata.console.options import Folder, Json, local_folder, write_json
+from ferdata.console.options import CacheGb, Folder, Json, local_folder, write_json
 from ferdata.console.screen import console, counting_bar, size
 
 __all__ = ["fetch"]
@@ -20,13 +20,7 @@ def fetch(
         ),
     ],
     split: Annotated[str | None, typer.Option(help="Fetch one split.", show_default="all")] = None,
-    cache_gb: Annotated[
-        float | None,
-        typer.Option(
-            help="Let the cache folder hold so many gigabytes; what nobody uses goes, least recently used first.",
-            show_default="no limit",
-        ),
-    ] = None,
+    cache_gb: CacheGb = None,
     json_file: Json = None,
 ) -> None:
     """Fetch, write and print."""

@@ -24,6 +24,7 @@ from ferdata.shown import without_credentials
 from ferdata.store import write_file_at
 
 __all__ = [
+    "CacheGb",
     "FileOut",
     "Findings",
     "Folder",
@@ -71,10 +72,11 @@ class Given(Generic[Options]):
         return build(self.kind, self.values | values)
 
 
-def spread(verb: Callable[..., None], *, reads_urls: bool) -> Callable[..., None]:
+def spread(verb: Callable[..., None], *, reads_urls: bool, has_loaders: bool = False) -> Callable[..., None]:
     """Return a verb as a function that typer makes a command of: with an option for each setting that it is given.
 
-    One that reads what lies behind URLs has ``--patience`` too, and ends with a note on what had to be asked for again.
+    One that reads what lies behind URLs has ``--patience`` too, and ends with a note on what had to be asked for again;
+    one that reads it by loaders has ``--cache``.
     """
     parameters = dict(inspect.signature(verb).parameters)
     given = {
@@ -89,6 +91,10 @@ def spread(verb: Callable[..., None], *, reads_urls: bool) -> Callable[..., None
             values[name] = Given(kind, own, tuple(field.name for field in fields(kind) if field.name in typed))
         if reads_urls:
             be_patient(values.pop("patience"))
+        if has_loaders:
+            from ferdata.cache import use_cache
+
+            use_cache(values.pop("cache"), values.pop("cache_gb"))
         try:
             verb(**values)
         finally:
@@ -105,6 +111,9 @@ def spread(verb: Callable[..., None], *, reads_urls: bool) -> Callable[..., None
     if reads_urls:
         kind = inspect.Parameter.KEYWORD_ONLY
         shown.append(inspect.Parameter("patience", kind, default=PATIENCE_SECONDS, annotation=_Patience))
+    if has_loaders:
+        shown.append(inspect.Parameter("cache", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_Cache))
+        shown.append(inspect.Parameter("cache_gb", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=CacheGb))
     run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in shown}
     return run
@@ -167,6 +176,10 @@ def local_folder(option: str) -> Callable[[str], str]:
         return check_folder(path, option=option)
 
     return checked
+
+
+def _cache_folder(path: str | None) -> str | None:
+    return None if path is None else local_folder("--cache")(path)
 
 
 def _out_folder(path: str | None) -> str | None:
@@ -242,6 +255,22 @@ _Patience = Annotated[
     float,
     typer.Option(
         metavar="SECONDS", help="Wait so long for a service behind a URL that is gone, asking again, before giving up."
+    ),
+]
+_Cache = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR",
+        help="Keep what lies behind a URL in this folder, for later epochs, other processes and other runs.",
+        callback=_cache_folder,
+    ),
+]
+CacheGb = Annotated[
+    float | None,
+    typer.Option(
+        metavar="GB",
+        help="Let the cache folder hold so many gigabytes; what nobody uses goes, least recently used first.",
+        show_default="no limit",
     ),
 ]
 Folder = Annotated[str, typer.Argument(metavar="DIR", help="The folder or URL of a finished data set.")]

@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ferdata import read_index
+from ferdata import fetch, read_index
+from ferdata.cache import usual_cache
 from ferdata.format import CODECS
 from ferdata.ingest.options import DEFAULT_CODEC
 from ferdata.optional import needs
@@ -28,7 +29,7 @@ from ferdata_bench.loaders.process import PACKAGE_ROOT, ContenderError, find_int
 from ferdata_bench.loaders.reference import Reference, make_reference
 from ferdata_bench.loaders.sources import choose_count, prepare_source
 from ferdata_bench.loaders.subject import Subject, sizes_beside, split_to_fit, stored_bytes
-from ferdata_bench.loaders.work import cold_copy, fetch_shards, folder_bytes, read_through, require_room, work_folder
+from ferdata_bench.loaders.work import cold_copy, folder_bytes, read_through, require_room, work_folder
 
 with needs("bench", "bench-loader", "matplotlib"):
     from ferdata_bench.loaders.usage import PeakMemory
@@ -57,7 +58,7 @@ def run_bench(options: BenchOptions, *, say: Say = lambda text: None) -> BenchRe
         result = Bench(local, work, stack, say).run(chosen)
     copied = (
         [f"the shards measured are a copy of {options.shards} on this machine's disk"]
-        if local.shards == work / "given"
+        if options.shards is not None and not Store(options.shards).is_local
         else []
     )
     return replace(result, notes=(*result.notes, *copied))
@@ -70,7 +71,8 @@ def _fetched(options: BenchOptions, work: Path, say: Say) -> BenchOptions:
     store = Store(options.shards)
     if not store.is_local:
         say(f"copying {store} here: what is measured is the copy")
-        return replace(options, shards=fetch_shards(store, work / "given"))
+        cache, most = usual_cache()
+        return replace(options, shards=Path(fetch(store.root, cache or work / "given", cache_gb=most).folder))
     return replace(options, shards=Path(store.root).resolve())
 
 

@@ -11,12 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ferdata.errors import OptionError
-from ferdata.format import INDEX_NAME, read_index
 from ferdata.plan.ceilings import drop_from_cache
-from ferdata.store import Store
 from ferdata_bench.contenders import Entry
 
-__all__ = ["cold_copy", "fetch_shards", "folder_bytes", "read_through", "require_room", "work_folder"]
+__all__ = ["cold_copy", "folder_bytes", "read_through", "require_room", "work_folder"]
 
 CHUNK_BYTES = 8 << 20
 
@@ -51,30 +49,6 @@ def require_room(folder: Path, pixel_bytes: int, entries: Sequence[Entry]) -> No
             f"{folder}: {free / 1e9:.1f} GB free found, expected {needed / 1e9:.1f} GB for {len(entries)} contenders; "
             "name fewer of them, fewer images (count=) or another work folder"
         )
-
-
-def fetch_shards(store: Store, folder: Path) -> Path:
-    """Copy the files of a data set that lies behind a URL to a folder, and return it.
-
-    Raises:
-        OptionError: If the disk can't hold it.
-    """
-    index = read_index(store)
-    sizes = {info.name: info.num_bytes for info in index.shards} | {info.name: info.num_bytes for info in index.files}
-    needed, free = sum(sizes.values()), shutil.disk_usage(folder.parent).free
-    if needed > free:
-        raise OptionError(
-            f"{folder.parent}: {free / 1e9:.1f} GB free found, expected {needed / 1e9:.1f} GB for a copy of {store}; "
-            "make room, or copy a part of it to a folder and name that"
-        )
-    target = Store(folder)
-    target.make_dir()
-    for name, num_bytes in sizes.items():
-        with open(folder / name, "wb") as file:
-            for start in range(0, num_bytes, CHUNK_BYTES):
-                file.write(store.read_range(name, start, min(start + CHUNK_BYTES, num_bytes)))
-    target.write(INDEX_NAME, store.read(INDEX_NAME))
-    return folder
 
 
 @contextmanager

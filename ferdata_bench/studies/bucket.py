@@ -2,7 +2,8 @@
 
 Run ``python -m ferdata_bench.studies.bucket --json bucket.json`` on a quiet machine. Photographs are drawn and sharded,
 a server in a process of its own has them, so far away and so narrow as is asked, and each figure is taken in a
-fresh process, in turns; medians count. The first epoch is timed from before the loader is made to its last batch.
+fresh process, in turns; medians count. The first epoch is timed from before the loader is made to its last batch; later
+ones, with a cache and of a local folder, are the mean of two of one loader.
 """
 
 import argparse
@@ -66,12 +67,13 @@ class Timing:
     """One figure.
 
     Attributes:
-        way: ``whole shards``, ``first epoch`` or ``local folder``.
+        way: ``whole shards``, ``first epoch``, ``local folder``, ``later, cached`` or ``later, local``.
         latency_ms: The round trip; 0 for a local folder.
         workers: Workers, or connections for whole shards.
         images_per_second: Median of the rounds.
         first_batch_seconds: Median time from before the loader is made to its first batch; None for whole shards.
-        share: Images per second over those of whole shards at this latency; None where that has no meaning.
+        share: Images per second over those of whole shards at this latency, or of later epochs of a local folder; None
+            where that has no meaning.
     """
 
     way: str
@@ -95,6 +97,13 @@ def measure_bucket(options: BucketOptions, tell: Callable[[str], None] = print) 
                 timings += _at(f"{server.url}/set", latency, options)
                 for timing in timings[-1 - len(options.workers) :]:
                     tell(_line(timing))
+                if latency == options.latencies_ms[-1]:
+                    for workers in options.workers:
+                        cached = _median("later, cached", f"{server.url}/set", latency, workers, options)
+                        local = _median("later, local", folder / "set", 0, workers, options)
+                        timings += [local, _shared(cached, local)]
+                        tell(_line(timings[-2]))
+                        tell(_line(timings[-1]))
         timings += [_median("local folder", folder / "set", 0, workers, options) for workers in options.workers]
         for timing in timings[-len(options.workers) :]:
             tell(_line(timing))
@@ -137,6 +146,8 @@ def time_one(way: str, where: str, workers: int) -> dict[str, float | None]:
             for _ in pool.map(lambda info: len(store.read(info.name)), index.shards):
                 pass
         return {"images_per_second": index.num_samples() / (time.perf_counter() - begun), "first_batch_seconds": None}
+    if way.startswith("later"):
+        return {"images_per_second": _later_epochs(where, workers), "first_batch_seconds": None}
     begun, images, first = time.perf_counter(), 0, 0.0
     with Loader(where, batch_size=BATCH_SIZE, num_workers=workers, drop_last=False) as loader:
         for batch in loader:
@@ -146,11 +157,22 @@ def time_one(way: str, where: str, workers: int) -> dict[str, float | None]:
     return {"images_per_second": images / seconds, "first_batch_seconds": first}
 
 
+def _later_epochs(where: str, workers: int, *, epochs: int = 2) -> float:
+    """Return images/s of epochs after the first; what is behind a URL is kept in a cache that was empty before it."""
+    options: Any = {"batch_size": BATCH_SIZE, "num_workers": workers, "drop_last": False}
+    with tempfile.TemporaryDirectory(prefix="ferdata-cache-") as cache, Loader(where, cache=cache, **options) as loader:
+        for _ in loader:
+            pass
+        begun = time.perf_counter()
+        images = sum(len(batch.labels) for _ in range(epochs) for batch in loader)
+        return images / (time.perf_counter() - begun)
+
+
 def _line(timing: Timing) -> str:
     who = f"{timing.workers} {'connections' if timing.way == 'whole shards' else 'workers'}"
     text = f"{timing.way:13} {timing.latency_ms:4} ms  {who:15} {timing.images_per_second:9,.0f} images/s"
     if timing.share is not None:
-        text += f"  {timing.share:.2f} of whole shards"
+        text += f"  {timing.share:.2f} of {'a local folder' if timing.way == 'later, cached' else 'whole shards'}"
     if timing.first_batch_seconds is not None:
         text += f"  first batch {timing.first_batch_seconds:.2f} s"
         if timing.latency_ms:

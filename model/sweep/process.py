@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
+from ferdata.cache import use_cache, usual_cache
 from ferdata.errors import FerdataError, IngestError
 from ferdata.lock import hold_lock
 from ferdata.parallel import usable_cores
@@ -104,7 +105,7 @@ class RunProcess:
         threads = max(1, usable_cores() // share)
         context = _context()
         end, self._asked = context.Pipe(duplex=False)
-        arguments = (options.to_json(), str(self._log), threads, usual_patience().seconds, end)
+        arguments = (options.to_json(), str(self._log), threads, usual_patience().seconds, usual_cache(), end)
         self._process = context.Process(target=_train, args=arguments, name=trial.name)
         self._process.start()
         end.close()
@@ -142,7 +143,9 @@ def _context() -> Any:
     return context
 
 
-def _train(settings: dict[str, Any], log: str, threads: int, patience: float, end: Connection) -> None:
+def _train(
+    settings: dict[str, Any], log: str, threads: int, patience: float, cache: tuple[Any, float | None], end: Connection
+) -> None:
     """Train, and say into the log how it went; the end of the pipe asks the run to stop."""
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C reaches the sweep alone, which stops its runs in order
@@ -155,6 +158,7 @@ def _train(settings: dict[str, Any], log: str, threads: int, patience: float, en
 
     torch.set_num_threads(threads)
     be_patient(patience)
+    use_cache(*cache)
     threading.Thread(target=_stop_at_end, args=(end,), daemon=True).start()
     try:
         with _alone(Path(log).parent):

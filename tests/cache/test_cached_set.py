@@ -260,6 +260,8 @@ def test_a_limit_is_a_number_above_zero(tmp_path: Path) -> None:
     assert cache_options(tmp_path, 1.5) == (tmp_path, 1_500_000_000)
     with pytest.raises(OptionError, match="cache_gb: 0 found"):
         cache_options(tmp_path, 0)
+    with pytest.raises(OptionError, match="cache_gb: 3 found without a cache"):
+        use_cache(None, 3)
 
 
 def test_what_a_process_is_told_is_for_those_who_are_told_nothing(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from make_dataset import expected_pixels, make_dataset
 from webserver import WebServer, serve
 
-from ferdata.cache import PARTIAL
+from ferdata.cache import PARTIAL, use_cache
 from ferdata.errors import StoreError
 from ferdata.stream import Loader, ShardBatches, ShardDataset
 
@@ -192,6 +192,21 @@ def test_a_server_without_ranges_sends_each_shard_once(tmp_path: Path, origin: P
         epoch(loader)
     assert not web.of_shards()
     assert asked == {f"/raw/train-{number:06d}.tar": 1 for number in range(5)}
+
+
+def test_loaders_keep_what_they_read_where_their_process_was_told(tmp_path: Path, web: WebServer) -> None:
+    """A verb has one --cache and many loaders."""
+    asked = options(tmp_path)
+    del asked["cache"]
+    try:
+        use_cache(tmp_path)
+        for _ in range(2):
+            web.asked.clear()
+            with Loader(f"{web.url}/zstd", num_workers=0, **asked) as loader:
+                epoch(loader)
+    finally:
+        use_cache(None)
+    assert not web.of_shards()
 
 
 def test_a_cache_that_is_no_folder_is_named(tmp_path: Path, web: WebServer) -> None:
