@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ferdata.parallel.bounded import ResultT, TaskT, results_in_order
 from ferdata.parallel.cores import check_workers, usable_cores
-from ferdata.remote import usual_patience
+from ferdata.remote import Patience, usual_patience
 
 __all__ = ["Progress", "iterate_in_threads", "map_in_threads"]
 
@@ -20,7 +20,12 @@ _TASKS_PER_THREAD = 8
 
 
 def map_in_threads(
-    function: Callable[[TaskT], ResultT], tasks: Sequence[TaskT], *, num_workers: int | None, progress: Progress | None
+    function: Callable[[TaskT], ResultT],
+    tasks: Sequence[TaskT],
+    *,
+    num_workers: int | None,
+    progress: Progress | None,
+    patience: Patience | None = None,
 ) -> list[ResultT]:
     """Return ``function(task)`` for every task; the first error ends the rest that has not begun.
 
@@ -29,10 +34,11 @@ def map_in_threads(
         tasks: What to do.
         num_workers: Threads, at least 1; one per core where None.
         progress: Called in this thread, after every task in order.
+        patience: What tasks read with behind URLs, if not with what is usual: Ctrl-C ends what they wait for.
     """
     check_workers(num_workers)
     results: list[ResultT] = []
-    for result in iterate_in_threads(function, tasks, num_threads=num_workers or usable_cores()):
+    for result in iterate_in_threads(function, tasks, num_threads=num_workers or usable_cores(), patience=patience):
         results.append(result)
         if progress is not None:
             progress(len(results), len(tasks))
@@ -40,7 +46,11 @@ def map_in_threads(
 
 
 def iterate_in_threads(
-    function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], *, num_threads: int
+    function: Callable[[TaskT], ResultT],
+    tasks: Iterable[TaskT],
+    *,
+    num_threads: int,
+    patience: Patience | None = None,
 ) -> Iterator[ResultT]:
     """Yield ``function(task)`` for every task, in order, with a few tasks per thread in flight.
 
@@ -50,7 +60,7 @@ def iterate_in_threads(
         try:
             yield from results_in_order(pool, function, tasks, max_in_flight=_TASKS_PER_THREAD * num_threads)
         except KeyboardInterrupt:
-            usual_patience().interrupt()
+            (patience or usual_patience()).interrupt()
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -15,11 +15,14 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ferdata.errors import OptionError, StateError, WorkerError
+from ferdata.format.table import BodyTable
 from ferdata.mixing import Roots
+from ferdata.stream.fetch.far_reader import FarReader
+from ferdata.stream.fetch.memory import piece_memory
 from ferdata.stream.memory.handoff import WorkerSlots, forget_ended
 from ferdata.stream.options import StreamOptions, passing_on
 from ferdata.stream.order.ranks import find_rank
-from ferdata.stream.order.windows import Checked, due, sort_samples
+from ferdata.stream.order.windows import Checked, Window, due, own_windows, sort_samples
 from ferdata.stream.source import BatchSource
 from ferdata.stream.state import Position
 from ferdata.stream.workers.worker import ShardPool
@@ -50,6 +53,7 @@ class ShardBatches(IterableDataset[Any]):
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # persistent workers see it too
         self._process = -1
         self._slots: WorkerSlots | None = None
+        self._tables: dict[int, BodyTable] = {}
         weakref.finalize(self, forget_ended).atexit = False
 
     def __repr__(self) -> str:
@@ -59,7 +63,7 @@ class ShardBatches(IterableDataset[Any]):
     def __getstate__(self) -> dict[str, Any]:
         # Workers that are spawned or sent elsewhere cannot ask torch.distributed.
         self._source.given_rank = find_rank(*self._source.given_rank, early=True)
-        return {**self.__dict__, "_process": -1, "_pool": None, "_checked": None, "_slots": None}
+        return {**self.__dict__, "_process": -1, "_pool": None, "_checked": None, "_slots": None, "_tables": {}}
 
     def __len__(self) -> int:
         self._source.join_ranks(early=True)
@@ -97,10 +101,18 @@ class ShardBatches(IterableDataset[Any]):
             with contextlib.suppress(WorkerError):  # without room for it, torch's own way will do
                 self._slots = WorkerSlots(self._source.order.batch_size * self._source.index.spec.num_bytes)
         worker, num_workers = (0, 1) if info is None else (info.id, info.num_workers)
-        return _Iteration(self._source, self._read, self.epoch, worker, num_workers)
+        far = None if self._source.opened.is_local else self._far_reader(num_workers)
+        return _Iteration(self._source, self._read, self.epoch, worker, num_workers, far)
 
-    def _read(self, samples: np.ndarray, epoch: int) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Return the images and the other fields of samples, int64 ``[n]``; -1 is padding."""
+    def _far_reader(self, num_workers: int) -> FarReader:
+        """Return what reads what lies behind a URL, a worker's part of each window ahead."""
+        memory = piece_memory(self._source.opened, self._source.order.window_samples // num_workers)
+        return FarReader(self._source.opened, memory, self._tables)
+
+    def _read(
+        self, samples: np.ndarray, epoch: int, window: Window | None, far: FarReader | None
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Return the images and the other fields of samples, int64 ``[n]``, of a window; -1 is padding."""
         source = self._source
         shape = (len(samples), *source.index.spec.shape)
         images = None if self._slots is None else self._slots.take(shape)
@@ -109,7 +121,14 @@ class ShardBatches(IterableDataset[Any]):
         pixels = images.numpy().reshape(len(samples), -1)
         pixels[samples < 0] = 0
         ordered, rows = sort_samples(samples)
-        self._pool.read_rows(ordered, pixels, rows, verify=due(ordered, self._checked.needs(samples, epoch)))
+        verify = self._checked.needs(samples, epoch)
+        parts = [(False, 0, len(ordered))] if far is None else far.parts(ordered)
+        for is_fetched, begin, end in parts:
+            some, places = ordered[begin:end], rows[begin:end]
+            if is_fetched and far is not None and window is not None:
+                far.read_rows(window, some, pixels, places, verify=verify)
+            else:
+                self._pool.read_rows(some, pixels, places, verify=due(some, verify))
         self._checked.note(samples)
         return images, source.table.values(source.fields, samples, self._pool.read_records)
 
@@ -120,25 +139,46 @@ class _Iteration(Iterator[Any]):
     def __init__(
         self,
         source: BatchSource,
-        read: Callable[[np.ndarray, int], tuple[torch.Tensor, dict[str, Any]]],
+        read: Callable[[np.ndarray, int, Window | None, FarReader | None], tuple[torch.Tensor, dict[str, Any]]],
         epoch: int,
         worker: int,
         num_workers: int,
+        far: FarReader | None,
     ) -> None:
-        self._source, self._read = source, read
+        self._source, self._read, self._far = source, read, far
+        if far is not None:
+            weakref.finalize(self, far.close)
         self._worker, self._num_workers = worker, num_workers
         self._begin(epoch, worker)
 
     def _begin(self, epoch: int, number: int) -> None:
         self._epoch, self._number = epoch, number
         self._samples = self._source.partition.samples(epoch)
+        order = self._source.order
+        windows = own_windows(
+            self._samples,
+            batch_size=order.batch_size,
+            window_samples=order.window_samples,
+            first_batch=number,
+            step=self._num_workers,
+            epoch=epoch,
+        )
+        self._windows = iter(()) if self._far is None else self._far.begin(windows, epoch)
+        self._window: Window | None = None
+        self._left = 0
 
     def __next__(self) -> Any:
         batch_size = self._source.order.batch_size
         samples = self._samples[self._number * batch_size : (self._number + 1) * batch_size]
         if not len(samples):
+            if self._far is not None:
+                self._far.finish()
             raise StopIteration
-        images, values = self._read(samples, self._epoch)
+        if not self._left:
+            self._window = next(self._windows, None)
+            self._left = 0 if self._window is None else self._window.num_batches
+        self._left -= self._window is not None
+        images, values = self._read(samples, self._epoch, self._window, self._far)
         images = self._source.transformed(images, epoch=self._epoch, number=self._number)
         self._number += self._num_workers
         return self._source.batch(images, values)

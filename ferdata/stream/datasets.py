@@ -192,6 +192,9 @@ class IterableShardDataset(IterableDataset[Any]):
         world_size: Number of ranks.
         resize: As for :class:`ferdata.Loader`.
         classes: Likewise.
+        patience: Likewise.
+        cache: Likewise.
+        cache_gb: Likewise.
 
     Example:
         >>> dataset = ferdata.IterableShardDataset("shards/affectnet", seed=1)

@@ -15,10 +15,8 @@ import torch
 from ferdata.errors import ShardCorruptError
 from ferdata.format.codecs.codec import image_shape
 from ferdata.stream.device.transfer import Delivery, DeviceMover, PinnedRing
-from ferdata.stream.fetch.arena import PieceArena
-from ferdata.stream.fetch.fetcher import WINDOWS_AHEAD, Fetcher
-from ferdata.stream.fetch.kept import PieceCache
-from ferdata.stream.fetch.pieces import PieceMemory
+from ferdata.stream.fetch.fetcher import Fetcher
+from ferdata.stream.fetch.memory import piece_memory
 from ferdata.stream.memory.payloads import PayloadRing
 from ferdata.stream.memory.resident import ResidentSplit
 from ferdata.stream.memory.ring import HELD_BATCHES, Ring
@@ -63,13 +61,6 @@ def choose_sizes(window_batches: int, *, batch_size: int, row_bytes: int, num_wo
     portion = ahead // PORTIONS_AHEAD
     jobs = JOBS_PER_WORKER * max(1, num_workers)
     return Sizes(ahead, portion, min(portion * batch_size, max(1, ahead * batch_size // jobs)))
-
-
-def piece_memory(source: BatchSource, *, between_processes: bool) -> PieceMemory:
-    """Return memory for the pieces of so many windows as are fetched."""
-    window_bytes = source.order.window_samples * source.opened.stored_bytes
-    arena = PieceArena(WINDOWS_AHEAD * window_bytes, between_processes=between_processes)
-    return PieceCache(source.opened, arena) if any(one.place for one in source.opened.sets) else arena
 
 
 class Pipeline:
@@ -123,7 +114,9 @@ class Pipeline:
         )
         self._fetcher: Fetcher | None = None
         if resident is None and not source.opened.is_local:
-            self._fetcher = Fetcher(source.opened, piece_memory(source, between_processes=is_shared))
+            self._fetcher = Fetcher(
+                source.opened, piece_memory(source.opened, order.window_samples, between_processes=is_shared)
+            )
         plan = SharedPlan(
             region_samples=sizes.portion * order.batch_size,
             num_regions=4 * PORTIONS_AHEAD,  # those that end a window are short

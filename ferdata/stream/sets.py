@@ -29,6 +29,7 @@ from ferdata.format import (
     ShardTable,
     read_index,
 )
+from ferdata.format.container import ShardFile
 from ferdata.labels import map_ids, union_classes
 from ferdata.mixing import Roots, set_names
 from ferdata.remote import Patience, usual_patience
@@ -234,12 +235,14 @@ class ShardOpener:
         """Return a decoder for each set, for all shards that one thread reads."""
         return [one.index.codec.decoder(one.index.spec) for one in self._opened.sets]
 
-    def open(self, number: int, decoders: Sequence[BodyDecoder | None] | None = None) -> ShardReader:
-        """Return the reader of a shard, whose rows are those of a batch."""
+    def open(
+        self, number: int, decoders: Sequence[BodyDecoder | None] | None = None, file: ShardFile | None = None
+    ) -> ShardReader:
+        """Return the reader of a shard, whose rows are those of a batch; ``file`` as for :class:`ShardReader`."""
         each, info = self._opened.shard(number)
         index, decode = self._opened.sets[each].index, None if decoders is None else decoders[each]
         cached = self._opened.cached_shard(number)
-        file = None if cached is None else CachedFile(*cached)
+        file = CachedFile(*cached) if cached is not None and file is None else file
         if index.spec == self._opened.index.spec:
             return ShardReader(self._stores[each], info, index, file=file, decode=decode)
         return FittedReader(self._stores[each], info, index, spec=self._opened.index.spec, file=file, decode=decode)

@@ -22,13 +22,13 @@ from ferdata.stream.fetch.threads import RequestThreads
 from ferdata.stream.order.windows import ShardMap, Window
 from ferdata.stream.sets import OpenSplit
 
-__all__ = ["CONNECTIONS", "WINDOWS_AHEAD", "Fetcher"]
+__all__ = ["CONNECTIONS", "HOW", "WINDOWS_AHEAD", "Fetcher"]
 
 CONNECTIONS = 16
 """Requests in flight, whatever the number of workers."""
 WINDOWS_AHEAD = 2
 """Windows that are fetched: what is being read, and the next."""
-_HOW: tuple[dict[str, bool], ...] = ({}, {"is_fresh": True}, {"is_new": True})
+HOW: tuple[dict[str, bool], ...] = ({}, {"is_fresh": True}, {"is_new": True})
 """How a piece is fetched, and how again when its bytes are damaged."""
 _MOST_TABLE_SAMPLES = 1 << 20
 """Tables are kept for about so many samples: 28 MB."""
@@ -42,18 +42,26 @@ class Fetcher:
         opened: The split; sets that are local are left alone.
         memory: Where pieces go.
         connections: Requests in flight.
+        tables: Those of shards that are known, which grow; None for the fetcher's own.
 
     Attributes:
         wake: Called by other threads when something has come, or has failed.
     """
 
-    def __init__(self, opened: OpenSplit, memory: PieceMemory, *, connections: int = CONNECTIONS) -> None:
+    def __init__(
+        self,
+        opened: OpenSplit,
+        memory: PieceMemory,
+        *,
+        connections: int = CONNECTIONS,
+        tables: dict[int, BodyTable] | None = None,
+    ) -> None:
         self.memory = memory
         self.wake: Callable[[], None] = lambda: None
         self._opened, self._connections = opened, connections
         self._stores = [one.store for one in opened.sets]
         self._map = ShardMap(opened.shard_sizes)
-        self._tables: dict[int, BodyTable] = {}
+        self._tables: dict[int, BodyTable] = {} if tables is None else tables
         self._asked: dict[int, list[Part]] = {}
         self._windows: dict[tuple[int, int], dict[int, Part]] = {}
         self._ahead: deque[Window] = deque()
@@ -84,7 +92,6 @@ class Fetcher:
     def close(self) -> None:
         """Drop everything and let go of the memory."""
         self.finish()
-        self._tables.clear()
         self.memory.close()
 
     def follow(self, windows: Iterator[Window]) -> Iterator[Window]:
@@ -158,7 +165,7 @@ class Fetcher:
         with self._threads.changed:
             for one, _, tries in located.uses:
                 if one.tries == tries and one.is_there:  # else somebody else has found out
-                    if tries >= len(_HOW):
+                    if tries >= len(HOW):
                         raise ShardCorruptError(f"{error}{refetched(is_same=self._sees(one) == 1)}") from error
                     self._sees(one)
                     one.is_there = False
@@ -275,14 +282,14 @@ class Fetcher:
         where = self._stores[number].path(info.name)
         try:
             seen = set()
-            for tries in range(len(_HOW)):
+            for tries in range(len(HOW)):
                 self._fill(place, tries=tries)
                 end = self.memory.sources().array(place.source)[place.offset : place.offset + piece.num_bytes]
                 try:
                     return parse_table(end, info, index, where=where)
                 except ShardCorruptError as error:
                     seen.add(xxhash.xxh64_digest(end.data))
-                    if tries == len(_HOW) - 1:
+                    if tries == len(HOW) - 1:
                         raise ShardCorruptError(f"{error}{refetched(is_same=len(seen) == 1)}") from error
             raise AssertionError
         finally:
@@ -301,7 +308,7 @@ class Fetcher:
         store = self._stores[number]
 
         def fetch(start: int, stop: int, room: memoryview | None = None) -> bytes:
-            return fetch_range(store, info.name, start, stop, room, **_HOW[tries])
+            return fetch_range(store, info.name, start, stop, room, **HOW[tries])
 
         self.memory.fill(place, fetch, is_damaged=tries > 0)
 

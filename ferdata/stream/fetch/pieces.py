@@ -15,7 +15,9 @@ __all__ = ["GAP_BYTES", "PIECE_BYTES", "Fetch", "Piece", "PieceMemory", "PieceSo
 PIECE_BYTES = 16 << 20
 """A piece is no larger, unless a single sample is."""
 GAP_BYTES = 256 << 10
-"""What is not needed between two samples is fetched with them up to this size: less than a further request costs."""
+HEAD_BYTES = 16 << 10
+"""What is not needed between two samples is fetched with them, if it is not larger than the first of them, nor than the
+one, unless it is smaller than the other, as what stands in front of each sample is."""
 
 
 class Fetch(Protocol):
@@ -125,7 +127,8 @@ def cut_pieces(shard: int, starts: np.ndarray, stops: np.ndarray) -> Iterator[tu
         starts: int64 ``[n]`` ascending, where the bytes of samples begin; the same sample may come several times.
         stops: int64 ``[n]``, where they end.
     """
-    apart = starts[1:] - stops[:-1] > GAP_BYTES
+    most_gaps = np.clip((stops - starts)[:-1], HEAD_BYTES, GAP_BYTES)
+    apart = starts[1:] - stops[:-1] > most_gaps
     ends = np.append(np.flatnonzero(apart) + 1, len(starts)).tolist()
     first = 0
     for end in ends:

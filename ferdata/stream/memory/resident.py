@@ -8,17 +8,22 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 
 from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format import CODECS, Codec, DatasetIndex, ShardReader
 from ferdata.format.held import BodyReader, HeldBodies, held_codec
-from ferdata.parallel import available_memory, map_in_threads
+from ferdata.parallel import Progress, available_memory, map_in_threads
+from ferdata.stream.fetch.fetcher import CONNECTIONS
+from ferdata.stream.fetch.shards import SHARDS_AT_ONCE, FetchedShards
 from ferdata.stream.order.windows import ShardMap
 from ferdata.stream.sets import OpenSplit, ShardOpener
 
 __all__ = ["ResidentReader", "ResidentSplit", "SplitReader", "check_room", "resident_bytes"]
+
+T = TypeVar("T")
 
 Part = tuple[int, slice, np.ndarray]
 """A shard, which numbers its samples are, and their positions in it."""
@@ -47,6 +52,7 @@ class SplitReader:
     def __init__(self, opened: OpenSplit, indices: np.ndarray | None, *, is_shown: bool) -> None:
         self.index, self.codec = opened.index, _held_codec(opened)
         self._opened, self._opener, self.indices, self._is_shown = opened, ShardOpener(opened), indices, is_shown
+        self._fetched = FetchedShards(opened)
         wanted = np.arange(opened.num_samples) if indices is None else indices
         self.count = len(wanted)
         self._parts = list(ShardMap(opened.shard_sizes).by_shard(wanted))
@@ -67,13 +73,14 @@ class SplitReader:
         """
 
         def sizes_of(part: Part) -> np.ndarray:
-            with self._open(part) as reader:
-                return size(reader, part[2])
+            found: list[np.ndarray] = []
+            self._use(part, lambda reader: found.append(size(reader, part[2])), is_table=True)
+            return found[-1]
 
         if self.codec.is_copy:
             sizes = np.full(self.count, self.index.spec.num_bytes, np.int64)
         else:
-            sizes = np.concatenate(map_in_threads(sizes_of, self._parts, num_workers=None, progress=None))
+            sizes = np.concatenate(self._map(sizes_of, CONNECTIONS, None))
         check_room(int(sizes.sum()), free, index=self.index, codec=self.codec, where=self._opened.where)
         return sizes
 
@@ -81,14 +88,25 @@ class SplitReader:
         """Have ``fill`` read every shard: given its reader, which numbers its samples are, and their positions."""
 
         def fill_from(part: Part) -> None:
-            with self._open(part) as reader:
-                fill(reader, part[1], part[2])
+            self._use(part, lambda reader: fill(reader, part[1], part[2]))
 
         with _bar(is_shown=self._is_shown) as progress:
-            map_in_threads(fill_from, self._parts, num_workers=None, progress=progress)
+            self._map(fill_from, SHARDS_AT_ONCE, progress)
 
-    def _open(self, part: Part) -> ShardReader:
-        return self._opener.open(part[0])
+    def _map(self, do: Callable[[Part], T], at_once: int, progress: Progress | None) -> list[T]:
+        """Do something with every shard, so many at a time where they are fetched."""
+        workers = None if self._opened.is_local else at_once
+        patience = self._opened.patience
+        return map_in_threads(do, self._parts, num_workers=workers, progress=progress, patience=patience)
+
+    def _use(self, part: Part, use: Callable[[ShardReader], None], *, is_table: bool = False) -> None:
+        """Have the reader of a shard used, with nothing but its table or with all that is wanted of it."""
+        one = self._opened.sets[self._opened.shard(part[0])[0]]
+        if one.store.is_local or one.place is not None:  # its file fetches what is not in the cache yet
+            with self._opener.open(part[0]) as reader:
+                use(reader)
+        else:
+            self._fetched.read(part[0], None if is_table else part[2], use)
 
 
 def _held_codec(opened: OpenSplit) -> Codec:

@@ -23,6 +23,7 @@ __all__ = [
     "cut_portions",
     "cut_windows",
     "due",
+    "own_windows",
     "sort_samples",
 ]
 
@@ -145,6 +146,21 @@ def cut_windows(
             first_batch=start // batch_size, samples=samples, num_batches=-(-len(samples) // batch_size), epoch=epoch
         )
         start = stop
+
+
+def own_windows(
+    sequence: Order, *, batch_size: int, window_samples: int, first_batch: int, step: int, epoch: int
+) -> Iterator[Window]:
+    """Yield what each window has of every ``step``-th batch from ``first_batch`` on, unless it has nothing."""
+    total = len(sequence)
+    for start in range(0, total, window_samples):
+        stop = min(total, start + window_samples)
+        first, end = start // batch_size, -(-stop // batch_size)
+        numbers = [n for n in range(first, end) if n >= first_batch and (n - first_batch) % step == 0]
+        if numbers:
+            parts = [sequence[n * batch_size : min(stop, (n + 1) * batch_size)] for n in numbers]
+            samples = np.concatenate(parts)
+            yield Window(first_batch=numbers[0], samples=samples, num_batches=len(numbers), epoch=epoch)
 
 
 def cut_portions(window: Window, *, batch_size: int, batches: int) -> Iterator[Portion]:

@@ -69,7 +69,7 @@ class Channel:
         with self._waking:  # once it is closed, the end's number may be another file's
             end = self._ends.get("wakes_in")
             if end is not None:
-                with contextlib.suppress(BlockingIOError):
+                with contextlib.suppress(BlockingIOError, BrokenPipeError):
                     os.write(end, b"!")
 
     # The parent's side.
