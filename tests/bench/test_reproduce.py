@@ -72,7 +72,8 @@ def test_all_toy_commands_run(tmp_path: Path) -> None:
 
     assert [*record] == [*RECORD] and (tmp_path / "factors.png").exists()
     for words in page_commands(TEXT, toy=True):
-        out = tmp_path / words[words.index("--out") + 1] if "--out" in words else tmp_path / "toy"
+        option = next((each for each in ("--out", "--json") if each in words), None)
+        out = tmp_path / (words[words.index(option) + 1] if option else "toy")
         assert any(out.iterdir()) if out.is_dir() else out.exists()
     assert set(files(TEXT)) <= {path.name for path in tmp_path.iterdir()}
     before = (tmp_path / "toy" / "ensemble" / "evaluation.html").stat().st_mtime_ns
