@@ -16,8 +16,8 @@ from ferdata.training import train
 from ferdata.training.prediction.frames import Video, writing
 from ferdata.training.prediction.tracks import Tracker, smooth
 
-CLASSES = {"Happy": 1, "Sad": 2, "Surprise": 3, "Anger": 6}
-TIMELINE = ("Happy", "Surprise", "Anger", "Sad")
+CLASSES = {"Happy": 1, "Surprise": 3, "Anger": 6}
+TIMELINE = ("Happy", "Surprise", "Anger")
 SIZE, FPS, EACH = (321, 240), 10, 8
 ALL = ("Neutral", "Happy", "Sad", "Surprise", "Fear", "Disgust", "Anger", "Contempt")
 
@@ -47,7 +47,7 @@ def write_film(path: Path, labels: Sequence[int], seed: int) -> list[FilmFrame]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that has seen a few hundred drawn faces, and knows most of them."""
-    return train_on(tmp_path_factory.mktemp("run"), CLASSES, each=300, epochs=8)
+    return train_on(tmp_path_factory.mktemp("run"), CLASSES, each=200, epochs=8)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_the_timeline_of_a_drawn_video_is_recovered(
     )
 
     rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
-    assert len(rows) >= 0.95 * 32 and {row["track"] for row in rows} == {"0"}
+    assert len(rows) >= 0.95 * 24 and {row["track"] for row in rows} == {"0"}
     assert np.mean([row["label"] == TIMELINE[int(row["frame"]) // EACH] for row in rows]) >= 0.8
     for row in rows:
         wanted = frames[int(row["frame"])]
@@ -80,11 +80,11 @@ def test_the_timeline_of_a_drawn_video_is_recovered(
         x, _, width, _ = wanted.box
         assert float(row["x"]) + float(row["width"]) / 2 == pytest.approx(x + width / 2, abs=12)
         assert sum(float(row[name]) for name in CLASSES) == pytest.approx(1, abs=1e-5)
-    assert printed.startswith("32 frames at ") and f"wrote {tmp_path / 't.png'}" in printed.replace("\n", " ")
-    assert json.loads((tmp_path / "t.json").read_text())["num_frames"] == 32
+    assert printed.startswith("24 frames at ") and f"wrote {tmp_path / 't.png'}" in printed.replace("\n", " ")
+    assert json.loads((tmp_path / "t.json").read_text())["num_frames"] == 24
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.csv", "t.json", "t.mp4", "t.png"]
     drawn = list(Video(str(tmp_path / "t.mp4")))
-    assert [round(frame.seconds, 2) for frame in drawn] == [number / FPS for number in range(32)]
+    assert [round(frame.seconds, 2) for frame in drawn] == [number / FPS for number in range(24)]
     assert drawn[0].image.size == (320, 240)
     plain = frames[5].image.crop((0, 0, 320, 240))
     changed = np.abs(np.asarray(drawn[5].image, int) - np.asarray(plain, int)).max(2) > 60
@@ -120,7 +120,7 @@ def test_frames_may_be_taken_whole(run: Path, clip: Path) -> None:
     timeline = ferdata.predict_video(options)
 
     wanted = ferdata.load_run(run).predict(frame.image for frame in Video(str(clip)))
-    assert [moment.frame for moment in timeline.moments] == list(range(32))
+    assert [moment.frame for moment in timeline.moments] == list(range(24))
     for moment, one in zip(timeline.moments, wanted, strict=True):
         assert moment.prediction.probabilities == pytest.approx(one.probabilities, abs=1e-5)
         assert (moment.track, moment.face) == (0, None)
@@ -141,13 +141,13 @@ def test_what_is_no_video_is_refused(run: Path, clip: Path, tmp_path: Path) -> N
 def test_a_damaged_video_is_told_as_far_as_it_goes(run: Path, clip: Path, tmp_path: Path) -> None:
     """And a note says how far that is: a timeline that merely ends looks like a short film."""
     data = bytearray(clip.read_bytes())
-    data[len(data) * 4 // 10 : len(data) * 6 // 10] = bytes(len(data) * 6 // 10 - len(data) * 4 // 10)
+    data[len(data) * 6 // 10 : len(data) * 8 // 10] = bytes(len(data) * 8 // 10 - len(data) * 6 // 10)
     (tmp_path / "hurt.mp4").write_bytes(data)
 
     timeline = ferdata.predict_video(ferdata.PredictOptions(runs=[run], source=tmp_path / "hurt.mp4", device="cpu"))
 
-    assert 0 < timeline.num_frames < 32 and len(timeline.moments) == timeline.num_frames
-    assert timeline.notes[0].startswith(f"Only the first {timeline.num_frames} of 32 frames can be read: ")
+    assert 0 < timeline.num_frames < 24 and len(timeline.moments) == timeline.num_frames
+    assert timeline.notes[0].startswith(f"Only the first {timeline.num_frames} of 24 frames can be read: ")
 
 
 def test_a_face_keeps_its_number_while_it_is_followed() -> None:
