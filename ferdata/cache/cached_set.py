@@ -37,7 +37,6 @@ class CachedSet(KeptFiles):
         index: Its index.
         claims: Claims in its folder; None if nothing may be written there.
         room: The room there is for it; None likewise.
-        alone: What keeps other processes out, where there are no claims between processes.
     """
 
     def __init__(
@@ -47,9 +46,8 @@ class CachedSet(KeptFiles):
         index: DatasetIndex,
         claims: Claims | None,
         room: Room | None,
-        alone: contextlib.ExitStack | None = None,
     ) -> None:
-        super().__init__(folder, origin, index, claims, alone)
+        super().__init__(folder, origin, index, claims)
         self._room = room
         self._found: set[int] = set()
         self._refused_until = 0.0

@@ -5,11 +5,15 @@ empty file of their own: closing any descriptor of a file ends all of a process'
 that one, and one object per file and process keeps it open. Those locks know no threads; a list does.
 """
 
+import atexit
 import contextlib
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+
+from ferdata.lock import hold_lock
+from ferdata.store import Store
 
 try:
     import fcntl
@@ -76,6 +80,7 @@ class Claims:
     def forget(self) -> None:
         """Begin without claims."""
         self._mutex = threading.Lock()
+        self._alone: contextlib.ExitStack | None = None
         self._held: list[tuple[int, int]] = []
         self._shared: list[tuple[int, int]] = []
 
@@ -84,6 +89,18 @@ class Claims:
         with contextlib.suppress(OSError):
             return os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
         return False
+
+    def keep_others_out(self) -> None:
+        """Hold the lock of the file's folder until the process ends, if other processes know nothing of claims.
+
+        Raises:
+            IngestError: If another process holds it.
+        """
+        if not self.between_processes and self._alone is None:
+            alone = contextlib.ExitStack()
+            alone.enter_context(hold_lock(Store(os.path.dirname(self._path))))
+            atexit.register(alone.close)
+            self._alone = alone
 
     def touch(self) -> None:
         """Note when the file was used last, as its time."""

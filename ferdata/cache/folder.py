@@ -7,7 +7,6 @@ the set is still the same.
 import os
 import re
 import warnings
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 from ferdata.cache.cached_set import CachedSet
@@ -15,7 +14,6 @@ from ferdata.cache.claims import open_claims
 from ferdata.cache.room import CLAIMS_NAME, PARTIAL, Room
 from ferdata.errors import IngestError, OptionError, StoreError
 from ferdata.format import INDEX_NAME, DatasetIndex, parse_index, read_index_text
-from ferdata.lock import hold_lock
 from ferdata.place import expand
 from ferdata.store import Store, StrPath
 
@@ -130,10 +128,8 @@ def _opened(place: CachePlace, origin: Store, index: DatasetIndex) -> CachedSet:
     try:
         claims = open_claims(os.path.join(place.folder, CLAIMS_NAME))
         common = open_claims(os.path.join(place.cache, CLAIMS_NAME))
-        alone = ExitStack()
-        if not claims.between_processes:
-            alone.enter_context(hold_lock(Store(place.folder)))
-        return CachedSet(place.folder, origin, index, claims, Room(place.cache, common, place.max_bytes), alone)
+        claims.keep_others_out()
+        return CachedSet(place.folder, origin, index, claims, Room(place.cache, common, place.max_bytes))
     except OSError as error:
         obstacle = error.strerror
     except IngestError:

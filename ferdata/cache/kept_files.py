@@ -54,7 +54,6 @@ class KeptFiles(SetFiles):
         origin: Where it comes from.
         index: Its index.
         claims: Claims in its folder; None if nothing may be written there.
-        alone: What keeps other processes out, where there are no claims between processes; ended by :meth:`close`.
 
     Attributes:
         counts: What was done.
@@ -66,11 +65,10 @@ class KeptFiles(SetFiles):
         origin: Store,
         index: DatasetIndex,
         claims: Claims | None,
-        alone: contextlib.ExitStack | None,
     ) -> None:
         super().__init__(folder, index)
         self.origin = origin
-        self._claims, self._alone = claims, alone
+        self._claims = claims
         self.counts = CacheCounts()
         self._doubts: dict[int, int] = {}
         self._uses: list[tuple[int, int]] = []
@@ -99,8 +97,6 @@ class KeptFiles(SetFiles):
             return  # they are used by the process that this one was forked from
         while self._uses and self._claims is not None:
             self._claims.unshare(*self._uses.pop())
-        if self._alone is not None:
-            self._alone.close()
 
     def around(self, number: int, start: int, stop: int) -> tuple[int, int]:
         """Return the whole squares that hold the bytes ``[start, stop)`` of a file; all of it if there are no parts."""

@@ -124,7 +124,7 @@ def stored_files(folder: str) -> list[Stored]:
         last_use = os.stat(os.path.join(folder, CLAIMS_NAME)).st_mtime_ns
         with os.scandir(folder) as found:
             for entry in found:
-                if entry.name != CLAIMS_NAME and entry.is_file(follow_symlinks=False):
+                if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
                     status = entry.stat()
                     files.append(Stored(entry.path, status.st_size, (last_use, status.st_atime_ns)))
     return files

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from make_dataset import make_dataset
 
-from ferdata.cache import PARTIAL, CachedSet, cache_options, open_cached_set, use_cache
+from ferdata import lock
+from ferdata.cache import PARTIAL, CachedSet, cache_options, claims, open_cached_set, use_cache
 from ferdata.dataset.verify import verify
 from ferdata.errors import OptionError, ShardCorruptError, StoreError
 from ferdata.format import INDEX_NAME, read_index
@@ -236,6 +237,26 @@ def test_a_folder_that_cannot_be_written_is_read(tmp_path: Path, origin: Path, m
         fixed = open_cached_set(tmp_path / "cache", Store(origin))
     assert fixed.ensure(fixed.number(SHARD), 0, 10)
     assert not fixed.ensure(0, 0, 10)
+
+
+def test_without_locks_that_processes_share_one_fills_and_others_read(
+    tmp_path: Path, origin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows has none; the loaders of one process, of train and val, share what it has."""
+    monkeypatch.setattr(claims, "fcntl", None)
+    monkeypatch.setattr(lock, "_WAIT_SECONDS", 0.1)
+    first, second = (open_cached_set(tmp_path, Store(origin)) for _ in range(2))
+    assert first.fetch_whole(first.number(SHARD))
+    assert second.fetch_whole(0)
+    if (child := os.fork()) == 0:
+        status = 1
+        try:
+            with pytest.warns(UserWarning, match="another process writes there"):
+                other = open_cached_set(tmp_path, Store(origin))
+            status = int(not other.ensure(other.number(SHARD), 0, 10) or other.ensure(1, 0, 10))
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_full_disk_ends_keeping_and_nothing_else(

@@ -50,8 +50,14 @@ def options(cache: Path, **more: Any) -> dict[str, Any]:
     return {"batch_size": 10, "fields": ("images", "indices"), "cache": cache, "seed": 5, "drop_last": False} | more
 
 
-@pytest.mark.parametrize("codec", ["raw", "zstd", "compact"])
-@pytest.mark.parametrize("workers", [{"num_workers": 0}, {"num_workers": 2}, {"num_workers": 2, "workers": "thread"}])
+@pytest.mark.parametrize(
+    ("codec", "workers"),
+    [
+        ("raw", {"num_workers": 0}),
+        ("zstd", {"num_workers": 2, "workers": "thread"}),
+        ("compact", {"num_workers": 2}),
+    ],
+)
 def test_the_second_epoch_makes_no_request(
     tmp_path: Path, origin: Path, web: WebServer, codec: str, workers: dict[str, Any]
 ) -> None:
