@@ -1,6 +1,7 @@
 """How many cores there are to use: one answer, and the quota of a container counts."""
 
 import os
+import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
@@ -12,8 +13,9 @@ import psutil
 import pytest
 
 from ferdata import console
-from ferdata.parallel import map_in_processes, openmp, usable_cores
+from ferdata.parallel import Beat, map_in_processes, openmp, run_tasks, usable_cores
 from ferdata.parallel.bounded import results_in_order
+from ferdata.remote import usual_patience
 
 ALL = len(os.sched_getaffinity(0))
 
@@ -139,3 +141,24 @@ def test_a_program_of_ours_has_threads_that_sleep(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(os, "environ", dict(given))
         console.main()
         assert os.environ == {"OMP_WAIT_POLICY": policy, "OMP_NUM_THREADS": "1"}
+
+
+def _wait_for_a_service(task: int, beat: Beat) -> None:
+    def ask() -> None:
+        raise ConnectionResetError
+
+    beat(1, 0, 0)
+    usual_patience().persist(ask, f"service {task}")
+
+
+def test_workers_that_wait_for_a_service_end_with_their_pool() -> None:
+    """Ctrl-C would otherwise be answered once patience ends, minutes later."""
+
+    def stop(accepted: int, rejected: int, num_bytes: int) -> None:
+        if accepted == 2:
+            raise KeyboardInterrupt
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_tasks(_wait_for_a_service, range(9), num_workers=2, on_result=print, on_tick=stop, where="here")
+    assert time.monotonic() - start < 20

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -33,6 +34,8 @@ TICK_SECONDS = 0.1
 TASKS_PER_WORKER = 2
 _ORDERED_TASKS_PER_WORKER = 3
 _COUNTERS = 3
+_OVER_SECONDS = 0.5
+"""How often a worker looks whether its pool is at its end."""
 _PR_SET_PDEATHSIG = 1
 
 # Forking takes milliseconds, needs no guarded main module, and shares what was made here; spawning imports all again.
@@ -112,7 +115,8 @@ def _process_pool(
     Raises:
         WorkerError: If a worker is killed.
     """
-    begun_with = os.getpid(), usual_patience().seconds, begin
+    is_over = _CONTEXT.RawValue("b", 0)
+    begun_with = os.getpid(), usual_patience().seconds, is_over, begin
     with ProcessPoolExecutor(num_workers, _CONTEXT, initializer=_start_worker, initargs=begun_with) as pool:
         try:
             yield pool
@@ -121,11 +125,13 @@ def _process_pool(
             text += "; if memory ran out, use a smaller num_workers="
             raise WorkerError("; ".join(filter(None, (text, advice)))) from error
         finally:
+            is_over.value = 1
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_worker(parent: int, patience: float, begin: Callable[[], None] | None) -> None:
+def _start_worker(parent: int, patience: float, is_over: Any, begin: Callable[[], None] | None) -> None:
     be_patient(patience)
+    threading.Thread(target=_end_patience, args=(is_over,), daemon=True).start()
     # Ctrl-C reaches every process of the terminal; only the parent may answer it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -145,6 +151,13 @@ def _start_worker(parent: int, patience: float, begin: Callable[[], None] | None
     gc.freeze()
     if begin is not None:
         begin()
+
+
+def _end_patience(is_over: Any) -> None:
+    """Wait for nobody behind a URL once nobody waits for this worker."""
+    while not is_over.value:
+        time.sleep(_OVER_SECONDS)
+    usual_patience().end()
 
 
 def _end_with_parent() -> None:

@@ -37,6 +37,8 @@ PATIENCE_SECONDS = 120.0
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
 """Pauses between attempts double up to this; each is varied by half of itself, so that nobody asks in step."""
+LEAVE_SECONDS = 1.0
+"""What was cancelled ends at its next step."""
 TELL_SECONDS = 2.0
 """An outage that lasts longer is told of."""
 
@@ -178,7 +180,16 @@ class Patience:
 
     def wait_for(self, asked: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
         """Wait for a coroutine on a file system's own thread; :meth:`interrupt`, :meth:`end` and Ctrl-C end it."""
-        future = asyncio.run_coroutine_threadsafe(asked, loop)
+        has_begun, has_ended = threading.Event(), threading.Event()
+
+        async def noted() -> T:
+            has_begun.set()
+            try:
+                return await asked
+            finally:
+                has_ended.set()
+
+        future = asyncio.run_coroutine_threadsafe(noted(), loop)
         with self._lock:
             self._asked.add(future)
         try:
@@ -191,6 +202,10 @@ class Patience:
             future.cancel()
             raise
         finally:
+            if has_begun.is_set():  # what was cancelled may be writing to memory that is about to be another's
+                has_ended.wait(LEAVE_SECONDS)
+            else:
+                asked.close()
             with self._lock:
                 self._asked.discard(future)
 

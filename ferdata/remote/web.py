@@ -79,7 +79,8 @@ class Web:
     ) -> bytes | memoryview:
         if is_fresh:
             self._whole.forget(url)
-        if (data := self._whole.read(url, start, stop)) is not None:
+        data: bytes | memoryview | None = self._whole.read(url, start, stop)
+        if data is not None:
             return data
         wants_whole = False
 
@@ -106,7 +107,7 @@ class Web:
             data = self._whole.read(url, start, min(stop, size))
         if data is None:
             raise IncompleteAnswerError("the whole file arrived, and was let go of for others")
-        return bytes(data)
+        return data
 
     def size(self, url: str) -> int:
         """Return the size of a file.

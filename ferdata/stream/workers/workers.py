@@ -234,6 +234,7 @@ class _Threads:
         self._plan.abandon()
         for _ in self._threads:
             self.jobs.put(None)
+        self.acks.put(None)  # whoever waits for them in another thread waits no more
 
     def join(self, seconds: float | None = None) -> None:
         """Wait until they have, or so long for each."""
