@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test fresh lint bench bench-check bench-record bench-docs gpu reproduce soak docs wheels clean
+.PHONY: setup demo test fresh lint bench bench-check bench-record bench-docs gpu reproduce soak docs wheels notebooks clean
 
 setup: $(VENV)/.ready
 
@@ -50,6 +50,11 @@ gpu:
 docs: setup
 	@$(BIN)/python -c "import material, mkdocstrings" 2>/dev/null || { echo "installing MkDocs into $(VENV)"; $(BIN)/python -m pip install -qq -e '.[docs]'; }
 	$(BIN)/python tools/site.py
+
+# Every notebook in examples, from top to bottom.
+notebooks: setup
+	@$(BIN)/python -c "import accelerate, lightning, nbclient, transformers" 2>/dev/null || { echo "installing what the examples need into $(VENV)"; $(BIN)/python -m pip install -qq -e '.[examples]'; }
+	$(BIN)/python -m pytest tests/test_examples.py tests/test_lightning.py -m "slow or not slow"
 
 # What is published, into dist: an sdist, and wheels with the kernels inside for x86-64 and ARM.
 wheels: setup

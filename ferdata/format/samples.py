@@ -164,6 +164,8 @@ class SamplesFile:
     def _footer(self) -> bytes:
         """Return the end of the file as a file of its own, once its checksum fits."""
         size = self._info.num_bytes
+        if not self._info.parts_xxh64:
+            self._expect(f"no checksums of its parts found in {INDEX_NAME}, expected one of each")
         if self._data is None and (found := self._store.num_bytes(SAMPLES_NAME)) != size:
             self._expect(f"{found:,} bytes found, expected {size:,} as {INDEX_NAME} says")
         length = self._stretch(max(0, size - 8), size)[:4]
