@@ -44,6 +44,13 @@ class AuditOptions:
     ] = 24
     device: Annotated[str, Setting("Train on auto, cpu, cuda or cuda:<n>.", metavar="NAME")] = "auto"
     seed: Annotated[int, Setting("Draw images, folds and weights from this seed.", least=0)] = 0
+    engine: Annotated[
+        str,
+        Setting(
+            "Measure images in processes here, or on a Ray cluster (RAY_ADDRESS, or one on this machine).",
+            choices=("local", "ray"),
+        ),
+    ] = "local"
     num_workers: Annotated[
         int | None, Setting("Start this many worker processes.", none="one per core", flag="--workers")
     ] = None

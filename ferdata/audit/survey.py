@@ -16,7 +16,7 @@ from ferdata.audit.measure import MEASURES, THUMB, ShardMeasures, measure_shard
 from ferdata.audit.options import AuditOptions, Say
 from ferdata.errors import OptionError
 from ferdata.format import DatasetIndex, ShardInfo, read_index, read_samples
-from ferdata.parallel import map_in_processes
+from ferdata.parallel import Beat, map_in_processes, run_tasks_on_ray, seen_by_nodes
 from ferdata.store import Store
 from ferdata.stream import ShardDataset
 
@@ -101,7 +101,7 @@ class Survey:
 
 
 def take_survey(options: AuditOptions, say: Say) -> Survey:
-    """Read and measure every sample, in processes.
+    """Read and measure every sample, in processes or on Ray.
 
     Raises:
         OptionError: If the tensors are no pictures, or there are none.
@@ -115,14 +115,37 @@ def take_survey(options: AuditOptions, say: Say) -> Survey:
         )
     if not index.num_samples():
         raise OptionError(f"{store}: no samples found, expected some to look at; shard a source that has images")
+    say("measuring images", 0, index.num_samples())
+    measured = _measured_on_ray if options.engine == "ray" else _measured_here
+    return Survey(store, index, measured(store, index, min(options.resolved_workers(), len(index.shards)), say))
+
+
+def _measured_here(store: Store, index: DatasetIndex, workers: int, say: Say) -> list[ShardMeasures]:
     parts: list[ShardMeasures] = []
-    done, total = 0, index.num_samples()
-    say("measuring images", 0, total)
-    measure = partial(measure_shard, store.root, index)
-    tasks: Sequence[ShardInfo] = index.shards
-    workers = min(options.resolved_workers(), len(tasks))
-    for part in map_in_processes(measure, tasks, num_workers=workers, where=str(store)):
+    done, measure = 0, partial(measure_shard, store.root, index)
+    for part in map_in_processes(measure, index.shards, num_workers=workers, where=str(store)):
         parts.append(part)
         done += len(part.hashes)
-        say("measuring images", done, total)
-    return Survey(store, index, parts)
+        say("measuring images", done, index.num_samples())
+    return parts
+
+
+def _measured_on_ray(store: Store, index: DatasetIndex, workers: int, say: Say) -> list[ShardMeasures]:
+    parts: dict[int, ShardMeasures] = {}
+    run_tasks_on_ray(
+        partial(_measure_numbered, seen_by_nodes(store.root), index),
+        enumerate(index.shards),
+        num_workers=workers,
+        on_result=lambda result: parts.update([result]),
+        on_tick=lambda done, rejected, num_bytes: say("measuring images", done, index.num_samples()),
+        where=str(store),
+    )
+    return [parts[number] for number in range(len(parts))]
+
+
+def _measure_numbered(
+    root: str, index: DatasetIndex, task: tuple[int, ShardInfo], beat: Beat
+) -> tuple[int, ShardMeasures]:
+    part = measure_shard(root, index, task[1])
+    beat(len(part.hashes), 0, 0)
+    return task[0], part

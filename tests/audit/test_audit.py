@@ -237,3 +237,22 @@ def test_the_figures_of_the_page_hold(tmp_path: Path) -> None:
     assert record["copies"]["found"] >= 0.95 * record["copies"]["planted"]
     assert record["copies"]["false"] <= 20
     assert record["labels"]["found"] >= 0.6 * record["labels"]["changed"]
+
+
+@pytest.mark.slow
+def test_on_ray_an_audit_finds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards are measured by other processes, in folders of their own; the figures and findings are in order."""
+    pytest.importorskip("ray")
+    make_dataset(tmp_path / "shards", size=40, samples={"train": 60, "val": 20, "test": 10})
+    monkeypatch.chdir(tmp_path)
+    options = AuditOptions(shards="shards", labels=False, num_workers=2)
+    told: list[tuple[int, int]] = []
+
+    here = audit(options)
+    there = audit(
+        replace(options, engine="ray"),
+        say=lambda what, done, total: told.append((done, total)) if what == "measuring images" else None,
+    )
+
+    assert (there.to_json(), there.to_csv()) == (here.to_json(), here.to_csv())
+    assert (there.survey.hashes == here.survey.hashes).all() and told[-1] == (90, 90)

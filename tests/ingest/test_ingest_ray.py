@@ -1,6 +1,8 @@
 """Ingest on Ray: the same files as the local pool's, byte for byte, and errors that come home as they are."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -8,7 +10,8 @@ from typer.testing import CliRunner
 from ferdata.console.app import app
 from ferdata.errors import OptionError
 from ferdata.images.transform import TransformOptions
-from ferdata.ingest import IngestOptions, ingest
+from ferdata.ingest import IngestOptions, IngestProgress, ingest
+from ferdata.ingest.select import selection
 from ferdata.synth import write_synthetic
 
 
@@ -41,6 +44,46 @@ def test_ray_writes_the_very_files_of_the_local_pool(
     assert (on_ray.samples, on_ray.rejected) == (local.samples, local.rejected)
     assert sum(local.rejected.values()) == 1
     assert files(tmp_path / "on-ray") == files(tmp_path / "local")
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A cluster of one node with one core, to which this process is connected; others may come and go."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.mark.slow
+def test_a_node_that_is_lost_costs_no_byte(tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in the middle: its shards are written elsewhere, which is said, and no image is counted twice."""
+    write_synthetic("rafdb", str(tmp_path / "source"), count=600, size=100)
+    monkeypatch.setattr(selection, "SMALL_SHARD_BYTES", 1 << 20)
+    settings = {"source": "rafdb", "src": str(tmp_path / "source"), "transform": TransformOptions(size=100)}
+    local = ingest(IngestOptions(**settings, out=str(tmp_path / "local")))
+    node = cluster.add_node(num_cpus=1)
+    seen: list[int] = []
+
+    def kill(told: IngestProgress) -> None:
+        if told.phase == "write":
+            if told.done > 100 and max(seen, default=0) <= 100:
+                cluster.remove_node(node, allow_graceful=False)
+            seen.append(told.done)
+
+    with pytest.warns(
+        UserWarning, match=r"Ray lost a (node|worker) with \d tasks? under way, which other ones do again"
+    ):
+        on_ray = ingest(IngestOptions(**settings, out=str(tmp_path / "on-ray"), engine="ray"), progress=kill)
+
+    assert on_ray.samples == local.samples and on_ray.num_shards > 10
+    assert files(tmp_path / "on-ray") == files(tmp_path / "local")
+    assert seen[-1] == 600 and any(done % on_ray.num_shards for done in seen)
 
 
 def test_an_engine_that_is_unknown_is_refused(source: Path, tmp_path: Path) -> None:

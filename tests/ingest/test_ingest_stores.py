@@ -118,13 +118,16 @@ def test_images_are_drawn_to_and_read_from_an_object_store(tmp_path: Path, bucke
     assert {"classes.txt", "train-000000.tar"} <= set(downloaded(f"{bucket}/tars"))
 
 
-def test_ray_s_workers_write_to_an_object_store(affectnet: Path, tmp_path: Path, bucket: str) -> None:
+def test_ray_s_workers_read_and_write_an_object_store(tmp_path: Path, bucket: str) -> None:
     """Nodes of a cluster share nothing but the store."""
     pytest.importorskip("ray")
     if bucket.startswith("objects"):
         pytest.skip("a stand-in of these tests, which Ray's processes do not know")
-    ingest(options(affectnet, f"{bucket}/there", engine="ray", num_workers=2))
-    ingest(options(affectnet, tmp_path / "here"))
+    for source in (f"{bucket}/source", str(tmp_path / "source")):
+        write_synthetic("rafdb", source, count=24, size=32)
+    wanted = options(f"{bucket}/source", f"{bucket}/there", source="rafdb", size=32, num_workers=2, engine="ray")
+    ingest(wanted)
+    ingest(options(tmp_path / "source", tmp_path / "here", source="rafdb", size=32))
 
     assert downloaded(f"{bucket}/there") == contents(tmp_path / "here")
 

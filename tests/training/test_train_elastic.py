@@ -58,6 +58,12 @@ def torchrun(*arguments: str, folder: Path, **environment: str) -> "subprocess.P
     )
 
 
+def is_open(port: int) -> bool:
+    """Tell whether somebody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("localhost", port)) == 0
+
+
 def ranks_of(started: "subprocess.Popen[str]") -> list[int]:
     """Return the processes it has started, each in a session of its own."""
     children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text()
@@ -66,7 +72,7 @@ def ranks_of(started: "subprocess.Popen[str]") -> list[int]:
 
 def ended(started: "subprocess.Popen[str]") -> str:
     """Return what it said; it has to end well."""
-    said = started.communicate(timeout=600)[1]
+    said = started.communicate(timeout=1800)[1]
     assert started.returncode == 0, said[-3000:]
     return said
 
@@ -111,7 +117,10 @@ def test_machines_may_go_and_come(tmp_path: Path) -> None:
             time.sleep(0.2)
 
     metrics = tmp_path / "runs" / "r" / "metrics.jsonl"
-    stays, goes = machine("127.0.0.2"), machine("127.0.0.3")
+    stays = machine("127.0.0.2")
+    while not is_open(port):  # it is to be the one where the others meet
+        time.sleep(0.2)
+    goes = machine("127.0.0.3")
     try:
         wait_for_step(8)
         for process in (goes.pid, *ranks_of(goes)):

@@ -3,7 +3,6 @@
 In: a plan. Out: one :class:`PartRecord` a shard, in the order of the plan.
 """
 
-import os
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from ferdata.ingest.select.selection import ShardPlan
 from ferdata.ingest.write.doubt import NOT_READ, check_source
 from ferdata.ingest.write.parts import PartRecord, commit_part, is_whole, read_parts
 from ferdata.ingest.write.task import ShardTask, TaskSettings, any_usable, write_shard
-from ferdata.parallel import map_in_threads, run_tasks, run_tasks_on_ray
+from ferdata.parallel import map_in_threads, run_tasks, run_tasks_on_ray, seen_by_nodes
 from ferdata.store import Store
 
 __all__ = ["UnlistedError", "WrittenParts", "named", "unlisted_error", "write_shards"]
@@ -127,14 +126,10 @@ def write_shards(
 
 
 def _task_settings(conversion: Conversion) -> TaskSettings:
-    def seen_by_tasks(place: str) -> str:
-        # A node of a cluster works in a folder of its own; URLs stay as they are.
-        on_ray = conversion.options.engine == "ray"
-        return os.path.abspath(Store(place).root) if on_ray and Store(place).is_local else place
-
+    named = seen_by_nodes if conversion.options.engine == "ray" else str
     return TaskSettings(
-        root=seen_by_tasks(conversion.scan.root),
-        out=seen_by_tasks(str(conversion.store)),
+        root=named(conversion.scan.root),
+        out=named(str(conversion.store)),
         transform=conversion.transform.options,
         codec=conversion.options.codec,
         num_classes=len(conversion.scan.classes),
