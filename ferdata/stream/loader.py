@@ -74,7 +74,8 @@ class Loader:
             are shorter, and the same number on every rank to one row, which is then padding. None: True when shuffling.
         window_samples: Samples that are mixed together; rounded to whole batches and bounded by ``memory_bytes``. None:
             as many as 32 runs of up to 8 MiB in a shard hold, at least 2,048 and at most 16,384.
-        memory_bytes: Upper bound of the ring: two windows and a few batches.
+        memory_bytes: Bounds windows: two of them and a few batches fit it, which bounds the ring and what is fetched
+            ahead.
         rank: This process's rank; None: from ``torch.distributed``, else ``RANK``, else 0, looked up again when an
             epoch begins.
         world_size: Number of ranks; None: likewise from ``WORLD_SIZE``, else 1.
