@@ -127,6 +127,7 @@ class Patience:
         self._asked: set[Future[Any]] = set()
         self._counts = RemoteCounts()
         self._gone_since: float | None = None
+        self._answered_at = 0.0
         self._is_over = self._is_told = self._has_answered = False
 
     @property
@@ -251,7 +252,9 @@ class Patience:
     def _note_failure(self, since: float, now: float, error: Exception, where: str) -> float:
         """Note a failure; return since when nothing has been answered, and tell of it if that is long ago."""
         with self._lock:
-            self._gone_since = gone_since = since if self._gone_since is None else self._gone_since
+            if self._gone_since is None:  # others may have been answered since this one began to fail
+                self._gone_since = max(since, self._answered_at)
+            gone_since = self._gone_since
             is_news = not self._is_told and TELL_SECONDS <= now - gone_since < self.seconds
             self._is_told |= is_news
         if is_news:
@@ -261,8 +264,10 @@ class Patience:
 
     def _note_answer(self, where: str, *, is_good: bool = True) -> None:
         """Note the end of an outage, if there was one: somebody was answered, or gave up."""
-        if is_good and self._gone_since is None and self._has_answered:
-            return
+        if is_good:
+            self._answered_at = time.monotonic()
+            if self._gone_since is None and self._has_answered:
+                return
         with self._lock:
             since, self._gone_since = self._gone_since, None
             was_told, self._is_told = self._is_told, False
