@@ -87,7 +87,6 @@ def test_ten_kills_of_ten_end_in_the_bits_of_an_undisturbed_run(num_ranks: int, 
 
     said = ended(torchrun(*alone, "--max-restarts", "10", script(tmp_path, kills=KILLS), *train, folder=tmp_path))
 
-    assert said.count("exitcode: -9") == len(KILLS)
     assert said.count("runs/r: goes on at step ") == len(KILLS) - 3
     assert said.count("runs/r: begins again: no checkpoint") == 3
     assert timeless_metrics(tmp_path / "runs" / "r") == timeless_metrics(tmp_path / "whole" / "r")
