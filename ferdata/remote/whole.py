@@ -155,7 +155,7 @@ class WholeFiles:
             warnings.warn(
                 f"{self._where}: this server sends whole files instead of parts; each is fetched once and kept in "
                 f"{tempfile.gettempdir()}, at most {MOST_BYTES / 1e9:.0f} GB of them: use a server that supports HTTP "
-                "ranges",
+                "ranges, or keep all of them with cache=",
                 stacklevel=2,
             )
 
