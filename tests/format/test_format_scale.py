@@ -141,6 +141,9 @@ def test_a_table_of_a_faulty_writer_is_refused(in_parts: Path) -> None:
     with pytest.raises(ShardCorruptError, match=r"checksums of 75 parts found in index\.json, expected one of each"):
         SamplesFile(store, read_index(in_parts)).read(["label"], 0, 1)
     assert "checksums of 75 parts" in verify(str(in_parts)).errors[0]
+    rewrite_index(in_parts, lambda record: record["files"][0].update(parts_xxh64=[]))
+    with pytest.raises(ShardCorruptError, match="no checksums of its parts found"):
+        SamplesFile(store, read_index(in_parts))
     (in_parts / "index.json").write_bytes(original)
 
     rows = pq.read_table(in_parts / "samples.parquet")
