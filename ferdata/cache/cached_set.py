@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 from ferdata.cache.claims import Claims, patience
 from ferdata.cache.kept_files import GRID_BYTES, KeptFiles
-from ferdata.cache.partial_file import make, opened, write_at
+from ferdata.cache.partial_file import file_digest, make, opened
 from ferdata.cache.room import PARTIAL, USE, Room, Stored, drop
 from ferdata.errors import ShardCorruptError, ShardMissingError, StoreError
 from ferdata.format import INDEX_NAME, DatasetIndex
@@ -80,10 +80,10 @@ class CachedSet(KeptFiles):
         while missing := [] if self.is_whole(number) else self.missing(number, start, stop):
             if not self.begin(number):
                 return False
-            was_ours = [self._fill(number, *gap, fetch or self._ask, is_fresh) for gap in missing]
+            was_ours = [self._fill(number, *gap, fetch or self.ask, is_fresh) for gap in missing]
             if not any(was_ours):
                 self._wait(number, waiting, ended)
-        if self.is_whole(number) or self._doubts.get(number, 0) > 1 or self.missing(number, 0, self.num_bytes(number)):
+        if self.is_whole(number) or number in self._unsound or self.missing(number, 0, self.num_bytes(number)):
             return True
         with contextlib.suppress(ShardCorruptError, StoreError):  # each of its samples is verified when it is read
             self.complete(number)
@@ -101,7 +101,7 @@ class CachedSet(KeptFiles):
             if not self.num_bytes(number) and not self.begin(number):
                 return False
             for start in range(0, self.num_bytes(number), step):
-                is_fresh, stop = self._doubts.get(number, 0) > 0, min(self.num_bytes(number), start + step)
+                is_fresh, stop = number in self._arrived, min(self.num_bytes(number), start + step)
                 if not self.ensure(number, start, stop, fetch, is_fresh=is_fresh):
                     return False
             self.complete(number)
@@ -133,17 +133,19 @@ class CachedSet(KeptFiles):
                 with opened(self.path(number), os.O_RDONLY) as descriptor:
                     if seen not in (None, _identity(descriptor)):
                         return True
+                    if file_digest(descriptor, 0, info.num_bytes) == int(info.xxh64, 16):
+                        return True  # it was completed since, and what was wrong was found then
                 drop(self.path(number))
                 self.lost(number)
             except FileNotFoundError:  # it is partial
-                data = (fetch or self._ask)(info.name, start, stop, True)
-                with contextlib.suppress(FileNotFoundError), opened(self.path(number) + PARTIAL) as descriptor:
-                    write_at(descriptor, start, data)
+                self.keep(number, start, stop, (fetch or self.ask)(info.name, start, stop, True))
+                self._unsound.discard(number)
                 self.counts.repaired += 1
                 return True
         self.counts.repaired += 1
-        self._doubts[number] = 1
-        return self.fetch_whole(number, fetch)
+        with contextlib.suppress(ShardCorruptError):  # each of its samples is verified when it is read
+            return self.fetch_whole(number, fetch)
+        return self.holds(number, start, stop)
 
     def _wait(self, number: int, waiting: Iterator[None], ended: threading.Event) -> None:
         """Wait a little for somebody else.
@@ -154,7 +156,8 @@ class CachedSet(KeptFiles):
         self.origin.patience.check(self.path(number), ended)
         next(waiting)
 
-    def _ask(self, name: str, start: int, stop: int, is_fresh: bool) -> bytes:
+    def ask(self, name: str, start: int, stop: int, is_fresh: bool) -> bytes:
+        """Ask the origin for bytes of a file; see :data:`Fetch`."""
         try:
             return self.origin.read_range(name, start, stop, is_fresh=is_fresh)
         except FileNotFoundError as error:
@@ -213,7 +216,7 @@ class CachedSet(KeptFiles):
             return False
         try:
             for begin, end in self.missing(number, start, stop):  # somebody may have been faster
-                data = fetch(info.name, begin, end, is_fresh)
+                data = fetch(info.name, begin, end, is_fresh or number in self._arrived)
                 if len(data) != end - begin:
                     raise ShardCorruptError(
                         f"{self.origin.path(info.name)}: {len(data):,} bytes of {begin:,} to {end:,} arrived, expected "

@@ -70,7 +70,8 @@ class KeptFiles(SetFiles):
         self.origin = origin
         self._claims = claims
         self.counts = CacheCounts()
-        self._doubts: dict[int, int] = {}
+        self._arrived: dict[int, set[Record]] = {}
+        self._unsound: set[int] = set()
         self._uses: list[tuple[int, int]] = []
         self._touched = 0.0
         self._touched_files: set[int] = set()
@@ -191,7 +192,7 @@ class KeptFiles(SetFiles):
                 os.fsync(descriptor)
                 os.replace(path + PARTIAL, path)
         except OSError as error:
-            self._doubts[number] = 2
+            self._unsound.add(number)
             raise StoreError(
                 f"{path}{PARTIAL}: {error.strerror}, expected to name it {info.name}; check the disk, and run it again"
             ) from error
@@ -202,25 +203,27 @@ class KeptFiles(SetFiles):
             self.finish()
 
     def _forget(self, number: int, descriptor: int) -> None:
-        """Forget the ranges of a file that are not what arrived; all of them, if that does not say which are wrong."""
+        """Forget the ranges of a file that are not what arrived or, if all are, those that came once only like this."""
         info = self.info(number)
         seed = int(info.xxh64, 16)
         found = records(descriptor, info.num_bytes, seed)
-        sound = [each for each in found if file_digest(descriptor, each.start, each.stop) == each.digest]
-        if len(sound) == len(found) and self._doubts.get(number):
-            self._doubts[number] += 1
-            raise ShardCorruptError(
-                f"{self.origin.path(info.name)}: fetched twice, and its XXH64 was not {info.xxh64} as {INDEX_NAME} "
-                "says, expected what was written; write the data set again"
-            )
+        right = [each for each in found if file_digest(descriptor, each.start, each.stop) == each.digest]
+        if len(right) < len(found):
+            self.counts.repaired += 1
+        else:
+            before = self._arrived.setdefault(number, set())
+            right = [each for each in found if each in before]
+            before.update(found)
+            if len(right) == len(found):
+                self._unsound.add(number)
+                raise ShardCorruptError(
+                    f"{self.origin.path(info.name)}: fetched twice, and its XXH64 was not {info.xxh64} as {INDEX_NAME} "
+                    "says, expected what was written; write the data set again"
+                )
         os.ftruncate(descriptor, info.num_bytes)
         self._journals.pop(number, None)
-        if len(sound) < len(found):
-            self.counts.repaired += 1
-            for each in sound:
-                append(descriptor, info.num_bytes, seed, each)
-            return
-        self._doubts[number] = self._doubts.get(number, 0) + 1
+        for each in right:
+            append(descriptor, info.num_bytes, seed, each)
 
     def finish(self) -> bool:
         """Make the folder a data set once all its files are whole; return whether they are."""

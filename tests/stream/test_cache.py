@@ -142,6 +142,20 @@ def test_a_file_that_is_cut_is_repaired(tmp_path: Path, origin: Path, web: WebSe
     assert shard.read_bytes() == (origin / "raw" / shard.name).read_bytes()
 
 
+def test_a_bit_that_flips_on_the_way_is_counted_and_not_kept(tmp_path: Path, origin: Path, web: WebServer) -> None:
+    """Wherever it is: in pixels, in a table, or in a head, which no loader reads."""
+    web.faults[:] = ["flip"]
+    with Loader(f"{web.url}/compact", **options(tmp_path), num_workers=1) as loader:
+        epoch(loader)
+        assert loader.metrics().remote.refetched >= 1
+        assert not web.faults
+        web.asked.clear()
+        epoch(loader)
+    assert not web.asked
+    for shard in tmp_path.glob("compact-*/train-*"):
+        assert shard.read_bytes() == (origin / "compact" / shard.name).read_bytes()
+
+
 def test_what_does_not_fit_is_fetched_every_time_and_the_rest_is_kept(
     tmp_path: Path, origin: Path, web: WebServer
 ) -> None:

@@ -58,7 +58,7 @@ class PieceCache:
         cached, number = kept
 
         def ask(name: str, start: int, stop: int, is_fresh: bool) -> bytes:
-            return fetch(start, stop)
+            return cached.ask(name, start, stop, True) if is_fresh and not is_damaged else fetch(start, stop)
 
         around = cached.around(number, place.piece.start, place.piece.stop)
         if is_damaged:
