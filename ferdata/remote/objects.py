@@ -44,6 +44,8 @@ class Objects:
             fs = type(fs)(*fs.storage_args, **{**fs.storage_options, "skip_instance_cache": True})
         elif is_fresh:
             fs.invalidate_cache()
+        elif part is None:
+            fs.invalidate_cache(name)  # s3fs looks the size of a whole file up in a listing, if it has one
         self._patience.asked()
         if not fs.async_impl:
             return bytes(fs.cat_file(name, start=start or None, end=stop))
