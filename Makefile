@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test fresh lint bench bench-check bench-record bench-docs gpu reproduce soak docs wheels notebooks clean
+.PHONY: setup demo test fresh lint bench bench-check bench-record bench-docs gpu reproduce soak docs pages wheels notebooks clean
 
 setup: $(VENV)/.ready
 
@@ -55,6 +55,18 @@ docs: setup
 notebooks: setup
 	@$(BIN)/python -c "import accelerate, lightning, nbclient, transformers" 2>/dev/null || { echo "installing what the examples need into $(VENV)"; $(BIN)/python -m pip install -qq -e '.[examples]'; }
 	$(BIN)/python -m pytest tests/test_examples.py tests/test_lightning.py -m "slow or not slow"
+
+# Every page that ferdata makes, and the site if it is built, opened in Chromium as wide as a telephone, a tablet and a desk: no
+# error, nothing asked of another host, nothing cut off. SHOTS=DIR keeps what was seen. Two minutes.
+pages: setup
+	@$(BIN)/python tools/pages.py
+	rm -rf build/seen
+	$(BIN)/python cli.py demo --quick --out build/seen
+	$(BIN)/python cli.py evaluate build/seen/runs/* --shards build/seen/shards-80 --out build/seen/evaluation
+	$(BIN)/python cli.py explain build/seen/runs/* --out build/seen/explanation
+	$(BIN)/python cli.py audit build/seen/shards-80 --src build/seen/source/affectnet --out build/seen/audit.html
+	$(BIN)/python cli.py sweep --shards build/seen/shards-80 --model basic1 --epochs 2 --seeds 2 --vary lr=1e-3,1e-2 --vary batch_size=16,32 --out build/seen/sweep
+	$(BIN)/python tools/pages.py build/seen $(wildcard build/site) $(if $(SHOTS),--shots $(SHOTS))
 
 # What is published, into dist: an sdist, and wheels with the kernels inside for x86-64 and ARM.
 wheels: setup

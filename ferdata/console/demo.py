@@ -133,9 +133,9 @@ def demo(
         TEMPLATE,
         title="ferdata demo",
         seconds=time.perf_counter() - begun,
-        figures=figures,
+        figures=dict(figures),
         pictures=[(title, path.read_bytes()) for title, path in pictures],
-        run_page=str(run / "report.html"),
+        run_page=(run / "report.html").relative_to(out).as_posix(),
     )
     page.write_text(text, encoding="utf-8")
     console.rule("done")

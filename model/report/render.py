@@ -42,6 +42,7 @@ def render_page(template: Path, **values: Any) -> str:
         "as_typed": as_typed,
         "data_url": _data_url,
         "fmt": _formatted,
+        "pixels_wide": _pixels_wide,
         "setting": _setting,
         "thumbnail": _thumbnail,
     }
@@ -60,6 +61,10 @@ def _data_url(picture: bytes) -> str:
 
 def _formatted(value: float | None, spec: str) -> str:
     return "none" if value is None else format(value, spec)
+
+
+def _pixels_wide(picture: bytes) -> int:
+    return Image.open(BytesIO(picture)).width
 
 
 def _setting(value: Any) -> str:
