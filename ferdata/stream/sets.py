@@ -218,6 +218,12 @@ class OpenSplit:
             number -= len(one.shards)
         raise IndexError(number)
 
+    def kept_shard(self, number: int) -> tuple[str, str] | None:
+        """Return where a shard lies in the cache once it is whole there, and what errors call it; None without one."""
+        each, info = self.shard(number)
+        place = self.sets[each].place
+        return None if place is None else (os.path.join(place.folder, info.name), self.sets[each].store.path(info.name))
+
     def shard_name(self, number: int) -> str:
         """Return what people call a shard: its file, with its folder where there are several."""
         each, info = self.shard(number)

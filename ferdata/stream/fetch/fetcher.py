@@ -65,6 +65,7 @@ class Fetcher:
         self._asked: dict[int, list[Part]] = {}
         self._windows: dict[tuple[int, int], dict[int, Part]] = {}
         self._ahead: deque[Window] = deque()
+        self._whole, self._distrusted = set[int](), set[int]()
         self._epoch = self._count = self._awaited = 0
         self._threads = RequestThreads(0, opened.patience)
         self._close: Callable[[], object] = lambda: None
@@ -73,6 +74,7 @@ class Fetcher:
         """Begin anew, with an epoch."""
         self.finish()
         self._epoch = epoch
+        self._look_for_whole_sets()
         self._threads = RequestThreads(self._connections, self._opened.patience)
         self._close = weakref.finalize(self, self._threads.end, _SECONDS_TO_LEAVE)
 
@@ -107,14 +109,25 @@ class Fetcher:
     def now(self, epoch: int) -> None:
         """Take note of the epoch that is being consumed: of the next one only the first window may be of use."""
         self._epoch = epoch
+        self._look_for_whole_sets()
         for window in self._ahead:
             self._want_in_time(window)
 
     def parts(self, samples: np.ndarray) -> list[tuple[bool, int, int]]:
         """Return the parts of ascending samples that are each set's: whether it is fetched, its first and its end."""
         edges = [*np.searchsorted(samples, self._opened.set_starts).tolist(), len(samples)]
-        stores = zip(self._stores, pairwise(edges), strict=True)
-        return [(not store.is_local, begin, end) for store, (begin, end) in stores if begin < end]
+        parts = enumerate(pairwise(edges))
+        return [(self._is_far(number), begin, end) for number, (begin, end) in parts if begin < end]
+
+    def distrust(self, sample: int) -> bool:
+        """Have a sample's set fetched after all, if it was read as it lies in the cache; tell whether it was."""
+        number = int(np.searchsorted(self._opened.set_starts, sample, side="right")) - 1
+        if self._stores[number].is_local:
+            return False
+        with self._threads.changed:
+            self._distrusted.add(number)
+            self._whole.discard(number)
+        return True
 
     def locate(self, window: Window, samples: np.ndarray) -> Located | None:
         """Return where some of a window's samples are, int64 ``[n]`` ascending; None if not all of them are there yet.
@@ -193,18 +206,32 @@ class Fetcher:
     def _want(self, window: Window) -> dict[int, Part]:
         """Return what a window needs of each shard, and ask for it if nobody has."""
         key = window.epoch, window.first_batch
-        if key not in self._windows:
-            parts = self._windows[key] = {}
+        if key not in self._windows or self._distrusted:
+            parts = self._windows.setdefault(key, {})
             samples = np.sort(window.samples[window.samples >= 0])
             for shard, _, positions in self._map.by_shard(samples):
-                if self._is_fetched(shard):
+                if shard not in parts and self._is_far(self._opened.shard(shard)[0]):
                     parts[shard] = part = Part(shard, self._count, positions)
                     self._ask(part)
             self._count += 1
+            if not parts:  # all of it lies in a cache
+                del self._windows[key]
+            return parts
         return self._windows[key]
 
-    def _is_fetched(self, shard: int) -> bool:
-        return not self._stores[self._opened.shard(shard)[0]].is_local
+    def _is_far(self, number: int) -> bool:
+        """Tell whether a set's samples are fetched, piece by piece, or at least looked up in the cache so."""
+        return not self._stores[number].is_local and number not in self._whole
+
+    def _look_for_whole_sets(self) -> None:
+        """Take note of sets whose shards all lie in the cache: they are read as local ones, at their speed."""
+        for number, one in enumerate(self._opened.sets):
+            if number not in self._whole | self._distrusted and not self._stores[number].is_local:
+                cached = one.cached
+                if cached is not None:
+                    first = cached.first_shard(one.split)
+                    if all(cached.is_whole(first + shard) for shard in range(len(one.shards))):
+                        self._whole.add(number)
 
     def _ask(self, part: Part) -> None:
         table = self._tables.get(part.shard)

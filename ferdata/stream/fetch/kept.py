@@ -110,7 +110,9 @@ class KeptSources:
             return self._other.array(0)
         found = self._mapped.get(source)
         if found is None or not found.is_current():
-            found = self._mapped[source] = _Mapped(*self._path(source))
+            kept = self._opened.kept_shard(source)
+            assert kept is not None
+            found = self._mapped[source] = _Mapped(*kept)
             while len(self._mapped) > _MOST_MAPPED:
                 self._mapped.popitem(last=False)
         return found.array
@@ -128,12 +130,6 @@ class KeptSources:
             except ShardCorruptError:
                 del self._mapped[source]
                 raise
-
-    def _path(self, source: int) -> tuple[str, str]:
-        each, info = self._opened.shard(source)
-        place = self._opened.sets[each].place
-        assert place is not None
-        return os.path.join(place.folder, info.name), self._opened.sets[each].store.path(info.name)
 
 
 class _Mapped:

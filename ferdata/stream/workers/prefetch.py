@@ -6,7 +6,7 @@ behind a URL becomes a job once it was fetched.
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -81,6 +81,7 @@ class Prefetcher:
         self._fetcher = fetcher
         self._waiting: deque[_Waiting] = deque()
         self._reading: dict[int, tuple[_Waiting, Located]] = {}
+        self._unfetched: dict[int, _Waiting] = {}
         self._next = next(portions, None)
         self._filling: deque[Filling] = deque()
         self._first = 0
@@ -130,7 +131,7 @@ class Prefetcher:
 
     def acknowledge(self, ack: Ack) -> None:
         """Note that a job is finished."""
-        if ack.start in self._reading and not self._is_read(ack):
+        if (ack.start in self._reading and not self._is_read(ack)) or self._is_to_be_fetched(ack):
             return
         filling = self._filling[ack.portion - self._first]
         filling.missing -= 1
@@ -156,6 +157,16 @@ class Prefetcher:
             self._waiting.appendleft(each)
             return False
         self._fetcher.release(located)
+        return True
+
+    def _is_to_be_fetched(self, ack: Ack) -> bool:
+        """Tell whether a job failed on what lies in a cache: there it is repaired once it is asked for as far data."""
+        each = self._unfetched.pop(ack.start, None)
+        if each is None or self._fetcher is None or not isinstance(ack.error, FerdataError):
+            return False
+        if not self._fetcher.distrust(int(each.samples[0])):
+            return False
+        self._waiting.appendleft(replace(each, job=replace(each.job, is_fetched=True, verify=VERIFY_ALL)))
         return True
 
     def _fail(self, portion: int, error: FerdataError) -> None:
@@ -190,6 +201,8 @@ class Prefetcher:
                     self._waiting.append(_Waiting(job, portion.window, samples[first:stop]))
                 else:
                     jobs.append(job)
+                    if self._fetcher is not None:
+                        self._unfetched[job.start] = _Waiting(job, portion.window, samples[first:stop])
                 count += 1
         self._filling.append(Filling(portion, deque(slots), count))
         self._workers.send(jobs)

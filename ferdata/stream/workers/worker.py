@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ferdata.format import ShardReader
+from ferdata.format.container.shard_file import LocalFile
 from ferdata.stream.fetch.pieces import PieceSources
 from ferdata.stream.fetch.reader import PieceReader
 from ferdata.stream.memory.resident import ResidentReader, ResidentSplit
@@ -41,6 +42,7 @@ class ShardPool:
         max_open: Most shards that hold a descriptor, of which this process has only so many.
         reading: int64 ``[1]``: where the number of the shard being read is noted, for whoever finds this process dead.
         are_payloads: Copy payloads as they are, to the bytes of ``out`` that ``rows`` say, in place of decoding.
+        is_near: Take the shards of far sets to be whole files in their cache; who asks repairs what is damaged there.
     """
 
     def __init__(
@@ -50,7 +52,9 @@ class ShardPool:
         max_open: int = _MOST_MAPPED,
         reading: np.ndarray | None = None,
         are_payloads: bool = False,
+        is_near: bool = False,
     ) -> None:
+        self._opened, self._is_near = opened, is_near
         self._are_payloads = are_payloads
         self._opener = ShardOpener(opened)
         self._map = ShardMap(opened.shard_sizes)
@@ -95,7 +99,8 @@ class ShardPool:
         if reader is None:
             while len(self._resting) >= _part(_MOST_MAPPED):
                 self._resting.popitem(last=False)[1].close()
-            reader = self._opener.open(number, self._decoders)
+            kept = self._opened.kept_shard(number) if self._is_near else None
+            reader = self._opener.open(number, self._decoders, None if kept is None else LocalFile(*kept))
         self._open[number] = reader
         return reader
 
@@ -210,7 +215,9 @@ class JobReader:
         if work.resident is not None:
             self._pool = ResidentReader(work.resident)
         else:
-            self._pool = ShardPool(work.opened, reading=entry[1:], are_payloads=work.are_payloads)
+            self._pool = ShardPool(
+                work.opened, reading=entry[1:], are_payloads=work.are_payloads, is_near=work.sources is not None
+            )
 
 
 def serve(work: Work, number: int, channel: Channel) -> None:
