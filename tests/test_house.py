@@ -11,7 +11,15 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = [
-    {"ferdata.errors", "ferdata.shown", "ferdata.program", "ferdata.setting", "ferdata.lazy", "ferdata.optional"},
+    {
+        "ferdata.errors",
+        "ferdata.shown",
+        "ferdata.program",
+        "ferdata.bars",
+        "ferdata.setting",
+        "ferdata.lazy",
+        "ferdata.optional",
+    },
     {"ferdata.sample"},
     {
         f"ferdata.{name}"

@@ -6,7 +6,7 @@ import typer
 
 import ferdata
 from ferdata.console.options import FileOut, Json, write_json
-from ferdata.console.screen import console
+from ferdata.console.screen import show_text
 
 __all__ = ["convert"]
 
@@ -23,4 +23,4 @@ def convert(
     """Convert, check, write and print."""
     converted = ferdata.convert(run, out, to=to)
     write_json(json_file, converted.to_json())
-    console.print(converted.describe(), markup=False, highlight=False, soft_wrap=True)
+    show_text(converted.describe())

@@ -15,7 +15,7 @@ from rich.text import Text
 
 import ferdata
 from ferdata.console.options import LocalOut
-from ferdata.console.screen import console, ingest_bar, say, size
+from ferdata.console.screen import console, ingest_bar, say, show_text, size
 from ferdata.console.shard import show_ingest
 from ferdata.errors import FerdataError, OptionError
 from ferdata.parallel import usable_cores
@@ -109,7 +109,7 @@ def demo(
         training = TrainOptions(shards=str(small), out=str(out / "runs"), **{**BUILTIN_SETTINGS, "epochs": epochs})
         with RichProgress() as progress:
             result = train(training, progress=progress)
-        console.print(result.describe(), markup=False, highlight=False, soft_wrap=True)
+        show_text(result.describe())
         chance = 1 / len(result.classes)
         best = result.accuracy[result.main_split]
         figures.append(

@@ -6,7 +6,7 @@ import typer
 
 import ferdata
 from ferdata.console.options import Given, Json, write_json
-from ferdata.console.screen import console, counting_bar, show_note
+from ferdata.console.screen import counting_bar, show_note, show_text
 from ferdata.training.explanation.options import ExplainOptions
 
 __all__ = ["explain"]
@@ -24,4 +24,4 @@ def explain(
     write_json(json_file, result.to_json())
     for note in result.notes:
         show_note(note)
-    console.print(result.describe(), markup=False, highlight=False, soft_wrap=True)
+    show_text(result.describe())

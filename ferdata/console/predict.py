@@ -8,7 +8,7 @@ import typer
 
 import ferdata
 from ferdata.console.options import Given, Json, MaybeFileOut, write_json
-from ferdata.console.screen import console, counting_bar, show_note
+from ferdata.console.screen import console, counting_bar, show_note, show_text
 from ferdata.errors import OptionError
 from ferdata.training.prediction.options import CAMERA, PredictOptions, is_video
 
@@ -42,7 +42,7 @@ def predict(
     write_json(json_file, result.to_json())
     for note in result.notes:
         show_note(note)
-    console.print(result.describe(), markup=False, highlight=False, soft_wrap=True)
+    show_text(result.describe())
 
 
 def _show(options: PredictOptions, json_file: str | None) -> None:
@@ -54,7 +54,7 @@ def _show(options: PredictOptions, json_file: str | None) -> None:
             view.wait()
     figures = view.figures()
     write_json(json_file, figures.to_json())
-    console.print(figures.describe(), markup=False, highlight=False, soft_wrap=True)
+    show_text(figures.describe())
 
 
 def _runs_and_source(inputs: list[str], *, live: bool) -> tuple[list[str], str]:

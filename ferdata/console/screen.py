@@ -13,7 +13,6 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -22,13 +21,25 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from ferdata.bars import FittingProgress, is_kept_whole
 from ferdata.program import as_typed
 from ferdata.shown import printable, shown, without_credentials
 
 if TYPE_CHECKING:
     from ferdata.ingest import IngestProgress
 
-__all__ = ["class_table", "console", "counting_bar", "ingest_bar", "pairs", "phases_bar", "say", "show_note", "size"]
+__all__ = [
+    "class_table",
+    "console",
+    "counting_bar",
+    "ingest_bar",
+    "pairs",
+    "phases_bar",
+    "say",
+    "show_note",
+    "show_text",
+    "size",
+]
 
 
 class _Screen(Console):
@@ -103,6 +114,12 @@ def say(text: str) -> None:
     console.print(as_typed(text), style="dim", highlight=False)
 
 
+def show_text(text: str) -> None:
+    """Print sentences, a line or several: a terminal breaks them at words, a file keeps each line whole."""
+    for line in text.splitlines():
+        console.print(line, highlight=False, soft_wrap=is_kept_whole(line, console))
+
+
 def show_note(note: str) -> None:
     """Print one note."""
     console.print(Text("note: ", style="dim").append(console.render_str(shown(as_typed(note)), style="not dim")))
@@ -110,11 +127,12 @@ def show_note(note: str) -> None:
 
 def pairs(title: str, rows: Mapping[str, str]) -> None:
     """Print names and values in two columns."""
-    table = Table(title=shown(title), title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(name, shown(value))
+    console.print(shown(title), style="italic", highlight=False, soft_wrap=True)
     console.print(table, highlight=False)
 
 
@@ -144,14 +162,19 @@ def size(num_bytes: float) -> str:
 
 @contextmanager
 def _bar(*more: TextColumn) -> Iterator[Progress]:
-    columns: tuple[ProgressColumn, ...] = (
+    length, spent, left = BarColumn(bar_width=20), TimeElapsedColumn(), (TextColumn("left"), TimeRemainingColumn())
+    bar = FittingProgress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        length,
         MofNCompleteColumn(),
+        *more,
+        spent,
+        *left,
+        spare=[(length,), (spent,), left, more],
+        console=console,
+        disable=False,
     )
-    columns += (*more, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    bar = Progress(*columns, console=console, transient=True)
     with (
         bar if console.is_terminal else nullcontext()
     ):  # elsewhere, rich before 14.3 ends even a disabled one in a line

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ferdata.console.options import Given, Json, Shards, write_json
-from ferdata.console.screen import console, counting_bar, say
+from ferdata.console.screen import counting_bar, say, show_text
 from ferdata.training import TrainOptions
 
 if TYPE_CHECKING:
@@ -70,11 +70,10 @@ def sweep(
             if finished is not None:
                 came = f"failed: {finished.problem}" if finished.accuracy is None else f"{finished.accuracy:.1%}"
                 line = f"{done}/{total} {shown(finished.settings)}, seed {finished.seed}: {came}"
-                console.print(line, highlight=False, soft_wrap=True)
+                show_text(line)
 
         result = run(plan, out, jobs=jobs, engine=engine, on_run=tell)
     write_json(json_file, result.to_json())
     best = result.groups[0]
     spread = f" (standard deviation {best.spread:.1%})" if len(best.runs) > 1 else ""
-    console.print(f"best: {shown(best.settings)}: {best.mean:.1%}{spread}", highlight=False, soft_wrap=True)
-    console.print(f"report: {Path(out) / PAGE_NAME}", highlight=False, soft_wrap=True)
+    show_text(f"best: {shown(best.settings)}: {best.mean:.1%}{spread}\nreport: {Path(out) / PAGE_NAME}")

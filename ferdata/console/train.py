@@ -3,7 +3,7 @@
 import typer
 
 from ferdata.console.options import Given, Json, Sets, write_json
-from ferdata.console.screen import console, say
+from ferdata.console.screen import say, show_text
 from ferdata.mixing import weighted
 from ferdata.training import TrainOptions
 
@@ -31,4 +31,4 @@ def train(asked: Given[TrainOptions], shards: Sets = None, json_file: Json = Non
         raise typer.Exit(1) from None  # the first rank tells
     if is_first_process():
         write_json(json_file, result.to_json())
-        console.print(result.describe(), markup=False, highlight=False, soft_wrap=True)
+        show_text(result.describe())

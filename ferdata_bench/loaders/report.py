@@ -71,7 +71,7 @@ def conditions_lines(conditions: dict[str, Any]) -> list[str]:
 
 
 def _table(rows: list[BenchRow], ceilings: dict[str, Any], *, width: int) -> Table:
-    columns = _COLUMNS if width >= WIDE else _COLUMNS[:NARROW_COLUMNS]
+    columns = _COLUMNS if width >= WIDE else _COLUMNS[: NARROW_COLUMNS if width >= NARROW else 3]
     table = Table(
         title="Images per second: median of the turns, warm-up left out",
         title_justify="left",
@@ -109,7 +109,8 @@ _COLUMNS: list[tuple[str, Callable[[BenchRow], str]]] = [
     ("ingest s", lambda row: "" if row.ingest_seconds is None else f"{row.ingest_seconds:.1f}"),
 ]
 NARROW_COLUMNS = 5
-WIDE = 110
+NARROW, WIDE = 72, 110
+"""Below this width, names would be cut beside five columns; from this one on, all of them fit."""
 
 
 def _ceiling_lines(ceilings: dict[str, Any]) -> list[tuple[str, float]]:

@@ -298,7 +298,7 @@ def model(*, images: float, ranks: float, image_bytes: float, rate: float) -> di
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure one term, or all of them in processes of their own; or compute the model."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__ or "", formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("term", nargs="?", choices=[*TERMS, "model"])
     parser.add_argument("count", nargs="?", type=float)
     parser.add_argument("--images", type=float, default=1e9)

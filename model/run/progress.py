@@ -8,9 +8,10 @@ from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from torch import nn
 
+from ferdata.bars import FittingProgress, is_kept_whole
 from ferdata.program import as_typed
 from ferdata.training.report.scores import SplitScores
 
@@ -117,17 +118,18 @@ class RichProgress:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
-        self._bar = Progress(
+        length, steps = BarColumn(bar_width=8), MofNCompleteColumn()
+        left = TimeRemainingColumn(compact=True), TextColumn("left")
+        waits = TextColumn("waits {task.fields[wait]:.1%},")
+        self._bar = FittingProgress(
             TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=8),
-            MofNCompleteColumn(),
-            TextColumn(
-                "{task.fields[rate]:,.0f} images/s, loss {task.fields[loss]:.3f}, waits {task.fields[wait]:.1%},"
-            ),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left"),
+            length,
+            steps,
+            TextColumn("{task.fields[rate]:,.0f} images/s, loss {task.fields[loss]:.3f},"),
+            waits,
+            *left,
+            spare=[(length,), (waits,), (steps,), left],
             console=self._console,
-            transient=True,
             disable=not self._console.is_terminal,
         )
         self._task: TaskID | None = None
@@ -160,13 +162,14 @@ class RichProgress:
         accuracies = "  ".join(f"{split} {value:.3f}" for split, value in status.accuracy.items())
         balanced = "" if status.balanced_accuracy is None else f" (balanced {status.balanced_accuracy:.3f})"
         balanced += "".join(f"  {escape(name)} {one.accuracy:.3f}" for name, one in status.val_sets.items())
-        self._console.print(
+        self._tell(
             f"epoch {status.epoch + 1:>3}/{status.epochs}  loss {status.loss:.3f}  accuracy {accuracies}{balanced}  "
-            f"{status.images_per_second:,.0f} images/s  waits {status.data_wait_share:.1%}  {status.seconds:.1f} s",
-            highlight=False,
-            soft_wrap=True,
+            f"{status.images_per_second:,.0f} images/s  waits {status.data_wait_share:.1%}  {status.seconds:.1f} s"
         )
 
     def on_note(self, text: str) -> None:
         """Print a sentence."""
-        self._console.print(escape(as_typed(text)), highlight=False, soft_wrap=True)
+        self._tell(escape(as_typed(text)))
+
+    def _tell(self, line: str) -> None:
+        self._console.print(line, highlight=False, soft_wrap=is_kept_whole(line, self._console))

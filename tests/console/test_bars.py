@@ -1,0 +1,57 @@
+"""What a person sees in a terminal of any width: nothing that is cut, and sentences that break at words."""
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from ferdata.console import screen
+from ferdata.ingest import IngestProgress
+from ferdata.training import RichProgress, StepStatus
+
+
+@pytest.fixture(params=[48, 60, 80, 120])
+def terminal(request: pytest.FixtureRequest) -> Console:
+    """A terminal of some width."""
+    return Console(file=StringIO(), force_terminal=True, width=request.param, color_system=None)
+
+
+def test_no_progress_bar_is_cut_on_a_narrow_terminal(terminal: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data set of the real size at 80 columns: figures with dots in place of their ends say nothing."""
+    monkeypatch.setattr(screen, "console", terminal)
+    with screen.ingest_bar() as update:
+        update(IngestProgress(phase="write", done=200_000, total=291_650, rejected=1234, seconds=20.0))
+    progress = RichProgress(terminal)
+    with progress:
+        progress.on_step(
+            StepStatus(
+                epoch=9,
+                epochs=30,
+                step=12_000,
+                total_steps=27_300,
+                loss=2.08,
+                images_per_second=12_345.0,
+                data_wait_share=0.25,
+            )
+        )
+    seen = terminal.file.getvalue()
+
+    assert "…" not in seen
+    assert "200000/291650" in seen
+    assert "12,345 images/s, loss 2.080," in seen
+    assert ("waits 25.0%" in seen) == (terminal.width >= 80)
+
+
+def test_a_sentence_breaks_at_words_and_what_is_copied_stays_whole(
+    terminal: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Figures are not torn apart; a path goes into another command."""
+    monkeypatch.setattr(screen, "console", terminal)
+    words = "val, 32 samples: accuracy 6.2% (0.0% to 15.6%), balanced 6.2% (0.0% to 12.5%)"
+    path = f"report: {'/folder' * 30}/page.html"
+
+    screen.show_text(f"{words}\n{path}")
+    *sentence, last = terminal.file.getvalue().splitlines()
+
+    assert " ".join(line.strip() for line in sentence) == words
+    assert all(len(line) <= terminal.width for line in sentence) and last == path
