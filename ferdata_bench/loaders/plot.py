@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib
 
+from ferdata.training.report.plots import INK
 from ferdata_bench.loaders.options import BenchResult, BenchRow
 from ferdata_bench.loaders.report import conditions_lines
 
@@ -147,9 +148,9 @@ def _title(result: BenchResult) -> str:
 
 
 def _sign(figure: Figure, result: BenchResult, *legend: str) -> None:
-    figure.supxlabel(
-        "\n".join([*legend, *conditions_lines(result.conditions)]), fontsize=6.5, color="#555555", x=0.01, ha="left"
-    )
+    # pictures are passed on: the folder's name is enough, where it lies is this machine's
+    conditions = result.conditions | {"source": result.conditions["source"].rsplit("/", 1)[-1]}
+    figure.supxlabel("\n".join([*legend, *conditions_lines(conditions)]), fontsize=6.5, color=INK, x=0.01, ha="left")
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:

@@ -21,7 +21,7 @@ from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.synth import write_synthetic
 from ferdata.training.options import TrainOptions
-from ferdata.training.report.plots import TRAIN_COLOR, VAL_COLOR, new_figure, png_bytes, style_axes
+from ferdata.training.report.plots import MUTED, TRAIN_COLOR, VAL_COLOR, new_figure, png_bytes, style_axes
 from ferdata.training.run.disk import write_json
 from ferdata.training.run.folder import read_metrics
 from ferdata.training.trainer import train
@@ -29,7 +29,7 @@ from ferdata.training.trainer import train
 __all__ = ["StudyOptions", "draw_study", "run_study"]
 
 SCRATCH, PRETRAINED, FROZEN = "from scratch", "pre-trained on RAF-DB", "pre-trained, body frozen"
-COLORS = {SCRATCH: VAL_COLOR, PRETRAINED: TRAIN_COLOR, FROZEN: "#7b8794"}
+COLORS = {SCRATCH: VAL_COLOR, PRETRAINED: TRAIN_COLOR, FROZEN: MUTED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,7 @@ def draw_study(record: dict[str, Any]) -> bytes:
     sizes = record["options"]
     text = f"{sizes['model']}, {sizes['affectnet_images']:,} images of {sizes['size']} px; "
     text += f"RAF-DB: {sizes['rafdb_images']:,} images"
-    axes.text(0.99, 0.02, text, transform=axes.transAxes, ha="right", fontsize=8, color="#7b8794")
+    axes.text(0.99, 0.02, text, transform=axes.transAxes, ha="right", fontsize=8, color=MUTED)
     return png_bytes(figure)
 
 

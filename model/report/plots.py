@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from ferdata.dataset.lettering import with_font
@@ -18,6 +19,7 @@ from ferdata.training.report.certainty import Calibration
 
 __all__ = [
     "INK",
+    "MUTED",
     "TRAIN_COLOR",
     "VAL_COLOR",
     "draw_confusion",
@@ -188,8 +190,11 @@ def _draw_accuracy(axes: Axes, epochs: list[Mapping[str, Any]]) -> None:
         balanced = [line["val"]["balanced_accuracy"] for line in val]
         axes.plot(places, balanced, color=VAL_COLOR, linewidth=1.2, linestyle=":", label="val, balanced")
         best = int(np.argmax(accuracy))
-        above: dict[str, Any] = {"textcoords": "offset points", "xytext": (0, 7), "ha": "center", "fontsize": 8.5}
-        axes.annotate(f"{accuracy[best]:.1%}", (places[best], accuracy[best]), **above, color=VAL_COLOR)
+        side = 7 if val[best]["train_accuracy"] < accuracy[best] else -15  # away from the other curve
+        near: dict[str, Any] = {"textcoords": "offset points", "xytext": (0, side), "ha": "center", "fontsize": 8.5}
+        halo = [withStroke(linewidth=3, foreground="white")]
+        label = axes.annotate(f"{accuracy[best]:.1%}", (places[best], accuracy[best]), **near, color=VAL_COLOR)
+        label.set(path_effects=halo, zorder=10)
     axes.set_ylim(0, 1.05)
     style_axes(axes, title="Accuracy", x_label="epoch", percent=True)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -222,6 +223,17 @@ def test_pictures_are_written_as_png_and_svg(result: BenchResult, tmp_path: Path
                 assert len(image.convert("RGB").getcolors(1 << 24)) > 20
         else:
             assert "<svg" in path.read_text()
+
+
+def test_a_picture_s_footnote_names_the_folder_and_not_where_it_lies(result: BenchResult, tmp_path: Path) -> None:
+    """Pictures are passed on; a person's home is not."""
+    there = replace(result, conditions=result.conditions | {"source": "/home/me/shards/affectnet, encoded as JPEG"})
+
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        drawn = write_plots(there, tmp_path / "plot.png")[1].read_text()
+
+    assert "from affectnet, encoded as JPEG" in drawn
+    assert "/home" not in drawn
 
 
 def row(name: str, rate: float, codec: str = "raw") -> BenchRow:
