@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ferdata.remote import Patience
+
 # Whether a test passes must not depend on how busy the machine is, nor on chance.
 settings.register_profile("ferdata", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ferdata")
@@ -32,6 +34,12 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "on a device":
         monkeypatch.setattr("ferdata.stream.loader.decodes_itself", lambda device: True)
     return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each test begin as a process does: it has met no service that failed."""
+    monkeypatch.setattr("ferdata.remote.patience._total", Patience())
 
 
 def pytest_collection_finish() -> None:

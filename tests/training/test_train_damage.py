@@ -20,6 +20,7 @@ from PIL import Image
 from train_helpers import Recorder, small_dataset, small_options, step_losses
 
 from ferdata.errors import OptionError, StateError, TrainError
+from ferdata.format.samples import SamplesFile
 from ferdata.stream import Loader
 from ferdata.training import TrainOptions, train
 from ferdata.training.nets.networks import FerNetwork
@@ -226,8 +227,16 @@ def test_a_second_head_without_anything_to_learn_is_refused(
     shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RAF-DB has no valence and no arousal; the head would stay as it was drawn, and be saved as if it had learnt."""
-    nothing = pa.table({name: pa.nulls(91, pa.float64()) for name in ("valence", "arousal")})
-    monkeypatch.setattr("ferdata.stream.sets.read_samples", lambda *args: nothing)
+    read = SamplesFile.read
+
+    def read_nothing(self: SamplesFile, *args: Any) -> pa.Table:
+        table = read(self, *args)
+        for name in {"valence", "arousal"}.intersection(table.column_names):
+            place = table.column_names.index(name)
+            table = table.set_column(place, name, pa.nulls(table.num_rows, pa.float64()))
+        return table
+
+    monkeypatch.setattr(SamplesFile, "read", read_nothing)
     with pytest.raises(
         OptionError,
         match=r"valence_arousal: none of the 70 train samples .* has values, expected some; leave valence",
