@@ -11,7 +11,6 @@ nbclient = pytest.importorskip("nbclient")
 ROOT = Path(__file__).parents[1]
 BOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 NEEDS = {"03": ["lightning"], "04": ["accelerate", "transformers"], "07": ["cleanlab"], "08": ["av"]}
-FIRST = BOOKS[0]
 
 
 @pytest.mark.parametrize("book", BOOKS, ids=lambda path: path.stem)
@@ -25,9 +24,10 @@ def test_a_notebook_is_kept_without_its_outputs(book: Path) -> None:
 
 @pytest.mark.parametrize(
     "book",
-    [pytest.param(book, marks=[] if book == FIRST else [pytest.mark.slow]) for book in BOOKS],
+    BOOKS,
     ids=lambda path: path.stem,
 )
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_notebook_runs_from_top_to_bottom(book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the data that it draws itself, and nothing from anywhere else."""

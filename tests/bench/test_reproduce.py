@@ -41,7 +41,10 @@ def test_every_command_of_the_page_is_one(toy: bool) -> None:
     assert sorted(swept) == SPECS
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if "batch" in name or "pretraining" in name else pytest.mark.slow) for name in SPECS],
+)
 def test_a_run_of_each_spec_trains(name: str, shards: str, tmp_path: Path) -> None:
     """The last of its values, which is the largest, for one epoch."""
     small = {"shards": shards, "epochs": 1, "num_workers": 0, "device": "cpu"}
