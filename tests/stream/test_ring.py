@@ -172,6 +172,7 @@ def test_what_a_child_process_writes_is_seen_here(start_method: str) -> None:
 
 def test_memory_has_no_name_and_its_descriptor_is_closed() -> None:
     """A crash must leave nothing in /dev/shm, and a thousand loaders no open files."""
+    gc.collect()  # what other tests left would be closed meanwhile
     before = open_files()
 
     ring = Ring(num_slots=4, batch_size=4, row_bytes=ROW_BYTES)
