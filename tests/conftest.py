@@ -2,6 +2,7 @@
 
 import gc
 import signal
+from collections.abc import Iterator
 from functools import partial
 
 import psutil
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ferdata.remote import Patience
+from ferdata.remote import Patience, patience
 
 # Whether a test passes must not depend on how busy the machine is, nor on chance.
 settings.register_profile("ferdata", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -37,9 +38,10 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture(autouse=True)
-def nothing_was_met(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have each test begin as a process does: it has met no service that failed."""
-    monkeypatch.setattr("ferdata.remote.patience._total", Patience())
+def nothing_was_met() -> Iterator[None]:
+    """Have what comes next begin as a process does, fixtures of modules too: it has met no service that failed."""
+    yield
+    patience._total = Patience()
 
 
 def pytest_collection_finish() -> None:
