@@ -6,6 +6,7 @@ In: a name and a range. Out: its bytes. Costs a request; those of asynchronous f
 from typing import Any
 
 from ferdata.remote.patience import Patience
+from ferdata.remote.protocols import another
 
 __all__ = ["Objects"]
 
@@ -14,16 +15,14 @@ class Objects:
     """A service, for any number of threads; see :class:`ferdata.remote.web.Web`, which has the same methods.
 
     Args:
-        fs: Its file system; what it would try several times by itself it tries once from now on.
+        fs: Its file system; what it would ask for several times, or in several parts, it asks for once from now on.
         patience: What ends waiting.
     """
 
     sends_whole_files = False
 
     def __init__(self, fs: Any, patience: Patience) -> None:
-        self._fs, self._patience = fs, patience
-        if "s3" in fs.protocol:  # what others call so may be something else
-            fs.retries = 1
+        self._fs, self._patience = _asking_once(fs), patience
 
     def read(
         self,
@@ -41,11 +40,11 @@ class Objects:
         start, stop = part or (None, None)
         fs = self._fs
         if is_new:
-            fs = type(fs)(*fs.storage_args, **{**fs.storage_options, "skip_instance_cache": True})
+            fs = _asking_once(another(fs))
         elif is_fresh:
             fs.invalidate_cache()
         elif part is None:
-            fs.invalidate_cache(name)  # s3fs looks the size of a whole file up in a listing, if it has one
+            fs.invalidate_cache(name)  # some look the size of a whole file up in a listing, if they have one
         self._patience.asked()
         if not fs.async_impl:
             return bytes(fs.cat_file(name, start=start or None, end=stop))
@@ -60,3 +59,9 @@ class Objects:
         """Tell whether there is a file, or a folder that holds any."""
         self._fs.invalidate_cache(name)
         return bool(self._fs.exists(name))
+
+
+def _asking_once(fs: Any) -> Any:
+    if "s3" in fs.protocol:  # what others call so may be something else
+        fs.retries = fs.max_concurrency = 1
+    return fs

@@ -5,7 +5,7 @@ In: a URL. Out: options for its fsspec file system. Libraries that retry by them
 
 from typing import Any
 
-__all__ = ["HTTP", "STALL_SECONDS", "reading_options"]
+__all__ = ["HTTP", "STALL_SECONDS", "another", "reading_options"]
 
 HTTP = ("http://", "https://")
 _S3 = ("s3://", "s3a://")
@@ -37,3 +37,8 @@ def reading_options(url: str, configured: dict[str, Any]) -> dict[str, Any]:
         }
         return {"config_kwargs": ours | configured.get("config_kwargs", {})}
     return {}
+
+
+def another(fs: Any) -> Any:
+    """Return a file system as this one is, which has no connection and no listing yet."""
+    return type(fs)(*fs.storage_args, **{**fs.storage_options, "skip_instance_cache": True})

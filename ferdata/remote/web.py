@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from ferdata.remote.failures import PASSING, IncompleteAnswerError
 from ferdata.remote.patience import Patience
+from ferdata.remote.protocols import another
 from ferdata.remote.whole import WholeFiles
 
 __all__ = ["Web"]
@@ -197,7 +198,7 @@ class Web:
 
 
 async def _on_new_connection(fs: Any, ask: Any) -> Any:
-    other = type(fs)(*fs.storage_args, **{**fs.storage_options, "skip_instance_cache": True})
+    other = another(fs)
     try:
         return await ask(other)
     finally:

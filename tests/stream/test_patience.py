@@ -4,6 +4,7 @@ Against a web server and, where moto and s3fs are installed, an S3 server, both 
 """
 
 import logging
+import re
 import signal
 import subprocess
 import sys
@@ -252,8 +253,21 @@ def test_what_is_refused_or_not_there_ends_at_once_and_says_what_it_means(
     with pytest.raises((StoreError, FileNotFoundError)) as caught:
         Store(service.url).read_range(SHARD, 0, 9)
     assert service.proxy.faults_left() == 0
-    assert isinstance(caught.value, FileNotFoundError) or f"HTTP {status}" in str(caught.value)
-    assert isinstance(caught.value, FileNotFoundError) or text in str(caught.value)
+    assert isinstance(caught.value, FileNotFoundError) == (status == "404")
+    assert status == "404" or re.search(rf"{SHARD}: HTTP {status}.*{text}", str(caught.value))
+
+
+def test_a_whole_file_is_one_request_and_what_fails_is_asked_for_once(service: Service, folder: Path) -> None:
+    """Over a new connection too: s3fs asks for sizes, and asks again by itself, unless it is told otherwise."""
+    store = Store(service.url, patience=Patience(0))
+    for is_new in (False, True):
+        service.proxy.requests()
+        assert store.read(SHARD, is_new=is_new) == (folder / "set" / SHARD).read_bytes()
+        assert [each.method for each in service.proxy.requests()] == ["GET"]
+        service.proxy.behave(faults=("503",))
+        with pytest.raises(StoreError, match=r"HTTP 503.*failed once"):
+            store.read_range(SHARD, 0, 9, is_new=is_new)
+        assert len(service.proxy.requests()) == 1
 
 
 @pytest.mark.parametrize("way", ["no ranges", "no length", "gzip", "gzip and chunks"])
