@@ -14,7 +14,7 @@ from ferdata.cache.folder import (
     usual_cache,
 )
 from ferdata.cache.kept_files import CacheCounts
-from ferdata.cache.room import PARTIAL
+from ferdata.cache.partial_file import PARTIAL
 
 __all__ = [
     "PARTIAL",

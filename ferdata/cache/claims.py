@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from ferdata.lock import hold_lock
 from ferdata.store import Store
@@ -23,8 +23,12 @@ except ImportError:  # Windows
 else:
     _EXCLUSIVE, _SHARED, _NONE = fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_SH | fcntl.LOCK_NB, fcntl.LOCK_UN
 
-__all__ = ["Claims", "open_claims"]
+__all__ = ["JOURNAL", "USE", "Claims", "open_claims", "pauses"]
 
+USE = 1 << 61
+"""Of the claims of a set, the first bytes stand for those of its files; from here on, one for the use of each file."""
+JOURNAL = 1 << 62
+"""From here on, one for the journal of each file."""
 _PROBE = (1 << 63) - 2
 _POLL_SECONDS = (0.002, 0.05)
 """Between looks at a claim of somebody else's: at first, and at most."""
@@ -124,11 +128,10 @@ class Claims:
             self._lock(_NONE, start, stop)
 
     @contextlib.contextmanager
-    def holding(self, start: int, stop: int, check: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Hold a claim in the block, once nobody else does; ``check`` is called while waiting, and may raise."""
-        waiting = patience()
+    def holding(self, start: int, stop: int) -> Iterator[None]:
+        """Hold a claim in the block, once nobody else does."""
+        waiting = pauses()
         while not self.take(start, stop):
-            check()
             next(waiting)
         try:
             yield
@@ -148,8 +151,6 @@ class Claims:
     def unshare(self, start: int, stop: int) -> None:
         """End one use of ``[start, stop)``; other uses by this process go on."""
         with self._mutex:
-            if (start, stop) not in self._shared:
-                return  # of the process that this one was forked from
             self._shared.remove((start, stop))
             self._lock(_NONE, start, stop)
             for begin, end in self._shared:
@@ -166,7 +167,7 @@ class Claims:
         return True
 
 
-def patience() -> Iterator[None]:
+def pauses() -> Iterator[None]:
     """Sleep at each step, a little longer every time."""
     seconds, most = _POLL_SECONDS
     while True:

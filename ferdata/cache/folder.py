@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from ferdata.cache.cached_set import CachedSet
 from ferdata.cache.claims import open_claims
-from ferdata.cache.room import CLAIMS_NAME, PARTIAL, Room
+from ferdata.cache.partial_file import PARTIAL
+from ferdata.cache.room import CLAIMS_NAME, Room
 from ferdata.errors import IngestError, OptionError, StoreError
 from ferdata.format import INDEX_NAME, DatasetIndex, parse_index, read_index_text
 from ferdata.place import expand
@@ -41,7 +42,19 @@ class CachePlace:
 
     def open(self, origin: Store, index: DatasetIndex) -> CachedSet:
         """Return the cached set, which is filled from there; no request is made."""
-        return _opened(self, origin, index)
+        try:
+            claims = open_claims(os.path.join(self.folder, CLAIMS_NAME))
+            common = open_claims(os.path.join(self.cache, CLAIMS_NAME))
+            claims.keep_others_out()
+            return CachedSet(self.folder, origin, index, claims, Room(self.cache, common, self.max_bytes))
+        except OSError as error:
+            obstacle = error.strerror
+        except IngestError:
+            obstacle = "another process writes there, and there are no locks here that two could share"
+        warnings.warn(
+            f"{self.folder}: {obstacle}; what is in this cache is read, and nothing is added to it", stacklevel=2
+        )
+        return CachedSet(self.folder, origin, index, None, None)
 
 
 def use_cache(cache: StrPath | None, cache_gb: float | None = None) -> None:
@@ -121,23 +134,6 @@ def open_cached_set(cache: StrPath, origin: Store, *, max_bytes: int | None = No
     """
     place, index = find_cached_set(cache, origin, max_bytes=max_bytes)
     return place.open(origin, index)
-
-
-def _opened(place: CachePlace, origin: Store, index: DatasetIndex) -> CachedSet:
-    obstacle = None
-    try:
-        claims = open_claims(os.path.join(place.folder, CLAIMS_NAME))
-        common = open_claims(os.path.join(place.cache, CLAIMS_NAME))
-        claims.keep_others_out()
-        return CachedSet(place.folder, origin, index, claims, Room(place.cache, common, place.max_bytes))
-    except OSError as error:
-        obstacle = error.strerror
-    except IngestError:
-        obstacle = "another process writes there, and there are no locks here that two could share"
-    warnings.warn(
-        f"{place.folder}: {obstacle}; what is in this cache is read, and nothing is added to it", stacklevel=2
-    )
-    return CachedSet(place.folder, origin, index, None, None)
 
 
 def _index_text(folder: str) -> bytes | None:

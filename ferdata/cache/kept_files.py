@@ -1,4 +1,4 @@
-"""The files of a cached set as they are kept: ranges are written down as they come, and whole files get their names.
+"""The files of a cached set as they are kept: room is made for each, ranges are written down, whole ones are named.
 
 In: bytes in their places. Out: files that are what the index says, and a data set once all of them are there.
 """
@@ -7,15 +7,16 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import xxhash
 
-from ferdata.cache.claims import Claims, patience
-from ferdata.cache.partial_file import Record, append, file_digest, opened, records, write_at
-from ferdata.cache.room import PARTIAL, USE
+from ferdata.cache.claims import JOURNAL, USE, Claims, pauses
+from ferdata.cache.partial_file import PARTIAL, Record, append, file_digest, make, opened, records, write_at
+from ferdata.cache.room import Room, Stored
 from ferdata.cache.set_files import SetFiles
 from ferdata.errors import ShardCorruptError, StoreError
 from ferdata.format import INDEX_NAME, DatasetIndex
@@ -26,9 +27,9 @@ __all__ = ["GRID_BYTES", "CacheCounts", "KeptFiles"]
 
 GRID_BYTES = 1 << 16
 """Readers of samples ask for whole squares of this size, so that no gap is left between what they ask for."""
-_WHOLE = 1 << 62
-"""From here on, a byte of the claims stands for the journal of each file."""
 _TOUCH_SECONDS = 30.0
+_REFUSED_SECONDS = 10.0
+"""After a file did not fit, none is tried for this long: looking for room costs a look at every file."""
 
 
 @dataclass(slots=True)
@@ -54,6 +55,7 @@ class KeptFiles(SetFiles):
         origin: Where it comes from.
         index: Its index.
         claims: Claims in its folder; None if nothing may be written there.
+        room: The room there is for it; None likewise.
 
     Attributes:
         counts: What was done.
@@ -65,11 +67,14 @@ class KeptFiles(SetFiles):
         origin: Store,
         index: DatasetIndex,
         claims: Claims | None,
+        room: Room | None,
     ) -> None:
         super().__init__(folder, index)
         self.origin = origin
-        self._claims = claims
+        self._claims, self._room = claims, room
         self.counts = CacheCounts()
+        self._found: set[int] = set()
+        self._refused_until = 0.0
         self._arrived: dict[int, set[Record]] = {}
         self._unsound: set[int] = set()
         self._uses: list[tuple[int, int]] = []
@@ -77,13 +82,50 @@ class KeptFiles(SetFiles):
         self._touched_files: set[int] = set()
         self._mutex, self._process = threading.Lock(), os.getpid()
 
+    def begin(self, number: int) -> bool:
+        """Have a file to keep bytes in, or room for it; return whether there is."""
+        path, num_bytes = self.path(number), self.num_bytes(number)
+        if self._room is None:
+            return False
+        if os.path.exists(path + PARTIAL):
+            if number not in self._found:
+                self._found.add(number)
+                with contextlib.suppress(ShardCorruptError, StoreError):
+                    self.complete(number)  # if it was killed within its last steps
+            return True
+        if self.is_whole(number):
+            return True
+        if self.counts.is_full or time.monotonic() < self._refused_until:
+            return False
+
+        def begin() -> None:
+            if not os.path.exists(path + PARTIAL) and not self.is_whole(number):
+                make(path + PARTIAL, num_bytes)
+                self._found.add(number)
+
+        try:
+            if self._room.reserve(num_bytes, begin, self.folder, self._unused):
+                return True
+        except OSError as error:
+            self._stop_keeping(error)
+            return False
+        if not self._refused_until:
+            warnings.warn(
+                f"{self.folder}: the cache is full, {self._room.max_bytes:,} bytes, expected room for "
+                f"{int(self.starts[-1]):,} of this set; what is in it is read from it, the rest is fetched every "
+                "time: allow more with cache_gb",
+                stacklevel=2,
+            )
+        self._refused_until = time.monotonic() + _REFUSED_SECONDS
+        return False
+
     def use(self, numbers: Sequence[int]) -> None:
         """Keep files (ascending) from being removed for want of room, until :meth:`close` or the process's end."""
         if self._claims is None:
             return
         ends = [place for place, number in enumerate(numbers, 1) if numbers[place : place + 1] != [number + 1]]
         for start, end in pairwise([0, *ends]):
-            bounds, waiting = (USE + numbers[start], USE + numbers[end - 1] + 1), patience()
+            bounds, waiting = (USE + numbers[start], USE + numbers[end - 1] + 1), pauses()
             while not self._claims.share(*bounds):
                 next(waiting)
             self._uses.append(bounds)
@@ -153,7 +195,7 @@ class KeptFiles(SetFiles):
             with opened(self.path(number) + PARTIAL) as descriptor:
                 write_at(descriptor, start, data)
                 record = Record(start, stop, xxhash.xxh64_intdigest(data))
-                with self._claims.holding(_WHOLE + number, _WHOLE + number + 1):
+                with self._claims.holding(JOURNAL + number, JOURNAL + number + 1):
                     append(descriptor, info.num_bytes, int(info.xxh64, 16), record)
         except FileNotFoundError:
             return  # somebody removed the cache; it is begun again
@@ -236,14 +278,35 @@ class KeptFiles(SetFiles):
             os.replace(index + PARTIAL, index)
         return True
 
+    def _unused(self) -> Iterator[Stored]:
+        """Yield files of this set that nobody uses; each is claimed until the next is asked for."""
+        assert self._claims is not None
+        for number in range(self.num_files):
+            for path in (self.path(number), self.path(number) + PARTIAL):
+                if os.path.exists(path) and self._claims.take(USE + number, USE + number + 1):
+                    self.lost(number)
+                    try:
+                        yield Stored(path, self.num_bytes(number), (0, 0))
+                    finally:
+                        self._claims.release(USE + number, USE + number + 1)
+
+    def _stop_keeping(self, error: OSError) -> None:
+        if not self.counts.is_full:
+            self.counts.is_full = True
+            warnings.warn(
+                f"{self.folder}: {error.strerror}, expected room to keep what is fetched; going on without keeping "
+                "more: free some room, or choose another cache",
+                stacklevel=2,
+            )
+
     def _bounds(self, number: int) -> tuple[int, int]:
         return int(self.starts[number]), int(self.starts[number + 1])
 
     def _touch(self, number: int) -> None:
         """Note that a file is used, once, and that the set is, now and then."""
-        now = time.monotonic()
         if self._claims is None:
             return
+        now = time.monotonic()
         if now - self._touched > _TOUCH_SECONDS:
             self._touched = now
             self._claims.touch()

@@ -16,7 +16,21 @@ import xxhash
 from ferdata.cache.ranges import Ranges
 from ferdata.mapping import OPEN_FLAGS
 
-__all__ = ["RECORD_BYTES", "Journal", "Record", "append", "file_digest", "make", "opened", "records", "write_at"]
+__all__ = [
+    "PARTIAL",
+    "RECORD_BYTES",
+    "Journal",
+    "Record",
+    "append",
+    "file_digest",
+    "make",
+    "opened",
+    "records",
+    "write_at",
+]
+
+PARTIAL = ".partial"
+"""Ends the name of such a file."""
 
 _RECORD = struct.Struct("<4Q")
 """Start, stop, XXH64 of the bytes between, and XXH64 of these three, seeded with the XXH64 of the whole file."""

@@ -9,18 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from ferdata.cache.claims import Claims, open_claims
+from ferdata.cache.claims import JOURNAL, USE, Claims, open_claims
+from ferdata.cache.partial_file import PARTIAL
 from ferdata.format import INDEX_NAME
 
-__all__ = ["CLAIMS_NAME", "PARTIAL", "USE", "Room", "Stored", "drop", "set_folders", "stored_files"]
+__all__ = ["CLAIMS_NAME", "Room", "Stored", "drop", "set_folders", "stored_files"]
 
 CLAIMS_NAME = ".claims"
 """The file on which claims stand, in the cache folder and in that of each set."""
-PARTIAL = ".partial"
-"""Ends the name of a file that is not complete."""
-USE = 1 << 61
-"""From here on, a byte of the claims of a set stands for the use of each of its files; before it, for their bytes."""
-
 _COUNT_NAME = ".bytes"
 
 
@@ -77,8 +73,8 @@ class Room:
             candidates = []
             for folder in set_folders(self._folder):
                 claims = None if folder == own else _claims_of(folder)
-                if claims is not None and claims.between_processes and claims.take(USE, 2 * USE):
-                    held.callback(claims.release, USE, 2 * USE)
+                if claims is not None and claims.between_processes and claims.take(USE, JOURNAL):
+                    held.callback(claims.release, USE, JOURNAL)
                     candidates += stored_files(folder)
             for stored in sorted(candidates, key=lambda stored: stored.used):
                 if num_bytes <= 0:

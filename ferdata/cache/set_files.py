@@ -7,8 +7,7 @@ import os
 
 import numpy as np
 
-from ferdata.cache.partial_file import Journal, opened
-from ferdata.cache.room import PARTIAL
+from ferdata.cache.partial_file import PARTIAL, Journal, opened
 from ferdata.format import DatasetIndex, FileInfo, ShardInfo
 
 __all__ = ["SetFiles"]
@@ -88,10 +87,12 @@ class SetFiles:
 
     def holds(self, number: int, start: int, stop: int) -> bool:
         """Tell whether the bytes ``[start, stop)`` of a file are there."""
-        return self.is_whole(number) or not self.missing(number, start, stop)
+        return not self.missing(number, start, stop)
 
     def missing(self, number: int, start: int, stop: int) -> list[tuple[int, int]]:
         """Return what is not there of the bytes ``[start, stop)`` of a file."""
+        if self.is_whole(number):
+            return []
         journal = self._journals.get(number)
         if journal is not None and not (missing := journal.missing(start, stop)):
             return missing

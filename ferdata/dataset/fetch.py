@@ -87,11 +87,18 @@ def fetch(
     numbers = cached.numbers(split)
     num_bytes = sum(map(cached.num_bytes, numbers))
     _check_room(cached, numbers, num_bytes, max_bytes)
+
+    def ensure(piece: tuple[int, int, int]) -> int:
+        number, start, stop = piece
+        if not cached.ensure(number, start, stop):
+            raise _no_room(cached, cached.num_bytes(number))
+        return stop - start
+
     cached.use(numbers)
     try:
         _check_whole(cached, numbers)
         done = 0
-        for piece_bytes in iterate_in_threads(_ensure(cached), _pieces(cached, numbers), num_threads=CONNECTIONS):
+        for piece_bytes in iterate_in_threads(ensure, _pieces(cached, numbers), num_threads=CONNECTIONS):
             done += piece_bytes
             if progress is not None:
                 progress(done // 10**6, num_bytes // 10**6)
@@ -137,11 +144,11 @@ def _check_whole(cached: CachedSet, numbers: list[int]) -> None:
     def check(number: int) -> None:
         if not cached.is_whole(number):
             return
-        status = os.stat(cached.path(number))
+        seen = os.stat(cached.path(number))
         try:
             check_file(Store(cached.folder), cached.info(number))
         except ShardCorruptError:
-            cached.repair(number, 0, cached.num_bytes(number), seen=(status.st_dev, status.st_ino))
+            cached.repair(number, 0, cached.num_bytes(number), seen=seen)
 
     for _ in iterate_in_threads(check, numbers, num_threads=CONNECTIONS):
         pass
@@ -152,13 +159,3 @@ def _pieces(cached: CachedSet, numbers: list[int]) -> Iterator[tuple[int, int, i
         num_bytes = cached.num_bytes(number)
         for start in range(0, num_bytes, PIECE_BYTES):
             yield number, start, min(num_bytes, start + PIECE_BYTES)
-
-
-def _ensure(cached: CachedSet) -> Any:
-    def ensure(piece: tuple[int, int, int]) -> int:
-        number, start, stop = piece
-        if not cached.ensure(number, start, stop):
-            raise _no_room(cached, cached.num_bytes(number))
-        return stop - start
-
-    return ensure

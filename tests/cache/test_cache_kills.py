@@ -76,7 +76,7 @@ def test_thirty_kills_leave_no_wrong_byte(tmp_path: Path) -> None:
             if cached.finish() and moment % 2:
                 shutil.rmtree(cached.folder, ignore_errors=True)  # and from the start, under the others' hands
             children[victim] = fill(tmp_path / "cache", origin, PROCESSES + moment)
-        assert all(os.waitpid(child, 0)[1] == 0 for child in children[:])
+        assert all(os.waitpid(child, 0)[1] == 0 for child in children)
         children.clear()
     finally:
         for child in children:

@@ -118,9 +118,8 @@ def test_damage_is_fetched_again(tmp_path: Path, origin: Path, when: str) -> Non
     data = bytearray(path.read_bytes())
     data[2500] ^= 1
     path.write_bytes(data)
-    seen = path.stat().st_dev, path.stat().st_ino
 
-    assert cached.repair(number, 2000, 3000, line, seen=seen)
+    assert cached.repair(number, 2000, 3000, line, seen=path.stat())
     cached.fetch_whole(number, line)
 
     assert Path(cached.path(number)).read_bytes() == (origin / SHARD).read_bytes()
@@ -223,7 +222,7 @@ def test_what_nobody_uses_goes_first(tmp_path: Path, origin: Path) -> None:
     assert not os.path.exists(used.path(used.number(SHARD)))
 
 
-def test_a_folder_that_cannot_be_written_is_read(tmp_path: Path, origin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_written_is_read(tmp_path: Path, origin: Path) -> None:
     """A cache may be baked into an image; one that holds nothing and takes nothing is a mistake."""
     cached = open_cached_set(tmp_path / "cache", Store(origin))
     cached.fetch_whole(cached.number(SHARD))
