@@ -1,7 +1,7 @@
 """Files opened without waiting, read at a place, or mapped over memory that is mapped already.
 
 In: a path, or memory and a file. ``mmap.mmap`` alone lets the kernel choose where, and before Python 3.13 keeps a
-descriptor as long as the mapping lives, of which a process may have 1,024; they are where :data:`CAN_MAP_OVER`.
+descriptor as long as the mapping lives, of which a process may have 1,024; where :data:`CAN_MAP_OVER`, neither.
 """
 
 import ctypes

@@ -108,12 +108,10 @@ def spread(verb: Callable[..., None], *, reads_urls: bool, has_loaders: bool = F
             if name in given
             else [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
         )
-    if reads_urls:
-        kind = inspect.Parameter.KEYWORD_ONLY
-        shown.append(inspect.Parameter("patience", kind, default=PATIENCE_SECONDS, annotation=_Patience))
-    if has_loaders:
-        shown.append(inspect.Parameter("cache", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_Cache))
-        shown.append(inspect.Parameter("cache_gb", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=CacheGb))
+    common: dict[str, tuple[Any, Any]] = {"patience": (PATIENCE_SECONDS, _Patience)} if reads_urls else {}
+    common |= {"cache": (None, _Cache), "cache_gb": (None, CacheGb)} if has_loaders else {}
+    for name, (default, kind) in common.items():
+        shown.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind))
     run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in shown}
     return run

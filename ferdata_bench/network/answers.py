@@ -10,18 +10,16 @@ import gzip
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from http.client import responses
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ferdata_bench.network.conduct import Conduct
 
-__all__ = ["PIECE_BYTES", "REASONS", "Answer", "Folder", "Head", "Upstream", "read_body", "read_head", "refusal"]
+__all__ = ["PIECE_BYTES", "Answer", "Folder", "Head", "Upstream", "read_body", "read_head", "refusal"]
 
 PIECE_BYTES = 1 << 18
 
-REASONS = {200: "OK", 206: "Partial Content", 307: "Temporary Redirect", 401: "Unauthorized", 403: "Forbidden"}
-REASONS |= {404: "Not Found", 416: "Range Not Satisfiable", 429: "Too Many Requests", 500: "Internal Server Error"}
-REASONS |= {502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
 CODES = {403: "AccessDenied", 404: "NoSuchKey", 429: "TooManyRequests", 500: "InternalError", 503: "SlowDown"}
 """What S3 calls them."""
 
@@ -58,7 +56,7 @@ class Answer:
 
 def refusal(status: int) -> Answer:
     """Return an answer without what was asked for, as S3 words it."""
-    code = CODES.get(status, REASONS.get(status, "Error"))
+    code = CODES.get(status, responses.get(status, "Error"))
     text = f"<Error><Code>{code}</Code><Message>Please reduce your request rate.</Message></Error>".encode()
     return Answer(status, {"content-type": "application/xml"}, len(text), _one(text))
 

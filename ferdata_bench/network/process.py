@@ -15,12 +15,12 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
+from http.client import responses
 from pathlib import Path
 from typing import Any
 
 from ferdata_bench.network.answers import (
     PIECE_BYTES,
-    REASONS,
     Answer,
     Folder,
     Head,
@@ -222,7 +222,7 @@ class Connection:
             length, pieces = half, first_bytes(pieces, half)
             answer.headers.pop("content-range", None)
         size = {"transfer-encoding": "chunked"} if length is None else {"content-length": str(length)}
-        line = f"HTTP/1.1 {answer.status} {REASONS.get(answer.status, '')}".strip()
+        line = f"HTTP/1.1 {answer.status} {responses.get(answer.status, '')}".strip()
         self.writer.write(Head(line, {**answer.headers, **size}).encoded())
         if method == "HEAD" or pieces is None:
             await self.writer.drain()

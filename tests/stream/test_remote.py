@@ -158,29 +158,6 @@ def test_a_service_that_stays_away_is_one_error_with_its_own_code(web: WebServer
     assert len(web.of_shards()) > 10
 
 
-def test_a_loader_names_the_file_once(web: WebServer) -> None:
-    """An error on its way through the reader and a worker was given the address again at each step."""
-    with Loader(f"{web.url}/set", batch_size=8, num_workers=1) as loader:
-        next(iter(loader))
-        web.faults[:] = ["503"] * 99
-        with pytest.raises(StoreError, match="HTTP 503") as caught:
-            for _ in range(2):
-                list(loader)
-    assert str(caught.value).count("http://") == 1
-
-
-@pytest.mark.parametrize(
-    ("status", "kind", "text"),
-    [("401", StoreError, "HTTP 401 .* wants credentials"), ("403", StoreError, "HTTP 403 .* do not permit")],
-)
-def test_a_refusal_ends_at_once(web: WebServer, status: str, kind: type[Exception], text: str) -> None:
-    """It will be refused again; waiting only hides it."""
-    web.faults[:] = [status] * 99
-    with pytest.raises(kind, match=f"train-000000.tar: {text}"):
-        Store(f"{web.url}/set").read_range("train-000000.tar", 0, 9)
-    assert len(web.of_shards()) == 1
-
-
 def test_a_file_that_is_not_there_ends_at_once(tmp_path: Path, web: WebServer) -> None:
     """404 is an answer, and says that the folder was not copied whole."""
     (tmp_path / "set/train-000001.tar").unlink()
