@@ -22,11 +22,7 @@ def test_a_notebook_is_kept_without_its_outputs(book: Path) -> None:
         assert cell.cell_type == "markdown" or (not cell.outputs and cell.execution_count is None)
 
 
-@pytest.mark.parametrize(
-    "book",
-    BOOKS,
-    ids=lambda path: path.stem,
-)
+@pytest.mark.parametrize("book", BOOKS, ids=lambda path: path.stem)
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_notebook_runs_from_top_to_bottom(book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

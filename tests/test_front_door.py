@@ -16,7 +16,6 @@ from make_dataset import make_dataset
 import ferdata
 from ferdata.errors import OptionError
 from ferdata.ingest.target import check_apart
-from ferdata.stream import FIELDS
 from ferdata.synth import draw_face, write_synthetic
 from ferdata.training import TrainOptions, train
 from ferdata.training.prediction.frames import writing
@@ -169,9 +168,3 @@ def test_each_part_of_the_page_on_frameworks_runs(
     loader = names.get("loader")
     if isinstance(loader, ferdata.Loader):
         loader.close()
-
-
-def test_the_page_on_loading_names_every_field() -> None:
-    """A field that no page names is found by nobody."""
-    page = (Path(ferdata.__file__).parents[1] / "docs" / "loading.md").read_text()
-    assert [name for name in FIELDS if f"`{name}`" not in page] == []
