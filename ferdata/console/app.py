@@ -24,7 +24,7 @@ VERBS = {
     "audit": "Find copies, leaks, suspicious labels and outliers, and show them on one page.",
     "plan": "Measure this machine and say which codec and how many workers suit a data set here.",
     "preview": "Draw a contact sheet with class names.",
-    "export": "Get the samples out as plain tars or pictures.",
+    "export": "Get the samples out as plain tars, pictures or Parquet files.",
     "fetch": "Have a data set from afar in a local folder, and verify it.",
     "recode": "Change the codec without going back to the images.",
     "bench-loader": "Measure the loader beside the alternatives, with this machine's ceilings.",

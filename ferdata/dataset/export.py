@@ -1,20 +1,23 @@
 """Gives a data set's samples back in forms that need no ferdata: plain tars, PNG files in class folders, or Parquet.
 
-In: shards of any codec. Out: files with exactly the pixels of the tensors. Memory: one sample per thread.
+In: shards of any codec. Out: files with exactly the pixels of the tensors. Memory: one sample per thread, or the PNG
+images of a Parquet file's row group.
 """
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import partial
 from io import StringIO
 from typing import IO, Any, Self
 
-from ferdata.dataset.hugging_face import card, known_columns, parquet_name, write_parquet
+import pyarrow as pa
+
+from ferdata.dataset.hugging_face import COLUMNS, card, parquet_name, write_parquet
 from ferdata.errors import OptionError
 from ferdata.format import CODECS, END_OF_TAR, DatasetIndex, ShardInfo, read_index, read_samples, read_whole
-from ferdata.format.reader import Sample
 from ferdata.format.samples import SamplesFile
 from ferdata.images.colours import to_png
 from ferdata.lock import check_vacant, hold_lock
@@ -32,7 +35,7 @@ CARD_NAME = "README.md"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportReport:
-    """What was written: the form, the folder, its tars or pictures, their samples and bytes."""
+    """What was written: the form, the folder, its tars, pictures or Parquet files, their samples and bytes."""
 
     to: str
     out: str
@@ -85,24 +88,15 @@ def export(
     check_vacant(target)
     names = _folder_names(index.classes)
     with hold_lock(target), _Output(target) as output:
-
-        def write_tar(info: ShardInfo) -> tuple[int, int]:
-            return 1, _write_tar(store, output, index, info)
-
-        def write_pictures(info: ShardInfo) -> tuple[int, int]:
-            return info.samples, _write_pictures(store, output, index, info, names)
-
-        def write_table(info: ShardInfo) -> tuple[int, int]:
-            return 1, _write_table(store, output, index, info, columns)
-
-        columns: list[str] = []
+        write: Callable[[ShardInfo], int] = partial(_write_tar, store, output, index)
         if to == "folder":
             _make_folders(output, index, names)
+            write = partial(_write_pictures, store, output, index, names)
         elif to == "datasets":
             output.make_dir("data")
-            columns = known_columns(read_samples(store, index))
-        write = {"tar": write_tar, "folder": write_pictures, "datasets": write_table}[to]
-        written = map_in_threads(write, index.shards, num_workers=num_workers, progress=progress)
+            columns = [*COLUMNS, *_rare_columns(read_samples(store, index))]
+            write = partial(_write_table, store, output, index, columns)
+        num_bytes = map_in_threads(write, index.shards, num_workers=num_workers, progress=progress)
         if to == "folder":
             output.write(LABELS_NAME, _labels_csv(store, index, names))
         elif to == "datasets":
@@ -112,9 +106,9 @@ def export(
     return ExportReport(
         to=to,
         out=target.root,
-        files=sum(files for files, _ in written),
+        files=index.num_samples() if to == "folder" else len(index.shards),
         samples=index.num_samples(),
-        num_bytes=sum(num_bytes for _, num_bytes in written),
+        num_bytes=sum(num_bytes),
     )
 
 
@@ -173,7 +167,7 @@ def _write_tar(store: Store, output: _Output, index: DatasetIndex, info: ShardIn
         return file.tell()
 
 
-def _write_pictures(store: Store, output: _Output, index: DatasetIndex, info: ShardInfo, names: Sequence[str]) -> int:
+def _write_pictures(store: Store, output: _Output, index: DatasetIndex, names: Sequence[str], info: ShardInfo) -> int:
     """Write one shard's samples as PNG files, and return their bytes."""
     num_bytes = 0
     for sample in read_whole(store, info, index):
@@ -183,26 +177,25 @@ def _write_pictures(store: Store, output: _Output, index: DatasetIndex, info: Sh
     return num_bytes
 
 
-def _write_table(store: Store, output: _Output, index: DatasetIndex, info: ShardInfo, columns: Sequence[str]) -> int:
+def _write_table(store: Store, output: _Output, index: DatasetIndex, columns: Sequence[str], info: ShardInfo) -> int:
     """Write one shard as a Parquet file, and return its bytes."""
     of_split = [each for each in index.shards if each.split == info.split]
     number = of_split.index(info)
     start = index.rows(info.split).start + sum(each.samples for each in of_split[:number])
     rows = SamplesFile(store, index).read(columns, start, start + info.samples)
     with output.write_atomic(parquet_name(info.split, number, len(of_split))) as file:
-        return write_parquet(file, _copied(read_whole(store, info, index)), rows, index)
+        return write_parquet(file, read_whole(store, info, index), rows, index)
 
 
-def _copied(samples: Iterator[Sample]) -> Iterator[Sample]:
-    """Yield samples in memory of their own."""
-    for sample in samples:
-        yield replace(sample, pixels=sample.pixels.copy())
+def _rare_columns(table: pa.Table) -> list[str]:
+    """Return which of the columns that few sources have hold a value anywhere in the whole table."""
+    return [name for name in RARE_FIELDS if table.column(name).null_count < table.num_rows]
 
 
 def _labels_csv(store: Store, index: DatasetIndex, names: Sequence[str]) -> bytes:
     """Return one line per picture: where it is, its labels, the image it was made from, and whom it shows if known."""
     table = read_samples(store, index)
-    known = [name for name in RARE_FIELDS if table.column(name).null_count < table.num_rows]
+    known = _rare_columns(table)
     columns = ["split", "label", "key", "valence", "arousal", "path", "source_label", *known]
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -2,6 +2,7 @@
 
 In: samples and their rows of the table. Out: files that ``datasets.load_dataset(folder)`` opens with images, class
 names and splits, and that ``shard table`` takes back to the same pixels. The package itself is not needed for it.
+Memory: the PNG images of one row group.
 """
 
 import json
@@ -15,13 +16,13 @@ import pyarrow.parquet as pq
 from ferdata.format import DatasetIndex
 from ferdata.format.reader import Sample
 from ferdata.images.colours import to_png
-from ferdata.sample import RARE_FIELDS
 
-__all__ = ["card", "known_columns", "parquet_name", "write_parquet"]
+__all__ = ["COLUMNS", "card", "parquet_name", "write_parquet"]
 
 _GROUP_ROWS = 100
 """Images of a row group: what the hub's viewer reads to show a page."""
-_COLUMNS = ("key", "valence", "arousal", "source_label")
+COLUMNS = ("key", "valence", "arousal", "source_label")
+"""What is written of every row of the table."""
 
 
 def parquet_name(split: str, number: int, count: int) -> str:
@@ -29,18 +30,12 @@ def parquet_name(split: str, number: int, count: int) -> str:
     return f"data/{split}-{number:05d}-of-{count:05d}.parquet"
 
 
-def known_columns(table: pa.Table) -> list[str]:
-    """Return which columns of the whole table are written: those that every source has, and rare ones with a value."""
-    rare = [name for name in RARE_FIELDS if table.column(name).null_count < table.num_rows]
-    return [*_COLUMNS, *rare]
-
-
 def write_parquet(file: IO[bytes], samples: Iterable[Sample], rows: pa.Table, index: DatasetIndex) -> int:
     """Write samples, and what the table says of them, as one Parquet file; return its bytes.
 
     Args:
         file: Where to.
-        samples: Them, in the order of the rows.
+        samples: In the order of the rows; may share one memory.
         rows: Their rows of ``samples.parquet``, with the columns to write.
         index: The data set's index.
     """
@@ -48,14 +43,14 @@ def write_parquet(file: IO[bytes], samples: Iterable[Sample], rows: pa.Table, in
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     fields = [pa.field("image", image), pa.field("label", pa.int64())]
     fields += [pa.field(name, _plain(rows.schema.field(name).type)) for name in known]
-    features = {name.name: _feature(name, index) for name in fields}
+    features = {field.name: _feature(field, index) for field in fields}
     schema = pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})
     remaining, done = iter(samples), 0
     with pq.ParquetWriter(file, schema, compression="zstd", write_page_index=True) as writer:
-        while group := list(islice(remaining, _GROUP_ROWS)):
-            images = [{"bytes": to_png(sample.pixels), "path": f"{sample.key}.png"} for sample in group]
+        while group := [(_image(sample), sample.label) for sample in islice(remaining, _GROUP_ROWS)]:
+            images, labels = zip(*group, strict=True)
             part = rows.slice(done, len(group))
-            columns = [pa.array(images, image), pa.array([sample.label for sample in group], pa.int64())]
+            columns = [pa.array(images, image), pa.array(labels, pa.int64())]
             columns += [part.column(name).cast(schema.field(name).type).combine_chunks() for name in known]
             writer.write_table(pa.table(columns, schema=schema))
             done += len(group)
@@ -85,6 +80,11 @@ def card(index: DatasetIndex) -> bytes:
         "",
     ]
     return "\n".join(lines).encode()
+
+
+def _image(sample: Sample) -> dict[str, Any]:
+    """Return a picture as ``datasets`` keeps one."""
+    return {"bytes": to_png(sample.pixels), "path": f"{sample.key}.png"}
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
