@@ -15,7 +15,7 @@ with needs("lightning", "ferdata.lightning"):
     from lightning import LightningDataModule
 
 from ferdata.errors import OptionError
-from ferdata.mixing import Roots
+from ferdata.mixing import Roots, split_weights
 from ferdata.stream import Loader, Normalize
 from ferdata.stream.sets import open_split
 
@@ -52,11 +52,9 @@ class FerDataModule(LightningDataModule):
         if refused := {"split", "device", "rank", "world_size"}.intersection(options):
             raise OptionError(f"FerDataModule: {min(refused)} found, expected none: the trainer decides it")
         self._shards, self._options = shards, options
+        self._roots, _ = split_weights(shards)
         self._opened = open_split(
-            [*shards] if isinstance(shards, Mapping) else shards,
-            "train",
-            resize=options.get("resize", "refuse"),
-            classes=options.get("classes"),
+            self._roots, "train", resize=options.get("resize", "refuse"), classes=options.get("classes")
         )
         self._normalize = Normalize.of(self._opened.index) if normalize else None
         self._loaders: dict[str, Loader] = {}
@@ -98,8 +96,7 @@ class FerDataModule(LightningDataModule):
         if any(split not in each.index.splits for each in self._opened.sets):
             return []
         options = {name: value for name, value in self._options.items() if name not in _OF_TRAIN}
-        roots = [*self._shards] if isinstance(self._shards, Mapping) else self._shards
-        return self._loader(split, roots, split=split, shuffle="none", drop_last=False, **options)
+        return self._loader(split, self._roots, split=split, shuffle="none", drop_last=False, **options)
 
     def _loader(self, name: str, root: Roots | Mapping[str, float], **options: Any) -> Loader:
         if name in self._loaders:
