@@ -1,4 +1,4 @@
-"""ferdata: AffectNet and RAF-DB as zstd tar shards of ready tensors, streamed faster than a GPU can eat.
+"""ferdata: AffectNet and RAF-DB as zstd tar shards of ready tensors, streamed at memory speed.
 
 Public names load on first use, so that converting images never waits for torch. ``ferdata.shard`` is the function
 behind the verb of that name; ``ferdata.ingest`` is the package it lives in, and a name can't be both.
