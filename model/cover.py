@@ -5,7 +5,6 @@ the batch's own device. Reading the landmarks of a split costs some 30 µs a sam
 """
 
 from collections.abc import Sequence
-from functools import reduce
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -133,7 +132,7 @@ class Cover:
         )
 
 
-def read_covers(networks: Sequence["TrainedNetwork"], shards: StrPath, split: str) -> "list[Cover | None]":
+def read_covers(networks: Sequence["TrainedNetwork"], shards: StrPath, split: str) -> list[Cover | None]:
     """Return what covers a split for each network; None for one that sees all.
 
     Raises:
@@ -147,10 +146,13 @@ def read_covers(networks: Sequence["TrainedNetwork"], shards: StrPath, split: st
     return [found[each.region, each.mean] for each in networks]
 
 
-def common_indices(covers: "Sequence[Cover | None]") -> np.ndarray | None:
+def common_indices(covers: Sequence[Cover | None]) -> np.ndarray | None:
     """Return the samples that all of several covers can cover, int64 ``[n]``; None if those are all."""
-    start: np.ndarray | None = None
-    return reduce(lambda indices, each: indices if each is None else each.among(indices), covers, start)
+    indices: np.ndarray | None = None
+    for each in covers:
+        if each is not None:
+            indices = each.among(indices)
+    return indices
 
 
 def open_covered(roots: Roots, split: str, cover: Cover | None, **options: Any) -> ShardDataset:

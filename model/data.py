@@ -21,7 +21,7 @@ from ferdata.stream.device.resident import decodes_itself, free_bytes
 from ferdata.stream.fitting import REFUSE
 from ferdata.stream.memory.resident import LEFT_TO_OTHERS, resident_bytes
 from ferdata.stream.sets import OpenSplit, open_split
-from ferdata.training.cover import Cover
+from ferdata.training.cover import Cover, common_indices
 from ferdata.training.options import TrainOptions
 from ferdata.training.run.process_group import Ranks
 
@@ -100,13 +100,12 @@ class TrainData:
                 f"for one step; use batch_size={max(1, samples // share) * share} or less"
             )
         self.covers = _read_covers(options, index)
-        self.indices = self.covers["train"].among(None) if self.covers else None
+        self.indices = common_indices([self.covers.get("train")])
         left = samples if self.indices is None else len(self.indices)
         if options.limit is not None and options.limit < left:
-            labels = SampleTable(opened, ()).labels()
-            labels = labels if self.indices is None else labels[self.indices]
-            drawn = draw_stratified(labels, options.limit, Stream.TRAINING_LIMIT.seed(options.seed))
-            self.indices = drawn if self.indices is None else self.indices[drawn]
+            usable = np.arange(samples) if self.indices is None else self.indices
+            labels = SampleTable(opened, ()).labels()[usable]
+            self.indices = usable[draw_stratified(labels, options.limit, Stream.TRAINING_LIMIT.seed(options.seed))]
         if options.valence_arousal and samples:
             _require_values(opened, self.indices)
         self._limit, self._samples = options.limit, left

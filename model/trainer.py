@@ -18,6 +18,7 @@ from ferdata.format import DatasetIndex
 from ferdata.optional import needs
 from ferdata.stream import Loader
 from ferdata.stream.sets import open_split
+from ferdata.training.cover import common_indices
 from ferdata.training.data import TrainData, open_evaluation, resize_of
 from ferdata.training.nets.augment import evaluation_transform, training_transform
 from ferdata.training.nets.designs import OBJECT_PREFIX
@@ -323,8 +324,7 @@ class _Trainer:
 
     def _open(self, split: str, *, resident: bool = False) -> Loader:
         # what is called accuracy on train is of images that were trained on
-        cover = self.data.covers.get(split)
-        indices = self.data.indices if split == "train" else None if cover is None else cover.among(None)
+        indices = self.data.indices if split == "train" else common_indices([self.data.covers.get(split)])
         size = self.data.micro_batch_size
         return open_evaluation(
             self.options,

@@ -87,9 +87,9 @@ class Ensemble:
         self._places = [[place for place in each if place != NO_CLASS] for each in match.columns]
 
     def __call__(
-        self, images: torch.Tensor | Sequence[torch.Tensor]
+        self, batches: Sequence[torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Answer for images uint8 ``[N, C, H, W]``: the same ones for all networks, or as each of them takes them.
+        """Answer for images uint8 ``[N, C, H, W]``, given as each network takes them.
 
         Returns:
             Mean probabilities float ``[N, classes]``; the class chosen, int64 ``[N]``; what each network chose by
@@ -97,7 +97,6 @@ class Ensemble:
         """
         each: list[torch.Tensor] = []
         feelings: list[torch.Tensor] = []
-        batches = [images] * len(self._networks) if isinstance(images, torch.Tensor) else images
         num_images = len(batches[0])
         with torch.inference_mode():
             for network, batch, kept, places in zip(self._networks, batches, self._kept, self._places, strict=True):

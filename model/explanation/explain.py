@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ferdata.errors import OptionError
 from ferdata.format import read_index
 from ferdata.optional import needs
 from ferdata.parallel import Progress
@@ -21,7 +22,7 @@ from ferdata.training.explanation.embedding import embed
 from ferdata.training.explanation.layers import activations, first_filters, last_maps, list_layers, spatial_convolutions
 from ferdata.training.explanation.options import ExplainOptions
 from ferdata.training.explanation.result import Example, Explanation, FeatureMaps
-from ferdata.training.explanation.survey import Survey, check_split, survey
+from ferdata.training.explanation.survey import Survey, survey
 from ferdata.training.load import TrainedNetwork, load_run
 from ferdata.training.run.folder import open_run
 from ferdata.training.run.process_group import find_device
@@ -61,7 +62,10 @@ def explain(
             vars(module)["inplace"] = False  # a map that is looked at must not be overwritten by the layer behind it
     shards = str(options.shards) if options.shards is not None else open_run(options.run)[1].roots[0]
     index = read_index(Store(shards))
-    check_split(options, shards, index)
+    if options.split not in index.splits:
+        raise OptionError(
+            f"split: {options.split} found, expected one of {', '.join(index.splits)}, which {shards} has"
+        )
     (cover,) = read_covers([trained], shards, options.split)
     found = survey(trained, options, shards, index, device, cover, progress)
     images = open_covered(shards, options.split, cover)

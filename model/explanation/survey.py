@@ -23,7 +23,7 @@ from ferdata.training.explanation.result import Covering
 from ferdata.training.load import TrainedNetwork
 from ferdata.training.regions import REGIONS, find_scheme, region_boxes
 
-__all__ = ["Survey", "check_split", "grid_masks", "survey"]
+__all__ = ["Survey", "grid_masks", "survey"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,18 +109,6 @@ def survey(
         )
     left_out = cover.describe(options.split) if cover is not None else None
     return found.conclude(len(taken) - len(found.keys), left_out)
-
-
-def check_split(options: ExplainOptions, shards: str, index: DatasetIndex) -> None:
-    """See that the split is there.
-
-    Raises:
-        OptionError: If it is not.
-    """
-    if options.split not in index.splits:
-        raise OptionError(
-            f"split: {options.split} found, expected one of {', '.join(index.splits)}, which {shards} has"
-        )
 
 
 def _to_network(data: Sequence[str], network: Sequence[str]) -> np.ndarray:

@@ -16,7 +16,7 @@ from torch import nn
 from ferdata.format import DatasetIndex
 from ferdata.store import Store
 from ferdata.stream import BatchContext, Compose, Normalize, ShardDataset
-from ferdata.training.cover import Cover, open_covered
+from ferdata.training.cover import Cover, common_indices, open_covered
 from ferdata.training.data import resize_of, roots_with
 from ferdata.training.explanation.draw import draw_frame
 from ferdata.training.explanation.layers import activations, spatial_convolutions
@@ -47,9 +47,9 @@ class Film:
     ) -> None:
         split = "val" if "val" in index.splits else "train"
         cover = covers.get(split)
-        indices = None if cover is None else cover.among(None)
-        roots = roots_with(options, split)
-        images = open_covered(roots, split, cover, indices=indices, resize=resize_of(options))
+        images = open_covered(
+            roots_with(options, split), split, cover, indices=common_indices([cover]), resize=resize_of(options)
+        )
         self._faces = np.stack([*_of_different_classes(images)])
         resize = [] if options.size is None else [Resize(options.size)]
         context = BatchContext(seed=0, epoch=0, rank=0, positions=np.arange(len(self._faces)))

@@ -87,7 +87,9 @@ def test_even_votes_go_to_the_likelier_class() -> None:
             return (self.row,)
 
     networks = [Fixed(0.5, 0.05, 0.45), Fixed(0.0, 0.55, 0.45)]
-    mean, chosen, _, _ = Ensemble(networks, match, vote=True)(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+    mean, chosen, _, _ = Ensemble(networks, match, vote=True)(
+        [torch.zeros(1, 3, 8, 8, dtype=torch.uint8)] * len(networks)
+    )
 
     assert mean[0].tolist() == pytest.approx([0.25, 0.3, 0.45]) and chosen.tolist() == [1]
 
