@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
-from ferdata.parallel import check_workers, usable_cores
+from ferdata.parallel import ENGINES, check_workers, usable_cores
 from ferdata.place import expand
 from ferdata.setting import Setting, check_settings
 from ferdata.store import StrPath
@@ -48,7 +48,7 @@ class AuditOptions:
         str,
         Setting(
             "Measure images in processes here, or on a Ray cluster (RAY_ADDRESS, or one on this machine).",
-            choices=("local", "ray"),
+            choices=ENGINES,
         ),
     ] = "local"
     num_workers: Annotated[

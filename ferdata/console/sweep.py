@@ -7,6 +7,7 @@ import typer
 
 from ferdata.console.options import Given, Json, Shards, write_json
 from ferdata.console.screen import counting_bar, say, show_text
+from ferdata.parallel import ENGINES
 from ferdata.training import TrainOptions
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def sweep(
     engine: Annotated[
         str,
         typer.Option(
-            metavar="local|ray",
+            metavar="|".join(ENGINES),
             help="Train in processes here, or on a Ray cluster (RAY_ADDRESS, or one on this machine).",
         ),
     ] = "local",

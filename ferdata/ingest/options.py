@@ -10,7 +10,7 @@ from ferdata.errors import OptionError
 from ferdata.format.codecs import CODECS, Codec, make_codec
 from ferdata.images.transform import TransformOptions
 from ferdata.ingest.split_options import SplitOptions
-from ferdata.parallel import check_workers, usable_cores
+from ferdata.parallel import ENGINES, check_workers, usable_cores
 from ferdata.place import expand
 from ferdata.setting import Setting, check_settings, flat
 from ferdata.sources.options import ScanOptions
@@ -57,7 +57,7 @@ class IngestOptions:
         Setting(
             "Work in processes here, or on a Ray cluster (RAY_ADDRESS, or one on this machine).",
             "Run",
-            choices=("local", "ray"),
+            choices=ENGINES,
         ),
     ] = "local"
     num_workers: Annotated[

@@ -8,11 +8,12 @@ from ferdata.parallel.cores import check_workers, crowding, usable_cores
 from ferdata.parallel.memory import available_memory, physical_memory
 from ferdata.parallel.openmp import let_threads_sleep
 from ferdata.parallel.process_pool import Beat, map_in_processes, run_tasks
-from ferdata.parallel.ray_cluster import ray_cluster, run_tasks_on_ray, seen_by_nodes
+from ferdata.parallel.ray_cluster import ENGINES, ray_cluster, run_tasks_on_ray, seen_by_nodes
 from ferdata.parallel.small_files import FILES_PER_JOB, read_in_order
 from ferdata.parallel.threads import Progress, iterate_in_threads, map_in_threads
 
 __all__ = [
+    "ENGINES",
     "FILES_PER_JOB",
     "Beat",
     "Progress",

@@ -19,8 +19,10 @@ from ferdata.parallel.bounded import ResultT, TaskT
 from ferdata.parallel.process_pool import Beat
 from ferdata.store import Store
 
-__all__ = ["ray_cluster", "run_tasks_on_ray", "seen_by_nodes"]
+__all__ = ["ENGINES", "ray_cluster", "run_tasks_on_ray", "seen_by_nodes"]
 
+ENGINES = ("local", "ray")
+"""What may do the work: processes of this machine, or a cluster."""
 
 TICK_SECONDS = 0.5
 TASKS_PER_CORE = 2

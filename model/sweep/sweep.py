@@ -17,7 +17,7 @@ import torch
 from ferdata.errors import FerdataError, OptionError, TrainError
 from ferdata.format import read_index
 from ferdata.lock import hold_lock
-from ferdata.parallel import ray_cluster, usable_cores
+from ferdata.parallel import ENGINES, ray_cluster, usable_cores
 from ferdata.setting import either
 from ferdata.shown import without_credentials
 from ferdata.store import Store, StrPath
@@ -30,10 +30,9 @@ from ferdata.training.sweep.search import Tried, importance, next_settings
 from ferdata.training.sweep.spec import PRETRAIN, Range, SweepSpec
 from ferdata.training.sweep.trials import Trial, grid, pretraining, read_result, trials_of
 
-__all__ = ["ENGINES", "OnRun", "sweep"]
+__all__ = ["OnRun", "sweep"]
 
 SPEC_NAME = "sweep.json"
-ENGINES = ("local", "ray")
 _MACHINE = ("device", "num_workers", "memory_bytes", "resident")
 """Settings that may differ where a sweep goes on. Not the data set: runs that are finished would be of another one."""
 
