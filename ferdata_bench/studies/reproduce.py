@@ -23,6 +23,7 @@ import matplotlib
 from ferdata.errors import FerdataError
 from ferdata.training.report.plots import INK, PLAIN_TEXT, TRAIN_COLOR, new_figure, png_bytes, style_axes
 from ferdata.training.run.disk import write_json
+from ferdata.training.sweep.result import text_of
 
 __all__ = ["PAGE", "draw_factors", "factor_table", "files", "page_commands", "read_factors", "reproduce"]
 
@@ -104,11 +105,11 @@ def read_factors(out: Path) -> dict[str, Any]:
             continue
         found = json.loads(path.read_text(encoding="utf-8"))
         (name,) = found["spec"]["vary"]
-        runs = {_text(each["settings"][name]): each["runs"] for each in found["groups"]}
+        runs = {text_of(each["settings"][name]): each["runs"] for each in found["groups"]}
         record[found["spec"]["title"]] = {
             "setting": name,
             "values": {
-                _text(value): [run["result"] and run["result"]["accuracy"]["val"] for run in runs[_text(value)]]
+                text_of(value): [run["result"] and run["result"]["accuracy"]["val"] for run in runs[text_of(value)]]
                 for value in found["spec"]["vary"][name]
             },
         }
@@ -176,10 +177,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
 from ferdata.training.report.plots import INK, PLAIN_TEXT, TRAIN_COLOR, new_figure, png_bytes, style_axes
-from ferdata.training.sweep.result import Group
+from ferdata.training.sweep.result import Group, text_of
 from ferdata.training.sweep.spec import Range
 
 __all__ = ["draw_curves_of", "draw_effects", "draw_importance", "draw_parallel"]
@@ -130,7 +130,7 @@ def _places(groups: Sequence[Group], name: str, values: Any) -> tuple[list[float
     """Return where each combination stands on a setting's axis, and the names of its places; None of numbers."""
     if isinstance(values, Range):
         return [float(group.settings[name]) for group in groups], None
-    return [float(values.index(group.settings[name])) for group in groups], [_named(value) for value in values]
+    return [float(values.index(group.settings[name])) for group in groups], [text_of(value) for value in values]
 
 
 def _is_wide(places: Sequence[float]) -> bool:
@@ -139,9 +139,3 @@ def _is_wide(places: Sequence[float]) -> bool:
 
 def _titled(name: str) -> str:
     return name.replace("pretrain.", "pre-training: ").replace("_", " ")
-
-
-def _named(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "+".join(value) or "none"
-    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)

@@ -180,6 +180,7 @@ def _alone(folder: Path) -> Iterator[None]:
             except IngestError:
                 if time.monotonic() > deadline:
                     raise
+                time.sleep(TICK_SECONDS)
         yield
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ferdata.training.sweep.spec import SweepSpec
 
-__all__ = ["Finished", "Group", "SweepResult"]
+__all__ = ["Finished", "Group", "SweepResult", "text_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +128,13 @@ class SweepResult:
                 [run.name, *settings, run.seed, *measured, *(result.get(name, "") for name in more), run.problem or ""]
             )
         return buffer.getvalue()
+
+
+def text_of(value: Any) -> str:
+    """Return a setting's value in a few letters."""
+    if isinstance(value, tuple):
+        return "+".join(value) or "none"
+    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 
 def _cell(value: Any) -> Any:

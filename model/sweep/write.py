@@ -14,7 +14,7 @@ from ferdata.training.report.render import TEMPLATES, render_page
 from ferdata.training.run.disk import write_json
 from ferdata.training.run.folder import read_metrics
 from ferdata.training.sweep.plots import draw_curves_of, draw_effects, draw_importance, draw_parallel
-from ferdata.training.sweep.result import Group, SweepResult
+from ferdata.training.sweep.result import Group, SweepResult, text_of
 from ferdata.training.sweep.trials import RUNS_NAME
 
 __all__ = ["PAGE_NAME", "write_sweep"]
@@ -57,17 +57,11 @@ def write_sweep(result: SweepResult, folder: Path) -> None:
 
 def shown(settings: Mapping[str, Any]) -> str:
     """Return settings in a few words."""
-    return ", ".join(f"{_word(name)} {_text(value)}" for name, value in settings.items())
+    return ", ".join(f"{_word(name)} {text_of(value)}" for name, value in settings.items())
 
 
 def _word(name: str) -> str:
     return name.replace("pretrain.", "pre-training ").replace("_", " ")
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "+".join(value) or "none"
-    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 
 def _mean(values: list[float]) -> float | None:
@@ -94,7 +88,7 @@ def _write_events(result: SweepResult, folder: Path) -> None:
         if run.result is None:
             continue
         settings = {
-            name: value if isinstance(value, bool | int | float | str) else _text(value)
+            name: value if isinstance(value, bool | int | float | str) else text_of(value)
             for name, value in run.settings.items()
         }
         figures = {f"accuracy/{split}": value for split, value in run.result["accuracy"].items()}
