@@ -12,9 +12,9 @@ from ferdata.labels import AFFECTNET_8
 from ferdata.synth import draw_film
 from ferdata.training.prediction.frames import writing
 
-__all__ = ["LABELS", "write_film"]
+__all__ = ["write_film"]
 
-LABELS = (1, 6, 2, 0)
+_LABELS = (1, 6, 2, 0)
 """AffectNet's ids, in the order in which they are shown."""
 
 _SIZE = (640, 480)
@@ -25,7 +25,7 @@ def write_film(path: Path, seed: int) -> None:
     """Write the film of a person; another seed is another one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with writing(str(path), _SIZE) as write:
-        for frame in draw_film(LABELS, seed, size=_SIZE, frames_per_second=_FRAMES_PER_SECOND):
+        for frame in draw_film(_LABELS, seed, size=_SIZE, frames_per_second=_FRAMES_PER_SECOND):
             write(frame.image, frame.seconds)
 
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=5, help="another person")
     given = parser.parse_args()
     write_film(given.out, given.seed)
-    print(f"{given.out}: {', '.join(AFFECTNET_8[label] for label in LABELS)}, a second each")
+    print(f"{given.out}: {', '.join(AFFECTNET_8[label] for label in _LABELS)}, a second each")
 
 
 if __name__ == "__main__":

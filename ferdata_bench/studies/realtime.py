@@ -21,6 +21,7 @@ from urllib.request import urlopen
 import torch
 
 from ferdata.images.transform import Transform, TransformOptions
+from ferdata.labels import AFFECTNET_8
 from ferdata.parallel import usable_cores
 from ferdata.synth import draw_film
 from ferdata.training.nets.networks import build_network
@@ -32,7 +33,6 @@ from ferdata.training.run.train_state import TrainState
 
 __all__ = ["Realtime", "measure_realtime"]
 
-_CLASSES = ("Neutral", "Happy", "Sad", "Surprise", "Fear", "Disgust", "Anger", "Contempt")
 _SIZE = (640, 480)
 _CAMERA_RATE, _FAST_RATE = 30, 150
 _CHUNK = 1 << 16
@@ -126,9 +126,9 @@ def _watch(address: str) -> None:
 
 def _write_film(path: Path, rate: int, seconds: float) -> Path:
     """Write the same film at some rate; the faster one moves no faster, but ends earlier."""
-    shown = max(1, round(seconds * _CAMERA_RATE / len(_CLASSES))) / _CAMERA_RATE
+    shown = max(1, round(seconds * _CAMERA_RATE / len(AFFECTNET_8))) / _CAMERA_RATE
     with writing(str(path), _SIZE) as write:
-        frames = draw_film(range(len(_CLASSES)), 0, size=_SIZE, frames_per_second=_CAMERA_RATE, seconds_each=shown)
+        frames = draw_film(range(len(AFFECTNET_8)), 0, size=_SIZE, frames_per_second=_CAMERA_RATE, seconds_each=shown)
         for number, frame in enumerate(frames):
             write(frame.image, number / rate)
     return path
@@ -137,13 +137,13 @@ def _write_film(path: Path, rate: int, seconds: float) -> Path:
 def _write_untrained(path: Path, model: str, size: int) -> Path:
     torch.manual_seed(0)
     network = build_network(
-        model, size=(size, size), num_classes=len(_CLASSES), channels=3, dropout=0.0, valence_arousal=False
+        model, size=(size, size), num_classes=len(AFFECTNET_8), channels=3, dropout=0.0, valence_arousal=False
     )
     transform = Transform(TransformOptions(size=size))
     Checkpoint(
         model=network.bare.state_dict(),
         network=NetworkRecord(name=model, size=(size, size), channels=3, dropout=0.0, valence_arousal=False),
-        classes=_CLASSES,
+        classes=AFFECTNET_8,
         normalisation=Normalisation(mean=(127.5,) * 3, std=(64.0,) * 3),
         transform={"settings": transform.settings(), "fingerprint": transform.fingerprint()},
         dataset="none",

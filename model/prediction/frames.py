@@ -14,6 +14,7 @@ from PIL import Image
 
 from ferdata.errors import OptionError
 from ferdata.optional import needs
+from ferdata.program import is_command_line
 
 with needs("video", "predict of a video", "matplotlib"):
     import av
@@ -67,7 +68,11 @@ class Video:
                 self.notes = [f"Only the first {done:,}{missing} frames can be read: {why or 'it ends there'}."]
 
     def _opened(self) -> Any:
-        return opened(self._path, expected="an image, a folder of images, or a video that FFmpeg decodes")
+        live = "predict --live" if is_command_line() else "predict_live"
+        return opened(
+            self._path,
+            expected=f"an image, a folder of images, or a video that FFmpeg decodes ({live} takes cameras too)",
+        )
 
 
 def opened(path: str, *, expected: str, patience_seconds: float | None = None) -> Any:

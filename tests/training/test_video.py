@@ -11,6 +11,7 @@ from train_helpers import small_options
 from verbs import refusal, run_verb
 
 import ferdata
+from ferdata.labels import AFFECTNET_8
 from ferdata.synth import FilmFrame, draw_face, draw_film
 from ferdata.training import train
 from ferdata.training.prediction.frames import Video, writing
@@ -19,7 +20,6 @@ from ferdata.training.prediction.tracks import Tracker, smooth
 CLASSES = {"Happy": 1, "Surprise": 3, "Anger": 6}
 TIMELINE = ("Happy", "Surprise", "Anger")
 SIZE, FPS, EACH = (321, 240), 10, 8
-ALL = ("Neutral", "Happy", "Sad", "Surprise", "Fear", "Disgust", "Anger", "Contempt")
 
 
 def train_on(root: Path, classes: dict[str, int], *, each: int, epochs: int) -> Path:
@@ -95,7 +95,7 @@ def test_the_timeline_of_a_drawn_video_is_recovered(
 @pytest.mark.slow
 def test_every_expression_of_two_dozen_people_is_found_and_most_are_read(tmp_path: Path) -> None:
     """All eight, surprise included: each film's face in 95 frames of 100, and 80 of 100 of all of these right."""
-    run = train_on(tmp_path, {name: label for label, name in enumerate(ALL)}, each=1000, epochs=10)
+    run = train_on(tmp_path, {name: label for label, name in enumerate(AFFECTNET_8)}, each=1000, epochs=10)
     right: list[bool] = []
     for seed in range(24):
         frames = write_film(tmp_path / "film.mp4", range(8), seed)
@@ -108,8 +108,8 @@ def test_every_expression_of_two_dozen_people_is_found_and_most_are_read(tmp_pat
         assert len(largest) >= 0.95 * len(frames), seed
         for label in range(8):
             shown = [number for number, frame in enumerate(frames) if frame.label == label]
-            assert sum(number in largest for number in shown) >= 0.8 * len(shown), (seed, ALL[label])
-        right += [moment.prediction.label == ALL[frames[number].label] for number, moment in largest.items()]
+            assert sum(number in largest for number in shown) >= 0.8 * len(shown), (seed, AFFECTNET_8[label])
+        right += [moment.prediction.label == AFFECTNET_8[frames[number].label] for number, moment in largest.items()]
     assert np.mean(right) >= 0.8
 
 
@@ -133,6 +133,10 @@ def test_what_is_no_video_is_refused(run: Path, clip: Path, tmp_path: Path) -> N
         "predict", run, tmp_path / "notes.txt"
     )
     assert "No such file or directory, expected an image" in refusal("predict", run, tmp_path / "gone.mp4")
+    assert (
+        "camera: No such file or directory, expected an image, a folder of images, or a video that FFmpeg decodes "
+        "(predict --live takes cameras too)" in refusal("predict", run, "camera")
+    )
     assert "expected a local file that ends in .csv" in refusal("predict", run, clip, "--out", tmp_path / "t.txt")
     assert "which is the video itself" in refusal("predict", run, clip, "--out", clip)
     assert clip.stat().st_size > 1000
