@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,14 @@ def is_open(port: int) -> bool:
         return probe.connect_ex(("localhost", port)) == 0
 
 
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Wait for something that has to come."""
+    deadline = time.monotonic() + 300
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 def ranks_of(started: "subprocess.Popen[str]") -> list[int]:
     """Return the processes it has started, each in a session of its own."""
     children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text()
@@ -109,26 +118,22 @@ def test_machines_may_go_and_come(tmp_path: Path) -> None:
         again = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
         return torchrun(*where, "--local-addr", address, *train, folder=tmp_path, **again)
 
-    def wait_for_step(step: int) -> None:
-        deadline = time.monotonic() + 300
-        while f'"step": {step},' not in (metrics.read_text() if metrics.exists() else ""):
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+    def has_done(step: int) -> bool:
+        return metrics.exists() and f'"step": {step},' in metrics.read_text()
 
     metrics = tmp_path / "runs" / "r" / "metrics.jsonl"
-    stays = machine("127.0.0.2")
-    while not is_open(port):  # it is to be the one where the others meet
-        time.sleep(0.2)
-    goes = machine("127.0.0.3")
+    machines = [stays := machine("127.0.0.2")]
     try:
-        wait_for_step(8)
+        wait_until(lambda: is_open(port))  # it is to be the one where the others meet
+        machines.append(goes := machine("127.0.0.3"))
+        wait_until(lambda: has_done(8))
         for process in (goes.pid, *ranks_of(goes)):
             os.kill(process, signal.SIGKILL)
-        wait_for_step(20)
-        comes = machine("127.0.0.1")  # whose rank is 0, by its address
+        wait_until(lambda: has_done(20))
+        machines.append(comes := machine("127.0.0.1"))  # whose rank is 0, by its address
         said = ended(stays) + ended(comes)
     finally:
-        for each in (stays, goes):
+        for each in machines:
             each.kill()
             each.communicate()
 
