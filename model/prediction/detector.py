@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
@@ -48,6 +48,10 @@ class Face:
         """By how many degrees the line through the eyes falls to the right."""
         (x0, y0), (x1, y1) = self.points[:2]
         return math.degrees(math.atan2(y1 - y0, x1 - x0))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return where it is and how sure that is, as plain values."""
+        return {"box": list(self.box), "score": self.score}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,15 +96,11 @@ class FaceCutter:
         self.finder = FaceFinder(min_score=min_score, longest_side=longest_side)
         self._margin, self._align = margin, align
 
-    def __call__(self, image: Image.Image) -> list[tuple[Face, Image.Image]]:
-        """Return the faces of an upright picture, the largest first, each with its cut."""
-        return [(face, self.cut(image, face)) for face in self.finder(image)]
+    def cut(self, image: Image.Image, face: Face) -> tuple[Image.Image, list[tuple[float, float]]]:
+        """Return the cut of a face in an upright picture, and the face's points in pixels of it."""
+        return cut_face(image, face, margin=self._margin, align=self._align), self._points(image, face)
 
-    def cut(self, image: Image.Image, face: Face) -> Image.Image:
-        """Return the cut of a face in an upright picture."""
-        return cut_face(image, face, margin=self._margin, align=self._align)
-
-    def points(self, image: Image.Image, face: Face) -> list[tuple[float, float]]:
+    def _points(self, image: Image.Image, face: Face) -> list[tuple[float, float]]:
         """Return the points of a face of a picture in pixels of its cut, whole at their centres."""
         points = np.array(face.points)
         if self._align:

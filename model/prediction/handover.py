@@ -61,7 +61,6 @@ class Meter:
     def __init__(self) -> None:
         self._took: deque[float] = deque(maxlen=_REMEMBERED)
         self._ended: deque[float] = deque(maxlen=_REMEMBERED)
-        self.count = 0
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -74,7 +73,6 @@ class Meter:
         """Note that it took so long, and has just ended."""
         self._took.append(seconds)
         self._ended.append(time.perf_counter())
-        self.count += 1
 
     @property
     def milliseconds(self) -> float:

@@ -96,7 +96,9 @@ class LiveView:
     def __init__(self, options: PredictOptions) -> None:
         self._source_name = str(options.source)
         source = open_source(self._source_name)
-        predictor = predictor_of(options)
+        self._predictor = predictor_of(options)
+        self._watcher = Watcher(replace(options, faces=True), self._predictor)
+        self._means = RunningMeans(scale=options.smoothing)
         self._stop = Event()
         self._frames: Latest[tuple[Frame, float]] = Latest()
         self._said: Latest[tuple[Frame, float, list[Moment]]] = Latest()
@@ -104,36 +106,15 @@ class LiveView:
         self._meters = {name: Meter() for name in STAGES}
         self._latency = Meter()
         self._num_with_face, self._labels = 0, Counter[str]()
-        self._page = Page(self._pictures, lambda: self.figures().to_json(), port=options.port)
+        self._page = Page(self._source_name, self._pictures, lambda: self.figures().to_json(), port=options.port)
         self.address = self._page.address
-        watcher = Watcher(replace(options, faces=True), predictor)
-        means = RunningMeans(scale=options.smoothing)
-
-        def ask(frame: Frame) -> list[Moment]:
-            with self._meters["detect"].timed():
-                sights = watcher.sights(frame)
-            with self._meters["network"].timed():
-                answers = predictor([watcher.pixels(frame, face) for _, face in sights])
-            rows = {track: np.array(one.row()) for (track, _), one in zip(sights, answers, strict=True)}
-            smoothed = means(frame.seconds, rows)
-            return [
-                Moment(
-                    frame=frame.number,
-                    seconds=frame.seconds,
-                    track=track,
-                    face=face,
-                    prediction=Prediction.of_row(predictor.classes, smoothed[track].tolist()),
-                )
-                for track, face in sights
-            ]
-
         # a picture is little work, for which threads that wait for each other cost more than they save
         self._torch_threads = torch.get_num_threads()
         torch.set_num_threads(max(1, min(self._torch_threads, usable_cores() // 2)))
         self._threads = ThreadPoolExecutor(3, "predict --live")
         self._work = [
             self._begin(self._take, source, ends=self._frames),
-            self._begin(self._look, ask, ends=self._said),
+            self._begin(self._look, ends=self._said),
             self._begin(self._show, ends=self._pictures),
         ]
 
@@ -194,9 +175,27 @@ class LiveView:
             self._meters["decode"].note(took)
             self._frames.put((frame, time.perf_counter()))
 
-    def _look(self, ask: Callable[[Frame], list[Moment]]) -> None:
+    def _look(self) -> None:
         for frame, taken in self._until_stopped(self._frames):
-            self._said.put((frame, taken, ask(frame)))
+            self._said.put((frame, taken, self._ask(frame)))
+
+    def _ask(self, frame: Frame) -> list[Moment]:
+        with self._meters["detect"].timed():
+            sights = self._watcher.sights(frame)
+        with self._meters["network"].timed():
+            answers = self._predictor([self._watcher.pixels(frame, face) for _, face in sights])
+        rows = {track: np.array(one.row()) for (track, _), one in zip(sights, answers, strict=True)}
+        smoothed = self._means(frame.seconds, rows)
+        return [
+            Moment(
+                frame=frame.number,
+                seconds=frame.seconds,
+                track=track,
+                face=face,
+                prediction=Prediction.of_row(self._predictor.classes, smoothed[track].tolist()),
+            )
+            for track, face in sights
+        ]
 
     def _show(self) -> None:
         for frame, taken, moments in self._until_stopped(self._said):

@@ -13,6 +13,7 @@ from typing import Any
 
 from ferdata.errors import OptionError
 from ferdata.training.prediction.handover import Latest
+from ferdata.training.report.render import render_page
 
 __all__ = ["Page"]
 
@@ -27,6 +28,7 @@ class Page:
     """Serves the page from threads of its own until it is closed.
 
     Args:
+        source: Where the pictures come from.
         pictures: JPEG files.
         figures: Asked for what stands beside them, as plain values.
         port: Where; 0 for any that is free.
@@ -38,7 +40,10 @@ class Page:
         OptionError: If the port is taken.
     """
 
-    def __init__(self, pictures: Latest[bytes], figures: Callable[[], dict[str, Any]], *, port: int) -> None:
+    def __init__(
+        self, source: str, pictures: Latest[bytes], figures: Callable[[], dict[str, Any]], *, port: int
+    ) -> None:
+        page = render_page(Path(__file__).with_name("live.html"), title="predict --live", source=source)
         try:
             self._server = _Server((_HOST, port), _Handler)
         except OSError as error:
@@ -46,7 +51,7 @@ class Page:
                 f"port: {port} found, where {_HOST} cannot be listened at ({error.strerror}), expected a free port; "
                 "name another, or 0 for any"
             ) from error
-        self._server.pictures, self._server.figures = pictures, figures
+        self._server.page, self._server.pictures, self._server.figures = page.encode(), pictures, figures
         self.address = f"http://{_HOST}:{self._server.server_port}/"
         self._thread = Thread(target=self._server.serve_forever, args=(_POLL_SECONDS,), name="page")
         self._thread.start()
@@ -60,6 +65,7 @@ class Page:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = False
+    page: bytes
     pictures: Latest[bytes]
     figures: Callable[[], dict[str, Any]]
 
@@ -69,12 +75,18 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _PATIENCE_SECONDS  # a browser that takes nothing must not keep a thread
 
     def do_GET(self) -> None:
+        try:
+            self._answer()
+        except OSError:  # the browser went away
+            self.close_connection = True
+
+    def _answer(self) -> None:
         path = self.path.partition("?")[0]
         # a page of somebody else's whose name leads here is not to see the camera
         if self.headers.get("Host", "").partition(":")[0] not in _NAMES:
             self.send_error(403)
         elif path == "/":
-            self._send("text/html; charset=utf-8", Path(__file__).with_name("live.html").read_bytes())
+            self._send("text/html; charset=utf-8", self.server.page)
         elif path == "/figures":
             self._send("application/json", json.dumps(self.server.figures()).encode())
         elif path == "/frame.jpg":
@@ -101,10 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
-        try:
-            for picture in self.server.pictures:
-                head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
-                self.wfile.write(head.encode() + picture + b"\r\n")
-            self.wfile.write(f"--{_BOUNDARY}--\r\n".encode())
-        except OSError:  # the browser went away
-            self.close_connection = True
+        for picture in self.server.pictures:
+            head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+            self.wfile.write(head.encode() + picture + b"\r\n")
+        self.wfile.write(f"--{_BOUNDARY}--\r\n".encode())

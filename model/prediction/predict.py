@@ -101,9 +101,10 @@ def _predict_some(predictor: Predictor, root: str, paths: list[str], cutter: "Fa
                 rows.append(Row(path=path))
                 continue
             picture = predictor.upright(data, path)
-            found = cutter(picture)
-            pixels += [predictor.pixels_of_image(cut, path, cutter.points(picture, face)) for face, cut in found]
-            rows += [Row(path=path, face=face) for face, _ in found]
+            found = cutter.finder(picture)
+            cuts = [cutter.cut(picture, face) for face in found]
+            pixels += [predictor.pixels_of_image(cut, path, points) for cut, points in cuts]
+            rows += [Row(path=path, face=face) for face in found]
             if not found:
                 rows.append(Row(path=path, reason="no_face", error=f"{path}: no face found"))
         except ImageRejectedError as error:

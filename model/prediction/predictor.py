@@ -156,7 +156,7 @@ class _Way:
             found = f"{len(points) // 2} landmarks" if len(points) else "no landmarks"
             needed = (
                 "68, which no detector here finds; evaluate it on shards that have them"
-                if ("brows" in region.names)
+                if "brows" in region.names
                 else "those of a face that is found; pass faces=True"
             )
             raise OptionError(f"{where}: {found} found for a run that sees {region}, expected {needed}")

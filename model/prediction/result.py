@@ -11,7 +11,10 @@ from ferdata.training.prediction.prediction import Prediction
 if TYPE_CHECKING:
     from ferdata.training.prediction.detector import Face
 
-__all__ = ["PredictResult", "Row", "figures_of"]
+__all__ = ["BOX", "PredictResult", "Row", "figures_of", "place_of"]
+
+BOX = ("x", "y", "width", "height", "score")
+"""Columns of a table that say where a face is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,7 @@ class Row:
         """Return plain values."""
         if self.prediction is None:
             return {"path": self.path, "reason": self.reason, "error": self.error}
-        face = {} if self.face is None else {"box": list(self.face.box), "score": self.face.score}
+        face = {} if self.face is None else self.face.to_json()
         return {"path": self.path, **face, **self.prediction.to_json()}
 
 
@@ -74,12 +77,11 @@ class PredictResult:
         """Return the table: path, box, label, probabilities, valence, arousal, and why there are none."""
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        box = ["x", "y", "width", "height", "score"] if self.has_faces else []
+        box = BOX if self.has_faces else ()
         writer.writerow(["path", *box, "label", *self.classes, "valence", "arousal", "reason"])
         for row in self.rows:
-            place = [] if row.face is None else [*(f"{edge:.1f}" for edge in row.face.box), f"{row.face.score:.3f}"]
-            figures = figures_of(row.prediction, self.classes)
-            writer.writerow([row.path, *(place or [""] * len(box)), *figures, row.reason])
+            place = place_of(row.face) if self.has_faces else []
+            writer.writerow([row.path, *place, *figures_of(row.prediction, self.classes), row.reason])
         return buffer.getvalue()
 
     def describe(self) -> str:
@@ -96,6 +98,11 @@ class PredictResult:
         num_images = len({row.path for row in self.rows})
         lines += [f"{count:,} of {num_images:,} images: {reason}" for reason, count in sorted(reasons.items())]
         return "\n".join(lines)
+
+
+def place_of(face: "Face | None") -> list[str]:
+    """Return what stands below :data:`BOX` in a table; empty cells without a face."""
+    return [""] * len(BOX) if face is None else [*(f"{edge:.1f}" for edge in face.box), f"{face.score:.3f}"]
 
 
 def figures_of(found: Prediction | None, classes: tuple[str, ...]) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ferdata.training.prediction.prediction import Prediction
-from ferdata.training.prediction.result import figures_of
+from ferdata.training.prediction.result import BOX, figures_of, place_of
 
 if TYPE_CHECKING:
     from ferdata.training.prediction.detector import Face
@@ -37,7 +37,7 @@ class Moment:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        face = {} if self.face is None else {"box": list(self.face.box), "score": self.face.score}
+        face = {} if self.face is None else self.face.to_json()
         record = {"frame": self.frame, "seconds": self.seconds, "track": self.track}
         return record | face | self.prediction.to_json()
 
@@ -89,10 +89,10 @@ class Timeline:
         """Return the table: frame, seconds, track, box, label, probabilities, valence, arousal."""
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        box = ["x", "y", "width", "height", "score"] if any(each.face for each in self.moments) else []
+        box = BOX if any(each.face for each in self.moments) else ()
         writer.writerow(["frame", "seconds", "track", *box, "label", *self.classes, "valence", "arousal"])
         for each in self.moments:
-            place = [] if each.face is None else [*(f"{edge:.1f}" for edge in each.face.box), f"{each.face.score:.3f}"]
+            place = place_of(each.face) if box else []
             figures = figures_of(each.prediction, self.classes)
             writer.writerow([each.frame, f"{each.seconds:.3f}", each.track, *place, *figures])
         return buffer.getvalue()

@@ -50,5 +50,5 @@ class Watcher:
         where = f"frame {frame.number}"
         if self._cutter is None or face is None:
             return self._predictor.pixels_of_image(frame.image, where)
-        cut, points = self._cutter.cut(frame.image, face), self._cutter.points(frame.image, face)
+        cut, points = self._cutter.cut(frame.image, face)
         return self._predictor.pixels_of_image(cut, where, points)
