@@ -122,7 +122,10 @@ class ShardBatches(IterableDataset[Any]):
         pixels[samples < 0] = 0
         ordered, rows = sort_samples(samples)
         verify = self._checked.needs(samples, epoch)
-        parts = [(False, 0, len(ordered))] if far is None else far.parts(ordered)
+        parts = [(False, 0, len(ordered))]
+        if far is not None and window is not None:
+            order, parts = far.parts(window, ordered)
+            ordered, rows = ordered[order], rows[order]
         for is_fetched, begin, end in parts:
             some, places = ordered[begin:end], rows[begin:end]
             if is_fetched and far is not None and window is not None:

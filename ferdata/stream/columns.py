@@ -98,7 +98,7 @@ class Columns:
     def _read(self, number: int) -> "_Stretch":
         one, file, start = self._of[number]
         first, stop = (int(self._ends[number - 1]) if number else 0) - start, int(self._ends[number]) - start
-        table = one.table([*self._names.values()], self._num_classes, rows=(max(0, first), stop), file=file)
+        table = one.table([*self._names.values()], self._num_classes, rows=(first, stop), file=file)
         return _Stretch(table, self._names, self._num_classes)
 
 

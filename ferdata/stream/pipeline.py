@@ -114,9 +114,8 @@ class Pipeline:
         )
         self._fetcher: Fetcher | None = None
         if resident is None and not source.opened.is_local:
-            self._fetcher = Fetcher(
-                source.opened, piece_memory(source.opened, order.window_samples, between_processes=is_shared)
-            )
+            pieces = piece_memory(source.opened, order.window_samples, between_processes=is_shared)
+            self._fetcher = Fetcher(source.opened, pieces, leaves_whole=True)
         plan = SharedPlan(
             region_samples=sizes.portion * order.batch_size,
             num_regions=4 * PORTIONS_AHEAD,  # those that end a window are short

@@ -92,22 +92,22 @@ def measure_bucket(options: BucketOptions, tell: Callable[[str], None] = print) 
         write_photos(folder / "photos", count=options.images, size=options.size)
         shard_tree(folder / "photos", folder / "set", size=options.size, codec=options.codec)
         timings: list[Timing] = []
+
+        def add(*found: Timing) -> None:
+            timings.extend(found)
+            for timing in found:
+                tell(_line(timing))
+
         for latency in options.latencies_ms:
             speed = {"latency_seconds": latency / 1000, "bytes_per_second": options.megabytes_per_second * 1e6}
             with Proxy(folder, **speed) as server:
-                timings += _at(f"{server.url}/set", latency, options)
-                for timing in timings[-1 - len(options.workers) :]:
-                    tell(_line(timing))
+                add(*_at(f"{server.url}/set", latency, options))
                 if latency == options.latencies_ms[-1]:
                     for workers in options.workers:
                         cached = _median("later, cached", f"{server.url}/set", latency, workers, options)
                         local = _median("later, local", folder / "set", 0, workers, options)
-                        timings += [local, _shared(cached, local)]
-                        tell(_line(timings[-2]))
-                        tell(_line(timings[-1]))
-        timings += [_median("local folder", folder / "set", 0, workers, options) for workers in options.workers]
-        for timing in timings[-len(options.workers) :]:
-            tell(_line(timing))
+                        add(local, _shared(cached, local))
+        add(*(_median("local folder", folder / "set", 0, workers, options) for workers in options.workers))
         return timings
 
 

@@ -15,6 +15,10 @@ from webserver import WebServer, serve
 from ferdata.cache import PARTIAL, use_cache
 from ferdata.errors import StoreError
 from ferdata.stream import Loader, ShardBatches, ShardDataset
+from ferdata.stream.fetch.fetcher import Fetcher
+from ferdata.stream.fetch.memory import piece_memory
+from ferdata.stream.order.windows import Window
+from ferdata.stream.sets import open_split
 
 SIZE, SAMPLES = 24, 100
 
@@ -130,6 +134,39 @@ def test_damage_in_the_cache_is_repaired(tmp_path: Path, origin: Path, web: WebS
         next(tmp_path.glob(f"{codec}-*/train-000001.tar*")).read_bytes()
         == (origin / codec / shard.name.removesuffix(PARTIAL)).read_bytes()
     )
+
+
+def test_only_shards_that_are_not_whole_in_the_cache_are_fetched(tmp_path: Path, origin: Path, web: WebServer) -> None:
+    """One that is missing does not keep others from being read as local ones; one that is damaged there is fetched."""
+    cached = [*range(20, 40), *range(60, 80)]  # the second shard and the fourth
+    with Loader(f"{web.url}/raw", **options(tmp_path, indices=cached), num_workers=0) as loader:
+        epoch(loader)
+    opened = open_split([origin / "raw", f"{web.url}/raw"], "train", cache=tmp_path)
+    numbers = np.arange(2 * SAMPLES)
+    mixed = np.random.default_rng(0).permutation(numbers)
+    first, second, third = (Window(first_batch=batch, samples=mixed, num_batches=20) for batch in (0, 20, 40))
+    fetcher = Fetcher(opened, piece_memory(opened, len(mixed)), leaves_whole=True)
+
+    fetcher.begin(0)
+    windows = fetcher.follow(iter([first, second, third]))
+    # the second is looked at with the first, the third when all that the first asked for is there
+    for window, whole in ((first, cached), (second, cached), (third, [*range(20), *range(40, SAMPLES)])):
+        assert next(windows) is window
+        order, parts = fetcher.parts(window, numbers)
+        near, kept, fetched = (order[start:stop].tolist() for _, start, stop in parts)
+        assert [is_fetched for is_fetched, _, _ in parts] == [False, False, True]
+        assert near == [*range(SAMPLES)]
+        assert kept == [SAMPLES + number for number in whole]
+        assert fetched == sorted({*range(SAMPLES, 2 * SAMPLES)}.difference(kept))
+        fetcher.release(fetcher.wait_for(window, np.array(fetched)))
+        if window is first:
+            assert fetcher.fetch_after_all(window, np.array(near[-3:])) is None
+            alone = fetcher.fetch_after_all(window, np.array(kept[:7]))
+            assert alone is not None
+            fetcher.release(fetcher.wait_for(alone, alone.samples))
+    assert next(windows, None) is None
+    assert not fetcher._windows  # nor is anything kept of what was read
+    fetcher.close()
 
 
 def test_a_file_that_is_cut_is_repaired(tmp_path: Path, origin: Path, web: WebServer) -> None:

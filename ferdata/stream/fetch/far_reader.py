@@ -44,10 +44,7 @@ class FarReader:
             FerdataError: If they cannot be had, or are damaged each time they are fetched.
         """
         while True:
-            located = self._fetcher.locate(window, samples)
-            if located is None:
-                self._fetcher.wait()
-                continue
+            located = self._fetcher.wait_for(window, samples)
             which = due(samples, verify if self._fetcher.memory.verifies_once else VERIFY_ALL)
             try:
                 self._reader.read_rows(samples, out, np.ascontiguousarray(rows), located.columns, verify=which)

@@ -7,6 +7,7 @@ asks; other threads wait for the network. The tables of shards come the same way
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -43,6 +44,8 @@ class Fetcher:
         memory: Where pieces go.
         connections: Requests in flight.
         tables: Those of shards that are known, which grow; None for the fetcher's own.
+        leaves_whole: Leave shards alone that are whole in a cache, too: whoever asks reads them as local ones, and has
+            what cannot be read there fetched, see :meth:`fetch_after_all`.
 
     Attributes:
         wake: Called by other threads when something has come, or has failed.
@@ -55,6 +58,7 @@ class Fetcher:
         *,
         connections: int = CONNECTIONS,
         tables: dict[int, BodyTable] | None = None,
+        leaves_whole: bool = False,
     ) -> None:
         self.memory = memory
         self.wake: Callable[[], None] = lambda: None
@@ -65,7 +69,7 @@ class Fetcher:
         self._asked: dict[int, list[Part]] = {}
         self._windows: dict[tuple[int, int], dict[int, Part]] = {}
         self._ahead: deque[Window] = deque()
-        self._whole, self._distrusted = set[int](), set[int]()
+        self._leaves_whole, self._distrusted = leaves_whole, set[int]()
         self._epoch = self._count = self._awaited = 0
         self._threads = RequestThreads(0, opened.patience)
         self._close: Callable[[], object] = lambda: None
@@ -74,7 +78,6 @@ class Fetcher:
         """Begin anew, with an epoch."""
         self.finish()
         self._epoch = epoch
-        self._look_for_whole_sets()
         self._threads = RequestThreads(self._connections, self._opened.patience)
         self._close = weakref.finalize(self, self._threads.end, _SECONDS_TO_LEAVE)
 
@@ -104,30 +107,52 @@ class Fetcher:
                 self._want_in_time(window)
             if not self._ahead:
                 return
-            yield self._ahead.popleft()
+            yield self._ahead[0]
+            self._ahead.popleft()
+            with self._threads.changed:
+                self._forget_read()
 
     def now(self, epoch: int) -> None:
         """Take note of the epoch that is being consumed: of the next one only the first window may be of use."""
         self._epoch = epoch
-        self._look_for_whole_sets()
         for window in self._ahead:
             self._want_in_time(window)
 
-    def parts(self, samples: np.ndarray) -> list[tuple[bool, int, int]]:
-        """Return the parts of ascending samples that are each set's: whether it is fetched, its first and its end."""
-        edges = [*np.searchsorted(samples, self._opened.set_starts).tolist(), len(samples)]
-        parts = enumerate(pairwise(edges))
-        return [(self._is_far(number), begin, end) for number, (begin, end) in parts if begin < end]
+    def parts(self, window: Window, samples: np.ndarray) -> tuple[np.ndarray, list[tuple[bool, int, int]]]:
+        """Return how to read some samples, int64 ``[n]`` ascending, of the window that :meth:`follow` yielded last.
 
-    def distrust(self, sample: int) -> bool:
-        """Have a sample's set fetched after all, if it was read as it lies in the cache; tell whether it was."""
-        number = int(np.searchsorted(self._opened.set_starts, sample, side="right")) - 1
-        if self._stores[number].is_local:
-            return False
+        Returns:
+            An order of them, int64 ``[n]``, and its parts: whether they are fetched, where they begin and where they
+            end. A part is of one set, and ascends.
+        """
         with self._threads.changed:
-            self._distrusted.add(number)
-            self._whole.discard(number)
-        return True
+            fetched = self._want(window)
+        kinds = 2 * np.searchsorted(self._opened.set_starts, samples, side="right")
+        for shard, rows, _ in self._map.by_shard(samples) if fetched else ():
+            kinds[rows] += shard in fetched
+        order = np.argsort(kinds, kind="stable")
+        kinds = kinds[order]
+        edges = [0, *(np.flatnonzero(np.diff(kinds)) + 1).tolist(), len(samples)]
+        return order, [(bool(kinds[begin] % 2), begin, end) for begin, end in pairwise(edges) if begin < end]
+
+    def fetch_after_all(self, window: Window, samples: np.ndarray) -> Window | None:
+        """Have samples fetched that could not be read in a cache, from where their shards are read no more.
+
+        Args:
+            window: Their window.
+            samples: int64 ``[n]`` ascending, of one set.
+
+        Returns:
+            A window of these samples alone, to :meth:`locate` them; None if they are of a local set.
+        """
+        shards = [shard for shard, _, _ in self._map.by_shard(samples)]
+        if self._stores[self._opened.shard(shards[0])[0]].is_local:
+            return None
+        with self._threads.changed:
+            self._distrusted.update(shards)
+            alone = replace(window, first_batch=-1 - self._count, samples=samples)  # a number that no other has
+            self._want(alone)
+        return alone
 
     def locate(self, window: Window, samples: np.ndarray) -> Located | None:
         """Return where some of a window's samples are, int64 ``[n]`` ascending; None if not all of them are there yet.
@@ -146,15 +171,15 @@ class Fetcher:
                 if part.table is None:
                     self._await(part.window)
                     return None
-                starts = part.table.starts[positions]
-                numbers = np.searchsorted(part.starts, starts, side="right") - 1
-                for one in (part.fetched[number] for number in np.unique(numbers).tolist()):
+                numbers = np.searchsorted(part.starts, part.table.starts[positions], side="right") - 1
+                held = [count for count in enumerate(np.bincount(numbers).tolist()) if count[1]]
+                for one in (part.fetched[number] for number, _ in held):
                     if one.error is not None:
                         raise one.error
                     if not one.is_there:
                         self._await(part.window)
                         return None
-                found.append((part, part.table, rows, positions, numbers))
+                found.append((part, part.table, rows, positions, numbers, held))
             return locate_all(len(samples), found)
 
     def release(self, located: Located) -> None:
@@ -164,9 +189,7 @@ class Fetcher:
                 one.left -= count
                 if not one.left and one.place is not None:
                     self.memory.release(one.place)
-            for key, parts in list(self._windows.items()):
-                if not any(one.left for part in parts.values() for one in part.fetched or [_NOT_YET]):
-                    del self._windows[key]
+            self._forget_read()
             self._threads.changed.notify_all()
 
     def refetch(self, located: Located, error: ShardCorruptError) -> None:
@@ -184,10 +207,12 @@ class Fetcher:
                     one.is_there = False
                     self._threads.push((one.window, 0), _FetchPiece(self, one))
 
-    def wait(self) -> None:
-        """Wait until something has come, or has failed, for a consumer without workers that wake it."""
-        with self._threads.changed:
-            self._threads.changed.wait(1.0)
+    def wait_for(self, window: Window, samples: np.ndarray) -> Located:
+        """Return what :meth:`locate` does, once all samples are there: for a consumer without workers that wake it."""
+        with self._threads.changed:  # all the time, or what comes after a look would be waited for
+            while (located := self.locate(window, samples)) is None:
+                self._threads.changed.wait(1.0)
+            return located
 
     def _sees(self, one: Fetched) -> int:
         """Return how many different bytes have arrived for a piece."""
@@ -205,33 +230,31 @@ class Fetcher:
 
     def _want(self, window: Window) -> dict[int, Part]:
         """Return what a window needs of each shard, and ask for it if nobody has."""
-        key = window.epoch, window.first_batch
-        if key not in self._windows or self._distrusted:
-            parts = self._windows.setdefault(key, {})
+        parts = self._windows.get(_key(window))
+        if parts is None:
+            parts = self._windows[_key(window)] = {}
             samples = np.sort(window.samples[window.samples >= 0])
             for shard, _, positions in self._map.by_shard(samples):
-                if shard not in parts and self._is_far(self._opened.shard(shard)[0]):
+                if self._is_fetched(shard):
                     parts[shard] = part = Part(shard, self._count, positions)
                     self._ask(part)
             self._count += 1
-            if not parts:  # all of it lies in a cache
+        return parts
+
+    def _is_fetched(self, shard: int) -> bool:
+        """Tell whether samples of a shard are fetched, or looked up in the cache, piece by piece."""
+        if self._stores[self._opened.shard(shard)[0]].is_local:
+            return False
+        kept = self._opened.cached_shard(shard)
+        is_left = self._leaves_whole and kept is not None and kept[0].is_whole(kept[1])
+        return not is_left or shard in self._distrusted
+
+    def _forget_read(self) -> None:
+        """Forget windows of which nothing is left to be read."""
+        coming = [_key(window) for window in self._ahead]
+        for key, parts in list(self._windows.items()):
+            if key not in coming and not any(one.left for part in parts.values() for one in part.fetched or [_NOT_YET]):
                 del self._windows[key]
-            return parts
-        return self._windows[key]
-
-    def _is_far(self, number: int) -> bool:
-        """Tell whether a set's samples are fetched, piece by piece, or at least looked up in the cache so."""
-        return not self._stores[number].is_local and number not in self._whole
-
-    def _look_for_whole_sets(self) -> None:
-        """Take note of sets whose shards all lie in the cache: they are read as local ones, at their speed."""
-        for number, one in enumerate(self._opened.sets):
-            if number not in self._whole | self._distrusted and not self._stores[number].is_local:
-                cached = one.cached
-                if cached is not None:
-                    first = cached.first_shard(one.split)
-                    if all(cached.is_whole(first + shard) for shard in range(len(one.shards))):
-                        self._whole.add(number)
 
     def _ask(self, part: Part) -> None:
         table = self._tables.get(part.shard)
@@ -338,6 +361,10 @@ class Fetcher:
             return fetch_range(store, info.name, start, stop, room, **HOW[tries])
 
         self.memory.fill(place, fetch, is_damaged=tries > 0)
+
+
+def _key(window: Window) -> tuple[int, int]:
+    return window.epoch, window.first_batch
 
 
 _NOT_YET = Fetched(Piece(0, 0, 0), 0, 1)

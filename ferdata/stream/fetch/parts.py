@@ -3,6 +3,7 @@
 In: tables of shards and the places of pieces. Out: for each sample, where in which memory its body stands.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -75,17 +76,22 @@ class Located:
     uses: list[tuple[Fetched, int, int]]
 
 
-def locate_all(count: int, found: list[tuple[Part, BodyTable, slice, np.ndarray, np.ndarray]]) -> Located:
-    """Return where samples are, given parts and tables of shards, and which rows and pieces are theirs."""
+FoundPart = tuple[Part, BodyTable, slice, np.ndarray, np.ndarray, list[tuple[int, int]]]
+"""A part of which samples are to be read: it, its table, which rows these are, their positions in the shard, int64
+``[n]``, the pieces that hold them, int64 ``[n]``, and how many of them each such piece holds."""
+
+
+def locate_all(count: int, found: Iterable[FoundPart]) -> Located:
+    """Return where samples are."""
     columns = np.empty((5, count), np.int64)
     uses: list[tuple[Fetched, int, int]] = []
-    for part, table, rows, positions, numbers in found:
+    for part, table, rows, positions, numbers, held in found:
         shifts, sources = np.empty((2, len(part.fetched)), np.int64)
-        for number, held in zip(*np.unique(numbers, return_counts=True), strict=True):
+        for number, samples in held:
             one = part.fetched[number]
             assert one.place is not None
             shifts[number], sources[number] = one.place.offset - one.piece.start, one.place.source
-            uses.append((one, int(held), one.tries))
+            uses.append((one, samples, one.tries))
         columns[0, rows] = sources[numbers]
         columns[1, rows] = table.starts[positions] + shifts[numbers]
         columns[2, rows] = table.stops[positions] + shifts[numbers]

@@ -43,10 +43,10 @@ class Filling:
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
-    """A job whose samples, int64 ``[n]``, are not there yet."""
+class _Job:
+    """A job with its samples, int64 ``[n]``, and the window that they are located in."""
 
-    job: JobRecord
+    record: JobRecord
     window: Window
     samples: np.ndarray
 
@@ -79,9 +79,8 @@ class Prefetcher:
         self._job_samples = job_samples
         self._verify = verify
         self._fetcher = fetcher
-        self._waiting: deque[_Waiting] = deque()
-        self._reading: dict[int, tuple[_Waiting, Located]] = {}
-        self._unfetched: dict[int, _Waiting] = {}
+        self._waiting: deque[_Job] = deque()
+        self._reading: dict[int, tuple[_Job, Located | None]] = {}  # None: where their shards lie
         self._next = next(portions, None)
         self._filling: deque[Filling] = deque()
         self._first = 0
@@ -103,14 +102,14 @@ class Prefetcher:
             try:
                 located = self._fetcher.locate(each.window, each.samples)
             except FerdataError as error:
-                self._fail(each.job.portion, error)
+                self._fail(each.record.portion, error)
                 continue
             if located is None:
                 self._waiting.append(each)
             else:
-                self._workers.plan.locate(each.job.start, located.columns)
-                self._reading[each.job.start] = each, located
-                jobs.append(each.job)
+                self._workers.plan.locate(each.record.start, located.columns)
+                self._reading[each.record.start] = each, located
+                jobs.append(each.record)
         if jobs:
             self._workers.send(jobs)
 
@@ -131,7 +130,7 @@ class Prefetcher:
 
     def acknowledge(self, ack: Ack) -> None:
         """Note that a job is finished."""
-        if (ack.start in self._reading and not self._is_read(ack)) or self._is_to_be_fetched(ack):
+        if self._fetcher is not None and not self._is_over(self._fetcher, ack):
             return
         filling = self._filling[ack.portion - self._first]
         filling.missing -= 1
@@ -140,34 +139,26 @@ class Prefetcher:
         if isinstance(ack.error, FerdataError):
             self._fail(ack.portion, ack.error)
 
-    def _parts(self, samples: np.ndarray) -> list[tuple[bool, int, int]]:
-        """Return which of ascending samples are fetched together, or read from local shards: a part is of one set."""
-        return [(False, 0, len(samples))] if self._fetcher is None else self._fetcher.parts(samples)
-
-    def _is_read(self, ack: Ack) -> bool:
-        """Tell whether a job with fetched samples is over: if these are damaged, they are fetched again."""
-        assert self._fetcher is not None
-        each, located = self._reading.pop(ack.start)
-        if isinstance(ack.error, ShardCorruptError):
+    def _is_over(self, fetcher: Fetcher, ack: Ack) -> bool:
+        """Tell whether a job is over: what was damaged is fetched, once more if it was before, and then read again."""
+        job, located = self._reading.pop(ack.start)
+        if located is None:
+            failed = isinstance(ack.error, FerdataError)
+            window = fetcher.fetch_after_all(job.window, job.samples) if failed else None
+            if window is None:
+                return True
+            job = _Job(replace(job.record, is_fetched=True, verify=VERIFY_ALL), window, job.samples)
+        elif isinstance(ack.error, ShardCorruptError):
             try:
-                self._fetcher.refetch(located, ack.error)
+                fetcher.refetch(located, ack.error)
             except ShardCorruptError as error:
                 self._fail(ack.portion, error)
                 return True
-            self._waiting.appendleft(each)
-            return False
-        self._fetcher.release(located)
-        return True
-
-    def _is_to_be_fetched(self, ack: Ack) -> bool:
-        """Tell whether a job failed on what lies in a cache: there it is repaired once it is asked for as far data."""
-        each = self._unfetched.pop(ack.start, None)
-        if each is None or self._fetcher is None or not isinstance(ack.error, FerdataError):
-            return False
-        if not self._fetcher.distrust(int(each.samples[0])):
-            return False
-        self._waiting.appendleft(replace(each, job=replace(each.job, is_fetched=True, verify=VERIFY_ALL)))
-        return True
+        else:
+            fetcher.release(located)
+            return True
+        self._waiting.appendleft(job)
+        return False
 
     def _fail(self, portion: int, error: FerdataError) -> None:
         filling = self._filling[portion - self._first]
@@ -188,22 +179,27 @@ class Prefetcher:
             return False
         number = self._first + len(self._filling)
         samples, rows = sort_samples(portion.samples)
+        parts = [(False, 0, len(samples))]
+        if self._fetcher is not None:
+            order, parts = self._fetcher.parts(portion.window, samples)
+            samples, rows = samples[order], rows[order]
         start = plan.write(number % plan.num_regions, samples, self._ring.places(slots, portion.samples)[rows])
         verify, generation = self._verify(portion.samples, portion.window.epoch), plan.generation
-        jobs, count = [], 0
-        for is_fetched, begin, end in self._parts(samples):
-            if self._fetcher is not None and is_fetched and not self._fetcher.memory.verifies_once:
-                verify = VERIFY_ALL
+        records, count = [], 0
+        for is_fetched, begin, end in parts:
+            is_new = self._fetcher is not None and is_fetched and not self._fetcher.memory.verifies_once
+            which = VERIFY_ALL if is_new else verify
             for first in range(begin, end, self._job_samples):
                 stop = min(first + self._job_samples, end)
-                job = JobRecord(number, generation, start + first, stop - first, verify, is_fetched)
+                record = JobRecord(number, generation, start + first, stop - first, which, is_fetched)
+                job = _Job(record, portion.window, samples[first:stop])
                 if is_fetched:
-                    self._waiting.append(_Waiting(job, portion.window, samples[first:stop]))
+                    self._waiting.append(job)
                 else:
-                    jobs.append(job)
+                    records.append(record)
                     if self._fetcher is not None:
-                        self._unfetched[job.start] = _Waiting(job, portion.window, samples[first:stop])
+                        self._reading[record.start] = job, None
                 count += 1
         self._filling.append(Filling(portion, deque(slots), count))
-        self._workers.send(jobs)
+        self._workers.send(records)
         return True
