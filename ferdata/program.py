@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 __all__ = [
@@ -48,6 +49,14 @@ def stops_held() -> Iterator[None]:
     """Let signals that stop the work wait until the block ends: a process being forked would be known to nobody."""
     came: list[int] = []
     before: dict[int, Any] = {}
+    own = os.getpid()
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == own:
+            came.append(number)
+        elif number == signal.SIGTERM:  # a forked process that has not come to its own handlers yet: its parent ends it
+            os._exit(128 + number)
+
     try:
         for name in STOPS:
             number = getattr(signal, name, None)
@@ -57,7 +66,7 @@ def stops_held() -> Iterator[None]:
                 and callable(handler := signal.getsignal(number))
             ):
                 before[number] = handler
-                signal.signal(number, lambda number, _: came.append(number))
+                signal.signal(number, hold)
         yield
     finally:
         for number, handler in before.items():

@@ -1,6 +1,10 @@
 """How many cores there are to use: one answer, and the quota of a container counts."""
 
+import contextlib
 import os
+import signal
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -17,6 +21,7 @@ from ferdata.parallel import Beat, map_in_processes, openmp, run_tasks, usable_c
 from ferdata.parallel.bounded import results_in_order
 from ferdata.remote import usual_patience
 
+ROOT = Path(__file__).parents[1]
 ALL = len(os.sched_getaffinity(0))
 
 
@@ -162,3 +167,49 @@ def test_workers_that_wait_for_a_service_end_with_their_pool() -> None:
     with pytest.raises(KeyboardInterrupt):
         run_tasks(_wait_for_a_service, range(9), num_workers=2, on_result=print, on_tick=stop, where="here")
     assert time.monotonic() - start < 20
+
+
+_A_SLOW_FORK = """
+import os, signal, threading, time
+from ferdata.parallel import process_pool
+
+own, started, begin = os.getpid(), process_pool._CONTEXT.Value("i", 0), process_pool._start_worker
+
+def stop(number, frame):
+    if os.getpid() == own:
+        raise KeyboardInterrupt
+    os._exit(128 + number)
+
+def begin_slowly(*arguments):
+    with started.get_lock():
+        number, started.value = started.value, started.value + 1
+    time.sleep(number)
+    begin(*arguments)
+
+def tasks():
+    yield 0
+    threading.Timer(0.3, os.killpg, (0, signal.SIGTERM)).start()
+    time.sleep(30)
+
+def work(task, beat):
+    return task
+
+process_pool._start_worker = begin_slowly
+signal.signal(signal.SIGTERM, stop)
+try:
+    process_pool.run_tasks(work, tasks(), num_workers=2, on_result=str, on_tick=max, where="here")
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_a_signal_to_all_ends_a_worker_that_is_still_being_forked() -> None:
+    """The first worker dies as it holds the queue of tasks; the second, which heard of it too early, waited forever."""
+    command = [sys.executable, "-c", _A_SLOW_FORK]
+    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        assert child.communicate(timeout=20)[0].split() == ["stopped"]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
