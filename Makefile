@@ -30,7 +30,7 @@ lint: setup
 bench: setup
 	$(BIN)/python -m pytest ferdata_bench --benchmark-enable --benchmark-only
 
-# Every measurement on its own, then docs/benchmarks.md: about an hour on a quiet machine. ONLY=bars,scale takes some of them,
+# Every measurement on its own, then docs/benchmarks.md: an hour and a half on a quiet machine. ONLY=bars,scale takes some of them,
 # FERDATA_QUICK=1 only shows that it works, and leaves the repository's page alone.
 bench-docs: setup
 	$(BIN)/python -m ferdata_bench.figures $(if $(ONLY),--only $(ONLY))

@@ -1,8 +1,8 @@
 """Every measurement in order, then the page: what ``make bench-docs`` runs.
 
 ``python -m ferdata_bench.figures [--only bars,scale] [--work DIR] [--quick]``. On a quiet machine of two cores it takes
-about an hour, most of it the contenders and the codec study. One that fails is named at the end; the page is made of
-what there is.
+an hour and a half, most of it the contenders, the first day and the codec study. One that fails is named at the end;
+the page is made of what there is.
 """
 
 import argparse

@@ -116,6 +116,14 @@ CATALOG: Sequence[Entry] = (
         quick=("--quick",),
     ),
     Entry(
+        name="first-day",
+        title="The first day with AffectNet",
+        question="How long does it take from a folder of 290,000 JPEG files to the first batch, "
+        "and to the end of two epochs?",
+        arguments=("-m", "ferdata_bench.studies.first_day", *_SCRIPT),
+        quick=("--quick",),
+    ),
+    Entry(
         name="shuffle",
         title="How well the window shuffle mixes",
         question="How far apart are neighbours of a shard after shuffling, against a true permutation?",

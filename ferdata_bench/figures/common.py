@@ -8,18 +8,36 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ferdata.dataset.builtin import has_shards
-from ferdata.errors import OptionError
+from ferdata.errors import IngestError, OptionError
+from ferdata.plan.timing import now
 from ferdata_bench.loaders.photos import shard_tree, write_photos
 from ferdata_bench.loaders.process import PACKAGE_ROOT
+from ferdata_bench.loaders.usage import SLOW_SAMPLE_SECONDS, PeakMemory
 from ferdata_bench.loaders.work import folder_bytes
 
-__all__ = ["QUICK_VARIABLE", "Figure", "FigureOptions", "is_quick", "parse", "photo_shards", "photo_tree", "summary"]
+__all__ = [
+    "QUICK_VARIABLE",
+    "Figure",
+    "FigureOptions",
+    "VerbRun",
+    "is_quick",
+    "parse",
+    "photo_shards",
+    "photo_tree",
+    "run_verb",
+    "script_command",
+    "script_parser",
+    "summary",
+    "tree_bytes_per_image",
+]
 
 QUICK_VARIABLE = "FERDATA_QUICK"
 """Environment variable: anything but empty or 0 makes every script use tens of images, to see that it works."""
@@ -75,15 +93,8 @@ def parse(
     module: str, description: str, arguments: Sequence[str] | None, *, rounds: int = 5
 ) -> tuple[FigureOptions, Path | None, str]:
     """Return options, the JSON file asked for, and the command that repeats the run."""
-    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
-    parser.add_argument("--json", type=Path, help="write every figure to this file")
-    parser.add_argument(
-        "--work", type=Path, default=WORK, help="folder for photographs and shards, shared by all scripts and kept"
-    )
+    parser = script_parser(module, description)
     parser.add_argument("--rounds", type=int, default=rounds, help="timed rounds")
-    parser.add_argument(
-        "--quick", action="store_true", default=is_quick(), help=f"tens of images; also with {QUICK_VARIABLE}=1"
-    )
     given = parser.parse_args(arguments)
     options = FigureOptions(
         work=given.work,
@@ -91,13 +102,65 @@ def parse(
         rounds=1 if given.quick else given.rounds,
         batch_size=8 if given.quick else 128,
     )
-    command = " ".join(
-        [f"python -m {module}"]
-        + ([f"--rounds {given.rounds}"] if given.rounds != rounds else [])
-        + (["--quick"] if given.quick else [])
-        + ([f"--json {_shown(given.json)}"] if given.json else [])
+    asked = [f"--rounds {given.rounds}"] if given.rounds != rounds else []
+    return options, given.json, script_command(module, given, asked)
+
+
+def script_parser(module: str, description: str) -> argparse.ArgumentParser:
+    """Return a parser of what every script takes."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
+    parser.add_argument("--json", type=Path, help="write every figure to this file")
+    parser.add_argument(
+        "--work", type=Path, default=WORK, help="folder for photographs and shards, shared by all scripts and kept"
     )
-    return options, given.json, command
+    parser.add_argument(
+        "--quick", action="store_true", default=is_quick(), help=f"tens of images; also with {QUICK_VARIABLE}=1"
+    )
+    return parser
+
+
+def script_command(module: str, given: argparse.Namespace, asked: Sequence[str]) -> str:
+    """Return the command that repeats a run: what it was asked beside what every script takes is in ``asked``."""
+    quick, written = ["--quick"] if given.quick else [], [f"--json {_shown(given.json)}"] if given.json else []
+    return " ".join([f"python -m {module}", *asked, *quick, *written])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerbRun:
+    """What a command of ``ferdata`` took.
+
+    Attributes:
+        report: What it wrote with ``--json``.
+        started: The clock's seconds when it was started.
+        seconds: From start to end, Python's own start included.
+        memory: Of its process tree.
+    """
+
+    report: dict[str, Any]
+    started: float
+    seconds: float
+    memory: PeakMemory
+
+
+def run_verb(script: str, arguments: Sequence[str], report: Path) -> VerbRun:
+    """Run ``cli.py`` with these arguments, and remove its report.
+
+    Raises:
+        IngestError: If it fails.
+    """
+    command = [sys.executable, str(PACKAGE_ROOT / "cli.py"), *arguments, "--json", str(report.resolve())]
+    started = now()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with PeakMemory(process.pid, every_seconds=SLOW_SAMPLE_SECONDS) as memory:
+        words, _ = process.communicate()
+    seconds = now() - started
+    if process.returncode:
+        raise IngestError(
+            f"{script}: {arguments[0]} ended with code {process.returncode}, expected 0: {words.strip()[-500:]}"
+        )
+    said = json.loads(report.read_text())
+    report.unlink()
+    return VerbRun(report=said, started=started, seconds=seconds, memory=memory)
 
 
 def is_quick() -> bool:

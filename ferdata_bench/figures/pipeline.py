@@ -4,10 +4,7 @@ Run ``python -m ferdata_bench.figures.pipeline --json docs/figures/pipeline.json
 start to end of the command, Python's own start included; memory is looked at twice a second, which costs under 1 %.
 """
 
-import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +14,7 @@ from rich.table import Table
 
 from ferdata.errors import IngestError
 from ferdata.plan.conditions import describe_machine
-from ferdata.plan.timing import now
-from ferdata_bench.figures.common import Figure, FigureOptions, parse
-from ferdata_bench.loaders.process import PACKAGE_ROOT
-from ferdata_bench.loaders.usage import SLOW_SAMPLE_SECONDS, PeakMemory
+from ferdata_bench.figures.common import Figure, FigureOptions, parse, run_verb
 from ferdata_bench.loaders.work import folder_bytes
 
 __all__ = ["main", "run_pipeline"]
@@ -64,26 +58,16 @@ def run_pipeline(options: FigureOptions, say: Callable[[str], None] = print) -> 
 
 def _run(verb: str, arguments: list[str], folder: Path, count: int, options: FigureOptions) -> dict[str, Any]:
     """Run one command and return what it took."""
-    report = (options.work / "pipeline.json").resolve()
-    command = [sys.executable, str(PACKAGE_ROOT / "cli.py"), verb.split()[0], *arguments, "--json", str(report)]
-    start = now()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    with PeakMemory(process.pid, every_seconds=SLOW_SAMPLE_SECONDS) as memory:
-        words, _ = process.communicate()
-    seconds = now() - start
-    if process.returncode:
-        raise IngestError(f"pipeline: {verb} ended with code {process.returncode}, expected 0: {words.strip()[-500:]}")
-    said = json.loads(report.read_text())
-    report.unlink()
-    found = next(said[name] for name in ("accepted", "images", "samples") if name in said)
+    run = run_verb("pipeline", [verb.split()[0], *arguments], options.work / "pipeline.json")
+    found = next(run.report[name] for name in ("accepted", "images", "samples") if name in run.report)
     if found != count:
         raise IngestError(f"pipeline: {verb} tells of {found} images, expected {count:,}; run it by hand to see why")
     return {
         "verb": verb,
-        "seconds": round(seconds, 2),
-        "images_per_second": round(count / seconds, 1),
+        "seconds": round(run.seconds, 2),
+        "images_per_second": round(count / run.seconds, 1),
         "bytes": folder_bytes(folder),
-        "peak_pss_bytes": memory.peak.total_bytes,
+        "peak_pss_bytes": run.memory.peak.total_bytes,
     }
 
 

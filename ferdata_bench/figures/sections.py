@@ -6,6 +6,7 @@ In: the values of a JSON file. Out: Markdown lines. Sentences are computed from 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ferdata_bench.figures.first_day import first_day_section
 from ferdata_bench.figures.markdown import generic, megabytes, percent, rate, table
 from ferdata_bench.loaders.options import BenchResult
 from ferdata_bench.studies.front import TOLERANCE
@@ -339,6 +340,7 @@ SECTIONS: dict[str, Callable[[Values], list[str]]] = {
     "scale": scale_section,
     "ingest": ingest_section,
     "pipeline": pipeline_section,
+    "first-day": first_day_section,
     "study": study_section,
     "plan": plan_section,
     "plan-tight": plan_section,

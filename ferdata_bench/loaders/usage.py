@@ -3,6 +3,7 @@
 In: a process id. Out: sums over its tree. Memory is read by walking page tables, for milliseconds: not while timing.
 """
 
+import math
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,14 @@ from typing import Self
 
 import psutil
 
+from ferdata.plan.timing import now
+
 __all__ = ["MemoryUse", "SLOW_SAMPLE_SECONDS", "PeakMemory", "cpu_seconds_of_tree", "memory_of_tree"]
 
 SAMPLE_SECONDS = 0.05
 SLOW_SAMPLE_SECONDS = 0.5
+LOOKS_APART = 20
+"""While a clock runs: time between two looks, as a multiple of what the last one took."""
 _PSS_FIELDS = {
     "Pss:": "total_bytes",
     "Pss_Anon:": "anonymous_bytes",
@@ -60,15 +65,16 @@ def memory_of_tree(pid: int) -> MemoryUse:
 
 
 class PeakMemory:
-    """Context that samples :func:`memory_of_tree` from a thread and keeps the largest total.
+    """Context that samples :func:`memory_of_tree` from a thread, and once more at the end.
 
     Args:
         pid: The tree's root.
-        every_seconds: Time between two looks: :data:`SLOW_SAMPLE_SECONDS` costs under 1 %, so a clock may run.
+        every_seconds: Time between two looks: from :data:`SLOW_SAMPLE_SECONDS` on they cost a few per cent of a core at
+            most, so a clock may run; looks that take long, because gigabytes are mapped, are further apart then.
     """
 
     def __init__(self, pid: int, *, every_seconds: float = SAMPLE_SECONDS) -> None:
-        self.peak = MemoryUse()
+        self._looks: list[tuple[float, MemoryUse]] = []
         self._pid, self._every_seconds = pid, every_seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
@@ -82,12 +88,29 @@ class PeakMemory:
     ) -> None:
         self._stop.set()
         self._thread.join()
+        self._look()
+
+    @property
+    def peak(self) -> MemoryUse:
+        """The look with the largest total."""
+        return self.peak_until(math.inf)
+
+    def peak_until(self, moment: float) -> MemoryUse:
+        """Return that of the looks begun before the clock (:func:`ferdata.plan.timing.now`) showed ``moment``."""
+        seen = [use for at, use in self._looks if at < moment]
+        return max(seen, key=lambda use: use.total_bytes, default=MemoryUse())
+
+    def _look(self) -> float:
+        """Look once; return the seconds that it took."""
+        start = now()
+        self._looks.append((start, memory_of_tree(self._pid)))
+        return now() - start
 
     def _sample(self) -> None:
         wait = SAMPLE_SECONDS  # soon once, so that a short command is seen at all
         while True:
-            self.peak = max(self.peak, memory_of_tree(self._pid), key=lambda use: use.total_bytes)
-            if self._stop.wait(wait):
+            took = self._look()
+            if self._stop.wait(max(wait, took * LOOKS_APART if self._every_seconds >= SLOW_SAMPLE_SECONDS else 0)):
                 return
             wait = self._every_seconds
 

@@ -1,6 +1,7 @@
 """The benchmark's files: a folder that is removed at the end, room for it, cold copies, warm reading.
 
-In: paths. Out: context managers and side effects on the page cache. Nothing is ever dropped from the cache by force.
+In: paths. Out: context managers and side effects on the page cache. What other programs have there is dropped only by
+:func:`forget`, if its caller asks for it.
 """
 
 import os
@@ -14,9 +15,18 @@ from ferdata.errors import OptionError
 from ferdata.plan.ceilings import drop_from_cache
 from ferdata_bench.contenders import Entry
 
-__all__ = ["cold_copy", "folder_bytes", "read_through", "require_room", "work_folder"]
+__all__ = [
+    "cold_copy",
+    "folder_bytes",
+    "forget",
+    "read_through",
+    "require_room",
+    "way_to_forget",
+    "work_folder",
+]
 
 CHUNK_BYTES = 8 << 20
+DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
 
 @contextmanager
@@ -60,6 +70,26 @@ def cold_copy(source: Path, copy: Path) -> Iterator[Path]:
         yield copy
     finally:
         shutil.rmtree(copy)
+
+
+def forget(folder: Path, *, all_caches: bool) -> None:
+    """Let the kernel forget a folder's files; with ``all_caches``, where allowed, the machine's files and names."""
+    if _may_drop(all_caches):
+        os.sync()  # what is not written yet would stay
+        DROP_CACHES.write_text("3")
+    else:
+        drop_from_cache([path for path in folder.resolve().rglob("*") if path.is_file()])
+
+
+def way_to_forget(*, all_caches: bool) -> str:
+    """Return, in words, what :func:`forget` does here."""
+    if _may_drop(all_caches):
+        return f"{DROP_CACHES} written: all files and names, those of the libraries too, come from the disk"
+    return "posix_fadvise(DONTNEED) on the contender's files; names and libraries stay in memory"
+
+
+def _may_drop(all_caches: bool) -> bool:
+    return all_caches and os.access(DROP_CACHES, os.W_OK)
 
 
 def read_through(folder: Path) -> None:
