@@ -134,7 +134,7 @@ CATALOG: Sequence[Entry] = (
         title="The codec study",
         question="How small, how fast, beside the lossless codecs that others publish? "
         "[codecs.md](codecs.md) has the reasons for ours.",
-        arguments=("-m", "ferdata_bench.studies.codecs", "--json", "{json}", "--plot", "{figures}/study.png"),
+        arguments=("-m", "ferdata_bench.studies.codecs", "--json", "{json}"),
     ),
     Entry(
         name="plan",

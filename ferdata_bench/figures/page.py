@@ -1,7 +1,7 @@
-"""docs/benchmarks.md and its pictures, out of the JSON files in docs/figures.
+"""docs/benchmarks.md and the pictures of all documents, out of the JSON files in docs/figures and docs.
 
-Run ``python -m ferdata_bench.figures.page``; with ``--check`` nothing is written, and a page that differs is an error.
-The page says what was not measured; nothing on it is typed by hand.
+Run ``python -m ferdata_bench.figures.page``: nothing is measured. With ``--check`` nothing is written, and a page that
+differs is an error. The page says what was not measured; nothing on it is typed by hand.
 """
 
 import argparse
@@ -47,12 +47,12 @@ def render(figures: Path, *, guard: Path = GUARD) -> str:
 
 def write_page(figures: Path, page: Path, *, guard: Path = GUARD) -> list[Path]:
     """Draw the pictures, then write the page; return every file written."""
-    from ferdata_bench.figures.pictures import draw  # matplotlib is slow to import, and checking needs no pictures
+    from ferdata_bench.figures.pictures import OTHERS, draw  # matplotlib is slow to import, and checking needs none
 
     written = []
-    for entry in CATALOG:
-        if (path := figures / f"{entry.name}.json").exists():
-            written += draw(entry.name, json.loads(path.read_text(encoding="utf-8")), figures)
+    for folder, names in ((figures, [entry.name for entry in CATALOG]), (page.parent, OTHERS)):
+        for path in (path for name in names if (path := folder / f"{name}.json").exists()):
+            written += draw(path.stem, json.loads(path.read_text(encoding="utf-8")), folder)
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(render(figures, guard=guard), encoding="utf-8")
     return [*written, page]

@@ -24,10 +24,11 @@ from ferdata.errors import FerdataError, OptionError
 from ferdata.format import kernel_notice
 from ferdata.plan.conditions import describe_machine
 from ferdata.plan.timing import Timing
+from ferdata.training.report.style import DOCUMENT_DPI, png_bytes
 from ferdata_bench.loaders.photos import draw_photo, find_photographs
 from ferdata_bench.studies.filters import study_filters
 from ferdata_bench.studies.front import StudyRow, mark_front
-from ferdata_bench.studies.front_plot import plot_study
+from ferdata_bench.studies.front_plot import draw_front
 from ferdata_bench.studies.ways import PUBLISHED, Photographs, Way, our_ways
 
 __all__ = ["StudyOptions", "main", "run_study"]
@@ -213,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.json:
         given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if given.plot:
-        plot_study([StudyRow(**row) for row in result["rows"]], given.plot)
+        given.plot.write_bytes(png_bytes(draw_front([StudyRow(**row) for row in result["rows"]]), dpi=DOCUMENT_DPI))
     return 0
 
 

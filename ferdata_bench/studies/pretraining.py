@@ -21,7 +21,19 @@ from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
 from ferdata.synth import write_synthetic
 from ferdata.training.options import TrainOptions
-from ferdata.training.report.plots import MUTED, TRAIN_COLOR, VAL_COLOR, new_figure, png_bytes, style_axes
+from ferdata.training.report.callouts import label_ends
+from ferdata.training.report.style import (
+    DOCUMENT_DPI,
+    MUTED,
+    SMALL,
+    TRAIN_COLOR,
+    VAL_COLOR,
+    WIDTH,
+    new_figure,
+    png_bytes,
+    style_axes,
+    styled,
+)
 from ferdata.training.run.disk import write_json
 from ferdata.training.run.folder import read_metrics
 from ferdata.training.trainer import train
@@ -93,25 +105,28 @@ def run_study(options: StudyOptions, folder: Path, *, say: Callable[[str], None]
     return {"options": asdict(options), "head": head, "curves": curves}
 
 
+@styled
 def draw_study(record: dict[str, Any]) -> bytes:
     """Return a PNG of what :func:`run_study` found."""
-    figure = new_figure(7.2, 4.2)
+    figure = new_figure(WIDTH, 3.6)
     axes = figure.subplots()
+    ends = []
     for way, runs in record["curves"].items():
         accuracies = np.array(runs)
         epochs = np.arange(1, accuracies.shape[1] + 1)
         mean = accuracies.mean(0)
         axes.fill_between(epochs, accuracies.min(0), accuracies.max(0), color=COLORS[way], alpha=0.15, linewidth=0)
-        label = f"{way} ({mean[-1]:.1%})"
-        axes.plot(epochs, mean, color=COLORS[way], linewidth=2, marker="o", markersize=4, label=label)
-    title = "Synthetic AffectNet: accuracy on val, mean and range over seeds"
-    style_axes(axes, title=title, x_label="epoch", percent=True)
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.07), frameon=False, fontsize=8.5)
+        axes.plot(epochs, mean, color=COLORS[way], marker="o")
+        ends.append((f"{way}\n{mean[-1]:.1%}", epochs[-1], mean[-1], COLORS[way]))
     sizes = record["options"]
-    text = f"{sizes['model']}, {sizes['affectnet_images']:,} images of {sizes['size']} px; "
-    text += f"RAF-DB: {sizes['rafdb_images']:,} images"
-    axes.text(0.99, 0.02, text, transform=axes.transAxes, ha="right", fontsize=8, color=MUTED)
-    return png_bytes(figure)
+    title = f"Synthetic AffectNet, {sizes['affectnet_images']:,} images of {sizes['size']} px: accuracy on val"
+    style_axes(axes, title=title, x_label="epoch", percent=True)
+    text = (
+        f"{sizes['model']}; mean of {sizes['seeds']} seeds, and their range; RAF-DB: {sizes['rafdb_images']:,} images"
+    )
+    figure.supxlabel(text, fontsize=SMALL, color=MUTED)
+    label_ends(axes, ends)
+    return png_bytes(figure, dpi=DOCUMENT_DPI)
 
 
 def _shards(source: str, count: int, options: StudyOptions, folder: Path, say: Callable[[str], None]) -> str:

@@ -18,10 +18,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+from matplotlib.lines import Line2D
 
 from ferdata.errors import FerdataError
-from ferdata.training.report.plots import INK, PLAIN_TEXT, TRAIN_COLOR, new_figure, png_bytes, style_axes
+from ferdata.training.report.style import (
+    DOCUMENT_DPI,
+    TRAIN_COLOR,
+    WIDTH,
+    new_figure,
+    png_bytes,
+    style_axes,
+    styled,
+)
 from ferdata.training.run.disk import write_json
 from ferdata.training.sweep.result import text_of
 
@@ -37,6 +45,7 @@ QUICK = {"--count": "400", "--epochs": "1", "--limit": "64", "--test": "2"}
 
 _DONE = "done.json"
 _COLUMNS = 3
+_DOT: dict[str, Any] = {"s": 16, "color": TRAIN_COLOR, "alpha": 0.5, "linewidths": 0, "zorder": 3}
 
 
 def page_commands(page: str, *, toy: bool) -> list[list[str]]:
@@ -128,17 +137,17 @@ def factor_table(record: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-@matplotlib.rc_context(PLAIN_TEXT)
+@styled
 def draw_factors(record: Mapping[str, Any]) -> bytes:
     """Return a PNG with a panel a setting: a dot a run, means as dashes, joined if the values are numbers."""
     rows = -(-len(record) // _COLUMNS)
     columns = min(len(record), _COLUMNS)
-    figure = new_figure(3.6 * columns, 2.6 * rows)
+    figure = new_figure(WIDTH, 0.3 + 1.7 * rows)
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     for axes, (title, factor) in zip(panels, record.items(), strict=False):
         values = factor["values"]
         dots = [(place, run) for place, runs in enumerate(values.values()) for run in runs if run is not None]
-        axes.scatter(*zip(*dots, strict=True), s=16, color=TRAIN_COLOR, alpha=0.5, linewidths=0, zorder=3)
+        axes.scatter(*zip(*dots, strict=True), **_DOT)
         means = [(place, mean) for place, runs in enumerate(values.values()) if (mean := _mean(runs)) is not None]
         look = {"marker": ""} if all(map(_is_number, values)) else {"marker": "_", "markersize": 14, "linestyle": ""}
         axes.plot(*zip(*means, strict=True), color=TRAIN_COLOR, linewidth=1.6, **look)
@@ -149,8 +158,10 @@ def draw_factors(record: Mapping[str, Any]) -> bytes:
     for axes in panels[len(record) :]:
         axes.axis("off")
     for axes in panels[::_COLUMNS]:
-        axes.set_ylabel("accuracy on val", color=INK, fontsize=9)
-    return png_bytes(figure)
+        axes.set_ylabel("accuracy on val")
+    line = Line2D([], [], color=TRAIN_COLOR, label="mean of a value's runs")
+    figure.legend(handles=[axes.scatter([], [], **_DOT, label="a run"), line], loc="outside upper left", ncols=2)
+    return png_bytes(figure, dpi=DOCUMENT_DPI)
 
 
 def _blocks(page: str, language: str) -> list[str]:

@@ -14,9 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from ferdata.errors import FerdataError, OptionError
 from ferdata.labels import AFFECTNET_8
@@ -25,8 +22,19 @@ from ferdata.sources.affectnet.totals import AFFECTNET_TRAIN
 from ferdata.sources.rafdb.totals import RAFDB_TRAIN
 from ferdata.stream.memory.ring import window_batches_within
 from ferdata.stream.order.sequence import OrderOptions, order_options, rank_order
+from ferdata.training.report.style import (
+    DOCUMENT_DPI,
+    INK,
+    SHADES,
+    VAL_COLOR,
+    WIDTH,
+    new_figure,
+    png_bytes,
+    styled,
+    thousands,
+)
 
-__all__ = ["QualityOptions", "main", "measure_quality", "plot_quality"]
+__all__ = ["QualityOptions", "draw_quality", "main", "measure_quality"]
 
 DATA_SETS: Mapping[str, tuple[int, ...]] = {
     "affectnet": tuple(AFFECTNET_TRAIN[name] for name in AFFECTNET_8),
@@ -250,37 +258,34 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def plot_quality(result: Mapping[str, Any], path: Path) -> None:
-    """Draw how far apart neighbours come to stand, and how long runs of a label are, and write the picture."""
+@styled
+def draw_quality(result: Mapping[str, Any]) -> bytes:
+    """Return a PNG of how far apart neighbours come to stand, and how long runs of a label are."""
     values = result["distributions"]
-    figure = Figure(figsize=(15, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(WIDTH, 3.2)
     first, *others = figure.subplots(1, 1 + len(STORED))
-    for number, (way, distances) in enumerate(values["distances"].items()):
-        first.plot(distances, values["quantiles"], **_style(way, number))
+    looks = _looks(list(values["distances"]))
+    for way, distances in values["distances"].items():
+        first.plot(distances, values["quantiles"], **looks[way], label=way)
     first.set(xscale="log", xlabel="distance in the epoch, samples", ylabel="share of neighbours that are nearer")
     first.set_title("Neighbours of a shard")
-    first.legend(loc="best", fontsize=8)
     for axes, stored in zip(others, STORED, strict=True):
-        for number, (way, shares) in enumerate(values["longer_runs"][stored].items()):
-            shown = [share if share > 0 else np.nan for share in shares]
-            axes.plot(values["run_lengths"], shown, **_style(way, number))
-        axes.set(yscale="log", xlabel="samples of one label in a row", ylabel="share of runs as long or longer")
-        axes.set_title(f"Label runs, shards {stored}")
-    for axes in (first, *others):
-        _tidy(axes)
-    figure.savefig(path, dpi=110)
+        for way, shares in values["longer_runs"][stored].items():
+            axes.plot(values["run_lengths"], [share if share > 0 else np.nan for share in shares], **looks[way])
+        axes.set(yscale="log", xlabel="samples of one label in a row")
+        axes.set_title(f"Shards {stored}")
+        axes.yaxis.set_major_formatter(thousands)
+    others[0].set_ylabel("share of runs as long or longer")
+    figure.legend(loc="outside upper left", ncols=4)
+    return png_bytes(figure, dpi=DOCUMENT_DPI)
 
 
-def _style(way: str, number: int) -> dict[str, Any]:
-    if way == PERMUTATION:
-        return {"label": way, "color": "black", "linestyle": ":", "linewidth": 2.5}
-    return {"label": way, "color": f"C{number}", "linewidth": 1.3}
-
-
-def _tidy(axes: Axes) -> None:
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+def _looks(ways: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return a line's look for each way: the larger the window, the darker."""
+    windows = [way for way in ways if way.startswith("window")]
+    looks: dict[str, dict[str, Any]] = {way: {"color": VAL_COLOR} for way in ways}
+    looks |= {way: {"color": SHADES(rank / max(1, len(windows) - 1))} for rank, way in enumerate(windows)}
+    return looks | {PERMUTATION: {"color": INK, "linestyle": ":"}}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -316,7 +321,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             path.write_text(json.dumps(values, indent=1) + "\n")
     for path in (given.plot, given.out and given.out / "shuffle.png"):
         if path:
-            plot_quality(result, path)
+            path.write_bytes(draw_quality(result))
     return 0
 
 

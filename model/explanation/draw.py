@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from io import BytesIO
 
-import matplotlib
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from PIL import Image
@@ -11,7 +10,7 @@ from PIL import Image
 from ferdata.dataset.lettering import with_font
 from ferdata.images.colours import to_picture
 from ferdata.training.explanation.result import FeatureMaps
-from ferdata.training.report.plots import INK, PLAIN_TEXT, TRAIN_COLOR, VAL_COLOR, new_figure, png_bytes
+from ferdata.training.report.style import INK, SERIES, TRAIN_COLOR, VAL_COLOR, new_figure, png_bytes, styled
 
 __all__ = ["draw_cover", "draw_embedding", "draw_filters", "draw_frame", "draw_heat", "draw_maps", "draw_signed"]
 
@@ -23,9 +22,6 @@ _FRAME_SIDE = 64
 _FILTER_SIDE = 56
 _MOST_FILTERS = 64
 _GAP = 4
-_POINT_COLORS = (
-    "#2f6fde", "#e8762c", "#1b998b", "#b5179e", "#d62839", "#8a6d3b", "#f2b705", "#5f6b7a", "#6a4c93", "#7fb800",
-)  # fmt: skip
 
 
 def draw_heat(image: np.ndarray, heat: np.ndarray) -> bytes:
@@ -92,14 +88,14 @@ def draw_filters(filters: np.ndarray) -> bytes:
     return _tiled([pictures[first : first + columns] for first in range(0, len(pictures), columns)])
 
 
-@matplotlib.rc_context(PLAIN_TEXT)
+@styled
 def draw_embedding(points: np.ndarray, labels: np.ndarray, is_right: np.ndarray, classes: Sequence[str]) -> bytes:
     """Return a map of samples, float ``[N, 2]``, coloured by class; what was said wrongly is a cross."""
     figure = new_figure(9.6, 6.4)
     axes = figure.subplots()
     size = float(np.clip(9_000 / max(1, len(points)), 5, 30))
     for number, name in enumerate(classes):
-        color = _POINT_COLORS[number % len(_POINT_COLORS)]
+        color = SERIES[number % len(SERIES)]
         own = labels == number
         x, y = points[own & is_right].T
         axes.scatter(x, y, s=size, color=color, alpha=0.8, linewidths=0)
@@ -111,8 +107,9 @@ def draw_embedding(points: np.ndarray, labels: np.ndarray, is_right: np.ndarray,
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
+    axes.grid(visible=False)
     axes.margins(0.02)
-    axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return png_bytes(figure)
 
 

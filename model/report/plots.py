@@ -1,52 +1,39 @@
 """Pictures of a run. In: lines of ``metrics.jsonl``, a confusion matrix. Out: PNG bytes, drawn without a display."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from io import BytesIO
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
 
 from ferdata.dataset.lettering import with_font
 from ferdata.training.report.certainty import Calibration
+from ferdata.training.report.style import (
+    FEELING_COLORS,
+    INK,
+    MUTED,
+    SMALL,
+    TRAIN_COLOR,
+    VAL_COLOR,
+    new_figure,
+    png_bytes,
+    style_axes,
+    styled,
+)
 
-__all__ = [
-    "INK",
-    "MUTED",
-    "TRAIN_COLOR",
-    "VAL_COLOR",
-    "draw_confusion",
-    "draw_curves",
-    "draw_reliability",
-    "new_figure",
-    "png_bytes",
-    "style_axes",
-]
+__all__ = ["draw_confusion", "draw_curves", "draw_reliability"]
 
-INK = "#1f2933"
-MUTED = "#7b8794"
-GRID = "#e4e7eb"
 _LIGHT = "#bcd3fa"
-TRAIN_COLOR = "#2f6fde"
-VAL_COLOR = "#e8762c"
-FEELING_COLORS = {"valence": "#1b998b", "arousal": "#b5179e"}
 _BLUES = LinearSegmentedColormap.from_list("ferdata", ["#ffffff", "#d6e4fb", "#7fa9ee", "#2f6fde", "#173c80"])
-DPI = 144
-PLAIN_TEXT: dict[Any, Any] = {"text.parse_math": False, "text.usetex": False}
-"""Names may hold dollars, which would begin a formula."""
 _LONGEST_NAME = 32
 _MOST_NUMBERED = 32
 """Classes beyond which cells are only shaded: there would be no room for figures, and hundreds of thousands of them."""
 
 
-@matplotlib.rc_context(PLAIN_TEXT)
+@styled
 def draw_curves(lines: Iterable[Mapping[str, Any]]) -> bytes:
     """Return a PNG of loss, accuracy, and (where they are trained) valence and arousal over the epochs."""
     lines = list(lines)
@@ -62,7 +49,7 @@ def draw_curves(lines: Iterable[Mapping[str, Any]]) -> bytes:
     return png_bytes(figure)
 
 
-@matplotlib.rc_context(PLAIN_TEXT)
+@styled
 def draw_confusion(
     confusion: Sequence[Sequence[int]], classes: Sequence[str], *, title: str, by: str = "actual"
 ) -> bytes:
@@ -82,19 +69,17 @@ def draw_confusion(
     names = [with_font(classes[number], most=_LONGEST_NAME) for number in named]
     axes.set_xticks(named, [name for name, _ in names], rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(named, [name for name, _ in names])
-    axes.tick_params(length=0, labelsize=9, labelcolor=INK)
+    axes.tick_params(labelcolor=INK)
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
         for label, (_, path) in zip(labels, names, strict=True):
             label.set_fontproperties(FontProperties(fname=path, size=9))
-    axes.set_xlabel("predicted", color=MUTED)
-    axes.set_ylabel("actual", color=MUTED)
-    axes.set_title(title, color=INK, fontsize=11, loc="left", pad=10)
+    axes.set(xlabel="predicted", ylabel="actual", title=title)
     axes.spines[:].set_visible(False)
+    axes.grid(visible=False)
     if numbered:
         axes.set_xticks(np.arange(len(classes) + 1) - 0.5, minor=True)
         axes.set_yticks(np.arange(len(classes) + 1) - 0.5, minor=True)
-        axes.grid(which="minor", color=GRID, linewidth=1)
-    axes.tick_params(which="minor", length=0)
+        axes.grid(which="minor", axis="both")
     for row in range(len(classes) if numbered else 0):
         for column in range(len(classes)):
             share, count = shares[row, column], counts[row, column]
@@ -105,6 +90,7 @@ def draw_confusion(
     return png_bytes(figure)
 
 
+@styled
 def draw_reliability(calibration: Calibration) -> bytes:
     """Return a PNG of how often predictions were right against how sure they were, with the samples of each bin."""
     figure = new_figure(5.2, 4.6)
@@ -120,46 +106,13 @@ def draw_reliability(calibration: Calibration) -> bytes:
     above.plot(*zip(*known, strict=True), **_marked(TRAIN_COLOR), label="these predictions")
     above.set_ylim(0, 1.02)
     style_axes(above, title=f"Calibration error {calibration.error:.1%}", x_label="", percent=True)
-    above.set_ylabel("right", color=MUTED, fontsize=9)
+    above.set_ylabel("right")
     below.bar(middles, calibration.samples, width=0.9 / count, color=_LIGHT)
     style_axes(below, title="", x_label="probability of the predicted class")
-    below.set_ylabel("samples", color=MUTED, fontsize=9)
+    below.set_ylabel("samples")
     below.set_xlim(0, 1)
     below.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     return png_bytes(figure)
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of so many inches, drawn by Agg whatever backend the process uses."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def png_bytes(figure: Figure) -> bytes:
-    """Return a figure as PNG."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def style_axes(axes: Axes, *, title: str, x_label: str, percent: bool = False) -> None:
-    """Give axes the look of this package's plots."""
-    axes.set_title(title, color=INK, fontsize=11, loc="left", pad=10)
-    axes.set_xlabel(x_label, color=MUTED, fontsize=9)
-    axes.grid(axis="y", color=GRID, linewidth=1)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(GRID)
-    if x_label == "epoch":
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.tick_params(length=0, labelsize=8.5, labelcolor=MUTED)
-    if percent:
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    handles, _ = axes.get_legend_handles_labels()
-    if handles:
-        # named, since matplotlib warns if it takes a second to find the default's place, as on a busy machine
-        axes.legend(loc="best", frameon=False, fontsize=8.5, labelcolor=INK)
 
 
 def _draw_loss(axes: Axes, steps: list[Mapping[str, Any]], epochs: list[Mapping[str, Any]], *, label: str) -> None:
@@ -167,8 +120,8 @@ def _draw_loss(axes: Axes, steps: list[Mapping[str, Any]], epochs: list[Mapping[
         last = (epochs or steps)[-1]
         places = np.array([line["step"] + 1 for line in steps]) / max(1, (last["step"] + 1) / (last["epoch"] + 1))
         losses = np.array([line["loss"] for line in steps])
-        axes.plot(places, losses, color=TRAIN_COLOR, alpha=0.18, linewidth=0.8)
-        axes.plot(places, _smoothed(losses), color=TRAIN_COLOR, linewidth=1.8, label=label)
+        axes.plot(places, losses, color=TRAIN_COLOR, alpha=0.3, linewidth=0.8, label=f"{label}, each step")
+        axes.plot(places, _smoothed(losses), color=TRAIN_COLOR, label=label)
     val = [line for line in epochs if "val" in line]
     if val:
         numbers = [line["epoch"] + 1 for line in val]
@@ -191,7 +144,7 @@ def _draw_accuracy(axes: Axes, epochs: list[Mapping[str, Any]]) -> None:
         axes.plot(places, balanced, color=VAL_COLOR, linewidth=1.2, linestyle=":", label="val, balanced")
         best = int(np.argmax(accuracy))
         side = 7 if val[best]["train_accuracy"] < accuracy[best] else -15  # away from the other curve
-        near: dict[str, Any] = {"textcoords": "offset points", "xytext": (0, side), "ha": "center", "fontsize": 8.5}
+        near: dict[str, Any] = {"textcoords": "offset points", "xytext": (0, side), "ha": "center", "fontsize": SMALL}
         halo = [withStroke(linewidth=3, foreground="white")]
         label = axes.annotate(f"{accuracy[best]:.1%}", (places[best], accuracy[best]), **near, color=VAL_COLOR)
         label.set(path_effects=halo, zorder=10)
@@ -209,7 +162,7 @@ def _draw_feelings(axes: Axes, epochs: list[Mapping[str, Any]]) -> None:
 
 
 def _marked(color: str) -> dict[str, Any]:
-    return {"color": color, "linewidth": 1.8, "marker": "o", "markersize": 3.5}
+    return {"color": color, "marker": "o"}
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray:

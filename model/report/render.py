@@ -42,7 +42,7 @@ def render_page(template: Path, **values: Any) -> str:
         "as_typed": as_typed,
         "data_url": _data_url,
         "fmt": _formatted,
-        "pixels_wide": _pixels_wide,
+        "inches_wide": _inches_wide,
         "setting": _setting,
         "thumbnail": _thumbnail,
     }
@@ -63,8 +63,10 @@ def _formatted(value: float | None, spec: str) -> str:
     return "none" if value is None else format(value, spec)
 
 
-def _pixels_wide(picture: bytes) -> int:
-    return Image.open(BytesIO(picture)).width
+def _inches_wide(picture: bytes) -> float:
+    """Return how wide a picture was meant to be; one that does not say so has the 144 px an inch of the style sheet."""
+    image = Image.open(BytesIO(picture))
+    return float(image.width / image.info.get("dpi", (144,))[0])
 
 
 def _setting(value: Any) -> str:

@@ -6,26 +6,33 @@ In: a :class:`SweepResult`. Out: PNG bytes.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 
-from ferdata.training.report.plots import INK, PLAIN_TEXT, TRAIN_COLOR, new_figure, png_bytes, style_axes
+from ferdata.training.report.callouts import label_ends
+from ferdata.training.report.style import (
+    INK,
+    SHADES,
+    SMALL,
+    TRAIN_COLOR,
+    new_figure,
+    png_bytes,
+    style_axes,
+    styled,
+)
 from ferdata.training.sweep.result import Group, text_of
 from ferdata.training.sweep.spec import Range
 
 __all__ = ["draw_curves_of", "draw_effects", "draw_importance", "draw_parallel"]
 
-_SHADES = LinearSegmentedColormap.from_list("ferdata-rank", ["#c3cfdd", "#7fa9ee", "#2f6fde", "#173c80"])
-"""The better, the darker."""
 _PLATE = {"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85}
 _MOST_EFFECTS = 6
+_MOST_NAMED = 8
 _LOG_SPAN = 20
 """Numbers that span more than this factor are drawn on a logarithmic scale."""
 
 
-@matplotlib.rc_context(PLAIN_TEXT)
+@styled
 def draw_effects(groups: Sequence[Group], vary: Mapping[str, Any]) -> bytes:
     """Return a PNG with accuracy against each setting: a dot a run, and the mean of each value as a line."""
     names = list(vary)[:_MOST_EFFECTS]
@@ -40,17 +47,17 @@ def draw_effects(groups: Sequence[Group], vary: Mapping[str, Any]) -> bytes:
         if ticks is not None:
             at = sorted(set(places))
             means = [np.mean([value for place, value in known if place == each]) for each in at]
-            axes.plot(at, means, color=TRAIN_COLOR, linewidth=1.8)
+            axes.plot(at, means, color=TRAIN_COLOR)
             axes.set_xticks(range(len(ticks)), ticks, rotation=25 if len("".join(ticks)) > 28 else 0)
             axes.set_xlim(-0.5, len(ticks) - 0.5)
         elif _is_wide(places):
             axes.set_xscale("log")
         style_axes(axes, title=_titled(name), x_label="", percent=True)
-    panels[0].set_ylabel("accuracy", color=INK, fontsize=9)
+    panels[0].set_ylabel("accuracy")
     return png_bytes(figure)
 
 
-@matplotlib.rc_context(PLAIN_TEXT)
+@styled
 def draw_curves_of(curves: Sequence[tuple[str, Sequence[float]]]) -> bytes:
     """Return a PNG of accuracy by epoch, a line a combination, best first; the first eight are named at their ends.
 
@@ -61,23 +68,17 @@ def draw_curves_of(curves: Sequence[tuple[str, Sequence[float]]]) -> bytes:
     axes = figure.subplots()
     ends = []
     for rank, (label, values) in enumerate(curves):
-        color = _SHADES(1 - rank / max(1, len(curves) - 1))
+        color = SHADES(1 - rank / max(1, len(curves) - 1))
         axes.plot(range(1, len(values) + 1), values, color=color, linewidth=1.8 if rank == 0 else 1.2)
-        ends.append((values[-1], len(values), label))
-    low, high = axes.get_ylim()
-    gap, last = (high - low) / 18, np.inf
-    for value, epoch, label in sorted(ends[:8], reverse=True):
-        last = min(value, last - gap)
-        axes.annotate(
-            label, (epoch, value), xytext=(epoch * 1.02, last), fontsize=8, color=INK, va="center",
-            annotation_clip=False,
-        )  # fmt: skip
+        if rank < _MOST_NAMED:
+            ends.append((label, len(values), values[-1], INK))
     style_axes(axes, title="Accuracy on val", x_label="epoch", percent=True)
     axes.set_xlim(1, max((len(values) for _, values in curves), default=1) * 1.02 + 0.02)
+    label_ends(axes, ends)
     return png_bytes(figure)
 
 
-@matplotlib.rc_context(PLAIN_TEXT)
+@styled
 def draw_parallel(groups: Sequence[Group], vary: Mapping[str, Any]) -> bytes:
     """Return a PNG of parallel coordinates: an axis a setting and one of accuracy, a line a combination."""
     names = list(vary)
@@ -95,24 +96,24 @@ def draw_parallel(groups: Sequence[Group], vary: Mapping[str, Any]) -> bytes:
         marks = ticks if ticks is not None else [f"{values.min():.3g}", f"{values.max():.3g}"]
         at = np.arange(len(marks)) / max(1, len(marks) - 1)
         for place, mark in zip(at, marks, strict=True):
-            axes.text(number - 0.03, place, mark, ha="right", va="center", fontsize=8, color=INK, bbox=_PLATE)
+            axes.text(number - 0.03, place, mark, ha="right", va="center", fontsize=SMALL, bbox=_PLATE)
     span = (means.max() - means.min()) or 1.0
     columns.append((means - means.min()) / span)
     for place, value in ((0, means.min()), (1, means.max())):
-        axes.text(len(names) + 0.03, place, f"{value:.1%}", ha="left", va="center", fontsize=8, color=INK)
+        axes.text(len(names) + 0.03, place, f"{value:.1%}", ha="left", va="center", fontsize=SMALL)
     for row in np.argsort(means):
-        color = _SHADES(columns[-1][row])
+        color = SHADES(columns[-1][row])
         axes.plot(range(len(names) + 1), [column[row] for column in columns], color=color, linewidth=1.4, alpha=0.85)
     for number, name in enumerate([*names, "accuracy"]):
         axes.plot([number, number], [0, 1], color="#cbd2d9", linewidth=1, zorder=0)
-        axes.text(number, 1.07, _titled(name), ha="center", va="bottom", fontsize=9.5, color=INK)
+        axes.text(number, 1.07, _titled(name), ha="center", va="bottom", fontsize=9)
     axes.set_xlim(-0.6, len(names) + 0.6)
     axes.set_ylim(-0.05, 1.18)
     axes.axis("off")
     return png_bytes(figure)
 
 
-@matplotlib.rc_context(PLAIN_TEXT)
+@styled
 def draw_importance(shares: Mapping[str, float]) -> bytes:
     """Return a PNG of how much of the spread each setting explains."""
     names = list(shares)[::-1]

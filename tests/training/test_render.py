@@ -50,6 +50,6 @@ def test_the_demo_s_page_holds_its_figures_and_pictures() -> None:
     )
 
     assert "learned in 61 seconds" in page and "<tr><th>ingest</th><td>&lt;9&gt; images/s</td></tr>" in page
-    assert f'style="--pixels: 40px" src="data:image/png;base64,{b64encode(picture).decode()}"' in page
-    assert "--ground" in page and "max(100%, 0.43 * var(--pixels))" in page
+    assert f'style="--inches: 0.28" src="data:image/png;base64,{b64encode(picture).decode()}"' in page
+    assert "--ground" in page and "max(100%, var(--inches) * 62px)" in page
     assert '<a href="r.html">' in page
