@@ -22,6 +22,7 @@ from ferdata.training.report.style import (
     styled,
     thousands,
 )
+from ferdata_bench.figures.first_day_picture import draw_first_day
 from ferdata_bench.loaders.options import BenchResult
 from ferdata_bench.loaders.plot import PLAINLY, ROW_HEIGHT, bar
 from ferdata_bench.loaders.report import save_plot
@@ -157,5 +158,6 @@ _DRAWN: dict[str, Callable[[Mapping[str, Any]], Figure]] = {
     "bars": _bars,
     "scale": _scale,
     "ingest": _ingest,
+    "first-day": draw_first_day,
     "study": _study,
 }
