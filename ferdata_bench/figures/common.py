@@ -151,8 +151,12 @@ def run_verb(script: str, arguments: Sequence[str], report: Path) -> VerbRun:
     command = [sys.executable, str(PACKAGE_ROOT / "cli.py"), *arguments, "--json", str(report.resolve())]
     started = now()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    with PeakMemory(process.pid, every_seconds=SLOW_SAMPLE_SECONDS) as memory:
-        words, _ = process.communicate()
+    try:
+        with PeakMemory(process.pid, every_seconds=SLOW_SAMPLE_SECONDS) as memory:
+            words, _ = process.communicate()
+    finally:
+        process.terminate()  # if it was we who were stopped: what it writes is removed next
+        process.wait()
     seconds = now() - started
     if process.returncode:
         raise IngestError(
