@@ -22,7 +22,7 @@ _MARKERS = {"ferdata": "^", "imagecodecs": "o", "openzl": "s"}
 def draw_front(rows: Sequence[StudyRow]) -> Figure:
     """Draw one panel below the other for each size and kind in ``rows``."""
     groups = list(dict.fromkeys((row.size, row.kind) for row in rows))
-    figure = new_figure(WIDTH, 0.4 + 3.1 * len(groups))
+    figure = new_figure(WIDTH, 0.4 + 3.4 * len(groups))
     panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
     libraries = dict.fromkeys(row.library for row in rows)
     others = [library for library in libraries if library != "ferdata"]

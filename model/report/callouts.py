@@ -21,9 +21,9 @@ _MARK_RADIUS = 4.0
 """Points around the middle of a mark that no name touches."""
 _SPACE = np.array([-5, -1, 5, 1])
 """Pixels between two names."""
-_AROUND = ((1, 0), (1, 1), (1, -1), (0, 1), (0, -1), (-1, 0), (-1, 1), (-1, -1))
-_PLACES = [(side, up, ring) for ring in (1.0, 2.0, 3.2, 4.6, 6.2) for side, up in _AROUND]
-"""Where a name may stand: left or right of its point, above or below, and how far away."""
+_ANGLES = np.radians([0, 22, -22, 45, -45, 67, -67, 90, -90, 180, 158, -158, 135, -135, 113, -113])
+_PLACES = [(float(angle), radius) for radius in (5.5, 11.0, 17.0, 24.0, 32.0, 42.0) for angle in _ANGLES]
+"""Where a name may stand: in which direction from its point, and how many points away."""
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[str, float, float, str]], *, size: float = SMALL) -> None:
@@ -37,7 +37,8 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, float, float, str]], *, siz
     cast(Figure, axes.figure).draw_without_rendering()
     per_point = axes.figure.dpi / 72
     heights = np.array([axes.transData.transform((x, y))[1] / per_point for _, x, y, _ in ends])
-    for (name, x, y, color), moved in zip(ends, _apart(heights, _LINE_HEIGHT * size) - heights, strict=True):
+    gap = _LINE_HEIGHT * size * max((name.count("\n") + 1 for name, *_ in ends), default=1)
+    for (name, x, y, color), moved in zip(ends, _apart(heights, gap) - heights, strict=True):
         near: dict[str, Any] = {"xytext": (6, moved), "textcoords": "offset points", "va": "center"}
         if abs(moved) > size / 3:
             near |= {"xytext": (12, moved), "arrowprops": {"arrowstyle": "-", "color": color, "linewidth": 0.6}}
@@ -77,7 +78,8 @@ def label_points(
             box = _put(text, place)
             lead = _along([named[number], np.clip(named[number], box[:2], box[2:])])
             costs.append(
-                10 * _inside(box, rest, around)
+                20 * _inside(box, rest, around)
+                + 10 * bool((np.linalg.norm(rest[:, None] - lead, axis=2) < around).any())
                 + 10 * sum(bool(_inside(other, lead, 0)) for other in placed)
                 + _inside(box, crossed, 2)
                 + 50 * sum(bool((box[:2] < other[2:]).all() and (box[2:] > other[:2]).all()) for other in placed)
@@ -88,22 +90,23 @@ def label_points(
         best = _PLACES[int(np.argmin(costs))]
         box = _put(text, best)
         placed.append(box + _SPACE)
-        if best[2] > 1:  # so far away that it might be taken for another point's
+        if best[1] > _PLACES[0][1]:  # so far away that it might be taken for another point's
             crossed = np.concatenate([crossed, _along([named[number], np.clip(named[number], box[:2], box[2:])])])
             drawn = {
                 "arrowstyle": "-",
                 "linewidth": 0.6,
-                "shrinkA": 0,
+                "shrinkA": 1.5,
                 "shrinkB": _MARK_RADIUS,
                 "color": text.get_color(),
             }
             axes.annotate("", (x, y), xytext=text.xyann, textcoords="offset points", arrowprops=drawn)
 
 
-def _put(text: Annotation, place: tuple[int, int, float]) -> np.ndarray:
+def _put(text: Annotation, place: tuple[float, float]) -> np.ndarray:
     """Move a text to a place around its point, and return the box that it then takes."""
-    side, up, ring = place
-    text.xyann = (ring * 5.5 * side, ring * (4.5 if side else 5.5) * up)
+    angle, radius = place
+    side, up = (round(1.2 * float(part)) for part in (np.cos(angle), np.sin(angle)))
+    text.xyann = (radius * np.cos(angle), radius * np.sin(angle))
     text.set(ha={-1: "right", 0: "center", 1: "left"}[side], va={-1: "top", 0: "center", 1: "bottom"}[up])
     return np.array(text.get_window_extent().extents)
 
