@@ -152,7 +152,7 @@ def _help(*command: str) -> str:
     environment = {"COLUMNS": "300", "NO_COLOR": "1", "TERM": "dumb"}
     told = CliRunner().invoke(app, [*command, "--help"], env=environment)
     assert told.exit_code == 0, told.output
-    return told.output
+    return re.sub(r"--\[no-\]([\w-]+)", r"--\1 --no-\1", told.output)
 
 
 @lru_cache

@@ -5,8 +5,10 @@ number where one stopped it.
 """
 
 import contextlib
+import copy
 import errno
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -24,6 +26,8 @@ from ferdata.shown import shown
 __all__ = ["Verb", "run_program"]
 
 _AGAIN_SECONDS = 0.05
+_NARROWEST_PANELS = 72
+_MOST_CHOICES = 3
 
 
 class Verb(TyperCommand):
@@ -42,6 +46,19 @@ class Verb(TyperCommand):
                 name = " or ".join([*param.opts, *param.secondary_opts])
                 raise typer.BadParameter(f"given {order.count(param)} times, expected once.", ctx=ctx, param_hint=name)
         return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help: in panels, if a terminal is wide enough for options with their whole names in them."""
+        params, mode = self.params, self.rich_markup_mode
+        self.params = [_fitting(param) for param in params]
+        if (option := self.get_help_option(ctx)) is not None:
+            option.metavar = ""
+        if shutil.get_terminal_size().columns < _NARROWEST_PANELS:
+            self.rich_markup_mode = None
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self.params, self.rich_markup_mode = params, mode
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
@@ -70,6 +87,22 @@ class Verb(TyperCommand):
         own = [param for param in self.params if param.param_type_name == "option"]
         made = {option.name: option.flags for option in options_of(IngestOptions)}
         return made | {param.name: [*param.opts, *param.secondary_opts] for param in own}
+
+
+def _fitting(param: Any) -> Any:
+    """Return an option whose help needs little room: a switch is one word, and many choices are in its text."""
+    shown = copy.copy(param)
+    choices = (param.metavar or "").strip("{}").split("|")
+    if param.secondary_opts:
+        (on,), (off,) = param.opts, param.secondary_opts
+        name, values = f"{on}/{off}", (on, off)
+        if off == f"--no-{on[2:]}":
+            name, values = f"--[no-]{on[2:]}", ("on", "off")
+        shown.opts, shown.secondary_opts, shown.metavar = [name], [], ""
+        shown.show_default = values[not param.default]
+    elif len(choices) > _MOST_CHOICES:
+        shown.metavar, shown.help = param.name.upper(), f"{param.help} One of {', '.join(choices)}."
+    return shown
 
 
 def run_program(app: typer.Typer) -> NoReturn:

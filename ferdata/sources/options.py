@@ -76,7 +76,7 @@ class ScanOptions:
     columns: Annotated[
         str | Mapping[str, str] | None,
         Setting(
-            "Say what the table's columns are: path=file,label=emotion,split=set,person=who ...",
+            "Say what the table's columns are: path=file,label=emotion and so on; split and person, too.",
             "Source",
             none="guessed, and told",
         ),

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import ferdata
 from ferdata.console.app import VERBS, app
 from ferdata.ingest import IngestOptions
-from ferdata.setting import options_of
+from ferdata.setting import Option, options_of
 from ferdata.training import TrainOptions
 from ferdata_bench.loaders.options import BenchOptions
 
@@ -19,11 +19,29 @@ ROOT = Path(__file__).parents[2]
 MADE = {"shard": IngestOptions, "train": TrainOptions, "bench-loader": BenchOptions}
 
 
-def shown(verb: str) -> str:
-    """Return a verb's help as it is on a wide terminal."""
-    done = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "300", "TERM": "dumb"})
+def shown(verb: str, *, columns: int = 300) -> str:
+    """Return a verb's help as it is on a terminal of this width."""
+    done = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": str(columns), "TERM": "dumb"})
     assert done.exit_code == 0, done.output
     return done.output
+
+
+def named(option: Option) -> str:
+    """Return a pattern of an option as its help names it: a switch and its opposite are one word."""
+    flag, _, opposite = "/".join(option.flags).partition("/")
+    return rf"--\[no-\]{flag[2:]}" if opposite == f"--no-{flag[2:]}" else "/".join(option.flags)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_help_fits_its_terminal_and_cuts_no_word(columns: int) -> None:
+    """Half an option's name cannot be typed, and half a sentence helps nobody."""
+    for verb, options in MADE.items():
+        text = shown(verb, columns=columns)
+
+        assert (
+            max(map(len, text.splitlines())) <= max(columns, 80) and "…" not in text
+        )  # Typer's runner has 80 at least
+        assert not [option.name for option in options_of(options) if not re.search(rf" {named(option)}\s", text)]
 
 
 @pytest.mark.parametrize("verb", MADE)
@@ -31,8 +49,7 @@ def test_every_option_of_a_dataclass_is_listed_with_its_sentence_and_default(ver
     """Under a heading of its own kind: thirty options in one list are read by nobody."""
     text = shown(verb)
     for option in options_of(MADE[verb]):
-        flag = (option.setting.flag or "--" + option.name.replace("_", "-")).partition("/")[0]
-        line = next(line for line in text.splitlines() if re.search(rf" {flag} ", line))
+        line = next(line for line in text.splitlines() if re.search(rf" {named(option)} ", line))
         assert option.setting.help in line and option.setting.help[0].isupper() and option.setting.help[-1] == "."
         assert "[default: " in line or option.default == ()
         assert f"─ {option.setting.panel} ─" in text
