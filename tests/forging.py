@@ -5,10 +5,10 @@ In: a finished data set and what to change. Out: the same folder, forged.
 
 import contextlib
 import dataclasses
+import io
 import json
 import struct
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ import zstandard
 
 from ferdata.format import DatasetIndex, ShardTable, read_index, write_index
 from ferdata.format.container.frame_tar import seek_table
-from ferdata.format.samples import part_ends
+from ferdata.format.samples import file_parts
 from ferdata.store import Store
 
 __all__ = ["forge", "forge_file", "frames_of", "rewrite_index", "shard_of", "tail_of"]
@@ -80,11 +80,10 @@ def rewrite_index(root: Path, change: Callable[[dict], object]) -> None:
 def forge_file(root: Path, name: str, data: bytes) -> None:
     """Replace a file beside the shards, and make the index true of it."""
     (root / name).write_bytes(data)
-    ends: list[int] = []
+    parts: list[str] = []
     if name == "samples.parquet":
         with contextlib.suppress(pa.ArrowException, OSError):  # it may be no Parquet file at all
-            ends = part_ends(data)
-    parts = [xxhash.xxh64_hexdigest(data[start:end]) for start, end in pairwise([0, *ends])]
+            parts = [*map(xxhash.xxh64_hexdigest, file_parts(io.BytesIO(data)))]
     entry = {"name": name, "num_bytes": len(data), "xxh64": xxhash.xxh64_hexdigest(data), "parts_xxh64": parts}
     rewrite_index(
         root, lambda record: record.update(files=[entry if info["name"] == name else info for info in record["files"]])

@@ -6,7 +6,7 @@ without it there is no data set.
 
 import json
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property, partial
 from typing import IO, Any
@@ -262,13 +262,17 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def write_file(store: Store, name: str, data: bytes, *, part_ends: Sequence[int] = ()) -> FileInfo:
-    """Write a small file atomically and return its entry for the index, with the XXH64 of parts that end there."""
+def write_file(store: Store, name: str, data: bytes | Iterable[bytes]) -> FileInfo:
+    """Write a file atomically and return its entry for the index; one that comes in parts, with the XXH64 of each."""
+    digest, parts_xxh64, num_bytes = xxhash.xxh64(), [], 0
     with store.write_atomic(name) as file:
-        file.write(data)
-    starts, view = (0, *part_ends)[:-1], memoryview(data)
-    parts = tuple(xxhash.xxh64_hexdigest(view[start:end]) for start, end in zip(starts, part_ends, strict=True))
-    return FileInfo(name=name, num_bytes=len(data), xxh64=xxhash.xxh64_hexdigest(data), parts_xxh64=parts)
+        for part in [data] if isinstance(data, bytes) else data:
+            file.write(part)
+            digest.update(part)
+            parts_xxh64.append(xxhash.xxh64_hexdigest(part))
+            num_bytes += len(part)
+    known = () if isinstance(data, bytes) else tuple(parts_xxh64)
+    return FileInfo(name=name, num_bytes=num_bytes, xxh64=digest.hexdigest(), parts_xxh64=known)
 
 
 def read_file(store: Store, info: FileInfo) -> bytes:

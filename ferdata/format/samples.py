@@ -6,8 +6,12 @@ a long text for a byte a row.
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +25,7 @@ from ferdata.format.schema import INDEX_NAME, SAMPLES_NAME
 from ferdata.sample import soft_labels_problem
 from ferdata.store import Store
 
-__all__ = ["SAMPLES_SCHEMA", "SamplesFile", "part_ends", "read_samples", "write_samples"]
+__all__ = ["SAMPLES_SCHEMA", "SamplesFile", "file_parts", "read_samples", "write_samples"]
 
 SAMPLES_SCHEMA = pa.schema(
     [
@@ -63,26 +67,42 @@ _NEEDED = ("key", "split", "label", "shard", "frame", "position")
 """Columns that every row has a value in."""
 
 
-def write_samples(store: Store, samples: pa.Table) -> FileInfo:
-    """Write ``samples.parquet`` atomically, with bytes that depend on the rows alone."""
-    buffer, table = io.BytesIO(), samples.cast(SAMPLES_SCHEMA).combine_chunks()
-    begins = np.flatnonzero(table.column("position").to_numpy() == 0)
-    with pq.ParquetWriter(buffer, SAMPLES_SCHEMA, compression="zstd", store_schema=False) as writer:
-        start = 0
-        while start < table.num_rows or not start:
-            later = begins[np.searchsorted(begins, start + _GROUP_ROWS) :]
-            stop = int(later[0]) if len(later) else max(1, table.num_rows)
-            writer.write_table(table.slice(start, stop - start), row_group_size=stop - start)
-            start = stop
-    data = buffer.getvalue()
-    return write_file(store, SAMPLES_NAME, data, part_ends=part_ends(data))
+def write_samples(store: Store, samples: pa.Table | Iterable[pa.Table]) -> FileInfo:
+    """Write ``samples.parquet`` atomically, with bytes that depend on the rows alone.
+
+    Args:
+        store: The data set's folder.
+        samples: Its rows, as one table or as several, each of whole shards, and with the same dictionaries; of several,
+            few are in memory at a time.
+    """
+    with tempfile.TemporaryFile() as file:
+        with pq.ParquetWriter(file, SAMPLES_SCHEMA, compression="zstd", store_schema=False) as writer:
+            for group in _row_groups([samples] if isinstance(samples, pa.Table) else samples):
+                writer.write_table(group, row_group_size=max(1, group.num_rows))
+        return write_file(store, SAMPLES_NAME, file_parts(file))
 
 
-def part_ends(data: bytes) -> list[int]:
-    """Return where the parts of a Parquet file end that have checksums of their own: column chunks, and the rest."""
-    metadata = pq.read_metadata(pa.BufferReader(data))
+def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the rows in groups; one without any if there are none."""
+    left, num_groups = list[pa.Table](), 0
+    for table in tables:
+        whole, start = pa.concat_tables([*left, table.cast(SAMPLES_SCHEMA)]).combine_chunks(), 0
+        ends = np.append(np.flatnonzero(whole.column("position").to_numpy() == 0), whole.num_rows)
+        while len(later := ends[np.searchsorted(ends, start + _GROUP_ROWS) :]):
+            yield whole.slice(start, int(later[0]) - start)
+            start, num_groups = int(later[0]), num_groups + 1
+        left = [whole.slice(start)] if start < whole.num_rows else []
+    if left or not num_groups:
+        yield left[0] if left else SAMPLES_SCHEMA.empty_table()
+
+
+def file_parts(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the parts of a Parquet file that have checksums of their own: column chunks, and the rest."""
+    size, metadata = file.seek(0, os.SEEK_END), pq.read_metadata(file)
     groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    return [*(end for group in groups for _, end in _chunks(group)), len(data)]
+    for start, end in pairwise([0, *(end for group in groups for _, end in _chunks(group)), size]):
+        file.seek(start)
+        yield file.read(end - start)
 
 
 class SamplesFile:

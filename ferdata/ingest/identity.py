@@ -47,11 +47,9 @@ def scan_hash(scan: Scan) -> str:
     ]
     digest.update(json.dumps(head, sort_keys=True).encode())
     for name in scan.items.table.column_names:
-        column = scan.items.table.column(name)
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(pa.string())
-        for start in range(0, len(column), _BATCH_ROWS):
-            _add_column(digest, column.slice(start, _BATCH_ROWS))
+        for piece in scan.items.pieces([name], num_rows=_BATCH_ROWS):
+            column = piece.column(name)
+            _add_column(digest, column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column)
     return digest.hexdigest()
 
 
@@ -59,13 +57,14 @@ def _add_column(digest: "xxhash.xxh3_128", column: pa.ChunkedArray) -> None:
     digest.update(np.packbits(column.is_null().to_numpy()).tobytes())
     if pa.types.is_list(column.type):
         digest.update(pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int32).tobytes())
-        column = pc.list_flatten(column)
     if pa.types.is_string(column.type):
         texts = pc.fill_null(column, "")
         digest.update(pc.binary_length(texts).to_numpy().astype(np.int32).tobytes())
         digest.update("".join(texts.to_pylist()).encode())
-    else:
-        digest.update(pc.fill_null(column, 0).to_numpy().tobytes())
+        return
+    for chunk in column.chunks:  # landmarks of all of them are 36 MB, several times
+        values = pc.list_flatten(chunk) if pa.types.is_list(column.type) else chunk
+        digest.update(pc.fill_null(values, 0).to_numpy().tobytes())
 
 
 def flat_settings(

@@ -1,6 +1,6 @@
 """The write half from end to end: scan, select, write shards in processes, finish. A killed run resumes.
 
-In: :class:`IngestOptions`. Out: a data set folder and an :class:`IngestSummary`. Memory: some 500 bytes an item
+In: :class:`IngestOptions`. Out: a data set folder and an :class:`IngestSummary`. Memory: some 70 bytes an item
 and a few samples a worker.
 """
 

@@ -39,8 +39,9 @@ class ItemTable:
     """Source items as columns; behaves as a read-only sequence of :class:`SourceItem`."""
 
     def __init__(self, table: pa.Table, spilled: SpilledTable | None = None) -> None:
-        self.table = table.cast(ITEM_SCHEMA).unify_dictionaries()
-        self._spilled = spilled
+        self.table, self._spilled = table, spilled
+        pieces = [piece.cast(ITEM_SCHEMA) for piece in self.pieces()] or [table.cast(ITEM_SCHEMA)]
+        self.table = pa.concat_tables(pieces).unify_dictionaries()
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -49,9 +50,15 @@ class ItemTable:
         return _item(self.table.slice(position, 1).to_pylist()[0])
 
     def __iter__(self) -> Iterator[SourceItem]:
-        for batch in self.table.to_batches(max_chunksize=4096):
-            for row in batch.to_pylist():
-                yield _item(row)
+        for piece in self.pieces(num_rows=4096):
+            yield from map(_item, piece.to_pylist())
+
+    def pieces(self, columns: Sequence[str] | None = None, *, num_rows: int = 1 << 16) -> Iterator[pa.Table]:
+        """Yield all columns or some, so many rows at a time: of a table on the disk, no more is in memory."""
+        table = self.table.select(columns or self.table.column_names)
+        for start in range(0, len(self), num_rows):
+            yield table.slice(start, num_rows)
+            self._rest()
 
     def take(self, positions: "np.ndarray | Sequence[int]") -> "ItemTable":
         """Return the items at ``positions``, in that order."""
@@ -64,19 +71,18 @@ class ItemTable:
         batches, order = table.to_batches(), np.argsort(wanted, kind="stable")
         ends = np.cumsum([0, *map(len, batches)], dtype=np.int64)
         cuts = np.searchsorted(wanted[order], ends).tolist()
-        parts = [
-            batch.take(pa.array(wanted[order[start:stop]] - first))
-            for batch, first, start, stop in zip(batches, ends.tolist(), cuts, cuts[1:], strict=False)
-            if stop > start
-        ]
-        found = pa.Table.from_batches(parts, table.schema).combine_chunks().take(pa.array(np.argsort(order)))
-        if self._spilled is not None:
-            self._spilled.rest()
-        return found
+        parts = []
+        for batch, first, start, stop in zip(batches, ends.tolist(), cuts, cuts[1:], strict=False):
+            if stop > start:
+                parts.append(batch.take(pa.array(wanted[order[start:stop]] - first)))
+                self._rest()
+        return pa.Table.from_batches(parts, table.schema).combine_chunks().take(pa.array(np.argsort(order)))
 
     def labels(self) -> np.ndarray:
         """Return int64 ``[len]``, the class index of every item."""
-        return np.asarray(self.table.column("label"), np.int64)
+        labels = np.asarray(self.table.column("label"), np.int64)
+        self._rest()
+        return labels
 
     def splits(self) -> list[str]:
         """Return the split names present, in the order train, val, test."""
@@ -84,6 +90,10 @@ class ItemTable:
         return [name for name in ("train", "val", "test") if name in present] + sorted(
             present - {"train", "val", "test"}
         )
+
+    def _rest(self) -> None:
+        if self._spilled is not None:
+            self._spilled.rest()
 
 
 def _item(row: dict[str, Any]) -> SourceItem:

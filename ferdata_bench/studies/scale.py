@@ -37,10 +37,15 @@ from ferdata.format import (
     write_index,
     write_samples,
 )
+from ferdata.ingest.conversion import Conversion
 from ferdata.ingest.finish.outcome import gather
+from ferdata.ingest.finish.publish import publish
+from ferdata.ingest.options import IngestOptions
 from ferdata.ingest.select.checks import check_keys
-from ferdata.ingest.select.selection import Selection, plan_shards
+from ferdata.ingest.select.choose import choose_items
+from ferdata.ingest.select.selection import plan_shards
 from ferdata.ingest.write.parts import PartRecord
+from ferdata.ingest.write.shards import WrittenParts
 from ferdata.labels import AFFECTNET_8
 from ferdata.sample import TensorSpec
 from ferdata.sources.scan import ScanBuilder
@@ -232,8 +237,16 @@ def measure_checked(count: int, folder: Path) -> dict[str, Any]:
 
 
 def measure_items(count: int, folder: Path) -> dict[str, Any]:
-    """Take AffectNet's items, with boxes and landmarks, through `shard`, all but the images."""
+    """Take AffectNet's items, with boxes and landmarks, through every step of `shard`, all but the images.
+
+    After each step: the peak so far, and how much of what is taken then is the process's own, not of a file.
+    """
     meter, builder, rng, own = Meter(), ScanBuilder(), np.random.default_rng(0), _peak_mb("RssAnon")
+    found = dict[str, Any]()
+
+    def note(step: str) -> None:
+        found[f"{step}_mb"], found[f"{step}_own_mb"] = meter.peak_mb(), max(0, _peak_mb("RssAnon") - own)
+
     marks = rng.random((500, 136)).astype(np.float32).tolist()
     for number in range(count):
         key = builder.keys.make(f"train_set/{number}")
@@ -241,10 +254,15 @@ def measure_items(count: int, folder: Path) -> dict[str, Any]:
         builder.accept(key, f"train_set/images/{number}.jpg", "train", number % 8, str(number % 8), **details)
     scan = builder.build(source="affectnet", layout="drawn", root=str(folder), classes=AFFECTNET_8)
     del builder
-    found: dict[str, Any] = {"scan_mb": meter.peak_mb()}
+    note("scan")
+    options = IngestOptions(source="affectnet", src=folder, out=folder / "out")
+    conversion = Conversion(scan=scan, options=options)
+    conversion.store.make_dir()
     check_keys(scan)
-    selection = Selection(splits=("train",), codes=np.zeros(count, np.int8), labels=scan.items.labels())
+    selection, skipped, notes = choose_items(scan, options, on_tick=lambda done, total: None)
     plan = plan_shards(selection, seed=0, sample_bytes=SPEC.num_bytes)
+    conversion.all_settings()
+    note("select")
     [entry], parts = _index(1, ()).shards, []
     for shard in plan:
         size = len(scan.items.take(shard.positions))
@@ -253,10 +271,11 @@ def measure_items(count: int, folder: Path) -> dict[str, Any]:
         info = replace(entry, name=CODECS["compact"].shard_name("train", shard.number), samples=size)
         sizes = np.ones(size, np.int64)
         parts.append(PartRecord(shard=info, source_bytes=sizes, source_xxh64=hashes, rejects=(), repairs={}, **sums))
-    found |= {"tasks_mb": meter.peak_mb(), "tasks_own_mb": _peak_mb("RssAnon") - own}
+    note("tasks")
     outcome = gather(scan.items, selection, plan, parts, len(AFFECTNET_8))
-    write_samples(Store(folder), outcome.table)
-    return found | {"finish_mb": meter.peak_mb(), "seconds": meter.lap()}
+    publish(conversion, plan, WrittenParts(parts=parts, resumed=[]), outcome, skipped=skipped, notes=notes)
+    note("finish")
+    return found | {"seconds": meter.lap()}
 
 
 TERMS: Mapping[str, tuple[Callable[[int, Path], dict[str, Any]], tuple[int, ...]]] = {

@@ -1,5 +1,8 @@
 """The study of scale: every term at toy size, and the model against figures that can be worked out by hand."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,17 @@ def test_a_tiny_study_runs_to_its_end(term: str, tmp_path: Path) -> None:
     found = TERMS[term][0](3000, tmp_path)
 
     assert found and all(value >= 0 for value in found.values())
+
+
+@pytest.mark.slow
+def test_memory_of_a_conversion_hardly_grows_with_its_items(capfd: pytest.CaptureFixture[str]) -> None:
+    """Columns of an item are 700 bytes: some numbers of each may be in memory, and nothing else."""
+    peaks = []
+    for count in ("80000", "240000"):
+        subprocess.run([sys.executable, "-m", "ferdata_bench.studies.scale", "items", count], check=True)
+        peaks.append(json.loads(capfd.readouterr().out)["finish_mb"])
+
+    assert peaks[1] - peaks[0] < 160_000 * 150 / 1e6
 
 
 def test_indexes_and_tables_are_drawn_and_opened(tmp_path: Path) -> None:

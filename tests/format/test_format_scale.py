@@ -2,6 +2,7 @@
 
 import dataclasses
 import resource
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,18 @@ def test_row_groups_end_where_shards_do(in_parts: Path) -> None:
 
     assert rows == [10, 10, 10, 10, 11]  # the fifth: 4 of train, 5 and 2 of val
     assert table.read().column("key").to_pylist() == [expected_key(number) for number in range(51)]
+
+
+@pytest.mark.parametrize("ends", [[], [5, 20, 44], [10, 20, 30, 40], [*range(5, 44, 5), 44, 49]])
+def test_a_table_that_comes_in_pieces_is_the_same_file(in_parts: Path, ends: list[int]) -> None:
+    """`shard` never has it whole; where the pieces end, as long as shards do there, is not to be seen."""
+    store, index = Store(in_parts), read_index(in_parts)
+    before = (in_parts / "samples.parquet").read_bytes()
+    rows = samples.read_samples(store, index).cast(samples.SAMPLES_SCHEMA).combine_chunks()
+
+    info = samples.write_samples(store, (rows.slice(start, end - start) for start, end in pairwise([0, *ends, 51])))
+
+    assert info == index.files[0] and (in_parts / "samples.parquet").read_bytes() == before
 
 
 def test_any_rows_are_read_alone(in_parts: Path) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ferdata.sources.files import matching
 from ferdata.sources.files.matching import KeyMaker, NameIndex, whole_number
 
 
@@ -15,6 +16,17 @@ def test_keys_are_unique_without_regard_to_case_and_fit_the_format() -> None:
     assert made[3:5] == ["x" * 80, "x" * 78 + "_2"]
     assert made[5:] == ["_rger", "_"]
     assert len({key.lower() for key in made}) == len(made)
+
+
+def test_keys_of_very_many_items_are_unique_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their hashes are put in order now and then: none may be lost by that, whether it was noted before or since."""
+    monkeypatch.setattr(matching, "_RECENT_KEYS", 4)
+    keys, texts = KeyMaker(), [f"face {number % 150}" for number in range(400)]
+
+    made = [keys.make(text) for text in texts]
+
+    assert made == [f"face_{number % 150}" + f"_{number // 150 + 1}" * (number >= 150) for number in range(400)]
+    assert len(keys._older) > 300 > len(keys._recent)
 
 
 @pytest.mark.parametrize(

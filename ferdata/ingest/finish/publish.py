@@ -63,7 +63,7 @@ def publish(
     rejected = Counter(outcome.rejected) + Counter(reject.reason for reject in scan.rejects)
     if not outcome.shards:
         _give_up(conversion, plan, written, rejected, skipped)
-    files = (write_samples(store, outcome.table), _write_rejects(conversion, plan, written.parts))
+    files = (write_samples(store, outcome.tables), _write_rejects(conversion, plan, written.parts))
     accepted = sum(info.samples for info in outcome.shards)
     summary = IngestSummary(
         out=str(store),
@@ -175,7 +175,8 @@ def _notes(conversion: Conversion, outcome: Outcome) -> list[str]:
             f"The images of {conversion.scan.layout} have {side} x {side} pixels; size={size} makes them take "
             f"{(size / side) ** 2:,.0f} times the memory and shows nothing more: size={side} keeps them as they are."
         )
-    if conversion.options.transform.channels != 1 and 0 < len(outcome.table) == outcome.repairs.get(GREY_TO_RGB):
+    num_samples = sum(info.samples for info in outcome.shards)
+    if conversion.options.transform.channels != 1 and 0 < num_samples == outcome.repairs.get(GREY_TO_RGB):
         notes.append("All images are grey; with channels=1 a batch of them takes a third of the memory.")
     if undecoded := outcome.rejected.get("decoder_missing"):
         notes.append(
@@ -183,14 +184,14 @@ def _notes(conversion: Conversion, outcome: Outcome) -> list[str]:
             f"installed; {REJECTS_NAME} says which and how. "
             "Once it is there, write the data set again with resume=False."
         )
-    people, sequences, soft = (outcome.table.column(name) for name in RARE_FIELDS)
+    people, sequences, soft = (outcome.named[name] for name in RARE_FIELDS)
     known = [
-        f"{counted(len(column.drop_null().unique()), f'{one} is', f'different {several} are')} named"
-        for column, one, several in ((people, "person", "people"), (sequences, "sequence", "sequences"))
-        if column.null_count < len(column)
+        f"{counted(number, f'{one} is', f'different {several} are')} named"
+        for number, one, several in ((people, "person", "people"), (sequences, "sequence", "sequences"))
+        if number
     ]
-    if has_soft := len(soft) - soft.null_count:
-        known.append(f"{counted(has_soft, 'image has', 'images have')} soft labels")
+    if soft:
+        known.append(f"{counted(soft, 'image has', 'images have')} soft labels")
     notes += [f"{'; '.join(known)}."] if known else []
     if outcome.leaks.images:
         first, second = outcome.leaks.examples[0]

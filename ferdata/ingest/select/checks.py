@@ -4,7 +4,6 @@ In: items. Out: nothing, or an error that says what to do. Costs one read of a f
 which is all or nothing, of every file and about 30 µs beside it.
 """
 
-from array import array
 from collections import Counter
 from collections.abc import Callable
 from threading import Lock
@@ -37,10 +36,14 @@ def check_keys(scan: Scan) -> None:
     Raises:
         SourceError: If two do.
     """
-    keys, hashes = scan.items.table.column("key"), array("Q")
-    for batch in keys.chunks:  # a hash of them all at once takes 200 bytes a key
-        hashes.extend(map(xxhash.xxh64_intdigest, batch.cast(pa.binary()).to_pylist()))
-    if len(np.unique(np.frombuffer(hashes, np.uint64))) != len(keys) and pc.count_distinct(keys).as_py() != len(keys):
+    keys, hashes = scan.items.table.column("key"), np.empty(len(scan.items), np.uint64)
+    done = 0
+    for piece in scan.items.pieces(["key"], num_rows=1 << 13):  # a hash of them all at once takes 200 bytes a key
+        found = map(xxhash.xxh64_intdigest, piece.column("key").cast(pa.binary()).to_pylist())
+        hashes[done : done + len(piece)] = [*found]
+        done += len(piece)
+    hashes.sort()
+    if (hashes[1:] == hashes[:-1]).any() and pc.count_distinct(keys).as_py() != len(keys):
         raise SourceError(
             f"{scan.root}: two items with one key found, expected each key once; "
             "this is a bug of ferdata, please report it"

@@ -22,7 +22,7 @@ from ferdata.store import Store
 __all__ = ["Copies", "find_copies", "find_train_copies", "shared_between_splits"]
 
 _MAX_EXAMPLES = 5
-_HASH_ITEMS = 512
+_HASH_ITEMS, _SIZED_ITEMS = 512, 1 << 13
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,11 +123,13 @@ def _file_sizes(items: ItemTable, positions: np.ndarray, root: str) -> np.ndarra
     sizes = np.full(len(positions), _UNKNOWN, np.int64)
     if not store.is_local:
         return sizes
-    for number, path in enumerate(items.table.column("path").take(positions).to_pylist()):
-        try:
-            sizes[number] = os.stat(store.path(path)).st_size
-        except OSError:
-            sizes[number] = _UNKNOWN if "#" in path else _GONE
+    for start in range(0, len(positions), _SIZED_ITEMS):
+        paths = items.rows(positions[start : start + _SIZED_ITEMS], ["path"]).column("path").to_pylist()
+        for number, path in enumerate(paths, start):
+            try:
+                sizes[number] = os.stat(store.path(path)).st_size
+            except OSError:
+                sizes[number] = _UNKNOWN if "#" in path else _GONE
     return sizes
 
 

@@ -6,6 +6,7 @@ length, because every json member of a data set has the same size. The bound cos
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,15 +55,18 @@ def landmarks_fit(landmarks: np.ndarray) -> bool:
 
 def longest_record(items: ItemTable) -> int:
     """Return a number of bytes that no record of these items exceeds as compact JSON text."""
-    table = items.table
-    if table.num_rows == 0:
-        return 0
+    columns = map(items.table.column, RARE_FIELDS)
+    rare = [name for name, column in zip(RARE_FIELDS, columns, strict=True) if column.null_count < len(column)]
+    return max((_longest(piece, rare) for piece in items.pieces()), default=0)
+
+
+def _longest(table: pa.Table, rare: Sequence[str]) -> int:
     lengths = _json_lengths(table.column("path")) + _json_lengths(table.column("source_label"))
     # The column holds JSON text already, and compact text is never longer.
     lengths += _to_numpy(pc.fill_null(pc.binary_length(table.column("extra")), len("null")))
     lengths += _LANDMARK_BYTES * _to_numpy(pc.fill_null(pc.list_value_length(table.column("landmarks")), 1))
     lengths += _FLOAT_BYTES * _to_numpy(pc.fill_null(pc.list_value_length(table.column("box")), 1))
-    for name in (name for name in RARE_FIELDS if table.column(name).null_count < table.num_rows):
+    for name in rare:
         column, frame = table.column(name), len(f',"{name}":')
         if name == "soft_labels":
             lengths += frame + _FLOAT_BYTES * (1 + _to_numpy(pc.fill_null(pc.list_value_length(column), 0)))

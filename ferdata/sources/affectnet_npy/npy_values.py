@@ -113,8 +113,8 @@ def read_annotations(
         WorkerError: If a process of the pool dies.
     """
     chunks = [stems[start : start + FILES_PER_JOB] for start in range(0, len(stems), FILES_PER_JOB)]
-    jobs = [(chunk, index.of_stems(chunk)) for chunk in chunks]
-    for rows, landmarks in read_in_order(store, _read_chunk, jobs, num_jobs=len(jobs), num_workers=num_workers):
+    jobs = ((chunk, index.of_stems(chunk)) for chunk in chunks)
+    for rows, landmarks in read_in_order(store, _read_chunk, jobs, num_jobs=len(chunks), num_workers=num_workers):
         points = iter(landmarks)
         for row, has_landmarks in rows:
             yield Annotation(**row, landmarks=next(points) if has_landmarks else None)

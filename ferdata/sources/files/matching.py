@@ -7,8 +7,12 @@ import math
 import os
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
+
+import numpy as np
+import xxhash
 
 from ferdata.sources.files.listing import natural_key
 from ferdata.store import Store
@@ -27,6 +31,7 @@ __all__ = [
 
 SPLIT_ORDER = ("train", "val", "test")
 MAX_KEY_CHARS = 80
+_RECENT_KEYS = 1 << 15
 T = TypeVar("T")
 _NOT_IN_KEY = re.compile(r"[^A-Za-z0-9_-]+")
 _WHOLE = re.compile(r"[+-]?\d{1,9}(\.0*)?")
@@ -69,21 +74,37 @@ def box_of_corners(corners: Sequence[float]) -> tuple[float, float, float, float
 
 
 class KeyMaker:
-    """Makes keys that are unique without regard to case, out of any text."""
+    """Makes keys that are unique without regard to case, out of any text.
+
+    Of each a hash of 8 bytes is kept: a text that has another's hash, if ever there is one, gets a number as well.
+    """
 
     def __init__(self) -> None:
-        self._used: set[str] = set()
+        self._recent: set[int] = set()
+        self._older = np.empty(0, np.uint64).data  # ascending; in a set they take ten times as much
 
     def make(self, text: str) -> str:
         """Return ``text`` as a key; a number is appended where two would be the same."""
         base = key = _NOT_IN_KEY.sub("_", text)[:MAX_KEY_CHARS] or "_"
         number = 1
         # Exports to folders meet disks that ignore case, so two keys must differ in more than that.
-        while key.lower() in self._used:
+        while not self._note(key.lower()):
             number += 1
             key = f"{base[: MAX_KEY_CHARS - len(str(number)) - 1]}_{number}"
-        self._used.add(key.lower())
         return key
+
+    def _note(self, text: str) -> bool:
+        """Note a text; tell whether it is new."""
+        known = xxhash.xxh64_intdigest(text.encode())
+        place = bisect_left(self._older, known)
+        if known in self._recent or (place < len(self._older) and self._older[place] == known):
+            return False
+        self._recent.add(known)
+        if len(self._recent) >= max(_RECENT_KEYS, len(self._older) >> 5):
+            recent = np.sort(np.fromiter(self._recent, np.uint64, len(self._recent)))
+            self._older = np.sort(np.concatenate([self._older, recent]), kind="stable").data  # which merges
+            self._recent.clear()
+        return True
 
 
 class NameIndex:
