@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ferdata.errors import OptionError, ShardMissingError, WorkerError
-from ferdata.format import DatasetIndex
+from ferdata.format import DatasetIndex, keeping_indexes
 from ferdata.optional import needs
 from ferdata.stream import Loader
 from ferdata.stream.sets import open_split
@@ -57,6 +57,7 @@ SETTLE_STEPS = {"cpu": 1, "cuda": 20}
 NUM_MISTAKES = 27
 
 
+@keeping_indexes()
 def train(
     options: TrainOptions,
     *,

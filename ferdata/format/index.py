@@ -6,7 +6,9 @@ without it there is no data set.
 
 import json
 import reprlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property, partial
 from typing import IO, Any
@@ -32,6 +34,7 @@ __all__ = [
     "ShardInfo",
     "ShardTable",
     "check_file",
+    "keeping_indexes",
     "parse_index",
     "read_file",
     "read_index",
@@ -46,6 +49,8 @@ _CHUNK_BYTES = 8 << 20
 
 _MOST_INDEX_BYTES = 1 << 27
 """Some two million shards; parsed, it takes twenty times its size at worst."""
+
+_kept: ContextVar[dict[str, bytes] | None] = ContextVar("_kept", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +175,16 @@ def read_index(root: Store | StrPath) -> DatasetIndex:
     return parse_index(read_index_text(store), store.path(INDEX_NAME))
 
 
+@contextmanager
+def keeping_indexes() -> Iterator[None]:
+    """Ask for the index of each data set behind a URL once in the block, which takes it to stay what it is."""
+    token = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
 def read_index_text(store: Store) -> bytes:
     """Return the bytes of ``index.json``.
 
@@ -177,15 +192,21 @@ def read_index_text(store: Store) -> bytes:
         ShardMissingError: If there is none.
         ShardCorruptError: If it is too large to be one.
     """
+    kept = None if store.is_local else _kept.get()
+    if kept is not None and store.root in kept:
+        return kept[store.root]
     try:
-        return _read_sound(
+        data, _ = _read_sound(
             store, INDEX_NAME, _MOST_INDEX_BYTES, lambda data: data.endswith(_tail(data[: len(data) - len(_tail(b""))]))
-        )[0]
+        )
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ShardMissingError(
             f"{store}: no {INDEX_NAME} found, expected a folder that 'shard' has finished; "
             "run 'shard' (it resumes), or check the path"
         ) from error
+    if kept is not None:
+        kept[store.root] = data
+    return data
 
 
 def parse_index(data: bytes, where: str) -> DatasetIndex:

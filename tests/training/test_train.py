@@ -16,8 +16,10 @@ from sklearn.metrics import confusion_matrix, recall_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn import functional
 from train_helpers import Recorder, same_weights, small_dataset, small_options, step_losses, timeless_metrics, weights
+from webserver import serve
 
 from ferdata.errors import OptionError, TrainError
+from ferdata.format import read_index
 from ferdata.stream import BatchContext, Loader
 from ferdata.training import TrainResult, train
 from ferdata.training.nets.augment import evaluation_transform, training_transform
@@ -366,3 +368,13 @@ def test_labels_in_the_data_are_what_the_network_is_asked(shards: str) -> None:
     batch = next(iter(loader))
 
     assert batch.labels.tolist() == [expected_label(70 + number) for number in batch.indices.tolist()]
+
+
+def test_a_run_asks_for_its_index_once(tmp_path: Path) -> None:
+    """Loaders of every split are opened, some of them again for the report: of one set, whose index is far away."""
+    small_dataset(tmp_path / "set", test=9)
+    with serve(tmp_path) as web:
+        train(small_options(f"{web.url}/set", tmp_path / "runs", epochs=1))
+        assert [path for _, path, _ in web.asked].count("/set/index.json") == 1
+        read_index(f"{web.url}/set")  # it may be another by now
+        assert [path for _, path, _ in web.asked].count("/set/index.json") == 2
