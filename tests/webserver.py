@@ -4,7 +4,7 @@ import contextlib
 import http.server
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ class WebServer:
         failing: Pattern of the paths that faults happen to.
         ranges: Whether it knows ranges.
         asked: Method, path and range of every request.
+        gate: Called with path and range before each answer, which it may hold back.
     """
 
     url: str = ""
@@ -30,6 +31,7 @@ class WebServer:
     failing: str = r"\.tar"
     ranges: bool = True
     asked: list[tuple[str, str, str]] = field(default_factory=list)
+    gate: Callable[[str, str], object] = lambda path, asked: None
     released: threading.Event = field(default_factory=threading.Event)
 
     def of_shards(self) -> list[tuple[str, str, str]]:
@@ -55,6 +57,7 @@ def serve(folder: Path) -> Iterator[WebServer]:
         def do_GET(self) -> None:
             path, asked = self.path.partition("?")[0], self.headers.get("Range", "")
             told.asked.append((self.command, path, asked))
+            told.gate(path, asked)
             place = folder / path.lstrip("/")
             if not place.is_file():
                 return self.send_error(404)
@@ -92,7 +95,10 @@ def serve(folder: Path) -> Iterator[WebServer]:
                 self.close_connection = True
             return None
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(http.server.ThreadingHTTPServer):
+        request_queue_size = 64  # of five, one who opens many connections at once waits a second for the sixth
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -9,7 +9,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import IO
 
@@ -63,6 +63,8 @@ _GROUP_ROWS = 1 << 16
 """A row group is as few whole shards as have so many rows, so that what a shard needs is in one."""
 _WHOLE_BYTES = 32 << 20
 """A file of up to this size is read whole, with one request."""
+_FOOTER_BYTES, _FOOTER_PART_BYTES = 1 << 16, 1 << 7
+"""A footer takes some 90 bytes for each part. Its size is in its last bytes, so what it may take is fetched at once."""
 _NEEDED = ("key", "split", "label", "shard", "frame", "position")
 """Columns that every row has a value in."""
 
@@ -182,15 +184,18 @@ class SamplesFile:
                 self._fetched([number], None)
 
     def _footer(self) -> bytes:
-        """Return the end of the file as a file of its own, once its checksum fits."""
-        size = self._info.num_bytes
-        if not self._info.parts_xxh64:
+        """Return the end of the file as a file of its own, once its checksum fits; behind a URL with one request."""
+        size, num_parts, tail = self._info.num_bytes, len(self._info.parts_xxh64), b""
+        if not num_parts:
             self._expect(f"no checksums of its parts found in {INDEX_NAME}, expected one of each")
-        if self._data is None and (found := self._store.num_bytes(SAMPLES_NAME)) != size:
+        tail_start = max(0, size - _FOOTER_BYTES - num_parts * _FOOTER_PART_BYTES)
+        with suppress(FileNotFoundError):
+            tail = self._stretch(tail_start, size)
+        is_asked = self._data is None and (self._store.is_local or len(tail) < size - tail_start)
+        if is_asked and (found := self._store.num_bytes(SAMPLES_NAME)) != size:
             self._expect(f"{found:,} bytes found, expected {size:,} as {INDEX_NAME} says")
-        length = self._stretch(max(0, size - 8), size)[:4]
-        start = max(0, size - int.from_bytes(length, "little") - 8)
-        return b"PAR1" + self._sound([(-1, start, size)])
+        start = max(0, size - int.from_bytes(tail[-8:-4], "little") - 8)
+        return b"PAR1" + self._sound([(-1, start, size)], tail[start - tail_start :] if start >= tail_start else None)
 
     def _fetched(self, groups: Sequence[int], columns: Sequence[str] | None) -> pa.PythonFile:
         """Return what stands in for the file while columns of some groups are read: the parts that hold them."""
@@ -209,8 +214,11 @@ class SamplesFile:
         parts = {stretch[0][1]: self._sound(stretch) for stretch in wanted}
         return pa.PythonFile(_Parts(parts, self._info.num_bytes), mode="r")
 
-    def _sound(self, parts: Sequence[tuple[int, int, int]]) -> bytes:
-        """Return neighbouring parts of the file, each ``(number, start, end)``, whose checksums fit."""
+    def _sound(self, parts: Sequence[tuple[int, int, int]], data: bytes | None = None) -> bytes:
+        """Return neighbouring parts of the file, each ``(number, start, end)``, whose checksums fit.
+
+        ``data`` are they if they were read before.
+        """
         begin, end = parts[0][1], parts[-1][2]
 
         def wrong(data: bytes) -> list[tuple[int, int]]:
@@ -218,7 +226,7 @@ class SamplesFile:
             found = [xxhash.xxh64_hexdigest(view[start - begin : stop - begin]) for _, start, stop in parts]
             return [(start, stop) for (part, start, stop), one in zip(parts, found, strict=True) if known[part] != one]
 
-        data = self._stretch(begin, end)
+        data = self._stretch(begin, end) if data is None else data
         if wrong(data) and not self._store.is_local:
             data = self._stretch(begin, end, is_fresh=True)
         for start, stop in wrong(data)[:1]:

@@ -117,6 +117,7 @@ class SampleTable:
         """Returns all labels, ``[N]`` of any integer type."""
         self.gather = self._columns.gather
         """Returns a column's values for samples, without padding."""
+        self.expect, self.complete, self.close = self._columns.expect, self._columns.complete, self._columns.close
 
     def __len__(self) -> int:
         return len(self._columns)

@@ -49,6 +49,7 @@ class ShardBatches(IterableDataset[Any]):
 
     def __init__(self, root: Roots | Mapping[str, float], **options: Unpack[StreamOptions]) -> None:
         self._source = BatchSource(root, **options)
+        self._source.table.complete()
         self._epoch = torch.zeros((), dtype=torch.int64, device="cpu")
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # persistent workers see it too
         self._process = -1

@@ -87,6 +87,7 @@ class ShardDataset(Dataset[Any]):
         self.fields = check_fields(fields)
         self._as_dict, self._seed = as_dict, check_whole_number("seed", seed)
         self._table = SampleTable(opened, self.fields)
+        self._table.complete()
         self._extent = find_extent(opened, self._table, indices=indices, where=where)
         self.transform: Any = transform
         self._takes_context = transform is not None and takes_context(transform)

@@ -189,6 +189,7 @@ class Pipeline:
         """Stop the workers and unlock the ring; batches that are still held stay valid."""
         self._prefetcher = self._prefetched_for = None
         self._source.opened.patience.end()
+        self._source.table.close()
         self.workers.close()
         if self._fetcher is not None:
             self._fetcher.close()
@@ -249,6 +250,7 @@ class Pipeline:
 
     def _portions(self, windows: Iterator[Window]) -> Iterator[Portion]:
         for window in windows:
+            self._source.table.expect(window.samples)
             yield from cut_portions(window, batch_size=self._order.batch_size, batches=self._sizes.portion)
 
     def _wait_for(self, filling: Filling, prefetcher: Prefetcher) -> None:

@@ -140,6 +140,7 @@ def test_parts_are_read_behind_a_url(in_parts: Path) -> None:
     """A rank far from its data reads a footer and the chunks of its rows."""
     with serve(in_parts) as server:
         found = SamplesFile(Store(server.url), read_index(server.url)).read(["label"], 12, 14)
+        assert len(server.asked) == 3, "index, footer, labels"
         data = ferdata.ShardDataset(server.url, split="val")
 
     assert found.column("label").to_pylist() == [expected_label(12), expected_label(13)]

@@ -144,13 +144,13 @@ def test_only_shards_that_are_not_whole_in_the_cache_are_fetched(tmp_path: Path,
     opened = open_split([origin / "raw", f"{web.url}/raw"], "train", cache=tmp_path)
     numbers = np.arange(2 * SAMPLES)
     mixed = np.random.default_rng(0).permutation(numbers)
-    first, second, third = (Window(first_batch=batch, samples=mixed, num_batches=20) for batch in (0, 20, 40))
+    *three, last = (Window(first_batch=batch, samples=mixed, num_batches=20) for batch in (0, 20, 40, 60))
     fetcher = Fetcher(opened, piece_memory(opened, len(mixed)), leaves_whole=True)
 
     fetcher.begin(0)
-    windows = fetcher.follow(iter([first, second, third]))
-    # the second is looked at with the first, the third when all that the first asked for is there
-    for window, whole in ((first, cached), (second, cached), (third, [*range(20), *range(40, SAMPLES)])):
+    windows = fetcher.follow(iter([*three, last]))
+    # the next two are looked at with the first, the last when all that the first asked for is there
+    for window, whole in (*((one, cached) for one in three), (last, [*range(20), *range(40, SAMPLES)])):
         assert next(windows) is window
         order, parts = fetcher.parts(window, numbers)
         near, kept, fetched = (order[start:stop].tolist() for _, start, stop in parts)
@@ -159,7 +159,7 @@ def test_only_shards_that_are_not_whole_in_the_cache_are_fetched(tmp_path: Path,
         assert kept == [SAMPLES + number for number in whole]
         assert fetched == sorted({*range(SAMPLES, 2 * SAMPLES)}.difference(kept))
         fetcher.release(fetcher.wait_for(window, np.array(fetched)))
-        if window is first:
+        if window is three[0]:
             assert fetcher.fetch_after_all(window, np.array(near[-3:])) is None
             alone = fetcher.fetch_after_all(window, np.array(kept[:7]))
             assert alone is not None

@@ -1,5 +1,6 @@
 """Columns of a split too large to be read at once: the same values, of the row groups that hold the samples."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from make_dataset import make_dataset
+from webserver import serve
 
 import ferdata
 from ferdata.errors import ShardCorruptError
@@ -15,6 +17,7 @@ from ferdata.stream import columns
 from ferdata.stream.batch import SampleTable
 from ferdata.stream.sets import open_split
 
+WHOLE = {"batch_size": 46, "num_workers": 0, "fields": ("images", "labels", "keys")}
 FIELDS = ("images", "labels", "valence", "keys", "source_label", "soft_labels", "source_xxh64", "indices", "mask")
 
 
@@ -95,3 +98,27 @@ def test_a_loader_reads_only_the_groups_of_its_samples(
         with pytest.raises(ShardCorruptError, match=r"samples\.parquet: the XXH64 of its bytes"):
             for _ in batches:
                 pass
+
+
+def test_groups_that_lie_behind_a_url_are_asked_for_together(
+    small_groups: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A window's samples are in thirty groups: one request after the other would be seconds, and again each window."""
+    monkeypatch.setattr(columns, "WHOLE_ROWS", 0)
+    asked, late, changed = list[str](), list[str](), threading.Condition()
+
+    def hold(path: str, part: str) -> None:
+        with changed:
+            asked.extend([part] if "parquet" in path else [])
+            changed.notify_all()
+            # the footer comes first, then something of each of the five groups
+            if len(asked) > 1 and not changed.wait_for(lambda: len(asked) >= 1 + 5, 10):
+                late.append(part)
+
+    with serve(Path(small_groups[0])) as web, ferdata.Loader(small_groups[0], **WHOLE) as near:
+        web.gate = hold
+        with ferdata.Loader(web.url, **WHOLE) as far:
+            for _ in range(2):
+                for one, other in zip(far, near, strict=True):
+                    assert one.labels.tolist() == other.labels.tolist() and one.keys == other.keys
+    assert not late

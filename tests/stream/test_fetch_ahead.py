@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from make_dataset import make_dataset
 from torch.utils.data import DataLoader
 from webserver import WebServer, serve
 
-from ferdata.errors import ShardCorruptError
+from ferdata.errors import ShardCorruptError, ShardMissingError
+from ferdata.format import INDEX_NAME, SAMPLES_NAME, read_index
 from ferdata.stream import Loader, ShardBatches
 
 SMALL: dict[str, Any] = {"batch_size": 8, "window_samples": 48, "fields": ("images", "labels", "indices"), "seed": 3}
@@ -151,3 +153,48 @@ def test_leaving_an_epoch_or_closing_ends_what_is_being_fetched(web: WebServer, 
         loader.close()
         web.faults.clear()
         assert not threads()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_the_first_batch_waits_for_three_answers_one_after_the_other(
+    folder: Path, web: WebServer, kind: dict[str, Any]
+) -> None:
+    """Index; table of samples and tables of shards; samples: what does not need the other is asked for with it."""
+    sizes = {info.name: info.num_bytes for info in read_index(folder / "raw").shards}
+    needed, asked, late = {"index": 1, "tables": 1 + 5, "samples": 3}, Counter[str](), list[str]()
+    changed = threading.Condition()
+
+    def hold(path: str, part: str) -> None:
+        """Let nobody have an answer before all have asked who can without it."""
+        name = path.rpartition("/")[2]
+        is_end = part.endswith(f"-{sizes.get(name, 0) - 1}")
+        which = "index" if name == INDEX_NAME else "tables" if is_end or name == SAMPLES_NAME else "samples"
+        with changed:
+            asked[which] += 1
+            changed.notify_all()
+            if not changed.wait_for(lambda: asked[which] >= needed[which], 10):
+                late.append(which)
+
+    web.gate = hold
+    with Loader(f"{web.url}/raw", **SMALL, **kind, shuffle=False) as loader:
+        batch = next(iter(loader))
+        assert not late, f"{late} waited for each other"
+        assert asked["index"] == 1 and asked["tables"] == 6
+        assert batch.indices.tolist() == [*range(8)]
+    assert not threads()
+
+
+def test_a_table_that_is_wanting_is_told_by_whoever_needs_it_and_read_again(folder: Path, web: WebServer) -> None:
+    """The loader is there before its table is: what is wrong with it is no less of an error."""
+    web.failing, web.faults[:] = SAMPLES_NAME, ["404"] * 2
+    with Loader(f"{web.url}/raw", **SMALL, num_workers=2) as loader:
+        for _ in range(2):
+            with pytest.raises(ShardMissingError, match=r"samples\.parquet: no such file"):
+                next(iter(loader))
+        assert len(list(loader)) == 12
+    web.faults[:] = ["404"]
+    with pytest.raises(ShardMissingError, match=r"samples\.parquet: no such file"):
+        ShardBatches(f"{web.url}/raw", **SMALL)
+    web.faults[:] = ["stall"]
+    Loader(f"{web.url}/raw", **SMALL, num_workers=2).close()
+    assert not threads()

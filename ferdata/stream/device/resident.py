@@ -133,6 +133,7 @@ class DevicePipeline:
 
     def __init__(self, source: BatchSource, split: DeviceSplit) -> None:
         self._source, self._split = source, split
+        source.table.complete()
         self._records = ShardPool(source.opened)
         self._is_closed = False
         self.meter = Meter(source.opened.patience)

@@ -10,7 +10,8 @@ __all__ = ["piece_memory"]
 
 
 def piece_memory(opened: OpenSplit, window_samples: int, *, between_processes: bool = False) -> PieceMemory:
-    """Return memory for the pieces of so many windows as are fetched."""
-    most_bytes = WINDOWS_AHEAD * max(1, window_samples) * opened.stored_bytes
+    """Return memory for the pieces of two windows; for all that are asked for, where two take as much once decoded."""
+    stored, decoded = (max(1, window_samples) * one for one in (opened.stored_bytes, opened.index.spec.num_bytes))
+    most_bytes = max(2 * stored, min(WINDOWS_AHEAD * stored, 2 * decoded))
     arena = PieceArena(most_bytes, between_processes=between_processes)
     return PieceCache(opened, arena) if any(one.place for one in opened.sets) else arena

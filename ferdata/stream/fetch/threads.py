@@ -54,7 +54,7 @@ class RequestThreads:
         with self.changed:
             heapq.heappush(self._tasks, (key, self._pushed, task))
             self._pushed += 1
-            if len(self._threads) < min(self._count, len(self._tasks)):
+            if len(self._threads) < min(self._count, self._running + len(self._tasks)):
                 self._start()
             self.changed.notify()
 

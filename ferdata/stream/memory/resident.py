@@ -15,7 +15,7 @@ import numpy as np
 from ferdata.errors import OptionError, ShardCorruptError
 from ferdata.format import CODECS, Codec, DatasetIndex, ShardReader
 from ferdata.format.held import BodyReader, HeldBodies, held_codec
-from ferdata.parallel import Progress, available_memory, map_in_threads
+from ferdata.parallel import Progress, available_memory, iterate_in_threads, usable_cores
 from ferdata.stream.fetch.fetcher import CONNECTIONS
 from ferdata.stream.fetch.shards import SHARDS_AT_ONCE, FetchedShards
 from ferdata.stream.order.windows import ShardMap
@@ -95,9 +95,12 @@ class SplitReader:
 
     def _map(self, do: Callable[[Part], T], at_once: int, progress: Progress | None) -> list[T]:
         """Do something with every shard, so many at a time where they are fetched."""
-        workers = None if self._opened.is_local else at_once
-        patience = self._opened.patience
-        return map_in_threads(do, self._parts, num_workers=workers, progress=progress, patience=patience)
+        threads, found = usable_cores() if self._opened.is_local else at_once, list[T]()
+        for one in iterate_in_threads(do, self._parts, num_threads=threads, patience=self._opened.patience):
+            found.append(one)
+            if progress is not None:
+                progress(len(found), len(self._parts))
+        return found
 
     def _use(self, part: Part, use: Callable[[ShardReader], None], *, is_table: bool = False) -> None:
         """Have the reader of a shard used, with nothing but its table or with all that is wanted of it."""
