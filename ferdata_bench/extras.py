@@ -1,8 +1,9 @@
 """Makes the virtual environments of the extra contenders, whose dependencies conflict with ours and with each other's.
 
-In: a folder. Out: ``.venv-ffcv`` and ``.venv-extras`` in it, and one line per library: installed, or why not. They see
-the packages of the environment that this runs in (torch takes several gigabytes), but their own come first. FFCV is
-built from source: it needs a compiler, pkg-config, and the headers of OpenCV and libjpeg-turbo from the system.
+In: a folder. Out: ``.venv-ffcv``, ``.venv-extras`` and ``.venv-datasets`` in it, and one line per library: installed,
+or why not. They see the packages of the environment that this runs in (torch takes several gigabytes), but their own
+come first. FFCV is built from source: it needs a compiler, pkg-config, and the headers of OpenCV and libjpeg-turbo from
+the system.
 
     python -m ferdata_bench.extras [FOLDER] [NAME ...]
 """
@@ -62,9 +63,14 @@ ENVIRONMENTS: dict[str, tuple[Wanted, ...]] = {
             system="FFmpeg's libraries to decode JPEG (Debian: libavdevice59 or newer)",
         ),
         Wanted(requirements=("nvidia-dali-cuda120",), module="nvidia.dali"),
+        Wanted(requirements=("pylance",), module="lance.torch.data"),
+        Wanted(requirements=("webshart",), module="webshart"),
+        Wanted(requirements=("datago",), module="datago"),
     ),
+    ".venv-datasets": (Wanted(requirements=("datasets",), module="datasets"),),
 }
-"""FFCV needs an older NumPy than the others; each is installed separately, so that one that fails spares the others."""
+"""FFCV needs an older NumPy than the others, and datasets a newer huggingface-hub than streaming; each is installed
+separately, so that one that fails spares the others."""
 
 
 def make_environment(folder: Path, wanted: tuple[Wanted, ...]) -> list[Installed]:
@@ -75,7 +81,7 @@ def make_environment(folder: Path, wanted: tuple[Wanted, ...]) -> list[Installed
     asked = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     site = Path(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
     (site / "ferdata-shared.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-    return [_install(python, each) for each in wanted]
+    return [_still_importable(python, each) for each in [_install(python, each) for each in wanted]]
 
 
 def _install(python: Path, wanted: Wanted) -> Installed:
@@ -86,6 +92,13 @@ def _install(python: Path, wanted: Wanted) -> Installed:
     failed = failed or _try([str(python), "-c", f"import {wanted.module}"])
     needs = f" (it needs {wanted.system})" if failed and wanted.system else ""
     return Installed(module=wanted.module, reason=f"{failed}{needs}" if failed else None)
+
+
+def _still_importable(python: Path, installed: Installed) -> Installed:
+    """See that a library that was ready did not break when others were installed after it."""
+    if installed.reason is not None:
+        return installed
+    return Installed(module=installed.module, reason=_try([str(python), "-c", f"import {installed.module}"]))
 
 
 def _try(command: list[str]) -> str | None:

@@ -4,6 +4,7 @@ In: a class-folder tree of JPEG files at their final size. Out: shuffled uint8 b
 Importing this package imports no contender's library; :func:`load` does.
 """
 
+import ast
 import ctypes.util
 import importlib
 import importlib.metadata
@@ -82,6 +83,13 @@ class Entry:
         """Dotted name of the module; ferdata's own rows, which have a codec, are one."""
         return f"{__name__}.{'ferdata_shards' if self.codec else self.name.replace('-', '_')}"
 
+    def usage(self) -> str:
+        """Return what its module says of how it reads and shuffles, without importing it."""
+        spec = importlib.util.find_spec(self.module)
+        assert spec is not None and spec.origin is not None
+        said = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+        return " ".join(said.split()).replace("``", "`")
+
     def version(self) -> str | None:
         """Return the installed version of its library, the first of ``requires``."""
         if not self.requires:
@@ -132,6 +140,12 @@ EXTRAS: tuple[Entry, ...] = (
     Entry(name="litdata-jpeg", stored=0.2, environment=".venv-extras", requires=("litdata", "torchvision")),
     Entry(name="streaming-raw", environment=".venv-extras", requires=("streaming",)),
     Entry(name="streaming-jpeg", stored=0.2, environment=".venv-extras", requires=("streaming", "torchvision")),
+    Entry(name="lance-raw", environment=".venv-extras", requires=("lance",)),
+    Entry(name="lance-jpeg", stored=0.2, environment=".venv-extras", requires=("lance", "torchvision")),
+    Entry(name="datasets-raw", environment=".venv-datasets", requires=("datasets",)),
+    Entry(name="datasets-jpeg", stored=0.2, environment=".venv-datasets", requires=("datasets",)),
+    Entry(name="webshart-jpeg", stored=0.2, environment=".venv-extras", requires=("webshart", "torchvision")),
+    Entry(name="datago", stored=0.2, environment=".venv-extras", requires=("datago",)),
 )
 """Contenders whose libraries are not among ferdata's own dependencies."""
 

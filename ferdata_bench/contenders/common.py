@@ -13,10 +13,12 @@ from PIL import Image
 from ferdata_bench.contenders import Batch
 
 if TYPE_CHECKING:
+    import torch
     from torch.utils.data import DataLoader
 
 __all__ = [
     "Epochs",
+    "decode_with_torchvision",
     "link_source",
     "list_source",
     "open_whole_set",
@@ -76,7 +78,23 @@ def link_source(source: Path, out: Path) -> None:
     out.symlink_to(source.resolve(), target_is_directory=True)
 
 
-def open_whole_set(dataset: Any, *, batch_size: int, num_workers: int, seed: int) -> "DataLoader[Any]":
+def decode_with_torchvision(content: bytes) -> "torch.Tensor":
+    """Return what torchvision decodes from a JPEG's bytes, uint8 ``[3, H, W]``."""
+    import torch
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    pixels: torch.Tensor = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), mode=ImageReadMode.RGB)
+    return pixels
+
+
+def open_whole_set(
+    dataset: Any,
+    *,
+    batch_size: int,
+    num_workers: int,
+    seed: int,
+    collate: Callable[[list[Any]], Batch] | None = None,
+) -> "DataLoader[Any]":
     """Return a ``DataLoader`` that shuffles a whole map-style data set, with workers that live on between epochs."""
     import torch
     from torch.utils.data import DataLoader
@@ -87,5 +105,6 @@ def open_whole_set(dataset: Any, *, batch_size: int, num_workers: int, seed: int
         shuffle=True,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
+        collate_fn=collate,
         generator=torch.Generator().manual_seed(seed),
     )

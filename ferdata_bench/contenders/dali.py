@@ -1,6 +1,6 @@
 """NVIDIA DALI on the CPU: its own threads read, decode and batch the JPEG files.
 
-In: the JPEG files as they are. Out: uint8 batches, channels last (a permuted view). Shuffled in a buffer while reading.
+In: the JPEG files as they are. Out: uint8 batches, channels last (a permuted view). Whole-set shuffle.
 """
 
 # mypy: disable-error-code="import-not-found,import-untyped,misc,untyped-decorator,no-any-return"
@@ -34,6 +34,7 @@ def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Itera
     pipeline = _pipeline(
         [str(path) for path in paths],
         labels.tolist(),
+        seed,
         batch_size=batch_size,
         num_threads=max(1, num_workers),
         device_id=None,
@@ -47,9 +48,15 @@ def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Itera
 
 
 @pipeline_def
-def _pipeline(files: list[str], labels: list[int]) -> Any:
+def _pipeline(files: list[str], labels: list[int], shuffle_seed: int) -> Any:
     contents, label = fn.readers.file(
-        files=files, labels=labels, shuffle_after_epoch=True, pad_last_batch=True, name="reader", prefetch_queue_depth=2
+        files=files,
+        labels=labels,
+        shuffle_after_epoch=True,
+        shuffle_after_epoch_seed=shuffle_seed,
+        pad_last_batch=True,
+        name="reader",
+        prefetch_queue_depth=2,
     )
     return fn.decoders.image(contents, device="cpu", output_type=types.RGB), label
 

@@ -1,7 +1,7 @@
 """FFCV with ready pixels: compiled threads copy samples from a mapped file into recycled buffers. The one to beat.
 
 In: JPEG files, decoded once into one ``.beton``. Out: uint8 batches, channels last (FFCV's default: a permuted view, no
-copy), in buffers that are overwritten a few batches later.
+copy), in buffers that are overwritten a few batches later. Whole-set shuffle, as for data that fits the page cache.
 """
 
 # mypy: disable-error-code="import-not-found,import-untyped,misc,untyped-decorator,no-any-return"

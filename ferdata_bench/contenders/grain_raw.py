@@ -1,7 +1,7 @@
 """grain over an ArrayRecord file of ready pixels, batched in its worker processes.
 
-In: JPEG files, decoded once into records of a label byte and the pixels. Out: uint8 batches in an order that depends on
-seed and epoch alone.
+In: JPEG files, decoded once into records of a label byte and the pixels. Out: uint8 batches. Whole-set shuffle,
+by seed and epoch alone.
 """
 
 # mypy: disable-error-code="import-not-found,import-untyped,misc,untyped-decorator,no-any-return"

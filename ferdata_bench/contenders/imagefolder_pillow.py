@@ -1,6 +1,7 @@
 """torchvision's ImageFolder with its default loader (Pillow) behind a ``DataLoader``: what most people run today.
 
-In: the JPEG files as they are. Out: collated uint8 batches. Every image is opened and decoded again in every epoch.
+In: the JPEG files as they are. Out: collated uint8 batches. Whole-set shuffle. Every image is opened and decoded
+again in every epoch.
 """
 
 from collections.abc import Iterable

@@ -1,6 +1,7 @@
 """torchvision's ImageFolder whose loader is torchvision's own ``decode_jpeg``, which leaves Pillow out.
 
-In: the JPEG files as they are. Out: collated uint8 batches. The decoder writes planes, so no transpose is needed.
+In: the JPEG files as they are. Out: collated uint8 batches. Whole-set shuffle. The decoder writes planes, so no
+transpose is needed.
 """
 
 from collections.abc import Iterable

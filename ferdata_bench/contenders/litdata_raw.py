@@ -1,6 +1,7 @@
 """litdata over ready pixels: binary chunks read by the workers of its own ``DataLoader``.
 
-In: JPEG files, decoded once into 64 MB chunks. Out: uint8 batches. Chunks are shuffled, then the samples in each.
+In: JPEG files, decoded once into 64 MB chunks, which are mapped. Out: uint8 batches. Chunks are shuffled, then blocks
+of 256 samples in each chunk, and the samples of each block (the default).
 """
 
 # mypy: disable-error-code="import-not-found,import-untyped,misc,untyped-decorator,no-any-return"
@@ -16,11 +17,11 @@ import torch
 from ferdata_bench.contenders import Batch
 from ferdata_bench.contenders.common import list_source, read_planes
 
-__all__ = ["CODEC", "LOSSLESS", "NAME", "SHUFFLE", "batches", "ingest", "open_loader", "write_chunks"]
+__all__ = ["CODEC", "LOSSLESS", "NAME", "SHUFFLE", "batches", "ingest", "write_chunks"]
 
 NAME = "litdata-raw"
 CODEC = "raw"
-SHUFFLE = "chunks, and samples within a chunk"
+SHUFFLE = "chunks, blocks of 256 samples in each, and samples in a block"
 LOSSLESS = True
 CHUNK_BYTES = "64MB"
 
@@ -44,16 +45,12 @@ def write_chunks(source: Path, out: Path, read: Any) -> None:
 
 
 def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Iterable[Batch]:
-    """Return litdata's loader."""
-    return open_loader(
-        litdata.StreamingDataset(str(out), shuffle=True, seed=seed), batch_size=batch_size, num_workers=num_workers
-    )
-
-
-def open_loader(dataset: Any, *, batch_size: int, num_workers: int) -> Iterable[Batch]:
-    """Return ``StreamingDataLoader`` with workers that live on between epochs."""
+    """Return litdata's loader, with workers that live on between epochs."""
     loader: Iterable[Batch] = litdata.StreamingDataLoader(
-        dataset, batch_size=batch_size, num_workers=num_workers, persistent_workers=num_workers > 0
+        litdata.StreamingDataset(str(out), shuffle=True, seed=seed),
+        batch_size=batch_size,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
     )
     return loader
 

@@ -1,6 +1,7 @@
 """A NumPy memory map of ready pixels behind a ``DataLoader`` that fetches a whole batch per call.
 
-In: JPEG files, decoded once into one ``.npy``. Out: uint8 batches. What remains is copying and the ``DataLoader``.
+In: JPEG files, decoded once into one ``.npy``. Out: uint8 batches. Whole-set shuffle. What remains is copying and the
+``DataLoader``.
 """
 
 from collections.abc import Iterable

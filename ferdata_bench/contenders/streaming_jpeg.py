@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 from streaming import MDSWriter, StreamingDataset
-from torchvision.io import ImageReadMode, decode_jpeg
 
 from ferdata_bench.contenders import Batch
-from ferdata_bench.contenders.common import list_source
+from ferdata_bench.contenders.common import decode_with_torchvision, list_source
 from ferdata_bench.contenders.streaming_raw import SHUFFLE, open_loader
 
 __all__ = ["CODEC", "LOSSLESS", "NAME", "SHUFFLE", "batches", "ingest"]
@@ -29,8 +28,7 @@ class Decoded(StreamingDataset):
 
     def __getitem__(self, index: Any) -> tuple[torch.Tensor, int]:
         sample = super().__getitem__(index)
-        content = torch.frombuffer(bytearray(sample["image"]), dtype=torch.uint8)
-        return decode_jpeg(content, mode=ImageReadMode.RGB), sample["label"]
+        return decode_with_torchvision(sample["image"]), sample["label"]
 
 
 def ingest(source: Path, out: Path) -> None:

@@ -9,13 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
 import webdataset as wds
 from torch.utils.data import default_collate
-from torchvision.io import ImageReadMode, decode_jpeg
 
 from ferdata_bench.contenders import Batch
-from ferdata_bench.contenders.common import list_source
+from ferdata_bench.contenders.common import decode_with_torchvision, list_source
 
 __all__ = ["CODEC", "LOSSLESS", "NAME", "SHUFFLE", "batches", "ingest", "open_loader", "write_tar"]
 
@@ -51,7 +49,7 @@ def write_tar(file: Any, samples: Iterable[tuple[int, str, bytes, int]]) -> None
 def batches(out: Path, *, batch_size: int, num_workers: int, seed: int) -> Iterable[Batch]:
     """Return a ``WebLoader`` whose workers decode with torchvision and batch."""
     urls = [str(path) for path in sorted(out.glob("*.tar"))]
-    return open_loader(urls, "jpg", _decode, batch_size=batch_size, num_workers=num_workers, seed=seed)
+    return open_loader(urls, "jpg", decode_with_torchvision, batch_size=batch_size, num_workers=num_workers, seed=seed)
 
 
 def open_loader(
@@ -69,8 +67,3 @@ def open_loader(
         dataset, batch_size=None, num_workers=num_workers, persistent_workers=num_workers > 0
     )
     return loader
-
-
-def _decode(content: bytes) -> torch.Tensor:
-    pixels: torch.Tensor = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), mode=ImageReadMode.RGB)
-    return pixels

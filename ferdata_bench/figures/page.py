@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ferdata_bench.contenders import CONTENDERS
 from ferdata_bench.figures.catalog import CATALOG, FIGURES, Entry
 from ferdata_bench.figures.markdown import conditions_block
 from ferdata_bench.figures.sections import SECTIONS, bench_command, guard_section
@@ -36,6 +37,8 @@ def render(figures: Path, *, guard: Path = GUARD) -> str:
     lines = [HEAD, ""]
     for entry in CATALOG:
         lines += [f"## {entry.title}", "", entry.question, "", *_body(entry, figures), ""]
+    lines += ["## How each contender is used", "", "How do the others read and shuffle?", ""]
+    lines += [*(f"- **{contender.name}**: {contender.usage()}" for contender in CONTENDERS), ""]
     lines += ["## The guard against getting slower", "", "What does each part cost, as a multiple of bare work?", ""]
     if guard.exists():
         values = json.loads(guard.read_text(encoding="utf-8"))

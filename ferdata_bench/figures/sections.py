@@ -6,6 +6,7 @@ In: the values of a JSON file. Out: Markdown lines. Sentences are computed from 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ferdata_bench.contenders import EXTRAS
 from ferdata_bench.figures.first_day import first_day_section
 from ferdata_bench.figures.markdown import generic, megabytes, percent, rate, table
 from ferdata_bench.loaders.options import BenchResult
@@ -109,7 +110,7 @@ def bench_command(values: Values) -> str:
     """Return the command that a ``bench-loader`` file was made with, from its conditions."""
     conditions = values["conditions"]
     others = [row["name"] for row in values["rows"] if not row["name"].startswith("ferdata-")]
-    extras = any(name.startswith(("ffcv", "spdl", "dali", "grain", "litdata", "streaming")) for name in others)
+    extras = not {entry.name for entry in EXTRAS}.isdisjoint(others)
     missing = any("left out" in note for note in values["notes"])
     against = "all" if extras or missing else "usual" if len(others) > 1 else ",".join(others) or "none"
     side = conditions["image"].rpartition(" ")[2].rstrip("]")

@@ -124,6 +124,22 @@ def test_extras_are_reported_one_by_one(tmp_path: Path) -> None:
     assert failed.reason is not None and failed.reason.endswith("(it needs a compiler)")
 
 
+def test_a_library_that_a_later_one_breaks_is_reported(tmp_path: Path) -> None:
+    """They share an environment: what was ready when it was installed may no longer be once the next one was."""
+    venv.create(tmp_path / "env", with_pip=False)
+    (site,) = (tmp_path / "env").glob("lib/python*/site-packages")
+    path = f"__import__('pathlib').Path({str(tmp_path / 'installed')!r})"
+    (site / "first_one.py").write_text(f"assert not {path}.exists(), 'too new'")
+    (site / "second_one.py").write_text(f"{path}.touch()")
+
+    broken, ready = make_environment(
+        tmp_path / "env", tuple(Wanted(requirements=(), module=name) for name in ("first_one", "second_one"))
+    )
+
+    assert (broken.module, broken.reason) == ("first_one", "AssertionError: too new")
+    assert (ready.module, ready.reason) == ("second_one", None)
+
+
 def fake_python(folder: Path, script: str) -> str:
     """Return an interpreter that runs a shell script instead."""
     path = folder / "python"
