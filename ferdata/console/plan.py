@@ -1,9 +1,12 @@
 """``plan``: measure this machine, and print what suits a data set here."""
 
+from collections.abc import Collection
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from ferdata.console.options import Folder, Json, write_json
 from ferdata.console.screen import console, say, show_note, size
@@ -13,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["plan", "show_plan"]
 
+_COLUMNS = ("codec", "on disk", "cached", "workers", "warm", "cold", "later", "limit", "cold limit")
+_SPARED = ("cold limit", "cached", "limit")
+"""What a narrow terminal does without, first what is missed least."""
 CAPTION = "images per second: warm, all in memory; cold, the first epoch; later, every other epoch on this machine"
 
 
@@ -40,20 +46,29 @@ def show_plan(found: "MachinePlan") -> None:
         f"{size(machine.memory_bytes)} for the page cache, disk {disk}; measured in {found.seconds:.0f} s",
         highlight=False,
     )
-    names = ("codec", "on disk", "cached", "workers", "warm", "cold", "later", "limit", "cold limit")
-    table = Table(*names, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=CAPTION)
-    for column in table.columns[1:7]:
-        column.justify = "right"
-    last = ""
-    for row in found.rows:
-        first = (row.codec, size(row.num_bytes), f"{row.cached_share:.0%}") if row.codec != last else ("", "", "")
-        chosen = (row.codec, row.workers) == (found.recommendation.codec, found.recommendation.workers)
-        rates = (f"{rate:,.0f}" for rate in (row.warm, row.cold, row.steady))
-        table.add_row(
-            *first, str(row.workers), *rates, row.limit, row.cold_limit, style="bold green" if chosen else None
-        )
-        last = row.codec
+    unlimited = console.options.update(width=10_000)
+    for spared in accumulate(((name,) for name in _SPARED), initial=()):
+        table = _table(found, spared)
+        if table.__rich_measure__(console, unlimited).maximum <= console.width:
+            break
     console.print(table)
+    if spared:
+        console.print(Text(f"a wider terminal shows {', '.join(spared)} too; --json writes everything", style="dim"))
     for note in found.notes:
         show_note(note)
     console.print(found.recommendation.sentence, style="bold", highlight=False)
+
+
+def _table(found: "MachinePlan", spared: Collection[str]) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=CAPTION)
+    for name in (name for name in _COLUMNS if name not in spared):
+        table.add_column(name, justify="left" if name in ("codec", "limit", "cold limit") else "right")
+    last = ""
+    for row in found.rows:
+        first = (row.codec, size(row.num_bytes), f"{row.cached_share:.0%}") if row.codec != last else ("", "", "")
+        rates = (f"{rate:,.0f}" for rate in (row.warm, row.cold, row.steady))
+        cells = zip(_COLUMNS, (*first, str(row.workers), *rates, row.limit, row.cold_limit), strict=True)
+        chosen = (row.codec, row.workers) == (found.recommendation.codec, found.recommendation.workers)
+        table.add_row(*(cell for name, cell in cells if name not in spared), style="bold green" if chosen else None)
+        last = row.codec
+    return table

@@ -143,7 +143,8 @@ def _draw_accuracy(axes: Axes, epochs: list[Mapping[str, Any]]) -> None:
         balanced = [line["val"]["balanced_accuracy"] for line in val]
         axes.plot(places, balanced, color=VAL_COLOR, linewidth=1.2, linestyle=":", label="val, balanced")
         best = int(np.argmax(accuracy))
-        side = 7 if val[best]["train_accuracy"] < accuracy[best] else -15  # away from the other curve
+        is_above = val[best]["train_accuracy"] < accuracy[best] or accuracy[best] < 0.1  # away from curve and axis
+        side = 7 if is_above else -15
         near: dict[str, Any] = {"textcoords": "offset points", "xytext": (0, side), "ha": "center", "fontsize": SMALL}
         halo = [withStroke(linewidth=3, foreground="white")]
         label = axes.annotate(f"{accuracy[best]:.1%}", (places[best], accuracy[best]), **near, color=VAL_COLOR)

@@ -10,6 +10,7 @@ from PIL import Image
 from plans import time_shortly
 
 from ferdata.console.plan import show_plan
+from ferdata.console.screen import console
 from ferdata.errors import OptionError, ShardMissingError
 from ferdata.format import make_codec, read_index
 from ferdata.ingest import IngestOptions, ingest
@@ -65,7 +66,7 @@ def assert_whole(found: MachinePlan, codecs: list[str]) -> None:
 
 @pytest.mark.parametrize("codec", ["jpeg", "compact"])
 def test_a_plan_covers_every_codec_the_images_can_have(
-    tmp_path: Path, codec: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, codec: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From whichever codec it starts; the screen and the JSON say the same."""
     root = shard(tmp_path, codec)
@@ -88,6 +89,12 @@ def test_a_plan_covers_every_codec_the_images_can_have(
     show_plan(found)
     shown = " ".join(capsys.readouterr().out.split())
     assert found.recommendation.sentence in shown and "compact" in shown
+    monkeypatch.setattr(console, "_width", 60)
+    show_plan(found)
+    narrow = capsys.readouterr().out
+    assert (
+        "…" not in narrow and "a wider terminal shows cold limit, " in narrow and f"{found.rows[0].warm:,.0f}" in narrow
+    )
 
 
 def test_images_that_were_changed_cannot_be_jpeg(tmp_path: Path) -> None:
