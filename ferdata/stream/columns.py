@@ -119,14 +119,23 @@ class Columns:
     def _stretch(self, number: int) -> "_Stretch":
         stretch = self._kept.get(number)
         if stretch is None:
-            coming = self._coming.pop(number, None)
-            self._kept[number] = stretch = self._read(number) if coming is None else coming.take()
+            self._kept[number] = stretch = self._take(number)
             num_bytes = sum(one.num_bytes for one in self._kept.values())
             for old in [each for each in self._kept if self._may_go(each) and each != number]:
                 if num_bytes <= KEPT_BYTES:  # the first that came go first: any may be asked for next
                     break
                 num_bytes -= self._kept.pop(old).num_bytes
         return stretch
+
+    def _take(self, number: int) -> "_Stretch":
+        coming = self._coming.get(number)
+        if coming is None:
+            return self._read(number)
+        try:
+            return coming.take()
+        finally:
+            if coming.is_over:  # otherwise who waited was interrupted
+                self._coming.pop(number, None)
 
     def _may_go(self, number: int) -> bool:
         """Tell whether a stretch is one of several of a table, and may go again."""
@@ -153,6 +162,7 @@ class _Coming:
 
     def __init__(self, read: "Callable[[], _Stretch]", patience: Patience) -> None:
         self._read, self._found, self._process = read, Future["_Stretch"](), os.getpid()
+        self._ended = patience.ended
         self._thread = threading.Thread(target=self._run, name=_NAME, daemon=True)
         weakref.finalize(self, _leave, self._thread, patience)  # with the interpreter, which Arrow must not outlive
         try:
@@ -160,17 +170,22 @@ class _Coming:
         except RuntimeError:  # there may be no more threads
             self._run()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it was read, or could not be."""
+        return self._found.done()
+
     def take(self) -> "_Stretch":
-        """Return it once it is there; in a forked process, which has not the thread, it is read there.
+        """Return it once it is there; it is read here if the thread was left behind by a fork, or reading was ended.
 
         Raises:
             FerdataError: If it cannot be read.
         """
-        if os.getpid() != self._process and not self._found.done():
+        if os.getpid() != self._process and not self.is_over:
             return self._read()
-        found = self._found.result()
+        error = self._found.exception()
         self.join()
-        return found
+        return self._read() if error is not None and self._ended.is_set() else self._found.result()
 
     def join(self) -> None:
         """Wait for the thread to end."""

@@ -195,6 +195,12 @@ def test_a_table_that_is_wanting_is_told_by_whoever_needs_it_and_read_again(fold
     web.faults[:] = ["404"]
     with pytest.raises(ShardMissingError, match=r"samples\.parquet: no such file"):
         ShardBatches(f"{web.url}/raw", **SMALL)
-    web.faults[:] = ["stall"]
+    web.faults[:] = ["stall"] * 2
     Loader(f"{web.url}/raw", **SMALL, num_workers=2).close()
+    assert not threads()
+    with Loader(f"{web.url}/raw", **SMALL, num_workers=2) as loader:
+        while web.faults:
+            time.sleep(0.01)
+        loader._source.opened.patience.interrupt()  # as an epoch that is left does
+        assert len(list(loader)) == 12
     assert not threads()
