@@ -262,18 +262,19 @@ def as_markdown(result: Mapping[str, Any]) -> str:
 def draw_quality(result: Mapping[str, Any]) -> bytes:
     """Return a PNG of how far apart neighbours come to stand, and how long runs of a label are."""
     values = result["distributions"]
-    figure = new_figure(WIDTH, 3.2)
-    first, *others = figure.subplots(1, 1 + len(STORED))
+    figure = new_figure(WIDTH, 5.4)
+    first, *others = figure.subplot_mosaic([["distances"] * len(STORED), [*STORED]]).values()
     looks = _looks(list(values["distances"]))
     for way, distances in values["distances"].items():
         first.plot(distances, values["quantiles"], **looks[way], label=way)
     first.set(xscale="log", xlabel="distance in the epoch, samples", ylabel="share of neighbours that are nearer")
     first.set_title("Neighbours of a shard")
+    first.xaxis.set_major_formatter(thousands)
     for axes, stored in zip(others, STORED, strict=True):
         for way, shares in values["longer_runs"][stored].items():
             axes.plot(values["run_lengths"], [share if share > 0 else np.nan for share in shares], **looks[way])
         axes.set(yscale="log", xlabel="samples of one label in a row")
-        axes.set_title(f"Shards {stored}")
+        axes.set_title(f"Labels, shards {stored}")
         axes.yaxis.set_major_formatter(thousands)
     others[0].set_ylabel("share of runs as long or longer")
     figure.legend(loc="outside upper left", ncols=4)

@@ -38,11 +38,20 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, float, float, str]], *, siz
     per_point = axes.figure.dpi / 72
     heights = np.array([axes.transData.transform((x, y))[1] / per_point for _, x, y, _ in ends])
     gap = _LINE_HEIGHT * size * max((name.count("\n") + 1 for name, *_ in ends), default=1)
-    for (name, x, y, color), moved in zip(ends, _apart(heights, gap) - heights, strict=True):
-        near: dict[str, Any] = {"xytext": (6, moved), "textcoords": "offset points", "va": "center"}
-        if abs(moved) > size / 3:
-            near |= {"xytext": (12, moved), "arrowprops": {"arrowstyle": "-", "color": color, "linewidth": 0.6}}
-        axes.annotate(name, (x, y), **near, color=color, fontsize=size, annotation_clip=False)
+    moves = _apart(heights, gap) - heights
+    is_led = np.abs(moves) > size / 3
+    for (name, x, y, color), moved, led in zip(ends, moves, is_led, strict=True):
+        near: dict[str, Any] = {"xytext": (12 if is_led.any() else 6, moved), "textcoords": "offset points"}
+        if led:
+            near["arrowprops"] = {
+                "arrowstyle": "-",
+                "color": color,
+                "linewidth": 0.6,
+                "shrinkA": 1,
+                "shrinkB": 2,
+                "relpos": (0, 0.5),
+            }
+        axes.annotate(name, (x, y), **near, va="center", color=color, fontsize=size, annotation_clip=False)
 
 
 def label_points(

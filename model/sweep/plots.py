@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 
 from ferdata.training.report.callouts import label_ends
 from ferdata.training.report.style import (
@@ -19,6 +20,7 @@ from ferdata.training.report.style import (
     png_bytes,
     style_axes,
     styled,
+    thousands,
 )
 from ferdata.training.sweep.result import Group, text_of
 from ferdata.training.sweep.spec import Range
@@ -52,6 +54,8 @@ def draw_effects(groups: Sequence[Group], vary: Mapping[str, Any]) -> bytes:
             axes.set_xlim(-0.5, len(ticks) - 0.5)
         elif _is_wide(places):
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(thousands)
+            axes.xaxis.set_minor_formatter(NullFormatter())
         style_axes(axes, title=_titled(name), x_label="", percent=True)
     panels[0].set_ylabel("accuracy")
     return png_bytes(figure)
