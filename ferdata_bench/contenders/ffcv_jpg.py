@@ -1,6 +1,7 @@
 """FFCV with JPEG inside: compiled threads decode with libjpeg-turbo into recycled buffers.
 
-In: JPEG files, decoded and encoded again by FFCV's writer at quality 90. Out: uint8 batches as in ``ffcv_raw``.
+In: JPEG files, decoded and encoded again by FFCV's writer at quality 90. Out: uint8 batches, shuffled
+as in ``ffcv_raw``.
 """
 
 # mypy: disable-error-code="import-not-found,import-untyped,misc,untyped-decorator,no-any-return"

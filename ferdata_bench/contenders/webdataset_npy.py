@@ -1,7 +1,7 @@
 """WebDataset over zstd-compressed tar shards of ``.npy`` members, read through ``pipe:zstd -dc``: the obvious way.
 
-In: JPEG files, decoded once. Out: uint8 batches made in the workers. Needs the ``zstd`` command, which decompresses in
-a process beside each worker.
+In: JPEG files, decoded once. Out: uint8 batches made in the workers, mixed as in ``webdataset_jpeg``. Needs the
+command ``zstd``, which decompresses in a process beside each worker.
 """
 
 import io

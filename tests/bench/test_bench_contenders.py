@@ -1,5 +1,6 @@
 """Contenders and the processes they run in: each proves itself, and one that fails, hangs or is missing is named."""
 
+import re
 import stat
 import subprocess
 import time
@@ -97,6 +98,14 @@ def test_names_choose_contenders_in_table_order() -> None:
         OptionError, match=r"against: 'tfdata' found, expected all, usual, none or names out of imagefolder-pillow"
     ):
         choose(["tfdata"])
+
+
+@pytest.mark.parametrize("entry", CONTENDERS, ids=lambda entry: entry.name)
+def test_every_contender_says_how_it_reads_and_shuffles(entry: Entry) -> None:
+    """The page shows it beside the figures; the libraries themselves need not be there."""
+    said = entry.usage()
+
+    assert re.search(r" In: .*\. Out: .*(shuffle|[Mm]ix)", said) and "``" not in said
 
 
 def test_a_missing_library_is_named_with_the_way_to_get_it(tmp_path: Path) -> None:
