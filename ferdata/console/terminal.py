@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NoReturn
@@ -152,7 +153,18 @@ def _outcome(app: typer.Typer) -> int:
 def _complain(text: str, *, quiet: bool = False) -> None:
     with contextlib.suppress(OSError):
         if not quiet and sys.stderr is not None:
-            print(shown(text), file=sys.stderr, flush=True)
+            print(_at_words(shown(text)), file=sys.stderr, flush=True)
+
+
+def _at_words(text: str) -> str:
+    """Break a sentence at words for a terminal; a file, and what holds something long that is copied, keep it whole."""
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return text
+    if max(map(len, text.split()), default=0) > columns // 2:
+        return text
+    return "\n".join(textwrap.fill(line, columns, break_on_hyphens=False) for line in text.split("\n"))
 
 
 def _flushed(stream: Any, code: int) -> int:
