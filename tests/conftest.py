@@ -51,8 +51,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
     """Leave no process of a test that failed half-way; those of multiprocessing end with this one."""
+    if getattr(session.config.option, "numprocesses", None):
+        return  # its children run the tests, and each of them comes here
     for child in psutil.Process().children(recursive=True):
         try:
             if not any("multiprocessing" in word for word in child.cmdline()):

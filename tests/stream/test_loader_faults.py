@@ -1,8 +1,10 @@
 """Faults: a killed worker or a damaged shard ends in an error of ours or a clean end within seconds."""
 
+import faulthandler
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -93,8 +95,10 @@ def test_a_worker_killed_between_epochs_is_found_when_the_next_begins(truth: Tru
 )
 def test_a_worker_that_a_signal_ended_is_said_to_be_ended_by_that_one(truth: Truth, number: int, advice: str) -> None:
     """Advice to look for the out-of-memory killer after a bus error sends people to buy memory."""
+    faulthandler.disable()  # pytest's, which a forked worker inherits, would fill the screen
     with Loader(truth.root, num_workers=2, **SMALL) as loader:
         next(iter(loader))
+        faulthandler.enable(sys.__stderr__)
         os.kill(worker_pids()[0], number)
         assert wait_until(lambda: len(worker_pids()) == 1)
         with pytest.raises(WorkerError, match=f"exit code -{number}.*look for {advice}") as caught:
