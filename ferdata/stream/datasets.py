@@ -247,9 +247,7 @@ class IterableShardDataset(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         rank, world_size = find_rank(*self._given)
-        sequence = rank_order(
-            self._sizes, np.empty(0, np.int16), self._order, epoch=self.epoch, rank=rank, world_size=world_size
-        )
+        sequence = rank_order(self._sizes, self._order, epoch=self.epoch, rank=rank, world_size=world_size)
         info = get_worker_info()
         stretches = range(0, len(sequence), _READ_SAMPLES)
         for start in stretches if info is None else stretches[info.id :: info.num_workers]:

@@ -115,9 +115,9 @@ def _scatter_case(data: GuardData, stack: ExitStack) -> Pair:
 
 
 def _order_case(data: GuardData, stack: ExitStack) -> Pair:
-    sizes, labels = np.full(200, 1000), np.arange(200_000) % 8
+    sizes = np.full(200, 1000)
     options = OrderOptions(batch_size=128)
-    ours = lambda: rank_order(sizes, labels, options, epoch=1, rank=0, world_size=1)[:]  # noqa: E731
+    ours = lambda: rank_order(sizes, options, epoch=1, rank=0, world_size=1)[:]  # noqa: E731
     return Pair(ours=ours, yardstick=lambda: np.random.default_rng(0).permutation(200_000))
 
 

@@ -50,6 +50,7 @@ from ferdata.labels import AFFECTNET_8
 from ferdata.sample import TensorSpec
 from ferdata.sources.scan import ScanBuilder
 from ferdata.store import Store
+from ferdata.stream.order.places import ClassPlaces
 from ferdata.stream.order.sequence import OrderOptions, default_window, rank_order, run_within
 from ferdata.stream.order.windows import Checked
 
@@ -147,20 +148,22 @@ def open_index(folder: str) -> dict[str, Any]:
 
 
 def measure_order(count: int, folder: Path) -> dict[str, Any]:
-    """Plan the first batch and some windows of one rank, in two epochs of each shuffle; balanced up to 10^7."""
+    """Plan the first batch and some windows of one rank, in two epochs of each shuffle; balanced up to 10^8."""
     del folder
     sizes, found = _sizes(count), dict[str, Any]()
     window = default_window(IMAGE_BYTES) // BATCH_SIZE * BATCH_SIZE
     options = OrderOptions(batch_size=BATCH_SIZE, window_samples=window, run_samples=run_within(window, IMAGE_BYTES))
-    ways = {"window": options, "full": replace(options, shuffle="full")}
-    labels = np.empty(0, np.int8)
-    if count <= 10**7:
+    ways, places = {"window": options, "full": replace(options, shuffle="full")}, list[ClassPlaces]()
+    if count <= 10**8:
         ways["balanced"] = replace(options, weights=(1 / 8,) * 8)
-        labels = np.random.default_rng(0).integers(0, 8, count, np.int8)
+        ways["balanced_full"] = replace(ways["balanced"], shuffle="full")
+        labels, meter = np.random.default_rng(0).integers(0, 8, count, np.int8), Meter()
+        places = [ClassPlaces(labels, 8)]
+        found |= {"classes_seconds": meter.lap(), "classes_mb": meter.peak_mb()}
     for name, way in ways.items():
         meter, world_size = Meter(), min(RANKS, max(1, count // (4 * window)))
         for epoch in range(2):
-            order = rank_order(sizes, labels, way, epoch=epoch, rank=world_size // 2, world_size=world_size)
+            order = rank_order(sizes, way, epoch=epoch, rank=world_size // 2, world_size=world_size, places=places)
             order[:BATCH_SIZE]
             found[f"{name}_first_seconds_{epoch}"] = meter.lap()
         windows = min(8, len(order) // window)

@@ -187,7 +187,7 @@ def _epoch(sizes: np.ndarray, order: OrderOptions | None, options: QualityOption
     total = int(sizes.sum())
     if order is None:
         return np.random.default_rng((options.seed, epoch, total)).permutation(total)
-    return rank_order(sizes, np.zeros(total, np.int64), order, epoch=epoch, rank=0, world_size=1)[:]
+    return rank_order(sizes, order, epoch=epoch, rank=0, world_size=1)[:]
 
 
 def _shard_sizes(total: int, options: QualityOptions) -> np.ndarray:

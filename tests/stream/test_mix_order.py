@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ferdata.errors import OptionError
 from ferdata.stream.order.mixed import Interleaved, Passes, epoch_counts
+from ferdata.stream.order.places import ClassPlaces
 from ferdata.stream.order.sequence import (
     OrderOptions,
     Phase,
@@ -24,6 +25,7 @@ STARTS = (0, 50, 91)
 SHARD_SIZES = np.concatenate(SHARDS)
 SET_SHARDS = tuple(map(len, SHARDS))
 LABELS = (np.arange(sum(SIZES)) % 3).astype(np.int16)
+PLACES = [ClassPlaces(labels, 3) for labels in np.split(LABELS, STARTS[1:])]
 OPTIONS = {"batch_size": 4, "window_samples": 24, "run_samples": 4, "seed": 5, "set_draws": (60, 36, 24)}
 
 
@@ -37,7 +39,7 @@ class InReadingOrder:
 
 
 def epoch_of(options: OrderOptions, epoch: int) -> np.ndarray:
-    return epoch_sequence(SHARD_SIZES, LABELS, options, epoch, SET_SHARDS)
+    return epoch_sequence(SHARD_SIZES, options, epoch, SET_SHARDS, PLACES)
 
 
 def set_of(samples: np.ndarray) -> np.ndarray:
@@ -127,7 +129,7 @@ def test_ranks_read_what_one_reads_and_every_window_has_the_shares(
 
 def part_of(options: OrderOptions, rank: int, world_size: int, phases: tuple[Phase, ...] = ()) -> np.ndarray:
     place = {"epoch": 2, "rank": rank, "world_size": world_size}
-    return rank_order(SHARD_SIZES, LABELS, options, phases=phases, set_shards=SET_SHARDS, **place)[:]
+    return rank_order(SHARD_SIZES, options, phases=phases, set_shards=SET_SHARDS, places=PLACES, **place)[:]
 
 
 def test_an_epoch_goes_on_with_another_number_of_ranks() -> None:

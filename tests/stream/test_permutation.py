@@ -93,7 +93,7 @@ def test_a_rank_among_a_thousand_keeps_and_computes_its_own_part_alone(shuffle: 
     options = OrderOptions(shuffle=shuffle, run_samples=27)
     tracemalloc.start()
     try:
-        mine = rank_order(SIZES, np.empty(0, np.int16), options, epoch=1, rank=1000, world_size=1024, phases=phases)[:]
+        mine = rank_order(SIZES, options, epoch=1, rank=1000, world_size=1024, phases=phases)[:]
         kept, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -108,14 +108,14 @@ def test_ranks_share_a_set_of_computed_order_without_overlap() -> None:
     options = OrderOptions(run_samples=27)
     seen = np.zeros(SIZES.sum(), np.int8)
     for rank in range(64):
-        seen[rank_order(SIZES, np.empty(0, np.int16), options, epoch=0, rank=rank, world_size=64)[:]] += 1
+        seen[rank_order(SIZES, options, epoch=0, rank=rank, world_size=64)[:]] += 1
 
     assert seen.max() == 1 and len(seen) - seen.sum() < 64 * 128
 
 
 def test_an_order_is_computed_where_it_is_sliced() -> None:
     """A first batch must not wait for the epoch: what one window costs does not grow with the split."""
-    order = rank_order(SIZES, np.empty(0, np.int16), OrderOptions(run_samples=27), epoch=0, rank=0, world_size=1)
+    order = rank_order(SIZES, OrderOptions(run_samples=27), epoch=0, rank=0, world_size=1)
     tracemalloc.start()
     try:
         window = order[5 * 2048 - 3 : 6 * 2048]

@@ -12,6 +12,7 @@ import numpy as np
 import xxhash
 
 from ferdata.errors import OptionError
+from ferdata.stream.order.places import ClassPlaces
 from ferdata.stream.order.sequence import PADDING, OrderOptions, Phase, rank_batches, rank_order, remaining_samples
 from ferdata.stream.order.windows import Order, Window, cut_windows
 from ferdata.stream.sets import OpenSplit
@@ -80,6 +81,17 @@ class Extent:
     def labels(self) -> np.ndarray:
         """``[N]`` of any integer type, one per sample that is read; of all, it reads the whole column."""
         return self.table.labels() if self.indices is None else self.table.gather("labels", self.indices)
+
+    @cached_property
+    def places(self) -> tuple[ClassPlaces]:
+        """Where the classes of what is read are."""
+        return (ClassPlaces(self.labels, len(self.opened.index.classes)),)
+
+    @cached_property
+    def set_places(self) -> tuple[ClassPlaces, ...]:
+        """Where those of each set are."""
+        parts = np.split(self.labels, np.cumsum(self.set_sizes)[:-1])
+        return tuple(ClassPlaces(labels, len(self.opened.index.classes)) for labels in parts)
 
     @cached_property
     def class_counts(self) -> np.ndarray:
@@ -154,13 +166,13 @@ class Partition:
         extent = self.extent
         order = rank_order(
             extent.shard_sizes,
-            extent.labels if self.order.weights is not None else np.empty(0, np.int8),
             self.order,
             epoch=epoch,
             rank=self.rank,
             world_size=self.world_size,
             phases=phases,
             set_shards=extent.set_shards,
+            places=() if self.order.weights is None else extent.set_places if self.order.set_draws else extent.places,
         )
         return order if extent.indices is None else _SubsetOrder(order, extent.indices)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ferdata.randomness import splitmix64
 
-__all__ = ["IndexSequence", "Permutation", "RunPermutation"]
+__all__ = ["IndexSequence", "Permutation", "RunPermutation", "shuffled"]
 
 TABLE_POSITIONS = 1 << 20
 """Up to this many positions a table of 8 MB is drawn, uniform among all permutations. Beyond that, a Feistel network
@@ -167,3 +167,10 @@ class RunPermutation:
         bounds = number * (self._permutation.count + len(self._short_shards)) // max(1, len(self._short_shards))
         self._short_runs = rng.integers(bounds[:-1], bounds[1:])
         self._short_positions = (self._short_runs - number[:-1]) * self._size + self._short_ends[:-1]
+
+
+def shuffled(shard_sizes: np.ndarray, shuffle: str, run_samples: int, seed: Sequence[int]) -> IndexSequence:
+    """Return the samples of some shards in the order of shuffle ``full``, or run by run."""
+    if shuffle == "full":
+        return Permutation(int(shard_sizes.sum()), seed)
+    return RunPermutation(shard_sizes, run_samples, seed)

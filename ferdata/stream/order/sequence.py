@@ -1,8 +1,7 @@
 """Which sample stands where in an epoch: pure arithmetic of (samples, seed, epoch), the same in every process.
 
-In: shard sizes, labels, options. Out: int64 arrays of sample indices. Each rank computes only its own part, window by
-window, on demand; weighted draws, which depend on every label, are computed as a whole. A sample's index is its row in
-reading order within its split.
+In: shard sizes, where classes are, options. Out: int64 arrays of sample indices. Each rank computes only its own part,
+window by window, on demand. A sample's index is its row in reading order within its split.
 """
 
 import operator
@@ -15,8 +14,9 @@ import numpy as np
 from ferdata.errors import OptionError
 from ferdata.randomness import Stream
 from ferdata.stream.order.mixed import Interleaved, Passes
-from ferdata.stream.order.permutation import IndexSequence, Permutation, RunPermutation
-from ferdata.stream.order.weights import weighted_draws, weights_of
+from ferdata.stream.order.permutation import IndexSequence, shuffled
+from ferdata.stream.order.places import ClassPlaces
+from ferdata.stream.order.weights import WeightedDraws, weights_of
 
 __all__ = [
     "PADDING",
@@ -213,7 +213,6 @@ class RankOrder:
 
 def rank_order(
     shard_sizes: np.ndarray,
-    labels: np.ndarray,
     options: OrderOptions,
     *,
     epoch: int,
@@ -221,33 +220,37 @@ def rank_order(
     world_size: int,
     phases: Sequence[Phase] = (),
     set_shards: Sequence[int] = (),
-) -> RankOrder | np.ndarray:
+    places: Sequence[ClassPlaces] = (),
+) -> RankOrder:
     """Return what one rank reads in one epoch, in order.
 
     Args:
         shard_sizes: int64 ``[shards]``, samples per shard of the split.
-        labels: ``[N]``, read only for weighted draws.
         options: The order's options.
         epoch: Counted from 0.
         rank: The rank that asks, ``0 <= rank < world_size``.
         world_size: Number of ranks.
         phases: What was consumed of this epoch on other numbers of ranks, oldest first.
         set_shards: Shards of each set, where sets are mixed by weights.
+        places: For weighted draws: where the classes of the split are; of each set, where sets are mixed by weights.
 
     Returns:
         Slices to int64 ``[n]``, of the same length on every rank; -1 is padding.
     """
     if not 0 <= rank < world_size:
         raise OptionError(f"rank {rank} of {world_size}: expected 0 <= rank < world_size")
-    sequence = _sequence(shard_sizes, labels, options, epoch, set_shards)
+    sequence = _sequence(shard_sizes, options, epoch, set_shards, places)
     for number, phase in enumerate(phases):
         sequence = _Remaining(sequence, options, epoch, number, phase)
-    order = RankOrder(sequence, options, epoch=epoch, phase=len(phases), rank=rank, world_size=world_size)
-    return order if options.weights is None else order[:]  # draws are made for all ranks: keep this rank's part alone
+    return RankOrder(sequence, options, epoch=epoch, phase=len(phases), rank=rank, world_size=world_size)
 
 
 def epoch_sequence(
-    shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int, set_shards: Sequence[int] = ()
+    shard_sizes: np.ndarray,
+    options: OrderOptions,
+    epoch: int,
+    set_shards: Sequence[int] = (),
+    places: Sequence[ClassPlaces] = (),
 ) -> np.ndarray:
     """Return the samples of one epoch in order, before windows are mixed and assigned to ranks.
 
@@ -255,7 +258,7 @@ def epoch_sequence(
         int64 ``[N]``, every sample index once; or ``[draws]`` for weighted draws, where each of a
         class's ``n`` samples comes ``d // n`` or ``d // n + 1`` times if the class gets ``d`` draws.
     """
-    sequence = _sequence(shard_sizes, labels, options, epoch, set_shards)
+    sequence = _sequence(shard_sizes, options, epoch, set_shards, places)
     return sequence.part(0, sequence.count)
 
 
@@ -325,19 +328,6 @@ class _Remaining:
         return np.concatenate(parts)
 
 
-class _Stored:
-    """A sequence that is held in memory."""
-
-    def __init__(self, samples: np.ndarray) -> None:
-        self._samples = samples
-        self.count = len(samples)
-
-    def part(self, start: int, stop: int) -> np.ndarray:
-        """Return the samples at ``[start, stop)``, int64."""
-        part: np.ndarray = self._samples[start:stop]
-        return part
-
-
 class _InReadingOrder:
     """Every sample in reading order."""
 
@@ -350,47 +340,52 @@ class _InReadingOrder:
 
 
 def _sequence(
-    shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int, set_shards: Sequence[int]
+    shard_sizes: np.ndarray,
+    options: OrderOptions,
+    epoch: int,
+    set_shards: Sequence[int],
+    places: Sequence[ClassPlaces],
 ) -> IndexSequence:
     if options.set_draws is not None:
-        return _mixed(shard_sizes, labels, options, epoch, set_shards)
+        return _mixed(shard_sizes, options, epoch, set_shards, places)
     if options.shuffle == "none":
         return _InReadingOrder(int(shard_sizes.sum()))
-    base = _shuffled(shard_sizes, options, Stream.RUNS.seed(options.seed, epoch))
     if options.weights is None:
-        return base
-    draws = base.count if options.draws is None else options.draws
-    samples = base.part(0, base.count)
-    return _Stored(weighted_draws(samples, labels, options.weights, draws, seed=options.seed, epoch=epoch))
+        seed = Stream.RUNS.seed(options.seed, epoch)
+        return shuffled(shard_sizes, options.shuffle, options.run_samples, seed)
+    draws = int(shard_sizes.sum()) if options.draws is None else options.draws
+    return _weighted(places[0], options, options.weights, draws, epoch)
 
 
-def _shuffled(shard_sizes: np.ndarray, options: OrderOptions, seed: Sequence[int]) -> IndexSequence:
-    if options.shuffle == "full":
-        return Permutation(int(shard_sizes.sum()), seed)
-    return RunPermutation(shard_sizes, options.run_samples, seed)
+def _weighted(
+    places: ClassPlaces, options: OrderOptions, weights: Sequence[float], draws: int, epoch: int, set_number: int = 0
+) -> IndexSequence:
+    place = {"seed": options.seed, "epoch": epoch, "set_number": set_number}
+    return WeightedDraws(places, weights, draws, shuffle=options.shuffle, run_samples=options.run_samples, **place)
 
 
 def _mixed(
-    shard_sizes: np.ndarray, labels: np.ndarray, options: OrderOptions, epoch: int, set_shards: Sequence[int]
+    shard_sizes: np.ndarray,
+    options: OrderOptions,
+    epoch: int,
+    set_shards: Sequence[int],
+    places: Sequence[ClassPlaces],
 ) -> IndexSequence:
     """Return sets by what each has of an epoch, each in its own order, or drawn by class weights within itself."""
     assert options.set_draws is not None
     sets: list[IndexSequence] = []
-    starts: list[int] = []
-    start = 0
-    for number, sizes in enumerate(np.split(shard_sizes, np.cumsum(set_shards)[:-1])):
-        size, count = int(sizes.sum()), options.set_draws[number]
-        passes = Passes(partial(_pass, sizes, options, number), size=size, count=count, epoch=epoch)
-        starts.append(start)
+    parts = np.split(shard_sizes, np.cumsum(set_shards)[:-1])
+    for number, (sizes, count) in enumerate(zip(parts, options.set_draws, strict=True)):
         if options.weights is None:
-            sets.append(passes)
+            passes = partial(_pass, sizes, options, number)
+            sets.append(Passes(passes, size=int(sizes.sum()), count=count, epoch=epoch))
         else:
-            own, base = labels[start : start + size], _pass(sizes, options, number, epoch).part(0, size)
-            place = {"seed": options.seed, "epoch": epoch, "set_number": number}
-            sets.append(_Stored(weighted_draws(base, own, weights_of(options.weights, own), count, **place)))
-        start += size
-    return Interleaved(sets, starts)
+            weights = weights_of(options.weights, places[number].counts)
+            sets.append(_weighted(places[number], options, weights, count, epoch, number))
+    ends = np.cumsum([0, *(int(sizes.sum()) for sizes in parts)])
+    return Interleaved(sets, ends[:-1].tolist())
 
 
 def _pass(shard_sizes: np.ndarray, options: OrderOptions, number: int, pass_: int) -> IndexSequence:
-    return _shuffled(shard_sizes, options, Stream.PASSES.seed(options.seed, pass_, number))
+    seed = Stream.PASSES.seed(options.seed, pass_, number)
+    return shuffled(shard_sizes, options.shuffle, options.run_samples, seed)
