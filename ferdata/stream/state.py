@@ -12,7 +12,7 @@ from ferdata.stream.order.sequence import OrderOptions, Phase
 
 __all__ = ["EpochState", "Identity", "Position"]
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
