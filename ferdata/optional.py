@@ -44,7 +44,7 @@ def needs(extra: str, where: str, *packages: str, instead: str = "") -> Iterator
 def how_to_reach(address: str) -> str:
     """Return what brings the package for a kind of address."""
     extra = _ADDRESSES.get(address.partition(":")[0])
-    return _install(extra) if extra else "install the fsspec package for this kind of address"
+    return _install(extra) if extra else "check its spelling, or install the fsspec package for this kind of address"
 
 
 def _install(extra: str) -> str:

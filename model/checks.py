@@ -38,11 +38,11 @@ def check_combination(options: "TrainOptions") -> None:
         )
     if options.va_weight != 1.0 and not options.valence_arousal:
         raise OptionError(
-            f"va_weight: {options.va_weight} found without a head that it weighs, expected valence_arousal with it"
+            f"va_weight: {options.va_weight} found without a head that it weighs, expected valence_arousal= with it"
         )
     if options.mixup and options.valence_arousal:
         raise OptionError(
-            f"mixup: {options.mixup} found with valence_arousal, expected one of the two, since of a mixed face "
+            f"mixup: {options.mixup} found with valence_arousal=True, expected one of the two, since of a mixed face "
             "nobody knows the values; leave one out"
         )
 
@@ -91,7 +91,7 @@ def _check_start(options: "TrainOptions") -> None:
     own = model is not None and is_own(model)
     if options.freeze and model is not None and not (own or options.init_from or options.pretrained):
         raise OptionError(
-            "freeze: a backbone with fresh weights would stay random, expected init_from or pretrained with it"
+            "freeze: a backbone with fresh weights would stay random, expected init_from= or pretrained= with it"
         )
     if own and (options.pretrained or options.dropout is not None):
         found = "pretrained" if options.pretrained else f"dropout={options.dropout}"

@@ -45,11 +45,9 @@ def _verb(verb: str) -> str:
         kind, info = _annotated(parameter.annotation)
         default = parameter.default
         if isinstance(info, ArgumentInfo):
-            word, choices = (info.metavar or name.upper()).strip("[]{}"), ""
-            if "|" in word:
-                word, choices = name.upper(), f" One of {', '.join(f'`{each}`' for each in word.split('|'))}."
+            word = (info.metavar or name.upper()).strip("[]")
             usage.append(word if default is inspect.Parameter.empty else f"[{word}]")
-            arguments.append(_row(f"`{word}`", default, info, choices))
+            arguments.append(_row(f"`{word}`", default, info))
         else:
             panels.setdefault(info.rich_help_panel or "Options", []).append(
                 _row(_flags(name, kind, info), default, info)
@@ -95,7 +93,7 @@ def _metavar(kinds: list[Any]) -> str:
     return names.get(kinds[0], "TEXT")
 
 
-def _row(name: str, default: Any, info: OptionInfo | ArgumentInfo, more: str = "") -> str:
+def _row(name: str, default: Any, info: OptionInfo | ArgumentInfo) -> str:
     if default is inspect.Parameter.empty:
         shown = "required"
     elif isinstance(info.show_default, str):
@@ -106,7 +104,7 @@ def _row(name: str, default: Any, info: OptionInfo | ArgumentInfo, more: str = "
         shown = "yes" if default else "no"
     else:
         shown = f"`{default}`"
-    return f"| {name} | {shown} | {_cell(info.help or '')}{more} |"
+    return f"| {name} | {shown} | {_cell(info.help or '')} |"
 
 
 def _cell(text: str) -> str:

@@ -303,7 +303,7 @@ def check_codec(codec: str, known: list[str]) -> None:
         raise OptionError(f"--codec: {codec!r} found, expected {either(known)}")
 
 
-def one_of(known: Iterable[str], *, help: str) -> Any:
+def one_of(known: Iterable[str], *, metavar: str, help: str) -> Any:
     """Return an argument whose value is one of these names; any other is wrong usage."""
     allowed = list(known)
 
@@ -312,7 +312,7 @@ def one_of(known: Iterable[str], *, help: str) -> Any:
             raise typer.BadParameter(f"{name!r} is not one of {', '.join(map(repr, allowed))}.")
         return name
 
-    return typer.Argument(metavar=f"{{{'|'.join(allowed)}}}", help=help, callback=checked)
+    return typer.Argument(metavar=metavar, help=f"{help}: {either(allowed)}.", callback=checked)
 
 
 def names(text: str) -> tuple[str, ...]:

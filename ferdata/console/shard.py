@@ -27,7 +27,7 @@ _WORDS_SHOWN = 4
 
 
 def shard(
-    source: Annotated[str, one_of(SOURCES, help="What the images are.")],
+    source: Annotated[str, one_of(SOURCES, metavar="SOURCE", help="What the images are")],
     asked: Given[IngestOptions],
     src: Annotated[
         str | None, typer.Option(metavar="DIR", help="Read this folder or URL.", show_default="data/<source>")

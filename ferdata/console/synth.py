@@ -13,7 +13,7 @@ __all__ = ["synth"]
 
 
 def synth(
-    source: Annotated[str, one_of(DRAWN, help="Which data set's layout, labels and class balance.")],
+    source: Annotated[str, one_of(DRAWN, metavar="SOURCE", help="Which data set's layout, labels and class balance")],
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Where the source tree goes.")],
     count: Annotated[int, typer.Option(help="Draw this many images in all.")] = 2000,
     size: Annotated[

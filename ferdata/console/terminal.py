@@ -12,7 +12,9 @@ import shutil
 import signal
 import sys
 import textwrap
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -29,6 +31,7 @@ __all__ = ["Verb", "run_program"]
 _AGAIN_SECONDS = 0.05
 _NARROWEST_PANELS = 72
 _MOST_CHOICES = 3
+_PACKAGE = Path(__file__).parents[1]
 
 
 class Verb(TyperCommand):
@@ -120,11 +123,26 @@ def run_program(app: typer.Typer) -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
             if not stream.encoding.lower().startswith("utf"):
                 app.rich_markup_mode = None  # help without frames that would be escaped sign by sign
-    with _signals():
+    with _signals(), warnings.catch_warnings():
+        warnings.showwarning = _note_warning(warnings.showwarning)
         code = _outcome(app)
     for stream in (sys.stdout, sys.stderr):
         code = _flushed(stream, code)
     sys.exit(code)
+
+
+def _note_warning(others: Callable[..., None]) -> Callable[..., None]:
+    """Return what shows a warning of ours as a note of the verb, and anybody else's as it was shown before."""
+
+    def show(message: Warning | str, category: type[Warning], filename: str, *more: Any) -> None:
+        if category is UserWarning and Path(filename).is_relative_to(_PACKAGE):
+            from ferdata.console.screen import show_note
+
+            show_note(str(message))
+        else:
+            others(message, category, filename, *more)
+
+    return show
 
 
 def _outcome(app: typer.Typer) -> int:

@@ -80,6 +80,8 @@ def advice(error: BaseException) -> str:
         return _REFUSED[status]
     if isinstance(error, PermissionError):
         return "check the permissions and, behind a URL, the credentials"
+    if any("Credentials" in type(each).__name__ for each in _chain(error)):
+        return _REFUSED[401]
     if is_unknown_host(error):
         return "check the host's name, and the network"
     return "check it and try again"

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import chain
 
 from ferdata.errors import AmbiguousLayoutError, LayoutError, StoreError
+from ferdata.format.schema import INDEX_NAME
 from ferdata.sources.class_folders.detector import class_places
 from ferdata.sources.class_folders.own_classes import holds_images
 from ferdata.sources.files.listing import Tree, below, folders_above, is_archive, name_of, shorten, split_of
@@ -233,6 +234,11 @@ def _nothing_found(tree: Tree, asked: Asked) -> LayoutError:
         return LayoutError(
             f"{where}: {shorten(pickles)} found, expected labels as text or .npy; "
             "pickles are not loaded, use the CSV release"
+        )
+    if archives and INDEX_NAME in here.files:
+        return LayoutError(
+            f"{where}: {INDEX_NAME} of shards found, expected the images that they were made from; give their folder, "
+            "or change the shards' codec with recode"
         )
     if archives and not any(place.images for place in (*passed, here, *inside)):
         return LayoutError(

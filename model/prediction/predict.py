@@ -20,6 +20,7 @@ from ferdata.training.load import load_run
 from ferdata.training.prediction.options import STILL_SIDE, PredictOptions
 from ferdata.training.prediction.predictor import Pixels, Predictor
 from ferdata.training.prediction.result import PredictResult, Row
+from ferdata.training.run.checkpoint import BEST_NAME, LAST_NAME
 from ferdata.training.run.process_group import find_device
 
 if TYPE_CHECKING:
@@ -123,6 +124,10 @@ def _find(source: str) -> tuple[str, list[str], list[str]]:
         if not folder.exists(name):
             raise OptionError(f"{source}: nothing found there, expected an image or a folder of images; check the path")
         return folder.root, [name], []
+    if store.exists(BEST_NAME) or store.exists(LAST_NAME):
+        raise OptionError(
+            f"{source}: a run found, expected an image, a folder of images, or a video; name it after the runs"
+        )
     found = list(_walk(store, ""))
     images = sorted((path for path, is_image in found if is_image), key=natural_key)
     if not images:

@@ -94,9 +94,10 @@ class PredictResult:
         lines = [
             f"{name:<{width}}  {counts[name]:>8,}  {counts[name] / len(found):>6.1%}" for name in self.classes if found
         ]
-        reasons = Counter(row.reason for row in self.rows if row.reason)
         num_images = len({row.path for row in self.rows})
-        lines += [f"{count:,} of {num_images:,} images: {reason}" for reason, count in sorted(reasons.items())]
+        for reason, count in sorted(Counter(row.reason for row in self.rows if row.reason).items()):
+            first = next(row.error for row in self.rows if row.reason == reason)
+            lines.append(f"{count:,} of {num_images:,} images: {reason} ({'' if count == 1 else 'as '}{first})")
         return "\n".join(lines)
 
 

@@ -5,7 +5,7 @@ In: a network and all that moves with it. Out: ``last.pt``, all that a resume ne
 
 from pathlib import Path
 
-from ferdata.errors import TrainError
+from ferdata.errors import StateError, TrainError
 from ferdata.program import go_on
 from ferdata.stream import Loader, Normalize
 from ferdata.training.nets.initial_weights import load_weights
@@ -56,7 +56,13 @@ class Checkpointer:
         checkpoint = Checkpoint.read(path, to_resume=True)
         assert checkpoint.optimizer is not None and checkpoint.scaler is not None and checkpoint.loader is not None
         self._check_ranks(path, checkpoint.loader.get("world_size"))
-        self._loader.load_state_dict(checkpoint.loader)
+        try:
+            self._loader.load_state_dict(checkpoint.loader)
+        except StateError as error:
+            raise StateError(
+                f"{path}: {error}; name the data set that the run was trained on with shards=, or begin another run "
+                f"with init_from={self._folder}"
+            ) from error
         load_weights(self._stepper.network, checkpoint, str(path))
         try:
             self._stepper.optimizer.load_state_dict(checkpoint.optimizer)

@@ -187,20 +187,24 @@ def test_a_parquet_file_that_goes_away_stops_the_run(tmp_path: Path, monkeypatch
     assert ingest(chosen).accepted == 200
 
 
-def test_an_image_that_is_back_is_told_of_a_finished_data_set(tmp_path: Path) -> None:
-    """The same command says so, and what it says to type works."""
+@pytest.mark.parametrize("reason", ["image_missing", "image_corrupt"])
+def test_an_image_that_is_back_is_told_of_a_finished_data_set(tmp_path: Path, reason: str) -> None:
+    """Read again or copied again: the same command says so, and what it says to type works."""
     scan = source(tmp_path, 60)
     gone = Path(scan.root, "faces/7.jpg")
     data = gone.read_bytes()
-    gone.unlink()
+    if reason == "image_missing":
+        gone.unlink()
+    else:
+        gone.write_bytes(data[: len(data) // 2])
     chosen = options(scan.root, tmp_path / "out", source="folder")
-    assert ingest_scan(scan, chosen).rejected == {"image_missing": 1} and not ingest_scan(scan, chosen).is_new
+    assert ingest_scan(scan, chosen).rejected == {reason: 1} and not ingest_scan(scan, chosen).is_new
 
     gone.write_bytes(data)
 
     with pytest.raises(
         IngestError,
-        match=r"out: a finished data set found without 1 images .* such as faces/7\.jpg, .*; write it again",
+        match=r"out: a finished data set found without 1 image that was rejected .* such as faces/7\.jpg, .*; write it",
     ):
         ingest_scan(scan, chosen)
     assert ingest_scan(scan, replace(chosen, resume=False)).accepted == 60 and not rejects(tmp_path / "out")

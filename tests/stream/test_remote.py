@@ -195,7 +195,14 @@ def test_errors_of_object_stores_keep_their_code_and_pass_or_stay(monkeypatch: p
         error.__cause__ = ClientError(code, status)
         return error
 
+    class NoCredentialsError(Exception):
+        pass
+
     assert remote.reason(wrapped("SlowDown", 503)) == "SlowDown (HTTP 503) Please"
+    assert "credentials" in remote.advice(wrapped("AccessDenied", 403))
+    assert "credentials, or others: check those in the address or the environment" in remote.advice(
+        NoCredentialsError("Unable to locate credentials")
+    )
     for error, tries in (
         (wrapped("SlowDown", 503), 3),
         (wrapped("AccessDenied", 403), 1),

@@ -184,7 +184,9 @@ def test_what_cannot_be_read_is_a_row_with_a_reason(source: Path, colour: Path, 
     assert [image["path"] for image in record["images"]] == ["a.jpg", "inner/cut.jpg"]
     assert record["images"][1]["reason"] == "image_corrupt" and "inner/cut.jpg: " in record["images"][1]["error"]
     assert (tmp_path / "t.csv").read_text().splitlines()[2] == "inner/cut.jpg,,,,,,image_corrupt"
-    assert "1 file that is no image is left out" in printed and "1 of 2 images: image_corrupt" in printed
+    assert (
+        "1 file that is no image is left out" in printed and "1 of 2 images: image_corrupt (inner/cut.jpg: " in printed
+    )
 
 
 def test_an_image_prints_its_probabilities(source: Path, colour: Path) -> None:
@@ -202,6 +204,7 @@ def test_what_is_asked_of_nothing_is_refused(colour: Path, tmp_path: Path) -> No
     assert "nothing found there, expected an image or a folder" in refusal("predict", colour, tmp_path / "gone.jpg")
     (tmp_path / "x").mkdir()
     assert "0 files and no image found, expected some" in refusal("predict", colour, tmp_path / "x")
+    assert "a run found, expected an image, a folder of images, or a video" in refusal("predict", colour, colour)
     odd = Path(train(small_options(small_dataset(tmp_path / "s"), tmp_path, epochs=1, name="odd")).run)
     (tmp_path / "x" / "a.png").write_bytes(b"")
     assert "expected those of version 1: background, channels, crop" in refusal("predict", odd, tmp_path / "x")

@@ -37,7 +37,7 @@ from ferdata.training.run.resumption import resumed_options
         ({"model": "nets:make", "pretrained": True}, r"pretrained: found with nets:make"),
         ({"init_from": "a", "pretrained": True}, r"init_from and pretrained"),
         ({"limit": 0}, r"limit: 0 found"),
-        ({"va_weight": 0.5}, r"va_weight: 0.5 found without a head that it weighs, expected valence_arousal with it"),
+        ({"va_weight": 0.5}, r"va_weight: 0.5 found without a head that it weighs, expected valence_arousal= with it"),
         (
             {"model": "mod4", "pretrained": True},
             r"pretrained: the report's mod4 has no published weights, expected timm:<name>",
@@ -47,7 +47,7 @@ from ferdata.training.run.resumption import resumed_options
             r"class_weights with sampling 'balanced': two remedies .* weigh them twice",
         ),
         ({"label_smoothing": -0.1}, r"label_smoothing"),
-        ({"mixup": 0.2, "valence_arousal": True}, r"mixup: 0.2 found with valence_arousal, expected one of the two"),
+        ({"mixup": 0.2, "valence_arousal": True}, r"mixup: 0.2 found with valence_arousal=True, expected one of the two"),
         ({"ema": 1.0}, r"ema: 1.0 found, expected 0 to 0.999999"),
         ({"focal": -1.0}, r"focal: -1.0 found"),
     ],

@@ -16,11 +16,11 @@ from ferdata.ingest.options import Clock
 from ferdata.ingest.select.selection import ShardPlan
 from ferdata.ingest.write.doubt import NOT_READ, check_source
 from ferdata.ingest.write.parts import PartRecord, commit_part, is_whole, read_parts
-from ferdata.ingest.write.task import ShardTask, TaskSettings, any_usable, write_shard
+from ferdata.ingest.write.task import ShardTask, TaskSettings, usable_now, write_shard
 from ferdata.parallel import map_in_threads, run_tasks, run_tasks_on_ray, seen_by_nodes
 from ferdata.store import Store
 
-__all__ = ["UnlistedError", "WrittenParts", "named", "unlisted_error", "write_shards"]
+__all__ = ["UnlistedError", "WrittenParts", "named", "task_settings", "unlisted_error", "write_shards"]
 
 _COMMIT_THREADS = 2
 _MAX_WAITING_COMMITS = 4
@@ -59,14 +59,17 @@ def write_shards(
         UnlistedError: If an unlisted shard is not what would be written.
     """
     store, items, num_workers = conversion.store, conversion.scan.items, conversion.options.resolved_workers()
-    settings = _task_settings(conversion)
+    settings = task_settings(conversion)
     by_name = named(plan, conversion.options.codec)
     if foreign := sorted(set(unlisted) - set(by_name)):
         raise unlisted_error(store, foreign[0])
 
     def is_stale(part: PartRecord, reasons: Collection[str] | None = None) -> bool:
         numbers = [number for number, reason, _ in part.rejects if reasons is None or reason in reasons]
-        return bool(numbers) and any_usable(settings, items.take(by_name[part.shard.name].positions[numbers]))
+        if not numbers:
+            return False
+        again = items.take(by_name[part.shard.name].positions[numbers])
+        return next(usable_now(settings, again), None) is not None
 
     parts = read_parts(store, {name: len(shard.positions) for name, shard in by_name.items()})
     whole = map_in_threads(
@@ -125,7 +128,8 @@ def write_shards(
     return WrittenParts(parts=ordered, resumed=[part for part in resumed if parts[part.shard.name] is part])
 
 
-def _task_settings(conversion: Conversion) -> TaskSettings:
+def task_settings(conversion: Conversion) -> TaskSettings:
+    """Return what every worker of a conversion must know."""
     named = seen_by_nodes if conversion.options.engine == "ray" else str
     return TaskSettings(
         root=named(conversion.scan.root),

@@ -30,7 +30,7 @@ from ferdata.sample import SourceItem
 from ferdata.sources.items import ItemTable
 from ferdata.store import Store
 
-__all__ = ["ShardTask", "TaskSettings", "any_usable", "write_shard"]
+__all__ = ["ShardTask", "TaskSettings", "usable_now", "write_shard"]
 
 _MISSING = (FileNotFoundError, NotADirectoryError)
 _BATCH_IMAGES = 8
@@ -121,15 +121,14 @@ def _usable(
         yield number, item, data, result
 
 
-def any_usable(settings: TaskSettings, items: ItemTable) -> bool:
-    """Tell whether any of these images could be stored now; for those that were rejected once."""
+def usable_now(settings: TaskSettings, items: ItemTable) -> Iterator[str]:
+    """Yield the paths of those images that could be stored now; for images that were rejected once."""
     transform = Transform(settings.transform)
     for item, data in zip(_items(items), read_sources(settings.root, items), strict=True):
         if not isinstance(data, FerdataError):
             with contextlib.suppress(ImageRejectedError):
                 transform.apply(data, item)
-                return True
-    return False
+                yield item.path
 
 
 def _items(items: ItemTable) -> Iterator[SourceItem]:
