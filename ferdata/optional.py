@@ -42,9 +42,10 @@ def needs(extra: str, where: str, *packages: str, instead: str = "") -> Iterator
 
 
 def how_to_reach(address: str) -> str:
-    """Return what brings the package for a kind of address."""
+    """Return what is expected of an address that cannot be opened, and what brings the package for its kind."""
     extra = _ADDRESSES.get(address.partition(":")[0])
-    return _install(extra) if extra else "check its spelling, or install the fsspec package for this kind of address"
+    install = _install(extra) if extra else "check its spelling, or install the fsspec package for this kind"
+    return f"expected an address that fsspec can open; {install}"
 
 
 def _install(extra: str) -> str:

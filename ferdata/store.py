@@ -332,9 +332,7 @@ class Store:
         try:
             fs, base = fsspec.core.url_to_fs(self.root, **options)
         except (ImportError, ValueError) as error:
-            raise StoreError(
-                f"{self.root}: {error}, expected an address that fsspec can open; {how_to_reach(self.root)}"
-            ) from self._cause(error)
+            raise StoreError(f"{self.root}: {error}, {how_to_reach(self.root)}") from self._cause(error)
         except Exception as error:  # some kinds of address call their server at once
             raise StoreError(
                 f"{self.root}: {remote.reason(error)}, expected an address that answers; check it and try again"

@@ -74,6 +74,7 @@ def test_shards_and_the_loader_need_no_extra(tmp_path: Path) -> None:
         (["bench-loader"], "matplotlib", "bench"),
         (["audit", "none"], "cleanlab", "audit"),
         (["demo"], "tensorboard", "train"),
+        (["sweep", "--vary", "lr=1,2"], "matplotlib", "train"),
         (["explain", "none"], "captum", "explain"),
     ],
 )

@@ -53,11 +53,15 @@ MEASURE = """(() => {
   };
   walk(document.body);
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), range = document.createRange();
-  while (texts.nextNode()) for (const word of texts.currentNode.data.matchAll(/(?<!\\S)\\p{L}{2,12}(?!\\S)/gu)) {
-    range.setStart(texts.currentNode, word.index);
-    range.setEnd(texts.currentNode, word.index + word[0].length);
-    const lines = new Set([...range.getClientRects()].map(line => line.top));
-    if (lines.size > 1) found.push(`"${word[0]}" is broken in two`);
+  const seen = {checkOpacity: true, checkVisibilityCSS: true};
+  while (texts.nextNode()) {
+    if (!texts.currentNode.parentElement.checkVisibility(seen)) continue;
+    for (const word of texts.currentNode.data.matchAll(/(?<!\\S)\\p{L}{2,12}(?!\\S)/gu)) {
+      range.setStart(texts.currentNode, word.index);
+      range.setEnd(texts.currentNode, word.index + word[0].length);
+      const lines = new Set([...range.getClientRects()].map(line => line.top));
+      if (lines.size > 1) found.push(`"${word[0]}" is broken in two`);
+    }
   }
   const whole = document.documentElement.scrollWidth;
   return [...new Set((whole > width ? [`the page is ${whole} px wide`] : []).concat(found))].slice(0, 5);
@@ -229,15 +233,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.shots is not None:
         options.shots.mkdir(parents=True, exist_ok=True)
-    root = Path(os.path.commonpath([path.resolve().parent for path in found]))
     faulty = 0
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, served(root) as host:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = Browser(program, profile)
         try:
-            for path in found:
-                faults = look_at(browser, host, path.resolve().relative_to(root).as_posix(), options.shots)
-                faulty += bool(faults)
-                print(f"{path}: {'; '.join(faults) or 'sound'}", flush=True)
+            for place in options.place:
+                root = place if place.is_dir() else place.parent
+                with served(root) as host:  # a site of its own: that is where its page for a wrong address works
+                    for path in pages([place]):
+                        faults = look_at(browser, host, path.relative_to(root).as_posix(), options.shots)
+                        faulty += bool(faults)
+                        print(f"{path}: {'; '.join(faults) or 'sound'}", flush=True)
         finally:
             browser.close()
     print(f"{len(found)} pages at {', '.join(map(str, WIDTHS))} px, {faulty} with faults")

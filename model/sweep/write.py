@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from ferdata.optional import needs
 from ferdata.store import Store
-from ferdata.training.report.render import TEMPLATES, render_page
 from ferdata.training.run.disk import write_json
 from ferdata.training.run.folder import read_metrics
-from ferdata.training.sweep.plots import draw_curves_of, draw_effects, draw_importance, draw_parallel
 from ferdata.training.sweep.result import Group, SweepResult, text_of
 from ferdata.training.sweep.trials import RUNS_NAME
+
+with needs("train", "sweep", "tensorboard", "matplotlib", "jinja2"):
+    from ferdata.training.report.render import TEMPLATES, render_page
+    from ferdata.training.sweep.plots import draw_curves_of, draw_effects, draw_importance, draw_parallel
 
 __all__ = ["PAGE_NAME", "write_sweep"]
 

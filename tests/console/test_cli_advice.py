@@ -54,6 +54,9 @@ def test_what_the_errors_about_a_lost_or_damaged_file_say_to_type_works(tmp_path
     run_verb(*made)
     whole = {path.name: path.read_bytes() for path in out.iterdir()}
 
+    told = refusal("shard", "affectnet", "--src", out, "--out", tmp_path / "x")
+    assert "index.json of shards found, expected the images that they were made from" in told and "recode" in told
+
     (out / "index.json").unlink()
     assert "run 'shard' (it resumes)" in refusal("info", out)
     done = subprocess.run([sys.executable, CLI, *map(str, made)], text=True, capture_output=True, check=True)

@@ -328,15 +328,6 @@ def test_archives_alone_must_be_unpacked_first(tmp_path: Path, name: str) -> Non
         detect_layout(str(tmp_path))
 
 
-def test_shards_are_no_images(tmp_path: Path) -> None:
-    """They are archives too, and what one wants of them is mostly another codec."""
-    put(tmp_path / "train-000000.tar.zst")
-    put(tmp_path / "index.json")
-
-    with pytest.raises(LayoutError, match=r"index\.json of shards found, expected the images .*; .* recode"):
-        detect_layout(str(tmp_path))
-
-
 def test_an_archive_given_as_the_root_must_be_unpacked_first(tmp_path: Path) -> None:
     """A file is no folder; which kind it is decides the advice."""
     with pytest.raises(LayoutError, match="a file found, expected the folder of a data set; unpack first"):
