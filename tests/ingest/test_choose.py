@@ -61,7 +61,7 @@ def counts(selection: Selection) -> dict[str, list[int]]:
         ("not (key in ['k1', 'k2'])", lambda n: n not in (1, 2)),
         ("split != 'val'", lambda n: n % 10 != 8),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_condition_is_on_columns_and_on_fields_of_the_source(where: str, kept: Any) -> None:
     """KDEF shows five angles, of which most people use one; what is left out is counted, and rules of val are told."""
