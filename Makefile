@@ -17,7 +17,7 @@ demo: setup
 	$(BIN)/python cli.py demo
 
 test: setup
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # The README on a bare machine, committed state only: newest and oldest versions, without a compiler, with Pillow-SIMD. WAYS=oldest takes some.
 fresh:

@@ -102,10 +102,10 @@ def small_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
 def worker_pids() -> list[int]:
     """Return the running child processes of this process, which are workers wherever a test starts nothing else.
 
-    Python's own helper process of the start methods that are not fork is left out: it lives as long as Python.
+    Python's own helper processes of the start methods that are not fork are left out: they live as long as Python.
     """
     children = [child for child in psutil.Process().children(recursive=True) if is_running(child.pid)]
-    return [child.pid for child in children if not _is_resource_tracker(child)]
+    return [child.pid for child in children if not _is_helper(child)]
 
 
 def is_running(pid: int) -> bool:
@@ -116,9 +116,10 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def _is_resource_tracker(process: psutil.Process) -> bool:
+def _is_helper(process: psutil.Process) -> bool:
     try:
-        return "resource_tracker" in " ".join(process.cmdline())
+        line = " ".join(process.cmdline())  # which what a fork server starts shares with it
+        return "resource_tracker" in line or ("forkserver" in line and process.ppid() == os.getpid())
     except psutil.Error:  # it ended while we looked
         return True
 

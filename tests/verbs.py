@@ -3,7 +3,10 @@
 from typer.testing import CliRunner
 
 from ferdata.console.app import app
+from ferdata.console.screen import console
 from ferdata.errors import FerdataError
+
+console.width = 160  # it would keep the width that it was imported with, in whatever test that was
 
 
 def run_verb(*arguments: object, code: int = 0) -> str:

@@ -99,9 +99,13 @@ class KeptFiles(SetFiles):
             return False
 
         def begin() -> None:
-            if not os.path.exists(path + PARTIAL) and not self.is_whole(number):
-                make(path + PARTIAL, num_bytes)
-                self._found.add(number)
+            for passed in ((FileNotFoundError,), (FileNotFoundError,), ()):  # somebody may be removing the folder
+                if os.path.exists(path + PARTIAL) or self.is_whole(number):
+                    return
+                with contextlib.suppress(*passed):
+                    os.makedirs(self.folder, exist_ok=True)
+                    make(path + PARTIAL, num_bytes)
+                    self._found.add(number)
 
         try:
             if self._room.reserve(num_bytes, begin, self.folder, self._unused):

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Self
 
@@ -59,6 +60,7 @@ class S3Server:
                     self.close()
                     raise RuntimeError(f"moto's server does not start within {START_SECONDS} s") from error
                 time.sleep(0.05)
+        import_module("s3fs").S3FileSystem.clear_instance_cache()  # or one of before would go on with its own address
 
     @staticmethod
     def is_installed() -> bool:

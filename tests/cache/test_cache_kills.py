@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,8 @@ def fill(cache: Path, origin: Path, seed: int) -> int:
             assert cached.ensure(number, start, stop)
             time.sleep(0.0002)
         status = 0
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(status)
 

@@ -231,7 +231,7 @@ def test_what_does_not_fit_is_fetched_over_a_new_connection_before_it_is_damaged
         assert np.array_equal(reader.read(3).pixels, expected_pixels(3, SIZE))
     first, again, anew = [each for each in service.proxy.requests() if each.path.endswith(SHARD)][:3]
     assert again.range == anew.range and (first.fault, again.fault, anew.fault) == ("flip", "flip", "")
-    assert first.connection == again.connection != anew.connection
+    assert anew.connection > max(first.connection, again.connection)  # which may be two that wait for work
     assert store.patience.counts().refetched == 2
 
 
