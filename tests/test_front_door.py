@@ -2,7 +2,6 @@
 
 import ast
 import doctest
-import gc
 import re
 import shutil
 import subprocess
@@ -130,7 +129,6 @@ def test_the_example_of_each_name_runs(name: str, examples: Path, monkeypatch: p
 
 def test_the_page_on_loading_runs_from_top_to_bottom(examples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its blocks build on each other, as they are read."""
-    gc.collect()  # a session of onnxruntime that is collected in a forked worker waits for threads it lacks
     monkeypatch.chdir(examples)
     page = (Path(ferdata.__file__).parents[1] / "docs" / "loading.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)

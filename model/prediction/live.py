@@ -26,6 +26,7 @@ from ferdata.training.prediction.overlay import annotate
 from ferdata.training.prediction.page import Page
 from ferdata.training.prediction.predict import predictor_of
 from ferdata.training.prediction.prediction import Prediction
+from ferdata.training.prediction.predictor import Predictor
 from ferdata.training.prediction.timeline import Moment
 from ferdata.training.prediction.tracks import RunningMeans
 from ferdata.training.prediction.watch import Watcher
@@ -96,8 +97,8 @@ class LiveView:
     def __init__(self, options: PredictOptions) -> None:
         self._source_name = str(options.source)
         source = open_source(self._source_name)
-        self._predictor = predictor_of(options)
-        self._watcher = Watcher(replace(options, faces=True), self._predictor)
+        predictor = predictor_of(options)
+        watcher = Watcher(replace(options, faces=True), predictor)
         self._means = RunningMeans(scale=options.smoothing)
         self._stop = Event()
         self._frames: Latest[tuple[Frame, float]] = Latest()
@@ -114,7 +115,8 @@ class LiveView:
         self._threads = ThreadPoolExecutor(3, "predict --live")
         self._work = [
             self._begin(self._take, source, ends=self._frames),
-            self._begin(self._look, ends=self._said),
+            # its thread's own: garbage of onnxruntime, collected in a worker forked later, waits for threads it lacks
+            self._begin(self._look, predictor, watcher, ends=self._said),
             self._begin(self._show, ends=self._pictures),
         ]
 
@@ -175,15 +177,15 @@ class LiveView:
             self._meters["decode"].note(took)
             self._frames.put((frame, time.perf_counter()))
 
-    def _look(self) -> None:
+    def _look(self, predictor: Predictor, watcher: Watcher) -> None:
         for frame, taken in self._until_stopped(self._frames):
-            self._said.put((frame, taken, self._ask(frame)))
+            self._said.put((frame, taken, self._ask(frame, predictor, watcher)))
 
-    def _ask(self, frame: Frame) -> list[Moment]:
+    def _ask(self, frame: Frame, predictor: Predictor, watcher: Watcher) -> list[Moment]:
         with self._meters["detect"].timed():
-            sights = self._watcher.sights(frame)
+            sights = watcher.sights(frame)
         with self._meters["network"].timed():
-            answers = self._predictor([self._watcher.pixels(frame, face) for _, face in sights])
+            answers = predictor([watcher.pixels(frame, face) for _, face in sights])
         rows = {track: np.array(one.row()) for (track, _), one in zip(sights, answers, strict=True)}
         smoothed = self._means(frame.seconds, rows)
         return [
@@ -192,7 +194,7 @@ class LiveView:
                 seconds=frame.seconds,
                 track=track,
                 face=face,
-                prediction=Prediction.of_row(self._predictor.classes, smoothed[track].tolist()),
+                prediction=Prediction.of_row(predictor.classes, smoothed[track].tolist()),
             )
             for track, face in sights
         ]

@@ -1,6 +1,7 @@
 """Live: pictures as they come, on a real page, from files, servers and what OpenCV opens; nothing lags or is left."""
 
 import contextlib
+import gc
 import http.client
 import io
 import json
@@ -28,6 +29,7 @@ import ferdata
 from ferdata.errors import OptionError
 from ferdata.synth import draw_film
 from ferdata.training.prediction.cameras import Camera, Recording
+from ferdata.training.prediction.detector import Detector
 from ferdata.training.prediction.frames import Video, writing
 from ferdata.training.prediction.handover import Latest
 from ferdata.training.prediction.live import LiveView
@@ -59,9 +61,15 @@ def write_film(path: Path, num_frames: int) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
-    """No thread outlives what started it."""
+    """No thread outlives what started it, and no detector is garbage, whose end in a forked worker would never come."""
     before = set(threading.enumerate())
-    yield
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+        assert not [one for one in gc.get_objects() if type(one) is Detector]
+    finally:
+        gc.enable()
     assert set(threading.enumerate()) <= before
 
 
@@ -221,6 +229,7 @@ def test_what_cannot_be_shown_is_refused(run: Path, clip: Path, tmp_path: Path) 
     assert "found alone, expected a run and an image" in run_verb("predict", run, code=2)
     (tmp_path / "hurt.mp4").write_bytes(clip.read_bytes()[:5000])
     assert "expected camera, camera:1, a video" in refusal("predict", run, tmp_path / "hurt.mp4", "--live")
+    gc.collect()  # what a test runner keeps of an error holds the error, and that what it came from
 
 
 def test_a_camera_is_read_by_opencv(run: Path, clip: Path) -> None:
