@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Processes that share the tests, a file at a time; each takes up to 2 GB.
+JOBS ?= 2
 
 .PHONY: setup demo test fresh lint bench bench-check bench-record bench-docs gpu reproduce soak docs pages wheels notebooks clean
 
@@ -15,7 +17,7 @@ demo: setup
 	$(BIN)/python cli.py demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # The README on a bare machine, committed state only: newest and oldest versions, without a compiler, with Pillow-SIMD. WAYS=oldest takes some.
 fresh:
