@@ -11,8 +11,8 @@ its start. A run that was stopped goes on with the contenders that its file lack
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -199,42 +199,44 @@ def _shard(subject: Subject, tree: Path, options: FirstDayOptions) -> dict[str, 
 
 def _ingest(subject: Subject, tree: Path, options: FirstDayOptions) -> dict[str, Any] | None:
     """Let the contender write its files; None if it reads the source as it is."""
-    with ExitStack() as stack:
-        start = now()
-        subject.launch(options.work, stack)
-        assert subject.runner is not None
-        with PeakMemory(subject.runner.pid, every_seconds=SLOW_SAMPLE_SECONDS) as memory:
-            subject.greet()
-            source = str(tree / "train")
-            subject.ask("ingest", timeout_seconds=CONVERSION_SECONDS, source=source, out=str(subject.out.resolve()))
-            seconds = now() - start
+    with _running(subject, options) as (start, memory):
+        source = str(tree / "train")
+        subject.ask("ingest", timeout_seconds=CONVERSION_SECONDS, source=source, out=str(subject.out.resolve()))
+        seconds = now() - start
     return None if subject.out.is_symlink() else {"seconds": round(seconds, 2), **_memory(memory.peak)}
 
 
 def _stream(subject: Subject, options: FirstDayOptions, *, epochs: int) -> dict[str, Any]:
     """Time a process from its start: the first batch, the end of the first epoch, and the second epoch's own time."""
+    with _running(subject, options) as (start, memory):
+        imported = now() - start
+        subject.open(subject.out.absolute(), seed=options.seed)
+        first = subject.facts["warm"] = subject.ask("warm", timeout_seconds=CONVERSION_SECONDS)
+        times = {
+            "first_batch": imported + first["first_batch_seconds"],
+            "first_epoch": now() - start,
+        }
+        if epochs > 1:
+            second = subject.ask("epoch", timeout_seconds=CONVERSION_SECONDS, min_seconds=0.0)
+            subject.record(second)
+            times["second_epoch"] = second["seconds"]
+    if first["images"] != options.count:
+        raise ContenderError(
+            f"{subject.entry.name}: an epoch of {first['images']:,} images found, expected {options.count:,}"
+        )
+    return {f"{name}_seconds": round(value, 3) for name, value in times.items()} | _memory(memory.peak)
+
+
+@contextmanager
+def _running(subject: Subject, options: FirstDayOptions) -> Iterator[tuple[float, PeakMemory]]:
+    """Start a contender's process; yield when that was, and what notes its memory until the block ends."""
     with ExitStack() as stack:
         start = now()
         subject.launch(options.work, stack)
         assert subject.runner is not None
         with PeakMemory(subject.runner.pid, every_seconds=SLOW_SAMPLE_SECONDS) as memory:
             subject.greet()
-            imported = now() - start
-            subject.open(subject.out.absolute(), seed=options.seed)
-            first = subject.facts["warm"] = subject.ask("warm", timeout_seconds=CONVERSION_SECONDS)
-            times = {
-                "first_batch": imported + first["first_batch_seconds"],
-                "first_epoch": now() - start,
-            }
-            if epochs > 1:
-                second = subject.ask("epoch", timeout_seconds=CONVERSION_SECONDS, min_seconds=0.0)
-                subject.record(second)
-                times["second_epoch"] = second["seconds"]
-    if first["images"] != options.count:
-        raise ContenderError(
-            f"{subject.entry.name}: an epoch of {first['images']:,} images found, expected {options.count:,}"
-        )
-    return {f"{name}_seconds": round(value, 3) for name, value in times.items()} | _memory(memory.peak)
+            yield start, memory
 
 
 def _memory(use: MemoryUse) -> dict[str, int]:

@@ -360,8 +360,16 @@ def _sequence(
 def _weighted(
     places: ClassPlaces, options: OrderOptions, weights: Sequence[float], draws: int, epoch: int, set_number: int = 0
 ) -> IndexSequence:
-    place = {"seed": options.seed, "epoch": epoch, "set_number": set_number}
-    return WeightedDraws(places, weights, draws, shuffle=options.shuffle, run_samples=options.run_samples, **place)
+    return WeightedDraws(
+        places,
+        weights,
+        draws,
+        shuffle=options.shuffle,
+        run_samples=options.run_samples,
+        seed=options.seed,
+        epoch=epoch,
+        set_number=set_number,
+    )
 
 
 def _mixed(
