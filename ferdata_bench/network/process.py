@@ -131,6 +131,9 @@ class Network:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
+        if self.server is not None and not self.server.is_serving():  # it came as an outage began
+            reset(writer)
+            return
         self.connections += 1
         self.writers.add(writer)
         connection = Connection(self, reader, writer, self.connections)
