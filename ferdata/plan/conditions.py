@@ -48,8 +48,18 @@ def _version(name: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Return the checkout's commit, with a plus where the tree differs from it; None outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).resolve().parent), "describe", "--always", "--abbrev=12", "--dirty=+"]
+    """Return the checkout's commit, with a plus where its code differs from it; None outside a checkout.
+
+    The figures and pages of ``docs``, which a measurement writes, are no code.
+    """
+    commit = _git("rev-parse", "--short=12", "HEAD")
+    is_changed = commit and _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude,top)docs")
+    return f"{commit}+" if is_changed else commit
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what git says of the checkout that this file is in; None if nothing."""
+    command = ["git", "-C", str(Path(__file__).resolve().parent), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):

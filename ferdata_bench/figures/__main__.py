@@ -6,12 +6,14 @@ the page is made of what there is.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ferdata.plan.conditions import describe_machine
 from ferdata_bench.figures.catalog import CATALOG, FIGURES, Entry
 from ferdata_bench.figures.common import WORK, is_quick
 from ferdata_bench.figures.page import PAGE, write_page
@@ -63,7 +65,14 @@ def _run(entry: Entry, *, figures: Path, work: Path, quick: bool) -> bool:
     if command[0] == "cli.py":
         command[0] = str(PACKAGE_ROOT / "cli.py")
     print(f"== {entry.title}: python {' '.join(command)}", flush=True)
-    return subprocess.run([sys.executable, *command], cwd=work, env=_environment(), check=False).returncode == 0
+    machine = describe_machine()
+    if subprocess.run([sys.executable, *command], cwd=work, env=_environment(), check=False).returncode:
+        return False
+    path = figures / f"{entry.name}.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if "conditions" not in values:  # a use of the program, which says what came out of it alone
+        path.write_text(json.dumps({"conditions": machine, **values}, indent=1) + "\n", encoding="utf-8")
+    return True
 
 
 def _environment() -> dict[str, str]:

@@ -22,6 +22,7 @@ from PIL import Image, ImageEnhance
 from ferdata.audit import Audit, AuditOptions, audit
 from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
+from ferdata.plan.conditions import describe_machine
 from ferdata.synth import write_synthetic
 from ferdata.training.run.disk import write_json
 
@@ -158,7 +159,7 @@ def run_study(
     ingest(IngestOptions(source="affectnet", src=str(tree), out=str(shards), transform=images))
     say("auditing")
     found = audit(AuditOptions(shards=str(shards), src=str(tree), steps=steps, seed=options.seed))
-    return found, {"options": asdict(options), **judge(found, planted)}
+    return found, {"conditions": {**describe_machine(), **asdict(options)}, **judge(found, planted)}
 
 
 def main() -> None:

@@ -2,9 +2,9 @@
 
 Run ``python -m ferdata_bench.studies.bucket --json bucket.json`` on a quiet machine. Photographs are drawn and sharded,
 a server in a process of its own has them, so far away and so narrow as is asked, and each figure is taken in a
-fresh process, in turns; medians count. The first epoch is timed from before the loader is made to its last batch, whole
-shards from before the index is read; later epochs, with a cache and of a local folder, are the mean of two of one
-loader.
+fresh process; what is compared takes turns, and medians count. The first epoch is timed from before the loader is made
+to its last batch, whole shards from before the index is read; the second and third epochs, with a cache that was empty
+and of a local folder, by themselves.
 """
 
 import argparse
@@ -68,12 +68,13 @@ class Timing:
     """One figure.
 
     Attributes:
-        way: ``whole shards``, ``first epoch``, ``local folder``, ``later, cached`` or ``later, local``.
+        way: ``whole shards``, ``first epoch``, ``local folder``, ``second epoch`` or ``third epoch``; the last two end
+            with ``, cached`` or ``, local``.
         latency_ms: The round trip; 0 for a local folder.
         workers: Workers, or connections for whole shards.
         images_per_second: Median of the rounds.
         first_batch_seconds: Median time from before the loader is made to its first batch; None for whole shards.
-        share: Images per second over those of whole shards at this latency, or of later epochs of a local folder; None
+        share: Images per second over those of whole shards at this latency, or of a local folder's same epoch; None
             where that has no meaning.
     """
 
@@ -101,32 +102,43 @@ def measure_bucket(options: BucketOptions, tell: Callable[[str], None] = print) 
         for latency in options.latencies_ms:
             speed = {"latency_seconds": latency / 1000, "bytes_per_second": options.megabytes_per_second * 1e6}
             with Proxy(folder, **speed) as server:
-                add(*_at(f"{server.url}/set", latency, options))
+                remote = f"{server.url}/set"
+                whole, *epochs = _medians(
+                    [("whole shards", remote, latency, options.connections)]
+                    + [("first epoch", remote, latency, workers) for workers in options.workers],
+                    options.rounds,
+                )
+                add(whole, *(_shared(each, whole) for each in epochs))
                 if latency == options.latencies_ms[-1]:
                     for workers in options.workers:
-                        cached = _median("later, cached", f"{server.url}/set", latency, workers, options)
-                        local = _median("later, local", folder / "set", 0, workers, options)
-                        add(local, _shared(cached, local))
-        add(*(_median("local folder", folder / "set", 0, workers, options) for workers in options.workers))
+                        for epoch in ("second epoch", "third epoch"):
+                            ways = (f"{epoch}, local", folder / "set", 0), (f"{epoch}, cached", remote, latency)
+                            local, cached = _medians([(*way, workers) for way in ways], options.rounds)
+                            add(local, _shared(cached, local))
+        add(*_medians([("local folder", folder / "set", 0, workers) for workers in options.workers], options.rounds))
         return timings
-
-
-def _at(url: str, latency: int, options: BucketOptions) -> list[Timing]:
-    whole = _median("whole shards", url, latency, options.connections, options)
-    epochs = [_median("first epoch", url, latency, workers, options) for workers in options.workers]
-    return [whole, *(_shared(each, whole) for each in epochs)]
 
 
 def _shared(timing: Timing, whole: Timing) -> Timing:
     return Timing(**asdict(timing) | {"share": timing.images_per_second / whole.images_per_second})
 
 
-def _median(way: str, where: str | Path, latency: int, workers: int, options: BucketOptions) -> Timing:
-    """Return the medians of rounds, each in a process of its own: no connection is warm."""
-    command = [sys.executable, "-m", __spec__.name, "--one", way, str(where), str(workers)]
-    runs = [
-        json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(options.rounds)
+def _medians(ways: Sequence[tuple[str, str | Path, int, int]], rounds: int) -> list[Timing]:
+    """Return each way's medians of rounds, which it takes in turns with the others.
+
+    Every time is in a process of its own: no connection is warm.
+    """
+    commands = [
+        [sys.executable, "-m", __spec__.name, "--one", way, str(where), str(workers)] for way, where, _, workers in ways
     ]
+    rows = [
+        [json.loads(subprocess.run(each, check=True, stdout=subprocess.PIPE).stdout) for each in commands]
+        for _ in range(rounds)
+    ]
+    return [_median(*way, runs) for way, runs in zip(ways, zip(*rows, strict=True), strict=True)]
+
+
+def _median(way: str, _: str | Path, latency: int, workers: int, runs: Sequence[dict[str, Any]]) -> Timing:
     firsts = [run["first_batch_seconds"] for run in runs]
     return Timing(
         way=way,
@@ -147,8 +159,9 @@ def time_one(way: str, where: str, workers: int) -> dict[str, float | None]:
             for _ in pool.map(lambda info: len(store.read(info.name)), index.shards):
                 pass
         return {"images_per_second": index.num_samples() / (time.perf_counter() - begun), "first_batch_seconds": None}
-    if way.startswith("later"):
-        return {"images_per_second": _later_epochs(where, workers), "first_batch_seconds": None}
+    if way.startswith(("second", "third")):
+        epochs = 1 if way.startswith("second") else 2
+        return {"images_per_second": _epoch_after(epochs, where, workers), "first_batch_seconds": None}
     begun, images, first = time.perf_counter(), 0, 0.0
     with Loader(where, batch_size=BATCH_SIZE, num_workers=workers, drop_last=False) as loader:
         for batch in loader:
@@ -158,22 +171,23 @@ def time_one(way: str, where: str, workers: int) -> dict[str, float | None]:
     return {"images_per_second": images / seconds, "first_batch_seconds": first}
 
 
-def _later_epochs(where: str, workers: int, *, epochs: int = 2) -> float:
-    """Return images/s of epochs after the first; what is behind a URL is kept in a cache that was empty before it."""
+def _epoch_after(epochs: int, where: str, workers: int) -> float:
+    """Return images/s of an epoch after others; what is behind a URL is kept in a cache that was empty before them."""
     options: Any = {"batch_size": BATCH_SIZE, "num_workers": workers, "drop_last": False}
     with tempfile.TemporaryDirectory(prefix="ferdata-cache-") as cache, Loader(where, cache=cache, **options) as loader:
-        for _ in loader:
-            pass
+        for _ in range(epochs):
+            for _ in loader:
+                pass
         begun = time.perf_counter()
-        images = sum(len(batch.labels) for _ in range(epochs) for batch in loader)
+        images = sum(len(batch.labels) for batch in loader)
         return images / (time.perf_counter() - begun)
 
 
 def _line(timing: Timing) -> str:
     who = f"{timing.workers} {'connections' if timing.way == 'whole shards' else 'workers'}"
-    text = f"{timing.way:13} {timing.latency_ms:4} ms  {who:15} {timing.images_per_second:9,.0f} images/s"
+    text = f"{timing.way:20} {timing.latency_ms:4} ms  {who:15} {timing.images_per_second:9,.0f} images/s"
     if timing.share is not None:
-        text += f"  {timing.share:.2f} of {'a local folder' if timing.way == 'later, cached' else 'whole shards'}"
+        text += f"  {timing.share:.2f} of {'a local folder' if timing.way.endswith('cached') else 'whole shards'}"
     if timing.first_batch_seconds is not None:
         text += f"  first batch {timing.first_batch_seconds:.2f} s"
         if timing.latency_ms:

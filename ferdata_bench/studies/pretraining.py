@@ -19,6 +19,7 @@ import numpy as np
 
 from ferdata.images.transform import TransformOptions
 from ferdata.ingest import IngestOptions, ingest
+from ferdata.plan.conditions import describe_machine
 from ferdata.synth import write_synthetic
 from ferdata.training.options import TrainOptions
 from ferdata.training.report.callouts import label_ends
@@ -80,7 +81,7 @@ def run_study(options: StudyOptions, folder: Path, *, say: Callable[[str], None]
         say: Called with progress.
 
     Returns:
-        ``options``; ``head``, what became of the trained head; ``curves``: way -> accuracy on val ``[seed][epoch]``.
+        ``conditions``; ``head``, what became of the trained head; ``curves``: way -> accuracy on val ``[seed][epoch]``.
     """
     rafdb = _shards("rafdb", options.rafdb_images, options, folder, say)
     affectnet = _shards("affectnet", options.affectnet_images, options, folder, say)
@@ -102,7 +103,7 @@ def run_study(options: StudyOptions, folder: Path, *, say: Callable[[str], None]
             curve = [line["val"]["accuracy"] for line in read_metrics(Path(result.run)) if line["kind"] == "epoch"]
             curves[way].append(curve)
             say(f"seed {seed}, {way}: {', '.join(f'{value:.3f}' for value in curve)}")
-    return {"options": asdict(options), "head": head, "curves": curves}
+    return {"conditions": {**describe_machine(), **asdict(options)}, "head": head, "curves": curves}
 
 
 @styled
@@ -118,7 +119,7 @@ def draw_study(record: dict[str, Any]) -> bytes:
         axes.fill_between(epochs, accuracies.min(0), accuracies.max(0), color=COLORS[way], alpha=0.15, linewidth=0)
         axes.plot(epochs, mean, color=COLORS[way], marker="o")
         ends.append((f"{way}\n{mean[-1]:.1%}", epochs[-1], mean[-1], COLORS[way]))
-    sizes = record["options"]
+    sizes = record["conditions"]
     title = f"Synthetic AffectNet, {sizes['affectnet_images']:,} images of {sizes['size']} px: accuracy on val"
     style_axes(axes, title=title, x_label="epoch", percent=True)
     text = (

@@ -22,7 +22,7 @@ import torch
 
 from ferdata.images.transform import Transform, TransformOptions
 from ferdata.labels import AFFECTNET_8
-from ferdata.parallel import usable_cores
+from ferdata.plan.conditions import describe_machine
 from ferdata.synth import draw_film
 from ferdata.training.nets.networks import build_network
 from ferdata.training.prediction.frames import writing
@@ -99,8 +99,7 @@ def measure_realtime(*, run: str | None, model: str, size: int, seconds: float, 
         frames_per_second=statistics.median(each["frames_per_second"] for each in limit),
         found=sum(each["num_with_face"] for each in camera) / sum(each["num_shown"] for each in camera),
         conditions={
-            "cpu_cores": usable_cores(),
-            "torch": torch.__version__,
+            **describe_machine(),
             "network": "a run's" if run else f"{model}, untrained, {size} px",
             "film": list(_SIZE),
             "seconds": seconds,

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from ferdata.mixing import weighted
-from ferdata.parallel import usable_cores
+from ferdata.plan.conditions import describe_machine
 from ferdata.stream.sets import open_split
 from ferdata.training.data import StepBatch, TrainData, resize_of
 from ferdata.training.nets.augment import training_transform
@@ -105,9 +105,8 @@ def measure_throughput(options: TrainOptions, *, steps: int, rounds: int) -> Thr
         loader_rounds=tuple(fed_rates[1:]),
         resident_rounds=tuple(resident_rates[1:]),
         conditions={
+            **describe_machine(),
             "device": torch.cuda.get_device_name(ranks.device) if on_gpu else "cpu",
-            "cpu_cores": usable_cores(),
-            "torch": torch.__version__,
             "torch_threads": torch.get_num_threads(),
             "model": options.model_name,
             "size": list(options.input_size(index.spec.shape)),
