@@ -1,12 +1,12 @@
 """What size costs: index, order, table of samples, checksums noted and items of `shard`, each from 10^5 on.
 
-    python -m ferdata_bench.studies.scale                  measures every term, a few minutes
-    python -m ferdata_bench.studies.scale order 1e9        measures one, in a process of its own
+    python -m ferdata_bench.studies.scale --json docs/figures/scaling.json     measures every term, a few minutes
+    python -m ferdata_bench.studies.scale order 1e9                            measures one, in a process of its own
     python -m ferdata_bench.studies.scale model --images 1e9 --ranks 1024 --image-bytes 51800 --rate 2000
 
 In: numbers of images. Out: a line of JSON for each term and number: processor seconds, which other work on the machine
-changes less than those of the clock, and the peak of the process above what it took before. Data sets are drawn without
-images; `docs/scaling.md` has the figures.
+changes less than those of the clock, and the peak of the process above what it took before; at the end, the tables of
+`docs/scaling.md`. Data sets are drawn without images.
 """
 
 import argparse
@@ -47,12 +47,14 @@ from ferdata.ingest.select.selection import plan_shards
 from ferdata.ingest.write.parts import PartRecord
 from ferdata.ingest.write.shards import WrittenParts
 from ferdata.labels import AFFECTNET_8
+from ferdata.plan.conditions import describe_machine
 from ferdata.sample import TensorSpec
 from ferdata.sources.scan import ScanBuilder
 from ferdata.store import Store
 from ferdata.stream.order.places import ClassPlaces
 from ferdata.stream.order.sequence import OrderOptions, default_window, rank_order, run_within
 from ferdata.stream.order.windows import Checked
+from ferdata_bench.studies.scale_tables import scale_tables
 
 __all__ = ["TERMS", "draw_index", "draw_table", "main", "model", "open_index", "open_table"]
 
@@ -282,11 +284,11 @@ def measure_items(count: int, folder: Path) -> dict[str, Any]:
 
 
 TERMS: Mapping[str, tuple[Callable[[int, Path], dict[str, Any]], tuple[int, ...]]] = {
-    "index": (measure_index, (10**5, 10**7, 10**8, 10**9)),
+    "index": (measure_index, (10**5, 10**6, 10**7, 10**8, 10**9)),
     "order": (measure_order, (10**5, 10**6, 10**7, 10**8, 10**9)),
     "table": (measure_table, (10**5, 10**6, 10**7)),
     "checked": (measure_checked, (10**5, 10**7, 10**9)),
-    "items": (measure_items, (75_000, 290_000)),
+    "items": (measure_items, (75_000, 290_000, 1_000_000)),
 }
 
 
@@ -323,6 +325,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__ or "", formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("term", nargs="?", choices=[*TERMS, "model"])
     parser.add_argument("count", nargs="?", type=float)
+    parser.add_argument("--json", type=Path, help="write every figure to this file")
     parser.add_argument("--images", type=float, default=1e9)
     parser.add_argument("--ranks", type=float, default=RANKS)
     parser.add_argument("--image-bytes", type=float, default=IMAGE_BYTES)
@@ -338,9 +341,17 @@ def main(arguments: list[str] | None = None) -> int:
             found = TERMS[chosen.term][0](int(chosen.count), Path(folder))
         print(json.dumps({"term": chosen.term, "count": int(chosen.count), **found}), flush=True)
         return 0
+    machine, rows = describe_machine(), list[dict[str, Any]]()
     for term in [chosen.term] if chosen.term else TERMS:
         for count in TERMS[term][1]:
-            subprocess.run([sys.executable, "-m", "ferdata_bench.studies.scale", term, str(count)], check=True)
+            command = [sys.executable, "-m", "ferdata_bench.studies.scale", term, str(count)]
+            line = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            print(line, end="", flush=True)
+            rows.append(json.loads(line))
+    if not chosen.term:
+        print("\n\n".join(scale_tables(rows).values()))
+    if chosen.json:
+        chosen.json.write_text(json.dumps({"conditions": machine, "rows": rows}, indent=1) + "\n")
     return 0
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from ferdata_bench.studies.scale import TERMS, draw_index, draw_table, main, model, open_index, open_table
+from ferdata_bench.studies.scale_tables import scale_tables
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("term", ["order", "checked", "items"])
@@ -33,6 +36,16 @@ def test_indexes_and_tables_are_drawn_and_opened(tmp_path: Path) -> None:
     """Another process opens them, so that what drawing them took does not count."""
     assert draw_index(3000, tmp_path / "a")["shards"] == 4 and open_index(str(tmp_path / "a"))["open_seconds"] > 0
     assert draw_table(3000, tmp_path / "b")["bytes_per_row"] > 10 and open_table(str(tmp_path / "b"))["groups"] == 1
+
+
+def test_the_tables_of_the_page_are_those_of_the_record() -> None:
+    """Figures copied by hand grow old in silence."""
+    record = json.loads((ROOT / "docs/figures/scaling.json").read_text())
+    text = (ROOT / "docs/scaling.md").read_text()
+
+    for name, table in scale_tables(record["rows"]).items():
+        assert table in text, name
+    assert f"commit {record['conditions']['commit'][:7]}" in text
 
 
 def test_the_model_is_what_one_works_out_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
