@@ -4,14 +4,14 @@ In: a record for each term and count. Out: Markdown, the same for the same recor
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ferdata_bench.figures.markdown import table
 
 __all__ = ["scale_tables"]
 
-Row = Mapping[str, Any]
+Row = dict[str, Any]
 
 
 def scale_tables(rows: Sequence[Row]) -> dict[str, str]:

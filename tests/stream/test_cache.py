@@ -14,6 +14,7 @@ from webserver import WebServer, serve
 
 from ferdata.cache import PARTIAL, use_cache
 from ferdata.errors import StoreError
+from ferdata.format.kernels.native import load
 from ferdata.stream import Loader, ShardBatches, ShardDataset
 from ferdata.stream.fetch.fetcher import Fetcher
 from ferdata.stream.fetch.memory import piece_memory
@@ -77,6 +78,21 @@ def test_the_second_epoch_makes_no_request(
     with Loader(f"{web.url}/{codec}", **options(tmp_path), **workers) as loader:
         assert epoch(loader) == expected[0]
     assert [path for _, path, _ in web.asked] == [f"/{codec}/index.json"]
+
+
+@pytest.mark.skipif(load() is None, reason="files are mapped for the kernels alone")
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="no list of mappings here")
+def test_a_shard_that_is_whole_is_read_on_through_the_mapping_it_came_with(
+    tmp_path: Path, origin: Path, web: WebServer
+) -> None:
+    """Another mapping of it would cost as many page faults again."""
+    with Loader(f"{web.url}/raw", **options(tmp_path), num_workers=1, workers="thread") as loader:
+        for _ in range(2):
+            epoch(loader)
+        lines = Path("/proc/self/maps").read_text().splitlines()
+    mapped = Counter(line.rpartition("/")[2] for line in lines if str(tmp_path) in line and ".tar" in line)
+
+    assert mapped == {path.name: 1 for path in (origin / "raw").glob("train-*")}
 
 
 def bytes_asked(web: WebServer) -> Counter[str]:

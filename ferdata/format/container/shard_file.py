@@ -60,11 +60,17 @@ class _GuardedMap(mmap.mmap):
 
 
 class LocalFile:
-    """A file that is mapped, or read piece by piece where a mapping could not be guarded against the file being cut."""
+    """A file that is mapped, or read piece by piece where a mapping could not be guarded against the file being cut.
+
+    Args:
+        path: Where it lies.
+        where: What errors call it.
+        mapped: A file whose mapping is taken over if it turns out to be the same: its pages are known to this process.
+    """
 
     is_remote = False
 
-    def __init__(self, path: str, where: str) -> None:
+    def __init__(self, path: str, where: str, mapped: "LocalFile | None" = None) -> None:
         try:
             self.descriptor = open_regular(path)
         except FerdataError:
@@ -82,15 +88,18 @@ class LocalFile:
         self.num_bytes = status.st_size
         self._mtime_ns = status.st_mtime_ns
         self._file = status.st_dev, status.st_ino
+        is_same = mapped is not None and mapped._file == self._file and mapped.num_bytes >= self.num_bytes
+        taken = mapped._map if mapped and is_same else None
         try:
-            self._map = _guarded_map(self.descriptor, self.num_bytes)
+            is_sound = taken is not None and not taken.is_cut
+            self._map: _GuardedMap | None = taken if is_sound else _guarded_map(self.descriptor, self.num_bytes)
         except (OSError, ValueError) as error:
             os.close(self.descriptor)
             raise StoreError(
                 f"{where}: {error}, expected a file that can be mapped; check the disk and the path"
             ) from error
-        self._view = memoryview(self._map) if self._map is not None else None
-        self.array: np.ndarray | None = np.frombuffer(self._map, np.uint8) if self._map is not None else None
+        self._view = memoryview(self._map)[: self.num_bytes] if self._map is not None else None
+        self.array: np.ndarray | None = np.frombuffer(self._view, np.uint8) if self._view is not None else None
 
     def check_unchanged(self) -> None:
         """Raise if the file is not the one that was opened; call this once its bytes were used: they may be zeros.

@@ -117,6 +117,11 @@ class KeptSources:
                 self._mapped.popitem(last=False)
         return found.array
 
+    def hand_over(self, shard: int) -> LocalFile | None:
+        """Return the file that a shard is kept in, and forget it."""
+        found = self._mapped.pop(shard, None)
+        return None if found is None else found.file
+
     def check(self, source: int) -> None:
         """See that a shard's bytes could be read.
 

@@ -10,6 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
+from ferdata.format.container.shard_file import LocalFile
+
 __all__ = ["GAP_BYTES", "PIECE_BYTES", "Fetch", "Piece", "PieceMemory", "PieceSources", "Place", "cut_pieces"]
 
 PIECE_BYTES = 16 << 20
@@ -71,6 +73,9 @@ class PieceSources(Protocol):
 
     def array(self, source: int) -> np.ndarray:
         """Return all bytes of a source, uint8 ``[n]``, mapped; those of places that were filled are there."""
+
+    def hand_over(self, shard: int) -> LocalFile | None:
+        """Return the file that a shard is kept in, for whoever reads on from it alone; None if it is not mapped."""
 
     def check(self, source: int) -> None:
         """Call this once bytes of a source were used.

@@ -42,7 +42,8 @@ class ShardPool:
         max_open: Most shards that hold a descriptor, of which this process has only so many.
         reading: int64 ``[1]``: where the number of the shard being read is noted, for whoever finds this process dead.
         are_payloads: Copy payloads as they are, to the bytes of ``out`` that ``rows`` say, in place of decoding.
-        is_near: Take the shards of far sets to be whole files in their cache; who asks repairs what is damaged there.
+        sources: Where samples of far sets are. Their shards are taken to be whole files in their cache; who asks
+            repairs what is damaged there.
     """
 
     def __init__(
@@ -52,9 +53,9 @@ class ShardPool:
         max_open: int = _MOST_MAPPED,
         reading: np.ndarray | None = None,
         are_payloads: bool = False,
-        is_near: bool = False,
+        sources: PieceSources | None = None,
     ) -> None:
-        self._opened, self._is_near = opened, is_near
+        self._opened, self._sources = opened, sources
         self._are_payloads = are_payloads
         self._opener = ShardOpener(opened)
         self._map = ShardMap(opened.shard_sizes)
@@ -99,10 +100,17 @@ class ShardPool:
         if reader is None:
             while len(self._resting) >= _part(_MOST_MAPPED):
                 self._resting.popitem(last=False)[1].close()
-            kept = self._opened.kept_shard(number) if self._is_near else None
-            reader = self._opener.open(number, self._decoders, None if kept is None else LocalFile(*kept))
+            reader = self._opener.open(number, self._decoders, self._kept(number))
         self._open[number] = reader
         return reader
+
+    def _kept(self, number: int) -> LocalFile | None:
+        """Return the file of a far set's shard in the cache."""
+        kept = None if self._sources is None else self._opened.kept_shard(number)
+        if kept is None:
+            return None
+        assert self._sources is not None
+        return LocalFile(*kept, mapped=self._sources.hand_over(number))
 
     def close(self) -> None:
         """Close all shards."""
@@ -215,9 +223,7 @@ class JobReader:
         if work.resident is not None:
             self._pool = ResidentReader(work.resident)
         else:
-            self._pool = ShardPool(
-                work.opened, reading=entry[1:], are_payloads=work.are_payloads, is_near=work.sources is not None
-            )
+            self._pool = ShardPool(work.opened, reading=entry[1:], are_payloads=work.are_payloads, sources=work.sources)
 
 
 def serve(work: Work, number: int, channel: Channel) -> None:
