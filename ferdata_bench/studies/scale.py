@@ -54,7 +54,7 @@ from ferdata.store import Store
 from ferdata.stream.order.places import ClassPlaces
 from ferdata.stream.order.sequence import OrderOptions, default_window, rank_order, run_within
 from ferdata.stream.order.windows import Checked
-from ferdata_bench.studies.scale_tables import scale_tables
+from ferdata_bench.studies.scaling_page import scale_tables
 
 __all__ = ["TERMS", "draw_index", "draw_table", "main", "model", "open_index", "open_table"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ferdata_bench.studies.scale import TERMS, draw_index, draw_table, main, model, open_index, open_table
-from ferdata_bench.studies.scale_tables import scale_tables
+from ferdata_bench.studies.scaling_page import bucket_tables, scale_tables
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,14 +38,17 @@ def test_indexes_and_tables_are_drawn_and_opened(tmp_path: Path) -> None:
     assert draw_table(3000, tmp_path / "b")["bytes_per_row"] > 10 and open_table(str(tmp_path / "b"))["groups"] == 1
 
 
-def test_the_tables_of_the_page_are_those_of_the_record() -> None:
+def test_the_tables_of_the_page_are_those_of_the_records() -> None:
     """Figures copied by hand grow old in silence."""
-    record = json.loads((ROOT / "docs/figures/scaling.json").read_text())
     text = (ROOT / "docs/scaling.md").read_text()
+    scale, *buckets = (
+        json.loads((ROOT / f"docs/figures/{name}.json").read_text()) for name in ("scaling", "bucket", "bucket-72000")
+    )
 
-    for name, table in scale_tables(record["rows"]).items():
+    for name, table in (scale_tables(scale["rows"]) | bucket_tables(buckets)).items():
         assert table in text, name
-    assert f"commit {record['conditions']['commit'][:7]}" in text
+    for record in (scale, *buckets):
+        assert f"commit {record['conditions']['commit'][:7]}" in text
 
 
 def test_the_model_is_what_one_works_out_by_hand(capsys: pytest.CaptureFixture[str]) -> None:

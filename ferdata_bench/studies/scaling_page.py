@@ -1,15 +1,15 @@
-"""The tables of ``docs/scaling.md``, from what the study of scale has measured.
+"""The tables of ``docs/scaling.md``, from what the studies of scale and of a far bucket have measured.
 
-In: a record for each term and count. Out: Markdown, the same for the same records.
+In: their records. Out: Markdown, the same for the same records.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ferdata_bench.figures.markdown import table
 
-__all__ = ["scale_tables"]
+__all__ = ["bucket_tables", "scale_tables"]
 
 Row = dict[str, Any]
 
@@ -36,6 +36,51 @@ def scale_tables(rows: Sequence[Row]) -> dict[str, str]:
         ),
     }
     return {name: "\n".join(table(head, cells, text_columns=0)) for name, (head, cells) in tables.items()}
+
+
+def bucket_tables(records: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Return the tables of epochs behind a URL: the first, by size of the set and round trip; and those after it."""
+    rates, sizes = list[dict[tuple[str, int, int], Row]](), list[str]()
+    for record in records:
+        rates.append({(row["way"], row["latency_ms"], row["workers"]): row for row in record["timings"]})
+        sizes.append(f"{record['conditions']['images']:,} images")
+    known = records[0]["conditions"]
+    workers, latencies, far = known["workers"], known["latencies_ms"], known["latencies_ms"][-1]
+    columns = [(found, latency) for found in rates for latency in latencies]
+    names = [f"{size}, {latency} ms" for size in sizes for latency in latencies]
+
+    def line(words: str, way: str, number: int, show: Callable[[Row], str]) -> list[str]:
+        return [words, *(show(found[way, latency, number]) for found, latency in columns)]
+
+    first = [line("whole shards by the same client, images/s", "whole shards", known["connections"], _speed)]
+    first += [line(f"first epoch, {number} workers", "first epoch", number, _speed) for number in workers]
+    first += [line(f"first batch, {number} workers, s", "first epoch", number, _wait) for number in workers]
+    later = [
+        [
+            f"{epoch}, {number} workers",
+            *(
+                _speed(found[f"{epoch}, {where}", latency, number])
+                for found in rates
+                for where, latency in (("local", 0), ("cached", far))
+            ),
+        ]
+        for epoch in ("second epoch", "third epoch")
+        for number in workers
+    ]
+    later_names = [f"{size}, {where}" for size in sizes for where in ("local", "cached")]
+    return {
+        "first": "\n".join(table(f" | {' | '.join(names)}", first)),
+        "later": "\n".join(table(f" | {' | '.join(later_names)}", later)),
+    }
+
+
+def _speed(row: Row) -> str:
+    share = "" if row["share"] is None else f" ({row['share']:.2f})"
+    return f"{row['images_per_second']:,.0f}{share}"
+
+
+def _wait(row: Row) -> str:
+    return f"{row['first_batch_seconds']:.2f}"
 
 
 def _start(row: Row) -> list[str]:
