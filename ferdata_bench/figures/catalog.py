@@ -158,15 +158,7 @@ CATALOG: Sequence[Entry] = (
         name="wait",
         title="Does training wait for data?",
         question="How much slower is a step fed by the loader than the same step on one resident batch?",
-        arguments=(
-            "-m",
-            "ferdata_bench.studies.waiting",
-            "--shards",
-            "{work}/photos-224-8192-0.zstd",
-            *_MOD4,
-            "--json",
-            "{json}",
-        ),
+        arguments=("-m", "ferdata_bench.studies.waiting", *_MOD4, "--json", "{json}"),
     ),
     Entry(
         name="gpu",

@@ -2,15 +2,16 @@
 
     python -m ferdata_bench.studies.waiting --shards DIR --model mod4 --batch-size 256 --amp bf16 --json out.json
 
-In: settings. Out: images/s of both, their ratio, and the share of the time the loader-fed steps waited. The resident
-batch is the compute limit: augmentation and all else a step does are in both. Rounds alternate, so that a machine that
-slows down slows both; medians count.
+In: settings, and shards; without them, photographs are drawn and converted. Out: images/s of both, their ratio, and the
+share of the time the loader-fed steps waited. The resident batch is the compute limit: augmentation and all else a step
+does are in both. Rounds alternate, so that a machine that slows down slows both; medians count.
 """
 
 import argparse
 import itertools
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -29,8 +30,11 @@ from ferdata.training.options import TrainOptions
 from ferdata.training.run.clock import WaitClock
 from ferdata.training.run.process_group import join_ranks
 from ferdata.training.step import Stepper
+from ferdata_bench.loaders.photos import shard_tree, write_photos
 
 __all__ = ["Throughput", "measure_throughput"]
+
+_DRAWN = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,12 +152,19 @@ def _finish(options: TrainOptions) -> None:
         torch.cuda.synchronize()
 
 
+def _drawn(work: Path) -> str:
+    """Return shards of photographs of 224 px."""
+    write_photos(work / "photos", count=_DRAWN, size=224)
+    shard_tree(work / "photos", work / "shards", size=224, codec="zstd")
+    return str(work / "shards")
+
+
 def main() -> None:
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(
         prog="python -m ferdata_bench.studies.waiting", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("--shards", required=True, action="append", help="several, with weights, as train takes them")
+    parser.add_argument("--shards", action="append", help="several, with weights, as train takes them; or drawn")
     parser.add_argument("--model")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--size", type=int)
@@ -167,9 +178,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = vars(parser.parse_args())
     path, steps, rounds = given.pop("json"), given.pop("steps"), given.pop("rounds")
-    result = asdict(
-        measure_throughput(TrainOptions(**given | {"shards": weighted(given["shards"])}), steps=steps, rounds=rounds)
-    )
+    with tempfile.TemporaryDirectory(prefix="ferdata-waiting-") as work:
+        shards = given.pop("shards") or [_drawn(Path(work))]
+        options = TrainOptions(**given, shards=weighted(shards))
+        result = asdict(measure_throughput(options, steps=steps, rounds=rounds))
     text = json.dumps(result, indent=1)
     print(text)
     if path is not None:
