@@ -1,6 +1,7 @@
 """The figures behind docs/benchmarks.md: every script runs at tiny size, and the page says what its files say."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -135,6 +136,18 @@ def test_the_page_in_the_repository_is_what_its_files_say() -> None:
     found = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
 
     assert found == page.render(ROOT / "docs/figures"), "run `python -m ferdata_bench.figures.page`"
+
+
+FILES = [*sorted((ROOT / "docs/figures").glob("*.json")), ROOT / "docs/pretraining.json"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_every_figure_tells_machine_versions_and_the_commit_it_was_measured_at(path: Path) -> None:
+    """A plus behind the commit: the code was another."""
+    conditions = json.loads(path.read_text())["conditions"]
+
+    assert conditions["cpu"] and conditions["cores"] and conditions["versions"]
+    assert re.fullmatch("[0-9a-f]{12}", conditions["commit"])
 
 
 def test_the_readme_s_figures_are_those_of_the_runs_it_names() -> None:

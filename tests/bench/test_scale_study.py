@@ -9,6 +9,7 @@ import pytest
 
 from ferdata_bench.studies.scale import TERMS, draw_index, draw_table, main, model, open_index, open_table
 from ferdata_bench.studies.scaling_page import bucket_tables, scale_tables
+from ferdata_bench.studies.transport import TransportRow, markdown
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,13 +42,15 @@ def test_indexes_and_tables_are_drawn_and_opened(tmp_path: Path) -> None:
 def test_the_tables_of_the_page_are_those_of_the_records() -> None:
     """Figures copied by hand grow old in silence."""
     text = (ROOT / "docs/scaling.md").read_text()
-    scale, *buckets = (
-        json.loads((ROOT / f"docs/figures/{name}.json").read_text()) for name in ("scaling", "bucket", "bucket-72000")
+    scale, transport, *buckets = (
+        json.loads((ROOT / f"docs/figures/{name}.json").read_text())
+        for name in ("scaling", "transport", "bucket", "bucket-72000")
     )
+    rows = [TransportRow(**row) for row in transport["rows"] if row["latency_ms"] == 20]
 
-    for name, table in (scale_tables(scale["rows"]) | bucket_tables(buckets)).items():
-        assert table in text, name
-    for record in (scale, *buckets):
+    for table in (*scale_tables(scale["rows"]).values(), *bucket_tables(buckets).values(), "\n".join(markdown(rows))):
+        assert table in text
+    for record in (scale, transport, *buckets):
         assert f"commit {record['conditions']['commit'][:7]}" in text
 
 
