@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ferdata.cache import PARTIAL, CachedSet
-from ferdata.errors import FerdataError, ShardCorruptError, StoreError
+from ferdata.errors import FerdataError, ShardCorruptError, ShardMissingError, StoreError
 from ferdata.format.container.shard_file import LocalFile
 from ferdata.stream.fetch.pieces import Fetch, Piece, PieceMemory, PieceSources, Place
 from ferdata.stream.sets import OpenSplit
@@ -129,7 +129,7 @@ class KeptSources:
             ShardCorruptError: If not.
         """
         found = self._mapped.get(source)
-        if found is not None:
+        if found is not None and found.file is not None:
             try:
                 found.file.check_readable()
             except ShardCorruptError:
@@ -138,7 +138,9 @@ class KeptSources:
 
 
 class _Mapped:
-    """One file of the cache, partial or whole."""
+    """One file of the cache, partial or whole; without bytes while there is none, as somebody fetches it again."""
+
+    file: LocalFile | None
 
     def __init__(self, path: str, where: str) -> None:
         self._path = path
@@ -146,16 +148,29 @@ class _Mapped:
             with contextlib.suppress(FileNotFoundError):
                 os.stat(each)
                 break
-        self.file = LocalFile(each, where)
+        try:
+            self.file = LocalFile(each, where)
+        except ShardMissingError:
+            self.file, self.array = None, np.empty(0, np.uint8)
+            return
         self._identity = os.fstat(self.file.descriptor).st_dev, os.fstat(self.file.descriptor).st_ino
         self.file.rest()
         found = self.file.array
-        self.array = np.memmap(each, np.uint8, "r") if found is None else found
+        if found is None:  # without kernels, or of an empty file, which cannot be mapped
+            found = np.memmap(each, np.uint8, "r") if self.file.num_bytes else np.empty(0, np.uint8)
+        self.array = found
 
     def is_current(self) -> bool:
-        """Tell whether the file is still the one under its name: damaged ones are replaced."""
+        """Tell whether the file is still the one under its name: damaged ones are replaced.
+
+        Without a guard, reading a page that was cut off would end the process, so such a file is mapped again as it is.
+        An empty file is held by no mapping: another may have got its number since.
+        """
+        if self.file is None or not len(self.array):
+            return False
         for each in (self._path, self._path + PARTIAL, self._path):
             with contextlib.suppress(OSError):
                 status = os.stat(each)
-                return (status.st_dev, status.st_ino) == self._identity
+                is_there = self.file.array is not None or status.st_size >= len(self.array)
+                return is_there and (status.st_dev, status.st_ino) == self._identity
         return False
