@@ -88,11 +88,9 @@ class LocalFile:
         self.num_bytes = status.st_size
         self._mtime_ns = status.st_mtime_ns
         self._file = status.st_dev, status.st_ino
-        is_same = mapped is not None and mapped._file == self._file and mapped.num_bytes >= self.num_bytes
-        taken = mapped._map if mapped and is_same else None
+        self._map: _GuardedMap | None = None if mapped is None else mapped._map_of(self)
         try:
-            is_sound = taken is not None and not taken.is_cut
-            self._map: _GuardedMap | None = taken if is_sound else _guarded_map(self.descriptor, self.num_bytes)
+            self._map = self._map or _guarded_map(self.descriptor, self.num_bytes)
         except (OSError, ValueError) as error:
             os.close(self.descriptor)
             raise StoreError(
@@ -100,6 +98,11 @@ class LocalFile:
             ) from error
         self._view = memoryview(self._map)[: self.num_bytes] if self._map is not None else None
         self.array: np.ndarray | None = np.frombuffer(self._view, np.uint8) if self._view is not None else None
+
+    def _map_of(self, other: "LocalFile") -> _GuardedMap | None:
+        """Return the mapping if it is one of all of another file, of which nothing has been found missing."""
+        is_same = self._file == other._file and self.num_bytes >= other.num_bytes
+        return None if self._map is None or not is_same or self._map.is_cut else self._map
 
     def check_unchanged(self) -> None:
         """Raise if the file is not the one that was opened; call this once its bytes were used: they may be zeros.

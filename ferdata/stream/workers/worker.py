@@ -106,10 +106,8 @@ class ShardPool:
 
     def _kept(self, number: int) -> LocalFile | None:
         """Return the file of a far set's shard in the cache."""
-        kept = None if self._sources is None else self._opened.kept_shard(number)
-        if kept is None:
+        if self._sources is None or (kept := self._opened.kept_shard(number)) is None:
             return None
-        assert self._sources is not None
         return LocalFile(*kept, mapped=self._sources.hand_over(number))
 
     def close(self) -> None:
